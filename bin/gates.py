@@ -1,0 +1,62 @@
+"""The checks of this project.
+
+usage: bin/test [NAME ...] [-- PYTEST-ARGUMENTS]
+
+Without a name: lint, types, layers, tests (all but the slow ones, with coverage). Stops at the first that fails.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = Path(sys.executable).parent
+
+PYTEST = ["pytest", "-n", "2", "--durations=10"]
+GATES: dict[str, list[list[str]]] = {
+    "lint": [["ruff", "check", "--quiet"], ["ruff", "format", "--check", "--quiet"]],
+    "types": [["mypy"]],
+    "layers": [["lint-imports", "--no-logo"]],
+    "tests": [[*PYTEST, "-m", "not slow", "--cov"]],
+    "unit": [[*PYTEST, "-m", "not slow", "--ignore=tests/integration"]],
+    "integration": [[*PYTEST, "-m", "not slow", "tests/integration"]],
+    "slow": [[*PYTEST, "-m", "slow"]],
+}
+DEFAULT = ["lint", "types", "layers", "tests"]
+
+
+def main(arguments: list[str]) -> int:
+    names, pytest_arguments = split(arguments)
+    unknown = [name for name in names if name not in GATES]
+    if unknown:
+        sys.stderr.write(f"{__doc__}\nunknown: {' '.join(unknown)}; names: {' '.join(GATES)}\n")
+        return 2
+    return 0 if all(passes(name, pytest_arguments) for name in names or DEFAULT) else 1
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:at], arguments[at + 1 :]
+
+
+def passes(name: str, pytest_arguments: list[str]) -> bool:
+    """Run a gate and print its line. pytest's status 5, no tests found, is a failure like any other."""
+    start = time.monotonic()
+    good = all(succeeds(command, pytest_arguments) for command in GATES[name])
+    print_line(f"{name:12}{'ok' if good else 'FAILED'}  {time.monotonic() - start:.1f} s")
+    return good
+
+
+def succeeds(command: list[str], pytest_arguments: list[str]) -> bool:
+    extra = pytest_arguments if command[0] == "pytest" else []
+    return subprocess.run([TOOLS / command[0], *command[1:], *extra], cwd=ROOT, check=False).returncode == 0
+
+
+def print_line(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,286 @@
+"""Wire types, shared by server and client: Ollama's requests and answers, and oprel's own.
+
+Requests are lenient as Ollama's are: unknown keys are ignored and null counts as absent. Answers can be read as
+attributes or like a dict. Imports nothing of oprel.
+
+>>> reply = ChatResponse(model="tiny", message=Message(role="assistant", content="hi"), done=True)
+>>> reply.message.content, reply["message"]["content"], "context" in reply, reply.get("context")
+('hi', 'hi', False, None)
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+
+class Wire(BaseModel):
+    """Attribute and dict access in one."""
+
+    model_config = ConfigDict(protected_namespaces=(), extra="ignore", populate_by_name=True)
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self:
+            return getattr(self, key)
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.model_fields_set or (isinstance(key, str) and self.get(key) is not None)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return getattr(self, key, default) if key in type(self).model_fields else default
+
+
+class Request(Wire):
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        present = {key: value for key, value in data.items() if value is not None}
+        # Ollama's decoder matches keys whatever their case, and its older clients call the model `name`.
+        known = {key if key in cls.model_fields else key.lower(): value for key, value in present.items()}
+        if "model" in cls.model_fields and "model" not in known and "name" in known:
+            known["model"] = known["name"]
+        return known
+
+
+KeepAlive = float | str
+
+
+class Message(Request):
+    role: str
+    content: str = ""
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[dict[str, JsonValue]] | None = None
+
+
+class ModelRequest(Request):
+    model: str = ""
+    options: dict[str, JsonValue] = {}
+    keep_alive: KeepAlive | None = None
+
+
+class CompletionFields(ModelRequest):
+    """What generate and chat share."""
+
+    stream: bool = True
+    format: JsonValue = None
+    think: bool | str | None = None
+    logprobs: bool = False
+    tools: list[dict[str, JsonValue]] = []
+
+
+class GenerateRequest(CompletionFields):
+    prompt: str = ""
+    system: str | None = None
+    raw: bool = False
+    suffix: str = ""
+    template: str = ""
+    context: list[int] = []
+    images: list[str] = []
+
+
+class ChatRequest(CompletionFields):
+    messages: list[Message] = []
+
+
+class EmbedRequest(ModelRequest):
+    input: JsonValue = None
+    truncate: bool = True
+    dimensions: int = 0
+
+
+class EmbeddingsRequest(ModelRequest):
+    prompt: str = ""
+
+
+class ShowRequest(Request):
+    model: str = ""
+    system: str = ""
+    verbose: bool = False
+    options: dict[str, JsonValue] = {}
+
+
+class LoadRequest(ModelRequest):
+    """oprel's `POST /load`."""
+
+
+class UnloadRequest(Request):
+    """oprel's `POST /unload`."""
+
+    model: str = ""
+
+
+class ConversationRequest(CompletionFields):
+    """oprel's `POST /generate`: a prompt within a conversation that the daemon remembers."""
+
+    prompt: str = ""
+    conversation_id: str | None = None
+    system_prompt: str | None = None
+
+
+class Metrics(Wire):
+    """Of the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero."""
+
+    done_reason: str | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_cached_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+
+
+class GenerateResponse(Metrics):
+    model: str
+    created_at: str | None = None
+    response: str = ""
+    thinking: str | None = None
+    done: bool = False
+    context: list[int] | None = None
+
+
+class ChatResponse(Metrics):
+    model: str
+    created_at: str | None = None
+    message: Message
+    done: bool = False
+
+
+class ConversationResponse(GenerateResponse):
+    conversation_id: str | None = None
+
+
+class EmbedResponse(Wire):
+    model: str
+    embeddings: Sequence[Sequence[float]] = []
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+
+
+class EmbeddingsResponse(Wire):
+    embedding: Sequence[float] = []
+
+
+class Details(Wire):
+    parent_model: str = ""
+    format: str = ""
+    family: str = ""
+    families: list[str] | None = None
+    parameter_size: str = ""
+    quantization_level: str = ""
+    context_length: int | None = None
+    embedding_length: int | None = None
+
+
+class ListedModel(Wire):
+    name: str
+    model: str
+    modified_at: str
+    size: int = Field(description="bytes")
+    digest: str
+    details: Details
+    capabilities: list[str] = []
+
+
+class ListResponse(Wire):
+    models: list[ListedModel]
+
+
+class RunningModel(Wire):
+    name: str
+    model: str
+    size: int = Field(description="bytes")
+    digest: str
+    details: Details
+    expires_at: str
+    size_vram: int = Field(description="bytes")
+    context_length: int
+
+
+class ProcessResponse(Wire):
+    models: list[RunningModel]
+
+
+class ShowResponse(Wire):
+    modelfile: str
+    parameters: str | None = None
+    template: str | None = None
+    system: str | None = None
+    license: str | None = None
+    details: Details
+    messages: list[Message] | None = None
+    model_info: dict[str, JsonValue]
+    tensors: list[dict[str, JsonValue]] | None = None
+    capabilities: list[str]
+    modified_at: str
+
+
+class VersionResponse(Wire):
+    version: str
+
+
+EngineState = Literal["stopped", "starting", "ready", "draining", "crashed"]
+
+
+class EngineModel(Wire):
+    """One engine, in oprel's `GET /models`. `address` is what the engine listens on."""
+
+    name: str
+    names: list[str]
+    path: str
+    state: EngineState
+    pid: int | None
+    address: str
+    engine: str | None
+    embedding: bool
+    context_length: int
+    in_flight: int
+    expires_at: str | None
+    last_exit: str | None
+
+
+class ModelsResponse(Wire):
+    models: list[EngineModel]
+
+
+class AsideEngine(Wire):
+    engine: str
+    reason: str
+
+
+class HealthResponse(Wire):
+    status: str
+    version: str
+    pid: int
+    uptime_seconds: float
+    engines: list[str]
+    engines_set_aside: list[AsideEngine]
+
+
+class LoadResponse(Wire):
+    model: str
+    state: str
+    load_duration: int | None = None
+
+
+class UnloadResponse(Wire):
+    model: str
+    unloaded: bool
+
+
+class ErrorDetail(Wire):
+    """Of oprel's own routes; Ollama's send `{"error": "text"}`."""
+
+    type: str
+    message: str
+    details: dict[str, JsonValue] = {}
+    resolution_steps: list[str] = []
+
+
+class ErrorResponse(Wire):
+    error: ErrorDetail

@@ -1,0 +1,28 @@
+"""`oprel chat MODEL`: a conversation."""
+
+import argparse
+import contextlib
+
+from oprel.cli import render
+from oprel.cli.options import add_address, check_path, config_from
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("chat", help="talk with a model")
+    parser.add_argument("model", help="a name, or the path of a .gguf file")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.cli.repl import Repl
+    from oprel.client_api import Client
+
+    check_path(args.model)
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - gives `input` line editing and history
+    with Client(config=config_from(args)) as client:
+        client.load(args.model)
+        render.line(f"{args.model} is ready; /help lists the commands.")
+        Repl(client, args.model, input, render.piece).run()
+    return 0

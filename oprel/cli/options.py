@@ -1,0 +1,51 @@
+"""Arguments that commands share, and the configuration they make."""
+
+import argparse
+from pathlib import Path
+
+from oprel.core.config import Config, flag, load_config, settings
+from oprel.core.exceptions import ModelNotFoundError
+from oprel.core.names import is_path
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """--config, --home and --host: which daemon a command talks to."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
+    add_settings(parser, "home", "host")
+
+
+def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Flags for the settings called `names`, or for all of them."""
+    for entry in settings():
+        if not names or entry.name in names:
+            meta = "|".join(entry.metadata["choices"]) or entry.name.rsplit("_", 1)[-1].upper()
+            text = f"{entry.metadata['help']} (default: {entry.default or 'see text'})"
+            parser.add_argument(flag(entry.name), dest=entry.name, metavar=meta, help=text.replace("%", "%%"))
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """Defaults < file < environment < the flags given. Raises ConfigError."""
+    given = {entry.name: getattr(args, entry.name, None) for entry in settings()}
+    return load_config({name: value for name, value in given.items() if value is not None}, file=args.config)
+
+
+def check_path(model: str) -> None:
+    """Say precisely what is wrong with a path, as the daemon, asked by anyone, does not. Raises ModelNotFoundError."""
+    if not is_path(model):
+        return
+    path = Path(model).expanduser()
+    if not path.exists():
+        raise ModelNotFoundError(f"there is no file {model}", "Check the path; `oprel list` shows the named models.")
+    if path.is_dir():
+        found = sorted(path.glob("*.gguf"))
+        step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file."
+        raise ModelNotFoundError(f"{model} is a folder, not a model file", step)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelNotFoundError(f"{model} cannot be read: {error.strerror}", "Check its permissions.") from error
+    if magic != b"GGUF":
+        raise ModelNotFoundError(
+            f"{model} is not a GGUF model file", "Its first bytes are not GGUF: was it downloaded whole?"
+        )

@@ -1,0 +1,76 @@
+"""Where a daemon is, and what goes wrong on the way to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import urlsplit
+
+import httpx
+
+from oprel.core.config import Config
+from oprel.core.exceptions import ConfigError, ConnectError
+
+DEFAULT_PORT = 11435
+# Answers have no time limit: a model may think long, and a queue may be long. Only connecting is bounded.
+TIMEOUT = httpx.Timeout(None, connect=10.0)
+# httpx wants a URL; over a Unix socket or in-process its host is only a name.
+LOCAL_URL = "http://localhost"
+
+
+class Scheme(Enum):
+    HTTP = "http"
+    UNIX = "unix"
+
+
+@dataclass(frozen=True)
+class Address:
+    """`http://HOST:PORT` or `unix:/PATH`. `own` = this machine's own daemon, which clients start when it is down."""
+
+    scheme: Scheme
+    target: str
+    own: bool = False
+
+    def __str__(self) -> str:
+        return self.target if self.scheme is Scheme.HTTP else f"unix:{self.target}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Also takes Ollama's short forms: `host`, `host:port`, `:port`. Raises ConfigError.
+
+        >>> [str(Address.parse(text)) for text in ("10.0.0.7", ":8080", "https://box", "unix:/run/oprel.sock")]
+        ['http://10.0.0.7:11435', 'http://127.0.0.1:8080', 'https://box:443', 'unix:/run/oprel.sock']
+        """
+        if text.startswith("unix:"):
+            return cls(Scheme.UNIX, text.removeprefix("unix:").replace("//", "/", 1))
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        try:
+            port = parts.port or {"https": 443}.get(parts.scheme, DEFAULT_PORT if "://" not in text else 80)
+        except ValueError:
+            port = None
+        if parts.scheme not in ("http", "https") or port is None:
+            raise ConfigError(f"{text!r} is no daemon's address", "Write http://HOST:PORT or unix:/PATH.")
+        host = parts.hostname or "127.0.0.1"
+        return cls(
+            Scheme.HTTP, f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
+        )
+
+    @classmethod
+    def of(cls, config: Config) -> "Address":
+        """The configured daemon, or this machine's own."""
+        return cls.parse(config.host) if config.host else cls(Scheme.UNIX, str(config.socket_path), own=True)
+
+
+@contextmanager
+def connection_errors(address: Address) -> Iterator[None]:
+    """httpx's errors as ours, in one place."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise ConnectError(
+            f"no daemon answers at {address}", "Start one there with `oprel serve`, or correct OPREL_HOST."
+        ) from error
+    except httpx.TransportError as error:
+        raise ConnectError(
+            f"the connection to {address} broke: {error or type(error).__name__}", "Ask again."
+        ) from error

@@ -1,0 +1,151 @@
+"""Finding the daemon, and starting it when none runs.
+
+Race-free by two locks in the run folder: starters queue on `start.lock` and look again once they hold it, and the
+daemon itself holds `daemon.lock` for life. Twenty clients that find no daemon start one.
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+
+import anyio.to_thread
+import httpx
+
+from oprel.client.base import LOCAL_URL, Address, Scheme
+from oprel.client.http import open_http, open_http_async
+from oprel.client.socket import open_socket, open_socket_async
+from oprel.core.config import Config, flag
+from oprel.core.exceptions import ConfigError, DaemonStartError
+from oprel.utils.files import tail
+
+START_SECONDS = 60.0
+LOOK_INTERVAL = 0.02  # s between looks at a starting daemon
+LOG_LINES = 15
+
+
+def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
+    """A transport to `address`; the machine's own daemon is started when it does not answer."""
+    if address.scheme is Scheme.HTTP:
+        return open_http()
+    transport = open_socket(address.target)
+    return _Starting(transport, config) if address.own else transport
+
+
+def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
+    if address.scheme is Scheme.HTTP:
+        return open_http_async()
+    transport = open_socket_async(address.target)
+    return _StartingAsync(transport, config) if address.own else transport
+
+
+class _Starting(httpx.BaseTransport):
+    def __init__(self, inner: httpx.BaseTransport, config: Config) -> None:
+        self._inner = inner
+        self._config = config
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._inner.handle_request(request)
+        except httpx.ConnectError:
+            ensure_daemon(self._config)
+            return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _StartingAsync(httpx.AsyncBaseTransport):
+    def __init__(self, inner: httpx.AsyncBaseTransport, config: Config) -> None:
+        self._inner = inner
+        self._config = config
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except httpx.ConnectError:
+            await anyio.to_thread.run_sync(ensure_daemon, self._config)
+            return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def ensure_daemon(config: Config) -> None:
+    """Return once this machine's daemon answers, starting it if need be.
+
+    Raises DaemonStartError with the end of its log, or ConfigError when OPREL_HOME cannot be written.
+    """
+    with _start_lock(config):
+        if not is_up(config):
+            _await_up(config, _spawn(config))
+
+
+def is_up(config: Config) -> bool:
+    """True when the daemon of `config`'s home answers on its socket."""
+    with httpx.Client(transport=open_socket(str(config.socket_path)), base_url=LOCAL_URL, timeout=5.0) as http:
+        try:
+            return http.get("/health").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+
+def serve_command(config: Config) -> list[str]:
+    """The command that serves `config`: every setting that is not the default, so that no environment is needed."""
+    changed = [entry for entry in fields(config) if getattr(config, entry.name) != entry.default]
+    return [
+        *(sys.executable, "-P", "-m", "oprel", "serve"),
+        *(f"{flag(entry.name)}={getattr(config, entry.name)}" for entry in changed),
+    ]
+
+
+@contextlib.contextmanager
+def _start_lock(config: Config) -> Iterator[None]:
+    try:
+        config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config.logs_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {config.home_dir}: {error.strerror}",
+            "Make the folder writable, or choose another with --home or OPREL_HOME.",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _spawn(config: Config) -> subprocess.Popen[bytes]:
+    """Start the daemon detached from this process: its own session, its output in the log, no terminal."""
+    with (config.logs_dir / "daemon.log").open("ab") as log:
+        return subprocess.Popen(
+            serve_command(config),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+def _await_up(config: Config, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up(config):
+        status = process.poll()
+        if status is not None or time.monotonic() > deadline:
+            why = (
+                f"ended with status {status}" if status is not None else f"did not answer within {START_SECONDS:.0f} s"
+            )
+            log = config.logs_dir / "daemon.log"
+            lines = "\n".join(f"    {line}" for line in tail(log, LOG_LINES))
+            raise DaemonStartError(
+                f"the daemon {why}; the end of {log}:\n{lines}", "Run `oprel serve` to see it start."
+            )
+        time.sleep(LOOK_INTERVAL)
+    process.returncode = 0  # it lives on: tell Popen that nobody will wait for it, or it warns at exit

@@ -1,0 +1,108 @@
+"""The daemon's application inside this process, behind the transport that clients know.
+
+The app runs on an event loop in a thread of its own, which also starts the engines: they end with it at the latest.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from starlette.types import ASGIApp, Message
+
+from oprel.core.config import Config
+
+
+class InProcessTransport(httpx.BaseTransport):
+    """Runs the app's lifespan from `open` to `close`; answers stream, and closing one early disconnects it."""
+
+    def __init__(self, config: Config) -> None:
+        from oprel.runtime.binaries.shelf import Shelf, find_binaries
+        from oprel.server.app import create_app, prepare_home
+        from oprel.server.manager import ModelManager
+
+        prepare_home(config)
+        # Not the home's own run folder: that one belongs to the daemon, which may be running.
+        self._run_dir = Path(tempfile.mkdtemp(prefix="oprel-"))
+        self._app = create_app(ModelManager(config, Shelf(find_binaries(config)), self._run_dir))
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
+        self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._stack.enter_context(self._portal.wrap_async_context_manager(self._app.router.lifespan_context(self._app)))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        exchange = _Exchange(request)
+        stack = contextlib.ExitStack()
+        task = self._portal.start_task_soon(exchange.run, self._app)
+        stack.callback(task.cancel)
+        status, headers = self._portal.call(exchange.head)
+        return httpx.Response(status, headers=headers, stream=_Body(self._portal, exchange, stack))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class _Exchange:
+    """One request to the app: an ASGI connection whose other end is this object."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self._request = request
+        self._sent, self._received = anyio.create_memory_object_stream[Message](0)
+        self._body_given = False
+
+    async def run(self, app: ASGIApp) -> None:
+        url = self._request.url
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": self._request.method,
+            "scheme": url.scheme,
+            "path": url.path,
+            "raw_path": url.raw_path.split(b"?")[0],
+            "query_string": url.query,
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in self._request.headers.raw],
+            "client": None,
+            "server": None,
+        }
+        async with self._sent:
+            with contextlib.suppress(anyio.BrokenResourceError):  # the other end left
+                await app(scope, self._receive, self._sent.send)
+
+    async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        start = await self._received.receive()
+        return start["status"], start["headers"]
+
+    async def part(self) -> bytes | None:
+        """The next piece of the body; None at its end."""
+        try:
+            message = await self._received.receive()
+        except anyio.EndOfStream:
+            return None
+        return bytes(message.get("body", b""))
+
+    async def _receive(self) -> Message:
+        if self._body_given:
+            await anyio.sleep_forever()
+        self._body_given = True
+        return {"type": "http.request", "body": self._request.read(), "more_body": False}
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, portal: BlockingPortal, exchange: _Exchange, stack: contextlib.ExitStack) -> None:
+        self._portal = portal
+        self._exchange = exchange
+        self._stack = stack
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (part := self._portal.call(self._exchange.part)) is not None:
+            if part:
+                yield part
+
+    def close(self) -> None:
+        self._stack.close()

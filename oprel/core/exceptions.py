@@ -1,0 +1,106 @@
+"""Every error that oprel raises on purpose.
+
+    OprelError
+    ├── ConfigError                the configuration cannot be used
+    ├── ValidationError            the request is malformed
+    │   └── InvalidModelError      the model file is damaged or of an unknown kind (also a ValueError)
+    ├── ModelNotFoundError         no model of that name
+    ├── UnsupportedError           the model or engine cannot do what was asked
+    ├── ConnectError               no daemon answers at the address
+    │   └── DaemonStartError       the daemon was started and did not come up
+    ├── BackendError               the engine failed
+    │   ├── NoEngineError          no engine is installed that runs here
+    │   ├── BackendStartError      the engine did not become ready
+    │   └── BackendCrashedError    the engine died while it answered
+    └── ShuttingDownError          the daemon is stopping
+
+Each class carries `code` (its name on the wire), `http_status` and `exit_code`; each instance a message that
+says what happened and `resolution_steps` that say what to do next.
+"""
+
+from typing import ClassVar
+
+
+class OprelError(Exception):
+    """Base of all deliberate errors. `resolution_steps` are whole sentences for the user, best one first."""
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *resolution_steps: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.resolution_steps = resolution_steps
+
+
+class ConfigError(OprelError):
+    code = "config_error"
+    exit_code = 2
+
+
+class ValidationError(OprelError):
+    code = "invalid_request"
+    http_status = 400
+    exit_code = 2
+
+
+class InvalidModelError(ValidationError, ValueError):
+    code = "invalid_model"
+    exit_code = 4
+
+
+class ModelNotFoundError(OprelError):
+    code = "model_not_found"
+    http_status = 404
+    exit_code = 3
+
+
+class UnsupportedError(OprelError):
+    code = "unsupported"
+    http_status = 400
+    exit_code = 2
+
+
+class ConnectError(OprelError, ConnectionError):
+    code = "connect_error"
+    http_status = 502
+    exit_code = 5
+
+
+class DaemonStartError(ConnectError):
+    code = "daemon_start_failed"
+    exit_code = 5
+
+
+class BackendError(OprelError):
+    code = "backend_error"
+    exit_code = 6
+
+
+class NoEngineError(BackendError):
+    code = "no_engine"
+
+
+class BackendStartError(BackendError):
+    code = "backend_start_failed"
+
+
+class BackendCrashedError(BackendError):
+    code = "backend_crashed"
+
+
+class ShuttingDownError(OprelError):
+    code = "shutting_down"
+    http_status = 503
+    exit_code = 7
+
+
+def error_classes() -> dict[str, type[OprelError]]:
+    """Wire code -> class, for every class of the tree; the client rebuilds errors with it."""
+    found, pending = dict[str, type[OprelError]](), [OprelError]
+    while pending:
+        cls = pending.pop()
+        found[cls.code] = cls
+        pending.extend(cls.__subclasses__())
+    return found

@@ -1,0 +1,113 @@
+"""Checked reading of an untrusted binary file: numbers, strings and jumps, never past its end or a limit."""
+
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from oprel.core.exceptions import InvalidModelError
+
+DAMAGED = "The file is damaged or was not downloaded completely: get it again."
+CHUNK_BYTES = 1024**2
+
+ByteOrder = Literal["little", "big"]
+
+
+class ByteReader:
+    """Bytes of a GGUF header in file order. `position` and `size_bytes` (of the whole file) are in bytes.
+
+    Every method raises InvalidModelError, naming the file, the reason and the byte, when the file has not got what
+    is asked for, when the header would pass `limit_bytes`, or when more than `limit_work` was charged. It checks that
+    before it reads or allocates.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, *, limit_bytes: int, limit_work: int) -> None:
+        self._file = file
+        self._limit_bytes = limit_bytes
+        self._work_left = limit_work
+        self.path = path
+        self.size_bytes = os.fstat(file.fileno()).st_size
+        self.position = 0
+        self.byte_order: ByteOrder = "little"
+
+    def error(self, reason: str, advice: str = DAMAGED, *, at: int | None = None) -> InvalidModelError:
+        """The error to raise; `at` is the byte to blame, the current one by default."""
+        where = self.position if at is None else at
+        return InvalidModelError(f"{self.path} is no usable GGUF model: {reason} (byte {where})", advice)
+
+    def require(self, count: int, what: str = "the next value") -> None:
+        """Check that `count` more bytes are there; `what` begins the message."""
+        left = self.size_bytes - self.position
+        if count > left:
+            raise self.error(f"{what} needs {count} bytes, but the file ends after {left}")
+        if self.position + count > self._limit_bytes:
+            raise self.error(f"{what} makes the header larger than {self._limit_bytes} bytes")
+
+    def charge(self, count: int) -> None:
+        """Account for `count` array elements to go through, or characters to keep: they cost time and memory."""
+        if count > self._work_left:
+            raise self.error(f"{count} more elements are too many, all arrays and texts together")
+        self._work_left -= count
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        self.require(count)
+        data = self._file.read(count)
+        if len(data) < count:
+            raise self.error("the file became shorter while it was read")
+        self.position += count
+        return data
+
+    def skip(self, count: int) -> None:
+        """Step over `count` bytes without reading them."""
+        self.require(count)
+        self.position = self._file.seek(self.position + count)
+
+    def numbers(self, codes: str) -> tuple[int | float | bool, ...]:
+        """`codes` are those of the struct module."""
+        layout = self._layout(codes)
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def integers(self, codes: str) -> tuple[int, ...]:
+        """Like `numbers`, for codes of integers."""
+        return tuple(int(number) for number in self.numbers(codes))
+
+    def integer(self, code: str) -> int:
+        """One of `integers`."""
+        return self.integers(code)[0]
+
+    def name(self, limit_bytes: int) -> str:
+        """A string that is looked up and shown, hence short and proper UTF-8."""
+        start, length = self.position, self.integer("Q")
+        if length > limit_bytes:
+            raise self.error(f"a name of {length} bytes, where {limit_bytes} are allowed", at=start)
+        self.charge(length)
+        try:
+            return self.take(length).decode()
+        except UnicodeDecodeError as error:
+            raise self.error("a name is not UTF-8", at=start) from error
+
+    def text(self, length: int) -> str:
+        """Bytes for people. Engines do not check their encoding, so bad ones must not make a model unusable."""
+        self.require(length)
+        self.charge(length)
+        return self.take(length).decode(errors="replace")
+
+    def skip_strings(self, count: int) -> None:
+        """Step over `count` strings, chunk by chunk: a vocabulary has hundreds of thousands."""
+        self.require(8 * count, f"an array of {count} strings")
+        self.charge(count)
+        length_at = struct.Struct(self._layout("Q")).unpack_from
+        while count:
+            start = self.position
+            # A string takes at least 8 bytes, so no more than `count` of them begin in the chunk.
+            chunk = self.take(min(CHUNK_BYTES, 8 * count))
+            walked, last = 0, len(chunk) - 8
+            while walked <= last:
+                walked += 8 + length_at(chunk, walked)[0]
+                count -= 1
+            self.position = start
+            self.skip(walked)
+
+    def _layout(self, codes: str) -> str:
+        return ("<" if self.byte_order == "little" else ">") + codes

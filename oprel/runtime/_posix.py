@@ -1,0 +1,48 @@
+"""Starting and ending a process group on Linux and macOS."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start `command` as leader of its own process group, stdout and stderr in one pipe.
+
+    On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
+    thread that may retire. Raises OSError.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_die_with_parent(),
+    )
+
+
+def signal_group(leader: int, number: signal.Signals) -> None:
+    """Signal the whole group of a process that `spawn` started; a group that has ended is no error."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+    libc = ctypes.CDLL(None)  # resolved here: after the fork nothing may be imported or allocated needlessly
+
+    def ask_for_signal() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died between fork and prctl
+            os._exit(1)
+
+    return ask_for_signal

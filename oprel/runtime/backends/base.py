@@ -1,0 +1,126 @@
+"""What is asked of an engine and what it answers, free of any dialect."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Per-request settings under Ollama's names; None = the engine's or model's own. Token counts are in tokens."""
+
+    temperature: float | None = 0.8
+    top_k: int | None = 40
+    top_p: float | None = 0.9
+    min_p: float | None = 0.0
+    typical_p: float | None = None
+    repeat_last_n: int | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    num_predict: int | None = None
+    num_keep: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What an engine is started with; None = the configuration's. Another value needs another start."""
+
+    num_ctx: int | None = None
+    num_batch: int | None = None
+    num_gpu: int | None = None
+    main_gpu: int | None = None
+    num_thread: int | None = None
+    use_mmap: bool | None = None
+
+    def served_by(self, running: "LoadOptions") -> bool:
+        """True when an engine started with `running` can do what is asked: equal where given, context as long."""
+        for entry in fields(self):
+            asked, has = getattr(self, entry.name), getattr(running, entry.name)
+            if asked is not None and asked != has and not (entry.name == "num_ctx" and has is not None and asked < has):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """A model to start an engine for. `load` has every value that the configuration sets filled in."""
+
+    weights: Path
+    socket: Path
+    load: LoadOptions
+    embedding: bool
+    pooling: str | None  # for an embedding engine whose model declares none
+    parallel: int
+    kv_cache_type: str
+    flash_attention: str
+
+
+@dataclass(frozen=True)
+class Message:
+    role: str
+    content: str
+    thinking: str = ""
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """A prompt (text, taken as it is) or messages (the model's template is applied by the engine)."""
+
+    prompt: str | tuple[Message, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    schema: Mapping[str, Json] | None = None  # a JSON schema the answer must follow; {} = any object
+    think: bool | str | None = None
+
+
+class Finish(Enum):
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Counts in tokens, durations in nanoseconds. `prompt_tokens` includes the cached ones."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_ns: int = 0
+    completion_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of an answer; only the last one has `finish`, and an answer without it is broken."""
+
+    text: str = ""
+    reasoning: str = ""
+    finish: Finish | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One L2-normalised vector an input, in order."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+
+
+class EngineRefused(Exception):
+    """The engine answered with an error: `status` is HTTP's, `kind` the engine's own type of error."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+
+
+class EngineLost(Exception):
+    """The connection broke, or the answer ended without its terminator: the engine died or was killed."""

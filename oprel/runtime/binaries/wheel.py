@@ -1,0 +1,105 @@
+"""The engine that is always there: llama.cpp's server from the `xllamacpp` wheel, behind llama-server's flags.
+
+Run as a process of its own (`python -m oprel.runtime.binaries.wheel --model m.gguf --host /run/x.sock`), so that
+a crash of the extension is a crash of this process and of nothing else.
+The wheel's parameters are llama.cpp's `common_params`;
+the flags and defaults here are llama-server's own, for those that oprel passes.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from typing import Any
+
+MISSING_LIBRARY = 127  # what the dynamic loader's caller, the shell, exits with
+
+KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="llama-server", allow_abbrev=False)
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("-m", "--model", metavar="FILE")
+    parser.add_argument("-a", "--alias")
+    parser.add_argument("--host", default="127.0.0.1", help="an address, or the path of a Unix socket ending in .sock")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("-c", "--ctx-size", type=int, default=0)
+    parser.add_argument("-b", "--batch-size", type=int, default=2048)
+    parser.add_argument("-ub", "--ubatch-size", type=int, default=512)
+    parser.add_argument("-np", "--parallel", type=int, default=4)
+    parser.add_argument("-kvu", "--kv-unified", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--kv-unified-per-slot", type=int, default=0)
+    parser.add_argument("-ngl", "--n-gpu-layers", type=int, default=-1)
+    parser.add_argument("-mg", "--main-gpu", type=int, default=0)
+    parser.add_argument("-t", "--threads", type=int, default=-1)
+    parser.add_argument("-ctk", "--cache-type-k", choices=KV_TYPES, default="f16")
+    parser.add_argument("-ctv", "--cache-type-v", choices=KV_TYPES, default="f16")
+    parser.add_argument("-fa", "--flash-attn", choices=("on", "off", "auto"), default="auto")
+    parser.add_argument("--mmap", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--embedding", "--embeddings", action="store_true")
+    parser.add_argument("--pooling", choices=("none", "mean", "cls", "last", "rank"))
+    parser.add_argument("--cache-ram", type=int, default=8192, metavar="MiB")
+    parser.add_argument("--offline", action="store_true")
+    parser.add_argument("--ui", action=argparse.BooleanOptionalAction, default=True)
+    return parser
+
+
+def to_params(llama: Any, options: argparse.Namespace) -> Any:
+    """llama.cpp's parameter struct. `Any`: the extension module carries no types."""
+    params = llama.CommonParams()
+    params.model.path = options.model
+    params.model_alias = {options.alias} if options.alias else set()
+    params.hostnames, params.port = [options.host], options.port
+    params.n_parallel, params.kv_unified = options.parallel, options.kv_unified
+    params.kv_unified_per_slot = options.kv_unified_per_slot
+    params.n_ctx = options.ctx_size or options.parallel * options.kv_unified_per_slot
+    params.n_batch, params.n_ubatch = options.batch_size, options.ubatch_size
+    params.n_gpu_layers, params.main_gpu = options.n_gpu_layers, options.main_gpu
+    params.cpuparams.n_threads = options.threads
+    params.cache_type_k, params.cache_type_v = (
+        _kv_type(llama, name) for name in (options.cache_type_k, options.cache_type_v)
+    )
+    attention = {"auto": "AUTO", "on": "ENABLED", "off": "DISABLED"}[options.flash_attn]
+    params.flash_attn_type = llama.llama_flash_attn_type[f"LLAMA_FLASH_ATTN_TYPE_{attention}"]
+    if not options.mmap:
+        params.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE
+    params.embedding = options.embedding
+    if options.pooling:
+        params.pooling_type = llama.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
+    params.cache_ram_mib, params.offline, params.ui = options.cache_ram, options.offline, options.ui
+    return params
+
+
+def _kv_type(llama: Any, name: str) -> Any:
+    return llama.ggml_type[f"GGML_TYPE_{name.upper()}"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    # Blocked before the engine's threads start, which inherit the mask: only sigwait below receives them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        import xllamacpp as llama
+    except ImportError as error:
+        print(f"error while loading shared libraries: {error}", file=sys.stderr)  # noqa: T201 - an engine's log
+        return MISSING_LIBRARY
+    if options.version:
+        print(f"version: xllamacpp {llama.__version__}")  # noqa: T201 - what llama-server does
+        return 0
+    if not options.model:
+        parser.error("--model is required")
+    try:
+        server = llama.Server(to_params(llama, options))
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - an engine's log
+        os._exit(1)
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    print(f"stopping {server.listening_address}", file=sys.stderr, flush=True)  # noqa: T201 - an engine's log
+    # The extension's threads are in C++ and may be decoding: the process ends here, without their destructors.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

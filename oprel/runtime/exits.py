@@ -1,0 +1,85 @@
+"""Why an engine ended: its exit status and last log lines turned into a named reason with advice. Pure.
+
+Phrases are those of llama.cpp's log (builds b11434 and b11549 were run) and of the dynamic loader.
+"""
+
+import re
+import signal
+from dataclasses import dataclass
+from enum import Enum
+
+from oprel.runtime.binaries.shelf import unusable
+
+
+class Reason(Enum):
+    UNUSABLE_ENGINE = "unusable_engine"
+    OUT_OF_MEMORY = "out_of_memory"
+    UNKNOWN_ARCHITECTURE = "unknown_architecture"
+    FILE_CORRUPT = "file_corrupt"
+    BAD_FLAG = "bad_flag"
+    BIND_FAILED = "bind_failed"
+    KILLED = "killed"
+    CRASH_SIGNAL = "crash_signal"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """`detail` is the telling log line or the signal's name; `advice` the next step for the user."""
+
+    reason: Reason
+    detail: str
+    advice: str
+
+
+_PHRASES = (
+    (Reason.OUT_OF_MEMORY, r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc"),
+    (
+        Reason.UNKNOWN_ARCHITECTURE,
+        r"unknown model architecture|unknown pre-tokenizer type|unsupported model architecture",
+    ),
+    (
+        Reason.FILE_CORRUPT,
+        r"not within (the )?file bounds|invalid magic|corrupted or incomplete|failed to read|missing tensor",
+    ),
+    (Reason.BAD_FLAG, r"invalid argument|unrecognized arguments|error: argument|unknown argument"),
+    (Reason.BIND_FAILED, r"couldn't bind|address already in use"),
+)
+
+_ADVICE = {
+    Reason.UNUSABLE_ENGINE: "Install an engine built for this machine; oprel uses the next one it finds.",
+    Reason.OUT_OF_MEMORY: "Use a smaller context (num_ctx), fewer GPU layers (num_gpu), or a smaller quantization.",
+    Reason.UNKNOWN_ARCHITECTURE: "The engine is older than the model: install a newer llama-server or xllamacpp.",
+    Reason.FILE_CORRUPT: "The file is damaged or was not downloaded completely: get it again.",
+    Reason.BAD_FLAG: "The engine does not know an option oprel gave: install a newer llama-server or xllamacpp.",
+    Reason.BIND_FAILED: "The engine's socket could not be made: check that OPREL_HOME is writable.",
+    Reason.KILLED: "Something outside oprel killed the engine, often the system for lack of memory. Ask again.",
+    Reason.CRASH_SIGNAL: "The engine crashed. Ask again to restart it; if it repeats, try another engine build.",
+    Reason.UNKNOWN: "See the daemon's log for the engine's last lines.",
+}
+
+
+def classify_exit(returncode: int, log: list[str]) -> Exit:
+    """`returncode` as in subprocess: negative for a signal. `log` are the last lines, oldest first."""
+    reason, detail = _judge(returncode, log)
+    return Exit(reason, detail, _ADVICE[reason])
+
+
+def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:
+    if why := unusable(returncode, "\n".join(log)):
+        return Reason.UNUSABLE_ENGINE, why
+    for reason, pattern in _PHRASES:
+        for line in log:
+            if re.search(pattern, line, re.IGNORECASE):
+                return reason, _bare(line)
+    if returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
+        return Reason.KILLED, signal.Signals(-returncode).name
+    if returncode < 0:
+        return Reason.CRASH_SIGNAL, signal.Signals(-returncode).name
+    last = _bare(log[-1]) if log else ""
+    return Reason.UNKNOWN, f"exit status {returncode}" + (f": {last}" if last else "")
+
+
+def _bare(line: str) -> str:
+    """A log line without llama.cpp's time, level and module."""
+    return re.sub(r"^[\d.]+ [A-Z] +(\w+ +)?", "", line).strip()

@@ -1,0 +1,273 @@
+"""One engine process: its states, its start shared by all who wait for it, its log, its end.
+
+    STOPPED ──▶ STARTING ──▶ READY ──▶ DRAINING ──▶ STOPPED
+                   │           │          ▲
+                   ├───────────┼──────────┘  (stop)
+                   └──▶ CRASHED ◀┘ ──▶ STARTING (next ensure_ready), STOPPED (stop)
+
+`EngineProcess` owns the state: nobody looks at it to act on it, they call `ensure_ready()` and `stop()`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import httpx
+
+from oprel.core.config import child_environment
+from oprel.core.exceptions import BackendError, BackendStartError
+from oprel.runtime import _posix
+from oprel.runtime.binaries.shelf import Binary, Shelf
+from oprel.runtime.exits import Exit, Reason, classify_exit
+
+logger = logging.getLogger(__name__)
+
+LOG_LINES = 200
+LISTENING = re.compile(r"listening on (unix|http)")
+HEALTH_INTERVAL = 0.02  # s between looks at a starting engine's health
+QUIET_START = 0.25  # s without the listening line before health alone decides
+STOP_LADDER = (
+    (signal.SIGINT, 5.0),
+    (signal.SIGTERM, 3.0),
+    (signal.SIGKILL, 5.0),
+)  # politely, firmly, surely; s for each
+
+
+class State(Enum):
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    CRASHED = "crashed"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.STOPPED: frozenset({State.STARTING}),
+    State.STARTING: frozenset({State.READY, State.DRAINING, State.CRASHED}),
+    State.READY: frozenset({State.DRAINING, State.CRASHED}),
+    State.DRAINING: frozenset({State.STOPPED}),
+    State.CRASHED: frozenset({State.STARTING, State.STOPPED}),
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start an engine: `arguments` for a program that knows `flags`; it listens on the Unix socket `socket`."""
+
+    label: str
+    socket: Path
+    arguments: Callable[[frozenset[str]], list[str]]
+    load_timeout: float  # s without a new log line
+
+
+class EngineProcess:
+    """Supervises one engine. All methods belong to the event loop's thread."""
+
+    def __init__(self, launch: Launch, shelf: Shelf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._launch = launch
+        self._shelf = shelf
+        self._clock = clock
+        self._state = State.STOPPED
+        self._process: asyncio.subprocess.Process | None = None
+        self._binary: Binary | None = None
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._log_moved = 0.0
+        self._listening = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[Exit] | None = None
+        self._stopping: asyncio.Task[signal.Signals | None] | None = None
+        self._last_exit: Exit | None = None
+        self.http = httpx.AsyncClient(base_url="http://engine", trust_env=False)
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    @property
+    def binary(self) -> Binary | None:
+        return self._binary
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self._launch.socket}"
+
+    @property
+    def last_exit(self) -> Exit | None:
+        return self._last_exit
+
+    @property
+    def log(self) -> list[str]:
+        return list(self._log)
+
+    async def ensure_ready(self) -> None:
+        """Return once the engine answers; concurrent callers share one start, which outlives a caller that leaves.
+
+        Raises BackendStartError or NoEngineError with the reason; the next call tries again.
+        """
+        while self._state is not State.READY:
+            if self._state is State.DRAINING and self._stopping:
+                await asyncio.shield(self._stopping)
+                continue
+            if self._state in (State.STOPPED, State.CRASHED):
+                self._enter(State.STARTING)
+                self._starting = asyncio.create_task(self._start(), name=f"start {self._launch.label}")
+            assert self._starting is not None
+            await asyncio.shield(self._starting)
+
+    async def stop(self) -> signal.Signals | None:
+        """End the engine and return the signal that ended it (None when none ran). Concurrent callers share it."""
+        if self._state is State.CRASHED:
+            self._enter(State.STOPPED)
+        if self._state in (State.STARTING, State.READY):
+            self._enter(State.DRAINING)
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop {self._launch.label}")
+        return await asyncio.shield(self._stopping) if self._stopping else None
+
+    async def why_it_ended(self, within: float) -> Exit | None:
+        """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
+        if self._state is State.READY and self._ending:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._ending), within)
+        return self._last_exit if self._state is not State.READY else None
+
+    def _enter(self, state: State) -> None:
+        assert state in TRANSITIONS[self._state], f"{self._state} -> {state}"
+        logger.info("%s: %s -> %s", self._launch.label, self._state.value, state.value)
+        self._state = state
+
+    async def _start(self) -> None:
+        try:
+            while not await self._start_with(*await self._shelf.choose()):
+                pass
+            self._enter(State.READY)
+        except BaseException:
+            await self._kill()
+            if self._state is State.STARTING:
+                self._enter(State.CRASHED)
+            raise
+
+    async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
+        """True once ready; False when the program cannot run on this machine and was set aside."""
+        self._binary = binary
+        await self._spawn([*binary.command, *self._launch.arguments(flags)])
+        assert self._ending is not None
+        ready = asyncio.create_task(self._until_healthy(), name=f"ready {self._launch.label}")
+        try:
+            await asyncio.wait({ready, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
+                return True
+        finally:
+            ready.cancel()
+        ended = self._ending.result()
+        if ended.reason is Reason.UNUSABLE_ENGINE:
+            self._shelf.set_aside(binary, ended.detail)
+            return False
+        raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
+
+    async def _spawn(self, command: list[str]) -> None:
+        self._launch.socket.unlink(missing_ok=True)  # a killed engine leaves its socket, and the next bind would fail
+        self._log.clear()
+        self._listening.clear()
+        self._log_moved = self._clock()
+        logger.debug("%s: %s", self._launch.label, " ".join(command))
+        try:
+            self._process = await _posix.spawn(command, child_environment())
+        except OSError as error:
+            raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
+        self._ending = asyncio.create_task(self._watch(self._process), name=f"watch {self._launch.label}")
+        await self.http.aclose()
+        # Decoding has no time limit, and a request waits in the engine for its slot: only connecting is bounded.
+        self.http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(self._launch.socket), limits=httpx.Limits(max_connections=None)),
+            base_url="http://engine",
+            timeout=httpx.Timeout(None, connect=10.0),
+        )
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> Exit:
+        """Follow the log to its end, then the exit; a READY engine that exits has crashed."""
+        assert process.stdout is not None
+        while line := await _read_line(process.stdout):
+            self._note(line.decode(errors="replace").rstrip())
+        ended = self._last_exit = classify_exit(await process.wait(), self.log)
+        _posix.signal_group(process.pid, signal.SIGKILL)  # children that outlived their leader
+        self._launch.socket.unlink(missing_ok=True)
+        if self._state is State.READY:
+            if ended.reason is Reason.UNUSABLE_ENGINE and self._binary:
+                self._shelf.set_aside(self._binary, ended.detail)
+            logger.error("%s: the engine died: %s", self._launch.label, ended.detail)
+            self._enter(State.CRASHED)
+        return ended
+
+    def _note(self, line: str) -> None:
+        self._log.append(line)
+        self._log_moved = self._clock()
+        logger.debug("%s| %s", self._launch.label, line)
+        if LISTENING.search(line):
+            self._listening.set()
+
+    async def _until_healthy(self) -> None:
+        """Wait for the listening line and then for health; raises BackendStartError when the load stalls."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._listening.wait(), QUIET_START)
+        while not await self._healthy():
+            if self._clock() - self._log_moved > self._launch.load_timeout:
+                raise BackendStartError(
+                    f"the engine made no progress for {self._launch.load_timeout:.0f} s while loading",
+                    "Raise load_timeout if the disk is slow; otherwise see the daemon's log.",
+                )
+            await asyncio.sleep(HEALTH_INTERVAL)
+
+    async def _healthy(self) -> bool:
+        try:
+            return (await self.http.get("/health", timeout=10.0)).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    async def _stop(self) -> signal.Signals | None:
+        if self._starting and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
+        try:
+            return await self._descend_ladder()
+        finally:
+            await self.http.aclose()
+            self._enter(State.STOPPED)
+
+    async def _descend_ladder(self) -> signal.Signals | None:
+        if self._process is None or self._ending is None or self._ending.done():
+            return None
+        for step, deadline in STOP_LADDER:
+            _posix.signal_group(self._process.pid, step)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._ending), deadline)
+                return step
+            logger.warning("%s: no end within %.0f s of %s", self._launch.label, deadline, step.name)
+        raise BackendError(f"the engine (pid {self._process.pid}) cannot be killed")
+
+    async def _kill(self) -> None:
+        if self._process and self._ending and not self._ending.done():
+            _posix.signal_group(self._process.pid, signal.SIGKILL)
+            await asyncio.wait({self._ending}, timeout=STOP_LADDER[-1][1])
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or what there is of one that never ends; b"" at the end."""
+    try:
+        return await stream.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.readexactly(error.consumed)

@@ -1,0 +1,73 @@
+"""The HTTP application: routes, their errors, and the life of what is behind them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from oprel import __version__
+from oprel.core.config import Config
+from oprel.core.exceptions import ConfigError, OprelError
+from oprel.server.conversations import Conversations
+from oprel.server.errors import error_response
+from oprel.server.guard import Guard
+from oprel.server.library import Library
+from oprel.server.manager import ModelManager
+from oprel.server.routes import native, ollama
+from oprel.server.state import Daemon
+
+
+def create_app(manager: ModelManager) -> FastAPI:
+    """The daemon's application. Its lifespan opens the conversations and, at the end, stops every engine."""
+    app = FastAPI(title="oprel", version=__version__, lifespan=_lifespan(manager))
+    app.include_router(ollama.router)
+    app.include_router(native.router)
+    app.add_exception_handler(OprelError, _known_error)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_middleware(Guard, config=manager.config)
+    return app
+
+
+def prepare_home(config: Config) -> None:
+    """Make OPREL_HOME's folders. Raises ConfigError when they cannot be written."""
+    try:
+        for folder in (config.home_dir, config.models_dir, config.logs_dir, config.run_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        config.run_dir.chmod(0o700)
+        probe = config.home_dir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {config.home_dir}: {error.strerror}",
+            "Make the folder writable, or choose another with --home or OPREL_HOME.",
+        ) from error
+
+
+def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlette's own alias for this is private
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        conversations = Conversations(manager.config.home_dir / "state.db")
+        app.state.daemon = Daemon(manager, Library(manager.config), conversations, manager.clock())
+        try:
+            yield
+        finally:
+            await manager.close()
+            conversations.close()
+
+    return lifespan
+
+
+async def _known_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OprelError)
+    return error_response(error, request.url.path)
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods as plain text, in the words that clients of Ollama know."""
+    assert isinstance(error, HTTPException)
+    text = {404: "404 page not found", 405: "405 method not allowed"}.get(error.status_code, str(error.detail))
+    return PlainTextResponse(text, error.status_code, error.headers)

@@ -1,0 +1,27 @@
+"""Errors on the wire. Ollama's routes send `{"error": "text"}` with oprel's extras beside it; oprel's own an object."""
+
+import orjson
+from starlette.responses import Response
+
+from oprel.core.exceptions import OprelError
+
+
+def encode_error(error: OprelError, path: str) -> bytes:
+    """The JSON body, or the last line of a stream that broke off, in the form of the route at `path`."""
+    if path.startswith("/api/"):
+        return orjson.dumps({"error": error.message, "code": error.code, "resolution_steps": error.resolution_steps})
+    return orjson.dumps(
+        {
+            "error": {
+                "type": error.code,
+                "message": error.message,
+                "details": {},
+                "resolution_steps": error.resolution_steps,
+            }
+        }
+    )
+
+
+def error_response(error: OprelError, path: str) -> Response:
+    headers = {"Retry-After": "1"} if error.http_status == 503 else None
+    return Response(encode_error(error, path), error.http_status, headers, "application/json; charset=utf-8")

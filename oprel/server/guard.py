@@ -1,0 +1,94 @@
+"""Keeps web pages that the user did not choose away from a daemon that trusts its machine.
+
+Two rules, as in Ollama: a request with a foreign Origin is refused, and so is one whose Host names another machine
+while the daemon listens on loopback only (a page can point its own domain at 127.0.0.1, "DNS rebinding").
+"""
+
+import fnmatch
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oprel.core.config import Config
+
+LOCAL_ORIGINS = (
+    *(
+        f"{scheme}://{host}{port}"
+        for scheme in ("http", "https")
+        for host in ("localhost", "127.0.0.1", "0.0.0.0")
+        for port in ("", ":*")
+    ),
+    *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
+)
+LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"
+ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
+
+
+class Guard:
+    """ASGI middleware: 403 with an empty body to strangers, CORS headers to allowed origins."""
+
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self._app = app
+        self._origins = (*LOCAL_ORIGINS, *(origin.strip() for origin in config.origins.split(",") if origin.strip()))
+        self._checks_host = is_loopback(config.server_host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers = Headers(scope=scope)
+        origin, host = headers.get("origin"), headers.get("host", "")
+        over_tcp = scope.get("client") is not None  # no page can reach the Unix socket
+        stranger = self._checks_host and over_tcp and not is_own_host(host)
+        if stranger or (origin and not self._allows(origin, host)):
+            return await Response(status_code=403)(scope, receive, send)
+        if not origin:
+            return await self._app(scope, receive, send)
+        if scope["method"] == "OPTIONS":
+            return await Response(status_code=204, headers=_cors(origin))(scope, receive, send)
+
+        async def send_with_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                added = [(name.lower().encode(), value.encode()) for name, value in _cors(origin).items()]
+                message = {**message, "headers": [*message["headers"], *added]}
+            await send(message)
+
+        return await self._app(scope, receive, send_with_cors)
+
+    def _allows(self, origin: str, host: str) -> bool:
+        same = urlsplit(origin).netloc == host
+        return same or any(fnmatch.fnmatchcase(origin, pattern) for pattern in self._origins)
+
+
+def is_own_host(header: str) -> bool:
+    """True for a Host header that can only mean this machine or an address, not some site's name.
+
+    >>> [is_own_host(host) for host in ("", "localhost:11435", "192.168.1.2", "[::1]:1", "evil.example", "8.8.8.8")]
+    [True, True, True, True, False, False]
+    """
+    name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name in ("", "localhost", socket.gethostname().lower()) or name.endswith(LOCAL_SUFFIXES)
+    return address.is_loopback or address.is_private or address.is_unspecified
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _cors(origin: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": ALLOWED_METHODS,
+        "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+        "Vary": "Origin",
+    }

@@ -1,0 +1,199 @@
+"""The only owner of engines: which models are loaded, who uses them, and when they go.
+
+An engine is identified by its weights and whether it embeds. A request takes a lease on one: the engine stays while
+leases are out, and `keep_alive` seconds after the last. Joining, replacing and unloading one engine go through that
+engine's door (a lock), one at a time and in order; answers themselves run side by side.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oprel.core.config import Config
+from oprel.core.exceptions import ShuttingDownError
+from oprel.runtime.backends import llama_cpp
+from oprel.runtime.backends.base import EngineSpec, LoadOptions
+from oprel.runtime.binaries.shelf import Shelf
+from oprel.runtime.process import EngineProcess, Launch, State
+from oprel.server.library import InstalledModel
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[Path, bool]
+
+
+@dataclass
+class LoadedModel:
+    """An engine and its book-keeping; only the manager writes here. Times are of the manager's clock, in seconds."""
+
+    model: InstalledModel
+    spec: EngineSpec
+    process: EngineProcess
+    keep_alive: float
+    names: set[str] = field(default_factory=set)
+    leases: int = 0
+    expires_at: float = math.inf
+    timer: asyncio.TimerHandle | None = None
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> Key:
+        return self.spec.weights, self.spec.embedding
+
+    @property
+    def num_ctx(self) -> int:
+        return self.spec.load.num_ctx or 0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to use a ready engine. `load_ns` is how long the request waited for it."""
+
+    model: InstalledModel
+    process: EngineProcess
+    num_ctx: int
+    load_ns: int
+
+
+class ModelManager:
+    """`run_dir` takes the engines' sockets; it must be this manager's alone."""
+
+    def __init__(
+        self, config: Config, shelf: Shelf, run_dir: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.config = config
+        self.shelf = shelf
+        self.clock = clock
+        self._run_dir = run_dir
+        self._loaded: dict[Key, LoadedModel] = {}
+        self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._numbers = itertools.count(1)
+        self._expiries: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        return list(self._loaded.values())
+
+    @contextlib.asynccontextmanager
+    async def lease(
+        self, model: InstalledModel, asked: LoadOptions, keep_alive: float | None = None, *, embedding: bool = False
+    ) -> AsyncIterator[Lease]:
+        """A ready engine for `model`, started if need be. `keep_alive` in seconds replaces the engine's own.
+
+        Raises BackendStartError, NoEngineError, ShuttingDownError.
+        """
+        began = self.clock()
+        loaded = await self._join(model, asked, embedding)
+        try:
+            loaded.keep_alive = loaded.keep_alive if keep_alive is None else keep_alive
+            await loaded.process.ensure_ready()
+            waited = round((self.clock() - began) * 1e9)
+            yield Lease(model, loaded.process, loaded.num_ctx, waited)
+        finally:
+            self._release(loaded)
+
+    async def unload(self, model: InstalledModel) -> bool:
+        """Let the model's engines go: now where idle, else with their last lease. False when none was loaded."""
+        found = [loaded for loaded in self.loaded if loaded.spec.weights == model.weights]
+        for loaded in found:
+            loaded.keep_alive = 0.0
+            if loaded.leases == 0:
+                self._schedule_expiry(loaded)
+                await self._expire(loaded)
+        return bool(found)
+
+    async def close(self) -> None:
+        """Stop every engine, side by side, and refuse new leases."""
+        self._closing = True
+        for loaded in self.loaded:
+            _cancel_timer(loaded)
+        await asyncio.gather(*(loaded.process.stop() for loaded in self.loaded), *self._expiries)
+        self._loaded.clear()
+
+    async def _join(self, model: InstalledModel, asked: LoadOptions, embedding: bool) -> LoadedModel:
+        wanted = llama_cpp.resolve(asked, self.config, model.header.context_length)
+        key = (model.weights, embedding)
+        async with self._doors[key]:
+            if self._closing:
+                raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
+            loaded = self._loaded.get(key)
+            if loaded and not self._serves(loaded, wanted):
+                await loaded.idle.wait()
+                await self._retire(loaded)
+                loaded = None
+            if loaded is None:
+                loaded = self._loaded[key] = self._create(model, wanted, embedding)
+            _cancel_timer(loaded)
+            loaded.leases += 1
+            loaded.idle.clear()
+            loaded.names.add(model.name)
+            return loaded
+
+    def _serves(self, loaded: LoadedModel, wanted: LoadOptions) -> bool:
+        # An engine that failed to start gets no second try with the options it failed with, unless they are asked for.
+        failed = loaded.process.state is State.CRASHED and loaded.leases == 0
+        return loaded.spec.load == wanted if failed else wanted.served_by(loaded.spec.load)
+
+    def _create(self, model: InstalledModel, load: LoadOptions, embedding: bool) -> LoadedModel:
+        spec = EngineSpec(
+            weights=model.weights,
+            socket=self._run_dir / f"engine-{next(self._numbers)}.sock",
+            load=load,
+            embedding=embedding,
+            pooling="mean" if embedding and model.header.pooling_type is None else None,
+            parallel=self.config.parallel,
+            kv_cache_type=self.config.kv_cache_type,
+            flash_attention=self.config.flash_attention,
+        )
+        launch = Launch(
+            label=f"{model.name} (embedding)" if embedding else model.name,
+            socket=spec.socket,
+            arguments=lambda flags: llama_cpp.arguments(spec, flags),
+            load_timeout=self.config.load_timeout_seconds,
+        )
+        return LoadedModel(model, spec, EngineProcess(launch, self.shelf), self.config.keep_alive_seconds)
+
+    def _release(self, loaded: LoadedModel) -> None:
+        loaded.leases -= 1
+        if loaded.leases == 0:
+            loaded.idle.set()
+            self._schedule_expiry(loaded)
+
+    def _schedule_expiry(self, loaded: LoadedModel) -> None:
+        _cancel_timer(loaded)
+        loaded.expires_at = self.clock() + loaded.keep_alive
+        if self._closing or math.isinf(loaded.keep_alive):
+            return
+        loaded.timer = asyncio.get_running_loop().call_later(loaded.keep_alive, self._start_expiry, loaded)
+
+    def _start_expiry(self, loaded: LoadedModel) -> None:
+        task = asyncio.create_task(self._expire(loaded), name=f"expire {loaded.model.name}")
+        self._expiries.add(task)
+        task.add_done_callback(self._expiries.discard)
+
+    async def _expire(self, loaded: LoadedModel) -> None:
+        async with self._doors[loaded.key]:
+            still_due = loaded.leases == 0 and self.clock() >= loaded.expires_at
+            if still_due and self._loaded.get(loaded.key) is loaded:
+                await self._retire(loaded)
+
+    async def _retire(self, loaded: LoadedModel) -> None:
+        """Stop an idle engine. The caller holds its door."""
+        _cancel_timer(loaded)
+        del self._loaded[loaded.key]
+        await loaded.process.stop()
+
+
+def _cancel_timer(loaded: LoadedModel) -> None:
+    if loaded.timer:
+        loaded.timer.cancel()
+        loaded.timer = None
+    loaded.expires_at = math.inf

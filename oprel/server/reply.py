@@ -1,0 +1,68 @@
+"""An answer sent while it is made, and given up when the client leaves."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import anyio
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from oprel.core.exceptions import OprelError
+from oprel.server.errors import encode_error, error_response
+
+logger = logging.getLogger(__name__)
+
+NDJSON = "application/x-ndjson"
+JSON = "application/json; charset=utf-8"
+
+
+class Reply(Response):
+    """Sends each item of `parts` as it comes.
+
+    An error before the first item becomes a response with its own status; one after it becomes the last line, so that a
+    broken answer never looks finished. When the client disconnects, `parts` is closed at once, also while it waits.
+    """
+
+    def __init__(self, parts: AsyncGenerator[bytes, None], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as group:
+
+            async def produce() -> None:
+                await self._produce(scope, receive, send)
+                group.cancel_scope.cancel()
+
+            group.start_soon(produce)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+    async def _produce(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        try:
+            async with aclosing(self._parts) as parts:
+                async for part in parts:
+                    if not started:
+                        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                        started = True
+                    await send(_body(part, more=True))
+            await send(_body(b"", more=False))
+        except Exception as error:  # the request boundary: whatever went wrong, the client is told
+            known = error if isinstance(error, OprelError) else _unexpected(error)
+            if started:
+                await send(_body(encode_error(known, scope["path"]) + b"\n", more=False))
+            else:
+                await error_response(known, scope["path"])(scope, receive, send)
+
+
+def _body(content: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": more}
+
+
+def _unexpected(error: Exception) -> OprelError:
+    logger.exception("unexpected error", exc_info=error)
+    return OprelError(f"internal error: {type(error).__name__}", "This is a fault of oprel: see the daemon's log.")

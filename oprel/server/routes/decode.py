@@ -1,0 +1,148 @@
+"""From the bytes of a request to what the daemon works with; every complaint about them is made here."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TypeVar
+
+import pydantic
+from pydantic import JsonValue
+from starlette.requests import Request
+
+from oprel.api_models import CompletionFields, KeepAlive
+from oprel.api_models import Request as WireRequest
+from oprel.core.config import parse_keep_alive
+from oprel.core.exceptions import UnsupportedError, ValidationError
+from oprel.core.manifests import Manifest
+from oprel.runtime.backends.base import Json, LoadOptions, Sampling
+from oprel.server.library import InstalledModel
+
+logger = logging.getLogger(__name__)
+
+Body = TypeVar("Body", bound=WireRequest)
+Options = dict[str, JsonValue]
+OptionValue = bool | int | float | tuple[str, ...]
+
+LOOPBACK = ("127.", "::1")
+
+INTEGERS = {
+    *("top_k", "repeat_last_n", "seed", "num_predict", "num_keep"),
+    *("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"),
+}
+BOOLEANS = {"use_mmap"}
+LEAST = {"num_ctx": 4, "num_batch": 1}
+
+
+async def body(request: Request, model: type[Body]) -> Body:
+    """The request's JSON, whatever content type it claims; bytes after the first JSON value are ignored."""
+    content = (await request.body()).strip()
+    if not content:
+        raise ValidationError("missing request body")
+    try:
+        value, _ = json.JSONDecoder().raw_decode(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValidationError(f"the request body is not valid JSON: {error}") from error
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise ValidationError(_complaint(error)) from error
+
+
+def is_own_user(request: Request) -> bool:
+    """True for a caller of this machine that is no web page: local socket, or loopback without an Origin."""
+    local = request.client is None or request.client.host.startswith(LOOPBACK)
+    return local and "origin" not in request.headers
+
+
+def keep_alive(value: KeepAlive | None) -> float | None:
+    """Seconds, infinite for a negative value; None when not given."""
+    if value is None:
+        return None
+    if isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdigit() and value != "0":
+        raise ValidationError(f'time: missing unit in duration "{value}"', 'Write "5m" or a plain number of seconds.')
+    try:
+        return parse_keep_alive(str(value))
+    except ValueError as error:
+        raise ValidationError(str(error), 'Write "5m" or a plain number of seconds.') from error
+
+
+def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
+    """Default < the model's parameters < the request's. Unknown options are ignored, as old clients send many."""
+    merged: dict[str, object] = {**manifest.parameters}
+    merged |= {name: value for name, value in given.items() if value is not None}
+    known = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(kind)}
+    if unknown := sorted(merged.keys() - known):
+        logger.info("ignored unknown options: %s", ", ".join(unknown))
+    values = {name: _option(name, value) for name, value in merged.items() if name in known}
+    return _build(Sampling, values), _build(LoadOptions, values)
+
+
+def schema(value: JsonValue) -> Mapping[str, Json] | None:
+    """`format`: None when free, {} for any JSON object, else the schema."""
+    if value in (None, ""):
+        return None
+    if value == "json":
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise ValidationError(f'invalid format: {json.dumps(value)}; expected "json" or a valid JSON Schema object')
+
+
+def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | str | None:
+    """`think` as the engine takes it, once it is sure that the model can."""
+    if isinstance(value, str) and value not in ("high", "medium", "low", "max"):
+        raise ValidationError(
+            f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)'
+        )
+    if value and "thinking" not in model.capabilities:
+        raise UnsupportedError(f'"{name}" does not support thinking')
+    return value
+
+
+def refuse_unsupported(request: CompletionFields, model: InstalledModel, verb: str) -> None:
+    """What the model cannot do, and what this version of oprel does not do, is refused rather than ignored."""
+    if model.embeds_only:
+        raise UnsupportedError(f'"{request.model}" does not support {verb}', "Ask it with `embed`.")
+    if request.tools and "tools" not in model.capabilities:
+        raise UnsupportedError(f"{model.name} does not support tools")
+    missing = {"tools": request.tools, "logprobs": request.logprobs}
+    missing |= {name: getattr(request, name, None) for name in ("images", "suffix", "template", "context")}
+    for name, value in missing.items():
+        if value:
+            raise UnsupportedError(f"this version of oprel does not support `{name}`", f"Leave `{name}` out.")
+
+
+def _option(name: str, value: object) -> OptionValue:
+    if name == "stop":
+        return _stop(value)
+    if name in BOOLEANS:
+        if isinstance(value, bool):
+            return value
+        raise ValidationError(f'option "{name}" must be of type boolean')
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValidationError(f'option "{name}" must be of type {"integer" if name in INTEGERS else "float32"}')
+    if value < LEAST.get(name, value):
+        raise ValidationError(f'option "{name}" must be at least {LEAST[name]}')
+    return int(value) if name in INTEGERS else float(value)
+
+
+def _stop(value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        return tuple(str(text) for text in texts)
+    raise ValidationError('option "stop" must be of an array of strings')
+
+
+Kind = TypeVar("Kind", Sampling, LoadOptions)
+
+
+def _build(kind: type[Kind], values: Mapping[str, OptionValue]) -> Kind:
+    names = {entry.name for entry in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})  # type: ignore[arg-type]
+
+
+def _complaint(error: pydantic.ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg'].lower()}" if where else f"the request must be a JSON object: {first['msg'].lower()}"

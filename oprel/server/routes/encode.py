@@ -1,0 +1,127 @@
+"""From what the daemon knows to wire types. Pure, but for the time of day."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel, JsonValue
+
+from oprel import api_models as wire
+from oprel.formats.gguf import SkippedArray, Value
+from oprel.server.completions import Done
+from oprel.server.library import InstalledModel
+from oprel.server.manager import LoadedModel
+from oprel.utils.text import human_count
+
+FOREVER = datetime(2318, 1, 1, tzinfo=UTC)  # about where Ollama's largest duration ends
+HIDDEN_KEYS = {"general.name", "tokenizer.chat_template"}
+SHORT_ARRAY = 5
+
+
+def json_bytes(reply: BaseModel) -> bytes:
+    """Compact JSON; fields that are None are left out."""
+    return reply.model_dump_json(exclude_none=True).encode()
+
+
+def metrics(done: Done) -> dict[str, object]:
+    """Fields of `wire.Metrics`; zeros are left out, as Ollama does."""
+    counted = {
+        "total_duration": done.total_ns,
+        "load_duration": done.load_ns,
+        "prompt_eval_count": done.usage.prompt_tokens,
+        "prompt_eval_cached_count": done.usage.cached_tokens,
+        "prompt_eval_duration": done.usage.prompt_ns,
+        "eval_count": done.usage.completion_tokens,
+        "eval_duration": done.usage.completion_ns,
+    }
+    return {"done_reason": done.finish.value, **{name: value or None for name, value in counted.items()}}
+
+
+def details(model: InstalledModel) -> wire.Details:
+    header = model.header
+    return wire.Details(
+        format="gguf",
+        family=header.architecture,
+        families=[header.architecture],
+        parameter_size=human_count(header.parameter_count),
+        quantization_level=header.quantization,
+        context_length=header.context_length,
+        embedding_length=header.embedding_length,
+    )
+
+
+def running_model(loaded: LoadedModel, now: float) -> wire.RunningModel:
+    """`size` is the file's: what memory it takes is not measured yet."""
+    model = loaded.model
+    return wire.RunningModel(
+        name=model.name,
+        model=model.name,
+        size=model.header.size_bytes,
+        digest=model.digest,
+        details=details(model),
+        expires_at=expiry(loaded, now),
+        size_vram=0,
+        context_length=loaded.num_ctx,
+    )
+
+
+def expiry(loaded: LoadedModel, now: float) -> str:
+    """When the model goes if nobody uses it; while it is used, as if that ended now."""
+    left = (loaded.expires_at - now) if loaded.leases == 0 else loaded.keep_alive
+    moment = FOREVER if math.isinf(left) else datetime.now(UTC) + timedelta(seconds=max(0.0, left))
+    return moment.astimezone().isoformat()
+
+
+def shown(model: InstalledModel, *, verbose: bool) -> wire.ShowResponse:
+    manifest, header = model.manifest, model.header
+    parameters = "\n".join(_parameter(name, value) for name, value in sorted(manifest.parameters.items()))
+    info = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
+    return wire.ShowResponse(
+        modelfile=_modelfile(model, parameters),
+        parameters=parameters or None,
+        template=header.chat_template,
+        system=manifest.system or None,
+        license=manifest.license or None,
+        details=details(model),
+        messages=[wire.Message(role=role, content=text) for role, text in manifest.messages] or None,
+        model_info={**info, "general.parameter_count": header.parameter_count},
+        tensors=[
+            {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)} for tensor in header.tensors
+        ],
+        capabilities=model.capabilities,
+        modified_at=model.modified.isoformat(),
+    )
+
+
+def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
+    """The first `dimensions` components at length 1; the vector itself when that is all of them or none are asked.
+
+    >>> normalised((0.6, 0.8, 0.0), 1), normalised((0.6, 0.8), 0)
+    ([1.0], (0.6, 0.8))
+    """
+    if not 0 < dimensions < len(vector):
+        return vector
+    cut = vector[:dimensions]
+    length = math.hypot(*cut)
+    return [component / length for component in cut] if length else list(cut)
+
+
+def _parameter(name: str, value: JsonValue | Sequence[str]) -> str:
+    values = value if isinstance(value, list) else [value]
+    return "\n".join(f'{name:<30} "{one}"' if isinstance(one, str) else f"{name:<30} {one}" for one in values)
+
+
+def _modelfile(model: InstalledModel, parameters: str) -> str:
+    lines = [f"# Modelfile of {model.name}, made by oprel", f"FROM {model.weights}"]
+    lines += [f'SYSTEM """{model.manifest.system}"""'] if model.manifest.system else []
+    lines += [f"PARAMETER {line}" for line in parameters.splitlines()]
+    return "\n".join(lines)
+
+
+def _plain(value: Value, verbose: bool) -> JsonValue:
+    """Metadata for JSON: long arrays come empty unless asked for, those that were never read always do."""
+    if isinstance(value, SkippedArray):
+        return None
+    if isinstance(value, tuple):
+        return list(value) if verbose or len(value) <= SHORT_ARRAY else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,30 @@
+"""Files written so that a crash leaves the old content or the new, never half of it."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by a file with `data`: temporary file beside it, fsync, rename. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def tail(path: Path, lines: int, limit_bytes: int = 64 * 1024) -> list[str]:
+    """The last lines of a text file, reading at most `limit_bytes` of it; [] when there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit_bytes))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []

@@ -1,0 +1,11 @@
+"""Where log lines go."""
+
+import logging
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def setup_logging(level: str) -> None:
+    """Send the process's log to stderr; `level` is debug, info, warning or error."""
+    logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,79 @@
+"""Words and numbers as people read and write them. Pure."""
+
+import re
+from datetime import UTC, datetime
+
+MICRO, SECOND = 10**3, 10**9  # ns
+NANOSECONDS = {
+    "ns": 1,
+    "us": MICRO,
+    "µs": MICRO,
+    "μs": MICRO,
+    "ms": 10**6,
+    "s": SECOND,
+    "m": 60 * SECOND,
+    "h": 3600 * SECOND,
+}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration: decimals with units, an optional sign, or a bare "0".
+
+    >>> parse_duration("1h30m"), parse_duration("300ms"), parse_duration("-1m"), parse_duration("0")
+    (5400.0, 0.3, -60.0, 0.0)
+
+    Raises ValueError with Go's own wording, which clients of Ollama know.
+    """
+    body = text.removeprefix("-").removeprefix("+")
+    if body == "0":
+        return 0.0
+    parts = _PART.findall(body)
+    if not parts or "".join(number + unit for number, unit in parts) != body:
+        lacks_unit = re.fullmatch(r"\d+(\.\d*)?|\.\d+", body)
+        raise ValueError(f'time: {"missing unit in" if lacks_unit else "invalid"} duration "{text}"')
+    seconds = sum(float(number) * NANOSECONDS[unit] for number, unit in parts) / 10**9
+    return -seconds if text.startswith("-") else seconds
+
+
+def human_size(size_bytes: int) -> str:
+    """Bytes with a decimal unit, as Ollama prints them.
+
+    >>> human_size(999), human_size(275_456), human_size(4_700_000_000)
+    ('999 B', '275 KB', '4.7 GB')
+    """
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    power = min((len(str(size_bytes)) - 1) // 3, 4)
+    value = size_bytes / 1000**power
+    return f"{value:.{1 if value < 10 else 0}f} {'KMGT'[power - 1]}B"
+
+
+def human_count(count: int) -> str:
+    """A parameter count as model cards write it.
+
+    >>> human_count(134_515_008), human_count(8_030_261_248), human_count(999)
+    ('134.52M', '8.0B', '999')
+    """
+    for limit, suffix, digits in ((10**9, "B", 1), (10**6, "M", 2), (10**3, "K", 2)):
+        if count >= limit:
+            return f"{count / limit:.{digits}f}{suffix}"
+    return str(count)
+
+
+def human_interval(seconds: float) -> str:
+    """A length of time in its largest unit.
+
+    >>> human_interval(4), human_interval(61), human_interval(7300), human_interval(3 * 86_400)
+    ('4 seconds', '1 minute', '2 hours', '3 days')
+    """
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count = int(seconds // length)
+        if count or unit == "second":
+            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    raise AssertionError("unreachable: seconds are always a unit")
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """RFC 3339 in UTC with microseconds and a Z, the form of Ollama's `created_at`."""
+    return (moment or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
