@@ -7,25 +7,48 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start `command` as leader of its own process group, stdout and stderr in one pipe.
+@dataclass(frozen=True)
+class Child:
+    """A process and what it and its children write to stdout and stderr."""
+
+    process: asyncio.subprocess.Process
+    output: asyncio.StreamReader
+    transport: asyncio.ReadTransport
+
+
+async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child:
+    """Start `command` as leader of its own process group.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
     thread that may retire. Raises OSError.
     """
-    return await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=_die_with_parent(),
-    )
+    # A pipe of our own: while a child of the child holds asyncio's, it does not tell of the exit (python/cpython#119710).
+    reading, writing = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(),
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    output = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    protocol = asyncio.StreamReaderProtocol(output)
+    transport, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(reading, "rb", buffering=0))
+    return Child(process, output, transport)
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:

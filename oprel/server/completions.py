@@ -21,7 +21,7 @@ from oprel.runtime.process import EngineProcess
 from oprel.server.library import InstalledModel
 from oprel.server.manager import Lease, ModelManager
 
-EXIT_NOTICE = 2.0  # s to wait for the exit that a broken connection announces
+EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
 CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
 
 

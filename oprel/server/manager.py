@@ -106,7 +106,7 @@ class ModelManager:
         for loaded in found:
             loaded.keep_alive = 0.0
             if loaded.leases == 0:
-                self._schedule_expiry(loaded)
+                _cancel_timer(loaded)
                 await self._expire(loaded)
         return bool(found)
 
@@ -175,13 +175,16 @@ class ModelManager:
         loaded.timer = asyncio.get_running_loop().call_later(loaded.keep_alive, self._start_expiry, loaded)
 
     def _start_expiry(self, loaded: LoadedModel) -> None:
+        loaded.timer = None
         task = asyncio.create_task(self._expire(loaded), name=f"expire {loaded.model.name}")
         self._expiries.add(task)
         task.add_done_callback(self._expiries.discard)
 
     async def _expire(self, loaded: LoadedModel) -> None:
         async with self._doors[loaded.key]:
-            still_due = loaded.leases == 0 and self.clock() >= loaded.expires_at
+            # No look at the clock: uvloop's timers may fire a millisecond before it says so. A lease that came and went
+            # in between has set a new timer.
+            still_due = loaded.leases == 0 and loaded.timer is None and not math.isinf(loaded.keep_alive)
             if still_due and self._loaded.get(loaded.key) is loaded:
                 await self._retire(loaded)
 

@@ -170,17 +170,17 @@ async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncItera
         async with http.stream("POST", path, content=body) as response:
             if response.is_error:
                 raise _refusal(response.status_code, await response.aread())
-            rest, finished = b"", False
-            async for data in response.aiter_raw():  # to its very end, so that the connection can be used again
+            rest = b""
+            async for data in response.aiter_raw():
                 *blocks, rest = (rest + data).split(b"\n\n")
                 for block in blocks:
-                    finished = finished or block == b"data: [DONE]"
-                    if not finished and (event := _event(block)):
+                    if block == b"data: [DONE]":
+                        return
+                    if event := _event(block):
                         yield event
     except httpx.TransportError as error:
         raise EngineLost(str(error) or type(error).__name__) from error
-    if not finished:
-        raise EngineLost("the answer ended without its terminator")
+    raise EngineLost("the answer ended without its terminator")
 
 
 def _event(block: bytes) -> _Event | None:

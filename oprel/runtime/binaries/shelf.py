@@ -10,10 +10,12 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import IO
 
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import NoEngineError
@@ -122,26 +124,28 @@ def unusable(returncode: int, output: str) -> str | None:
 
 
 async def _help(binary: Binary) -> str:
+    with tempfile.TemporaryFile() as output:  # not a pipe, which a child of the program could hold open
+        status = await _status_of_help(binary, output)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if reason := unusable(status, text):
+        raise ProbeError(reason)
+    if status != 0 or "--model" not in text:
+        raise ProbeError(f"it is not a llama-server (`--help` exits with {status})")
+    return text
+
+
+async def _status_of_help(binary: Binary, output: IO[bytes]) -> int:
+    command, nothing = [*binary.command, "--help"], asyncio.subprocess.DEVNULL
     try:
         process = await asyncio.create_subprocess_exec(
-            *binary.command,
-            "--help",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=child_environment(),
+            *command, stdin=nothing, stdout=output, stderr=output, env=child_environment()
         )
     except OSError as error:
         raise ProbeError(f"it cannot be started: {error.strerror}") from error
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), PROBE_SECONDS)
+        return await asyncio.wait_for(process.wait(), PROBE_SECONDS)
     except TimeoutError:
         process.kill()
         await process.wait()
         raise ProbeError(f"`--help` did not end within {PROBE_SECONDS:.0f} s") from None
-    text = output.decode(errors="replace")
-    if reason := unusable(process.returncode or 0, text):
-        raise ProbeError(reason)
-    if process.returncode != 0 or "--model" not in text:
-        raise ProbeError(f"it is not a llama-server (`--help` exits with {process.returncode})")
-    return text

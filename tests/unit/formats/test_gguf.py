@@ -311,9 +311,9 @@ def test_a_file_of_another_kind_is_not_quoted(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path, "is not a file"), (tmp_path / "absent.gguf", "does not exist")):
+    for path in (tmp_path, tmp_path / "absent.gguf", tmp_path / ("long" * 999)):
         assert not looks_like_gguf(path)
-        with pytest.raises(InvalidModelError, match=reason):
+        with pytest.raises(InvalidModelError, match="is not a file|does not exist|cannot be read"):
             read_gguf(path)
 
 

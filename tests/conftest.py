@@ -1,0 +1,140 @@
+"""Parts that tests share: a tiny real model, a home of one's own, and daemons on it."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from oprel.client.connect import is_up, serve_command
+from oprel.client_api import Client
+from oprel.core.config import Config
+from oprel.core.manifests import Manifest, Manifests
+from tests.fixtures.gguf_factory import write_tiny_gguf
+
+DEADLINE = 20.0  # s within which what must happen has happened
+
+
+def eventually(happened: Callable[[], object], within: float = DEADLINE) -> None:
+    """Look until it has happened; fail when it has not within so many seconds."""
+    limit = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < limit, f"not within {within} s: {happened}"
+        time.sleep(0.01)
+
+
+def alive(pid: int | None) -> bool:
+    """True for a process that runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@dataclass
+class RunningDaemon:
+    """A real daemon in a process of its own."""
+
+    config: Config
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"listens on (http://\S+)", self.log)
+        assert found, self.log
+        return found[1]
+
+    @property
+    def client(self) -> Client:
+        return Client(f"unix:{self.config.socket_path}", config=self.config)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def running_daemon(config: Config) -> Iterator[RunningDaemon]:
+    config.home_dir.mkdir(parents=True, exist_ok=True)
+    log_file = config.home_dir / f"daemon-{time.monotonic_ns()}.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(serve_command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    daemon = RunningDaemon(config, process, log_file)
+    try:
+        eventually(lambda: is_up(config) or process.poll() is not None)
+        assert process.poll() is None, daemon.log
+        yield daemon
+    finally:
+        if process.poll() is None:
+            daemon.end()
+
+
+@contextlib.contextmanager
+def temporary_home() -> Iterator[Path]:
+    # Not pytest's folder: its names are too long for the Unix sockets in it.
+    folder = Path(tempfile.mkdtemp(prefix="oprel-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine that runs the tests reaches them."""
+    for name in [name for name in os.environ if name.startswith("OPREL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model of 270 KB."""
+    return write_tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf")
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with temporary_home() as folder:
+        yield folder
+
+
+@pytest.fixture
+def config(home: Path) -> Config:
+    return Config(home=str(home), server_port=0)
+
+
+@pytest.fixture
+def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
+    """Start a daemon on the test's home, with other settings if need be; all are stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(running_daemon(replace(config, **changes)))
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(tiny: Path) -> Iterator[RunningDaemon]:
+    """One daemon for tests that change nothing another could see; it knows the tiny model as `tiny`."""
+    with temporary_home() as folder:
+        config = Config(home=str(folder), server_port=0, keep_alive="-1")
+        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+        with running_daemon(config) as daemon:
+            yield daemon
+
+
+@pytest.fixture
+def client(shared_daemon: RunningDaemon) -> Iterator[Client]:
+    with shared_daemon.client as client:
+        yield client

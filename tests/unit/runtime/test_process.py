@@ -1,0 +1,197 @@
+"""The life of one engine process, with a real process that misbehaves on demand."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oprel.core.exceptions import BackendStartError, NoEngineError
+from oprel.runtime.binaries.shelf import Binary, Shelf, Source
+from oprel.runtime.process import TRANSITIONS, EngineProcess, Launch, State
+from tests.conftest import alive, eventually, temporary_home
+from tests.fixtures.fake_engine import install
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with temporary_home() as folder:
+        yield folder
+
+
+@pytest.fixture
+async def engine(folder: Path) -> AsyncIterator[Callable[..., EngineProcess]]:
+    """Make an engine with faults; each further dict of faults is another binary on the shelf behind the first."""
+    made: list[EngineProcess] = []
+
+    def make(*binaries: dict[str, object], load_timeout: float = 10.0) -> EngineProcess:
+        programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
+        shelf = Shelf([Binary(Source.CONFIGURED, (str(program),)) for program in programs])
+        socket = folder / f"{len(made)}.sock"
+        launch = Launch("fake", socket, lambda flags: ["--host", str(socket)], load_timeout)
+        made.append(EngineProcess(launch, shelf))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(one.stop() for one in made))
+
+
+def starts(journal: Path) -> int:
+    return journal.read_text().count("start")
+
+
+async def test_a_ready_engine_answers(engine):
+    one = engine()
+    await one.ensure_ready()
+    assert one.state is State.READY
+    assert (await one.http.get("/health")).status_code == 200
+
+
+async def test_concurrent_callers_share_one_start(engine, tmp_path: Path):
+    journal = tmp_path / "journal"
+    one = engine({"journal": str(journal), "silent_load": 0.2})
+    await asyncio.gather(*(one.ensure_ready() for _ in range(20)))
+    assert starts(journal) == 1
+
+
+async def test_a_caller_that_leaves_does_not_end_the_start_for_others(engine):
+    one = engine({"silent_load": 0.3})
+    first, second = (asyncio.create_task(one.ensure_ready()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert one.state is State.READY
+
+
+async def test_stop_is_polite_first(engine):
+    one = engine()
+    await one.ensure_ready()
+    assert await one.stop() is signal.SIGINT
+    assert (one.state, one.pid) == (State.STOPPED, None)
+
+
+async def test_stop_goes_on_to_what_cannot_be_ignored(engine, monkeypatch: pytest.MonkeyPatch):
+    ladder = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0))
+    monkeypatch.setattr("oprel.runtime.process.STOP_LADDER", ladder)
+    one = engine({"ignores": ("SIGINT", "SIGTERM")})
+    await one.ensure_ready()
+    assert await one.stop() is signal.SIGKILL
+
+
+async def test_stopping_while_it_starts_leaves_no_process(engine, tmp_path: Path):
+    journal = tmp_path / "journal"
+    one = engine({"journal": str(journal), "never_ready": True})
+    starting = asyncio.create_task(one.ensure_ready())
+    await asyncio.to_thread(eventually, journal.exists)
+    await one.stop()
+    assert one.state is State.STOPPED
+    assert not alive(int(journal.read_text().split()[1]))
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+
+async def test_an_engine_can_start_again_after_a_stop(engine):
+    one = engine()
+    await one.ensure_ready()
+    await one.stop()
+    await one.ensure_ready()
+    assert one.state is State.READY
+
+
+async def test_who_asks_while_it_stops_gets_a_new_start(engine):
+    one = engine()
+    await one.ensure_ready()
+    stopping = asyncio.create_task(one.stop())
+    await asyncio.sleep(0)
+    assert one.state is State.DRAINING
+    await one.ensure_ready()
+    assert stopping.done() and one.state is State.READY
+
+
+async def test_a_death_is_noticed_at_once_and_named(engine):
+    one = engine()
+    await one.ensure_ready()
+    assert one.pid
+    os.kill(one.pid, signal.SIGSEGV)
+    ended = await one.why_it_ended(within=5.0)
+    assert ended and ended.detail == "SIGSEGV"
+    assert one.state is State.CRASHED
+
+
+async def test_a_socket_left_by_a_killed_engine_hinders_nobody(engine, folder: Path):
+    one = engine()
+    (folder / "0.sock").touch()
+    await one.ensure_ready()
+    assert one.state is State.READY
+
+
+async def test_the_reason_of_a_failed_start_is_told(engine):
+    one = engine({"exit_at_start": 1, "log_at_start": "ggml_cuda: failed to allocate 8 GiB: out of memory"})
+    with pytest.raises(BackendStartError, match="out of memory") as caught:
+        await one.ensure_ready()
+    assert "num_ctx" in caught.value.resolution_steps[0]
+    assert one.state is State.CRASHED
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"exit_at_start": -signal.SIGILL},
+        {"exit_at_start": 127, "log_at_start": "error while loading shared libraries: libfoo.so.1: cannot open"},
+    ],
+    ids=["SIGILL", "missing library"],
+)
+async def test_an_engine_that_cannot_run_here_is_set_aside_for_the_next(engine, fault):
+    one = engine(fault, {})
+    await one.ensure_ready()
+    assert one.state is State.READY
+    (aside,) = one._shelf.aside
+    assert "SIGILL" in aside.reason or "libfoo.so.1" in aside.reason
+    assert one.binary is not None and str(one.binary).endswith("/1/llama-server")
+
+
+async def test_when_every_engine_is_set_aside_all_reasons_are_told(engine):
+    one = engine({"exit_at_start": -signal.SIGILL}, {"exit_at_start": -signal.SIGILL})
+    with pytest.raises(NoEngineError, match="(?s)SIGILL.*SIGILL"):
+        await one.ensure_ready()
+
+
+async def test_a_load_without_progress_is_given_up(engine):
+    one = engine({"never_ready": True}, load_timeout=0.3)
+    with pytest.raises(BackendStartError, match="no progress"):
+        await one.ensure_ready()
+    assert one.pid is None
+
+
+async def test_a_slow_load_is_waited_for(engine):
+    one = engine({"silent_load": 0.6})
+    await one.ensure_ready()
+    assert one.state is State.READY
+
+
+async def test_children_of_a_dead_engine_are_ended_with_it(engine, tmp_path: Path):
+    pid_file = tmp_path / "child"
+    one = engine({"child_pid_file": str(pid_file)})
+    await one.ensure_ready()
+    assert one.pid
+    os.kill(one.pid, signal.SIGKILL)
+    assert await one.why_it_ended(within=5.0)
+    await asyncio.to_thread(eventually, lambda: not alive(int(pid_file.read_text())))
+
+
+def test_every_state_can_be_left_and_reached():
+    assert set(TRANSITIONS) == set(State)
+    assert all(TRANSITIONS.values())
+    assert set().union(*TRANSITIONS.values()) == set(State)
+
+
+async def test_a_stopped_engine_refuses_connections(engine):
+    one = engine()
+    await one.ensure_ready()
+    client = one.http
+    await one.stop()
+    with pytest.raises((RuntimeError, httpx.TransportError)):
+        await client.get("/health")
