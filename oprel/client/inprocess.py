@@ -3,15 +3,18 @@
 The app runs on an event loop in a thread of its own, which also starts the engines: they end with it at the latest.
 """
 
+import atexit
 import contextlib
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import anyio
 import httpx
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 from starlette.types import ASGIApp, Message
 
 from oprel.core.config import Config
@@ -31,19 +34,49 @@ class InProcessTransport(httpx.BaseTransport):
         self._app = create_app(ModelManager(config, Shelf(find_binaries(config)), self._run_dir))
         self._stack = contextlib.ExitStack()
         self._stack.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
-        self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._portal = self._stack.enter_context(_event_loop())
         self._stack.enter_context(self._portal.wrap_async_context_manager(self._app.router.lifespan_context(self._app)))
+        atexit.register(self.close)  # for who forgets to
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         exchange = _Exchange(request)
         stack = contextlib.ExitStack()
         task = self._portal.start_task_soon(exchange.run, self._app)
+        stack.callback(self._portal.call, exchange.close)
         stack.callback(task.cancel)
-        status, headers = self._portal.call(exchange.head)
+        try:
+            status, headers = self._portal.call(exchange.head)
+        except anyio.EndOfStream:
+            stack.close()
+            raise httpx.RemoteProtocolError("the application ended without an answer", request=request) from None
         return httpx.Response(status, headers=headers, stream=_Body(self._portal, exchange, stack))
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         self._stack.close()
+
+
+@contextlib.contextmanager
+def _event_loop() -> Iterator[BlockingPortal]:
+    """A running event loop in a thread of its own.
+
+    A daemon thread, unlike anyio's `start_blocking_portal`: the interpreter does not wait for it before it calls atexit.
+    """
+    running: Future[BlockingPortal] = Future()
+
+    async def run() -> None:
+        async with BlockingPortal() as portal:
+            running.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    thread = threading.Thread(target=anyio.run, args=(run,), name="oprel", daemon=True)
+    thread.start()
+    portal = running.result()
+    try:
+        yield portal
+    finally:
+        portal.call(portal.stop)
+        thread.join()
 
 
 class _Exchange:
@@ -85,6 +118,9 @@ class _Exchange:
         except anyio.EndOfStream:
             return None
         return bytes(message.get("body", b""))
+
+    def close(self) -> None:
+        self._received.close()
 
     async def _receive(self) -> Message:
         if self._body_given:

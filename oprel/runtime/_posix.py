@@ -27,7 +27,7 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
     thread that may retire. Raises OSError.
     """
-    # A pipe of our own: while a child of the child holds asyncio's, it does not tell of the exit (python/cpython#119710).
+    # A pipe of our own: asyncio tells of no exit while a child of the child holds its pipe (python/cpython#119710).
     reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(

@@ -11,15 +11,18 @@ from oprel.cli.repl import Repl
 from oprel.client_api import Client
 from oprel.core.exceptions import BackendCrashedError
 
-Line = str | type[BaseException]
+Typed = str | type[BaseException]
 Said = list[dict[str, str]]
+
+
+def line(content: str, *, done: bool = False) -> bytes:
+    message = {"role": "assistant", "content": content}
+    return json.dumps({"model": "tiny", "message": message, "done": done}).encode() + b"\n"
 
 
 def answer(*words: str) -> list[bytes]:
     """The lines of a whole answer."""
-    pieces = [*({"message": {"role": "assistant", "content": word}} for word in words)]
-    last = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
-    return [json.dumps({"model": "tiny", "done": False, **piece}).encode() + b"\n" for piece in [*pieces, last]]
+    return [*(line(word) for word in words), line("", done=True)]
 
 
 class Stream(httpx.SyncByteStream):
@@ -55,17 +58,17 @@ class Screen:
 
     text: str = ""
 
-    def keyboard(self, lines: Iterable[Line]) -> Callable[[str], str]:
+    def keyboard(self, lines: Iterable[Typed]) -> Callable[[str], str]:
         """An `input` that gives these lines, raises what is an exception, and ends."""
         waiting = iter(lines)
 
         def ask(prompt: str) -> str:
             self.text += prompt
-            line = next(waiting, EOFError)
-            if isinstance(line, str):
-                self.text += f"{line}\n"
-                return line
-            raise line
+            typed = next(waiting, EOFError)
+            if isinstance(typed, str):
+                self.text += f"{typed}\n"
+                return typed
+            raise typed
 
         return ask
 
@@ -73,7 +76,7 @@ class Screen:
         self.text += text
 
 
-def converse(model: Model, *lines: Line) -> str:
+def converse(model: Model, *lines: Typed) -> str:
     """The screen after typing these lines."""
     screen = Screen()
     with Client("http://nowhere", transport=httpx.MockTransport(model)) as client:
@@ -108,14 +111,14 @@ def test_clear_forgets_the_conversation() -> None:
 
 
 @pytest.mark.parametrize("end", ["/bye", "/exit", "  /bye  ", EOFError])
-def test_leaving_asks_nothing_more(end: Line) -> None:
+def test_leaving_asks_nothing_more(end: Typed) -> None:
     assert "never" not in converse(Model([]), end, "never asked")
 
 
-@pytest.mark.parametrize("line", ["/help", "/?"])
-def test_help_names_every_command(line: str) -> None:
-    shown = converse(Model([]), line)
-    assert all(command in shown for command in ("/clear", "/bye", "/help", "Ctrl-C", "Ctrl-D"))
+@pytest.mark.parametrize("command", ["/help", "/?"])
+def test_help_names_every_command(command: str) -> None:
+    shown = converse(Model([]), command)
+    assert all(word in shown for word in ("/clear", "/bye", "/help", "Ctrl-C", "Ctrl-D"))
 
 
 def test_an_unknown_command_leads_to_the_help() -> None:
@@ -124,10 +127,10 @@ def test_an_unknown_command_leads_to_the_help() -> None:
     assert model.asked == []
 
 
-@pytest.mark.parametrize("line", ["", "   ", "\t"])
-def test_an_empty_line_asks_nothing(line: str) -> None:
+@pytest.mark.parametrize("blank", ["", "   ", "\t"])
+def test_an_empty_line_asks_nothing(blank: str) -> None:
     model = Model([])
-    assert converse(model, line).count(">>> ") == 2
+    assert converse(model, blank).count(">>> ") == 2
     assert model.asked == []
 
 

@@ -1,0 +1,108 @@
+"""`oprel.Model` and the functions of the package, with a daemon and without one."""
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import oprel
+from oprel.core.config import Config
+from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
+
+HELLO = [{"role": "user", "content": "hello"}]
+SHORT = {"num_predict": 6, "seed": 1}
+
+
+@pytest.fixture(params=["daemon", "own process"])
+def make_model(request: pytest.FixtureRequest, config: Config, tiny: Path) -> Callable[..., oprel.Model]:
+    """Models of either kind, on the same tests."""
+    own = request.param == "own process"
+    if not own:
+        request.getfixturevalue("start_daemon")()
+    return lambda **extras: oprel.Model(str(tiny), use_server=not own, config=config, options=SHORT, **extras)
+
+
+def test_a_model_generates_chats_and_embeds(make_model):
+    with make_model() as model:
+        assert model.generate("hello")
+        assert model.chat(HELLO).content
+        (vector,) = model.embed("hello")
+        assert math.isclose(math.hypot(*vector), 1.0, abs_tol=1e-5)
+
+
+def test_a_model_streams_what_it_gives_whole(make_model):
+    with make_model() as model:
+        pieces = list(model.generate("hello", stream=True))
+        assert len(pieces) > 2
+        assert "".join(pieces) == model.generate("hello")
+        assert "".join(model.chat(HELLO, stream=True)) == model.chat(HELLO).content
+
+
+def test_a_stream_can_be_left_early(make_model):
+    with make_model(keep_alive=-1) as model:
+        stream = model.generate("hello", stream=True, raw=True, options={"num_predict": 10_000})
+        assert next(stream)
+        stream.close()
+        assert model.generate("hello")
+
+
+def test_an_unknown_model_is_not_found(make_model, tmp_path: Path):
+    with make_model() as model:
+        model.name = str(tmp_path / "nonesuch.gguf")
+        with pytest.raises(oprel.ModelNotFoundError):
+            model.generate("hello")
+        model.name = "nonesuch"
+        with pytest.raises(oprel.ModelNotFoundError):
+            list(model.generate("hello", stream=True))
+        model.name = str(make_model().name)
+
+
+def test_leaving_a_model_of_the_daemon_unloads_it(start_daemon, tiny: Path):
+    daemon: RunningDaemon = start_daemon()
+    with oprel.Model(str(tiny), config=daemon.config), daemon.client as client:
+        (engine,) = client.engines().models
+        assert engine.state == "ready"
+    eventually(lambda: not alive(engine.pid))
+
+
+def test_an_engine_of_this_process_ends_with_its_model(config: Config, tiny: Path):
+    with oprel.Model(str(tiny), use_server=False, config=config) as model:
+        (engine,) = model._client.engines().models
+        assert alive(engine.pid)
+    assert not alive(engine.pid)
+    assert not config.socket_path.exists()
+
+
+def test_a_program_that_forgets_to_close_its_model_ends_all_the_same(home: Path, tiny: Path):
+    script = (
+        "import sys, oprel; model = oprel.Model(sys.argv[1], use_server=False)\n"
+        "model.generate('x', options={'num_predict': 1}); print(model._client.engines().models[0].pid)"
+    )
+    environment = {**os.environ, "OPREL_HOME": str(home)}
+    command = [sys.executable, "-c", script, str(tiny)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=True)
+    assert not alive(int(done.stdout))
+    assert done.stderr == ""
+
+
+def test_a_relative_path_is_found_by_a_daemon_elsewhere(start_daemon, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    daemon: RunningDaemon = start_daemon()
+    monkeypatch.chdir(tiny.parent)
+    with daemon.client as client:
+        assert client.chat("./tiny.gguf", HELLO, options=SHORT).done
+        assert client.show("tiny.gguf").details.family == "llama"
+
+
+async def test_the_async_client_does_what_the_other_does(start_daemon, tiny: Path):
+    daemon: RunningDaemon = start_daemon()
+    async with oprel.AsyncClient(f"unix:{daemon.config.socket_path}") as client:
+        whole = await client.generate(str(tiny), "hello", options=SHORT)
+        pieces = [piece async for piece in await client.generate(str(tiny), "hello", options=SHORT, stream=True)]
+        assert "".join(piece.response for piece in pieces) == whole.response
+        assert (await client.ps()).models[0].context_length == 2048
+        with pytest.raises(oprel.ModelNotFoundError):
+            await client.show("nonesuch")

@@ -1,0 +1,65 @@
+"""The tree of errors, and that an error is the same on both ends of the wire."""
+
+import re
+
+import pytest
+
+from oprel.client import calls
+from oprel.core import exceptions
+from oprel.core.exceptions import ConnectError, InvalidModelError, OprelError, error_classes
+from oprel.server.errors import encode_error, error_response
+
+CLASSES = [cls for cls in vars(exceptions).values() if isinstance(cls, type) and issubclass(cls, OprelError)]
+PATHS = ["/api/chat", "/generate"]  # Ollama's form and oprel's own
+
+
+def test_codes_are_unique_and_lead_back_to_their_class() -> None:
+    assert len({cls.code for cls in CLASSES}) == len(CLASSES)
+    assert error_classes() == {cls.code: cls for cls in CLASSES}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_class_says_what_to_answer_and_how_to_exit(cls: type[OprelError]) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", cls.code)
+    assert 400 <= cls.http_status < 600
+    assert 1 <= cls.exit_code < 64
+
+
+def test_the_drawn_tree_names_every_class() -> None:
+    assert set(re.findall(r"\w+Error\b(?=  |\n)", exceptions.__doc__ or "")) == {cls.__name__ for cls in CLASSES}
+
+
+def test_errors_are_also_what_python_calls_them() -> None:
+    assert issubclass(InvalidModelError, ValueError)
+    assert issubclass(ConnectError, ConnectionError)
+
+
+def test_an_error_reads_as_its_message() -> None:
+    error = OprelError("it broke", "Mend it.")
+    assert (str(error), error.message, error.resolution_steps) == ("it broke", "it broke", ("Mend it.",))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_answer_is_rebuilt_as_the_error_it_was(cls: type[OprelError], path: str) -> None:
+    content = encode_error(cls("it bröke", "Mend it.", "Or not."), path)
+    with pytest.raises(cls) as caught:
+        calls.ps().parse(cls.http_status, content)
+    assert type(caught.value) is cls
+    assert (caught.value.message, caught.value.resolution_steps) == ("it bröke", ("Mend it.", "Or not."))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_the_last_line_of_a_stream_is_rebuilt_too(cls: type[OprelError], path: str) -> None:
+    line = encode_error(cls("it broke"), path).decode()
+    with pytest.raises(cls) as caught:
+        calls.chat("tiny", [], True).parse_line(line)
+    assert (type(caught.value), caught.value.message, caught.value.resolution_steps) == (cls, "it broke", ())
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_only_what_passes_by_itself_may_be_retried(cls: type[OprelError]) -> None:
+    response = error_response(cls("it broke"), "/api/chat")
+    assert response.status_code == cls.http_status
+    assert response.headers.get("retry-after") == ("1" if cls.code == "shutting_down" else None)

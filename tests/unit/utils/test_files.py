@@ -1,0 +1,60 @@
+"""Files that are whole at any moment, and the ends of long ones."""
+
+from pathlib import Path
+
+import pytest
+
+from oprel.utils.files import tail, write_atomically
+
+
+def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    for content in (b"first", b"a longer second", b""):
+        write_atomically(file, content)
+        assert file.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_who_reads_the_old_file_keeps_it_whole(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    write_atomically(file, b"old")
+    with file.open("rb") as reader:
+        write_atomically(file, b"new")
+        assert reader.read() == b"old"
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(OSError):
+        write_atomically(folder, b"a file cannot replace a folder")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "absent" / "state.json", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"one", ["one"]),
+        (b"one\ntwo\n", ["one", "two"]),
+        (b"one\ntwo\nthree\nfour\n", ["two", "three", "four"]),
+        (b"one\n\xff\n", ["one", "\ufffd"]),
+    ],
+)
+def test_the_tail_is_the_last_lines(tmp_path: Path, content: bytes, lines: list[str]) -> None:
+    (tmp_path / "log").write_bytes(content)
+    assert tail(tmp_path / "log", 3) == lines
+
+
+def test_no_more_than_the_limit_is_read_of_a_long_line(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 1000 + b"\nlast\n")
+    assert tail(tmp_path / "log", 2, limit_bytes=10) == ["xxxx", "last"]
+
+
+def test_what_is_not_there_has_no_tail(tmp_path: Path) -> None:
+    assert tail(tmp_path / "absent", 3) == []
