@@ -21,7 +21,7 @@ from oprel.client.http import open_http, open_http_async
 from oprel.client.socket import open_socket, open_socket_async
 from oprel.core.config import Config, flag
 from oprel.core.exceptions import ConfigError, DaemonStartError
-from oprel.utils.files import tail
+from oprel.utils.files import check_private, make_private, tail
 
 START_SECONDS = 60.0
 LOOK_INTERVAL = 0.02  # s between looks at a starting daemon
@@ -33,14 +33,23 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     if address.scheme is Scheme.HTTP:
         return open_http()
     transport = open_socket(address.target)
-    return _Starting(transport, config) if address.own else transport
+    return _Starting(transport, _trusted(config)) if address.own else transport
 
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.HTTP:
         return open_http_async()
     transport = open_socket_async(address.target)
-    return _StartingAsync(transport, config) if address.own else transport
+    return _StartingAsync(transport, _trusted(config)) if address.own else transport
+
+
+def _trusted(config: Config) -> Config:
+    """The configuration, once it is sure that nobody else could have put a socket into its run folder."""
+    try:
+        check_private(config.run_dir)
+    except OSError as error:
+        raise ConfigError(f"cannot use {config.run_dir}: {error.strerror}", "Choose another --home.") from error
+    return config
 
 
 class _Starting(httpx.BaseTransport):
@@ -106,7 +115,7 @@ def serve_command(config: Config) -> list[str]:
 @contextlib.contextmanager
 def _start_lock(config: Config) -> Iterator[None]:
     try:
-        config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(config.run_dir)
         config.logs_dir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

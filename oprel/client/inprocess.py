@@ -60,7 +60,7 @@ class InProcessTransport(httpx.BaseTransport):
 def _event_loop() -> Iterator[BlockingPortal]:
     """A running event loop in a thread of its own.
 
-    A daemon thread, unlike anyio's `start_blocking_portal`: the interpreter does not wait for it before it calls atexit.
+    A daemon thread, unlike anyio's `start_blocking_portal`: the interpreter does not wait for it before atexit.
     """
     running: Future[BlockingPortal] = Future()
 

@@ -18,6 +18,7 @@ from oprel.server.library import Library
 from oprel.server.manager import ModelManager
 from oprel.server.routes import native, ollama
 from oprel.server.state import Daemon
+from oprel.utils.files import make_private
 
 
 def create_app(manager: ModelManager) -> FastAPI:
@@ -34,9 +35,9 @@ def create_app(manager: ModelManager) -> FastAPI:
 def prepare_home(config: Config) -> None:
     """Make OPREL_HOME's folders. Raises ConfigError when they cannot be written."""
     try:
-        for folder in (config.home_dir, config.models_dir, config.logs_dir, config.run_dir):
+        for folder in (config.home_dir, config.models_dir, config.logs_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        config.run_dir.chmod(0o700)
+        make_private(config.run_dir)
         probe = config.home_dir / ".writable"
         probe.touch()
         probe.unlink()

@@ -83,12 +83,17 @@ class EmbedJob:
 
 
 async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
-    """One vector an input and the nanoseconds of loading. An over-long input is cut only when `truncate` says so."""
+    """One vector an input and the nanoseconds of loading; no input only loads.
+
+    An over-long input is cut where `truncate` says so, else ValidationError.
+    """
     async with (
         manager.lease(job.model, job.load, job.keep_alive, embedding=True) as lease,
         _engine_errors(lease.process),
     ):
         http = lease.process.http
+        if not job.inputs:
+            return Embeddings((), 0), lease.load_ns
         try:
             return await openai_http.embed(http, job.inputs), lease.load_ns
         except EngineRefused as refusal:
@@ -108,10 +113,14 @@ def _bounded(request: CompletionRequest, lease: Lease) -> CompletionRequest:
     return replace(request, sampling=replace(request.sampling, num_predict=10 * lease.num_ctx))
 
 
-async def _context(lease: Lease, prompt: str | tuple[Message, ...], answer: str) -> list[int]:
+async def _context(lease: Lease, prompt: str | tuple[Message, ...], answer: str) -> list[int] | None:
+    """The tokens of prompt and answer; None when the engine cannot tell: the answer itself is whole by now."""
     http = lease.process.http
-    rendered = prompt if isinstance(prompt, str) else await openai_http.apply_template(http, prompt)
-    return await openai_http.tokenize(http, rendered + answer)
+    try:
+        rendered = prompt if isinstance(prompt, str) else await openai_http.apply_template(http, prompt)
+        return await openai_http.tokenize(http, rendered + answer)
+    except (EngineRefused, EngineLost):
+        return None
 
 
 @contextlib.asynccontextmanager

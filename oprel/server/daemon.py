@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,22 +56,39 @@ def serve(config: Config) -> None:
 
 @contextlib.contextmanager
 def _only_daemon(config: Config) -> Iterator[None]:
-    """Hold the home's lock for life: the kernel lets go of it however this process ends."""
+    """Hold the home's lock for life: the kernel lets go of it however this process ends.
+
+    A daemon that holds it but no longer listens is on its way out, and is waited for.
+    """
     descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(descriptor, 32, 0).decode() or "unknown"
-        raise ConfigError(
-            f"a daemon already runs for {config.home_dir} (pid {pid})",
-            "Use it as it is; or stop it first; or give this one another --home.",
-        ) from None
+    deadline = time.monotonic() + 2 * GRACE_SECONDS
+    while not _locked(descriptor):
+        if _listens(config.socket_path) or time.monotonic() > deadline:
+            pid = os.pread(descriptor, 32, 0).decode() or "unknown"
+            raise ConfigError(
+                f"a daemon already runs for {config.home_dir} (pid {pid})",
+                "Use it as it is; or stop it first; or give this one another --home.",
+            )
+        time.sleep(0.05)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _remove_stale_sockets(run_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """Files written so that a crash leaves the old content or the new, never half of it."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -17,6 +18,19 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` this user's alone (0700). Raises OSError, PermissionError too when it is another user's."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_private(folder)
+    folder.chmod(0o700)
+
+
+def check_private(folder: Path) -> None:
+    """Raises PermissionError when `folder` is another user's: whoever owns it may have put anything there."""
+    if folder.exists() and folder.stat().st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
 
 
 def tail(path: Path, lines: int, limit_bytes: int = 64 * 1024) -> list[str]:

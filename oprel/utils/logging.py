@@ -8,4 +8,5 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 def setup_logging(level: str) -> None:
     """Send the process's log to stderr; `level` is debug, info, warning or error."""
     logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

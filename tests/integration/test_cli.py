@@ -1,6 +1,5 @@
 """The commands as a user runs them: processes of their own, with their output, their errors and their exit status."""
 
-import contextlib
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,36 +26,44 @@ from tests.fixtures.gguf_factory import WORDS
 StartDaemon = Callable[..., RunningDaemon]
 Done = subprocess.CompletedProcess[str]
 
+SHUT = pytest.mark.xfail(reason="main() leaves the closed stdout to Python's last flush, which fails: status 120")
+FULL = pytest.mark.xfail(reason="main() does not foresee an OSError from its own output")
+BYTES = pytest.mark.xfail(reason="surrogates of undecodable bytes reach calls.Call.content: run should replace them")
+
 
 @dataclass
 class Shell:
-    """Types `oprel` commands into a shell of its own, in `folder`, with `settings` as OPREL_* variables."""
+    """Types `oprel` commands in `folder`, with these settings as OPREL_* variables."""
 
     folder: Path
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # users have none
-        return {**kept, **{f"OPREL_{name.upper()}": value for name, value in self.settings.items()}}
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> Done:
-        process = self.start(*arguments, stdin=subprocess.PIPE)
+    def __call__(self, *arguments: str | bytes, stdin: bytes = b"", **settings: str) -> Done:
+        shell = Shell(self.folder, self.settings | settings)
+        process = shell.start(*arguments, stdin=subprocess.PIPE)
         out, err = process.communicate(stdin, DEADLINE)
-        return Done(process.args, process.returncode, out.decode(), err.decode())
+        return Done(arguments, process.returncode, out.decode(), err.decode())
 
-    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE):
-        """The process, not waited for."""
-        command = [sys.executable, "-P", "-m", "oprel", *arguments]
+    def start(
+        self, *arguments: str | bytes, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        own = {f"OPREL_{name.upper()}": value for name, value in self.settings.items()}
+        others = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # users have none
         return subprocess.Popen(
-            command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment
+            [sys.executable, "-P", "-m", "oprel", *arguments],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            bufsize=0,  # nothing is read ahead of what a test asks for
+            cwd=self.folder,
+            env=others | own,
         )
 
 
 @pytest.fixture
 def oprel_shared(shared_daemon: RunningDaemon, tmp_path: Path) -> Shell:
     """Commands to the daemon that all tests share: they may look, and ask the model `tiny`."""
-    return Shell(tmp_path, {"home": str(shared_daemon.config.home_dir)})
+    return Shell(tmp_path, {"home": shared_daemon.config.home})
 
 
 @pytest.fixture
@@ -75,16 +82,6 @@ def faulty(start_daemon: StartDaemon, tmp_path: Path) -> StartDaemon:
     return lambda **faults: start_daemon(engine_path=str(install(tmp_path / "engine", **faults)))
 
 
-def daemon_pid(config: Config) -> int:
-    return int((config.run_dir / "daemon.lock").read_text())
-
-
-def idle(daemon: RunningDaemon) -> bool:
-    """True when the daemon's engines answer nobody."""
-    with daemon.client as client:
-        return all(engine.in_flight == 0 for engine in client.engines().models)
-
-
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -93,13 +90,44 @@ def taken_port() -> Iterator[int]:
 
 @pytest.fixture
 def dead_address() -> Iterator[str]:
-    """An address that nobody listens on, and that nobody else is given meanwhile."""
+    """Where nobody listens, and nobody will meanwhile."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
-# ------------------------------------------------------------------------------------------------ the program
+@pytest.fixture
+def closed_pipe() -> Iterator[int]:
+    """Where to write to a reader that has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def daemon_pid(config: Config) -> int:
+    return int((config.run_dir / "daemon.lock").read_text())
+
+
+def await_output(process: subprocess.Popen[bytes], text: bytes) -> None:
+    """Read what a process says up to this text."""
+    said = b""
+    while not said.endswith(text):
+        assert process.stdout is not None
+        said += (piece := process.stdout.read(1))
+        assert piece, said
+
+
+def failed(done: Done, status: int, *words: str) -> bool:
+    """True for an error that ends with this status and says these words, and nothing of how the program works."""
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    assert [word for word in words if word not in done.stderr] == [], done.stderr
+    return done.returncode == status
+
+
+# The program itself
 
 
 def test_the_version_is_printed(oprel_own: Shell) -> None:
@@ -108,7 +136,7 @@ def test_the_version_is_printed(oprel_own: Shell) -> None:
 
 def test_the_help_lists_every_command(oprel_own: Shell) -> None:
     done = oprel_own("--help")
-    assert done.returncode == 0
+    assert (done.returncode, done.stderr) == (0, "")
     assert [name for name in COMMANDS if not re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)] == []
 
 
@@ -127,32 +155,33 @@ def test_without_a_known_command_the_usage_is_told(oprel_own: Shell, arguments: 
     assert named in done.stderr
 
 
-# ------------------------------------------------------------------------------------------------------- run
+# Asking
 
 
 class Recorder(ThreadingHTTPServer):
     """Stands where a daemon would: remembers what it is asked and always gives the same answer."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), self.Handler)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[dict[str, object]] = []
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    class Handler(BaseHTTPRequestHandler):
-        server: "Recorder"
 
-        def do_POST(self) -> None:
-            length = int(self.headers["content-length"])
-            self.server.asked.append(json.loads(self.rfile.read(length)))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"response": "Grüezi"}\n{"response": "", "done": true}\n'.replace(b"\\xfc", b""))
+class Handler(BaseHTTPRequestHandler):
+    server: Recorder
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+    def do_POST(self) -> None:
+        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(200)
+        self.end_headers()
+        for line in ({"response": "Grüezi", "done": False}, {"response": "", "done": True}):
+            self.wfile.write(json.dumps({"model": "tiny", **line}).encode() + b"\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -163,3 +192,326 @@ def recorder() -> Iterator[Recorder]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "prompt"),
+    [
+        (["Wie", "geht's?"], b"", "Wie geht's?"),
+        ([], b"from a file\n", "from a file"),
+        (["Sum it up:"], "eine Übersicht\n\nzwei\n".encode(), "eine Übersicht\n\nzwei\n\nSum it up:"),
+        (["--", "-1", "--verbose?"], b"", "-1 --verbose?"),
+    ],
+    ids=["words", "standard input", "both", "words like flags"],
+)
+def test_the_prompt_is_standard_input_and_then_the_words(
+    oprel_own: Shell, recorder: Recorder, words: list[str], stdin: bytes, prompt: str
+) -> None:
+    done = oprel_own("run", "tiny", *words, stdin=stdin, host=recorder.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Grüezi\n", "")
+    assert [asked["prompt"] for asked in recorder.asked] == [prompt]
+
+
+def test_a_relative_path_is_sent_so_that_the_daemon_finds_it(oprel_own: Shell, recorder: Recorder, tiny: Path) -> None:
+    (oprel_own.folder / "mine.gguf").symlink_to(tiny)
+    oprel_own("run", "mine.gguf", "hi", f"--host={recorder.url}")
+    assert [asked["model"] for asked in recorder.asked] == [str(oprel_own.folder / "mine.gguf")]
+
+
+def test_keepalive_is_sent_along(oprel_own: Shell, recorder: Recorder) -> None:
+    oprel_own("run", "tiny", "hi", "--keepalive=10m", host=recorder.url)
+    assert [asked["keep_alive"] for asked in recorder.asked] == ["10m"]
+
+
+@pytest.mark.xfail(sys.version_info < (3, 13), reason="argparse ends the prompt at a flag before its first word")
+def test_a_flag_may_stand_before_the_prompt(oprel_own: Shell, recorder: Recorder) -> None:
+    oprel_own("run", "tiny", "--verbose", "hi", host=recorder.url)
+    assert [asked["prompt"] for asked in recorder.asked] == ["hi"]
+
+
+@pytest.mark.xfail(reason='"5" and "-1" are refused: run.py sends the text, and only numbers may lack a unit')
+@pytest.mark.parametrize("seconds", ["5", "-1"])
+def test_keepalive_may_be_a_plain_number_of_seconds(oprel_shared: Shell, seconds: str) -> None:
+    assert oprel_shared("run", "tiny", "hi", f"--keepalive={seconds}").returncode == 0
+
+
+def test_a_real_model_answers(oprel_shared: Shell) -> None:
+    done = oprel_shared("run", "tiny", "tell me a story")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\n")
+    assert {*done.stdout.split()} <= {*WORDS}
+
+
+def test_verbose_tells_the_figures_beside_the_answer(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    faulty(tokens=3)
+    done = oprel_own("run", str(tiny), "hi", "--verbose")
+    assert done.stdout == " t0 t1 t2\n"
+    assert re.fullmatch(r"3 tokens, \d+\.\d tokens/s, loaded in \d+\.\d\d s\n", done.stderr)
+
+
+@pytest.mark.parametrize("words", [[], [""]], ids=repr)
+def test_without_a_prompt_and_a_terminal_it_says_so(oprel_shared: Shell, words: list[str]) -> None:
+    assert failed(oprel_shared("run", "tiny", *words), 2, "there is no prompt", "or on standard input")
+
+
+def test_an_answer_is_shown_while_it_is_made(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    faulty(hang_at_token=2)  # it never ends: what is seen was streamed
+    process = oprel_own.start("run", str(tiny), "hi")
+    await_output(process, b" t0 t1")
+    process.kill()
+    assert process.communicate() == (b"", b"")
+
+
+def test_what_an_engine_said_before_it_died_is_shown(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    faulty(die_at_token=2)
+    done = oprel_own("run", str(tiny), "hi")
+    assert (done.returncode, done.stdout) == (6, " t0 t1\n")
+    assert done.stderr.startswith("Error: the engine died while answering")
+    assert "Ask again." in done.stderr
+
+
+def test_ctrl_c_ends_the_command_and_nothing_else(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    daemon = faulty(hang_at_token=1)
+    process = oprel_own.start("run", str(tiny), "hi")
+    await_output(process, b" t0")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE) == (b"\n", b"")
+    assert process.returncode == 130
+    with daemon.client as client:
+        eventually(lambda: [engine.in_flight for engine in client.engines().models] == [0])
+
+
+@BYTES
+@pytest.mark.parametrize(("words", "stdin"), [([b"\xff?"], b""), ([], b"\xff!")], ids=["words", "standard input"])
+def test_a_prompt_that_is_no_text_is_asked_as_well_as_can_be(
+    oprel_own: Shell, recorder: Recorder, words: list[bytes], stdin: bytes
+) -> None:
+    assert oprel_own("run", "tiny", *words, stdin=stdin, host=recorder.url).returncode == 0
+
+
+# Looking
+
+
+def test_list_shows_the_models_there_are(oprel_shared: Shell) -> None:
+    done = oprel_shared("list")
+    titles, model = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert titles.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
+    assert re.fullmatch(r"tiny:latest +[0-9a-f]{12} +275 KB +\d+ \w+ ago", model)
+
+
+def test_ls_is_list(oprel_shared: Shell) -> None:
+    assert oprel_shared("ls", "--json").stdout == oprel_shared("list", "--json").stdout
+
+
+def test_list_as_json_is_what_the_api_says(oprel_shared: Shell, shared_daemon: RunningDaemon) -> None:
+    with shared_daemon.client as client:
+        assert json.loads(oprel_shared("list", "--json").stdout) == client.list().model_dump(mode="json")
+
+
+def test_show_tells_what_is_known(oprel_shared: Shell) -> None:
+    shown = [re.split(r" {2,}", line) for line in oprel_shared("show", "tiny").stdout.splitlines()]
+    assert shown[0] == ["MODEL", "tiny"]
+    assert ["architecture", "llama"] in shown
+    assert ["context length", "2048"] in shown
+    assert ["capabilities", "completion"] in shown
+
+
+def test_show_takes_a_path(oprel_shared: Shell, tiny: Path) -> None:
+    assert "architecture" in oprel_shared("show", str(tiny)).stdout
+
+
+def test_show_as_json_is_what_the_api_says(oprel_shared: Shell, shared_daemon: RunningDaemon) -> None:
+    with shared_daemon.client as client:
+        assert json.loads(oprel_shared("show", "tiny", "--json").stdout) == client.show("tiny").model_dump(mode="json")
+
+
+@pytest.fixture
+def loaded(start_daemon: StartDaemon, tmp_path: Path, tiny: Path) -> RunningDaemon:
+    """A daemon on the test's home that keeps one model loaded."""
+    daemon = start_daemon(engine_path=str(install(tmp_path / "engine")), keep_alive="-1")
+    with daemon.client as client:
+        client.load(str(tiny))
+    return daemon
+
+
+@pytest.mark.parametrize("command", ["ps", "models"])
+def test_ps_shows_what_is_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: Path, command: str) -> None:
+    titles, model = oprel_own(command).stdout.splitlines()
+    assert titles.split() == ["NAME", "STATE", "PID", "ENGINE", "CONTEXT", "UNTIL"]
+    name, state, pid, engine, context, until = model.split()
+    assert (name, state, context, until) == (str(tiny), "ready", "2048", "Forever")
+    assert engine == loaded.config.engine_path
+    assert alive(int(pid))
+
+
+@pytest.mark.parametrize("command", ["ps", "models"])
+def test_ps_as_json_is_what_the_api_says(loaded: RunningDaemon, oprel_own: Shell, command: str) -> None:
+    shown = json.loads(oprel_own(command, "--json").stdout)
+    with loaded.client as client:
+        known = client.engines().model_dump(mode="json")
+    moment = shown["models"][0].pop("expires_at"), known["models"][0].pop("expires_at")
+    assert all(moment)
+    assert shown == known
+
+
+def test_ps_tells_which_engine_cannot_be_used(start_daemon: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    with start_daemon(engine_path="/nowhere/llama-server").client as client:
+        client.load(str(tiny))
+    assert "engine /nowhere/llama-server is not used: it cannot be started" in oprel_own("ps").stderr
+
+
+def test_a_stopped_model_is_no_longer_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: Path) -> None:
+    done = oprel_own("stop", str(tiny))
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"stopped {tiny}\n", "")
+    assert len(oprel_own("ps").stdout.splitlines()) == 1
+
+
+# What goes wrong with models
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "show", "stop"])
+def test_an_unknown_name_is_an_error(oprel_shared: Shell, command: str) -> None:
+    assert failed(oprel_shared(command, "nosuch", stdin=b"hi"), 3, "'nosuch' not found", "`oprel list`")
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "show"])
+def test_a_file_that_is_not_there_is_an_error(oprel_shared: Shell, command: str) -> None:
+    done = oprel_shared(command, "./nosuch.gguf", stdin=b"hi")
+    assert failed(done, 3, "there is no file ./nosuch.gguf", "Check the path")
+
+
+def test_what_is_not_loaded_cannot_be_stopped(start_daemon: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    start_daemon()
+    assert failed(oprel_own("stop", str(tiny)), 3, "is not loaded", "`oprel ps`")
+
+
+@pytest.mark.parametrize("content", [b"Dear diary,\n", b"", b"GGU"], ids=repr)
+def test_a_file_that_is_no_model_is_an_error(oprel_shared: Shell, content: bytes) -> None:
+    (oprel_shared.folder / "diary.gguf").write_bytes(content)
+    done = oprel_shared("run", "diary.gguf", "hi")
+    assert failed(done, 3, "diary.gguf is not a GGUF model file", "downloaded whole?")
+
+
+def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, tiny: Path) -> None:
+    (oprel_shared.folder / "half.gguf").write_bytes(tiny.read_bytes()[:200_000])
+    assert failed(oprel_shared("run", "half.gguf", "hi"), 4, "half.gguf", "get it again")
+
+
+def test_an_empty_folder_is_no_model(oprel_shared: Shell) -> None:
+    (oprel_shared.folder / "models").mkdir()
+    done = oprel_shared("run", "./models", "hi")
+    assert failed(done, 3, "./models is a folder", "It holds no .gguf file.")
+
+
+def test_a_folder_with_a_model_leads_to_it(oprel_shared: Shell, tiny: Path) -> None:
+    (oprel_shared.folder / "models").mkdir()
+    (oprel_shared.folder / "models" / "seven.gguf").symlink_to(tiny)
+    done = oprel_shared("run", "./models", "hi")
+    assert failed(done, 3, "./models is a folder", "for example models/seven.gguf")
+
+
+# What goes wrong with daemons
+
+
+def test_the_first_command_starts_a_daemon_and_the_next_one_finds_it(oprel_own: Shell, config: Config) -> None:
+    assert not is_up(config)
+    assert oprel_own("list").returncode == 0
+    first = daemon_pid(config)
+    assert oprel_own("list").returncode == 0
+    assert daemon_pid(config) == first
+    assert alive(first)
+
+
+@pytest.mark.parametrize("command", ["list", "serve"])
+def test_a_home_that_cannot_be_written_is_an_error(oprel_own: Shell, command: str) -> None:
+    (oprel_own.folder / "file").touch()
+    home = oprel_own.folder / "file" / "home"
+    assert failed(oprel_own(command, home=str(home)), 2, f"cannot write to {home}", "--home or OPREL_HOME")
+
+
+@pytest.mark.parametrize(("value", "fault"), [("abc", "a whole number"), ("70000", "at most 65535")])
+@pytest.mark.parametrize("command", ["list", "serve"])
+def test_a_wrong_setting_is_refused_by_its_name(oprel_own: Shell, command: str, value: str, fault: str) -> None:
+    done = oprel_own(command, server_port=value)
+    assert failed(done, 2, "OPREL_SERVER_PORT: server_port must be", fault, value)
+
+
+def test_a_misspelt_setting_is_refused_with_a_guess(oprel_own: Shell) -> None:
+    (oprel_own.folder / "config.yaml").write_text("server_prot: 1\n")
+    done = oprel_own("list", "--config=config.yaml")
+    assert failed(done, 2, "config.yaml", "'server_prot'", "Did you mean server_port?")
+
+
+def test_an_address_that_nobody_answers_at_is_an_error(oprel_own: Shell, dead_address: str) -> None:
+    done = oprel_own("list", host=dead_address)
+    assert failed(done, 5, f"no daemon answers at {dead_address}", "`oprel serve`", "OPREL_HOST")
+
+
+def test_serve_on_a_taken_port_names_it(oprel_own: Shell, taken_port: int) -> None:
+    done = oprel_own("serve", server_port=str(taken_port))
+    assert failed(done, 2, f"cannot listen on 127.0.0.1:{taken_port}", "--server-port")
+
+
+def test_a_daemon_that_does_not_start_is_explained_by_its_log(
+    oprel_own: Shell, config: Config, taken_port: int
+) -> None:
+    done = oprel_own("list", server_port=str(taken_port))
+    log = config.logs_dir / "daemon.log"
+    assert failed(done, 5, "the daemon ended with status 2", str(log), f"cannot listen on 127.0.0.1:{taken_port}")
+
+
+def test_a_second_daemon_on_one_home_is_refused(start_daemon: StartDaemon, oprel_own: Shell, config: Config) -> None:
+    daemon = start_daemon()
+    done = oprel_own("serve")
+    assert failed(done, 2, "a daemon already runs", config.home, f"pid {daemon.process.pid}")
+    assert is_up(config)
+
+
+def test_ctrl_c_ends_a_daemon_in_peace(oprel_own: Shell, config: Config) -> None:
+    process = oprel_own.start("serve")
+    eventually(lambda: is_up(config) or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (0, b"")
+    assert b"oprel listens on http://127.0.0.1:" in err
+    assert b"Traceback" not in err
+
+
+# What goes wrong with the output
+
+
+def test_a_reader_that_leaves_early_is_no_error(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    faulty(tokens=1000, token_delay=0.01)
+    process = oprel_own.start("run", str(tiny), "hi")
+    await_output(process, b" t0")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=DEADLINE)[1] == b""
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["list", "--json"], ["show", "tiny"], ["run", "tiny", "hi"]], ids=" ".join
+)
+def test_output_that_nobody_reads_leaves_no_trace(oprel_shared: Shell, closed_pipe: int, command: list[str]) -> None:
+    process = oprel_shared.start(*command, stdout=closed_pipe)
+    assert process.communicate(timeout=DEADLINE)[1] == b""
+
+
+@SHUT
+@pytest.mark.parametrize("command", [["--version"], ["list"], ["run", "tiny", "hi"]], ids=" ".join)
+def test_output_that_nobody_reads_is_success(oprel_shared: Shell, closed_pipe: int, command: list[str]) -> None:
+    process = oprel_shared.start(*command, stdout=closed_pipe)
+    assert (process.communicate(timeout=DEADLINE)[1], process.returncode) == (b"", 0)
+
+
+@FULL
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["run", "tiny", "hi"]], ids=" ".join)
+def test_output_that_does_not_fit_is_an_error(oprel_shared: Shell, command: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = oprel_shared.start(*command, stdout=full.fileno())
+    err = process.communicate(timeout=DEADLINE)[1].decode()
+    assert process.returncode not in (0, 120)
+    assert "No space left on device" in err
+    assert "Traceback" not in err

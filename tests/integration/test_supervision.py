@@ -66,6 +66,20 @@ def test_a_daemon_asked_to_stop_lets_answers_finish(start_daemon: StartDaemon, t
         assert list(stream)[-1].done
 
 
+def test_who_comes_while_a_daemon_ends_gets_the_next_one(start_daemon: StartDaemon, tiny: Path, tmp_path: Path):
+    program = install(tmp_path / "engine", tokens=20, token_delay=0.05)
+    first = start_daemon(engine_path=str(program))
+    with first.client as client:
+        stream = client.generate(str(tiny), "hello", stream=True)
+        next(stream)
+        first.process.terminate()
+        eventually(lambda: not is_up(first.config))
+        second = start_daemon()
+        with second.client as other:
+            assert other.health().pid == second.process.pid
+        list(stream)
+
+
 def test_there_is_one_daemon_a_home(start_daemon: StartDaemon):
     daemon = start_daemon()
     command = [sys.executable, "-P", "-m", "oprel", "serve", f"--home={daemon.config.home}", "--server-port=0"]

@@ -15,8 +15,10 @@ from oprel.api_models import Request as WireRequest
 from oprel.core.config import parse_keep_alive
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.runtime.backends.base import Json, LoadOptions, Sampling
+from oprel.runtime.backends.base import CompletionRequest, Json, LoadOptions, Message, Sampling
+from oprel.server.completions import Job
 from oprel.server.library import InstalledModel
+from oprel.server.state import daemon_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ BOOLEANS = {"use_mmap"}
 LEAST = {"num_ctx": 4, "num_batch": 1}
 
 
-async def body(request: Request, model: type[Body]) -> Body:
+async def body(request: Request, kind: type[Body]) -> Body:
     """The request's JSON, whatever content type it claims; bytes after the first JSON value are ignored."""
     content = (await request.body()).strip()
     if not content:
@@ -44,7 +46,7 @@ async def body(request: Request, model: type[Body]) -> Body:
     except (ValueError, RecursionError) as error:
         raise ValidationError(f"the request body is not valid JSON: {error}") from error
     try:
-        return model.model_validate(value)
+        return kind.model_validate(value)
     except pydantic.ValidationError as error:
         raise ValidationError(_complaint(error)) from error
 
@@ -53,6 +55,24 @@ def is_own_user(request: Request) -> bool:
     """True for a caller of this machine that is no web page: local socket, or loopback without an Origin."""
     local = request.client is None or request.client.host.startswith(LOOPBACK)
     return local and "origin" not in request.headers
+
+
+async def model(request: Request, name: str) -> InstalledModel:
+    """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
+    return await daemon_of(request).library.find(name, may_use_paths=is_own_user(request))
+
+
+def job(
+    asked: CompletionFields,
+    model: InstalledModel,
+    prompt: str | tuple[Message, ...],
+    *,
+    wants_context: bool = False,
+) -> Job:
+    """What to ask the engine for."""
+    sampling, load = options(asked.options, model.manifest)
+    request = CompletionRequest(prompt, sampling, schema(asked.format), think(asked.think, model, asked.model))
+    return Job(model, request, load, keep_alive(asked.keep_alive), wants_context)
 
 
 def keep_alive(value: KeepAlive | None) -> float | None:

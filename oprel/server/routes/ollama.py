@@ -1,8 +1,5 @@
 """Ollama's API as codecs around the one completions path."""
 
-import logging
-from collections.abc import AsyncGenerator, Callable
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
@@ -10,17 +7,17 @@ from pydantic import BaseModel
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
-from oprel.runtime.backends.base import Chunk, CompletionRequest, Message
+from oprel.runtime.backends.base import Chunk, Message
 from oprel.server import completions
-from oprel.server.completions import Done, EmbedJob, Job
+from oprel.server.completions import EmbedJob, Job
 from oprel.server.library import InstalledModel
-from oprel.server.reply import JSON, NDJSON, Reply
+from oprel.server.reply import JSON
 from oprel.server.routes import decode
-from oprel.server.routes.encode import details, json_bytes, metrics, normalised, running_model, shown
-from oprel.server.state import Daemon, daemon_of
+from oprel.server.routes.answer import answer, once
+from oprel.server.routes.encode import details, json_bytes, normalised, running_model, shown
+from oprel.server.state import daemon_of
 from oprel.utils.text import timestamp
 
-logger = logging.getLogger(__name__)
 router = APIRouter()
 
 READ = ["GET", "HEAD"]
@@ -66,31 +63,28 @@ async def show(request: Request) -> Response:
     asked = await decode.body(request, wire.ShowRequest)
     if not asked.model:
         raise ValidationError("model is required")
-    return _json(shown(await _find(request, asked.model), verbose=asked.verbose))
+    return _json(shown(await decode.model(request, asked.model), verbose=asked.verbose))
 
 
 @router.post("/api/generate")
 async def generate(request: Request) -> Response:
     asked = await decode.body(request, wire.GenerateRequest)
-    daemon, model = daemon_of(request), await _find(request, asked.model)
+    model = await decode.model(request, asked.model)
     if not asked.prompt and decode.keep_alive(asked.keep_alive) == 0:
-        return await _unload(daemon, model, wire.GenerateResponse(model=asked.model))
+        return await _unload(request, model, wire.GenerateResponse(model=asked.model))
     if asked.raw and (asked.template or asked.system or asked.context):
         raise ValidationError("raw mode does not support template, system, or context")
     decode.refuse_unsupported(asked, model, "generate")
     prompt = asked.prompt if asked.raw else _with_system(asked.system, [Message("user", asked.prompt)], model)
-    job = _job(asked, model, prompt, wants_context=not asked.raw)
+    job = decode.job(asked, model, prompt, wants_context=not asked.raw)
     if not asked.prompt:
-        return await _load(daemon, job, wire.GenerateResponse(model=asked.model))
+        return _load(request, job, wire.GenerateResponse(model=asked.model))
 
     def encode(chunk: Chunk) -> wire.GenerateResponse:
         thinking = chunk.reasoning or None
         return wire.GenerateResponse(model=asked.model, created_at=timestamp(), response=chunk.text, thinking=thinking)
 
-    def finish(whole: Chunk, done: Done) -> wire.GenerateResponse:
-        return encode(whole).model_copy(update={**metrics(done), "done": True, "context": done.context})
-
-    return answer(daemon, job, asked.stream, encode, finish)
+    return answer(daemon_of(request).manager, job, asked.stream, encode)
 
 
 @router.post("/api/chat")
@@ -98,40 +92,40 @@ async def chat(request: Request) -> Response:
     asked = await decode.body(request, wire.ChatRequest)
     if not asked.model:
         raise ValidationError("model is required")
-    daemon, model = daemon_of(request), await _find(request, asked.model)
+    model = await decode.model(request, asked.model)
     empty = wire.ChatResponse(model=asked.model, message=wire.Message(role="assistant", content=""))
     if not asked.messages and decode.keep_alive(asked.keep_alive) == 0:
-        return await _unload(daemon, model, empty)
+        return await _unload(request, model, empty)
     decode.refuse_unsupported(asked, model, "chat")
-    job = _job(asked, model, _with_system(None, [_message(message) for message in asked.messages], model))
+    job = decode.job(asked, model, _with_system(None, [_message(message) for message in asked.messages], model))
     if not asked.messages:
-        return await _load(daemon, job, empty)
+        return _load(request, job, empty)
 
     def encode(chunk: Chunk) -> wire.ChatResponse:
         message = wire.Message(role="assistant", content=chunk.text, thinking=chunk.reasoning or None)
         return wire.ChatResponse(model=asked.model, created_at=timestamp(), message=message)
 
-    def finish(whole: Chunk, done: Done) -> wire.ChatResponse:
-        return encode(whole).model_copy(update={**metrics(done), "done": True})
-
-    return answer(daemon, job, asked.stream, encode, finish)
+    return answer(daemon_of(request).manager, job, asked.stream, encode)
 
 
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
     asked = await decode.body(request, wire.EmbedRequest)
-    inputs = _inputs(asked)
-    began = daemon_of(request).manager.clock()
-    vectors, tokens, load_ns = await _embed(request, asked, inputs, truncate=asked.truncate)
-    spent = round((daemon_of(request).manager.clock() - began) * 1e9)
-    reply = wire.EmbedResponse(
-        model=asked.model,
-        embeddings=[normalised(vector, asked.dimensions) for vector in vectors],
-        total_duration=spent if inputs else None,
-        load_duration=load_ns if inputs else None,
-        prompt_eval_count=tokens or None,
-    )
-    return _json(reply)
+    job = await _embed_job(request, asked, _inputs(asked), truncate=asked.truncate)
+    manager = daemon_of(request).manager
+
+    async def make() -> wire.EmbedResponse:
+        began = manager.clock()
+        result, load_ns = await completions.embed(manager, job)
+        return wire.EmbedResponse(
+            model=asked.model,
+            embeddings=[normalised(vector, asked.dimensions) for vector in result.vectors],
+            total_duration=round((manager.clock() - began) * 1e9) if job.inputs else None,
+            load_duration=load_ns if job.inputs else None,
+            prompt_eval_count=result.prompt_tokens or None,
+        )
+
+    return once(make)
 
 
 @router.post("/api/embeddings")
@@ -139,52 +133,13 @@ async def embeddings(request: Request) -> Response:
     asked = await decode.body(request, wire.EmbeddingsRequest)
     if not asked.model:
         raise ValidationError("model is required")
-    vectors, _, _ = await _embed(request, asked, (asked.prompt,) if asked.prompt else (), truncate=True)
-    return _json(wire.EmbeddingsResponse(embedding=vectors[0] if vectors else ()))
+    job = await _embed_job(request, asked, (asked.prompt,) if asked.prompt else (), truncate=True)
 
+    async def make() -> wire.EmbeddingsResponse:
+        result, _ = await completions.embed(daemon_of(request).manager, job)
+        return wire.EmbeddingsResponse(embedding=result.vectors[0] if result.vectors else ())
 
-Encoder = Callable[[Chunk], BaseModel]
-Finisher = Callable[[Chunk, Done], BaseModel]
-
-
-def answer(daemon: Daemon, job: Job, stream: bool, encode: Encoder, finish: Finisher) -> Reply:
-    """The answer as NDJSON while it is made, or as one object of all its pieces."""
-    if stream:
-        return Reply(_lines(daemon, job, encode, finish), NDJSON)
-    return Reply(_whole(daemon, job, finish), JSON)
-
-
-async def _lines(daemon: Daemon, job: Job, encode: Encoder, finish: Finisher) -> AsyncGenerator[bytes, None]:
-    async for piece in completions.run(daemon.manager, job):
-        yield json_bytes(finish(Chunk(), piece) if isinstance(piece, Done) else encode(piece)) + b"\n"
-
-
-async def _whole(daemon: Daemon, job: Job, finish: Finisher) -> AsyncGenerator[bytes, None]:
-    texts: list[str] = []
-    thoughts: list[str] = []
-    async for piece in completions.run(daemon.manager, job):
-        if isinstance(piece, Done):
-            yield json_bytes(finish(Chunk("".join(texts), "".join(thoughts)), piece))
-        else:
-            texts.append(piece.text)
-            thoughts.append(piece.reasoning)
-
-
-async def _find(request: Request, name: str) -> InstalledModel:
-    return await daemon_of(request).library.find(name, may_use_paths=decode.is_own_user(request))
-
-
-def _job(
-    asked: wire.CompletionFields,
-    model: InstalledModel,
-    prompt: str | tuple[Message, ...],
-    *,
-    wants_context: bool = False,
-) -> Job:
-    sampling, load = decode.options(asked.options, model.manifest)
-    wanted = decode.think(asked.think, model, asked.model)
-    request = CompletionRequest(prompt, sampling, decode.schema(asked.format), wanted)
-    return Job(model, request, load, decode.keep_alive(asked.keep_alive), wants_context)
+    return once(make)
 
 
 def _message(message: wire.Message) -> Message:
@@ -202,14 +157,20 @@ def _with_system(system: str | None, messages: list[Message], model: InstalledMo
     return (*([Message("system", text)] if text else []), *own, *messages)
 
 
-async def _unload(daemon: Daemon, model: InstalledModel, reply: wire.GenerateResponse | wire.ChatResponse) -> Response:
-    await daemon.manager.unload(model)
+Loaded = wire.GenerateResponse | wire.ChatResponse
+
+
+async def _unload(request: Request, model: InstalledModel, reply: Loaded) -> Response:
+    await daemon_of(request).manager.unload(model)
     return _json(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"}))
 
 
-async def _load(daemon: Daemon, job: Job, reply: wire.GenerateResponse | wire.ChatResponse) -> Response:
-    await completions.load(daemon.manager, job)
-    return _json(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "load"}))
+def _load(request: Request, job: Job, reply: Loaded) -> Response:
+    async def make() -> Loaded:
+        await completions.load(daemon_of(request).manager, job)
+        return reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "load"})
+
+    return once(make)
 
 
 def _inputs(asked: wire.EmbedRequest) -> tuple[str, ...]:
@@ -219,24 +180,16 @@ def _inputs(asked: wire.EmbedRequest) -> tuple[str, ...]:
     return tuple(str(text) for text in texts) if texts != [""] else ()
 
 
-async def _embed(
+async def _embed_job(
     request: Request, asked: wire.ModelRequest, inputs: tuple[str, ...], *, truncate: bool
-) -> tuple[tuple[tuple[float, ...], ...], int, int]:
-    """Vectors, tokens and the nanoseconds of loading. Without an input the model is only loaded."""
-    manager = daemon_of(request).manager
+) -> EmbedJob:
     try:
-        model = await _find(request, asked.model)
+        model = await decode.model(request, asked.model)
     except ModelNotFoundError as error:
-        raise ModelNotFoundError(
-            f'model "{asked.model}" not found, try pulling it first', *error.resolution_steps
-        ) from None
+        words = f'model "{asked.model}" not found, try pulling it first'
+        raise ModelNotFoundError(words, *error.resolution_steps) from None
     _, load = decode.options(asked.options, model.manifest)
-    alive = decode.keep_alive(asked.keep_alive)
-    if not inputs:
-        job = Job(model, CompletionRequest(""), load, alive)
-        return (), 0, await completions.load(manager, job, embedding=True)
-    result, load_ns = await completions.embed(manager, EmbedJob(model, inputs, load, alive, truncate))
-    return result.vectors, result.prompt_tokens, load_ns
+    return EmbedJob(model, inputs, load, decode.keep_alive(asked.keep_alive), truncate)
 
 
 def _json(reply: BaseModel) -> Response:

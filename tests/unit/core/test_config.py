@@ -15,7 +15,9 @@ from oprel.core.exceptions import ConfigError
 EXAMPLE = Path(__file__).parents[3] / "config.yaml"
 
 
-def load(folder: Path, text: str, environ: Mapping[str, str] | None = None, **arguments: str | int) -> Config:
+def load(
+    folder: Path, text: str, environ: Mapping[str, str] | None = None, arguments: Mapping[str, str | int] | None = None
+) -> Config:
     """The configuration in force with `text` as its file."""
     file = folder / "config.yaml"
     file.write_text(text)
@@ -25,7 +27,7 @@ def load(folder: Path, text: str, environ: Mapping[str, str] | None = None, **ar
 def test_arguments_win_over_variables_over_the_file_over_defaults(tmp_path: Path) -> None:
     text = "parallel: 2\nctx_size: 2\nn_threads: 2\n"
     environ = {"OPREL_CTX_SIZE": "3", "OPREL_N_THREADS": "3"}
-    config = load(tmp_path, text, environ, n_threads=4)
+    config = load(tmp_path, text, environ, {"n_threads": 4})
     assert (config.batch_size, config.parallel, config.ctx_size, config.n_threads) == (0, 2, 3, 4)
 
 
@@ -57,7 +59,7 @@ def from_variable(folder: Path, name: str, value: str) -> Config:
 
 
 def from_argument(folder: Path, name: str, value: str) -> Config:
-    return load(folder, "", **{name: value})
+    return load(folder, "", arguments={name: value})
 
 
 Source = Callable[[Path, str, str], Config]
@@ -110,7 +112,7 @@ def test_a_mistyped_key_gets_a_suggestion_and_a_strange_one_the_list(tmp_path: P
         load(tmp_path, "paralel: 2\n")
     assert mistyped.value.resolution_steps == ("Did you mean parallel?",)
     with pytest.raises(ConfigError, match="argument --zzz: unknown key 'zzz'") as strange:
-        load(tmp_path, "", zzz=1)
+        load(tmp_path, "", arguments={"zzz": 1})
     assert all(entry.name in strange.value.resolution_steps[0] for entry in settings())
 
 
@@ -141,6 +143,10 @@ def test_config_yaml_is_the_defaults_each_key_once_with_its_help() -> None:
 )
 def test_keep_alive_is_a_duration_or_seconds_or_for_ever(text: str, seconds: float) -> None:
     assert parse_keep_alive(text) == Config(keep_alive=text).keep_alive_seconds == seconds
+
+
+def test_a_load_may_take_a_duration() -> None:
+    assert Config(load_timeout="1m30s").load_timeout_seconds == 90
 
 
 def test_folders_are_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """Files that are whole at any moment, and the ends of long ones."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from oprel.utils.files import tail, write_atomically
+from oprel.utils.files import check_private, make_private, tail, write_atomically
 
 
 def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
@@ -58,3 +60,33 @@ def test_no_more_than_the_limit_is_read_of_a_long_line(tmp_path: Path) -> None:
 
 def test_what_is_not_there_has_no_tail(tmp_path: Path) -> None:
     assert tail(tmp_path / "absent", 3) == []
+
+
+def mode(folder: Path) -> int:
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+def test_a_private_folder_is_made_or_closed_to_others(tmp_path: Path) -> None:
+    new, open_to_all = tmp_path / "a" / "new", tmp_path / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    for folder in (new, open_to_all, new):
+        make_private(folder)
+        assert mode(folder) == 0o700
+
+
+def test_another_users_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    foreign = Path("/")
+    if os.getuid() == 0:
+        foreign = tmp_path / "foreign"
+        foreign.mkdir()
+        os.chown(foreign, 12345, 12345)
+    before = mode(foreign)
+    for act in (make_private, check_private):
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            act(foreign)
+    assert mode(foreign) == before
+
+
+def test_a_folder_yet_to_be_made_is_nobodys(tmp_path: Path) -> None:
+    check_private(tmp_path / "absent")

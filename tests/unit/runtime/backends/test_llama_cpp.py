@@ -1,0 +1,136 @@
+"""What llama-server is started with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from oprel.core.config import Config
+from oprel.runtime.backends.base import EngineSpec, LoadOptions
+from oprel.runtime.backends.llama_cpp import DISPENSABLE, arguments, resolve
+from oprel.runtime.binaries.wheel import build_parser
+
+NEW = frozenset(DISPENSABLE)  # the flags of a build that has them all
+OLD = frozenset[str]()
+PLAIN = EngineSpec(
+    weights=Path("/models/tiny.gguf"),
+    socket=Path("/run/engine-1.sock"),
+    load=LoadOptions(num_ctx=512),
+    embedding=False,
+    pooling=None,
+    parallel=4,
+    kv_cache_type="f16",
+    flash_attention="auto",
+)
+
+
+def pairs(given: list[str]) -> dict[str, str]:
+    """Value by flag; a switch has the flag behind it as its value."""
+    return {flag: value for flag, value in zip(given, [*given[1:], ""], strict=True) if flag.startswith("--")}
+
+
+def test_the_plain_start() -> None:
+    given = arguments(PLAIN, NEW)
+    valued, switches = given[:-3], given[-3:]
+    assert dict(zip(valued[::2], valued[1::2], strict=True)) == {
+        "--model": "/models/tiny.gguf",
+        "--host": "/run/engine-1.sock",
+        "--port": "0",
+        "--parallel": "4",
+        "--ctx-size": "2048",
+        "--kv-unified-per-slot": "512",
+        "--cache-type-k": "f16",
+        "--cache-type-v": "f16",
+        "--flash-attn": "auto",
+        "--cache-ram": "512",
+    }
+    assert switches == ["--kv-unified", "--offline", "--no-ui"]
+
+
+@pytest.mark.parametrize(
+    ("load", "flag", "value"),
+    [
+        (LoadOptions(num_batch=64), "--batch-size", "64"),
+        (LoadOptions(num_gpu=0), "--n-gpu-layers", "0"),
+        (LoadOptions(num_gpu=7), "--n-gpu-layers", "7"),
+        (LoadOptions(main_gpu=0), "--main-gpu", "0"),
+        (LoadOptions(num_thread=2), "--threads", "2"),
+    ],
+)
+def test_an_option_that_is_given_is_passed(load: LoadOptions, flag: str, value: str) -> None:
+    assert flag not in arguments(PLAIN, NEW)
+    assert pairs(arguments(replace(PLAIN, load=replace(load, num_ctx=512)), NEW))[flag] == value
+
+
+@pytest.mark.parametrize(("use_mmap", "refused"), [(None, False), (True, False), (False, True)])
+def test_mapping_the_file_is_only_ever_switched_off(use_mmap: bool | None, refused: bool) -> None:
+    given = arguments(replace(PLAIN, load=LoadOptions(512, use_mmap=use_mmap)), NEW)
+    assert ("--no-mmap" in given) is refused
+
+
+def test_an_embedding_engine_takes_a_whole_input_in_one_batch() -> None:
+    given = pairs(arguments(replace(PLAIN, embedding=True, pooling="mean"), NEW))
+    assert (given["--ubatch-size"], given["--pooling"]) == ("512", "mean")
+    assert "--embedding" in given
+    assert not {"--ubatch-size", "--pooling", "--embedding"} & set(arguments(PLAIN, NEW))
+
+
+def test_old_builds_are_spared_what_they_do_not_know() -> None:
+    given = arguments(PLAIN, OLD)
+    assert not DISPENSABLE.keys() & set(given)
+    assert "512" not in given, "the value of a flag that was left out"
+    assert given[-1] == "--kv-unified"
+
+
+def test_a_flag_is_left_out_alone() -> None:
+    without_cache = arguments(PLAIN, NEW - {"--cache-ram"})
+    assert [item for item in arguments(PLAIN, NEW) if item not in without_cache] == ["--cache-ram"]
+    assert pairs(without_cache)["--kv-unified-per-slot"] == "512"
+
+
+def test_the_wheels_engine_knows_every_flag() -> None:
+    full = LoadOptions(num_ctx=512, num_batch=64, num_gpu=1, main_gpu=0, num_thread=2, use_mmap=False)
+    given = arguments(replace(PLAIN, load=full, embedding=True, pooling="mean"), NEW)
+    options = build_parser().parse_args(given)
+    assert (options.model, options.host, options.ctx_size) == ("/models/tiny.gguf", "/run/engine-1.sock", 2048)
+    assert (options.mmap, options.ui, options.embedding, options.kv_unified) == (False, False, True, True)
+
+
+CONFIGURED = Config(ctx_size=4096, batch_size=256, n_gpu_layers=3, n_threads=2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "config", "trained_ctx", "expected"),
+    [
+        (LoadOptions(), Config(), None, LoadOptions(num_ctx=4096)),
+        (LoadOptions(), CONFIGURED, None, LoadOptions(4096, num_batch=256, num_gpu=3, num_thread=2)),
+        (LoadOptions(num_gpu=0, num_batch=8), CONFIGURED, None, LoadOptions(4096, 8, 0, None, 2)),
+        (LoadOptions(main_gpu=1, use_mmap=False), Config(), None, LoadOptions(4096, main_gpu=1, use_mmap=False)),
+        (LoadOptions(num_ctx=8192), Config(), 32_768, LoadOptions(num_ctx=8192)),
+        (LoadOptions(num_ctx=8192), Config(), 2048, LoadOptions(num_ctx=2048)),
+        (LoadOptions(), Config(), 2048, LoadOptions(num_ctx=2048)),
+        (LoadOptions(), Config(n_gpu_layers=0), None, LoadOptions(num_ctx=4096, num_gpu=0)),
+    ],
+)
+def test_what_was_asked_counts_more_than_what_is_configured(
+    asked: LoadOptions, config: Config, trained_ctx: int | None, expected: LoadOptions
+) -> None:
+    assert resolve(asked, config, trained_ctx) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "running", "serves"),
+    [
+        (LoadOptions(), LoadOptions(512, num_gpu=1), True),
+        (LoadOptions(512), LoadOptions(512), True),
+        (LoadOptions(256), LoadOptions(512), True),
+        (LoadOptions(513), LoadOptions(512), False),
+        (LoadOptions(512), LoadOptions(), False),
+        (LoadOptions(num_gpu=0), LoadOptions(num_gpu=0), True),
+        (LoadOptions(num_gpu=0), LoadOptions(), False),
+        (LoadOptions(num_gpu=1), LoadOptions(num_gpu=2), False),
+        (LoadOptions(use_mmap=False), LoadOptions(use_mmap=True), False),
+    ],
+)
+def test_a_running_engine_serves_who_asks_for_no_more(asked: LoadOptions, running: LoadOptions, serves: bool) -> None:
+    assert asked.served_by(running) is serves

@@ -1,0 +1,249 @@
+"""What requests may say, and what is answered to those that say it wrong."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+from starlette.requests import Request
+from starlette.types import Message
+
+from oprel.api_models import ChatRequest, CompletionFields, EmbedRequest, GenerateRequest, ShowRequest
+from oprel.core.exceptions import UnsupportedError, ValidationError
+from oprel.core.manifests import Manifest
+from oprel.formats.gguf import read_gguf
+from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Sampling
+from oprel.server.library import InstalledModel
+from oprel.server.routes import decode
+
+PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+
+
+def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | None = None) -> Request:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    headers = [(b"content-type", b"text/plain"), *([(b"origin", origin.encode())] if origin else [])]
+    return Request({"type": "http", "headers": headers, "client": (peer, 1) if peer else None}, receive)
+
+
+@pytest.fixture
+def model(tiny: Path) -> InstalledModel:
+    return InstalledModel("tiny:latest", replace(PLAIN, weights=tiny), read_gguf(tiny), datetime.now(UTC))
+
+
+def with_metadata(model: InstalledModel, **metadata: str | int) -> InstalledModel:
+    keys = {name.replace("__", "."): value for name, value in metadata.items()}
+    return replace(model, header=replace(model.header, metadata={**model.header.metadata, **keys}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"model": "tiny", "prompt": "hello"}',
+        b' \n{"model": "tiny", "prompt": "hello"}\r\n',
+        b'{"model": "tiny", "prompt": "hello"} and more',
+        b'{"model": "tiny", "prompt": "hello", "nonesuch": [1]}',
+        b'{"model": "tiny", "prompt": "hello", "system": null, "stream": null, "options": null, "images": null}',
+        b'{"Model": "tiny", "PROMPT": "hello"}',
+        b'{"name": "tiny", "prompt": "hello"}',
+        b'{"name": "other", "model": "tiny", "prompt": "hello"}',
+    ],
+)
+async def test_a_body_is_read_leniently(content: bytes) -> None:
+    body = await decode.body(request(content), GenerateRequest)
+    assert (body.model, body.prompt, body.stream, body.options, body.images) == ("tiny", "hello", True, {}, [])
+
+
+async def test_a_null_counts_as_absent_in_messages_too() -> None:
+    content = b'{"model": "tiny", "messages": [{"role": "user", "content": null, "tool_calls": null}]}'
+    body = await decode.body(request(content), ChatRequest)
+    assert [(message.role, message.content) for message in body.messages] == [("user", "")]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "missing request body"),
+        (b" \n", "missing request body"),
+        (b"model=tiny", "the request body is not valid JSON"),
+        (b'{"model": "tiny"', "the request body is not valid JSON"),
+        (b'{"model": "\xff"}', "the request body is not valid JSON"),
+        (b"[" * 100_000, "the request body is not valid JSON"),
+        (b"[]", "the request must be a JSON object"),
+        (b'"tiny"', "the request must be a JSON object"),
+        (b"null", "the request must be a JSON object"),
+        (b'{"model": 1}', "^model: input should be a valid string"),
+        (b'{"messages": {}}', "^messages: input should be a valid list"),
+        (b'{"messages": [{"role": "user"}, {"content": "x"}]}', r"^messages\.1\.role: field required"),
+        (b'{"options": []}', "^options: input should be a valid dictionary"),
+    ],
+)
+async def test_a_bad_body_is_refused_with_the_place(content: bytes, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        await decode.body(request(content), ChatRequest)
+
+
+@pytest.mark.parametrize(
+    ("peer", "origin", "own"),
+    [
+        (None, None, True),
+        ("127.0.0.1", None, True),
+        ("127.9.9.9", None, True),
+        ("::1", None, True),
+        ("192.168.1.2", None, False),
+        ("127.0.0.1", "http://localhost", False),
+        (None, "null", False),
+    ],
+)
+def test_the_machines_own_user_is_told_from_others_and_web_pages(
+    peer: str | None, origin: str | None, own: bool
+) -> None:
+    assert decode.is_own_user(request(peer=peer, origin=origin)) is own
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *((None, None), (0, 0.0), (5, 5.0), (1.5, 1.5), (-1, math.inf), (-0.5, math.inf)),
+        *(("0", 0.0), ("5m", 300.0), ("1h30m", 5400.0), ("0s", 0.0), ("-1m", math.inf), ("-1ns", math.inf)),
+    ],
+)
+def test_keep_alive_is_seconds_or_a_duration(value: float | str | None, seconds: float | None) -> None:
+    assert decode.keep_alive(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        *(("5", 'time: missing unit in duration "5"'), ("-1", 'time: missing unit in duration "-1"')),
+        *(("1.5", 'time: missing unit in duration "1.5"'), ("", 'time: invalid duration ""')),
+        ("soon", 'time: invalid duration "soon"'),
+    ],
+)
+def test_a_bad_keep_alive_is_refused_in_gos_words(value: str, complaint: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        decode.keep_alive(value)
+    assert caught.value.message == complaint
+    assert "5m" in caught.value.resolution_steps[0]
+
+
+def test_options_are_for_sampling_and_for_loading() -> None:
+    given: decode.Options = {"temperature": 1, "top_k": 5, "seed": 7, "stop": ["a", "b"], "num_ctx": 64, "num_gpu": 0}
+    sampling, load = decode.options(given | {"use_mmap": False}, PLAIN)
+    assert sampling == Sampling(temperature=1.0, top_k=5, seed=7, stop=("a", "b"))
+    assert load == LoadOptions(num_ctx=64, num_gpu=0, use_mmap=False)
+
+
+def test_a_requests_options_count_more_than_the_models_and_the_defaults() -> None:
+    manifest = replace(PLAIN, parameters={"temperature": 0.1, "top_k": 1, "stop": ["a"], "num_ctx": 64})
+    sampling, load = decode.options({"top_k": 2, "temperature": None}, manifest)
+    assert (sampling.temperature, sampling.top_k, sampling.top_p, sampling.stop) == (0.1, 2, 0.9, ("a",))
+    assert load == LoadOptions(num_ctx=64)
+
+
+def test_unknown_options_are_ignored() -> None:
+    assert decode.options({"mirostat": 1, "f16_kv": "yes"}, PLAIN) == (Sampling(), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [("top_k", 5.0, 5), ("num_ctx", 64.9, 64), ("temperature", 0, 0.0), ("seed", -1, -1), ("stop", "a", ("a",))],
+)
+def test_numbers_are_made_to_fit(name: str, value: JsonValue, field: object) -> None:
+    sampling, load = decode.options({name: value}, PLAIN)
+    assert {**vars(sampling), **vars(load)}[name] == field
+
+
+WRONG: dict[tuple[str, str], list[JsonValue]] = {
+    ("top_k", "must be of type integer"): ["5", True, [5], {}],
+    ("temperature", "must be of type float32"): ["hot", False, [0.5]],
+    ("use_mmap", "must be of type boolean"): [1, "true"],
+    ("stop", "must be of an array of strings"): [1, ["a", 1], {"a": 1}],
+    ("num_ctx", "must be at least 4"): [3, 0, -1],
+    ("num_batch", "must be at least 1"): [0],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint", "value"), [(*about, value) for about, values in WRONG.items() for value in values]
+)
+def test_an_option_of_the_wrong_type_or_size_is_named(name: str, complaint: str, value: JsonValue) -> None:
+    with pytest.raises(ValidationError) as caught:
+        decode.options({name: value}, PLAIN)
+    assert caught.value.message == f'option "{name}" {complaint}'
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"), [(None, None), ("", None), ("json", {}), ({}, {}), ({"type": "object"}, {"type": "object"})]
+)
+def test_format_is_a_schema_or_json(value: JsonValue, schema: dict[str, JsonValue] | None) -> None:
+    assert decode.schema(value) == schema
+
+
+@pytest.mark.parametrize("value", ["xml", "JSON", 1, 0, True, False, [], ["json"]])
+def test_another_format_is_refused(value: JsonValue) -> None:
+    with pytest.raises(ValidationError, match='^invalid format: .*; expected "json" or a valid JSON Schema'):
+        decode.schema(value)
+
+
+@pytest.mark.parametrize("value", [None, True, False, "low", "medium", "high", "max"])
+def test_a_thinking_model_is_told_how_much_to_think(model: InstalledModel, value: bool | str | None) -> None:
+    thinking = with_metadata(model, tokenizer__chat_template="<think>")
+    assert decode.think(value, thinking, "tiny") == value
+
+
+def test_a_model_that_cannot_think_may_be_told_not_to(model: InstalledModel) -> None:
+    assert (decode.think(None, model, "tiny"), decode.think(False, model, "tiny")) == (None, False)
+    with pytest.raises(UnsupportedError, match='^"TINY" does not support thinking$'):
+        decode.think(True, model, "TINY")
+
+
+def test_no_other_amount_of_thinking_is_known(model: InstalledModel) -> None:
+    with pytest.raises(ValidationError, match='^invalid think value: "much"'):
+        decode.think("much", model, "tiny")
+
+
+@pytest.mark.parametrize(
+    "extra", [{"suffix": "x"}, {"template": "x"}, {"context": [1]}, {"images": ["x"]}, {"logprobs": True}]
+)
+def test_what_is_not_supported_is_refused_rather_than_ignored(model: InstalledModel, extra: dict[str, object]) -> None:
+    asked = GenerateRequest.model_validate({"model": "tiny", **extra})
+    with pytest.raises(UnsupportedError, match=f"does not support `{next(iter(extra))}`"):
+        decode.refuse_unsupported(asked, model, "generate")
+
+
+def test_what_is_not_asked_for_is_not_refused(model: InstalledModel) -> None:
+    empty = {"suffix": "", "template": "", "context": [], "images": [], "logprobs": False, "tools": []}
+    decode.refuse_unsupported(GenerateRequest.model_validate(empty), model, "generate")
+
+
+def test_an_embedding_model_does_not_chat(model: InstalledModel) -> None:
+    embeds_only = with_metadata(model, llama__pooling_type=1)
+    with pytest.raises(UnsupportedError, match='^"tiny" does not support chat$') as caught:
+        decode.refuse_unsupported(ChatRequest(model="tiny"), embeds_only, "chat")
+    assert "embed" in caught.value.resolution_steps[0]
+
+
+def test_tools_are_for_models_that_know_them(model: InstalledModel) -> None:
+    asked: CompletionFields = ChatRequest(model="tiny", tools=[{"type": "function"}])
+    with pytest.raises(UnsupportedError, match="^tiny:latest does not support tools$"):
+        decode.refuse_unsupported(asked, model, "chat")
+    with pytest.raises(UnsupportedError, match="this version of oprel does not support `tools`"):
+        decode.refuse_unsupported(asked, with_metadata(model, tokenizer__chat_template="{{ tools }}"), "chat")
+
+
+def test_a_job_is_all_that_a_request_said(model: InstalledModel) -> None:
+    said = {"options": {"seed": 7, "num_ctx": 64}, "format": "json", "think": False, "keep_alive": "1m"}
+    job = decode.job(GenerateRequest.model_validate(said), model, "hello", wants_context=True)
+    assert job.request == CompletionRequest("hello", Sampling(seed=7), schema={}, think=False)
+    assert (job.model, job.load, job.keep_alive, job.wants_context) == (model, LoadOptions(num_ctx=64), 60.0, True)
+
+
+async def test_each_route_has_its_own_fields() -> None:
+    embed = await decode.body(request(b'{"model": "m", "input": ["a"], "dimensions": 2}'), EmbedRequest)
+    assert (embed.input, embed.truncate, embed.dimensions) == (["a"], True, 2)
+    shown = await decode.body(request(b'{"name": "m", "verbose": true}'), ShowRequest)
+    assert (shown.model, shown.verbose) == ("m", True)

@@ -1,0 +1,70 @@
+"""What the daemon remembers of conversations."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oprel.core.exceptions import ConfigError
+from oprel.runtime.backends.base import Message
+from oprel.server.conversations import Conversations
+
+HELLO, HI, MORE = Message("user", "héllo\n"), Message("assistant", "hi"), Message("user", "more")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def conversations(file: Path) -> Iterator[Conversations]:
+    opened = Conversations(file)
+    yield opened
+    opened.close()
+
+
+def test_messages_come_back_oldest_first(conversations: Conversations) -> None:
+    conversations.append("a", HELLO, HI)
+    conversations.append("a", MORE)
+    assert conversations.messages("a") == (HELLO, HI, MORE)
+
+
+def test_conversations_are_apart(conversations: Conversations) -> None:
+    conversations.append("a", HELLO)
+    conversations.append("A", MORE)
+    assert (conversations.messages("a"), conversations.messages("A")) == ((HELLO,), (MORE,))
+    assert conversations.messages("nonesuch") == ()
+
+
+def test_they_survive_a_restart(conversations: Conversations, file: Path) -> None:
+    conversations.append("a", HELLO)
+    conversations.close()
+    again = Conversations(file)
+    again.append("a", HI)
+    assert again.messages("a") == (HELLO, HI)
+    again.close()
+
+
+def test_what_was_stored_is_there_without_a_proper_end(conversations: Conversations, file: Path) -> None:
+    conversations.append("a", HELLO)
+    meanwhile = Conversations(file)  # as after a kill: the first was never closed
+    assert meanwhile.messages("a") == (HELLO,)
+    meanwhile.close()
+
+
+def test_all_messages_are_stored_or_none(conversations: Conversations) -> None:
+    broken = Message("assistant", None)  # type: ignore[arg-type]  # what the table refuses
+    with pytest.raises(sqlite3.IntegrityError):
+        conversations.append("a", HELLO, broken)
+    assert conversations.messages("a") == ()
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(b"not a database" * 100)
+    for file in (damaged, tmp_path / "absent" / "state.db", tmp_path):
+        with pytest.raises(ConfigError, match="cannot use") as caught:
+            Conversations(file)
+        assert str(file) in caught.value.message

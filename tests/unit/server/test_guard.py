@@ -1,0 +1,147 @@
+"""Who may call, by Host and Origin."""
+
+import socket
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from oprel.core.config import Config
+from oprel.server.guard import Guard, is_loopback
+
+PEER = ("127.0.0.1", 50_000)
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("hello", headers={"X-App": "1"})(scope, receive, send)
+
+
+async def ask(
+    config: Config | None = None, *, peer: tuple[str, int] | None = PEER, method: str = "GET", **headers: str
+) -> httpx.Response:
+    """What a caller gets with these headers; `peer` is None on the Unix socket."""
+    transport = httpx.ASGITransport(Guard(app, config or Config()), client=peer)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:11435") as http:
+        return await http.request(method, "/api/chat", headers=headers)
+
+
+MACHINE = socket.gethostname()
+OWN = ["localhost", "LOCALHOST:11435", "localhost.:1", "127.0.0.1", "127.8.8.8:1", "[::1]:11435", "0.0.0.0", "10.0.0.2"]
+OWN += ["192.168.1.2:80", "box.local", "x.localhost:1", "host.docker.internal", MACHINE]
+
+
+@pytest.mark.parametrize("host", [*OWN[:-1], pytest.param(MACHINE, id="this machine's name")])
+async def test_a_host_of_this_network_is_served(host: str) -> None:
+    assert (await ask(host=host)).text == "hello"
+
+
+STRANGE = [
+    "evil.example",
+    "evil.example:11435",
+    "localhost.evil.example",
+    "notlocalhost",
+    "8.8.8.8",
+    "127.0.0.1.nip.io",
+]
+
+
+@pytest.mark.parametrize("host", STRANGE)
+async def test_a_strangers_host_is_refused_without_a_word(host: str) -> None:
+    response = await ask(host=host)
+    assert (response.status_code, response.content) == (403, b"")
+
+
+@pytest.mark.parametrize("host", STRANGE)
+async def test_a_daemon_for_other_machines_takes_any_host(host: str) -> None:
+    assert (await ask(Config(server_host="0.0.0.0"), host=host)).status_code == 200
+
+
+async def test_no_host_is_checked_where_no_web_page_comes_from() -> None:
+    assert (await ask(peer=None, host="evil.example")).status_code == 200
+    assert (await ask(peer=None, origin="https://evil.example")).status_code == 403
+
+
+LOCAL = ["http://localhost", "https://localhost:3000", "http://127.0.0.1:8080", "http://0.0.0.0"]
+LOCAL += ["app://obsidian.md", "file://", "tauri://localhost", "vscode-webview://1ab2"]
+
+
+@pytest.mark.parametrize("origin", LOCAL)
+async def test_a_local_origin_is_served_with_cors_headers(origin: str) -> None:
+    response = await ask(origin=origin)
+    assert (response.text, response.headers["x-app"]) == ("hello", "1")
+    assert response.headers["access-control-allow-origin"] == origin
+    assert response.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://localhost.evil.example", "http://evil.example:11435", "null", "nonsense"]
+)
+async def test_a_strangers_origin_is_refused(origin: str) -> None:
+    response = await ask(origin=origin)
+    assert (response.status_code, response.content) == (403, b"")
+    assert "access-control-allow-origin" not in response.headers
+
+
+async def test_a_page_may_call_the_daemon_that_served_it() -> None:
+    config = Config(server_host="0.0.0.0")
+    assert (await ask(config, host="box:11435", origin="http://box:11435")).status_code == 200
+    assert (await ask(config, host="box:11435", origin="http://box:3000")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://chat.example", 200),
+        ("http://chat.example", 403),
+        ("https://chat.example:444", 403),
+        ("https://a.trusted.example", 200),
+        ("https://trusted.example", 403),
+        ("http://localhost:3000", 200),
+    ],
+)
+async def test_configured_origins_may_call_too(origin: str, status: int) -> None:
+    config = Config(origins="https://chat.example, https://*.trusted.example,")
+    assert (await ask(config, origin=origin)).status_code == status
+
+
+async def test_a_preflight_is_answered_before_the_app() -> None:
+    response = await ask(method="OPTIONS", origin="http://localhost:3000")
+    assert (response.status_code, response.content) == (204, b"")
+    assert "x-app" not in response.headers
+    assert "POST" in response.headers["access-control-allow-methods"]
+    assert "Content-Type" in response.headers["access-control-allow-headers"]
+    assert (await ask(method="OPTIONS", origin="https://evil.example")).status_code == 403
+
+
+async def test_without_an_origin_there_are_no_cors_headers() -> None:
+    for method in ("GET", "OPTIONS"):
+        response = await ask(method=method)
+        assert response.headers["x-app"] == "1"
+        assert "access-control-allow-origin" not in response.headers
+
+
+async def test_what_is_no_request_passes() -> None:
+    seen: list[str] = []
+
+    async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def nothing() -> Message:
+        raise AssertionError("nobody receives")
+
+    async def nowhere(message: Message) -> None:
+        raise AssertionError("nobody sends")
+
+    await Guard(lifespan, Config())({"type": "lifespan"}, nothing, nowhere)
+    assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_loopback_is_told_from(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "box", ""])
+def test_addresses_that_others_reach(host: str) -> None:
+    assert not is_loopback(host)
