@@ -269,8 +269,11 @@ class LoadResponse(Wire):
 
 
 class UnloadResponse(Wire):
+    """`in_flight` answers are still being made; the model goes with the last of them."""
+
     model: str
     unloaded: bool
+    in_flight: int = 0
 
 
 class ErrorDetail(Wire):

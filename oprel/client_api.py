@@ -5,6 +5,7 @@ ConnectError, ModelNotFoundError, ValidationError, UnsupportedError or BackendEr
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, overload
@@ -23,8 +24,9 @@ Result = TypeVar("Result", bound=wire.Wire)
 
 
 class _Base:
-    def __init__(self, host: str | None = None, config: Config | None = None) -> None:
+    def __init__(self, host: str | None, config: Config | None, start: bool) -> None:
         self._given = host, config
+        self._start = start
 
     @cached_property
     def config(self) -> Config:
@@ -33,7 +35,9 @@ class _Base:
 
     @cached_property
     def address(self) -> Address:
-        return Address.parse(self._given[0]) if self._given[0] else Address.of(self.config)
+        if self._given[0]:
+            return Address.parse(self._given[0])
+        return replace(Address.of(self.config), own=self._start and not self.config.host)
 
     @property
     def _base_url(self) -> str:
@@ -43,13 +47,18 @@ class _Base:
 class Client(_Base):
     """A synchronous client. `host` is an address like "http://box:11435" or "unix:/run/oprel.sock".
 
-    Without one it talks to this machine's own daemon, and starts it when none runs.
+    Without one it talks to this machine's own daemon, and starts it when none runs, unless `start` is false.
     """
 
     def __init__(
-        self, host: str | None = None, *, config: Config | None = None, transport: httpx.BaseTransport | None = None
+        self,
+        host: str | None = None,
+        *,
+        config: Config | None = None,
+        start: bool = True,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        super().__init__(host, config)
+        super().__init__(host, config, start)
         self._transport = transport
 
     @cached_property
@@ -182,9 +191,10 @@ class AsyncClient(_Base):
         host: str | None = None,
         *,
         config: Config | None = None,
+        start: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(host, config)
+        super().__init__(host, config, start)
         self._transport = transport
 
     @cached_property

@@ -18,7 +18,7 @@ from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.manifests import Manifest, Manifests
-from tests.fixtures.gguf_factory import write_tiny_gguf
+from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
 DEADLINE = 20.0  # s within which what must happen has happened
 
@@ -104,6 +104,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real model of 270 KB."""
     return write_tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model that talks for 30 000 tokens, which takes it many seconds."""
+    path = tmp_path_factory.mktemp("models") / "endless.gguf"
+    return write_tiny_gguf(path, shape=Shape(context=32_768), endless=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`oprel`: the parser, the dispatch, and the one place where errors become words and exit codes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -25,7 +26,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="oprel", description="Run language models on this machine.")
     parser.add_argument("--version", action="version", version=f"oprel {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for module in COMMANDS.values():
         import_module(f"oprel.cli.commands.{module}").add_parser(commands)
     return parser
@@ -33,14 +34,44 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    args = build_parser().parse_args(arguments)
+    if sys.stdout is None:  # closed by the caller, as with `>&-`
+        sys.stdout = open(os.devnull, "w")
     try:
-        return int(args.main(args))
+        status = _run(arguments)
+        sys.stdout.flush()  # here, where a failure can be told, and not at the interpreter's end
+        return status
     except OprelError as error:
         render.error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output left, as with `| head`
-        sys.stderr.close()
+        _give_up_output()
         return 0
+    except OSError as error:
+        _give_up_output()
+        render.note(f"Error: {error}")
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = build_parser()
+    try:
+        args, rest = parser.parse_known_args(arguments)
+        # Before Python 3.13 argparse lets a prompt's words end at the first flag: `run MODEL --verbose words`.
+        words_follow = hasattr(args, "prompt") and not any(word.startswith("-") for word in rest)
+        if rest and not words_follow:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    except SystemExit as done:  # --help, --version, or wrong use, which argparse has printed
+        return int(done.code or 0)
+    if not hasattr(args, "main"):  # `oprel` alone
+        parser.print_help()
+        return 0
+    if rest:
+        args.prompt += rest
+    return int(args.main(args))
+
+
+def _give_up_output() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush of it finds no fault."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,9 +1,11 @@
 """Arguments that commands share, and the configuration they make."""
 
 import argparse
+import dataclasses
+from collections.abc import Container
 from pathlib import Path
 
-from oprel.core.config import Config, flag, load_config, settings
+from oprel.core.config import DURATIONS, PATHS, Config, Value, flag, load_config, settings
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.names import is_path
 
@@ -11,16 +13,26 @@ from oprel.core.names import is_path
 def add_address(parser: argparse.ArgumentParser) -> None:
     """--config, --home and --host: which daemon a command talks to."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-    add_settings(parser, "home", "host")
+    add_settings(parser, ("home", "host"))
 
 
-def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Flags for the settings called `names`, or for all of them."""
+def add_settings(parser: argparse.ArgumentParser, names: Container[str]) -> None:
+    """Flags for the settings called `names`."""
     for entry in settings():
-        if not names or entry.name in names:
-            meta = "|".join(entry.metadata["choices"]) or entry.name.rsplit("_", 1)[-1].upper()
-            text = f"{entry.metadata['help']} (default: {entry.default or 'see text'})"
-            parser.add_argument(flag(entry.name), dest=entry.name, metavar=meta, help=text.replace("%", "%%"))
+        if entry.name in names:
+            default = "" if entry.default == "" else f" (default: {entry.default})"
+            text = f"{entry.metadata['help']}{default}".replace("%", "%%")
+            parser.add_argument(flag(entry.name), dest=entry.name, metavar=_metavar(entry), help=text)
+
+
+def _metavar(entry: dataclasses.Field[Value]) -> str:
+    if choices := entry.metadata["choices"]:
+        return "|".join(choices)
+    if entry.name in PATHS:
+        return "PATH"
+    if entry.name in DURATIONS:
+        return "DURATION"
+    return "N" if entry.type is int else entry.name.rsplit("_", 1)[-1].upper()
 
 
 def config_from(args: argparse.Namespace) -> Config:
@@ -40,6 +52,8 @@ def check_path(model: str) -> None:
         found = sorted(path.glob("*.gguf"))
         step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file."
         raise ModelNotFoundError(f"{model} is a folder, not a model file", step)
+    if not path.is_file():  # a pipe would keep us waiting
+        raise ModelNotFoundError(f"{model} is not a file", "Name a .gguf file.")
     try:
         with path.open("rb") as file:
             magic = file.read(4)

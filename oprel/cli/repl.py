@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from oprel.api_models import Message
 from oprel.client_api import Client
+from oprel.core.exceptions import OprelError
 
 HELP = """\
 /clear   forget the conversation
@@ -49,6 +50,8 @@ class Repl:
             self._answer(asked, texts)
         except KeyboardInterrupt:
             pass  # what was said so far stays in the conversation, as the user saw it
+        except OprelError as error:
+            self._show(f"\nError: {error.message}")
         finally:
             self._show("\n\n")
         self._messages = [*asked, Message(role="assistant", content="".join(texts))]

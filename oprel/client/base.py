@@ -1,5 +1,6 @@
 """Where a daemon is, and what goes wrong on the way to it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,14 +43,14 @@ class Address:
         ['http://10.0.0.7:11435', 'http://127.0.0.1:8080', 'https://box:443', 'unix:/run/oprel.sock']
         """
         if text.startswith("unix:"):
-            return cls(Scheme.UNIX, text.removeprefix("unix:").replace("//", "/", 1))
-        parts = urlsplit(text if "://" in text else f"http://{text}")
+            return cls(Scheme.UNIX, re.sub("^/+", "/", text.removeprefix("unix:")))
         try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or {"https": 443}.get(parts.scheme, DEFAULT_PORT if "://" not in text else 80)
-        except ValueError:
-            port = None
-        if parts.scheme not in ("http", "https") or port is None:
-            raise ConfigError(f"{text!r} is no daemon's address", "Write http://HOST:PORT or unix:/PATH.")
+            if parts.scheme not in ("http", "https"):
+                raise ValueError(parts.scheme)
+        except ValueError as error:
+            raise ConfigError(f"{text!r} is no daemon's address", "Write http://HOST:PORT or unix:/PATH.") from error
         host = parts.hostname or "127.0.0.1"
         return cls(
             Scheme.HTTP, f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
@@ -72,5 +73,5 @@ def connection_errors(address: Address) -> Iterator[None]:
         ) from error
     except httpx.TransportError as error:
         raise ConnectError(
-            f"the connection to {address} broke: {error or type(error).__name__}", "Ask again."
+            f"the connection to {address} broke: {str(error) or type(error).__name__}", "Ask again."
         ) from error

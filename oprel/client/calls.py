@@ -47,9 +47,7 @@ class Call(Generic[Result]):
         try:
             return self.result.model_validate_json(content)
         except pydantic.ValidationError as error:
-            raise OprelError(
-                f"the answer to {self.path} is not oprel's: {content[:100]!r}", "Is OPREL_HOST right?"
-            ) from error
+            raise OprelError("what answers there is not oprel", "Is OPREL_HOST right?") from error
 
     def parse_line(self, line: str) -> Result:
         """One line of a stream. Raises the OprelError that ended it."""
@@ -127,4 +125,4 @@ def _rebuilt(status: int, content: bytes) -> OprelError:
         cls = error_classes().get(str(detail["type"]), OprelError)
         return cls(str(detail["message"]), *(str(step) for step in detail.get("resolution_steps", ())))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return OprelError(f"the daemon answered with HTTP {status}: {content[:200].decode(errors='replace')}")
+        return OprelError(f"what answers there is not oprel (HTTP {status})", "Is OPREL_HOST right?")

@@ -7,11 +7,12 @@ daemon itself holds `daemon.lock` for life. Twenty clients that find no daemon s
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from pathlib import Path
 
 import anyio.to_thread
 import httpx
@@ -19,7 +20,7 @@ import httpx
 from oprel.client.base import LOCAL_URL, Address, Scheme
 from oprel.client.http import open_http, open_http_async
 from oprel.client.socket import open_socket, open_socket_async
-from oprel.core.config import Config, flag
+from oprel.core.config import SERVER_SETTINGS, Config, flag
 from oprel.core.exceptions import ConfigError, DaemonStartError
 from oprel.utils.files import check_private, make_private, tail
 
@@ -91,7 +92,9 @@ def ensure_daemon(config: Config) -> None:
     """
     with _start_lock(config):
         if not is_up(config):
-            _await_up(config, _spawn(config))
+            log = config.logs_dir / "daemon.log"
+            old_bytes = log.stat().st_size if log.exists() else 0
+            _await_up(config, _spawn(config, log), log, old_bytes)
 
 
 def is_up(config: Config) -> bool:
@@ -105,11 +108,28 @@ def is_up(config: Config) -> bool:
 
 def serve_command(config: Config) -> list[str]:
     """The command that serves `config`: every setting that is not the default, so that no environment is needed."""
-    changed = [entry for entry in fields(config) if getattr(config, entry.name) != entry.default]
+    changed = [name for name in SERVER_SETTINGS if getattr(config, name) != getattr(Config, name)]
     return [
         *(sys.executable, "-P", "-m", "oprel", "serve"),
-        *(f"{flag(entry.name)}={getattr(config, entry.name)}" for entry in changed),
+        *(f"{flag(name)}={getattr(config, name)}" for name in changed),
     ]
+
+
+def stop_daemon(config: Config) -> bool:
+    """Ask this machine's daemon to end, and return when it has; False when none runs."""
+    try:
+        descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:  # held: the pid in it is that of the holder
+        os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -130,20 +150,21 @@ def _start_lock(config: Config) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _spawn(config: Config) -> subprocess.Popen[bytes]:
+def _spawn(config: Config, log: Path) -> subprocess.Popen[bytes]:
     """Start the daemon detached from this process: its own session, its output in the log, no terminal."""
-    with (config.logs_dir / "daemon.log").open("ab") as log:
+    with log.open("ab") as output:
         return subprocess.Popen(
             serve_command(config),
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             cwd="/",
             start_new_session=True,
         )
 
 
-def _await_up(config: Config, process: subprocess.Popen[bytes]) -> None:
+def _await_up(config: Config, process: subprocess.Popen[bytes], log: Path, old_bytes: int) -> None:
+    """Wait until the daemon answers. `log` is its log, of which `old_bytes` are from daemons before it."""
     deadline = time.monotonic() + START_SECONDS
     while not is_up(config):
         status = process.poll()
@@ -151,8 +172,7 @@ def _await_up(config: Config, process: subprocess.Popen[bytes]) -> None:
             why = (
                 f"ended with status {status}" if status is not None else f"did not answer within {START_SECONDS:.0f} s"
             )
-            log = config.logs_dir / "daemon.log"
-            lines = "\n".join(f"    {line}" for line in tail(log, LOG_LINES))
+            lines = "\n".join(f"    {line}" for line in tail(log, LOG_LINES, since=old_bytes))
             raise DaemonStartError(
                 f"the daemon {why}; the end of {log}:\n{lines}", "Run `oprel serve` to see it start."
             )

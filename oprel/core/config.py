@@ -7,7 +7,9 @@ $XDG_CONFIG_HOME/oprel/config.yaml. This is the only module that reads the envir
 import dataclasses
 import difflib
 import hashlib
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -20,6 +22,8 @@ from oprel.utils.text import parse_duration
 ENV_PREFIX = "OPREL_"
 # A Unix socket's path must fit 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS; engines' names add to it.
 LONGEST_RUN_DIR = 80
+
+PATHS = ("home", "engine_path", "binary_dir")
 
 Value = str | int
 
@@ -57,9 +61,16 @@ class Config:
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
 
+    def __post_init__(self) -> None:
+        # The daemon is started in another folder, where a relative path would mean another file. (`~` means the same.)
+        for name in PATHS:
+            path = getattr(self, name)
+            if path and not path.startswith("~"):
+                object.__setattr__(self, name, os.path.abspath(path))
+
     @property
     def home_dir(self) -> Path:
-        return Path(self.home).expanduser().absolute()
+        return Path(os.path.abspath(os.path.expanduser(self.home)))
 
     @property
     def models_dir(self) -> Path:
@@ -71,7 +82,7 @@ class Config:
 
     @property
     def engines_dir(self) -> Path:
-        return Path(self.binary_dir).expanduser() if self.binary_dir else self.home_dir / "binaries"
+        return Path(os.path.expanduser(self.binary_dir)) if self.binary_dir else self.home_dir / "binaries"
 
     @property
     def run_dir(self) -> Path:
@@ -97,11 +108,11 @@ class Config:
 
 def parse_keep_alive(text: str) -> float:
     """Seconds; infinite for a negative value. A bare number is seconds. Raises ValueError."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = parse_duration(text)
-    return seconds if seconds >= 0 else float("inf")
+    seconds = float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else parse_duration(text)
+    return seconds if seconds >= 0 else math.inf
+
+
+DURATIONS = {"keep_alive": parse_keep_alive, "load_timeout": parse_duration}
 
 
 def load_config(
@@ -129,6 +140,10 @@ def settings() -> Iterable[dataclasses.Field[Value]]:
     return fields(Config)
 
 
+# `host` is for clients.
+SERVER_SETTINGS = tuple(entry.name for entry in fields(Config) if entry.name != "host")
+
+
 def child_environment() -> dict[str, str]:
     """The environment for an engine: ours, without variables that would silently change llama-server's flags."""
     unwanted = ("LLAMA_", "HF_", "OPREL_")
@@ -154,7 +169,8 @@ def _from_file(path: Path) -> dict[str, Value]:
         raise ConfigError(f"{path} is not valid YAML: {error}", "Correct the file or remove it.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, one per line", "See the commented config.yaml of oprel.")
-    return {str(key): _converted(str(key), value, str(path)) for key, value in content.items()}
+    given = {str(key): value for key, value in content.items() if value is not None}
+    return {key: _converted(key, value, str(path), path.parent) for key, value in given.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
@@ -162,7 +178,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
     return {name: _converted(name, environ[key], key) for name, key in variables.items() if environ.get(key)}
 
 
-def _converted(name: str, value: object, source: str) -> Value:
+def _converted(name: str, value: object, source: str, base: Path | None = None) -> Value:
+    """`value` as its field wants it; a relative path is one from `base`, where that is given."""
     entries = {entry.name: entry for entry in settings()}
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
@@ -174,10 +191,15 @@ def _converted(name: str, value: object, source: str) -> Value:
     if choices and converted not in choices:
         raise ConfigError(f"{source}: {name} is {value!r}", f"Use one of {', '.join(choices)}.")
     _check_meaning(name, converted, source)
-    return converted
+    relative = base and name in PATHS and converted and not str(converted).startswith("~")
+    return os.path.join(base or "", str(converted)) if relative else converted
 
 
 def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value:
+    if isinstance(value, list | dict):
+        raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
+    if isinstance(value, bool):  # YAML reads an unquoted on and off so
+        value = "on" if value else "off"
     if entry.type is not int:
         return str(value)
     try:
@@ -187,14 +209,16 @@ def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value
 
 
 def _check_meaning(name: str, value: Value, source: str) -> None:
-    durations = {"keep_alive": parse_keep_alive, "load_timeout": parse_duration}
-    if name in durations:
+    if name in DURATIONS:
         try:
-            durations[name](str(value))
+            seconds = DURATIONS[name](str(value))
         except ValueError as error:
-            raise ConfigError(
-                f"{source}: {name}: {error}", 'Write a number with a unit, such as "30s" or "5m".'
-            ) from None
+            step = 'Write a number with a unit, such as "30s" or "5m".'
+            raise ConfigError(f"{source}: {name}: {error}", step) from None
+        if name == "load_timeout" and seconds <= 0:
+            raise ConfigError(f"{source}: load_timeout must be more than nothing, not {value}")
+    if name == "home" and not value:
+        raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
     smallest = {"server_port": 0, "ctx_size": 1, "parallel": 1, "batch_size": 0, "n_threads": 0, "n_gpu_layers": -1}
     if isinstance(value, int) and value < smallest.get(name, value):
         raise ConfigError(f"{source}: {name} must be at least {smallest[name]}, not {value}")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, ValidationError
 from oprel.core.names import Kind, ModelRef
 from oprel.utils.files import write_atomically
 
@@ -42,7 +42,7 @@ class Manifests:
         if ref.kind is Kind.PATH:
             return Manifest(ref.text, ref.path)
         file = self._file(ref)
-        if file.is_file():
+        if _is_file(file):
             return _read(file)
         for manifest in self._all_bundled():
             if ModelRef.parse(manifest.name).key == ref.key:
@@ -75,18 +75,25 @@ class Manifests:
             yield Manifest(f"{weights.stem}:latest", weights)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than a file's may be
+        return False
+
+
 def _read(file: Path) -> Manifest:
     try:
         content = json.loads(file.read_bytes())
         return Manifest(
-            name=str(content["name"]),
+            name=ModelRef.parse(content["name"]).text,
             weights=Path(content["weights"]),
             system=str(content.get("system", "")),
             parameters=dict(content.get("parameters", {})),
             messages=tuple((str(role), str(text)) for role, text in content.get("messages", ())),
             license=str(content.get("license", "")),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
         raise InvalidModelError(
             f"the manifest {file} cannot be read: {error}", f"Delete {file} and add the model again."
         ) from error

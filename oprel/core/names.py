@@ -63,7 +63,7 @@ def is_path(text: str) -> bool:
 
 def absolute(text: str) -> str:
     """A path as another process can find it; a name unchanged."""
-    return os.path.abspath(Path(text).expanduser()) if is_path(text) else text
+    return os.path.abspath(os.path.expanduser(text)) if is_path(text) else text
 
 
 def _is_windows_path(text: str) -> bool:

@@ -73,11 +73,18 @@ def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:
             if re.search(pattern, line, re.IGNORECASE):
                 return reason, _bare(line)
     if returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
-        return Reason.KILLED, signal.Signals(-returncode).name
+        return Reason.KILLED, _signal_name(-returncode)
     if returncode < 0:
-        return Reason.CRASH_SIGNAL, signal.Signals(-returncode).name
+        return Reason.CRASH_SIGNAL, _signal_name(-returncode)
     last = _bare(log[-1]) if log else ""
     return Reason.UNKNOWN, f"exit status {returncode}" + (f": {last}" if last else "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time ones between SIGRTMIN and SIGRTMAX
+        return f"signal {number}"
 
 
 def _bare(line: str) -> str:

@@ -31,6 +31,7 @@ from oprel.runtime.exits import Exit, Reason, classify_exit
 logger = logging.getLogger(__name__)
 
 LOG_LINES = 200
+LINES_TOLD = 20
 LOG_DRAIN = 1.0  # s for the last lines after an exit
 # A connection for each request: llama-server closes 1 in 50 of its kept-alive ones at the moment they are used again
 # (b11549, 8 of 300), and over a Unix socket a new one costs no measurable time (medians of 1.1 and 1.2 ms).
@@ -156,9 +157,11 @@ class EngineProcess:
             while not await self._start_with(*await self._shelf.choose()):
                 pass
             self._enter(State.READY)
-        except BaseException:
+        except BaseException as error:
             await self._kill()
             if self._state is State.STARTING:
+                lines = "\n".join(f"    {line}" for line in self.log[-LINES_TOLD:])
+                logger.error("%s: %s; its last lines:\n%s", self._launch.label, error, lines)
                 self._enter(State.CRASHED)
             raise
 

@@ -12,7 +12,7 @@ from oprel import __version__
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.server.conversations import Conversations
-from oprel.server.errors import error_response
+from oprel.server.errors import error_response, unexpected
 from oprel.server.guard import Guard
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
@@ -28,6 +28,7 @@ def create_app(manager: ModelManager) -> FastAPI:
     app.include_router(native.router)
     app.add_exception_handler(OprelError, _known_error)
     app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(Exception, _unexpected_error)
     app.add_middleware(Guard, config=manager.config)
     return app
 
@@ -65,6 +66,10 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
 async def _known_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OprelError)
     return error_response(error, request.url.path)
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    return error_response(unexpected(error), request.url.path)
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:

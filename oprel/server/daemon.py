@@ -1,6 +1,7 @@
 """The daemon's process: one per OPREL_HOME, on TCP and its Unix socket at once."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -67,7 +68,7 @@ def _only_daemon(config: Config) -> Iterator[None]:
             pid = os.pread(descriptor, 32, 0).decode() or "unknown"
             raise ConfigError(
                 f"a daemon already runs for {config.home_dir} (pid {pid})",
-                "Use it as it is; or stop it first; or give this one another --home.",
+                "Use it as it is; or end it with `oprel stop --daemon`; or give this one another --home.",
             )
         time.sleep(0.05)
     os.ftruncate(descriptor, 0)
@@ -106,10 +107,10 @@ def _tcp_socket(config: Config) -> socket.socket:
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}",
-            "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one), or stop what uses it.",
-        ) from error
+        step = "Check --server-host."
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            step = "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one)."
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
     return listener
 
 

@@ -1,9 +1,13 @@
 """Errors on the wire. Ollama's routes send `{"error": "text"}` with oprel's extras beside it; oprel's own an object."""
 
+import logging
+
 import orjson
 from starlette.responses import Response
 
 from oprel.core.exceptions import OprelError
+
+logger = logging.getLogger(__name__)
 
 
 def encode_error(error: OprelError, path: str) -> bytes:
@@ -20,6 +24,12 @@ def encode_error(error: OprelError, path: str) -> bytes:
             }
         }
     )
+
+
+def unexpected(error: Exception) -> OprelError:
+    """What a client is told of a fault of our own; the log has the rest."""
+    logger.error("unexpected error", exc_info=error)
+    return OprelError(f"internal error: {type(error).__name__}", "This is a fault of oprel: see the daemon's log.")
 
 
 def error_response(error: OprelError, path: str) -> Response:

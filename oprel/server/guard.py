@@ -4,8 +4,8 @@ Two rules, as in Ollama: a request with a foreign Origin is refused, and so is o
 while the daemon listens on loopback only (a page can point its own domain at 127.0.0.1, "DNS rebinding").
 """
 
-import fnmatch
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -60,8 +60,8 @@ class Guard:
         return await self._app(scope, receive, send_with_cors)
 
     def _allows(self, origin: str, host: str) -> bool:
-        same = urlsplit(origin).netloc == host
-        return same or any(fnmatch.fnmatchcase(origin, pattern) for pattern in self._origins)
+        same = origin.partition("://")[2] == host
+        return same or any(_matches(origin, pattern) for pattern in self._origins)
 
 
 def is_own_host(header: str) -> bool:
@@ -70,12 +70,19 @@ def is_own_host(header: str) -> bool:
     >>> [is_own_host(host) for host in ("", "localhost:11435", "192.168.1.2", "[::1]:1", "evil.example", "8.8.8.8")]
     [True, True, True, True, False, False]
     """
-    name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+    try:
+        name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+    except ValueError:  # no host at all, like "[::1"
+        return False
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
         return name in ("", "localhost", socket.gethostname().lower()) or name.endswith(LOCAL_SUFFIXES)
     return address.is_loopback or address.is_private or address.is_unspecified
+
+
+def _matches(origin: str, pattern: str) -> bool:
+    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), origin) is not None
 
 
 def is_loopback(host: str) -> bool:

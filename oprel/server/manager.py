@@ -100,15 +100,15 @@ class ModelManager:
         finally:
             self._release(loaded)
 
-    async def unload(self, model: InstalledModel) -> bool:
-        """Let the model's engines go: now where idle, else with their last lease. False when none was loaded."""
+    async def unload(self, model: InstalledModel) -> list[LoadedModel]:
+        """Let the model's engines go, and return them: idle ones are gone by then, others go with their last lease."""
         found = [loaded for loaded in self.loaded if loaded.spec.weights == model.weights]
         for loaded in found:
             loaded.keep_alive = 0.0
             if loaded.leases == 0:
                 _cancel_timer(loaded)
                 await self._expire(loaded)
-        return bool(found)
+        return found
 
     async def close(self) -> None:
         """Stop every engine, side by side, and refuse new leases."""

@@ -1,6 +1,5 @@
 """An answer sent while it is made, and given up when the client leaves."""
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -9,9 +8,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.exceptions import OprelError
-from oprel.server.errors import encode_error, error_response
-
-logger = logging.getLogger(__name__)
+from oprel.server.errors import encode_error, error_response, unexpected
 
 NDJSON = "application/x-ndjson"
 JSON = "application/json; charset=utf-8"
@@ -52,7 +49,7 @@ class Reply(Response):
                     await send(_body(part, more=True))
             await send(_body(b"", more=False))
         except Exception as error:  # the request boundary: whatever went wrong, the client is told
-            known = error if isinstance(error, OprelError) else _unexpected(error)
+            known = error if isinstance(error, OprelError) else unexpected(error)
             if started:
                 await send(_body(encode_error(known, scope["path"]) + b"\n", more=False))
             else:
@@ -61,8 +58,3 @@ class Reply(Response):
 
 def _body(content: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": content, "more_body": more}
-
-
-def _unexpected(error: Exception) -> OprelError:
-    logger.exception("unexpected error", exc_info=error)
-    return OprelError(f"internal error: {type(error).__name__}", "This is a fault of oprel: see the daemon's log.")

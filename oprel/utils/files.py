@@ -33,12 +33,12 @@ def check_private(folder: Path) -> None:
         raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
 
 
-def tail(path: Path, lines: int, limit_bytes: int = 64 * 1024) -> list[str]:
-    """The last lines of a text file, reading at most `limit_bytes` of it; [] when there is none."""
+def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024) -> list[str]:
+    """The last lines of a text file after its first `since` bytes, reading at most `limit_bytes`; [] without a file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit_bytes))
+            file.seek(max(since, size - limit_bytes))
             return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []

@@ -14,7 +14,7 @@ NANOSECONDS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
@@ -25,14 +25,18 @@ def parse_duration(text: str) -> float:
 
     Raises ValueError with Go's own wording, which clients of Ollama know.
     """
-    body = text.removeprefix("-").removeprefix("+")
+    body = re.sub("^[+-]", "", text)
     if body == "0":
         return 0.0
     parts = _PART.findall(body)
     if not parts or "".join(number + unit for number, unit in parts) != body:
-        lacks_unit = re.fullmatch(r"\d+(\.\d*)?|\.\d+", body)
-        raise ValueError(f'time: {"missing unit in" if lacks_unit else "invalid"} duration "{text}"')
-    seconds = sum(float(number) * NANOSECONDS[unit] for number, unit in parts) / 10**9
+        raise ValueError(f'time: invalid duration "{text}"')
+    for _, unit in parts:
+        if unit not in NANOSECONDS:
+            raise ValueError(
+                f'time: {f"""unknown unit "{unit}" in""" if unit else "missing unit in"} duration "{text}"'
+            )
+    seconds = sum(float(number) * NANOSECONDS[unit] for number, unit in parts) / SECOND
     return -seconds if text.startswith("-") else seconds
 
 
@@ -62,13 +66,13 @@ def human_count(count: int) -> str:
 
 
 def human_interval(seconds: float) -> str:
-    """A length of time in its largest unit.
+    """A length of time in its largest unit; one that is over counts as zero.
 
     >>> human_interval(4), human_interval(61), human_interval(7300), human_interval(3 * 86_400)
     ('4 seconds', '1 minute', '2 hours', '3 days')
     """
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count = int(seconds // length)
+        count = int(max(0.0, seconds) // length)
         if count or unit == "second":
             return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
     raise AssertionError("unreachable: seconds are always a unit")

@@ -99,14 +99,13 @@ def test_a_client_that_leaves_ends_its_request_in_the_engine(faulty, tiny: Path,
         eventually(lambda: client.engines().models[0].in_flight == 0)
 
 
-def test_a_client_that_leaves_frees_the_slot_of_a_real_engine(start_daemon: StartDaemon, tiny: Path):
-    daemon = start_daemon()
+def test_a_client_that_leaves_frees_the_slot_of_a_real_engine(start_daemon: StartDaemon, endless: Path):
+    daemon = start_daemon(ctx_size=32_768)
     with daemon.client as client:
-        client.load(str(tiny))
+        client.load(str(endless))
         address = client.engines().models[0].address.removeprefix("unix:")
         with httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://engine") as engine:
-            endless = {"model": str(tiny), "prompt": "x", "stream": True, "raw": True, "options": {"num_ctx": 2048}}
-            leave_after_asking(daemon, endless)
+            leave_after_asking(daemon, {"model": str(endless), "prompt": "x", "stream": True})
             eventually(lambda: not any(slot["is_processing"] for slot in engine.get("/slots").json()))
 
 

@@ -22,7 +22,8 @@ def main(args: argparse.Namespace) -> int:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` line editing and history
     with Client(config=config_from(args)) as client:
-        client.load(args.model)
+        with render.patience(f"loading {args.model}"):
+            client.chat(args.model)  # no messages: loads it, or says that it cannot chat
         render.line(f"{args.model} is ready; /help lists the commands.")
         Repl(client, args.model, input, render.piece).run()
     return 0

@@ -1,6 +1,8 @@
 """`oprel run MODEL [PROMPT]`: one answer, or a conversation when there is a terminal and no prompt."""
 
 import argparse
+import itertools
+import os
 import sys
 
 from oprel.cli import render
@@ -20,9 +22,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
-    prompt = "\n\n".join(text for text in (piped, " ".join(args.prompt)) if text)
-    if not prompt and sys.stdin is not None and sys.stdin.isatty():
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    piped = "" if at_terminal or sys.stdin is None else sys.stdin.buffer.read().decode(errors="replace").strip()
+    typed = os.fsencode(" ".join(args.prompt)).decode(errors="replace")
+    prompt = "\n\n".join(text for text in (piped, typed) if text)
+    if not prompt and at_terminal:
         return chat.main(args)
     if not prompt:
         raise ValidationError("there is no prompt", "Give one after the model's name, or on standard input.")
@@ -35,8 +39,11 @@ def _answer(args: argparse.Namespace, prompt: str) -> int:
 
     with Client(config=config_from(args)) as client:
         last = None
+        pieces = client.generate(args.model, prompt, stream=True, keep_alive=_keep_alive(args.keepalive))
         try:
-            for last in client.generate(args.model, prompt, stream=True, keep_alive=args.keepalive):
+            with render.patience(f"waiting for {args.model}"):
+                first = next(pieces)
+            for last in itertools.chain([first], pieces):
                 render.piece(last.response)
         finally:
             if last is not None:
@@ -44,6 +51,14 @@ def _answer(args: argparse.Namespace, prompt: str) -> int:
         if args.verbose and last is not None:
             render.note(_figures(last.eval_count or 0, last.eval_duration or 0, last.load_duration or 0))
     return 0
+
+
+def _keep_alive(text: str | None) -> float | str | None:
+    """A plain number counts seconds; what else it may be is the daemon's to judge."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
 
 
 def _figures(tokens: int, duration_ns: int, load_ns: int) -> str:

@@ -1,24 +1,45 @@
-"""`oprel stop MODEL`: let a loaded model go."""
+"""`oprel stop MODEL`: let a loaded model go; `oprel stop --daemon`: end the daemon itself."""
 
 import argparse
 
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from
-from oprel.core.exceptions import ModelNotFoundError
+from oprel.core.config import Config
+from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("stop", help="unload a model when its last answer is done")
-    parser.add_argument("model", help="a name, or the path of a .gguf file")
+    parser = commands.add_parser("stop", help="unload a model, or end the daemon")
+    parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file")
+    parser.add_argument("--daemon", action="store_true", help="end this machine's daemon and its engines")
     add_address(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
+    config = config_from(args)
+    if args.daemon:
+        return _stop_daemon(config)
+    if not args.model:
+        raise ValidationError("there is no model to stop", "Name one, or end the daemon with --daemon.")
+    return _stop_model(config, args.model)
+
+
+def _stop_daemon(config: Config) -> int:
+    from oprel.client.connect import stop_daemon
+
+    if not stop_daemon(config):
+        raise ConnectError(f"no daemon runs for {config.home_dir}")
+    render.line("stopped the daemon")
+    return 0
+
+
+def _stop_model(config: Config, model: str) -> int:
     from oprel.client_api import Client
 
-    with Client(config=config_from(args)) as client:
-        if not client.unload(args.model).unloaded:
-            raise ModelNotFoundError(f"{args.model} is not loaded", "`oprel ps` shows what is.")
-    render.line(f"stopped {args.model}")
+    with Client(config=config, start=False) as client:
+        reply = client.unload(model)
+    if not reply.unloaded:
+        raise ModelNotFoundError(f"{model} is not loaded", "`oprel ps` shows what is.")
+    render.line(f"{model} stops when its last answer is done" if reply.in_flight else f"stopped {model}")
     return 0

@@ -33,8 +33,8 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--host": spec.socket,
         "--port": 0,
         "--parallel": spec.parallel,
-        **_context(spec, flags),
         "--batch-size": load.num_batch,
+        **_context(spec, flags),
         "--n-gpu-layers": load.num_gpu,
         "--main-gpu": load.main_gpu,
         "--threads": load.num_thread,
@@ -58,8 +58,8 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
 def _context(spec: EngineSpec, flags: frozenset[str]) -> dict[str, int | None]:
     """Slots share one pool of cells in which each may use the whole of its own num_ctx."""
     length = spec.load.num_ctx or 0
-    # Embedding without a causal mask needs a whole input in one physical batch; pooled embedding is run so always.
-    whole = {"--ubatch-size": length} if spec.embedding else {}
+    # A pooled embedding needs a whole input in one physical batch, and a physical batch fits in a logical one.
+    whole = {"--batch-size": length, "--ubatch-size": length} if spec.embedding else {}
     per_slot = {"--kv-unified-per-slot": length} if "--kv-unified-per-slot" in flags else {}
     return {"--ctx-size": length * spec.parallel, **per_slot, **whole}
 

@@ -6,6 +6,7 @@ Order: the configured path, an engine installed in `binary_dir`, llama-server on
 import asyncio
 import importlib.util
 import logging
+import os
 import re
 import shutil
 import signal
@@ -103,14 +104,19 @@ def find_binaries(config: Config) -> list[Binary]:
     """Every candidate of this machine in order of preference; none is started."""
     found = []
     if config.engine_path:
-        found.append(Binary(Source.CONFIGURED, (str(Path(config.engine_path).expanduser().absolute()),)))
-    installed = sorted(config.engines_dir.glob("*/llama-server"), reverse=True)
+        found.append(Binary(Source.CONFIGURED, (os.path.abspath(os.path.expanduser(config.engine_path)),)))
+    installed = sorted(config.engines_dir.glob("*/llama-server"), key=_build, reverse=True)
     found += [Binary(Source.INSTALLED, (str(path),)) for path in installed]
     if on_path := shutil.which("llama-server"):
         found.append(Binary(Source.PATH, (on_path,)))
     if importlib.util.find_spec("xllamacpp") is not None:
         found.append(Binary(Source.WHEEL, (sys.executable, "-P", "-m", wheel.__name__)))
     return found
+
+
+def _build(program: Path) -> list[int]:
+    """The numbers in the name of an engine's folder, such as its build: later ones are larger."""
+    return [int(digits) for digits in re.findall(r"\d+", program.parent.name)]
 
 
 def unusable(returncode: int, output: str) -> str | None:

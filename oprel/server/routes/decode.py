@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TypeVar
@@ -12,13 +13,13 @@ from starlette.requests import Request
 
 from oprel.api_models import CompletionFields, KeepAlive
 from oprel.api_models import Request as WireRequest
-from oprel.core.config import parse_keep_alive
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.runtime.backends.base import CompletionRequest, Json, LoadOptions, Message, Sampling
 from oprel.server.completions import Job
 from oprel.server.library import InstalledModel
 from oprel.server.state import daemon_of
+from oprel.utils.text import parse_duration
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ INTEGERS = {
 }
 BOOLEANS = {"use_mmap"}
 LEAST = {"num_ctx": 4, "num_batch": 1}
+LARGEST = 2**53  # what JSON numbers hold exactly everywhere
 
 
 async def body(request: Request, kind: type[Body]) -> Body:
@@ -42,7 +44,8 @@ async def body(request: Request, kind: type[Body]) -> Body:
     if not content:
         raise ValidationError("missing request body")
     try:
-        value, _ = json.JSONDecoder().raw_decode(content.decode())
+        value, _ = json.JSONDecoder().raw_decode(content.decode(errors="surrogateescape"))
+        json.dumps(value, ensure_ascii=False).encode()  # half a character (a lone surrogate) could not be passed on
     except (ValueError, RecursionError) as error:
         raise ValidationError(f"the request body is not valid JSON: {error}") from error
     try:
@@ -79,12 +82,11 @@ def keep_alive(value: KeepAlive | None) -> float | None:
     """Seconds, infinite for a negative value; None when not given."""
     if value is None:
         return None
-    if isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdigit() and value != "0":
-        raise ValidationError(f'time: missing unit in duration "{value}"', 'Write "5m" or a plain number of seconds.')
     try:
-        return parse_keep_alive(str(value))
+        seconds = parse_duration(value) if isinstance(value, str) else value
     except ValueError as error:
         raise ValidationError(str(error), 'Write "5m" or a plain number of seconds.') from error
+    return seconds if seconds >= 0 else math.inf
 
 
 def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
@@ -123,7 +125,10 @@ def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | 
 def refuse_unsupported(request: CompletionFields, model: InstalledModel, verb: str) -> None:
     """What the model cannot do, and what this version of oprel does not do, is refused rather than ignored."""
     if model.embeds_only:
-        raise UnsupportedError(f'"{request.model}" does not support {verb}', "Ask it with `embed`.")
+        raise UnsupportedError(
+            f'"{request.model}" does not support {verb}',
+            "It makes embeddings only: `POST /api/embed` or oprel.embed().",
+        )
     if request.tools and "tools" not in model.capabilities:
         raise UnsupportedError(f"{model.name} does not support tools")
     missing = {"tools": request.tools, "logprobs": request.logprobs}
@@ -142,6 +147,8 @@ def _option(name: str, value: object) -> OptionValue:
         raise ValidationError(f'option "{name}" must be of type boolean')
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValidationError(f'option "{name}" must be of type {"integer" if name in INTEGERS else "float32"}')
+    if not -LARGEST <= value <= LARGEST:  # infinities and NaN neither
+        raise ValidationError(f'option "{name}" is out of range')
     if value < LEAST.get(name, value):
         raise ValidationError(f'option "{name}" must be at least {LEAST[name]}')
     return int(value) if name in INTEGERS else float(value)

@@ -68,8 +68,9 @@ def running_model(loaded: LoadedModel, now: float) -> wire.RunningModel:
 def expiry(loaded: LoadedModel, now: float) -> str:
     """When the model goes if nobody uses it; while it is used, as if that ended now."""
     left = (loaded.expires_at - now) if loaded.leases == 0 else loaded.keep_alive
-    moment = FOREVER if math.isinf(left) else datetime.now(UTC) + timedelta(seconds=max(0.0, left))
-    return moment.astimezone().isoformat()
+    present = datetime.now(UTC)
+    far = left >= (FOREVER - present).total_seconds()
+    return (FOREVER if far else present + timedelta(seconds=max(0.0, left))).astimezone().isoformat()
 
 
 def shown(model: InstalledModel, *, verbose: bool) -> wire.ShowResponse:

@@ -65,7 +65,9 @@ async def load(request: Request) -> Response:
 async def unload(request: Request) -> Response:
     asked = await decode.body(request, wire.UnloadRequest)
     model = await _model(request, asked.model)
-    return _json(wire.UnloadResponse(model=asked.model, unloaded=await daemon_of(request).manager.unload(model)))
+    found = await daemon_of(request).manager.unload(model)
+    waiting = sum(loaded.leases for loaded in found)
+    return _json(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
 
 
 @router.post("/generate")

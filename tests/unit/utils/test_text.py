@@ -25,7 +25,8 @@ def test_a_duration_is_read_as_go_reads_it(text: str, seconds: float) -> None:
     ("text", "complaint"),
     [
         *((text, f'time: missing unit in duration "{text}"') for text in ("5", "-1", "1.5", "+30")),
-        *((text, f'time: invalid duration "{text}"') for text in ("", "-", "m", ".", ".s", "five", "5m 3s", " 5m")),
+        *((text, f'time: invalid duration "{text}"') for text in ("", "-", "m", ".", ".s", "five", " 5m")),
+        ("5m 3s", 'time: unknown unit "m " in duration "5m 3s"'),
     ],
 )
 def test_a_bad_duration_is_refused_in_gos_words(text: str, complaint: str) -> None:
