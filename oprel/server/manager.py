@@ -125,7 +125,7 @@ class ModelManager:
             if self._closing:
                 raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
             loaded = self._loaded.get(key)
-            if loaded and not self._serves(loaded, wanted):
+            if loaded and not self._serves(loaded, model, wanted):
                 await loaded.idle.wait()
                 await self._retire(loaded)
                 loaded = None
@@ -137,7 +137,9 @@ class ModelManager:
             loaded.names.add(model.name)
             return loaded
 
-    def _serves(self, loaded: LoadedModel, wanted: LoadOptions) -> bool:
+    def _serves(self, loaded: LoadedModel, model: InstalledModel, wanted: LoadOptions) -> bool:
+        if loaded.model.modified != model.modified:  # the file is another one by now
+            return False
         # An engine that failed to start gets no second try with the options it failed with, unless they are asked for.
         failed = loaded.process.state is State.CRASHED and loaded.leases == 0
         return loaded.spec.load == wanted if failed else wanted.served_by(loaded.spec.load)

@@ -14,6 +14,7 @@ import oprel
 from oprel.client.connect import is_up
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually, running_daemon
 from tests.fixtures.fake_engine import install
+from tests.fixtures.gguf_factory import write_tiny_gguf
 
 StartDaemon = Callable[..., RunningDaemon]
 
@@ -114,6 +115,15 @@ def test_a_smaller_context_joins_and_a_larger_one_reloads(start_daemon: StartDae
         first, smaller, larger = engine_after(256), engine_after(128), engine_after(512)
     assert first == smaller
     assert larger[0] != first[0] and larger[1] == 512
+
+
+def test_a_file_that_was_replaced_is_loaded_anew(start_daemon: StartDaemon, tiny: Path, tmp_path: Path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(tiny.read_bytes())
+    with start_daemon().client as client:
+        first = client.generate(str(file), "x", options={"seed": 1, "num_predict": 8}).response
+        write_tiny_gguf(file, seed=2)
+        assert client.generate(str(file), "x", options={"seed": 1, "num_predict": 8}).response != first
 
 
 def test_an_engine_built_for_another_cpu_is_set_aside_and_this_is_shown(start_daemon, tiny: Path, tmp_path: Path):
