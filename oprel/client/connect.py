@@ -21,12 +21,14 @@ from oprel.client.base import LOCAL_URL, Address, Scheme
 from oprel.client.http import open_http, open_http_async
 from oprel.client.socket import open_socket, open_socket_async
 from oprel.core.config import SERVER_SETTINGS, Config, flag
-from oprel.core.exceptions import ConfigError, DaemonStartError
-from oprel.utils.files import check_private, make_private, tail
+from oprel.core.exceptions import DaemonStartError
+from oprel.core.home import check_home, prepare_home
+from oprel.utils.files import tail
 
 START_SECONDS = 60.0
 LOOK_INTERVAL = 0.02  # s between looks at a starting daemon
 LOG_LINES = 15
+LARGE_LOG = 10 * 1024**2  # bytes, at which the next daemon begins a new one
 
 
 def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
@@ -34,23 +36,20 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     if address.scheme is Scheme.HTTP:
         return open_http()
     transport = open_socket(address.target)
-    return _Starting(transport, _trusted(config)) if address.own else transport
+    if not address.own:
+        return transport
+    check_home(config)
+    return _Starting(transport, config)
 
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.HTTP:
         return open_http_async()
     transport = open_socket_async(address.target)
-    return _StartingAsync(transport, _trusted(config)) if address.own else transport
-
-
-def _trusted(config: Config) -> Config:
-    """The configuration, once it is sure that nobody else could have put a socket into its run folder."""
-    try:
-        check_private(config.run_dir)
-    except OSError as error:
-        raise ConfigError(f"cannot use {config.run_dir}: {error.strerror}", "Choose another --home.") from error
-    return config
+    if not address.own:
+        return transport
+    check_home(config)
+    return _StartingAsync(transport, config)
 
 
 class _Starting(httpx.BaseTransport):
@@ -94,6 +93,9 @@ def ensure_daemon(config: Config) -> None:
         if not is_up(config):
             log = config.logs_dir / "daemon.log"
             old_bytes = log.stat().st_size if log.exists() else 0
+            if old_bytes > LARGE_LOG:
+                log.replace(log.with_suffix(".log.1"))
+                old_bytes = 0
             _await_up(config, _spawn(config, log), log, old_bytes)
 
 
@@ -134,15 +136,8 @@ def stop_daemon(config: Config) -> bool:
 
 @contextlib.contextmanager
 def _start_lock(config: Config) -> Iterator[None]:
-    try:
-        make_private(config.run_dir)
-        config.logs_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {config.home_dir}: {error.strerror}",
-            "Make the folder writable, or choose another with --home or OPREL_HOME.",
-        ) from error
+    prepare_home(config)
+    descriptor = os.open(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -18,6 +18,7 @@ from anyio.from_thread import BlockingPortal
 from starlette.types import ASGIApp, Message
 
 from oprel.core.config import Config
+from oprel.core.home import prepare_home
 
 
 class InProcessTransport(httpx.BaseTransport):
@@ -25,7 +26,7 @@ class InProcessTransport(httpx.BaseTransport):
 
     def __init__(self, config: Config) -> None:
         from oprel.runtime.binaries.shelf import Shelf, find_binaries
-        from oprel.server.app import create_app, prepare_home
+        from oprel.server.app import create_app
         from oprel.server.manager import ModelManager
 
         prepare_home(config)

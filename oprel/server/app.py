@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from oprel import __version__
-from oprel.core.config import Config
-from oprel.core.exceptions import ConfigError, OprelError
+from oprel.core.exceptions import OprelError
 from oprel.server.conversations import Conversations
 from oprel.server.errors import error_response, unexpected
 from oprel.server.guard import Guard
@@ -18,7 +17,6 @@ from oprel.server.library import Library
 from oprel.server.manager import ModelManager
 from oprel.server.routes import native, ollama
 from oprel.server.state import Daemon
-from oprel.utils.files import make_private
 
 
 def create_app(manager: ModelManager) -> FastAPI:
@@ -31,22 +29,6 @@ def create_app(manager: ModelManager) -> FastAPI:
     app.add_exception_handler(Exception, _unexpected_error)
     app.add_middleware(Guard, config=manager.config)
     return app
-
-
-def prepare_home(config: Config) -> None:
-    """Make OPREL_HOME's folders. Raises ConfigError when they cannot be written."""
-    try:
-        for folder in (config.home_dir, config.models_dir, config.logs_dir):
-            folder.mkdir(parents=True, exist_ok=True)
-        make_private(config.run_dir)
-        probe = config.home_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {config.home_dir}: {error.strerror}",
-            "Make the folder writable, or choose another with --home or OPREL_HOME.",
-        ) from error
 
 
 def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlette's own alias for this is private

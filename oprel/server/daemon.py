@@ -16,8 +16,9 @@ import uvicorn
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
+from oprel.core.home import prepare_home
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
-from oprel.server.app import create_app, prepare_home
+from oprel.server.app import create_app
 from oprel.server.manager import ModelManager
 from oprel.utils.logging import setup_logging
 

@@ -1,0 +1,30 @@
+"""OPREL_HOME on disk: its folders, made for one user."""
+
+from oprel.core.config import Config
+from oprel.core.exceptions import ConfigError
+from oprel.utils.files import check_private, make_private
+
+
+def prepare_home(config: Config) -> None:
+    """Make the folders of `config`'s home. Raises ConfigError when they cannot be written."""
+    try:
+        config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # conversations are nobody else's
+        for folder in (config.models_dir, config.logs_dir):
+            folder.mkdir(exist_ok=True)
+        make_private(config.run_dir)
+        probe = config.home_dir / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another process may be probing too
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {config.home_dir}: {error.strerror}",
+            "Make the folder writable, or choose another with --home or OPREL_HOME.",
+        ) from error
+
+
+def check_home(config: Config) -> None:
+    """Raises ConfigError when another user owns the run folder, and so may have put a socket into it."""
+    try:
+        check_private(config.run_dir)
+    except OSError as error:
+        raise ConfigError(f"cannot use {config.run_dir}: {error.strerror}", "Choose another --home.") from error
