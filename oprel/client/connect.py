@@ -20,7 +20,7 @@ import httpx
 from oprel.client.base import LOCAL_URL, Address, Scheme
 from oprel.client.http import open_http, open_http_async
 from oprel.client.socket import open_socket, open_socket_async
-from oprel.core.config import SERVER_SETTINGS, Config, flag
+from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import check_home, prepare_home
 from oprel.utils.files import tail
@@ -109,11 +109,13 @@ def is_up(config: Config) -> bool:
 
 
 def serve_command(config: Config) -> list[str]:
-    """The command that serves `config`: every setting that is not the default, so that no environment is needed."""
-    changed = [name for name in SERVER_SETTINGS if getattr(config, name) != getattr(Config, name)]
+    """The command that serves `config`, whatever file and environment the daemon will find."""
+    found = load_config()
+    values = {name: getattr(config, name) for name in SERVER_SETTINGS}
+    given = {name: value for name, value in values.items() if {value, getattr(found, name)} != {getattr(Config, name)}}
     return [
         *(sys.executable, "-P", "-m", "oprel", "serve"),
-        *(f"{flag(name)}={getattr(config, name)}" for name in changed),
+        *(f"{flag(name)}={value}" for name, value in given.items()),
     ]
 
 

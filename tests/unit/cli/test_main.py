@@ -92,6 +92,11 @@ def test_a_setting_reaches_the_daemon_that_is_started_with_it(name: str) -> None
     assert config_from(parsed(*arguments[arguments.index("serve") :])) == config
 
 
+def test_the_environment_does_not_change_a_daemon_that_is_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPREL_PARALLEL", "7")
+    assert config_from(parsed(*serve_command(Config())[4:])) == Config()
+
+
 @pytest.mark.parametrize("name", ["home", "engine_path", "binary_dir"])
 def test_a_relative_path_reaches_the_daemon_as_it_was_meant(name: str) -> None:
     config = Config(**{name: "over/there"})  # type: ignore[arg-type]  # the type is that of the field
