@@ -48,12 +48,36 @@ class Request(Wire):
 KeepAlive = float | str
 
 
+class ToolFunction(Request):
+    """`arguments` are an object, in Ollama's form, and not its JSON text, as in OpenAI's."""
+
+    name: str
+    arguments: dict[str, JsonValue] = {}
+    index: int | None = None
+
+
+class ToolCall(Request):
+    id: str | None = None
+    function: ToolFunction
+
+
 class Message(Request):
     role: str
     content: str = ""
     thinking: str | None = None
     images: list[str] | None = None
-    tool_calls: list[dict[str, JsonValue]] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class Logprob(Wire):
+    """A token's natural log probability; `bytes` are its UTF-8."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: "list[Logprob] | None" = None
 
 
 class ModelRequest(Request):
@@ -69,7 +93,7 @@ class CompletionFields(ModelRequest):
     format: JsonValue = None
     think: bool | str | None = None
     logprobs: bool = False
-    tools: list[dict[str, JsonValue]] = []
+    top_logprobs: int = 0
 
 
 class GenerateRequest(CompletionFields):
@@ -84,6 +108,7 @@ class GenerateRequest(CompletionFields):
 
 class ChatRequest(CompletionFields):
     messages: list[Message] = []
+    tools: list[dict[str, JsonValue]] = []
 
 
 class EmbedRequest(ModelRequest):
@@ -132,6 +157,7 @@ class Metrics(Wire):
     prompt_eval_duration: int | None = None
     eval_count: int | None = None
     eval_duration: int | None = None
+    logprobs: list[Logprob] | None = None
 
 
 class GenerateResponse(Metrics):

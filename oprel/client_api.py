@@ -15,7 +15,7 @@ import httpx
 from oprel import api_models as wire
 from oprel.client import calls
 from oprel.client.base import LOCAL_URL, TIMEOUT, Address, Scheme, connection_errors
-from oprel.client.calls import Call, Extras, Messages, Options
+from oprel.client.calls import Call, ChatExtras, Extras, Messages, Options
 from oprel.client.connect import open_transport, open_transport_async
 from oprel.core.config import Config, load_config
 
@@ -107,12 +107,12 @@ class Client(_Base):
 
     # fmt: off
     @overload
-    def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[False] = False, **extras: Unpack[Extras]) -> wire.ChatResponse: ...  # noqa: E501
+    def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> wire.ChatResponse: ...  # noqa: E501
     @overload
-    def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[True], **extras: Unpack[Extras]) -> Iterator[wire.ChatResponse]: ...  # noqa: E501
+    def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> Iterator[wire.ChatResponse]: ...  # noqa: E501
     # fmt: on
     def chat(
-        self, model: str, messages: Messages | None = None, *, stream: bool = False, **extras: Unpack[Extras]
+        self, model: str, messages: Messages | None = None, *, stream: bool = False, **extras: Unpack[ChatExtras]
     ) -> wire.ChatResponse | Iterator[wire.ChatResponse]:
         """The assistant's next message."""
         call = calls.chat(model, messages or (), stream, **extras)
@@ -241,12 +241,12 @@ class AsyncClient(_Base):
 
     # fmt: off
     @overload
-    async def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[False] = False, **extras: Unpack[Extras]) -> wire.ChatResponse: ...  # noqa: E501
+    async def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> wire.ChatResponse: ...  # noqa: E501
     @overload
-    async def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[True], **extras: Unpack[Extras]) -> AsyncIterator[wire.ChatResponse]: ...  # noqa: E501
+    async def chat(self, model: str, messages: Messages | None = None, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> AsyncIterator[wire.ChatResponse]: ...  # noqa: E501
     # fmt: on
     async def chat(
-        self, model: str, messages: Messages | None = None, *, stream: bool = False, **extras: Unpack[Extras]
+        self, model: str, messages: Messages | None = None, *, stream: bool = False, **extras: Unpack[ChatExtras]
     ) -> wire.ChatResponse | AsyncIterator[wire.ChatResponse]:
         """The assistant's next message."""
         call = calls.chat(model, messages or (), stream, **extras)

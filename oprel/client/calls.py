@@ -25,6 +25,14 @@ class Extras(TypedDict, total=False):
     format: JsonValue
     keep_alive: float | str | None
     think: bool | str | None
+    logprobs: bool | None
+    top_logprobs: int | None
+
+
+class ChatExtras(Extras, total=False):
+    """`tools` are JSON-schema descriptions in OpenAI's and Ollama's form."""
+
+    tools: Sequence[Mapping[str, JsonValue]] | None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Literal, Self, Unpack, overload
 
 from oprel import api_models as wire
-from oprel.client.calls import Extras, Messages, Options
+from oprel.client.calls import ChatExtras, Extras, Messages, Options
 from oprel.client.inprocess import InProcessTransport
 from oprel.client_api import Client
 from oprel.core.config import Config, load_config
@@ -69,12 +69,12 @@ class Model:
 
     # fmt: off
     @overload
-    def chat(self, messages: Messages, *, stream: Literal[False] = False, **extras: Unpack[Extras]) -> wire.Message: ...
+    def chat(self, messages: Messages, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> wire.Message: ...  # noqa: E501
     @overload
-    def chat(self, messages: Messages, *, stream: Literal[True], **extras: Unpack[Extras]) -> Iterator[str]: ...
+    def chat(self, messages: Messages, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> Iterator[str]: ...
     # fmt: on
     def chat(
-        self, messages: Messages, *, stream: bool = False, **extras: Unpack[Extras]
+        self, messages: Messages, *, stream: bool = False, **extras: Unpack[ChatExtras]
     ) -> wire.Message | Iterator[str]:
         """The assistant's next message, or the pieces of its text."""
         given = self._with_defaults(extras)

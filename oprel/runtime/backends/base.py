@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+from pydantic import JsonValue
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,22 @@ class EngineSpec:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A whole call of a tool; `arguments` is what its schema calls properties."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
 class Message:
     role: str
     content: str
     thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""  # of a tool's result: the call it answers
+    tool_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,10 @@ class CompletionRequest:
 
     prompt: str | tuple[Message, ...]
     sampling: Sampling = field(default_factory=Sampling)
-    schema: Mapping[str, Json] | None = None  # a JSON schema the answer must follow; {} = any object
+    schema: Mapping[str, JsonValue] | None = None  # a JSON schema the answer must follow; {} = any object
     think: bool | str | None = None
+    tools: tuple[Mapping[str, JsonValue], ...] = ()  # as OpenAI's and Ollama's, with the whole schema of the parameters
+    top_logprobs: int | None = None  # likeliest alternatives told of each token; None = no logprobs
 
 
 class Finish(Enum):
@@ -95,13 +109,35 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Logprob:
+    """A token and its natural log probability, with the likeliest alternatives, best first."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+    top: tuple["Logprob", ...] = ()
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A piece of an answer; only the last one has `finish`, and an answer without it is broken."""
 
     text: str = ""
     reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
     usage: Usage = field(default_factory=Usage)
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """The pieces of an answer as one."""
+    return Chunk(
+        "".join(chunk.text for chunk in chunks),
+        "".join(chunk.reasoning for chunk in chunks),
+        tuple(call for chunk in chunks for call in chunk.tool_calls),
+        tuple(one for chunk in chunks for one in chunk.logprobs),
+    )
 
 
 @dataclass(frozen=True)

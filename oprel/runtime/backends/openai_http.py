@@ -18,8 +18,10 @@ from oprel.runtime.backends.base import (
     EngineLost,
     EngineRefused,
     Finish,
+    Logprob,
     Message,
     Sampling,
+    ToolCall,
     Usage,
 )
 
@@ -29,15 +31,39 @@ Reply = TypeVar("Reply", bound=BaseModel)
 RENAMED = {"num_predict": "max_tokens", "num_keep": "n_keep"}
 
 
+class _Function(BaseModel):
+    name: str | None = None
+    arguments: str = ""
+
+
+class _ToolCall(BaseModel):
+    index: int = 0
+    id: str | None = None
+    function: _Function = _Function()
+
+
 class _Delta(BaseModel):
     content: str | None = None
     reasoning_content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Logprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: list["_Logprob"] = []
+
+
+class _Logprobs(BaseModel):
+    content: list[_Logprob] | None = None
 
 
 class _Choice(BaseModel):
     delta: _Delta = _Delta()
     text: str = ""
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Details(BaseModel):
@@ -94,16 +120,18 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
     Raises EngineRefused, or EngineLost at the point where the answer broke off.
     """
     path = "/v1/completions" if isinstance(request.prompt, str) else "/v1/chat/completions"
-    finish, usage = Finish.STOP, Usage()
+    finish, usage, calls = Finish.STOP, Usage(), dict[int, _ToolCall]()
     async for event in _events(http, path, orjson.dumps(encode_completion(request))):
         if event.usage:
             usage = _counted(event)
         for choice in event.choices:
             if choice.finish_reason:
                 finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
-            text, reasoning = choice.text or choice.delta.content or "", choice.delta.reasoning_content or ""
-            if text or reasoning:
-                yield Chunk(text, reasoning)
+            _gather(choice.delta.tool_calls or (), calls)
+            if chunk := _piece(choice, request.top_logprobs or 0):
+                yield chunk
+    if calls and finish is Finish.STOP:  # one cut by the length is no call
+        yield Chunk(tool_calls=tuple(_whole(call) for call in calls.values()))
     yield Chunk(finish=finish, usage=usage)
 
 
@@ -133,8 +161,12 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
     if request.schema is not None:
         schema = request.schema or {"type": "object"}
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+    if request.top_logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if isinstance(request.prompt, str):
         return body | {"prompt": request.prompt}
+    if request.tools:
+        body["tools"] = request.tools
     if request.think is not None:
         body["chat_template_kwargs"] = {"enable_thinking": bool(request.think)}
     if isinstance(request.think, str):
@@ -147,9 +179,52 @@ def _sampling(sampling: Sampling) -> dict[str, object]:
     return {RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def _message(message: Message) -> dict[str, str]:
-    thinking = {"reasoning_content": message.thinking} if message.thinking else {}
-    return {"role": message.role, "content": message.content, **thinking}
+def _message(message: Message) -> dict[str, object]:
+    optional = {
+        "reasoning_content": message.thinking,
+        "tool_calls": [_encoded(call) for call in message.tool_calls],
+        "tool_call_id": message.tool_call_id,
+        "name": message.tool_name,
+    }
+    given = {name: value for name, value in optional.items() if value}
+    return {"role": message.role, "content": message.content, **given}
+
+
+def _encoded(call: ToolCall) -> dict[str, object]:
+    function = {"name": call.name, "arguments": orjson.dumps(call.arguments).decode()}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _piece(choice: _Choice, alternatives: int) -> Chunk | None:
+    """What a choice adds to the answer, if anything. Parts of tool calls are no piece: calls are given whole."""
+    text, reasoning = choice.text or choice.delta.content or "", choice.delta.reasoning_content or ""
+    logprobs = choice.logprobs.content or [] if choice.logprobs else []
+    if not (text or reasoning or logprobs):
+        return None
+    return Chunk(text, reasoning, logprobs=tuple(_logprob(one, alternatives) for one in logprobs))
+
+
+def _logprob(one: _Logprob, alternatives: int) -> Logprob:
+    encoded = one.token.encode() if one.bytes is None else one.bytes
+    top = one.top_logprobs[:alternatives]  # llama-server tells one even where none is asked for
+    return Logprob(one.token, one.logprob, tuple(encoded), tuple(_logprob(other, 0) for other in top))
+
+
+def _gather(parts: Sequence[_ToolCall], calls: dict[int, _ToolCall]) -> None:
+    """Add a delta's parts to the calls they belong to: the first has id and name, all have some of the arguments."""
+    for part in parts:
+        call = calls.setdefault(part.index, _ToolCall(index=part.index))
+        call.id = call.id or part.id
+        call.function.name = call.function.name or part.function.name
+        call.function.arguments += part.function.arguments
+
+
+def _whole(call: _ToolCall) -> ToolCall:
+    try:
+        arguments = orjson.loads(call.function.arguments or "{}")
+    except orjson.JSONDecodeError as error:
+        raise EngineLost(f"the model's call of {call.function.name} is not valid JSON") from error
+    return ToolCall(call.id or "", call.function.name or "", arguments)
 
 
 def _counted(event: _Event) -> Usage:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from oprel.api_models import GenerateResponse, Metrics, Wire
-from oprel.runtime.backends.base import Chunk
+from oprel.runtime.backends.base import Chunk, joined
 from oprel.server import completions
 from oprel.server.completions import Done, Job
 from oprel.server.manager import ModelManager
@@ -46,15 +46,14 @@ async def _lines(
 async def _whole(
     manager: ModelManager, job: Job, encode: Encoder, remember: Remember | None
 ) -> AsyncGenerator[bytes, None]:
-    said: list[str] = []
-    thought: list[str] = []
+    parts: list[Chunk] = []
     async for piece in completions.run(manager, job):
         if isinstance(piece, Chunk):
-            said.append(piece.text)
-            thought.append(piece.reasoning)
+            parts.append(piece)
         else:
-            _tell(remember, said)
-            yield json_bytes(_last(encode(Chunk("".join(said), "".join(thought))), piece))
+            whole = joined(parts)
+            _tell(remember, [whole.text])
+            yield json_bytes(_last(encode(whole), piece))
 
 
 def _tell(remember: Remember | None, said: list[str]) -> None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
@@ -11,11 +11,12 @@ import pydantic
 from pydantic import JsonValue
 from starlette.requests import Request
 
+from oprel import api_models as wire
 from oprel.api_models import CompletionFields, KeepAlive
 from oprel.api_models import Request as WireRequest
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.runtime.backends.base import CompletionRequest, Json, LoadOptions, Message, Sampling
+from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, Sampling, ToolCall
 from oprel.server.completions import Job
 from oprel.server.library import InstalledModel
 from oprel.server.state import daemon_of
@@ -70,11 +71,19 @@ def job(
     model: InstalledModel,
     prompt: str | tuple[Message, ...],
     *,
+    tools: Sequence[Mapping[str, JsonValue]] = (),
     wants_context: bool = False,
 ) -> Job:
     """What to ask the engine for."""
     sampling, load = options(asked.options, model.manifest)
-    request = CompletionRequest(prompt, sampling, schema(asked.format), think(asked.think, model, asked.model))
+    request = CompletionRequest(
+        prompt,
+        sampling,
+        schema(asked.format),
+        think(asked.think, model, asked.model),
+        tuple(tools),
+        top_logprobs(asked),
+    )
     return Job(model, request, load, keep_alive(asked.keep_alive), wants_context)
 
 
@@ -100,7 +109,7 @@ def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
     return _build(Sampling, values), _build(LoadOptions, values)
 
 
-def schema(value: JsonValue) -> Mapping[str, Json] | None:
+def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
     """`format`: None when free, {} for any JSON object, else the schema."""
     if value in (None, ""):
         return None
@@ -122,6 +131,24 @@ def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | 
     return value
 
 
+def top_logprobs(asked: CompletionFields) -> int | None:
+    """How many alternatives to tell of each token; None when no logprobs are wanted."""
+    if not 0 <= asked.top_logprobs <= 20:
+        raise ValidationError("top_logprobs must be between 0 and 20")
+    return asked.top_logprobs if asked.logprobs else None
+
+
+def message(given: wire.Message) -> Message:
+    if given.images:
+        raise UnsupportedError("this version of oprel does not support `images`", "Leave `images` out.")
+    calls = tuple(
+        ToolCall(call.id or f"call_{number}", call.function.name, call.function.arguments)
+        for number, call in enumerate(given.tool_calls or ())
+    )
+    name, answered = given.tool_name or "", given.tool_call_id or ""
+    return Message(given.role.lower(), given.content, given.thinking or "", calls, answered, name)
+
+
 def refuse_unsupported(request: CompletionFields, model: InstalledModel, verb: str) -> None:
     """What the model cannot do, and what this version of oprel does not do, is refused rather than ignored."""
     if model.embeds_only:
@@ -129,12 +156,10 @@ def refuse_unsupported(request: CompletionFields, model: InstalledModel, verb: s
             f'"{request.model}" does not support {verb}',
             "It makes embeddings only: `POST /api/embed` or oprel.embed().",
         )
-    if request.tools and "tools" not in model.capabilities:
+    if getattr(request, "tools", None) and "tools" not in model.capabilities:
         raise UnsupportedError(f"{model.name} does not support tools")
-    missing = {"tools": request.tools, "logprobs": request.logprobs}
-    missing |= {name: getattr(request, name, None) for name in ("images", "suffix", "template", "context")}
-    for name, value in missing.items():
-        if value:
+    for name in ("images", "suffix", "template", "context"):
+        if getattr(request, name, None):
             raise UnsupportedError(f"this version of oprel does not support `{name}`", f"Leave `{name}` out.")
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, JsonValue
 
 from oprel import api_models as wire
 from oprel.formats.gguf import SkippedArray, Value
+from oprel.runtime.backends.base import Chunk, Logprob
 from oprel.server.completions import Done
 from oprel.server.library import InstalledModel
 from oprel.server.manager import LoadedModel
@@ -35,6 +36,24 @@ def metrics(done: Done) -> dict[str, object]:
         "eval_duration": done.usage.completion_ns,
     }
     return {"done_reason": done.finish.value, **{name: value or None for name, value in counted.items()}}
+
+
+def tool_calls(chunk: Chunk) -> list[wire.ToolCall] | None:
+    calls = [
+        wire.ToolCall(
+            id=call.id, function=wire.ToolFunction(name=call.name, arguments=dict(call.arguments), index=index)
+        )
+        for index, call in enumerate(chunk.tool_calls)
+    ]
+    return calls or None
+
+
+def logprobs(found: Sequence[Logprob]) -> list[wire.Logprob] | None:
+    told = [
+        wire.Logprob(token=one.token, logprob=one.logprob, bytes=list(one.bytes), top_logprobs=logprobs(one.top))
+        for one in found
+    ]
+    return told or None
 
 
 def details(model: InstalledModel) -> wire.Details:

@@ -16,7 +16,7 @@ from oprel.server.manager import LoadedModel
 from oprel.server.reply import JSON
 from oprel.server.routes import decode
 from oprel.server.routes.answer import answer, once
-from oprel.server.routes.encode import expiry
+from oprel.server.routes.encode import expiry, logprobs
 from oprel.server.state import daemon_of
 from oprel.utils.text import timestamp
 
@@ -89,6 +89,7 @@ async def generate(request: Request) -> Response:
             created_at=timestamp(),
             response=chunk.text,
             thinking=chunk.reasoning or None,
+            logprobs=logprobs(chunk.logprobs),
             conversation_id=conversation,
         )
 

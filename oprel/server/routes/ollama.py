@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from oprel import __version__
 from oprel import api_models as wire
-from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
+from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.runtime.backends.base import Chunk, Message
 from oprel.server import completions
 from oprel.server.completions import EmbedJob, Job
@@ -14,7 +14,7 @@ from oprel.server.library import InstalledModel
 from oprel.server.reply import JSON
 from oprel.server.routes import decode
 from oprel.server.routes.answer import answer, once
-from oprel.server.routes.encode import details, json_bytes, normalised, running_model, shown
+from oprel.server.routes.encode import details, json_bytes, logprobs, normalised, running_model, shown, tool_calls
 from oprel.server.state import daemon_of
 from oprel.utils.text import timestamp
 
@@ -81,8 +81,13 @@ async def generate(request: Request) -> Response:
         return _load(request, job, wire.GenerateResponse(model=asked.model))
 
     def encode(chunk: Chunk) -> wire.GenerateResponse:
-        thinking = chunk.reasoning or None
-        return wire.GenerateResponse(model=asked.model, created_at=timestamp(), response=chunk.text, thinking=thinking)
+        return wire.GenerateResponse(
+            model=asked.model,
+            created_at=timestamp(),
+            response=chunk.text,
+            thinking=chunk.reasoning or None,
+            logprobs=logprobs(chunk.logprobs),
+        )
 
     return answer(daemon_of(request).manager, job, asked.stream, encode)
 
@@ -97,13 +102,18 @@ async def chat(request: Request) -> Response:
     if not asked.messages and decode.keep_alive(asked.keep_alive) == 0:
         return await _unload(request, model, empty)
     decode.refuse_unsupported(asked, model, "chat")
-    job = decode.job(asked, model, _with_system(None, [_message(message) for message in asked.messages], model))
+    messages = [decode.message(message) for message in asked.messages]
+    job = decode.job(asked, model, _with_system(None, messages, model), tools=asked.tools)
     if not asked.messages:
         return _load(request, job, empty)
 
     def encode(chunk: Chunk) -> wire.ChatResponse:
-        message = wire.Message(role="assistant", content=chunk.text, thinking=chunk.reasoning or None)
-        return wire.ChatResponse(model=asked.model, created_at=timestamp(), message=message)
+        message = wire.Message(
+            role="assistant", content=chunk.text, thinking=chunk.reasoning or None, tool_calls=tool_calls(chunk)
+        )
+        return wire.ChatResponse(
+            model=asked.model, created_at=timestamp(), message=message, logprobs=logprobs(chunk.logprobs)
+        )
 
     return answer(daemon_of(request).manager, job, asked.stream, encode)
 
@@ -140,12 +150,6 @@ async def embeddings(request: Request) -> Response:
         return wire.EmbeddingsResponse(embedding=result.vectors[0] if result.vectors else ())
 
     return once(make)
-
-
-def _message(message: wire.Message) -> Message:
-    if message.images or message.tool_calls:
-        raise UnsupportedError("this version of oprel does not support images and tool calls in messages")
-    return Message(message.role.lower(), message.content, message.thinking or "")
 
 
 def _with_system(system: str | None, messages: list[Message], model: InstalledModel) -> tuple[Message, ...]:
