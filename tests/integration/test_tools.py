@@ -1,4 +1,4 @@
-"""Tools and logprobs over Ollama's API. What a real model makes of tools is for a model that can: here an engine is told."""
+"""Tools and logprobs over Ollama's API. What a model makes of tools is for one that can: here an engine is told to."""
 
 import json
 import math
