@@ -177,7 +177,10 @@ class ChatResponse(Metrics):
 
 
 class ConversationResponse(GenerateResponse):
+    """`remembered` is false when the answer is whole but could not be written down, and else absent."""
+
     conversation_id: str | None = None
+    remembered: bool | None = None
 
 
 class EmbedResponse(Wire):

@@ -34,7 +34,7 @@ LARGE_LOG = 10 * 1024**2  # bytes, at which the next daemon begins a new one
 def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     """A transport to `address`; the machine's own daemon is started when it does not answer."""
     if address.scheme is Scheme.HTTP:
-        return open_http()
+        return open_http(secure=address.target.startswith("https:"))
     transport = open_socket(address.target)
     if not address.own:
         return transport
@@ -44,7 +44,7 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.HTTP:
-        return open_http_async()
+        return open_http_async(secure=address.target.startswith("https:"))
     transport = open_socket_async(address.target)
     if not address.own:
         return transport
@@ -129,7 +129,8 @@ def stop_daemon(config: Config) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return False
     except BlockingIOError:  # held: the pid in it is that of the holder
-        os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return True
     finally:

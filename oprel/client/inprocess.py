@@ -33,13 +33,17 @@ class InProcessTransport(httpx.BaseTransport):
         # Not the home's own run folder: that one belongs to the daemon, which may be running.
         self._run_dir = Path(tempfile.mkdtemp(prefix="oprel-"))
         self._app = create_app(ModelManager(config, Shelf(find_binaries(config)), self._run_dir))
-        self._stack = contextlib.ExitStack()
-        self._stack.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
-        self._portal = self._stack.enter_context(_event_loop())
-        self._stack.enter_context(self._portal.wrap_async_context_manager(self._app.router.lifespan_context(self._app)))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
+            self._portal = stack.enter_context(_event_loop())
+            stack.enter_context(self._portal.wrap_async_context_manager(self._app.router.lifespan_context(self._app)))
+            self._stack = stack.pop_all()
+        self._closed = False
         atexit.register(self.close)  # for who forgets to
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self._closed:
+            raise httpx.ConnectError("this model was closed", request=request)
         exchange = _Exchange(request)
         stack = contextlib.ExitStack()
         task = self._portal.start_task_soon(exchange.run, self._app)
@@ -50,9 +54,13 @@ class InProcessTransport(httpx.BaseTransport):
         except anyio.EndOfStream:
             stack.close()
             raise httpx.RemoteProtocolError("the application ended without an answer", request=request) from None
+        except BaseException:  # Ctrl-C while it loads: the exchange must not wait for us for ever
+            stack.close()
+            raise
         return httpx.Response(status, headers=headers, stream=_Body(self._portal, exchange, stack))
 
     def close(self) -> None:
+        self._closed = True
         atexit.unregister(self.close)
         self._stack.close()
 
@@ -76,7 +84,7 @@ def _event_loop() -> Iterator[BlockingPortal]:
     try:
         yield portal
     finally:
-        portal.call(portal.stop)
+        portal.call(portal.stop, True)  # with whatever still runs on it
         thread.join()
 
 

@@ -51,6 +51,7 @@ class Config:
     )
     binary_dir: str = setting("", "folder of installed engines; empty = binaries/ in home")
     load_timeout: str = setting("5m", "how long a loading engine may show no progress")
+    drain_timeout: str = setting("10s", "how long a daemon that is asked to stop lets answers finish")
     ctx_size: int = setting(4096, "context length in tokens of each request; a model's own limit caps it")
     batch_size: int = setting(0, "prompt tokens per batch; 0 = the engine's choice")
     parallel: int = setting(4, "requests that one engine answers at the same time")
@@ -102,6 +103,10 @@ class Config:
         return parse_keep_alive(self.keep_alive)
 
     @property
+    def drain_timeout_seconds(self) -> float:
+        return parse_duration(self.drain_timeout)
+
+    @property
     def load_timeout_seconds(self) -> float:
         return parse_duration(self.load_timeout)
 
@@ -112,7 +117,7 @@ def parse_keep_alive(text: str) -> float:
     return seconds if seconds >= 0 else math.inf
 
 
-DURATIONS = {"keep_alive": parse_keep_alive, "load_timeout": parse_duration}
+DURATIONS = {"keep_alive": parse_keep_alive, "load_timeout": parse_duration, "drain_timeout": parse_duration}
 
 
 def load_config(
@@ -215,8 +220,8 @@ def _check_meaning(name: str, value: Value, source: str) -> None:
         except ValueError as error:
             step = 'Write a number with a unit, such as "30s" or "5m".'
             raise ConfigError(f"{source}: {name}: {error}", step) from None
-        if name == "load_timeout" and seconds <= 0:
-            raise ConfigError(f"{source}: load_timeout must be more than nothing, not {value}")
+        if name != "keep_alive" and seconds <= 0:
+            raise ConfigError(f"{source}: {name} must be more than nothing, not {value}")
     if name == "home" and not value:
         raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
     smallest = {"server_port": 0, "ctx_size": 1, "parallel": 1, "batch_size": 0, "n_threads": 0, "n_gpu_layers": -1}

@@ -30,24 +30,26 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child
     # A pipe of our own: asyncio tells of no exit while a child of the child holds its pipe (python/cpython#119710).
     reading, writing = os.pipe()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            env=environment,
-            start_new_session=True,
-            preexec_fn=_die_with_parent(),
+        output = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", buffering=0)
         )
-    except BaseException:
-        os.close(reading)
-        raise
+        try:
+            # The last await: cancelled before it there is no process, and inside it asyncio ends the process.
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(),
+            )
+        except BaseException:
+            transport.close()
+            raise
     finally:
         os.close(writing)
-    output = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    protocol = asyncio.StreamReaderProtocol(output)
-    transport, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(reading, "rb", buffering=0))
     return Child(process, output, transport)
 
 

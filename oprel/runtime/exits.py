@@ -32,6 +32,8 @@ class Exit:
     advice: str
 
 
+LAST_WORDS = 10  # lines
+
 _PHRASES = (
     (Reason.OUT_OF_MEMORY, r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc"),
     (
@@ -68,8 +70,10 @@ def classify_exit(returncode: int, log: list[str]) -> Exit:
 def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:
     if why := unusable(returncode, "\n".join(log)):
         return Reason.UNUSABLE_ENGINE, why
+    # Of an engine that a signal ended only the last words count: it may have lived through a warning hours ago.
+    telling = log[-LAST_WORDS:] if returncode < 0 else log
     for reason, pattern in _PHRASES:
-        for line in log:
+        for line in telling:
             if re.search(pattern, line, re.IGNORECASE):
                 return reason, _bare(line)
     if returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from oprel.core.config import child_environment
-from oprel.core.exceptions import BackendError, BackendStartError
+from oprel.core.exceptions import BackendError, BackendStartError, ShuttingDownError
 from oprel.runtime import _posix
 from oprel.runtime.binaries.shelf import Binary, Shelf
 from oprel.runtime.exits import Exit, Reason, classify_exit
@@ -90,7 +90,8 @@ class EngineProcess:
         self._ending: asyncio.Task[Exit] | None = None
         self._stopping: asyncio.Task[signal.Signals | None] | None = None
         self._last_exit: Exit | None = None
-        self.http = httpx.AsyncClient(base_url="http://engine", trust_env=False)
+        self._closed = False
+        self.http = _client(launch.socket)
 
     @property
     def state(self) -> State:
@@ -122,6 +123,8 @@ class EngineProcess:
         Raises BackendStartError or NoEngineError with the reason; the next call tries again.
         """
         while self._state is not State.READY:
+            if self._closed:
+                raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
             if self._state is State.DRAINING and self._stopping:
                 await asyncio.shield(self._stopping)
                 continue
@@ -129,7 +132,10 @@ class EngineProcess:
                 self._enter(State.STARTING)
                 self._starting = asyncio.create_task(self._start(), name=f"start {self._launch.label}")
             assert self._starting is not None
-            await asyncio.shield(self._starting)
+            await asyncio.wait({self._starting})
+            if self._starting.cancelled():
+                raise BackendStartError("the engine was stopped while it started", "Ask again.")
+            self._starting.result()
 
     async def stop(self) -> signal.Signals | None:
         """End the engine and return the signal that ended it (None when none ran). Concurrent callers share it."""
@@ -138,7 +144,14 @@ class EngineProcess:
         if self._state in (State.STARTING, State.READY):
             self._enter(State.DRAINING)
             self._stopping = asyncio.create_task(self._stop(), name=f"stop {self._launch.label}")
-        return await asyncio.shield(self._stopping) if self._stopping else None
+        if self._state is State.DRAINING and self._stopping:
+            return await asyncio.shield(self._stopping)
+        return None
+
+    async def close(self) -> None:
+        """Stop for good: whoever still waits for it, or asks again, gets ShuttingDownError."""
+        self._closed = True
+        await self.stop()
 
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
@@ -173,7 +186,7 @@ class EngineProcess:
         ready = asyncio.create_task(self._until_healthy(), name=f"ready {self._launch.label}")
         try:
             await asyncio.wait({ready, self._ending}, return_when=asyncio.FIRST_COMPLETED)
-            if ready.done():
+            if ready.done() and not self._ending.done():
                 ready.result()
                 return True
         finally:
@@ -197,12 +210,7 @@ class EngineProcess:
         self._process = child.process
         self._ending = asyncio.create_task(self._watch(child), name=f"watch {self._launch.label}")
         await self.http.aclose()
-        # Decoding has no time limit, and a request waits in the engine for its slot: only connecting is bounded.
-        self.http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(self._launch.socket), limits=ONE_REQUEST_EACH),
-            base_url="http://engine",
-            timeout=httpx.Timeout(None, connect=10.0),
-        )
+        self.http = _client(self._launch.socket)
 
     async def _watch(self, child: _posix.Child) -> Exit:
         """Follow the log until the exit; a READY engine that exits has crashed."""
@@ -275,6 +283,16 @@ class EngineProcess:
         if self._process and self._ending and not self._ending.done():
             _posix.signal_group(self._process.pid, signal.SIGKILL)
             await asyncio.wait({self._ending}, timeout=STOP_LADDER[-1][1])
+
+
+def _client(socket: Path) -> httpx.AsyncClient:
+    """Decoding has no time limit, and a request waits in the engine for its slot: only connecting is bounded."""
+    return httpx.AsyncClient(
+        # Without `verify=False` httpx loads the certificates of the world, which blocks the loop for 25 ms.
+        transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=ONE_REQUEST_EACH, verify=False),
+        base_url="http://engine",
+        timeout=httpx.Timeout(None, connect=10.0),
+    )
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:

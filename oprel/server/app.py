@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from oprel import __version__
 from oprel.core.exceptions import OprelError
 from oprel.server.conversations import Conversations
 from oprel.server.errors import error_response, unexpected
@@ -21,7 +20,7 @@ from oprel.server.state import Daemon
 
 def create_app(manager: ModelManager) -> FastAPI:
     """The daemon's application. Its lifespan opens the conversations and, at the end, stops every engine."""
-    app = FastAPI(title="oprel", version=__version__, lifespan=_lifespan(manager))
+    app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(manager))
     app.include_router(ollama.router)
     app.include_router(native.router)
     app.add_exception_handler(OprelError, _known_error)

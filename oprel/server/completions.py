@@ -1,10 +1,17 @@
 """The one path from a request to an engine and back. Every dialect decodes into it and encodes what it yields."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 
-from oprel.core.exceptions import BackendCrashedError, BackendError, OprelError, UnsupportedError, ValidationError
+from oprel.core.exceptions import (
+    BackendCrashedError,
+    BackendError,
+    OprelError,
+    ShuttingDownError,
+    UnsupportedError,
+    ValidationError,
+)
 from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.base import (
     Chunk,
@@ -17,7 +24,7 @@ from oprel.runtime.backends.base import (
     Message,
     Usage,
 )
-from oprel.runtime.process import EngineProcess
+from oprel.runtime.process import EngineProcess, State
 from oprel.server.library import InstalledModel
 from oprel.server.manager import Lease, ModelManager
 
@@ -40,6 +47,7 @@ class Job:
 class Done:
     """The end of a whole answer. Durations in nanoseconds."""
 
+    text: str
     finish: Finish
     usage: Usage
     load_ns: int
@@ -47,7 +55,7 @@ class Done:
     context: list[int] | None = None
 
 
-async def run(manager: ModelManager, job: Job) -> AsyncIterator[Chunk | Done]:
+async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Chunk | Done, None]:
     """The answer's chunks, then one Done; an answer that breaks off raises instead.
 
     Closing the iterator frees the engine's slot. Raises OprelError.
@@ -63,8 +71,10 @@ async def run(manager: ModelManager, job: Job) -> AsyncIterator[Chunk | Done]:
                     said.append(chunk.text)
                     yield chunk
                     continue
-                context = await _context(lease, job.request.prompt, "".join(said)) if job.wants_context else None
-                yield Done(chunk.finish, chunk.usage, lease.load_ns, round((manager.clock() - began) * 1e9), context)
+                text = "".join(said)
+                context = await _context(lease, job.request.prompt, text) if job.wants_context else None
+                total_ns = round((manager.clock() - began) * 1e9)
+                yield Done(text, chunk.finish, chunk.usage, lease.load_ns, total_ns, context)
 
 
 async def load(manager: ModelManager, job: Job, *, embedding: bool = False) -> int:
@@ -131,6 +141,8 @@ async def _engine_errors(process: EngineProcess) -> AsyncIterator[None]:
     except EngineRefused as refusal:
         raise _refused(refusal) from refusal
     except EngineLost as loss:
+        if process.state in (State.DRAINING, State.STOPPED):
+            raise ShuttingDownError("the engine was stopped while it answered", "Ask again.") from loss
         ended = await process.why_it_ended(within=EXIT_NOTICE)
         if ended is None:
             raise BackendError(f"the engine broke off its answer: {loss}", "Ask again.") from loss

@@ -1,10 +1,13 @@
 """Conversations that survive a restart, in OPREL_HOME/state.db."""
 
+import logging
 import sqlite3
 from pathlib import Path
 
 from oprel.core.exceptions import ConfigError
 from oprel.runtime.backends.base import Message
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -20,7 +23,7 @@ class Conversations:
 
     def __init__(self, file: Path) -> None:
         try:
-            self._database = sqlite3.connect(file, check_same_thread=False)
+            self._database = sqlite3.connect(file, timeout=1.0, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.executescript(SCHEMA)
@@ -31,11 +34,16 @@ class Conversations:
         query = "SELECT role, content FROM messages WHERE conversation = ? ORDER BY rowid"
         return tuple(Message(role, content) for role, content in self._database.execute(query, (conversation,)))
 
-    def append(self, conversation: str, *messages: Message) -> None:
-        """All or none are stored."""
+    def append(self, conversation: str, *messages: Message) -> bool:
+        """Store all of them, or none and return False: the disk may be full, and their answer is whole all the same."""
         rows = [(conversation, message.role, message.content) for message in messages]
-        with self._database:
-            self._database.executemany("INSERT INTO messages (conversation, role, content) VALUES (?, ?, ?)", rows)
+        try:
+            with self._database:
+                self._database.executemany("INSERT INTO messages (conversation, role, content) VALUES (?, ?, ?)", rows)
+        except sqlite3.Error:
+            logger.exception("conversation %s was not stored", conversation)
+            return False
+        return True
 
     def close(self) -> None:
         self._database.close()

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import logging
+import math
 import os
 import signal
 import socket
@@ -20,12 +21,13 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.server.app import create_app
 from oprel.server.manager import ModelManager
+from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-GRACE_SECONDS = 10  # for answers under way when the daemon is asked to stop
+STOP_SECONDS = 15  # for a daemon whose answers are done to stop its engines
 
 
 def serve(config: Config) -> None:
@@ -41,7 +43,7 @@ def serve(config: Config) -> None:
             log_config=None,
             access_log=False,
             proxy_headers=False,  # no header may make a stranger look like loopback
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=math.ceil(config.drain_timeout_seconds),
         )
         host, port = sockets[0].getsockname()[:2]
         logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
@@ -63,17 +65,17 @@ def _only_daemon(config: Config) -> Iterator[None]:
     A daemon that holds it but no longer listens is on its way out, and is waited for.
     """
     descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + 2 * GRACE_SECONDS
+    deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
     while not _locked(descriptor):
-        if _listens(config.socket_path) or time.monotonic() > deadline:
+        if listens(config.socket_path) or time.monotonic() > deadline:
             pid = os.pread(descriptor, 32, 0).decode() or "unknown"
             raise ConfigError(
                 f"a daemon already runs for {config.home_dir} (pid {pid})",
                 "Use it as it is; or end it with `oprel stop --daemon`; or give this one another --home.",
             )
         time.sleep(0.05)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    # Never empty once it was written: who stops a daemon reads it at any time.
+    os.ftruncate(descriptor, os.pwrite(descriptor, str(os.getpid()).encode(), 0))
     try:
         yield
     finally:
@@ -86,11 +88,6 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 def _remove_stale_sockets(run_dir: Path) -> None:

@@ -15,6 +15,8 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
 
+MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
+
 
 @dataclass(frozen=True)
 class InstalledModel:
@@ -102,4 +104,6 @@ class Library:
         known = self._headers.get(manifest.weights)
         if known is None or known[0] != version:
             known = self._headers[manifest.weights] = version, read_gguf(manifest.weights)
+            while len(self._headers) > MAX_HEADERS:
+                self._headers.pop(next(iter(self._headers)), None)
         return InstalledModel(manifest.name, manifest, known[1], datetime.fromtimestamp(status.st_mtime).astimezone())

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oprel.core.config import Config
-from oprel.core.exceptions import ShuttingDownError
+from oprel.core.exceptions import OprelError, ShuttingDownError
 from oprel.runtime.backends import llama_cpp
 from oprel.runtime.backends.base import EngineSpec, LoadOptions
 from oprel.runtime.binaries.shelf import Shelf
@@ -88,7 +88,7 @@ class ModelManager:
     ) -> AsyncIterator[Lease]:
         """A ready engine for `model`, started if need be. `keep_alive` in seconds replaces the engine's own.
 
-        Raises BackendStartError, NoEngineError, ShuttingDownError.
+        Raises BackendError (the engine does not start, or the one in its place does not stop), ShuttingDownError.
         """
         began = self.clock()
         loaded = await self._join(model, asked, embedding)
@@ -115,20 +115,23 @@ class ModelManager:
         self._closing = True
         for loaded in self.loaded:
             _cancel_timer(loaded)
-        await asyncio.gather(*(loaded.process.stop() for loaded in self.loaded), *self._expiries)
+        ends = (*(loaded.process.close() for loaded in self.loaded), *self._expiries)
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(result, OprelError):
+                logger.error("%s", result)
         self._loaded.clear()
 
     async def _join(self, model: InstalledModel, asked: LoadOptions, embedding: bool) -> LoadedModel:
         wanted = llama_cpp.resolve(asked, self.config, model.header.context_length)
         key = (model.weights, embedding)
         async with self._doors[key]:
-            if self._closing:
-                raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
             loaded = self._loaded.get(key)
             if loaded and not self._serves(loaded, model, wanted):
                 await loaded.idle.wait()
                 await self._retire(loaded)
                 loaded = None
+            if self._closing:
+                raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
             if loaded is None:
                 loaded = self._loaded[key] = self._create(model, wanted, embedding)
             _cancel_timer(loaded)
@@ -193,8 +196,13 @@ class ModelManager:
     async def _retire(self, loaded: LoadedModel) -> None:
         """Stop an idle engine. The caller holds its door."""
         _cancel_timer(loaded)
-        del self._loaded[loaded.key]
-        await loaded.process.stop()
+        try:
+            await loaded.process.stop()
+        except asyncio.CancelledError:  # who asked has left, but the engine goes on stopping
+            loaded.keep_alive = 0.0
+            self._start_expiry(loaded)
+            raise
+        self._loaded.pop(loaded.key, None)
 
 
 def _cancel_timer(loaded: LoadedModel) -> None:

@@ -7,7 +7,7 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from oprel.core.exceptions import OprelError
+from oprel.core.exceptions import OprelError, ShuttingDownError
 from oprel.server.errors import encode_error, error_response, unexpected
 
 NDJSON = "application/x-ndjson"
@@ -25,35 +25,43 @@ class Reply(Response):
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._parts = parts
+        self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with anyio.create_task_group() as group:
+        try:
+            async with anyio.create_task_group() as group:
 
-            async def produce() -> None:
-                await self._produce(scope, receive, send)
+                async def produce() -> None:
+                    await self._produce(scope, receive, send)
+                    group.cancel_scope.cancel()
+
+                group.start_soon(produce)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
                 group.cancel_scope.cancel()
-
-            group.start_soon(produce)
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            # Only the server cancels from outside, when the daemon's time to finish is over. It wants nothing further.
+            with anyio.CancelScope(shield=True):
+                await self._break_off(ShuttingDownError("oprel is shutting down", "Ask again."), scope, receive, send)
 
     async def _produce(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
         try:
             async with aclosing(self._parts) as parts:
                 async for part in parts:
-                    if not started:
+                    if not self._started:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                        started = True
+                        self._started = True
                     await send(_body(part, more=True))
             await send(_body(b"", more=False))
         except Exception as error:  # the request boundary: whatever went wrong, the client is told
             known = error if isinstance(error, OprelError) else unexpected(error)
-            if started:
-                await send(_body(encode_error(known, scope["path"]) + b"\n", more=False))
-            else:
-                await error_response(known, scope["path"])(scope, receive, send)
+            await self._break_off(known, scope, receive, send)
+
+    async def _break_off(self, error: OprelError, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._started:
+            await send(_body(encode_error(error, scope["path"]) + b"\n", more=False))
+        else:
+            await error_response(error, scope["path"])(scope, receive, send)
 
 
 def _body(content: bytes, *, more: bool) -> Message:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import socket
+import stat
 import tempfile
 from pathlib import Path
 
@@ -28,9 +30,19 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Raises PermissionError when `folder` is another user's: whoever owns it may have put anything there."""
-    if folder.exists() and folder.stat().st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
+    """Raises PermissionError when another user could have put something into `folder`, unless it is not there."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, f"{folder} is not a folder of this user")
+
+
+def listens(path: Path) -> bool:
+    """True when a process accepts connections at the Unix socket `path`."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024) -> list[str]:

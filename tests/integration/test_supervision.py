@@ -67,6 +67,19 @@ def test_a_daemon_asked_to_stop_lets_answers_finish(start_daemon: StartDaemon, t
         assert list(stream)[-1].done
 
 
+def test_an_answer_that_outlasts_the_drain_ends_in_an_error(start_daemon: StartDaemon, tiny: Path, tmp_path: Path):
+    program = install(tmp_path / "engine", tokens=10_000, token_delay=0.01)
+    daemon = start_daemon(engine_path=str(program), drain_timeout="1s")
+    with daemon.client as client:
+        stream = client.generate(str(tiny), "hello", stream=True)
+        next(stream)
+        daemon.process.terminate()
+        with pytest.raises(oprel.ShuttingDownError):
+            list(stream)
+    assert daemon.process.wait(DEADLINE) == 0
+    assert "Traceback" not in daemon.log
+
+
 def test_who_comes_while_a_daemon_ends_gets_the_next_one(start_daemon: StartDaemon, tiny: Path, tmp_path: Path):
     program = install(tmp_path / "engine", tokens=20, token_delay=0.05)
     first = start_daemon(engine_path=str(program))

@@ -4,7 +4,8 @@ An engine killed in mid-stream closes its connection like one that has finished 
 tells them apart, so an answer without it raises EngineLost.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 import httpx
@@ -121,15 +122,16 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
     """
     path = "/v1/completions" if isinstance(request.prompt, str) else "/v1/chat/completions"
     finish, usage, calls = Finish.STOP, Usage(), dict[int, _ToolCall]()
-    async for event in _events(http, path, orjson.dumps(encode_completion(request))):
-        if event.usage:
-            usage = _counted(event)
-        for choice in event.choices:
-            if choice.finish_reason:
-                finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
-            _gather(choice.delta.tool_calls or (), calls)
-            if chunk := _piece(choice, request.top_logprobs or 0):
-                yield chunk
+    async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as events:
+        async for event in events:
+            if event.usage:
+                usage = _counted(event)
+            for choice in event.choices:
+                if choice.finish_reason:
+                    finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
+                _gather(choice.delta.tool_calls or (), calls)
+                if chunk := _piece(choice, request.top_logprobs or 0):
+                    yield chunk
     if calls and finish is Finish.STOP:  # one cut by the length is no call
         yield Chunk(tool_calls=tuple(_whole(call) for call in calls.values()))
     yield Chunk(finish=finish, usage=usage)
@@ -239,7 +241,7 @@ def _counted(event: _Event) -> Usage:
     )
 
 
-async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncIterator[_Event]:
+async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[_Event, None]:
     """The events of a server-sent stream, up to `[DONE]`."""
     try:
         async with http.stream("POST", path, content=body) as response:

@@ -152,6 +152,8 @@ async def _status_of_help(binary: Binary, output: IO[bytes]) -> int:
     try:
         return await asyncio.wait_for(process.wait(), PROBE_SECONDS)
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise ProbeError(f"`--help` did not end within {PROBE_SECONDS:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,6 +1,7 @@
 """A job's answer on the wire: as NDJSON while it is made, or as one object of all its pieces."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 
 from oprel.api_models import GenerateResponse, Metrics, Wire
 from oprel.runtime.backends.base import Chunk, joined
@@ -11,14 +12,23 @@ from oprel.server.reply import JSON, NDJSON, Reply
 from oprel.server.routes.encode import json_bytes, metrics
 
 Encoder = Callable[[Chunk], Metrics]
-Remember = Callable[[str], None]
+Remember = Callable[[str], Mapping[str, object]]
 
 
 def answer(manager: ModelManager, job: Job, stream: bool, encode: Encoder, remember: Remember | None = None) -> Reply:
-    """`encode` makes the dialect's object of a piece; `remember` gets the text of an answer that is whole."""
-    if stream:
-        return Reply(_lines(manager, job, encode, remember), NDJSON)
-    return Reply(_whole(manager, job, encode, remember), JSON)
+    """`encode` makes the dialect's object of a piece.
+
+    `remember` gets the text of an answer that is whole, and returns what its last object shall say of that.
+    """
+
+    def last(whole: Chunk, done: Done) -> bytes:
+        reply = encode(whole)
+        context = {"context": done.context} if isinstance(reply, GenerateResponse) else {}
+        noted = remember(done.text) if remember else {}
+        return json_bytes(reply.model_copy(update={**metrics(done), **context, **noted, "done": True}))
+
+    pieces = completions.run(manager, job)
+    return Reply(_lines(pieces, encode, last), NDJSON) if stream else Reply(_whole(pieces, last), JSON)
 
 
 def once(make: Callable[[], Awaitable[Wire]]) -> Reply:
@@ -30,37 +40,24 @@ def once(make: Callable[[], Awaitable[Wire]]) -> Reply:
     return Reply(parts(), JSON)
 
 
-async def _lines(
-    manager: ModelManager, job: Job, encode: Encoder, remember: Remember | None
-) -> AsyncGenerator[bytes, None]:
-    said: list[str] = []
-    async for piece in completions.run(manager, job):
-        if isinstance(piece, Chunk):
-            said.append(piece.text)
-            yield json_bytes(encode(piece)) + b"\n"
-        else:
-            _tell(remember, said)
-            yield json_bytes(_last(encode(Chunk()), piece)) + b"\n"
+Pieces = AsyncGenerator[Chunk | Done, None]
+Last = Callable[[Chunk, Done], bytes]
 
 
-async def _whole(
-    manager: ModelManager, job: Job, encode: Encoder, remember: Remember | None
-) -> AsyncGenerator[bytes, None]:
+async def _lines(pieces: Pieces, encode: Encoder, last: Last) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Chunk):
+                yield json_bytes(encode(piece)) + b"\n"
+            else:
+                yield last(Chunk(), piece) + b"\n"
+
+
+async def _whole(pieces: Pieces, last: Last) -> AsyncGenerator[bytes, None]:
     parts: list[Chunk] = []
-    async for piece in completions.run(manager, job):
-        if isinstance(piece, Chunk):
-            parts.append(piece)
-        else:
-            whole = joined(parts)
-            _tell(remember, [whole.text])
-            yield json_bytes(_last(encode(whole), piece))
-
-
-def _tell(remember: Remember | None, said: list[str]) -> None:
-    if remember:
-        remember("".join(said))
-
-
-def _last(reply: Metrics, done: Done) -> Wire:
-    context = {"context": done.context} if isinstance(reply, GenerateResponse) else {}
-    return reply.model_copy(update={**metrics(done), **context, "done": True})
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Chunk):
+                parts.append(piece)
+            else:
+                yield last(joined(parts), piece)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
+import orjson
 import pydantic
 from pydantic import JsonValue
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, Sampling, ToolCall
 from oprel.server.completions import Job
+from oprel.server.guard import is_loopback
 from oprel.server.library import InstalledModel
 from oprel.server.state import daemon_of
 from oprel.utils.text import parse_duration
@@ -27,8 +29,6 @@ logger = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=WireRequest)
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
-
-LOOPBACK = ("127.", "::1")
 
 INTEGERS = {
     *("top_k", "repeat_last_n", "seed", "num_predict", "num_keep"),
@@ -46,8 +46,8 @@ async def body(request: Request, kind: type[Body]) -> Body:
         raise ValidationError("missing request body")
     try:
         value, _ = json.JSONDecoder().raw_decode(content.decode(errors="surrogateescape"))
-        json.dumps(value, ensure_ascii=False).encode()  # half a character (a lone surrogate) could not be passed on
-    except (ValueError, RecursionError) as error:
+        orjson.dumps(value)  # half a character or a number beyond 64 bits could not be passed on to an engine
+    except (ValueError, RecursionError, TypeError) as error:
         raise ValidationError(f"the request body is not valid JSON: {error}") from error
     try:
         return kind.model_validate(value)
@@ -57,7 +57,7 @@ async def body(request: Request, kind: type[Body]) -> Body:
 
 def is_own_user(request: Request) -> bool:
     """True for a caller of this machine that is no web page: local socket, or loopback without an Origin."""
-    local = request.client is None or request.client.host.startswith(LOOPBACK)
+    local = request.client is None or is_loopback(request.client.host)
     return local and "origin" not in request.headers
 
 
@@ -196,5 +196,5 @@ def _build(kind: type[Kind], values: Mapping[str, OptionValue]) -> Kind:
 
 def _complaint(error: pydantic.ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"][:5])
     return f"{where}: {first['msg'].lower()}" if where else f"the request must be a JSON object: {first['msg'].lower()}"

@@ -93,8 +93,9 @@ async def generate(request: Request) -> Response:
             conversation_id=conversation,
         )
 
-    def remember(text: str) -> None:
-        daemon.conversations.append(conversation, *new, Message("assistant", text))
+    def remember(text: str) -> dict[str, object]:
+        kept = daemon.conversations.append(conversation, *new, Message("assistant", text))
+        return {} if kept else {"remembered": False}
 
     job = decode.job(asked, model, _in_order(past, new))
     return answer(daemon.manager, job, asked.stream, encode, remember)

@@ -8,6 +8,7 @@ from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.runtime.backends.base import Chunk, Message
+from oprel.runtime.process import State
 from oprel.server import completions
 from oprel.server.completions import EmbedJob, Job
 from oprel.server.library import InstalledModel
@@ -54,7 +55,8 @@ async def tags(request: Request) -> Response:
 @router.api_route("/api/ps", methods=READ)
 async def ps(request: Request) -> Response:
     manager = daemon_of(request).manager
-    loaded = sorted(manager.loaded, key=lambda one: one.expires_at, reverse=True)
+    running = [one for one in manager.loaded if one.process.state in (State.STARTING, State.READY)]
+    loaded = sorted(running, key=lambda one: one.expires_at, reverse=True)
     return _json(wire.ProcessResponse(models=[running_model(one, manager.clock()) for one in loaded]))
 
 

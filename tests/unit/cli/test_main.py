@@ -28,6 +28,7 @@ CHANGED: dict[str, str | int] = {
     "engine_path": "/opt/llama server",
     "binary_dir": "/opt/engines",
     "load_timeout": "1h30m",
+    "drain_timeout": "30s",
     "ctx_size": 8192,
     "batch_size": 512,
     "parallel": 1,

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from oprel.core.exceptions import BackendStartError, NoEngineError
+from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDownError
 from oprel.runtime.binaries.shelf import Binary, Shelf, Source
 from oprel.runtime.process import TRANSITIONS, EngineProcess, Launch, State
 from tests.conftest import alive, eventually, temporary_home
@@ -89,8 +89,48 @@ async def test_stopping_while_it_starts_leaves_no_process(engine, tmp_path: Path
     await one.stop()
     assert one.state is State.STOPPED
     assert not alive(int(journal.read_text().split()[1]))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(BackendStartError, match="stopped while it started"):
         await starting
+
+
+async def test_a_start_cancelled_at_any_moment_leaves_no_process(engine, tmp_path: Path):
+    for turns in range(1, 13):
+        journal = tmp_path / f"journal-{turns}"
+        one = engine({"journal": str(journal), "silent_load": 5})
+        starting = asyncio.create_task(one.ensure_ready())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await one.stop()
+        with pytest.raises(BackendStartError):
+            await starting
+        assert one.pid is None
+        if journal.exists():
+            assert not alive(int(journal.read_text().split()[1]))
+
+
+async def test_an_engine_closed_for_good_starts_no_more(engine):
+    one = engine({"silent_load": 0.2})
+    starting = asyncio.create_task(one.ensure_ready())
+    await asyncio.sleep(0)
+    await one.close()
+    for asking in (starting, asyncio.create_task(one.ensure_ready())):
+        with pytest.raises((ShuttingDownError, BackendStartError)):
+            await asking
+
+
+async def test_an_engine_that_dies_as_it_gets_ready_is_not_ready(engine, monkeypatch: pytest.MonkeyPatch):
+    one = engine()
+
+    async def healthy_but_dying() -> bool:
+        assert one.pid and one._ending
+        os.kill(one.pid, signal.SIGKILL)
+        await asyncio.wait({one._ending})
+        return True
+
+    monkeypatch.setattr(one, "_healthy", healthy_but_dying)
+    with pytest.raises(BackendStartError, match="SIGKILL"):
+        await one.ensure_ready()
+    assert one.state is State.CRASHED
 
 
 async def test_an_engine_can_start_again_after_a_stop(engine):

@@ -48,7 +48,7 @@ def test_what_is_none_is_left_out() -> None:
 
 def test_metrics_are_ollamas_and_zeros_are_left_out() -> None:
     usage = Usage(prompt_tokens=5, cached_tokens=0, completion_tokens=7, prompt_ns=11, completion_ns=13)
-    measured = encode.metrics(Done(Finish.LENGTH, usage, load_ns=17, total_ns=19))
+    measured = encode.metrics(Done("", Finish.LENGTH, usage, load_ns=17, total_ns=19))
     reply = wire.GenerateResponse.model_validate({"model": "tiny", "done": True, **measured})
     assert json.loads(encode.json_bytes(reply)) == {
         "model": "tiny",
