@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, JsonValue
+from starlette.responses import Response
 
 from oprel import api_models as wire
 from oprel.formats.gguf import SkippedArray, Value
@@ -12,6 +13,7 @@ from oprel.runtime.backends.base import Chunk, Logprob
 from oprel.server.completions import Done
 from oprel.server.library import InstalledModel
 from oprel.server.manager import LoadedModel
+from oprel.server.reply import JSON
 from oprel.utils.text import human_count
 
 FOREVER = datetime(2318, 1, 1, tzinfo=UTC)  # about where Ollama's largest duration ends
@@ -22,6 +24,11 @@ SHORT_ARRAY = 5
 def json_bytes(reply: BaseModel) -> bytes:
     """Compact JSON; fields that are None are left out."""
     return reply.model_dump_json(exclude_none=True).encode()
+
+
+def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
+    """One object; with `nulls` its fields that are None are there too."""
+    return Response(reply.model_dump_json() if nulls else json_bytes(reply), media_type=JSON)
 
 
 def metrics(done: Done) -> dict[str, object]:

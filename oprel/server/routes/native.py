@@ -13,10 +13,9 @@ from oprel.server import completions
 from oprel.server.completions import Job
 from oprel.server.library import InstalledModel
 from oprel.server.manager import LoadedModel
-from oprel.server.reply import JSON
 from oprel.server.routes import decode
 from oprel.server.routes.answer import answer, once
-from oprel.server.routes.encode import expiry, logprobs
+from oprel.server.routes.encode import expiry, json_response, logprobs
 from oprel.server.state import daemon_of
 from oprel.utils.text import timestamp
 
@@ -29,7 +28,7 @@ READ = ["GET", "HEAD"]
 async def health(request: Request) -> Response:
     daemon = daemon_of(request)
     shelf = daemon.manager.shelf
-    return _json(
+    return json_response(
         wire.HealthResponse(
             status="ok",
             version=__version__,
@@ -44,7 +43,9 @@ async def health(request: Request) -> Response:
 @router.api_route("/models", methods=READ)
 async def models(request: Request) -> Response:
     manager = daemon_of(request).manager
-    return _json(wire.ModelsResponse(models=[_engine(loaded, manager.clock()) for loaded in manager.loaded]))
+    return json_response(
+        wire.ModelsResponse(models=[_engine(loaded, manager.clock()) for loaded in manager.loaded]), nulls=True
+    )
 
 
 @router.post("/load")
@@ -67,7 +68,7 @@ async def unload(request: Request) -> Response:
     model = await _model(request, asked.model)
     found = await daemon_of(request).manager.unload(model)
     waiting = sum(loaded.leases for loaded in found)
-    return _json(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
+    return json_response(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
 
 
 @router.post("/generate")
@@ -130,7 +131,3 @@ async def _model(request: Request, name: str) -> InstalledModel:
     if not name:
         raise ValidationError("model is required")
     return await decode.model(request, name)
-
-
-def _json(reply: wire.Wire) -> Response:
-    return Response(reply.model_dump_json(), media_type=JSON)

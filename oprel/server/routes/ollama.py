@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
 
 from oprel import __version__
 from oprel import api_models as wire
@@ -12,10 +11,9 @@ from oprel.runtime.process import State
 from oprel.server import completions
 from oprel.server.completions import EmbedJob, Job
 from oprel.server.library import InstalledModel
-from oprel.server.reply import JSON
 from oprel.server.routes import decode
 from oprel.server.routes.answer import answer, once
-from oprel.server.routes.encode import details, json_bytes, logprobs, normalised, running_model, shown, tool_calls
+from oprel.server.routes.encode import details, json_response, logprobs, normalised, running_model, shown, tool_calls
 from oprel.server.state import daemon_of
 from oprel.utils.text import timestamp
 
@@ -31,7 +29,7 @@ async def root() -> Response:
 
 @router.api_route("/api/version", methods=READ)
 async def version() -> Response:
-    return _json(wire.VersionResponse(version=__version__))
+    return json_response(wire.VersionResponse(version=__version__))
 
 
 @router.api_route("/api/tags", methods=READ)
@@ -49,7 +47,7 @@ async def tags(request: Request) -> Response:
         )
         for model in models
     ]
-    return _json(wire.ListResponse(models=listed))
+    return json_response(wire.ListResponse(models=listed))
 
 
 @router.api_route("/api/ps", methods=READ)
@@ -57,7 +55,7 @@ async def ps(request: Request) -> Response:
     manager = daemon_of(request).manager
     running = [one for one in manager.loaded if one.process.state in (State.STARTING, State.READY)]
     loaded = sorted(running, key=lambda one: one.expires_at, reverse=True)
-    return _json(wire.ProcessResponse(models=[running_model(one, manager.clock()) for one in loaded]))
+    return json_response(wire.ProcessResponse(models=[running_model(one, manager.clock()) for one in loaded]))
 
 
 @router.post("/api/show")
@@ -65,7 +63,7 @@ async def show(request: Request) -> Response:
     asked = await decode.body(request, wire.ShowRequest)
     if not asked.model:
         raise ValidationError("model is required")
-    return _json(shown(await decode.model(request, asked.model), verbose=asked.verbose))
+    return json_response(shown(await decode.model(request, asked.model), verbose=asked.verbose))
 
 
 @router.post("/api/generate")
@@ -168,7 +166,7 @@ Loaded = wire.GenerateResponse | wire.ChatResponse
 
 async def _unload(request: Request, model: InstalledModel, reply: Loaded) -> Response:
     await daemon_of(request).manager.unload(model)
-    return _json(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"}))
+    return json_response(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"}))
 
 
 def _load(request: Request, job: Job, reply: Loaded) -> Response:
@@ -196,7 +194,3 @@ async def _embed_job(
         raise ModelNotFoundError(words, *error.resolution_steps) from None
     _, load = decode.options(asked.options, model.manifest)
     return EmbedJob(model, inputs, load, decode.keep_alive(asked.keep_alive), truncate)
-
-
-def _json(reply: BaseModel) -> Response:
-    return Response(json_bytes(reply), media_type=JSON)
