@@ -22,6 +22,7 @@ GATES: dict[str, list[list[str]]] = {
     "unit": [[*PYTEST, "-m", "not slow", "--ignore=tests/integration"]],
     "integration": [[*PYTEST, "-m", "not slow", "tests/integration"]],
     "slow": [[*PYTEST, "-m", "slow"]],
+    "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination
 }
 DEFAULT = ["lint", "types", "layers", "tests"]
 

@@ -5,9 +5,10 @@ import dataclasses
 from collections.abc import Container
 from pathlib import Path
 
+from oprel.cli import render
 from oprel.core.config import DURATIONS, PATHS, Config, Value, flag, load_config, settings
 from oprel.core.exceptions import ModelNotFoundError
-from oprel.core.names import is_path
+from oprel.core.names import GUIDE, is_path
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,14 @@ def config_from(args: argparse.Namespace) -> Config:
     """Defaults < file < environment < the flags given. Raises ConfigError."""
     given = {entry.name: getattr(args, entry.name, None) for entry in settings()}
     return load_config({name: value for name, value in given.items() if value is not None}, file=args.config)
+
+
+def default_model() -> str:
+    """The model for who names none, after one line that says what it is."""
+    render.note(
+        f"{GUIDE} is a tiny model that comes with oprel and knows how to use it; name another for anything else."
+    )
+    return GUIDE
 
 
 def check_path(model: str) -> None:

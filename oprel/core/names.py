@@ -16,6 +16,8 @@ from pathlib import Path
 from oprel.core.exceptions import ValidationError
 
 DEFAULT_TAG = "latest"
+# The model that comes with the package, in oprel/bundled: what commands use when none is named.
+GUIDE = "guide"
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAME = re.compile(
     rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"

@@ -248,6 +248,13 @@ def test_keepalive_may_be_a_plain_number_of_seconds(oprel_shared: Shell, seconds
     assert oprel_shared("run", "tiny", "hi", f"--keepalive={seconds}").returncode == 0
 
 
+def test_without_a_model_guide_answers_and_says_what_it_is(oprel_shared: Shell) -> None:
+    done = oprel_shared("run", stdin=b"How do I list my models?")
+    assert done.returncode == 0
+    assert done.stdout.strip()
+    assert done.stderr.startswith("guide is a tiny model that comes with oprel")
+
+
 def test_a_real_model_answers(oprel_shared: Shell) -> None:
     done = oprel_shared("run", "tiny", "tell me a story")
     assert (done.returncode, done.stderr) == (0, "")
@@ -306,10 +313,11 @@ def test_a_prompt_that_is_no_text_is_asked_as_well_as_can_be(
 
 def test_list_shows_the_models_there_are(oprel_shared: Shell) -> None:
     done = oprel_shared("list")
-    titles, model = done.stdout.splitlines()
+    titles, *models = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
     assert titles.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
-    assert re.fullmatch(r"tiny:latest +[0-9a-f]{12} +275 KB +\d+ \w+ ago", model)
+    assert any(re.fullmatch(r"tiny:latest +[0-9a-f]{12} +275 KB +\d+ \w+ ago", model) for model in models)
+    assert any(model.startswith("guide:latest") for model in models)
 
 
 def test_ls_is_list(oprel_shared: Shell) -> None:

@@ -26,8 +26,9 @@ def test_health_names_the_daemon_and_its_engines(http: httpx.Client, shared_daem
 
 def test_models_lists_an_engine_with_its_process_and_address(http: httpx.Client):
     http.post("/load", json={"model": "tiny"})
-    engine = next(one for one in http.get("/models").json()["models"] if not one["embedding"])
-    assert (engine["name"], engine["state"]) == ("tiny:latest", "ready")
+    engines = {(one["name"], one["embedding"]): one for one in http.get("/models").json()["models"]}
+    engine = engines["tiny:latest", False]
+    assert engine["state"] == "ready"
     assert alive(engine["pid"])
     assert Path(engine["address"].removeprefix("unix:")).is_socket()
 

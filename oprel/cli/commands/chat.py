@@ -4,12 +4,12 @@ import argparse
 import contextlib
 
 from oprel.cli import render
-from oprel.cli.options import add_address, check_path, config_from
+from oprel.cli.options import add_address, check_path, config_from, default_model
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("chat", help="talk with a model")
-    parser.add_argument("model", help="a name, or the path of a .gguf file")
+    parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file; without one, oprel's own guide")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -18,6 +18,7 @@ def main(args: argparse.Namespace) -> int:
     from oprel.cli.repl import Repl
     from oprel.client_api import Client
 
+    args.model = args.model or default_model()
     check_path(args.model)
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` line editing and history

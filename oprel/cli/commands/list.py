@@ -25,8 +25,6 @@ def main(args: argparse.Namespace) -> int:
         return 0
     rows = [(model.name, model.digest[:12], human_size(model.size), _ago(model.modified_at)) for model in found.models]
     render.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
-    if not rows:
-        render.note("No model has a name yet. Run a file by its path: oprel run ./model.gguf")
     return 0
 
 

@@ -7,13 +7,13 @@ import sys
 
 from oprel.cli import render
 from oprel.cli.commands import chat
-from oprel.cli.options import add_address, check_path, config_from
+from oprel.cli.options import add_address, check_path, config_from, default_model
 from oprel.core.exceptions import ValidationError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("run", help="ask a model: `oprel run MODEL PROMPT`")
-    parser.add_argument("model", help="a name, or the path of a .gguf file")
+    parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file; without one, oprel's own guide")
     parser.add_argument("prompt", nargs="*", help="what to ask; standard input is put before it")
     parser.add_argument("--keepalive", metavar="DURATION", help='how long the model stays loaded, such as "5m"')
     parser.add_argument("--verbose", action="store_true", help="show counts and speed after the answer")
@@ -22,6 +22,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
+    args.model = args.model or default_model()
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     piped = "" if at_terminal or sys.stdin is None else sys.stdin.buffer.read().decode(errors="replace").strip()
     typed = os.fsencode(" ".join(args.prompt)).decode(errors="replace")
