@@ -14,8 +14,8 @@ from oprel.core.config import Config, load_config
 class Model:
     """A model to work with, by name or path.
 
-    With `use_server` (the default) it lives in the daemon, which is started when none runs and keeps it for others.
-    Without, the engine is run by this process and ends with it.
+    With `use_server` (the default) it lives in the daemon, which is started when none runs; leaving a `with` block
+    unloads it there, for others too. Without, the engine is run by this process and ends with it.
 
     >>> with Model("./tiny.gguf", use_server=False) as model:  # doctest: +SKIP
     ...     for piece in model.generate("hello", stream=True):
