@@ -54,13 +54,8 @@ def measure(folder: Path, rounds: int) -> dict[str, float]:
             began = time.perf_counter()
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
             times[name].append(time.perf_counter() - began)
-    stop_daemon(environment)
+    subprocess.run([*OPREL, "stop", "--daemon"], env=environment, stdout=subprocess.DEVNULL, check=True)
     return {name: statistics.median(values[1:]) * 1e3 for name, values in times.items()}
-
-
-def stop_daemon(environment: dict[str, str]) -> None:
-    script = "import os, oprel, signal; os.kill(oprel.Client().health().pid, signal.SIGTERM)"
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ def check_path(model: str) -> None:
     """Say precisely what is wrong with a path, as the daemon, asked by anyone, does not. Raises ModelNotFoundError."""
     if not is_path(model):
         return
+    from oprel.formats.gguf import MAGIC
+
     path = Path(model).expanduser()
     if not path.exists():
         raise ModelNotFoundError(f"there is no file {model}", "Check the path; `oprel list` shows the named models.")
@@ -65,10 +67,10 @@ def check_path(model: str) -> None:
         raise ModelNotFoundError(f"{model} is not a file", "Name a .gguf file.")
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
+            magic = file.read(len(MAGIC))
     except OSError as error:
         raise ModelNotFoundError(f"{model} cannot be read: {error.strerror}", "Check its permissions.") from error
-    if magic != b"GGUF":
+    if magic != MAGIC:
         raise ModelNotFoundError(
             f"{model} is not a GGUF model file", "Its first bytes are not GGUF: was it downloaded whole?"
         )

@@ -45,19 +45,16 @@ class InProcessTransport(httpx.BaseTransport):
         if self._closed:
             raise httpx.ConnectError("this model was closed", request=request)
         exchange = _Exchange(request)
-        stack = contextlib.ExitStack()
-        task = self._portal.start_task_soon(exchange.run, self._app)
-        stack.callback(self._portal.call, exchange.close)
-        stack.callback(task.cancel)
-        try:
-            status, headers = self._portal.call(exchange.head)
-        except anyio.EndOfStream:
-            stack.close()
-            raise httpx.RemoteProtocolError("the application ended without an answer", request=request) from None
-        except BaseException:  # Ctrl-C while it loads: the exchange must not wait for us for ever
-            stack.close()
-            raise
-        return httpx.Response(status, headers=headers, stream=_Body(self._portal, exchange, stack))
+        with contextlib.ExitStack() as stack:  # undone whatever happens here: Ctrl-C while it loads, too
+            task = self._portal.start_task_soon(exchange.run, self._app)
+            stack.callback(self._portal.call, exchange.close)
+            stack.callback(task.cancel)
+            try:
+                status, headers = self._portal.call(exchange.head)
+            except anyio.EndOfStream:
+                raise httpx.RemoteProtocolError("the application ended without an answer", request=request) from None
+            body = _Body(self._portal, exchange, stack.pop_all())
+        return httpx.Response(status, headers=headers, stream=body)
 
     def close(self) -> None:
         self._closed = True

@@ -5,6 +5,7 @@ import logging
 import orjson
 from starlette.responses import Response
 
+from oprel.api_models import ErrorDetail, ErrorResponse
 from oprel.core.exceptions import OprelError
 
 logger = logging.getLogger(__name__)
@@ -14,16 +15,8 @@ def encode_error(error: OprelError, path: str) -> bytes:
     """The JSON body, or the last line of a stream that broke off, in the form of the route at `path`."""
     if path.startswith("/api/"):
         return orjson.dumps({"error": error.message, "code": error.code, "resolution_steps": error.resolution_steps})
-    return orjson.dumps(
-        {
-            "error": {
-                "type": error.code,
-                "message": error.message,
-                "details": {},
-                "resolution_steps": error.resolution_steps,
-            }
-        }
-    )
+    detail = ErrorDetail(type=error.code, message=error.message, resolution_steps=list(error.resolution_steps))
+    return ErrorResponse(error=detail).model_dump_json().encode()
 
 
 def unexpected(error: Exception) -> OprelError:

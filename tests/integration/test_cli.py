@@ -17,7 +17,7 @@ import pytest
 
 import oprel
 from oprel.cli.main import COMMANDS
-from oprel.client.connect import is_up
+from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install
@@ -66,10 +66,7 @@ def oprel_shared(shared_daemon: RunningDaemon, tmp_path: Path) -> Shell:
 def oprel_own(config: Config, tmp_path: Path) -> Iterator[Shell]:
     """Commands to a home of the test's own; a daemon that they start is stopped at the end."""
     yield Shell(tmp_path, {"home": config.home, "server_port": "0"})
-    if is_up(config):
-        pid = daemon_pid(config)
-        os.kill(pid, signal.SIGTERM)
-        eventually(lambda: not alive(pid))
+    stop_daemon(config)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import httpx
 import pytest
 
 import oprel
-from oprel.client.connect import is_up
+from oprel.client.connect import is_up, stop_daemon
+from oprel.core.config import Config
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually, running_daemon
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import write_tiny_gguf
@@ -179,22 +181,21 @@ def test_twenty_processes_that_find_no_daemon_start_one(home: Path, tiny: Path):
         for _ in range(20)
     ]
     answers = [process.communicate(timeout=60) for process in asking]
-    config = oprel.Client(config=oprel_config(home)).config
+    config = Config(home=str(home), server_port=0)
     try:
         assert [out for out, _ in answers] == ["True True\n"] * 20, answers
         assert (home / "logs" / "daemon.log").read_text().count("oprel listens on") == 1
     finally:
-        with oprel.Client(config=config) as client:
-            os.kill(client.health().pid, signal.SIGTERM)
-        eventually(lambda: not is_up(config))
+        stop_daemon(config)
 
 
 def test_a_daemon_that_cannot_start_is_an_error_with_the_end_of_its_log(home: Path):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with oprel.Client(config=oprel_config(home, port)) as client, pytest.raises(oprel.DaemonStartError) as caught:
+        with (
+            oprel.Client(config=Config(home=str(home), server_port=port)) as client,
+            pytest.raises(oprel.DaemonStartError) as caught,
+        ):
             client.list()
     assert f"cannot listen on 127.0.0.1:{port}" in caught.value.message
 
@@ -202,7 +203,7 @@ def test_a_daemon_that_cannot_start_is_an_error_with_the_end_of_its_log(home: Pa
 def test_a_home_that_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
-        oprel.Client(config=oprel_config(tmp_path / "file" / "home")) as client,
+        oprel.Client(config=Config(home=str(tmp_path / "file" / "home"), server_port=0)) as client,
         pytest.raises(oprel.ConfigError) as caught,
     ):
         client.list()
@@ -217,10 +218,10 @@ def test_an_explicit_address_is_not_started(home: Path):
         client.list()
 
 
-def test_no_engine_at_all_is_told_with_what_to_install(start_daemon: StartDaemon, tiny: Path, tmp_path: Path):
+def test_no_engine_at_all_is_told_with_what_to_install(home: Path, tiny: Path, tmp_path: Path):
     (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": "/nonexistent"}
-    config = oprel_config(start_daemon().config.home_dir / "other")
+    config = Config(home=str(home), server_port=0)
     command = [sys.executable, "-P", "-m", "oprel", "serve", f"--home={config.home}", "--server-port=0"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
@@ -231,12 +232,6 @@ def test_no_engine_at_all_is_told_with_what_to_install(start_daemon: StartDaemon
             process.terminate()
     assert "libgomp.so.1" in caught.value.message
     assert "pip install xllamacpp" in caught.value.resolution_steps[0]
-
-
-def oprel_config(home: Path, port: int = 0):
-    from oprel.core.config import Config
-
-    return Config(home=str(home), server_port=port)
 
 
 def test_a_daemon_goes_on_after_all_kinds_of_nonsense(start_daemon: StartDaemon):

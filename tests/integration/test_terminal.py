@@ -5,7 +5,6 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import subprocess
 import sys
 import termios
@@ -15,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from oprel.client.connect import is_up
+from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
-from tests.conftest import DEADLINE, RunningDaemon, alive, eventually, running_daemon, temporary_home
+from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.fake_engine import install
 
 CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
@@ -233,10 +232,7 @@ def test_ctrl_c_ends_a_single_answer_and_the_daemon_lives_on(
 def unserved(config: Config) -> Iterator[Config]:
     """A home without a daemon; one that a test starts there is ended with it."""
     yield config
-    if is_up(config):
-        pid = int((config.run_dir / "daemon.lock").read_text())
-        os.kill(pid, signal.SIGTERM)
-        eventually(lambda: not alive(pid))
+    stop_daemon(config)
 
 
 def test_a_daemon_started_from_a_terminal_survives_its_ctrl_c(

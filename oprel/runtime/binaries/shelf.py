@@ -104,7 +104,7 @@ def find_binaries(config: Config) -> list[Binary]:
     """Every candidate of this machine in order of preference; none is started."""
     found = []
     if config.engine_path:
-        found.append(Binary(Source.CONFIGURED, (os.path.abspath(os.path.expanduser(config.engine_path)),)))
+        found.append(Binary(Source.CONFIGURED, (os.path.expanduser(config.engine_path),)))
     installed = sorted(config.engines_dir.glob("*/llama-server"), key=_build, reverse=True)
     found += [Binary(Source.INSTALLED, (str(path),)) for path in installed]
     if on_path := shutil.which("llama-server"):

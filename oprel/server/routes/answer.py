@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
-from oprel.api_models import GenerateResponse, Metrics, Wire
+from oprel.api_models import Metrics, Wire
 from oprel.runtime.backends.base import Chunk, joined
 from oprel.server import completions
 from oprel.server.completions import Done, Job
@@ -22,10 +22,8 @@ def answer(manager: ModelManager, job: Job, stream: bool, encode: Encoder, remem
     """
 
     def last(whole: Chunk, done: Done) -> bytes:
-        reply = encode(whole)
-        context = {"context": done.context} if isinstance(reply, GenerateResponse) else {}
         noted = remember(done.text) if remember else {}
-        return json_bytes(reply.model_copy(update={**metrics(done), **context, **noted, "done": True}))
+        return json_bytes(encode(whole).model_copy(update={**metrics(done), **noted, "done": True}))
 
     pieces = completions.run(manager, job)
     return Reply(_lines(pieces, encode, last), NDJSON) if stream else Reply(_whole(pieces, last), JSON)

@@ -13,8 +13,6 @@ from pydantic import JsonValue
 from starlette.requests import Request
 
 from oprel import api_models as wire
-from oprel.api_models import CompletionFields, KeepAlive
-from oprel.api_models import Request as WireRequest
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, Sampling, ToolCall
@@ -26,7 +24,7 @@ from oprel.utils.text import parse_duration
 
 logger = logging.getLogger(__name__)
 
-Body = TypeVar("Body", bound=WireRequest)
+Body = TypeVar("Body", bound=wire.Request)
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
@@ -61,13 +59,20 @@ def is_own_user(request: Request) -> bool:
     return local and "origin" not in request.headers
 
 
+def required(name: str) -> str:
+    """The name of a model, where a request must have one."""
+    if not name:
+        raise ValidationError("model is required")
+    return name
+
+
 async def model(request: Request, name: str) -> InstalledModel:
     """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
     return await daemon_of(request).library.find(name, may_use_paths=is_own_user(request))
 
 
 def job(
-    asked: CompletionFields,
+    asked: wire.CompletionFields,
     model: InstalledModel,
     prompt: str | tuple[Message, ...],
     *,
@@ -87,7 +92,7 @@ def job(
     return Job(model, request, load, keep_alive(asked.keep_alive), wants_context)
 
 
-def keep_alive(value: KeepAlive | None) -> float | None:
+def keep_alive(value: wire.KeepAlive | None) -> float | None:
     """Seconds, infinite for a negative value; None when not given."""
     if value is None:
         return None
@@ -131,7 +136,7 @@ def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | 
     return value
 
 
-def top_logprobs(asked: CompletionFields) -> int | None:
+def top_logprobs(asked: wire.CompletionFields) -> int | None:
     """How many alternatives to tell of each token; None when no logprobs are wanted."""
     if not 0 <= asked.top_logprobs <= 20:
         raise ValidationError("top_logprobs must be between 0 and 20")
@@ -149,7 +154,7 @@ def message(given: wire.Message) -> Message:
     return Message(given.role.lower(), given.content, given.thinking or "", calls, answered, name)
 
 
-def refuse_unsupported(request: CompletionFields, model: InstalledModel, verb: str) -> None:
+def refuse_unsupported(request: wire.CompletionFields, model: InstalledModel, verb: str) -> None:
     """What the model cannot do, and what this version of oprel does not do, is refused rather than ignored."""
     if model.embeds_only:
         raise UnsupportedError(

@@ -32,7 +32,7 @@ def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
 
 
 def metrics(done: Done) -> dict[str, object]:
-    """Fields of `wire.Metrics`; zeros are left out, as Ollama does."""
+    """What the last object of an answer adds; zeros are left out, as Ollama does."""
     counted = {
         "total_duration": done.total_ns,
         "load_duration": done.load_ns,
@@ -42,7 +42,8 @@ def metrics(done: Done) -> dict[str, object]:
         "eval_count": done.usage.completion_tokens,
         "eval_duration": done.usage.completion_ns,
     }
-    return {"done_reason": done.finish.value, **{name: value or None for name, value in counted.items()}}
+    context = {"context": done.context} if done.context is not None else {}
+    return {"done_reason": done.finish.value, **context, **{name: value or None for name, value in counted.items()}}
 
 
 def tool_calls(chunk: Chunk) -> list[wire.ToolCall] | None:

@@ -11,7 +11,6 @@ from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.base import Chunk, CompletionRequest, Message
 from oprel.server import completions
 from oprel.server.completions import Job
-from oprel.server.library import InstalledModel
 from oprel.server.manager import LoadedModel
 from oprel.server.routes import decode
 from oprel.server.routes.answer import answer, once
@@ -51,7 +50,7 @@ async def models(request: Request) -> Response:
 @router.post("/load")
 async def load(request: Request) -> Response:
     asked = await decode.body(request, wire.LoadRequest)
-    model = await _model(request, asked.model)
+    model = await decode.model(request, decode.required(asked.model))
     _, options = decode.options(asked.options, model.manifest)
     job = Job(model, CompletionRequest(""), options, decode.keep_alive(asked.keep_alive))
 
@@ -65,7 +64,7 @@ async def load(request: Request) -> Response:
 @router.post("/unload")
 async def unload(request: Request) -> Response:
     asked = await decode.body(request, wire.UnloadRequest)
-    model = await _model(request, asked.model)
+    model = await decode.model(request, decode.required(asked.model))
     found = await daemon_of(request).manager.unload(model)
     waiting = sum(loaded.leases for loaded in found)
     return json_response(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
@@ -75,7 +74,7 @@ async def unload(request: Request) -> Response:
 async def generate(request: Request) -> Response:
     """A prompt's answer after the conversation so far; a whole answer is remembered with its prompt."""
     asked = await decode.body(request, wire.ConversationRequest)
-    daemon, model = daemon_of(request), await _model(request, asked.model)
+    daemon, model = daemon_of(request), await decode.model(request, decode.required(asked.model))
     decode.refuse_unsupported(asked, model, "generate")
     if not asked.prompt:
         raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
@@ -125,9 +124,3 @@ def _engine(loaded: LoadedModel, now: float) -> wire.EngineModel:
         expires_at=expiry(loaded, now),
         last_exit=f"{last.reason.value}: {last.detail}" if last else None,
     )
-
-
-async def _model(request: Request, name: str) -> InstalledModel:
-    if not name:
-        raise ValidationError("model is required")
-    return await decode.model(request, name)

@@ -61,9 +61,8 @@ async def ps(request: Request) -> Response:
 @router.post("/api/show")
 async def show(request: Request) -> Response:
     asked = await decode.body(request, wire.ShowRequest)
-    if not asked.model:
-        raise ValidationError("model is required")
-    return json_response(shown(await decode.model(request, asked.model), verbose=asked.verbose))
+    model = await decode.model(request, decode.required(asked.model))
+    return json_response(shown(model, verbose=asked.verbose))
 
 
 @router.post("/api/generate")
@@ -95,9 +94,7 @@ async def generate(request: Request) -> Response:
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
     asked = await decode.body(request, wire.ChatRequest)
-    if not asked.model:
-        raise ValidationError("model is required")
-    model = await decode.model(request, asked.model)
+    model = await decode.model(request, decode.required(asked.model))
     empty = wire.ChatResponse(model=asked.model, message=wire.Message(role="assistant", content=""))
     if not asked.messages and decode.keep_alive(asked.keep_alive) == 0:
         return await _unload(request, model, empty)
@@ -141,8 +138,7 @@ async def embed(request: Request) -> Response:
 @router.post("/api/embeddings")
 async def embeddings(request: Request) -> Response:
     asked = await decode.body(request, wire.EmbeddingsRequest)
-    if not asked.model:
-        raise ValidationError("model is required")
+    decode.required(asked.model)
     job = await _embed_job(request, asked, (asked.prompt,) if asked.prompt else (), truncate=True)
 
     async def make() -> wire.EmbeddingsResponse:
