@@ -19,8 +19,8 @@ GATES: dict[str, list[list[str]]] = {
     "types": [["mypy"]],
     "layers": [["lint-imports", "--no-logo"]],
     "tests": [[*PYTEST, "-m", "not slow", "--cov"]],
-    "unit": [[*PYTEST, "-m", "not slow", "--ignore=tests/integration"]],
-    "integration": [[*PYTEST, "-m", "not slow", "tests/integration"]],
+    "unit": [[*PYTEST, "-m", "not slow", "tests/unit", "tests/test_architecture.py"]],
+    "integration": [[*PYTEST, "-m", "not slow", "tests/integration", "tests/clients", "tests/wire"]],
     "slow": [[*PYTEST, "-m", "slow"]],
     "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination
 }

@@ -4,7 +4,8 @@
 >>> reply = oprel.chat("./tiny.gguf", [{"role": "user", "content": "hello"}])  # doctest: +SKIP
 >>> print(reply.message.content)  # doctest: +SKIP
 
-Names are loaded on first use, so that `import oprel` itself costs next to nothing.
+A program written for Ollama's client runs with `import oprel as ollama`. Names are loaded on first use, so that
+`import oprel` itself costs next to nothing.
 """
 
 from importlib import import_module
@@ -13,13 +14,46 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from oprel.client_api import AsyncClient, Client, chat, embed, embeddings, generate, list, load, ps, show, unload
+    from oprel.api_models import EmbeddingsResponse, EmbedResponse, GenerateResponse, ProgressResponse
+    from oprel.client.types import (
+        ChatResponse,
+        Image,
+        ListResponse,
+        Message,
+        Options,
+        ProcessResponse,
+        RequestError,
+        ResponseError,
+        ShowResponse,
+        StatusResponse,
+        Tool,
+    )
+    from oprel.client_api import (
+        Client,
+        chat,
+        copy,
+        create,
+        create_blob,
+        delete,
+        embed,
+        embeddings,
+        generate,
+        list,
+        load,
+        ps,
+        pull,
+        push,
+        show,
+        unload,
+    )
+    from oprel.client_async import AsyncClient
     from oprel.core.exceptions import (
         BackendCrashedError,
         BackendError,
         BackendStartError,
         ConfigError,
         ConnectError,
+        ContextLengthError,
         DaemonStartError,
         InvalidModelError,
         ModelNotFoundError,
@@ -32,10 +66,15 @@ if TYPE_CHECKING:
     from oprel.core.model import Model
 
 _HOME = {
-    "oprel.client_api": "AsyncClient Client chat embed embeddings generate list load ps show unload",
+    "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
+    "oprel.client.types": "ChatResponse Image ListResponse Message Options ProcessResponse RequestError "
+    "ResponseError ShowResponse StatusResponse Tool",
+    "oprel.client_api": "Client chat copy create create_blob delete embed embeddings generate list load ps pull push "
+    "show unload",
+    "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError ConfigError ConnectError "
-    "DaemonStartError InvalidModelError ModelNotFoundError NoEngineError OprelError ShuttingDownError "
-    "UnsupportedError ValidationError",
+    "ContextLengthError DaemonStartError InvalidModelError ModelNotFoundError NoEngineError OprelError "
+    "ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -45,26 +84,48 @@ __all__ = [
     "BackendCrashedError",
     "BackendError",
     "BackendStartError",
+    "ChatResponse",
     "Client",
     "ConfigError",
     "ConnectError",
+    "ContextLengthError",
     "DaemonStartError",
+    "EmbedResponse",
+    "EmbeddingsResponse",
+    "GenerateResponse",
+    "Image",
     "InvalidModelError",
+    "ListResponse",
+    "Message",
     "Model",
     "ModelNotFoundError",
     "NoEngineError",
     "OprelError",
+    "Options",
+    "ProcessResponse",
+    "ProgressResponse",
+    "RequestError",
+    "ResponseError",
+    "ShowResponse",
     "ShuttingDownError",
+    "StatusResponse",
+    "Tool",
     "UnsupportedError",
     "ValidationError",
     "__version__",
     "chat",
+    "copy",
+    "create",
+    "create_blob",
+    "delete",
     "embed",
     "embeddings",
     "generate",
     "list",
     "load",
     "ps",
+    "pull",
+    "push",
     "show",
     "unload",
 ]

@@ -9,7 +9,7 @@ attributes or like a dict. Imports nothing of oprel.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -24,6 +24,9 @@ class Wire(BaseModel):
         if key in self:
             return getattr(self, key)
         raise KeyError(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, key, value)
 
     def __contains__(self, key: object) -> bool:
         return key in self.model_fields_set or (isinstance(key, str) and self.get(key) is not None)
@@ -46,7 +49,7 @@ class Request(Wire):
         return known
 
 
-KeepAlive = float | str
+KeepAlive = JsonValue  # seconds, or a duration like "5m": the daemon complains of any other type in Ollama's words
 
 
 class ToolFunction(Request):
@@ -58,6 +61,8 @@ class ToolFunction(Request):
 
 
 class ToolCall(Request):
+    Function: ClassVar = ToolFunction  # as Ollama's client calls it
+
     id: str | None = None
     function: ToolFunction
 
@@ -95,6 +100,9 @@ class CompletionFields(ModelRequest):
     think: bool | str | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    truncate: bool = True
+    shift: bool = True
+    debug_render_only: bool = Field(False, alias="_debug_render_only")
 
 
 class GenerateRequest(CompletionFields):
@@ -108,8 +116,11 @@ class GenerateRequest(CompletionFields):
 
 
 class ChatRequest(CompletionFields):
+    """`tool_choice` is an extension of oprel, in OpenAI's form."""
+
     messages: list[Message] = []
     tools: list[dict[str, JsonValue]] = []
+    tool_choice: JsonValue = None
 
 
 class EmbedRequest(ModelRequest):
@@ -127,6 +138,69 @@ class ShowRequest(Request):
     system: str = ""
     verbose: bool = False
     options: dict[str, JsonValue] = {}
+
+
+class CreateRequest(Request):
+    """`files` and `adapters` map relative file names to digests of uploaded blobs ("sha256:" and 64 hex digits)."""
+
+    model: str = ""
+    from_: str = Field("", alias="from")
+    files: dict[str, str] = {}
+    adapters: dict[str, str] = {}
+    template: str | None = None
+    system: str | None = None
+    license: str | list[str] | None = None
+    parameters: dict[str, JsonValue] = {}
+    messages: list[Message] = []
+    quantize: str = ""
+    stream: bool = True
+
+
+class CopyRequest(Request):
+    source: str = ""
+    destination: str = ""
+
+
+class DeleteRequest(Request):
+    model: str = ""
+
+
+class PullRequest(Request):
+    model: str = ""
+    insecure: bool = False
+    stream: bool = True
+
+
+class ProgressResponse(Wire):
+    """A line of `POST /api/create` or `/api/pull`; the last one of a success says "success". Counts in bytes."""
+
+    status: str = ""
+    digest: str | None = None
+    total: int | None = None
+    completed: int | None = None
+
+
+class TokenizeRequest(ModelRequest):
+    """oprel's `POST /api/tokenize`. `special`: control tokens in the text count as such, and a BOS goes in front."""
+
+    text: str = ""
+    special: bool = False
+
+
+class TokenizeResponse(Wire):
+    model: str
+    tokens: list[int]
+
+
+class DetokenizeRequest(ModelRequest):
+    """oprel's `POST /api/detokenize`."""
+
+    tokens: list[int] = []
+
+
+class DetokenizeResponse(Wire):
+    model: str
+    text: str
 
 
 class LoadRequest(ModelRequest):
@@ -147,8 +221,23 @@ class ConversationRequest(CompletionFields):
     system_prompt: str | None = None
 
 
+class Truncated(Wire):
+    """What of an over-long prompt the model did not see: whole messages, and tokens of the last one's middle.
+
+    `shifted`: the answer outgrew the context, and the oldest tokens were forgotten while it was made.
+    """
+
+    messages: int = 0
+    tokens: int = 0
+    shifted: bool = False
+
+
 class Metrics(Wire):
-    """Of the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero."""
+    """Of the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
+
+    `truncated` is oprel's own: Ollama cuts silently. The header `X-Oprel-Truncated` says the same. So is `recoveries`,
+    the number of engines that died while they made the answer.
+    """
 
     done_reason: str | None = None
     total_duration: int | None = None
@@ -158,16 +247,30 @@ class Metrics(Wire):
     prompt_eval_duration: int | None = None
     eval_count: int | None = None
     eval_duration: int | None = None
+    truncated: Truncated | None = None
+    recoveries: int | None = None
     logprobs: list[Logprob] | None = None
 
 
+class DebugInfo(Wire):
+    """The prompt as the model would get it."""
+
+    rendered_template: str
+    image_count: int = 0
+
+
 class GenerateResponse(Metrics):
+    """An answer to a prompt, or a piece of one."""
+
     model: str
     created_at: str | None = None
     response: str = ""
     thinking: str | None = None
     done: bool = False
     context: list[int] | None = None
+    debug_info: DebugInfo | None = Field(
+        default=None, serialization_alias="_debug_info", validation_alias="_debug_info"
+    )
 
 
 class ChatResponse(Metrics):
@@ -175,6 +278,9 @@ class ChatResponse(Metrics):
     created_at: str | None = None
     message: Message
     done: bool = False
+    debug_info: DebugInfo | None = Field(
+        default=None, serialization_alias="_debug_info", validation_alias="_debug_info"
+    )
 
 
 class ConversationResponse(GenerateResponse):
@@ -185,6 +291,8 @@ class ConversationResponse(GenerateResponse):
 
 
 class EmbedResponse(Wire):
+    """One L2-normalised vector an input, in order."""
+
     model: str
     embeddings: Sequence[Sequence[float]] = []
     total_duration: int | None = None
@@ -193,6 +301,8 @@ class EmbedResponse(Wire):
 
 
 class EmbeddingsResponse(Wire):
+    """A single vector."""
+
     embedding: Sequence[float] = []
 
 
@@ -245,6 +355,7 @@ class ShowResponse(Wire):
     details: Details
     messages: list[Message] | None = None
     model_info: dict[str, JsonValue]
+    projector_info: dict[str, JsonValue] | None = None
     tensors: list[dict[str, JsonValue]] | None = None
     capabilities: list[str]
     modified_at: str
@@ -252,6 +363,17 @@ class ShowResponse(Wire):
 
 class VersionResponse(Wire):
     version: str
+
+
+class CloudStatus(Wire):
+    disabled: bool = True
+    source: str = "config"
+
+
+class StatusResponse(Wire):
+    """Ollama's `GET /api/status`: oprel knows no cloud."""
+
+    cloud: CloudStatus = Field(default_factory=CloudStatus)  # made when used, as its type is
 
 
 EngineState = Literal["stopped", "starting", "ready", "draining", "crashed"]

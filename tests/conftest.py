@@ -18,8 +18,10 @@ from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.manifests import Manifest, Manifests
+from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest calls it
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
+ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
 DEADLINE = 20.0  # s within which what must happen has happened
 
 
@@ -95,7 +97,7 @@ def temporary_home() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine that runs the tests reaches them."""
-    for name in [name for name in os.environ if name.startswith("OPREL_")]:
+    for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
 
@@ -121,7 +123,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def config(home: Path) -> Config:
-    return Config(home=str(home), server_port=0)
+    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS)
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
 def shared_daemon(tiny: Path) -> Iterator[RunningDaemon]:
     """One daemon for tests that change nothing another could see; it knows the tiny model as `tiny`."""
     with temporary_home() as folder:
-        config = Config(home=str(folder), server_port=0, keep_alive="-1")
+        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS)
         Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
         with running_daemon(config) as daemon:
             yield daemon

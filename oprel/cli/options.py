@@ -2,13 +2,20 @@
 
 import argparse
 import dataclasses
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.core.config import DURATIONS, PATHS, Config, Value, flag, load_config, settings
-from oprel.core.exceptions import ModelNotFoundError
-from oprel.core.names import GUIDE, is_path
+from oprel.core.exceptions import ModelNotFoundError, OprelError
+from oprel.core.names import DEFAULT_TAG, GUIDE, is_path
+
+if TYPE_CHECKING:
+    from oprel.cli.session import Session
+    from oprel.client_api import Client
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +41,69 @@ def _metavar(entry: dataclasses.Field[Value]) -> str:
     if entry.name in DURATIONS:
         return "DURATION"
     return "N" if entry.type is int else entry.name.rsplit("_", 1)[-1].upper()
+
+
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """What a conversation and a single answer can be told; see `session_from`."""
+    parser.add_argument("--system", metavar="TEXT", default="", help="the system message")
+    parser.add_argument(
+        "--option", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the model; may be repeated"
+    )
+    parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema of a file")
+    parser.add_argument("--think", metavar="LEVEL", help="think first: --think, or --think=false, low, medium, high")
+    parser.add_argument("--hidethinking", action="store_true", help="do not show the thoughts")
+    parser.add_argument(
+        "--keepalive", "--keep-alive", metavar="DURATION", help='how long the model stays loaded, such as "5m"'
+    )
+    parser.add_argument("--verbose", action="store_true", help="show counts and times after the answer")
+    parser.add_argument("--nowordwrap", action="store_true", help="do not break lines between words")
+
+
+def session_from(args: argparse.Namespace) -> "Session":
+    """The session that the arguments of `add_session` ask for. Raises ValidationError."""
+    from oprel.cli.session import Session, answer_format, option, think_level
+
+    return Session(
+        model=args.model or "",
+        system=args.system,
+        options=dict(option(text) for text in args.option),
+        format=None if args.format is None else answer_format(args.format),
+        think=None if args.think is None else think_level(args.think),
+        keep_alive=_keep_alive(args.keepalive),
+        verbose=args.verbose,
+        wordwrap=not args.nowordwrap,
+        hide_thinking=args.hidethinking,
+    )
+
+
+def _keep_alive(text: str | None) -> float | str | None:
+    """A plain number counts seconds; what else it may be is the daemon's to judge."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+@contextmanager
+def suggesting_names(client: "Client", name: str) -> Iterator[None]:
+    """When there is no model called `name`, the error also names one that is nearly called so."""
+    try:
+        yield
+    except ModelNotFoundError as error:
+        if near := _near(client, name):
+            raise ModelNotFoundError(error.message, f"Did you mean {near}?", *error.resolution_steps) from error
+        raise
+
+
+def _near(client: "Client", name: str) -> str | None:
+    if is_path(name):
+        return None
+    try:
+        known = [model.name.removesuffix(f":{DEFAULT_TAG}") for model in client.list().models]
+    except OprelError:  # the first error is the one to tell
+        return None
+    begins = [one for one in known if one.startswith(name)]
+    return next(iter(begins + get_close_matches(name, known, n=1)), None)
 
 
 def config_from(args: argparse.Namespace) -> Config:

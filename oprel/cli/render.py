@@ -1,5 +1,6 @@
 """Everything the command line prints: tables, streamed text, errors. The only `print` of the package."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,8 +12,7 @@ from oprel.core.exceptions import OprelError
 if TYPE_CHECKING:
     from oprel.api_models import Wire
 
-
-WIDTH = 1000  # columns
+WIDTH, NARROW = 1000, 80  # columns
 
 
 def line(text: str = "") -> None:
@@ -27,6 +27,33 @@ def piece(text: str) -> None:
 def note(text: str) -> None:
     """Something said beside the output proper."""
     print(text, file=sys.stderr, flush=True)
+
+
+def aside(text: str) -> None:
+    """A part of a streamed text that is not the answer."""
+    print(text, end="", file=sys.stderr, flush=True)
+
+
+def columns() -> int:
+    """The terminal's width; 0 when the output goes to none, or to one that cannot move its cursor."""
+    if not sys.stdout.isatty() or _is_dumb():
+        return 0
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+    except OSError:  # a terminal that does not tell
+        return NARROW
+
+
+def has_colour() -> bool:
+    """False where the user wants none (NO_COLOR)."""
+    from rich.console import Console
+
+    return not Console().no_color
+
+
+def has_watcher() -> bool:
+    """True when somebody sees what is said beside the output proper."""
+    return sys.stderr.isatty()
 
 
 def error(problem: OprelError) -> None:
@@ -56,14 +83,55 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         line(text.rstrip())
 
 
+class Progress:
+    """The steps of something long, a line each on standard error; at a terminal their percentages move."""
+
+    def __init__(self) -> None:
+        self._step = ""
+
+    def show(self, step: str, completed: int = 0, total: int = 0) -> None:
+        if step != self._step:
+            self.end()
+            aside(step)
+        elif not has_watcher():
+            return
+        if total and has_watcher():
+            aside(f"\r{step} {100 * completed // total} %")
+        self._step = step
+
+    def end(self) -> None:
+        """End the line of the last step."""
+        if self._step:
+            aside("\n")
+        self._step = ""
+
+
 @contextmanager
 def patience(reason: str) -> Iterator[None]:
-    """Say why nothing happens when the block takes longer than a second, to a person at a terminal."""
-    timer = threading.Timer(1.0, note, [f"({reason}…)"])
+    """Say why nothing happens while the block takes longer than a second, to a person at a terminal."""
+    said = threading.Event()
+
+    def say() -> None:
+        if not _is_dumb():
+            aside(f"({reason}…)"[: (columns() or NARROW) - 1])
+            said.set()
+
+    timer = threading.Timer(1.0, say)
     timer.daemon = True
-    if sys.stderr.isatty():
+    if has_watcher():
         timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        if timer.ident:
+            timer.join()
+        if said.is_set():
+            aside("\r\x1b[K")
+
+
+def _is_dumb() -> bool:
+    """True for a terminal that cannot move its cursor."""
+    from rich.console import Console
+
+    return Console().is_dumb_terminal

@@ -2,37 +2,63 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypedDict, TypeVar, Unpack
 
 import pydantic
 import pydantic_core
 from pydantic import JsonValue
 
 from oprel import api_models as wire
-from oprel.core.exceptions import BackendCrashedError, OprelError, error_classes
+from oprel.client import types
+from oprel.client.functions import function_tool
+from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, error_classes
 from oprel.core.names import absolute
 
 Result = TypeVar("Result", bound=wire.Wire)
 
-Messages = Sequence[wire.Message | Mapping[str, JsonValue]]
-Options = Mapping[str, JsonValue]
+Messages = Sequence[types.AnyMessage]
+
+SUCCESS = b'{"status":"success"}'
+NO_SUCH_CALL = ("404 page not found", "405 method not allowed")  # Ollama's words, and the daemon's
 
 
 class Extras(TypedDict, total=False):
-    """What every completion takes; see Ollama's API for their meaning. `keep_alive` in seconds or as "5m"."""
+    """What every completion takes; see Ollama's API for their meaning. `keep_alive` in seconds or as "5m".
 
-    options: Options | None
+    `truncate` false: refuse a prompt that does not fit; `shift` false: end an answer that outgrows the context.
+    """
+
+    options: types.AnyOptions | None
     format: JsonValue
     keep_alive: float | str | None
     think: bool | str | None
     logprobs: bool | None
     top_logprobs: int | None
+    truncate: bool | None
+    shift: bool | None
+
+
+class GenerateExtras(Extras, total=False):
+    """`raw` sends the prompt without a template. `width`, `height` and `steps` are for models that make images."""
+
+    system: str | None
+    template: str | None
+    context: Sequence[int] | None
+    raw: bool | None
+    images: Sequence[types.ImageSource] | None
+    width: int | None
+    height: int | None
+    steps: int | None
 
 
 class ChatExtras(Extras, total=False):
-    """`tools` are JSON-schema descriptions in OpenAI's and Ollama's form."""
+    """`tools` are JSON-schema descriptions, or Python functions with annotations and a docstring.
 
-    tools: Sequence[Mapping[str, JsonValue]] | None
+    `tool_choice` is oprel's own, in OpenAI's form.
+    """
+
+    tools: Sequence[types.AnyTool] | None
+    tool_choice: JsonValue
 
 
 @dataclass(frozen=True)
@@ -43,55 +69,88 @@ class Call(Generic[Result]):
     path: str
     result: type[Result]
     body: Mapping[str, object] | None = None
+    if_empty: bytes = b""  # what an answer without a body stands for
 
     @property
     def content(self) -> bytes | None:
-        return None if self.body is None else pydantic_core.to_json(self.body)
+        return None if self.body is None else pydantic_core.to_json(self.body, exclude_none=True)
 
     def parse(self, status: int, content: bytes) -> Result:
         """The answer. Raises the OprelError that the daemon raised, rebuilt from its code."""
         if status >= 400:
-            raise _rebuilt(status, content)
+            raise _rebuilt(content, status)
         try:
-            return self.result.model_validate_json(content)
+            return self.result.model_validate_json(content or self.if_empty)
         except pydantic.ValidationError as error:
             raise OprelError("what answers there is not oprel", "Is OPREL_HOST right?") from error
 
     def parse_line(self, line: str) -> Result:
         """One line of a stream. Raises the OprelError that ended it."""
         if line.startswith('{"error"'):
-            raise _rebuilt(500, line.encode())
+            raise _rebuilt(line.encode())
         return self.parse(200, line.encode())
 
 
 def generate(
-    model: str, prompt: str, stream: bool, system: str | None, raw: bool, **extras: object
+    model: str, prompt: str | None, suffix: str | None, stream: bool, **extras: Unpack[GenerateExtras]
 ) -> Call[wire.GenerateResponse]:
-    body = {"prompt": prompt, "stream": stream, "system": system, "raw": raw}
-    return _post("/api/generate", wire.GenerateResponse, model, body | extras)
+    _check(extras, GenerateExtras.__optional_keys__)
+    images = [types.encoded(image) for image in extras.get("images") or ()]
+    body = {"prompt": prompt, "suffix": suffix, "stream": stream, **extras, "images": images or None}
+    return _post("/api/generate", wire.GenerateResponse, model, body)
 
 
-def chat(model: str, messages: Messages, stream: bool, **extras: object) -> Call[wire.ChatResponse]:
-    plain = [
-        message.model_dump(exclude_none=True) if isinstance(message, wire.Message) else message for message in messages
-    ]
-    return _post("/api/chat", wire.ChatResponse, model, {"messages": plain, "stream": stream} | extras)
+def chat(model: str, messages: Messages | None, stream: bool, **extras: Unpack[ChatExtras]) -> Call[types.ChatResponse]:
+    _check(extras, ChatExtras.__optional_keys__)
+    tools = [_tool(tool) for tool in extras.get("tools") or ()]
+    body = {"messages": _messages(messages or ()), "stream": stream, **extras, "tools": tools or None}
+    return _post("/api/chat", types.ChatResponse, model, body)
 
 
 def embed(model: str, input: str | Sequence[str], **extras: object) -> Call[wire.EmbedResponse]:
     return _post("/api/embed", wire.EmbedResponse, model, {"input": input, **extras})
 
 
-def embeddings(model: str, prompt: str, **extras: object) -> Call[wire.EmbeddingsResponse]:
+def embeddings(model: str, prompt: str | None, **extras: object) -> Call[wire.EmbeddingsResponse]:
     return _post("/api/embeddings", wire.EmbeddingsResponse, model, {"prompt": prompt, **extras})
 
 
-def list_models() -> Call[wire.ListResponse]:
-    return Call("GET", "/api/tags", wire.ListResponse)
+def pull(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse]:
+    return _post("/api/pull", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
 
 
-def ps() -> Call[wire.ProcessResponse]:
-    return Call("GET", "/api/ps", wire.ProcessResponse)
+def push(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse]:
+    return _post("/api/push", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
+
+
+def create(
+    model: str, from_: str | None, messages: Messages | None, stream: bool, **extras: object
+) -> Call[wire.ProgressResponse]:
+    base = absolute(from_) if from_ else from_
+    body = {"from": base, "messages": _messages(messages or ()) or None, "stream": stream, **extras}
+    return _post("/api/create", wire.ProgressResponse, model, body)
+
+
+def copy(source: str, destination: str) -> Call[types.StatusResponse]:
+    body = {"source": source, "destination": destination}
+    return Call("POST", "/api/copy", types.StatusResponse, body, SUCCESS)
+
+
+def delete(model: str) -> Call[types.StatusResponse]:
+    return Call("DELETE", "/api/delete", types.StatusResponse, {"model": model}, SUCCESS)
+
+
+def upload_blob(digest: str) -> Call[types.StatusResponse]:
+    """The body is the caller's to stream."""
+    return Call("POST", f"/api/blobs/{digest}", types.StatusResponse, None, SUCCESS)
+
+
+def list_models() -> Call[types.ListResponse]:
+    return Call("GET", "/api/tags", types.ListResponse)
+
+
+def ps() -> Call[types.ProcessResponse]:
+    return Call("GET", "/api/ps", types.ProcessResponse)
 
 
 def engines() -> Call[wire.ModelsResponse]:
@@ -102,8 +161,8 @@ def health() -> Call[wire.HealthResponse]:
     return Call("GET", "/health", wire.HealthResponse)
 
 
-def show(model: str) -> Call[wire.ShowResponse]:
-    return _post("/api/show", wire.ShowResponse, model, {})
+def show(model: str, *, verbose: bool = False) -> Call[types.ShowResponse]:
+    return _post("/api/show", types.ShowResponse, model, {"verbose": verbose or None})
 
 
 def load(model: str, **extras: object) -> Call[wire.LoadResponse]:
@@ -114,6 +173,11 @@ def unload(model: str) -> Call[wire.UnloadResponse]:
     return _post("/unload", wire.UnloadResponse, model, {})
 
 
+def is_last(piece: wire.GenerateResponse | wire.ChatResponse | wire.ProgressResponse) -> bool:
+    """True for what ends a stream that is whole."""
+    return piece.status == "success" if isinstance(piece, wire.ProgressResponse) else piece.done
+
+
 def unfinished() -> OprelError:
     """The error for a stream that ended without its last line: never let it pass for a whole answer."""
     return BackendCrashedError("the answer broke off: the daemon ended the stream without finishing it", "Ask again.")
@@ -121,11 +185,42 @@ def unfinished() -> OprelError:
 
 def _post(path: str, result: type[Result], model: str, body: Mapping[str, object]) -> Call[Result]:
     # The daemon runs in another folder: a relative path means nothing there.
-    given = {name: value for name, value in body.items() if value is not None}
-    return Call("POST", path, result, {"model": absolute(model), **given})
+    return Call("POST", path, result, {"model": absolute(model), **_given(body)})
 
 
-def _rebuilt(status: int, content: bytes) -> OprelError:
+def _given(body: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _check(extras: Mapping[str, object], known: frozenset[str]) -> None:
+    """A mistyped argument is as wrong as it is anywhere in Python."""
+    for name in extras.keys() - known:
+        raise TypeError(f"got an unexpected keyword argument {name!r}")
+
+
+def _messages(messages: Messages) -> list[dict[str, object]]:
+    return [_message(message) for message in messages]
+
+
+def _message(message: types.AnyMessage) -> dict[str, object]:
+    if isinstance(message, wire.Message):
+        return message.model_dump(exclude_none=True)
+    images = [types.encoded(image) for image in message.get("images") or ()]
+    return _given({**message, "images": images or None})
+
+
+def _tool(tool: types.AnyTool) -> types.Tool | Mapping[str, object]:
+    return tool if isinstance(tool, types.Tool | Mapping) else function_tool(tool)
+
+
+def _rebuilt(content: bytes, status: int | None = None) -> OprelError:
+    """The error that was answered; without a status for the last line of a stream."""
+    error = _error(content, status)
+    error.status_code = status or error.http_status
+    return error
+
+
+def _error(content: bytes, status: int | None) -> OprelError:
     try:
         body = pydantic_core.from_json(content)
         error = body["error"]
@@ -133,4 +228,6 @@ def _rebuilt(status: int, content: bytes) -> OprelError:
         cls = error_classes().get(str(detail["type"]), OprelError)
         return cls(str(detail["message"]), *(str(step) for step in detail.get("resolution_steps", ())))
     except (ValueError, KeyError, TypeError, AttributeError):
+        if content.decode(errors="replace") in NO_SUCH_CALL:
+            return UnsupportedError("the daemon has no such call", "Is it as new as this client?")
         return OprelError(f"what answers there is not oprel (HTTP {status})", "Is OPREL_HOST right?")

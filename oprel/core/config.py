@@ -1,7 +1,8 @@
 """One frozen `Config`: declared once here, from which file keys, OPREL_* variables and --flags derive.
 
 Order: defaults < config file < environment < arguments. The file is the one given, else $OPREL_CONFIG, else
-$XDG_CONFIG_HOME/oprel/config.yaml. This is the only module that reads the environment.
+$XDG_CONFIG_HOME/oprel/config.yaml. A daemon in Ollama's place takes its port and its OLLAMA_* variables too, which win
+over the file. This is the only module that reads the environment.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError
 from oprel.utils.text import parse_duration
 
@@ -121,20 +123,36 @@ DURATIONS = {"keep_alive": parse_keep_alive, "load_timeout": parse_duration, "dr
 
 
 def load_config(
-    overrides: Mapping[str, Value] | None = None, *, file: Path | None = None, environ: Mapping[str, str] | None = None
+    overrides: Mapping[str, Value] | None = None,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    drop_in: bool = False,
 ) -> Config:
     """The configuration in force. `overrides` are arguments by field name; `environ` is for tests.
 
-    Raises ConfigError that names the key, where it was set and what would be valid.
+    `drop_in`: of a daemon in Ollama's place. Raises ConfigError that names the key, where it was set and what would be
+    valid.
     """
     environ = os.environ if environ is None else environ
     path = file or _default_file(environ)
     values: dict[str, Value] = {}
     if path is not None:
         values |= _from_file(path)
+    if drop_in:
+        values |= _from_ollama(environ)[0]
     values |= _from_environment(environ)
     values |= {name: _converted(name, value, f"argument {flag(name)}") for name, value in (overrides or {}).items()}
     return Config(**values)  # type: ignore[arg-type]  # every value was converted to its field's type
+
+
+def drop_in_notes(environ: Mapping[str, str] | None = None) -> list[str]:
+    """What a daemon in Ollama's place must say about variables of Ollama's that it does not follow."""
+    environ = os.environ if environ is None else environ
+    notes = _from_ollama(environ)[1]
+    if unused := ollama_env.meaningless(environ):
+        notes.append(f"without a meaning here, and not followed: {', '.join(unused)}")
+    return notes
 
 
 def flag(name: str) -> str:
@@ -181,6 +199,21 @@ def _from_file(path: Path) -> dict[str, Value]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
     variables = {entry.name: ENV_PREFIX + entry.name.upper() for entry in settings()}
     return {name: _converted(name, environ[key], key) for name, key in variables.items() if environ.get(key)}
+
+
+def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
+    """Settings of a daemon in Ollama's place; and, as there, only a word about a variable that makes no sense."""
+    values: dict[str, Value] = {"server_port": ollama_env.PORT}
+    notes = []
+    for reading in ollama_env.readings(environ):
+        error = reading.error
+        try:
+            values |= {name: _converted(name, value, reading.variable) for name, value in reading.settings.items()}
+        except ConfigError as wrong:
+            error = wrong.message.removeprefix(f"{reading.variable}: ")
+        if error:
+            notes.append(f"{reading.variable} is not followed: {error}")
+    return values, notes
 
 
 def _converted(name: str, value: object, source: str, base: Path | None = None) -> Value:

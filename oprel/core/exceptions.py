@@ -3,6 +3,7 @@
     OprelError
     ├── ConfigError                the configuration cannot be used
     ├── ValidationError            the request is malformed
+    │   ├── ContextLengthError     the prompt is longer than the context
     │   └── InvalidModelError      the model file is damaged or of an unknown kind (also a ValueError)
     ├── ModelNotFoundError         no model of that name
     ├── UnsupportedError           the model or engine cannot do what was asked
@@ -22,7 +23,10 @@ from typing import ClassVar
 
 
 class OprelError(Exception):
-    """Base of all deliberate errors. `resolution_steps` are whole sentences for the user, best one first."""
+    """Base of all deliberate errors. `resolution_steps` are whole sentences for the user, best one first.
+
+    `error` and `status_code` are what Ollama's client calls the message and the answer's HTTP status.
+    """
 
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
@@ -32,6 +36,11 @@ class OprelError(Exception):
         super().__init__(message)
         self.message = message
         self.resolution_steps = resolution_steps
+        self.status_code = self.http_status
+
+    @property
+    def error(self) -> str:
+        return self.message
 
 
 class ConfigError(OprelError):
@@ -43,6 +52,12 @@ class ValidationError(OprelError):
     code = "invalid_request"
     http_status = 400
     exit_code = 2
+
+
+class ContextLengthError(ValidationError):
+    """The prompt has more tokens than the context, and may not or cannot be cut."""
+
+    code = "context_length_exceeded"
 
 
 class InvalidModelError(ValidationError, ValueError):

@@ -1,33 +1,66 @@
 """Model names on disk: one small JSON manifest each under OPREL_HOME/models, beside the models that come bundled.
 
-Owner of that folder. A manifest names the weights where they lie (nothing is copied) and what a Modelfile adds to them.
+Owner of those manifests. One names the weights where they lie (nothing is copied) and what a Modelfile adds to them.
+Paths within OPREL_HOME/models and within the package are kept relative to it, so that both may be moved.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, ValidationError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.modelfile import Modelfile, Parameter
 from oprel.core.names import Kind, ModelRef
 from oprel.utils.files import write_atomically
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
-
-Parameter = str | int | float | bool | list[str]
+BUNDLED_PREFIX = "bundled:"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a name stands for. `weights` is an absolute path to a GGUF; `parameters` are Ollama's option names."""
+    """What a name stands for. Paths are absolute; `parameters` have Ollama's option names.
+
+    `weights` is a GGUF, the first one of a split model, whose blobs are then `parts`. `projector` (an mmproj) lets the
+    model see, `adapters` are LoRAs, `template` is as the user wrote it: Jinja or Ollama's Go. `parent` is the name of
+    the model that this one was made from. `written` is the time of the manifest's file, in seconds since 1970; 0 for
+    what has no file.
+    """
 
     name: str
     weights: Path
     system: str = ""
-    parameters: dict[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     messages: tuple[tuple[str, str], ...] = ()
     license: str = ""
+    template: str = ""
+    adapters: tuple[Path, ...] = ()
+    projector: Path | None = None
+    parts: tuple[Path, ...] = ()
+    parent: str = ""
+    written: float = field(default=0.0, compare=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that an engine reads; of a split model the parts, without the name that the first one goes by."""
+        weights = self.parts or (self.weights,)
+        return (*weights, *self.adapters, *([self.projector] if self.projector else []))
+
+    def modelfile(self) -> Modelfile:
+        """What makes an equal model."""
+        return Modelfile(
+            from_=str(self.weights),
+            also_from=(str(self.projector),) if self.projector else (),
+            adapters=tuple(str(path) for path in self.adapters),
+            template=self.template or None,
+            system=self.system or None,
+            parameters=self.parameters,
+            messages=self.messages,
+            licenses=(self.license,) if self.license else (),
+        )
 
 
 class Manifests:
@@ -43,24 +76,58 @@ class Manifests:
             return Manifest(ref.text, ref.path)
         file = self._file(ref)
         if _is_file(file):
-            return _read(file)
-        for manifest in self._all_bundled():
-            if ModelRef.parse(manifest.name).key == ref.key:
-                return manifest
-        raise ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows the names there are.")
+            return self._read(file)
+        if bundled := self._bundled_one(ref):
+            return bundled
+        raise _unknown(ref)
 
-    def put(self, manifest: Manifest) -> None:
-        """Create or replace a name, atomically. Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        content = asdict(manifest) | {"weights": str(manifest.weights)}
-        write_atomically(self._file(ModelRef.parse(manifest.name)), json.dumps(content, indent=2).encode())
+    def put(self, manifest: Manifest) -> Manifest:
+        """Create or replace a name, atomically, and return it as it is spelled: as one that is there already is.
+
+        Raises OprelError when it cannot be written.
+        """
+        ref = ModelRef.parse(manifest.name)
+        manifest = replace(manifest, name=self._spelling(ref))
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
+        except OSError as error:
+            raise OprelError(
+                f"the model {ref.text} cannot be written down: {error.strerror}",
+                f"Is there room in {self._folder}, and may oprel write there?",
+            ) from error
+        return manifest
+
+    def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
+        """Give `source` a second name, and return that. Raises as `get` and `put`."""
+        return self.put(replace(self.get(source), name=destination.text))
+
+    def delete(self, ref: ModelRef) -> None:
+        """Forget a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
+        file = self._file(ref)
+        if _is_file(file):
+            file.unlink(missing_ok=True)
+        elif self._bundled_one(ref):
+            raise UnsupportedError(
+                f"{ref.text} comes with oprel and cannot be deleted",
+                "It takes no room beside the program. A model of your own may have its name: `oprel create`.",
+            )
+        else:
+            raise _unknown(ref)
+
+    def mentions(self, pattern: str) -> set[str]:
+        """Whatever matches `pattern` in the text of any manifest, be it damaged or of a later oprel."""
+        found: set[str] = set()
+        for file in self._folder.glob("*.json"):
+            found.update(re.findall(pattern, file.read_text(errors="replace")))
+        return found
 
     def __iter__(self) -> Iterator[Manifest]:
         """Every readable name; a damaged manifest hides only itself."""
         own = {}
         for file in sorted(self._folder.glob("*.json")):
             try:
-                manifest = _read(file)
+                manifest = self._read(file)
             except InvalidModelError:
                 continue
             own[ModelRef.parse(manifest.name).key] = manifest
@@ -70,9 +137,66 @@ class Manifests:
     def _file(self, ref: ModelRef) -> Path:
         return self._folder / f"{quote(ref.key, safe='')}.json"
 
+    def _spelling(self, ref: ModelRef) -> str:
+        try:
+            return self.get(ref).name
+        except (ModelNotFoundError, InvalidModelError):
+            return ref.text
+
+    def _bundled_one(self, ref: ModelRef) -> Manifest | None:
+        return next((one for one in self._all_bundled() if ModelRef.parse(one.name).key == ref.key), None)
+
     def _all_bundled(self) -> Iterator[Manifest]:
         for weights in sorted(self._bundled.glob("*.gguf")):
             yield Manifest(f"{weights.stem}:latest", weights)
+
+    def _content(self, manifest: Manifest) -> dict[str, object]:
+        content = asdict(manifest) | {
+            "weights": self._relative(manifest.weights),
+            "adapters": [self._relative(path) for path in manifest.adapters],
+            "projector": self._relative(manifest.projector) if manifest.projector else None,
+            "parts": [self._relative(path) for path in manifest.parts],
+        }
+        del content["written"]
+        return content
+
+    def _read(self, file: Path) -> Manifest:
+        try:
+            content = json.loads(file.read_bytes())
+            projector = content.get("projector")
+            return Manifest(
+                name=ModelRef.parse(content["name"]).text,
+                weights=self._absolute(content["weights"]),
+                system=str(content.get("system", "")),
+                parameters=dict(content.get("parameters", {})),
+                messages=tuple((str(role), str(text)) for role, text in content.get("messages", ())),
+                license=str(content.get("license", "")),
+                template=str(content.get("template", "")),
+                adapters=tuple(self._absolute(path) for path in content.get("adapters", ())),
+                projector=self._absolute(projector) if projector else None,
+                parts=tuple(self._absolute(path) for path in content.get("parts", ())),
+                parent=str(content.get("parent", "")),
+                written=file.stat().st_mtime,
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
+            raise InvalidModelError(
+                f"the manifest {file} cannot be read: {error}", f"Delete {file} and add the model again."
+            ) from error
+
+    def _relative(self, path: Path) -> str:
+        for prefix, folder in ((BUNDLED_PREFIX, self._bundled), ("", self._folder)):
+            if path.is_relative_to(folder):
+                return f"{prefix}{path.relative_to(folder)}"
+        return str(path)
+
+    def _absolute(self, text: str) -> Path:
+        if text.startswith(BUNDLED_PREFIX):
+            return self._bundled / text.removeprefix(BUNDLED_PREFIX)
+        return self._folder / text  # which an absolute path replaces
+
+
+def _unknown(ref: ModelRef) -> ModelNotFoundError:
+    return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows the names there are.")
 
 
 def _is_file(path: Path) -> bool:
@@ -80,20 +204,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name longer than a file's may be
         return False
-
-
-def _read(file: Path) -> Manifest:
-    try:
-        content = json.loads(file.read_bytes())
-        return Manifest(
-            name=ModelRef.parse(content["name"]).text,
-            weights=Path(content["weights"]),
-            system=str(content.get("system", "")),
-            parameters=dict(content.get("parameters", {})),
-            messages=tuple((str(role), str(text)) for role, text in content.get("messages", ())),
-            license=str(content.get("license", "")),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
-        raise InvalidModelError(
-            f"the manifest {file} cannot be read: {error}", f"Delete {file} and add the model again."
-        ) from error

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Literal, Self, TypeVar, Unpack, overload
 
-from oprel import api_models as wire
-from oprel.client.calls import ChatExtras, Extras, Messages, Options
+from oprel.client.calls import ChatExtras, GenerateExtras, Messages
 from oprel.client.inprocess import InProcessTransport
+from oprel.client.types import AnyOptions, Message, options_set
 from oprel.client_api import Client
 from oprel.core.config import Config, load_config
+
+Extras = TypeVar("Extras", GenerateExtras, ChatExtras)
 
 
 class Model:
@@ -27,13 +29,13 @@ class Model:
         name: str,
         *,
         use_server: bool = True,
-        options: Options | None = None,
+        options: AnyOptions | None = None,
         keep_alive: float | str | None = None,
         config: Config | None = None,
     ) -> None:
         """`options` go with every request; `keep_alive` is how long the model stays after the last one."""
         self.name = name
-        self._options = dict(options or {})
+        self._options = options_set(options)
         self._keep_alive = keep_alive
         self._client = Client(config=config) if use_server else _own_engine(config or load_config())
 
@@ -47,35 +49,28 @@ class Model:
 
     # fmt: off
     @overload
-    def generate(self, prompt: str, *, stream: Literal[False] = False, system: str | None = None, raw: bool = False, **extras: Unpack[Extras]) -> str: ...  # noqa: E501
+    def generate(self, prompt: str, suffix: str | None = None, *, stream: Literal[False] = False, **extras: Unpack[GenerateExtras]) -> str: ...  # noqa: E501
     @overload
-    def generate(self, prompt: str, *, stream: Literal[True], system: str | None = None, raw: bool = False, **extras: Unpack[Extras]) -> Iterator[str]: ...  # noqa: E501
+    def generate(self, prompt: str, suffix: str | None = None, *, stream: Literal[True], **extras: Unpack[GenerateExtras]) -> Iterator[str]: ...  # noqa: E501
     # fmt: on
     def generate(
-        self,
-        prompt: str,
-        *,
-        stream: bool = False,
-        system: str | None = None,
-        raw: bool = False,
-        **extras: Unpack[Extras],
+        self, prompt: str, suffix: str | None = None, *, stream: bool = False, **extras: Unpack[GenerateExtras]
     ) -> str | Iterator[str]:
-        """The answer to a prompt, as text or as pieces of text."""
+        """The answer to a prompt, as text or as pieces of text; with a `suffix`, what stands between the two."""
         given = self._with_defaults(extras)
         if stream:
-            pieces = self._client.generate(self.name, prompt, stream=True, system=system, raw=raw, **given)
-            return (piece.response for piece in pieces)
-        return self._client.generate(self.name, prompt, system=system, raw=raw, **given).response
+            return (piece.response for piece in self._client.generate(self.name, prompt, suffix, stream=True, **given))
+        return self._client.generate(self.name, prompt, suffix, **given).response
 
     # fmt: off
     @overload
-    def chat(self, messages: Messages, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> wire.Message: ...  # noqa: E501
+    def chat(self, messages: Messages, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> Message: ...
     @overload
     def chat(self, messages: Messages, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> Iterator[str]: ...
     # fmt: on
     def chat(
         self, messages: Messages, *, stream: bool = False, **extras: Unpack[ChatExtras]
-    ) -> wire.Message | Iterator[str]:
+    ) -> Message | Iterator[str]:
         """The assistant's next message, or the pieces of its text."""
         given = self._with_defaults(extras)
         if stream:
@@ -102,7 +97,8 @@ class Model:
             self.close()
 
     def _with_defaults(self, extras: Extras) -> Extras:
-        given: Extras = {**extras, "options": {**self._options, **(extras.get("options") or {})}}
+        given = extras.copy()
+        given["options"] = {**self._options, **options_set(extras.get("options"))}
         given.setdefault("keep_alive", self._keep_alive)
         return given
 

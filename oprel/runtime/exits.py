@@ -80,8 +80,13 @@ def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:
         return Reason.KILLED, _signal_name(-returncode)
     if returncode < 0:
         return Reason.CRASH_SIGNAL, _signal_name(-returncode)
-    last = _bare(log[-1]) if log else ""
-    return Reason.UNKNOWN, f"exit status {returncode}" + (f": {last}" if last else "")
+    told = _bare(_telling(log))
+    return Reason.UNKNOWN, f"exit status {returncode}" + (f": {told}" if told else "")
+
+
+def _telling(log: list[str]) -> str:
+    """The first line of level E: those after it say only what failed because of it. Else the last line."""
+    return next((line for line in log if re.match(r"[\d.]+ E ", line)), log[-1] if log else "")
 
 
 def _signal_name(number: int) -> str:
@@ -93,4 +98,4 @@ def _signal_name(number: int) -> str:
 
 def _bare(line: str) -> str:
     """A log line without llama.cpp's time, level and module."""
-    return re.sub(r"^[\d.]+ [A-Z] +(\w+ +)?", "", line).strip()
+    return re.sub(r"^[\d.]+ [A-Z] +((srv|slot|cmn|que|res|main) +|\w+ {2,})?", "", line).strip()

@@ -91,11 +91,17 @@ class EngineProcess:
         self._stopping: asyncio.Task[signal.Signals | None] | None = None
         self._last_exit: Exit | None = None
         self._closed = False
+        self._starts = 0
         self.http = _client(launch.socket)
 
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def starts(self) -> int:
+        """How often an engine was started: who sees another number than before talks to another engine."""
+        return self._starts
 
     @property
     def pid(self) -> int | None:
@@ -201,6 +207,7 @@ class EngineProcess:
         self._launch.socket.unlink(missing_ok=True)  # a killed engine leaves its socket, and the next bind would fail
         self._log.clear()
         self._listening.clear()
+        self._starts += 1
         self._log_moved = self._clock()
         logger.debug("%s: %s", self._launch.label, " ".join(command))
         try:

@@ -14,7 +14,7 @@ from oprel.server.errors import error_response, unexpected
 from oprel.server.guard import Guard
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
-from oprel.server.routes import native, ollama
+from oprel.server.routes import anthropic, models, native, ollama, openai, responses
 from oprel.server.state import Daemon
 
 
@@ -22,7 +22,11 @@ def create_app(manager: ModelManager) -> FastAPI:
     """The daemon's application. Its lifespan opens the conversations and, at the end, stops every engine."""
     app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(manager))
     app.include_router(ollama.router)
+    app.include_router(openai.router)
+    app.include_router(responses.router)
+    app.include_router(anthropic.router)
     app.include_router(native.router)
+    app.include_router(models.router)
     app.add_exception_handler(OprelError, _known_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(Exception, _unexpected_error)

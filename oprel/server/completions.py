@@ -1,12 +1,18 @@
 """The one path from a request to an engine and back. Every dialect decodes into it and encodes what it yields."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+import random
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
 
 from oprel.core.exceptions import (
     BackendCrashedError,
     BackendError,
+    ContextLengthError,
     OprelError,
     ShuttingDownError,
     UnsupportedError,
@@ -16,17 +22,24 @@ from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.base import (
     Chunk,
     CompletionRequest,
-    Embeddings,
     EngineLost,
     EngineRefused,
     Finish,
     LoadOptions,
-    Message,
+    Mode,
+    Sampling,
+    Tokens,
     Usage,
 )
 from oprel.runtime.process import EngineProcess, State
+from oprel.server import prompts
 from oprel.server.library import InstalledModel
 from oprel.server.manager import Lease, ModelManager
+from oprel.server.prompts import Cut
+from oprel.server.structured import check_answer
+from oprel.server.survival import Story
+
+logger = logging.getLogger(__name__)
 
 EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
 CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
@@ -40,12 +53,12 @@ class Job:
     request: CompletionRequest
     load: LoadOptions = field(default_factory=LoadOptions)
     keep_alive: float | None = None
-    wants_context: bool = False  # the tokens of prompt and answer, for Ollama's `context`
+    context: tuple[int, ...] | None = None  # Ollama's: tokens in front of the prompt; the answer's are wanted in turn
 
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a whole answer. Durations in nanoseconds."""
+    """The end of a whole answer. Durations in nanoseconds; `text` and `finish` are of the first of several answers."""
 
     text: str
     finish: Finish
@@ -53,88 +66,191 @@ class Done:
     load_ns: int
     total_ns: int
     context: list[int] | None = None
+    cut: Cut = Cut()
+    shifted: bool = False  # the answer outgrew the context, and the oldest tokens were forgotten
+    finishes: tuple[Finish, ...] = ()
+    recoveries: int = 0  # engines that died while they made it
 
 
-async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Chunk | Done, None]:
-    """The answer's chunks, then one Done; an answer that breaks off raises instead.
+Piece = Cut | Chunk | Done
+
+
+async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
+    """The answer's chunks, then one Done; an answer that breaks off raises instead. A cut prompt is told of first.
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
     began = manager.clock()
-    async with manager.lease(job.model, job.load, job.keep_alive) as lease, _engine_errors(lease.process):
-        said: list[str] = []
-        async with contextlib.aclosing(
-            openai_http.complete(lease.process.http, _bounded(job.request, lease))
-        ) as chunks:
-            async for chunk in chunks:
-                if chunk.finish is None:
-                    said.append(chunk.text)
-                    yield chunk
-                    continue
-                text = "".join(said)
-                context = await _context(lease, job.request.prompt, text) if job.wants_context else None
-                total_ns = round((manager.clock() - began) * 1e9)
-                yield Done(text, chunk.finish, chunk.usage, lease.load_ns, total_ns, context)
+    async with manager.lease(job.model, job.load, job.keep_alive) as lease, engine_errors(lease.process):
+        request, heard = await _prepared(job, lease), _Heard()
+        story = Story(request)
+        async with contextlib.aclosing(_surviving(lease, story)) as pieces:
+            async for piece in pieces:
+                heard.hear(piece)
+                if piece is not heard.last:
+                    yield piece
+        heard.check(request)
+        context = None if job.context is None else await _context(lease, request, heard.texts[0])
+        yield replace(heard.done(lease, manager.clock() - began, context), recoveries=story.recoveries)
 
 
-async def load(manager: ModelManager, job: Job, *, embedding: bool = False) -> int:
+@dataclass
+class _Heard:
+    """What an answer has come to."""
+
+    texts: defaultdict[int, str] = field(default_factory=lambda: defaultdict(str))
+    calls: bool = False
+    cut: Cut = Cut()
+    last: Chunk | None = None
+
+    def hear(self, piece: Cut | Chunk) -> None:
+        if isinstance(piece, Cut):
+            self.cut = piece
+            return
+        self.texts[piece.index] += piece.text
+        self.calls |= bool(piece.tool_calls)
+        self.last = piece if piece.finish else None
+
+    def check(self, request: CompletionRequest) -> None:
+        """Raises BackendError for a finished answer that breaks its format; one cut by its length must."""
+        if request.schema is None or self.calls or self.last is None:
+            return
+        for index, finish in enumerate(self.last.finishes):
+            if finish is Finish.STOP:
+                check_answer(self.texts[index], request.schema)
+
+    def done(self, lease: Lease, seconds: float, context: list[int] | None) -> Done:
+        assert self.last is not None and self.last.finish is not None
+        usage, finishes = self.last.usage, self.last.finishes
+        shifted = len(finishes) == 1 and usage.prompt_tokens + usage.completion_tokens > lease.num_ctx
+        total_ns = round(seconds * 1e9)
+        return Done(
+            self.texts[0], self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes
+        )
+
+
+async def _surviving(lease: Lease, story: Story) -> AsyncGenerator[Cut | Chunk, None]:
+    """The answer, through the death of its engine; to a shorter prompt, told of first, where the whole does not fit."""
+    while True:
+        starts = lease.process.starts
+        try:
+            async with contextlib.aclosing(_complete(lease, story.request)) as chunks:
+                async for chunk in chunks:
+                    if told := story.hear(chunk):
+                        yield told
+            return
+        except EngineRefused as refusal:
+            if story.has_begun or not (story.request.truncate and is_too_long(refusal)):
+                raise
+            request, cut = await prompts.fitted(lease.process.http, story.request, lease.num_ctx)
+            story.ask(replace(request, truncate=False))
+            yield cut
+        except EngineLost:
+            if not story.can_go_on or not await _died(lease.process, starts):
+                raise
+            await lease.process.ensure_ready()
+            await story.go_on(lease.process.http)
+            logger.warning("%s: an answer goes on with another engine", lease.model.name)
+
+
+async def _died(process: EngineProcess, starts: int) -> bool:
+    """Whether the engine of that start is gone, and not because we stopped it."""
+    if process.state in (State.DRAINING, State.STOPPED):
+        return False
+    return process.starts != starts or await process.why_it_ended(within=EXIT_NOTICE) is not None
+
+
+async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    http = lease.process.http
+    if isinstance(request.prompt, Tokens) and lease.model.sees:  # with a projector b11549 takes no tokens
+        request = replace(request, prompt=await prompts.text(http, request, lease.model.bos_token))
+    async with contextlib.aclosing(openai_http.complete(http, request)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) -> int:
     """Make sure that the model is loaded; the nanoseconds it took."""
-    async with manager.lease(job.model, job.load, job.keep_alive, embedding=embedding) as lease:
+    async with manager.lease(job.model, job.load, job.keep_alive, mode) as lease:
         return lease.load_ns
 
 
-@dataclass(frozen=True)
-class EmbedJob:
-    model: InstalledModel
-    inputs: tuple[str, ...]
-    load: LoadOptions
-    keep_alive: float | None
-    truncate: bool
-
-
-async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
-    """One vector an input and the nanoseconds of loading; no input only loads.
-
-    An over-long input is cut where `truncate` says so, else ValidationError.
-    """
-    async with (
-        manager.lease(job.model, job.load, job.keep_alive, embedding=True) as lease,
-        _engine_errors(lease.process),
-    ):
+async def render(manager: ModelManager, job: Job) -> str:
+    """The prompt's text as the model gets it."""
+    prompt = job.request.prompt
+    if isinstance(prompt, str):
+        return prompt
+    async with manager.lease(job.model, job.load, job.keep_alive) as lease, engine_errors(lease.process):
         http = lease.process.http
-        if not job.inputs:
-            return Embeddings((), 0), lease.load_ns
-        try:
-            return await openai_http.embed(http, job.inputs), lease.load_ns
-        except EngineRefused as refusal:
-            if not _too_long(refusal):
-                raise
-        if not job.truncate:
-            raise ValidationError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
-        cut = [(await openai_http.tokenize(http, text))[: lease.num_ctx - 1] for text in job.inputs]
-        return await openai_http.embed(http, cut), lease.load_ns
+        if isinstance(prompt, Tokens):
+            return await openai_http.detokenize(http, await prompts.tokens(http, job.request))
+        return await openai_http.apply_template(http, job.request)
 
 
-def _bounded(request: CompletionRequest, lease: Lease) -> CompletionRequest:
-    """A negative num_predict means "until it stops", which for Ollama is ten contexts at most."""
-    asked = request.sampling.num_predict
-    if asked is not None and asked >= 0:
-        return request
-    return replace(request, sampling=replace(request.sampling, num_predict=10 * lease.num_ctx))
+async def count_tokens(manager: ModelManager, job: Job) -> int:
+    """How long the prompt is, in tokens."""
+    async with manager.lease(job.model, job.load, job.keep_alive) as lease, engine_errors(lease.process):
+        return await prompts.length(lease.process.http, job.request)
 
 
-async def _context(lease: Lease, prompt: str | tuple[Message, ...], answer: str) -> list[int] | None:
+async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
+    """The request with Ollama's `context` in front of its prompt, and an end to its answer."""
+    request, http = _with_chosen_tool(job.request), lease.process.http
+    if job.context and isinstance(request.prompt, tuple):
+        rendered = await openai_http.apply_template(http, request)
+        request = replace(request, prompt=Tokens((*job.context, rendered)))
+    most = request.sampling.num_predict
+    if most is None or most < 0:  # "until it stops", which for Ollama is ten contexts at most
+        most = 10 * lease.num_ctx
+    if not (request.shift or job.model.sees):  # an engine with a projector never shifts
+        most = min(most, max(1, lease.num_ctx - await prompts.length(http, request)))
+    return replace(
+        request, sampling=_with_seed(replace(request.sampling, num_predict=most)), tell_tokens=_is_plain(job)
+    )
+
+
+def _with_chosen_tool(request: CompletionRequest) -> CompletionRequest:
+    """Where one tool must be called, it is the only one: llama-server (b11549) ignores a choice that names it."""
+    match request.tool_choice:
+        case {"function": {"name": str(name)}} | {"name": str(name)}:
+            chosen = tuple(tool for tool in request.tools if _name_of(tool) == name)
+            if not chosen:
+                raise ValidationError(f"tool_choice names {name!r}, which is none of the tools")
+            return replace(request, tools=chosen, tool_choice="required")
+    return request
+
+
+def _name_of(tool: Mapping[str, JsonValue]) -> JsonValue:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, dict) else None
+
+
+def _with_seed(sampling: Sampling) -> Sampling:
+    """With a seed of our own where none is given, so that an answer can be made again."""
+    if sampling.seed is not None and sampling.seed >= 0:
+        return sampling
+    return replace(sampling, seed=random.getrandbits(31))
+
+
+def _is_plain(job: Job) -> bool:
+    """True for a request whose answer is text and nothing else."""
+    request = job.request
+    silent = request.think is False or not isinstance(request.prompt, tuple) or "thinking" not in job.model.capabilities
+    return silent and request.n == 1 and not request.tools and request.schema is None
+
+
+async def _context(lease: Lease, request: CompletionRequest, answer: str) -> list[int] | None:
     """The tokens of prompt and answer; None when the engine cannot tell: the answer itself is whole by now."""
     http = lease.process.http
     try:
-        rendered = prompt if isinstance(prompt, str) else await openai_http.apply_template(http, prompt)
-        return await openai_http.tokenize(http, rendered + answer)
+        said = await openai_http.tokenize(http, answer, parse=False, begin=False)
+        return [*await prompts.tokens(http, request), *said]
     except (EngineRefused, EngineLost):
         return None
 
 
 @contextlib.asynccontextmanager
-async def _engine_errors(process: EngineProcess) -> AsyncIterator[None]:
+async def engine_errors(process: EngineProcess) -> AsyncIterator[None]:
     """The engine's errors as ours, in one place."""
     try:
         yield
@@ -149,13 +265,14 @@ async def _engine_errors(process: EngineProcess) -> AsyncIterator[None]:
         raise BackendCrashedError(f"the engine died while answering: {ended.detail}", ended.advice) from loss
 
 
-def _too_long(refusal: EngineRefused) -> bool:
+def is_too_long(refusal: EngineRefused) -> bool:
+    """Whether the prompt, or an input, has more tokens than the engine takes."""
     return refusal.kind == CONTEXT_EXCEEDED or "too large to process" in refusal.message
 
 
 def _refused(refusal: EngineRefused) -> OprelError:
     if refusal.kind == CONTEXT_EXCEEDED:
-        return ValidationError(
+        return ContextLengthError(
             f"the prompt is longer than the context length: {refusal.message}",
             "Shorten it, or ask for a larger `num_ctx` if the model allows one.",
         )

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -18,6 +18,7 @@ import uvicorn
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
 from oprel.core.home import prepare_home
+from oprel.core.ollama_env import PORT as OLLAMA_PORT
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.server.app import create_app
 from oprel.server.manager import ModelManager
@@ -30,9 +31,14 @@ BACKLOG = 2048
 STOP_SECONDS = 15  # for a daemon whose answers are done to stop its engines
 
 
-def serve(config: Config) -> None:
-    """Run until SIGINT or SIGTERM. Raises ConfigError for an unusable home, a port in use or a second daemon."""
+def serve(config: Config, notes: Sequence[str] = ()) -> None:
+    """Run until SIGINT or SIGTERM. `notes` go into the log.
+
+    Raises ConfigError for an unusable home, a port in use or a second daemon.
+    """
     setup_logging(config.log_level)
+    for note in notes:
+        logger.warning("%s", note)
     prepare_home(config)
     with _only_daemon(config):
         _remove_stale_sockets(config.run_dir)
@@ -108,6 +114,8 @@ def _tcp_socket(config: Config) -> socket.socket:
         step = "Check --server-host."
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             step = "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one)."
+        if error.errno == errno.EADDRINUSE and port == OLLAMA_PORT:
+            step = "Is Ollama running? Stop it, or choose another port with --server-port."
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
     return listener
 

@@ -25,7 +25,7 @@ LOCAL_ORIGINS = (
     *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
 )
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
-ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"
+ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"  # more when a preflight asks
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 
 
@@ -49,7 +49,9 @@ class Guard:
         if not origin:
             return await self._app(scope, receive, send)
         if scope["method"] == "OPTIONS":
-            return await Response(status_code=204, headers=_cors(origin))(scope, receive, send)
+            # OpenAI's and Anthropic's clients have a dozen headers of their own.
+            wanted = {"Access-Control-Allow-Headers": headers.get("access-control-request-headers", ALLOWED_HEADERS)}
+            return await Response(status_code=204, headers=_cors(origin) | wanted)(scope, receive, send)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -3,38 +3,66 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import anyio.to_thread
 
+from oprel.core.blobs import Blobs
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, ValidationError
 from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
+from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
 
 MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
 
 
+RANK_POOLING = 4
+# What llama.cpp takes for the tokens before, after and in the middle of a gap, and what it took before September 2024.
+FIM_KEYS = (
+    ("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"),
+    ("prefix_token_id", "suffix_token_id", "middle_token_id"),
+)
+
+
 @dataclass(frozen=True)
 class InstalledModel:
-    """A model of this machine. `name` is the canonical name, `modified` the time of its file."""
+    """A model of this machine. `name` is the canonical name, `modified` the time of its newest file.
+
+    `other_bytes` is the size of its files beside that: more parts, adapters, a projector.
+    """
 
     name: str
     manifest: Manifest
     header: GGUFFile
     modified: datetime
+    other_bytes: int = 0
 
     @property
     def weights(self) -> Path:
         return self.manifest.weights
 
     @property
+    def size_bytes(self) -> int:
+        return self.header.size_bytes + self.other_bytes
+
+    @property
+    def changed(self) -> datetime:
+        """When the model was made or changed: the time of its manifest, or of its file where it has none."""
+        written = self.manifest.written
+        return datetime.fromtimestamp(written).astimezone() if written else self.modified
+
+    @property
     def digest(self) -> str:
-        """64 hex digits that change with the manifest or the file. Not of the content: that may be 100 GB to read."""
-        identity = asdict(self.manifest) | {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
+        """64 hex digits that change with the manifest or the file. Not of the content: that may be 100 GB to read.
+
+        A copy has its source's.
+        """
+        identity = asdict(replace(self.manifest, name="", written=0.0))
+        identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
@@ -42,19 +70,61 @@ class InstalledModel:
         return self.header.pooling_type is not None
 
     @property
+    def reranks(self) -> bool:
+        return self.header.pooling_type == RANK_POOLING
+
+    @property
+    def sees(self) -> bool:
+        return self.manifest.projector is not None
+
+    @property
+    def bos_token(self) -> int | None:
+        """The token that begins a text."""
+        found = self.header.metadata.get("tokenizer.ggml.bos_token_id")
+        return found if isinstance(found, int) else None
+
+    @property
+    def chat_template(self) -> str | None:
+        """As Jinja: the manifest's, or the file's where that has none or one that cannot be translated."""
+        if self.manifest.template:
+            try:
+                return go_template.to_jinja(self.manifest.template)
+            except OprelError:
+                pass  # `create` told the user
+        return self.header.chat_template
+
+    @property
+    def fim_tokens(self) -> tuple[int, int, int] | None:
+        """The tokens before, after and in the middle of a gap that the model can fill; None when it cannot."""
+        for keys in FIM_KEYS:
+            match [self.header.metadata.get(f"tokenizer.ggml.{key}") for key in keys]:
+                case [int(before), int(after), int(middle)]:
+                    return before, after, middle
+        return None
+
+    @property
     def capabilities(self) -> list[str]:
         if self.embeds_only:
-            return ["embedding"]
-        template = self.header.chat_template or ""
-        wanted = {"tools": "tools" in template, "thinking": "<think>" in template or "enable_thinking" in template}
+            return ["rerank" if self.reranks else "embedding"]
+        template = self.chat_template or ""
+        wanted = {
+            "tools": "tools" in template,
+            "thinking": "<think>" in template or "enable_thinking" in template,
+            "insert": self.fim_tokens is not None,
+            "vision": self.sees,
+        }
         return ["completion", *(name for name, there in wanted.items() if there)]
 
 
 class Library:
-    """Finds models by name. Headers are read once a file and again when it changes."""
+    """Finds models by name. Headers are read once a file and again when it changes.
+
+    `manifests` and `blobs` are for those who make and delete models.
+    """
 
     def __init__(self, config: Config) -> None:
-        self._manifests = Manifests(config.models_dir)
+        self.manifests = Manifests(config.models_dir)
+        self.blobs = Blobs(config.models_dir / "blobs")
         self._headers: dict[Path, tuple[tuple[int, int], GGUFFile]] = {}
 
     async def find(self, name: str, *, may_use_paths: bool) -> InstalledModel:
@@ -74,7 +144,7 @@ class Library:
         if ref.kind is Kind.PATH and not (may_use_paths and looks_like_gguf(ref.path)):
             raise unknown
         try:
-            manifest = self._manifests.get(ref)
+            manifest = self.manifests.get(ref)
         except ModelNotFoundError:
             raise unknown from None
         return await anyio.to_thread.run_sync(self._installed, manifest)
@@ -82,11 +152,11 @@ class Library:
     async def all(self) -> list[InstalledModel]:
         """Every named model whose file can be used, newest first."""
         return await anyio.to_thread.run_sync(
-            lambda: sorted(self._usable(), key=lambda model: model.modified, reverse=True)
+            lambda: sorted(self._usable(), key=lambda model: model.changed, reverse=True)
         )
 
     def _usable(self) -> Iterator[InstalledModel]:
-        for manifest in self._manifests:
+        for manifest in self.manifests:
             try:
                 yield self._installed(manifest)
             except OprelError:
@@ -94,11 +164,11 @@ class Library:
 
     def _installed(self, manifest: Manifest) -> InstalledModel:
         try:
-            status = manifest.weights.stat()
+            status, files = manifest.weights.stat(), [file.stat() for file in manifest.files]
         except OSError as error:
             raise InvalidModelError(
                 f"the file of model '{manifest.name}' cannot be read: {error.strerror}",
-                f"Is {manifest.weights} still there?",
+                f"Is {error.filename} still there?",
             ) from error
         version = (status.st_mtime_ns, status.st_size)
         known = self._headers.get(manifest.weights)
@@ -106,4 +176,6 @@ class Library:
             known = self._headers[manifest.weights] = version, read_gguf(manifest.weights)
             while len(self._headers) > MAX_HEADERS:
                 self._headers.pop(next(iter(self._headers)), None)
-        return InstalledModel(manifest.name, manifest, known[1], datetime.fromtimestamp(status.st_mtime).astimezone())
+        modified = datetime.fromtimestamp(max(one.st_mtime for one in files)).astimezone()
+        others = sum(one.st_size for one in files) - status.st_size
+        return InstalledModel(manifest.name, manifest, known[1], modified, others)

@@ -1,8 +1,8 @@
 """The only owner of engines: which models are loaded, who uses them, and when they go.
 
-An engine is identified by its weights and whether it embeds. A request takes a lease on one: the engine stays while
-leases are out, and `keep_alive` seconds after the last. Joining, replacing and unloading one engine go through that
-engine's door (a lock), one at a time and in order; answers themselves run side by side.
+An engine is identified by the files it runs and what it is started for. A request takes a lease on one: the engine
+stays while leases are out, and `keep_alive` seconds after the last. Joining, replacing and unloading one engine go
+through that engine's door (a lock), one at a time and in order; answers themselves run side by side.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from pathlib import Path
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ShuttingDownError
 from oprel.runtime.backends import llama_cpp
-from oprel.runtime.backends.base import EngineSpec, LoadOptions
+from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.process import EngineProcess, Launch, State
 from oprel.server.library import InstalledModel
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[Path, bool]
+Key = tuple[Parts, Mode]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class LoadedModel:
 
     @property
     def key(self) -> Key:
-        return self.spec.weights, self.spec.embedding
+        return self.spec.parts, self.spec.mode
 
     @property
     def num_ctx(self) -> int:
@@ -84,14 +84,18 @@ class ModelManager:
 
     @contextlib.asynccontextmanager
     async def lease(
-        self, model: InstalledModel, asked: LoadOptions, keep_alive: float | None = None, *, embedding: bool = False
+        self,
+        model: InstalledModel,
+        asked: LoadOptions,
+        keep_alive: float | None = None,
+        mode: Mode = Mode.COMPLETION,
     ) -> AsyncIterator[Lease]:
         """A ready engine for `model`, started if need be. `keep_alive` in seconds replaces the engine's own.
 
         Raises BackendError (the engine does not start, or the one in its place does not stop), ShuttingDownError.
         """
         began = self.clock()
-        loaded = await self._join(model, asked, embedding)
+        loaded = await self._join(model, asked, mode)
         try:
             loaded.keep_alive = loaded.keep_alive if keep_alive is None else keep_alive
             await loaded.process.ensure_ready()
@@ -102,7 +106,7 @@ class ModelManager:
 
     async def unload(self, model: InstalledModel) -> list[LoadedModel]:
         """Let the model's engines go, and return them: idle ones are gone by then, others go with their last lease."""
-        found = [loaded for loaded in self.loaded if loaded.spec.weights == model.weights]
+        found = [loaded for loaded in self.loaded if loaded.spec.parts.weights == model.weights]
         for loaded in found:
             loaded.keep_alive = 0.0
             if loaded.leases == 0:
@@ -121,9 +125,9 @@ class ModelManager:
                 logger.error("%s", result)
         self._loaded.clear()
 
-    async def _join(self, model: InstalledModel, asked: LoadOptions, embedding: bool) -> LoadedModel:
+    async def _join(self, model: InstalledModel, asked: LoadOptions, mode: Mode) -> LoadedModel:
         wanted = llama_cpp.resolve(asked, self.config, model.header.context_length)
-        key = (model.weights, embedding)
+        key = (_parts(model), mode)
         async with self._doors[key]:
             loaded = self._loaded.get(key)
             if loaded and not self._serves(loaded, model, wanted):
@@ -133,7 +137,7 @@ class ModelManager:
             if self._closing:
                 raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
             if loaded is None:
-                loaded = self._loaded[key] = self._create(model, wanted, embedding)
+                loaded = self._loaded[key] = self._create(model, wanted, mode)
             _cancel_timer(loaded)
             loaded.leases += 1
             loaded.idle.clear()
@@ -147,19 +151,21 @@ class ModelManager:
         failed = loaded.process.state is State.CRASHED and loaded.leases == 0
         return loaded.spec.load == wanted if failed else wanted.served_by(loaded.spec.load)
 
-    def _create(self, model: InstalledModel, load: LoadOptions, embedding: bool) -> LoadedModel:
+    def _create(self, model: InstalledModel, load: LoadOptions, mode: Mode) -> LoadedModel:
         spec = EngineSpec(
-            weights=model.weights,
+            parts=_parts(model),
             socket=self._run_dir / f"engine-{next(self._numbers)}.sock",
             load=load,
-            embedding=embedding,
-            pooling="mean" if embedding and model.header.pooling_type is None else None,
+            mode=mode,
+            pooling=_pooling(model, mode),
             parallel=self.config.parallel,
             kv_cache_type=self.config.kv_cache_type,
             flash_attention=self.config.flash_attention,
         )
+        if spec.parts.chat_template:
+            spec.template_file.write_text(spec.parts.chat_template, encoding="utf-8")
         launch = Launch(
-            label=f"{model.name} (embedding)" if embedding else model.name,
+            label=model.name if mode is Mode.COMPLETION else f"{model.name} ({mode.value})",
             socket=spec.socket,
             arguments=lambda flags: llama_cpp.arguments(spec, flags),
             load_timeout=self.config.load_timeout_seconds,
@@ -202,7 +208,21 @@ class ModelManager:
             loaded.keep_alive = 0.0
             self._start_expiry(loaded)
             raise
+        loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.pop(loaded.key, None)
+
+
+def _parts(model: InstalledModel) -> Parts:
+    manifest = model.manifest
+    template = model.chat_template or "" if manifest.template else ""
+    return Parts(manifest.weights, manifest.projector, manifest.adapters, template)
+
+
+def _pooling(model: InstalledModel, mode: Mode) -> str | None:
+    """How an engine makes one vector of many, where the model itself does not say."""
+    if mode is Mode.RERANK:
+        return "rank"
+    return "mean" if mode is Mode.EMBEDDING and model.header.pooling_type is None else None
 
 
 def _cancel_timer(loaded: LoadedModel) -> None:

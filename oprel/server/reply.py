@@ -1,6 +1,6 @@
 """An answer sent while it is made, and given up when the client leaves."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import anyio
@@ -11,6 +11,7 @@ from oprel.core.exceptions import OprelError, ShuttingDownError
 from oprel.server.errors import encode_error, error_response, unexpected
 
 NDJSON = "application/x-ndjson"
+SSE = "text/event-stream"
 JSON = "application/json; charset=utf-8"
 
 
@@ -19,12 +20,21 @@ class Reply(Response):
 
     An error before the first item becomes a response with its own status; one after it becomes the last line, so that a
     broken answer never looks finished. When the client disconnects, `parts` is closed at once, also while it waits.
+
+    `parts` may add to `headers` before its first item. `broken` writes the last words of an answer that breaks off,
+    where they are not just the error's JSON and a newline.
     """
 
-    def __init__(self, parts: AsyncGenerator[bytes, None], media_type: str) -> None:
+    def __init__(
+        self,
+        parts: AsyncGenerator[bytes, None],
+        media_type: str,
+        broken: Callable[[OprelError], bytes] | None = None,
+    ) -> None:
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._parts = parts
+        self._broken = broken
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +69,8 @@ class Reply(Response):
 
     async def _break_off(self, error: OprelError, scope: Scope, receive: Receive, send: Send) -> None:
         if self._started:
-            await send(_body(encode_error(error, scope["path"]) + b"\n", more=False))
+            words = self._broken(error) if self._broken else encode_error(error, scope["path"]) + b"\n"
+            await send(_body(words, more=False))
         else:
             await error_response(error, scope["path"])(scope, receive, send)
 

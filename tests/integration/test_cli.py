@@ -19,6 +19,7 @@ import oprel
 from oprel.cli.main import COMMANDS
 from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
+from oprel.core.manifests import Manifest, Manifests
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import WORDS
@@ -125,6 +126,21 @@ def failed(done: Done, status: int, *words: str) -> bool:
 
 def test_the_version_is_printed(oprel_own: Shell) -> None:
     assert oprel_own("--version").stdout == f"oprel {oprel.__version__}\n"
+
+
+def test_the_versions_are_told_with_and_without_a_daemon(start_daemon: StartDaemon, oprel_own: Shell) -> None:
+    alone = oprel_own("version")
+    assert (alone.returncode, alone.stdout) == (0, f"oprel {oprel.__version__}\n")
+    assert alone.stderr.startswith("Warning: no daemon answers")
+    start_daemon()
+    both = oprel_own("version")
+    assert (both.returncode, both.stdout, both.stderr) == (0, f"oprel {oprel.__version__}\n", "")
+
+
+def test_help_explains_a_command(oprel_own: Shell) -> None:
+    assert oprel_own("help", "run").stdout == oprel_own("run", "--help").stdout
+    assert oprel_own("help").stdout == oprel_own("--help").stdout
+    assert oprel_own("help", "rnu").returncode == 2
 
 
 def test_the_help_lists_every_command(oprel_own: Shell) -> None:
@@ -263,7 +279,29 @@ def test_verbose_tells_the_figures_beside_the_answer(faulty: StartDaemon, oprel_
     faulty(tokens=3)
     done = oprel_own("run", str(tiny), "hi", "--verbose")
     assert done.stdout == " t0 t1 t2\n"
-    assert re.fullmatch(r"3 tokens, \d+\.\d tokens/s, loaded in \d+\.\d\d s\n", done.stderr)
+    figures = dict(line.split(":") for line in done.stderr.splitlines())
+    assert [*figures][:2] == ["total duration", "load duration"]
+    assert figures["eval count"].split() == ["3", "token(s)"]
+
+
+def test_what_was_asked_for_is_sent_along(oprel_own: Shell, recorder: Recorder) -> None:
+    flags = ["--system=Be brief.", "--option=seed=7", "--format=json", "--think", "--keep-alive=1h"]
+    oprel_own("run", "tiny", *flags, "hi", host=recorder.url)
+    (asked,) = recorder.asked
+    assert {name: asked[name] for name in ("system", "options", "format", "think", "keep_alive", "prompt")} == {
+        "system": "Be brief.",
+        "options": {"seed": 7},
+        "format": "json",
+        "think": True,
+        "keep_alive": "1h",
+        "prompt": "hi",
+    }
+
+
+def test_any_model_embeds_when_told_how(oprel_shared: Shell) -> None:
+    done = oprel_shared("run", "tiny", "the sun", "--dimensions=8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)) == 8
 
 
 @pytest.mark.parametrize("words", [[], [""]], ids=repr)
@@ -317,6 +355,11 @@ def test_list_shows_the_models_there_are(oprel_shared: Shell) -> None:
     assert any(model.startswith("guide:latest") for model in models)
 
 
+def test_list_shows_only_names_that_begin_so(oprel_shared: Shell) -> None:
+    shown = oprel_shared("list", "TI").stdout.splitlines()[1:]
+    assert [line.split()[0] for line in shown] == ["tiny:latest"]
+
+
 def test_ls_is_list(oprel_shared: Shell) -> None:
     assert oprel_shared("ls", "--json").stdout == oprel_shared("list", "--json").stdout
 
@@ -327,11 +370,18 @@ def test_list_as_json_is_what_the_api_says(oprel_shared: Shell, shared_daemon: R
 
 
 def test_show_tells_what_is_known(oprel_shared: Shell) -> None:
-    shown = [re.split(r" {2,}", line) for line in oprel_shared("show", "tiny").stdout.splitlines()]
-    assert shown[0] == ["MODEL", "tiny"]
+    shown = [re.split(r" {2,}", line.strip()) for line in oprel_shared("show", "tiny").stdout.splitlines()]
+    assert shown[0] == ["Model"]
     assert ["architecture", "llama"] in shown
     assert ["context length", "2048"] in shown
-    assert ["capabilities", "completion"] in shown
+    assert shown[shown.index(["Capabilities"]) + 1] == ["completion"]
+    assert ["Metadata"] not in shown
+
+
+def test_show_tells_more_when_asked(oprel_shared: Shell) -> None:
+    shown = oprel_shared("show", "tiny", "--verbose").stdout
+    assert "\n  Metadata\n" in shown
+    assert re.search(r"general\.architecture +llama\n", shown)
 
 
 def test_show_takes_a_path(oprel_shared: Shell, tiny: Path) -> None:
@@ -355,11 +405,20 @@ def loaded(start_daemon: StartDaemon, tmp_path: Path, tiny: Path) -> RunningDaem
 @pytest.mark.parametrize("command", ["ps", "models"])
 def test_ps_shows_what_is_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: Path, command: str) -> None:
     titles, model = oprel_own(command).stdout.splitlines()
-    assert titles.split() == ["NAME", "STATE", "PID", "ENGINE", "CONTEXT", "UNTIL"]
-    name, state, pid, engine, context, until = model.split()
-    assert (name, state, context, until) == (str(tiny), "ready", "2048", "Forever")
+    assert titles.split() == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL", "STATE", "PID", "ENGINE"]
+    name, digest, size, processor, context, until, state, pid, engine = re.split(" {2,}", model)
+    assert (name, size, processor, context, until, state) == (
+        *(str(tiny), "275 KB", "100% CPU"),
+        *("2048", "Forever", "ready"),
+    )
+    assert re.fullmatch("[0-9a-f]{12}", digest)
     assert engine == loaded.config.engine_path
     assert alive(int(pid))
+
+
+def test_ps_shows_only_names_that_begin_so(loaded: RunningDaemon, oprel_own: Shell, tiny: Path) -> None:
+    assert len(oprel_own("ps", str(tiny)[:5]).stdout.splitlines()) == 2
+    assert len(oprel_own("ps", "nosuch").stdout.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["ps", "models"])
@@ -384,12 +443,128 @@ def test_a_stopped_model_is_no_longer_loaded(loaded: RunningDaemon, oprel_own: S
     assert len(oprel_own("ps").stdout.splitlines()) == 1
 
 
+# Talking without a terminal
+
+
+def test_a_conversation_may_come_through_a_pipe(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    faulty(tokens=2)
+    done = oprel_own("chat", str(tiny), stdin=b'hello\n"""and\nagain"""\n/set verbose\n/nonsense\n/bye\nnever\n')
+    assert (done.returncode, done.stdout) == (0, " t0 t1\n\n t0 t1\n\nFigures are shown.\n")
+    assert done.stderr.startswith("Error: there is no command /nonsense\n")
+
+
+def test_a_conversation_that_breaks_off_in_a_pipe_has_said_what_it_could(oprel_shared: Shell) -> None:
+    done = oprel_shared("chat", "tiny", stdin=b"/set system Be brief.")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "The system message is set.\n", "")
+
+
+# Making and removing
+
+
+MODELFILE = """FROM tiny
+SYSTEM Be brief.
+PARAMETER temperature 0
+MESSAGE user hello
+MESSAGE assistant world
+LICENSE MIT
+"""
+
+
+@pytest.fixture
+def oprel_made(start_daemon: StartDaemon, oprel_own: Shell, config: Config, tiny: Path) -> Shell:
+    """Commands to a daemon of the test's own that knows `tiny`, in a folder with a Modelfile."""
+    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    start_daemon()
+    (oprel_own.folder / "Modelfile").write_text(MODELFILE)
+    return oprel_own
+
+
+def names(shell: Shell) -> list[str]:
+    return sorted(line.split()[0] for line in shell("list").stdout.splitlines()[1:])
+
+
+def test_a_model_is_made_from_a_modelfile_and_shown(oprel_made: Shell) -> None:
+    done = oprel_made("create", "mine")
+    assert (done.returncode, done.stdout) == (0, "created 'mine'\n")
+    assert done.stderr.endswith("success\n")
+    assert "mine:latest" in names(oprel_made)
+    assert oprel_made("show", "mine", "--system").stdout == "Be brief.\n"
+    assert oprel_made("show", "mine", "--license").stdout == "MIT\n"
+    assert re.fullmatch(r"temperature +0\n", oprel_made("show", "mine", "--parameters").stdout)
+    assert "SYSTEM" in oprel_made("show", "mine", "--modelfile").stdout
+    assert oprel_made("run", "mine", "hi", "--option=num_predict=3").returncode == 0
+
+
+def test_a_modelfile_may_come_through_a_pipe(oprel_made: Shell) -> None:
+    assert oprel_made("create", "mine", "-f", "-", stdin=b"FROM tiny\n").returncode == 0
+    assert "mine:latest" in names(oprel_made)
+
+
+def test_a_model_is_made_from_a_file_beside_the_modelfile(oprel_made: Shell, tiny: Path) -> None:
+    (oprel_made.folder / "sub").mkdir()
+    (oprel_made.folder / "sub" / "weights.gguf").symlink_to(tiny)
+    (oprel_made.folder / "sub" / "Modelfile").write_text("FROM ./weights.gguf\n")
+    done = oprel_made("create", "mine", "-f", "sub/Modelfile")
+    assert (done.returncode, done.stdout) == (0, "created 'mine'\n")
+    assert oprel_made("run", "mine", "hi", "--option=num_predict=3").returncode == 0
+
+
+def test_a_file_is_sent_to_a_daemon_elsewhere(start_daemon: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    daemon = start_daemon(server_host="0.0.0.0")
+    (oprel_own.folder / "Modelfile").write_text(f"FROM {tiny}\n")
+    done = oprel_own("create", "mine", host=daemon.url)  # 0.0.0.0: this machine, but one cannot tell by its name
+    assert (done.returncode, done.stdout) == (0, "created 'mine'\n")
+    assert done.stderr.startswith("sending tiny.gguf\n")
+    assert len([*(daemon.config.models_dir / "blobs").iterdir()]) == 1
+
+
+def test_a_copy_is_a_second_name(oprel_made: Shell) -> None:
+    done = oprel_made("cp", "tiny", "other")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "copied 'tiny' to 'other'\n", "")
+    assert {"tiny:latest", "other:latest"} <= {*names(oprel_made)}
+
+
+def test_models_are_removed_also_beside_one_that_cannot_be(oprel_made: Shell, tiny: Path) -> None:
+    oprel_made("cp", "tiny", "other")
+    oprel_made("run", "tiny", "hi", "--option=num_predict=3")
+    done = oprel_made("rm", "tiny", "nosuch", "other")
+    assert (done.returncode, done.stdout) == (3, "deleted 'tiny'\ndeleted 'other'\n")
+    assert done.stderr.startswith("Error: model 'nosuch' not found")
+    assert {"tiny:latest", "other:latest"}.isdisjoint(names(oprel_made))
+    assert "tiny" not in oprel_made("ps").stdout
+    assert tiny.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["create", "mine", "-f", "nosuch"], 2, ["Modelfile nosuch cannot be read", "-f"]),
+        (["create", "mine", "-f", "wrong"], 2, ["line 1", "'frm'"]),
+        (["create", "mine", "-f", "gone"], 3, ["there is no file", "gone.gguf"]),
+        (["create", "mine", "-f", "misspelt"], 3, ["'tini' not found", "Did you mean tiny?"]),
+        (["cp", "tini", "other"], 3, ["Did you mean tiny?"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_made_is_explained(
+    oprel_made: Shell, arguments: list[str], status: int, words: list[str]
+) -> None:
+    for name, text in {"wrong": "FRM tiny", "gone": "FROM ./gone.gguf", "misspelt": "FROM tini"}.items():
+        (oprel_made.folder / name).write_text(text)
+    assert failed(oprel_made(*arguments), status, *words)
+
+
 # What goes wrong with models
 
 
 @pytest.mark.parametrize("command", ["run", "chat", "show", "stop"])
+def test_a_name_that_is_nearly_right_leads_to_the_right_one(oprel_shared: Shell, command: str) -> None:
+    assert failed(oprel_shared(command, "tini", stdin=b"hi"), 3, "model 'tini", "not found", "Did you mean tiny?")
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "show", "stop"])
 def test_an_unknown_name_is_an_error(oprel_shared: Shell, command: str) -> None:
-    assert failed(oprel_shared(command, "nosuch", stdin=b"hi"), 3, "'nosuch' not found", "`oprel list`")
+    assert failed(oprel_shared(command, "nosuch", stdin=b"hi"), 3, "model 'nosuch", "not found", "`oprel list`")
 
 
 @pytest.mark.parametrize("command", ["run", "chat", "show"])

@@ -136,8 +136,8 @@ def test_nothing_to_embed_gives_no_vectors(http: httpx.Client, nothing: object):
     }
 
 
-def test_a_prompt_longer_than_the_context_is_refused_in_words(http: httpx.Client):
-    response = generate(http, prompt=" the sun" * 3000)
+def test_a_prompt_that_may_not_be_cut_is_refused_in_words(http: httpx.Client):
+    response = generate(http, prompt=" the sun" * 3000, truncate=False)
     assert response.status_code == 400
     assert "longer than the context length" in response.json()["error"]
 
@@ -166,7 +166,7 @@ BAD_REQUESTS = {
     "no thinking": (b'{"model": "tiny", "prompt": "x", "think": true}', '"tiny" does not support thinking'),
     "odd thinking": (b'{"model": "tiny", "prompt": "x", "think": "hard"}', 'invalid think value: "hard"'),
     "raw with system": (b'{"model": "tiny", "prompt": "x", "raw": true, "system": "y"}', "raw mode does not support"),
-    "a picture": (b'{"model": "tiny", "prompt": "x", "images": ["aGk="]}', "does not support `images`"),
+    "a picture": (b'{"model": "tiny", "prompt": "x", "images": ["aGk="]}', '"tiny" does not support images'),
 }
 
 

@@ -1,15 +1,20 @@
-"""`Client` and `AsyncClient` are written twice; here is what keeps them equal."""
+"""`Client` and `AsyncClient` are written twice, and both after Ollama's; here is what keeps the four equal."""
 
 import inspect
 import typing
 from collections.abc import Callable
+from operator import attrgetter
 
+import ollama
 import pytest
 
 import oprel
 from oprel import AsyncClient, Client
 
 OF_A_CLIENT_ONLY = {"close", "engines", "health"}  # no functions of the module
+BOTH = [Client, AsyncClient]
+# Ollama's services in the internet, and an engine of its own that nothing here has.
+OF_OLLAMA_ONLY = {"web_search", "web_fetch", "systemone"}
 
 
 def methods(cls: type) -> dict[str, Callable[..., object]]:
@@ -19,6 +24,17 @@ def methods(cls: type) -> dict[str, Callable[..., object]]:
 
 def parameters(method: Callable[..., object]) -> list[inspect.Parameter]:
     return list(inspect.signature(method).parameters.values())
+
+
+def keywords(method: Callable[..., object]) -> set[str]:
+    """Names of a method's keyword-only arguments, those of its TypedDict among them."""
+    named = {one.name for one in parameters(method) if one.kind is one.KEYWORD_ONLY}
+    spread = [one.annotation for one in parameters(method) if one.kind is one.VAR_KEYWORD]
+    return named.union(*(typing.get_args(annotation)[0].__optional_keys__ for annotation in spread))
+
+
+def positional(method: Callable[..., object]) -> list[inspect.Parameter]:
+    return [one for one in parameters(method) if one.kind is one.POSITIONAL_OR_KEYWORD]
 
 
 def public(cls: type) -> list[str]:
@@ -39,14 +55,14 @@ def test_a_method_takes_and_says_the_same_in_both(name: str) -> None:
 
 @pytest.mark.parametrize("name", methods(Client))
 def test_a_methods_overloads_are_the_same_in_both(name: str) -> None:
-    one, other = (typing.get_overloads(methods(cls)[name]) for cls in (Client, AsyncClient))
+    one, other = (typing.get_overloads(methods(cls)[name]) for cls in BOTH)
     assert [parameters(overload) for overload in one] == [parameters(overload) for overload in other]
     assert bool(one) == ("stream" in inspect.signature(methods(Client)[name]).parameters)
 
 
-@pytest.mark.parametrize("cls", [Client, AsyncClient])
+@pytest.mark.parametrize("cls", BOTH)
 def test_overloads_are_told_apart_by_stream_alone(cls: type) -> None:
-    for name in ("generate", "chat"):
+    for name in ("chat", "create", "generate", "pull", "push"):
         method = methods(cls)[name]
         for overload in typing.get_overloads(method):
             given = [(parameter.name, parameter.kind) for parameter in parameters(overload)]
@@ -58,3 +74,56 @@ def test_the_modules_functions_are_a_clients_methods() -> None:
     assert functions == methods(Client).keys() - OF_A_CLIENT_ONLY
     assert all(getattr(oprel, name).__func__ is methods(Client)[name] for name in functions)
     assert len({id(getattr(oprel, name).__self__) for name in functions}) == 1
+
+
+THEIRS = [
+    pytest.param(getattr(oprel, cls), name, method, id=f"{cls}.{name}")
+    for cls in ("Client", "AsyncClient")
+    for name, method in methods(getattr(ollama, cls)).items()
+    if name not in OF_OLLAMA_ONLY
+]
+
+
+@pytest.mark.parametrize(("cls", "name", "theirs"), THEIRS)
+def test_a_method_of_ollamas_client_takes_the_same_here(cls: type, name: str, theirs: Callable[..., object]) -> None:
+    ours = methods(cls)[name]
+    given = [(one.name, one.default) for one in positional(theirs)]
+    assert [(one.name, one.default) for one in positional(ours)][: len(given)] == given
+    assert keywords(ours) >= keywords(theirs)
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
+
+
+def test_what_ollamas_package_offers_is_here_under_the_same_name() -> None:
+    cloud = ("SystemOne", "WebFetch", "WebSearch")
+    functions = {name for name, one in vars(ollama).items() if inspect.ismethod(one)} - OF_OLLAMA_ONLY
+    types = {name for name in ollama.__all__ if not name.startswith(cloud)}
+    assert {"chat", "Message"} <= functions | types <= set(oprel.__all__)
+
+
+# Fields of its answers that it never fills, pictures that nothing here makes, and options that no engine knows any more
+# (which may be given all the same).
+LACKING = {
+    "EmbedResponse": {"created_at", "done", "done_reason", "prompt_eval_duration", "eval_count", "eval_duration"},
+    "GenerateResponse": {"completed", "image", "total"},
+    "Options": {"embedding_only", "f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"}
+    | {"numa", "penalize_newline", "tfs_z", "use_mlock", "vocab_only"},
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ChatResponse", "EmbedResponse", "EmbeddingsResponse", "GenerateResponse", "ProgressResponse"),
+        *("ShowResponse", "StatusResponse", "ListResponse", "ListResponse.Model", "ProcessResponse"),
+        *("ProcessResponse.Model", "Image", "Message", "Message.ToolCall", "Message.ToolCall.Function", "Options"),
+        *("Tool", "Tool.Function", "Tool.Function.Parameters", "Tool.Function.Parameters.Property"),
+    ],
+)
+def test_a_type_of_ollamas_has_its_fields_here(name: str) -> None:
+    theirs, ours = attrgetter(name)(ollama), attrgetter(name)(oprel)
+    lacking = {field for field in theirs.model_fields.keys() - ours.model_fields.keys() if not hasattr(ours, field)}
+    assert lacking == LACKING.get(name, set())
+
+
+def test_an_option_of_old_may_be_given() -> None:
+    assert oprel.Options.model_validate({"mirostat": 1}).model_dump(exclude_none=True) == {"mirostat": 1}

@@ -12,6 +12,7 @@ import oprel
 from oprel.core import exceptions
 
 NAMES = [name for name in oprel.__all__ if name != "__version__"]
+OF_OLLAMA = {"RequestError": oprel.ValidationError, "ResponseError": oprel.OprelError}  # its names for errors of ours
 HEAVY = {"pydantic", "httpx", "yaml", "asyncio"}
 
 
@@ -24,13 +25,16 @@ def test_the_names_are_sorted_and_come_once() -> None:
 def test_a_name_can_be_imported_and_is_documented(name: str) -> None:
     member = getattr(oprel, name)
     assert import_module(member.__module__)
-    drawn = f" {name} " in (exceptions.__doc__ or "")  # errors are explained in the tree on top of their file
+    drawn = f" {member.__name__} " in (
+        exceptions.__doc__ or ""
+    )  # errors are explained in the tree on top of their file
     assert member.__doc__ or drawn
 
 
 def test_every_error_is_exported() -> None:
     errors = {cls.__name__ for cls in exceptions.error_classes().values()}
-    assert errors == {name for name in oprel.__all__ if name.endswith("Error")}
+    assert errors == {name for name in oprel.__all__ if name.endswith("Error")} - OF_OLLAMA.keys()
+    assert all(getattr(oprel, name) is cls for name, cls in OF_OLLAMA.items())
 
 
 def test_another_name_is_an_ordinary_error() -> None:

@@ -2,29 +2,92 @@
 
 import argparse
 import contextlib
+import sys
+from typing import TYPE_CHECKING
 
 from oprel.cli import render
-from oprel.cli.options import add_address, check_path, config_from, default_model
+from oprel.cli.options import (
+    add_address,
+    add_session,
+    check_path,
+    config_from,
+    default_model,
+    session_from,
+    suggesting_names,
+)
+from oprel.core.exceptions import ValidationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oprel.cli.session import Session
+    from oprel.client_api import Client
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("chat", help="talk with a model")
     parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file; without one, oprel's own guide")
+    parser.add_argument("-r", "--resume", action="store_true", help="go on with the last conversation")
+    add_session(parser)
     add_address(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.cli.repl import Repl
+    if not args.model and not args.resume:
+        args.model = default_model()
+    return converse(args)
+
+
+def converse(args: argparse.Namespace) -> int:
+    """The conversation that the arguments ask for, to its end."""
     from oprel.client_api import Client
 
-    args.model = args.model or default_model()
-    check_path(args.model)
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 - gives `input` line editing and history
-    with Client(config=config_from(args)) as client:
-        with render.patience(f"loading {args.model}"):
-            client.chat(args.model)  # no messages: loads it, or says that it cannot chat
-        render.line(f"{args.model} is ready; /help lists the commands.")
-        Repl(client, args.model, input, render.piece).run()
+    config = config_from(args)
+    last = config.home_dir / "last-conversation.json"
+    session = session_from(args)
+    if vars(args).get("resume"):
+        session = _resumed(last, session)
+    check_path(session.model)
+    with Client(config=config) as client:
+        session = _loaded(client, session)
+        _talk(client, session, last, config.home_dir / "history")
     return 0
+
+
+def _resumed(last: "Path", session: "Session") -> "Session":
+    from oprel.cli.session import load
+
+    try:
+        return load(last.read_bytes(), session)
+    except OSError as error:
+        raise ValidationError("there is no conversation to go on with", "Leave out --resume to begin one.") from error
+
+
+def _loaded(client: "Client", session: "Session") -> "Session":
+    from oprel.cli.session import loaded
+
+    with suggesting_names(client, session.model), render.patience(f"loading {session.model}"):
+        client.chat(session.model, keep_alive=session.keep_alive)  # no messages: loads it, or says that it cannot chat
+    return loaded(session, session.model, client.show(session.model))
+
+
+def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -> None:
+    from oprel.cli.keyboard import at_terminal, hushed, plain_keyboard, terminal_keyboard
+    from oprel.cli.repl import Repl
+    from oprel.cli.session import dump
+    from oprel.utils.files import write_atomically
+
+    def keep(session: "Session") -> None:
+        with contextlib.suppress(OSError):  # only --resume will miss it
+            write_atomically(last, dump(session))
+
+    if not at_terminal():
+        Repl(client, session, plain_keyboard(sys.stdin)).run()
+        return
+    render.line(f"{session.model} is ready; /help lists the commands.")
+    repl = Repl(client, session, terminal_keyboard(client, history), keep, hushed)
+    repl.show_saved()
+    if session.messages:
+        render.line(f"The conversation goes on after {len(session.messages)} messages.")
+    repl.run()

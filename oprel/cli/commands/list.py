@@ -2,14 +2,19 @@
 
 import argparse
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from
 from oprel.utils.text import human_interval, human_size
 
+if TYPE_CHECKING:
+    from oprel.client_api import Client
+
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("list", aliases=["ls"], help="list the models there are")
+    parser.add_argument("prefix", nargs="?", default="", help="only names that begin so")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -19,15 +24,23 @@ def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
 
     with Client(config=config_from(args)) as client:
-        found = client.list()
-    if args.json:
-        render.json(found)
-        return 0
-    rows = [(model.name, model.digest[:12], human_size(model.size), _ago(model.modified_at)) for model in found.models]
-    render.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+        print_models(client, args.prefix, as_json=args.json)
     return 0
 
 
-def _ago(moment: str) -> str:
-    passed = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    return f"{human_interval(passed)} ago"
+def print_models(client: "Client", prefix: str = "", *, as_json: bool = False) -> None:
+    found = client.list()
+    found.models = [model for model in found.models if model.name.lower().startswith(prefix.lower())]
+    if as_json:
+        render.json(found)
+        return
+    rows = [
+        (model.name, model.digest.removeprefix("sha256:")[:12], human_size(model.size), _ago(model.modified_at))
+        for model in found.models
+    ]
+    render.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+
+
+def _ago(moment: str | datetime) -> str:
+    then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{human_interval((datetime.now(UTC) - then).total_seconds())} ago"

@@ -4,19 +4,40 @@ import argparse
 import itertools
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.cli.commands import chat
-from oprel.cli.options import add_address, check_path, config_from, default_model
-from oprel.core.exceptions import ValidationError
+from oprel.cli.options import (
+    add_address,
+    add_session,
+    check_path,
+    config_from,
+    default_model,
+    session_from,
+    suggesting_names,
+)
+from oprel.core.exceptions import UnsupportedError, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oprel.api_models import GenerateResponse
+    from oprel.cli.session import Session
+    from oprel.client_api import Client
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("run", help="ask a model: `oprel run MODEL PROMPT`")
     parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file; without one, oprel's own guide")
     parser.add_argument("prompt", nargs="*", help="what to ask; standard input is put before it")
-    parser.add_argument("--keepalive", metavar="DURATION", help='how long the model stays loaded, such as "5m"')
-    parser.add_argument("--verbose", action="store_true", help="show counts and speed after the answer")
+    add_session(parser)
+    parser.add_argument(
+        "--truncate",
+        choices=("true", "false"),
+        help="cut text that is too long to embed, or refuse it: --truncate=false",
+    )
+    parser.add_argument("--dimensions", type=int, metavar="N", help="length of an embedding")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -24,44 +45,85 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     args.model = args.model or default_model()
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
-    piped = "" if at_terminal or sys.stdin is None else sys.stdin.buffer.read().decode(errors="replace").strip()
-    typed = os.fsencode(" ".join(args.prompt)).decode(errors="replace")
-    prompt = "\n\n".join(text for text in (piped, typed) if text)
+    prompt = _prompt(args, at_terminal)
     if not prompt and at_terminal:
-        return chat.main(args)
+        return chat.converse(args)
     if not prompt:
         raise ValidationError("there is no prompt", "Give one after the model's name, or on standard input.")
     check_path(args.model)
-    return _answer(args, prompt)
-
-
-def _answer(args: argparse.Namespace, prompt: str) -> int:
+    session = session_from(args)
     from oprel.client_api import Client
 
-    with Client(config=config_from(args)) as client:
-        last = None
-        pieces = client.generate(args.model, prompt, stream=True, keep_alive=_keep_alive(args.keepalive))
-        try:
-            with render.patience(f"waiting for {args.model}"):
-                first = next(pieces)
-            for last in itertools.chain([first], pieces):
-                render.piece(last.response)
-        finally:
-            if last is not None:
-                render.line()
-        if args.verbose and last is not None:
-            render.note(_figures(last.eval_count or 0, last.eval_duration or 0, last.load_duration or 0))
+    with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
+        if args.dimensions is not None or args.truncate is not None:
+            _embed(client, session, args, prompt)
+        else:
+            _answer_or_embed(client, session, args, prompt)
     return 0
 
 
-def _keep_alive(text: str | None) -> float | str | None:
-    """A plain number counts seconds; what else it may be is the daemon's to judge."""
+def _prompt(args: argparse.Namespace, at_terminal: bool) -> str:
+    piped = "" if at_terminal or sys.stdin is None else sys.stdin.buffer.read().decode(errors="replace").strip()
+    typed = os.fsencode(" ".join(args.prompt)).decode(errors="replace")
+    return "\n\n".join(text for text in (piped, typed) if text)
+
+
+def _answer_or_embed(client: "Client", session: "Session", args: argparse.Namespace, prompt: str) -> None:
     try:
-        return float(text) if text else None
-    except ValueError:
-        return text
+        pieces = _ask(client, session, prompt)
+        with render.patience(f"waiting for {session.model}"):
+            first = next(pieces)
+    except UnsupportedError:
+        capabilities = client.show(session.model).capabilities
+        if "embedding" not in capabilities or "completion" in capabilities:
+            raise
+        _embed(client, session, args, prompt)
+    else:
+        _show(itertools.chain([first], pieces), session)
 
 
-def _figures(tokens: int, duration_ns: int, load_ns: int) -> str:
-    rate = tokens / duration_ns * 1e9 if duration_ns else 0.0
-    return f"{tokens} tokens, {rate:.1f} tokens/s, loaded in {load_ns / 1e9:.2f} s"
+def _ask(client: "Client", session: "Session", prompt: str) -> "Iterator[GenerateResponse]":
+    from oprel.cli.images import encode, images_for
+
+    text, images = images_for(client, session.model, prompt)
+    return client.generate(
+        session.model,
+        text,
+        stream=True,
+        system=session.system or None,
+        images=[encode(path) for path in images] or None,
+        options=session.options or None,
+        format=session.format,
+        think=session.think,
+        keep_alive=session.keep_alive,
+    )
+
+
+def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
+    from oprel.cli.answer import Answer, Look, tell_about
+
+    answer = Answer(Look(render.columns(), session.wordwrap, not session.hide_thinking))
+    last = None
+    try:
+        for last in pieces:
+            answer.add(last.response, last.thinking)
+    finally:
+        answer.end()
+        render.line()
+    if last is not None:
+        tell_about(last, session.verbose)
+
+
+def _embed(client: "Client", session: "Session", args: argparse.Namespace, prompt: str) -> None:
+    import json
+
+    with render.patience(f"waiting for {session.model}"):
+        reply = client.embed(
+            session.model,
+            prompt,
+            truncate=None if args.truncate is None else args.truncate == "true",
+            dimensions=args.dimensions,
+            options=session.options or None,
+            keep_alive=session.keep_alive,
+        )
+    render.line(json.dumps([*reply.embeddings[0]]))

@@ -3,12 +3,15 @@
 import argparse
 from pathlib import Path
 
-from oprel.cli.options import add_settings, config_from
-from oprel.core.config import SERVER_SETTINGS
+from oprel.cli.options import add_settings
+from oprel.core.config import SERVER_SETTINGS, drop_in_notes, load_config
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("serve", help="run the daemon in the foreground")
+    parser = commands.add_parser("serve", aliases=["start"], help="run the daemon in the foreground")
+    parser.add_argument(
+        "--drop-in", action="store_true", help="take Ollama's place: its port 11434 and its OLLAMA_* variables"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
     add_settings(parser, SERVER_SETTINGS)
     parser.set_defaults(main=main)
@@ -17,5 +20,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     from oprel.server.daemon import serve
 
-    serve(config_from(args))
+    flags = {name: value for name in SERVER_SETTINGS if (value := getattr(args, name)) is not None}
+    config = load_config(flags, file=args.config, drop_in=args.drop_in)
+    serve(config, drop_in_notes() if args.drop_in else ())
     return 0

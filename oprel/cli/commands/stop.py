@@ -3,7 +3,7 @@
 import argparse
 
 from oprel.cli import render
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, config_from, suggesting_names
 from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationError
 
@@ -37,7 +37,7 @@ def _stop_daemon(config: Config) -> int:
 def _stop_model(config: Config, model: str) -> int:
     from oprel.client_api import Client
 
-    with Client(config=config, start=False) as client:
+    with Client(config=config, start=False) as client, suggesting_names(client, model):
         reply = client.unload(model)
     if not reply.unloaded:
         raise ModelNotFoundError(f"{model} is not loaded", "`oprel ps` shows what is.")

@@ -47,18 +47,41 @@ class LoadOptions:
         return True
 
 
+class Mode(Enum):
+    """What an engine is started for: llama-server does one of them at a time."""
+
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    RERANK = "rerank"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files that make up a model. `chat_template` is a Jinja template that replaces the weights' own."""
+
+    weights: Path
+    projector: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    chat_template: str = ""
+
+
 @dataclass(frozen=True)
 class EngineSpec:
     """A model to start an engine for. `load` has every value that the configuration sets filled in."""
 
-    weights: Path
+    parts: Parts
     socket: Path
     load: LoadOptions
-    embedding: bool
-    pooling: str | None  # for an embedding engine whose model declares none
+    mode: Mode
+    pooling: str | None  # for an engine whose model declares none of its own
     parallel: int
     kv_cache_type: str
     flash_attention: str
+
+    @property
+    def template_file(self) -> Path:
+        """Where the engine finds `parts.chat_template`; the owner of the engine writes it."""
+        return self.socket.with_suffix(".jinja")
 
 
 @dataclass(frozen=True)
@@ -78,18 +101,36 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""  # of a tool's result: the call it answers
     tool_name: str = ""
+    images: tuple[str, ...] = ()  # base64, without any "data:" prefix
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt as the engine takes it: tokens, and text between them that is yet to be tokenized."""
+
+    parts: tuple[str | int, ...]
+
+
+Prompt = str | Tokens | tuple[Message, ...]
 
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """A prompt (text, taken as it is) or messages (the model's template is applied by the engine)."""
+    """A prompt (text or tokens, taken as they are) or messages (the model's template is applied by the engine)."""
 
-    prompt: str | tuple[Message, ...]
+    prompt: Prompt
     sampling: Sampling = field(default_factory=Sampling)
     schema: Mapping[str, JsonValue] | None = None  # a JSON schema the answer must follow; {} = any object
     think: bool | str | None = None
     tools: tuple[Mapping[str, JsonValue], ...] = ()  # as OpenAI's and Ollama's, with the whole schema of the parameters
+    tool_choice: JsonValue = None  # OpenAI's: "auto", "none", "required" or a function
+    parallel_tool_calls: bool | None = None
+    logit_bias: Mapping[str, float] | None = None  # token -> what is added to its logit
     top_logprobs: int | None = None  # likeliest alternatives told of each token; None = no logprobs
+    n: int = 1  # answers to make
+    truncate: bool = True  # cut a prompt that does not fit, and say so; else refuse it
+    tell_tokens: bool = False
+    shift: bool = True  # forget the oldest tokens when an answer outgrows the context; else it ends there
 
 
 class Finish(Enum):
@@ -127,7 +168,18 @@ class Chunk:
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
+    finishes: tuple[Finish, ...] = ()  # beside `finish`: of each of several answers
     usage: Usage = field(default_factory=Usage)
+    index: int = 0  # which of several answers it belongs to
+    event: bytes = b""  # the engine's own JSON, for dialects that are the engine's
+    called: str = ""  # parts of tool calls in `event`: names and arguments
+    tokens: tuple[int, ...] = ()  # where asked for, and what they spell
+    spelled: bytes = b""
+
+    @property
+    def says_something(self) -> bool:
+        """False for what only `event` tells: the beginning of an answer, a part of a tool call."""
+        return bool(self.text or self.reasoning or self.tool_calls or self.logprobs)
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
@@ -148,14 +200,26 @@ class Embeddings:
     prompt_tokens: int
 
 
-class EngineRefused(Exception):
-    """The engine answered with an error: `status` is HTTP's, `kind` the engine's own type of error."""
+@dataclass(frozen=True)
+class Scores:
+    """How relevant each document is, in order; the higher the better, on the model's own scale."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    values: tuple[float, ...]
+    prompt_tokens: int
+
+
+class EngineRefused(Exception):
+    """The engine answered with an error: `status` is HTTP's, `kind` the engine's own type of error.
+
+    `prompt_tokens` is how long a prompt that did not fit is, where the engine said so.
+    """
+
+    def __init__(self, status: int, kind: str, message: str, prompt_tokens: int = 0) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
+        self.prompt_tokens = prompt_tokens
 
 
 class EngineLost(Exception):

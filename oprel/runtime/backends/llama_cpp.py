@@ -3,13 +3,13 @@
 from dataclasses import fields
 
 from oprel.core.config import Config
-from oprel.runtime.backends.base import EngineSpec, LoadOptions
+from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode
 
 # The host-side prompt cache takes up to 8 GiB by default: bounded here until memory is planned.
 CACHE_RAM_MIB = 512
 
 # Flags that older builds do not know and that only limit or quieten: left out there.
-DISPENSABLE = {"--kv-unified-per-slot": 1, "--cache-ram": 1, "--offline": 0, "--no-ui": 0}
+DISPENSABLE = {"--kv-unified-per-slot": 1, "--cache-ram": 1, "--offline": 0, "--no-ui": 0, "--context-shift": 0}
 
 
 def resolve(asked: LoadOptions, config: Config, trained_ctx: int | None) -> LoadOptions:
@@ -27,9 +27,11 @@ def resolve(asked: LoadOptions, config: Config, trained_ctx: int | None) -> Load
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     """llama-server's arguments for `spec`; `flags` are those that the program knows."""
-    load = spec.load
+    load, parts = spec.load, spec.parts
     given = {
-        "--model": spec.weights,
+        "--model": parts.weights,
+        "--mmproj": parts.projector,
+        "--chat-template-file": spec.template_file if parts.chat_template else None,
         "--host": spec.socket,
         "--port": 0,
         "--parallel": spec.parallel,
@@ -46,20 +48,22 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     }
     switches = {
         "--kv-unified": True,
-        "--embedding": spec.embedding,
+        "--context-shift": spec.mode is Mode.COMPLETION,
+        "--embedding": spec.mode is not Mode.COMPLETION,
         "--no-mmap": load.use_mmap is False,
         "--offline": True,
         "--no-ui": True,
     }
     pairs = [item for flag, value in given.items() if value is not None for item in (flag, str(value))]
+    pairs += [item for adapter in parts.adapters for item in ("--lora", str(adapter))]
     return _known(pairs + [flag for flag, wanted in switches.items() if wanted], flags)
 
 
 def _context(spec: EngineSpec, flags: frozenset[str]) -> dict[str, int | None]:
     """Slots share one pool of cells in which each may use the whole of its own num_ctx."""
     length = spec.load.num_ctx or 0
-    # A pooled embedding needs a whole input in one physical batch, and a physical batch fits in a logical one.
-    whole = {"--batch-size": length, "--ubatch-size": length} if spec.embedding else {}
+    # A pooled embedding, or a score, needs a whole input in one physical batch, which fits in a logical one.
+    whole = {"--batch-size": length, "--ubatch-size": length} if spec.mode is not Mode.COMPLETION else {}
     per_slot = {"--kv-unified-per-slot": length} if "--kv-unified-per-slot" in flags else {}
     return {"--ctx-size": length * spec.parallel, **per_slot, **whole}
 

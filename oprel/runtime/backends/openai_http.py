@@ -4,14 +4,18 @@ An engine killed in mid-stream closes its connection like one that has finished 
 tells them apart, so an answer without it raises EngineLost.
 """
 
+import uuid
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from oprel.runtime.backends import openai_types as sent
 from oprel.runtime.backends.base import (
     Chunk,
     CompletionRequest,
@@ -22,6 +26,8 @@ from oprel.runtime.backends.base import (
     Logprob,
     Message,
     Sampling,
+    Scores,
+    Tokens,
     ToolCall,
     Usage,
 )
@@ -32,129 +38,78 @@ Reply = TypeVar("Reply", bound=BaseModel)
 RENAMED = {"num_predict": "max_tokens", "num_keep": "n_keep"}
 
 
-class _Function(BaseModel):
-    name: str | None = None
-    arguments: str = ""
-
-
-class _ToolCall(BaseModel):
-    index: int = 0
-    id: str | None = None
-    function: _Function = _Function()
-
-
-class _Delta(BaseModel):
-    content: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Logprob(BaseModel):
-    token: str
-    logprob: float
-    bytes: list[int] | None = None
-    top_logprobs: list["_Logprob"] = []
-
-
-class _Logprobs(BaseModel):
-    content: list[_Logprob] | None = None
-
-
-class _Choice(BaseModel):
-    delta: _Delta = _Delta()
-    text: str = ""
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Details(BaseModel):
-    cached_tokens: int = 0
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
-
-
-class _Timings(BaseModel):
-    """llama-server's own; vLLM sends none."""
-
-    prompt_ms: float = 0.0
-    predicted_ms: float = 0.0
-
-
-class _Error(BaseModel):
-    code: int | str | None = None
-    type: str | None = None
-    message: str = "the engine gave no reason"
-
-
-class _Event(BaseModel):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    timings: _Timings | None = None
-    error: _Error | None = None
-
-
-class _Vector(BaseModel):
-    index: int
-    embedding: list[float]
-
-
-class _Vectors(BaseModel):
-    data: list[_Vector]
-    usage: _Usage
-
-
-class _Tokens(BaseModel):
-    tokens: list[int]
-
-
-class _Prompt(BaseModel):
-    prompt: str
-
-
 async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
-    """Stream an answer. Closing the iterator closes the connection, which frees the engine's slot.
+    """Stream an answer, or the `n` of them; the last chunk has `finish`, and before it came one for each answer.
 
+    Closing the iterator closes the connection, which frees the engine's slot.
     Raises EngineRefused, or EngineLost at the point where the answer broke off.
     """
-    path = "/v1/completions" if isinstance(request.prompt, str) else "/v1/chat/completions"
-    finish, usage, calls = Finish.STOP, Usage(), dict[int, _ToolCall]()
+    path = "/v1/chat/completions" if isinstance(request.prompt, tuple) else "/v1/completions"
+    answers, usage, generated = defaultdict[int, _Answer](_Answer), Usage(), 0
     async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as events:
-        async for event in events:
+        async for event, content in events:
+            generated += event.timings.predicted_n if event.timings else 0
             if event.usage:
                 usage = _counted(event)
+            if not event.choices:
+                yield Chunk(event=content)
             for choice in event.choices:
-                if choice.finish_reason:
-                    finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
-                _gather(choice.delta.tool_calls or (), calls)
-                if chunk := _piece(choice, request.top_logprobs or 0):
-                    yield chunk
-    if calls and finish is Finish.STOP:  # one cut by the length is no call
-        yield Chunk(tool_calls=tuple(_whole(call) for call in calls.values()))
-    yield Chunk(finish=finish, usage=usage)
+                answers[choice.index].hear(choice)
+                yield _piece(choice, request.top_logprobs, content)
+                content = b""  # told once
+    for index, answer in sorted(answers.items()):
+        if calls := answer.calls():
+            yield Chunk(tool_calls=calls, index=index)
+    finishes = tuple(answers[index].finish for index in sorted(answers)) or (Finish.STOP,)
+    # llama-server counts the tokens of one answer only, and times each.
+    counted = replace(usage, completion_tokens=max(usage.completion_tokens, generated))
+    yield Chunk(finish=finishes[0], finishes=finishes, usage=counted)
+
+
+@dataclass
+class _Answer:
+    """What was heard of one answer: its end, and the parts of its tool calls."""
+
+    finish: Finish = Finish.STOP
+    parts: dict[int, sent.ToolCall] = field(default_factory=dict)
+
+    def hear(self, choice: sent.Choice) -> None:
+        if choice.finish_reason:
+            self.finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
+        _gather(choice.delta.tool_calls or (), self.parts)
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The whole calls; one that the length cut is none."""
+        return tuple(_whole(call) for call in self.parts.values()) if self.finish is Finish.STOP else ()
 
 
 async def embed(http: httpx.AsyncClient, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
     """One vector an input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
-    answer = await _call(http, "/v1/embeddings", {"input": inputs}, _Vectors)
+    answer = await _call(http, "/v1/embeddings", {"input": inputs}, sent.Vectors)
     ordered = sorted(answer.data, key=lambda vector: vector.index)
     return Embeddings(tuple(tuple(vector.embedding) for vector in ordered), answer.usage.prompt_tokens)
 
 
-async def tokenize(http: httpx.AsyncClient, text: str) -> list[int]:
-    """The text's tokens with control tokens parsed and those in front that the model wants."""
-    return (
-        await _call(http, "/tokenize", {"content": text, "add_special": True, "parse_special": True}, _Tokens)
-    ).tokens
+async def rerank(http: httpx.AsyncClient, query: str, documents: Sequence[str]) -> Scores:
+    """How relevant each document is to the query. Raises EngineRefused or EngineLost."""
+    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, sent.Scores)
+    scores = {score.index: score.relevance_score for score in answer.results}
+    return Scores(tuple(scores[index] for index in range(len(documents))), answer.usage.prompt_tokens)
 
 
-async def apply_template(http: httpx.AsyncClient, messages: Sequence[Message]) -> str:
-    """The messages rendered by the model's chat template."""
-    body = {"messages": [_message(message) for message in messages]}
-    return (await _call(http, "/apply-template", body, _Prompt)).prompt
+async def tokenize(http: httpx.AsyncClient, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
+    """The text's tokens. `parse`: control tokens in it count; `begin`: those that the model wants first are there."""
+    body = {"content": text, "add_special": begin, "parse_special": parse}
+    return (await _call(http, "/tokenize", body, sent.TokenList)).tokens
+
+
+async def detokenize(http: httpx.AsyncClient, tokens: Sequence[int]) -> str:
+    return (await _call(http, "/detokenize", {"tokens": tokens}, sent.Content)).content
+
+
+async def apply_template(http: httpx.AsyncClient, request: CompletionRequest) -> str:
+    """The request's messages and tools, rendered by the model's chat template."""
+    return (await _call(http, "/apply-template", _chat(request), sent.Rendered)).prompt
 
 
 def encode_completion(request: CompletionRequest) -> dict[str, object]:
@@ -165,15 +120,32 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
     if request.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
-    if isinstance(request.prompt, str):
-        return body | {"prompt": request.prompt}
+    elif request.tell_tokens:  # their probabilities after sampling cost nothing: all others would be sorted
+        body |= {"logprobs": True, "top_logprobs": 1, "post_sampling_probs": True}
+    if request.logit_bias:
+        body["logit_bias"] = request.logit_bias
+    if request.n > 1:
+        body["n"] = request.n
+    match request.prompt:
+        case str(text):
+            return body | {"prompt": text}
+        case Tokens(parts):
+            return body | {"prompt": parts}
+    return body | _chat(request)
+
+
+def _chat(request: CompletionRequest) -> dict[str, object]:
+    """The messages, and what the chat template is told beside them."""
+    assert isinstance(request.prompt, tuple)
+    body: dict[str, object] = {"messages": [_message(message) for message in request.prompt]}
     if request.tools:
-        body["tools"] = request.tools
+        given = {"tool_choice": request.tool_choice, "parallel_tool_calls": request.parallel_tool_calls}
+        body |= {"tools": request.tools, **{name: value for name, value in given.items() if value is not None}}
     if request.think is not None:
         body["chat_template_kwargs"] = {"enable_thinking": bool(request.think)}
     if isinstance(request.think, str):
         body["reasoning_effort"] = request.think
-    return body | {"messages": [_message(message) for message in request.prompt]}
+    return body
 
 
 def _sampling(sampling: Sampling) -> dict[str, object]:
@@ -189,7 +161,16 @@ def _message(message: Message) -> dict[str, object]:
         "name": message.tool_name,
     }
     given = {name: value for name, value in optional.items() if value}
-    return {"role": message.role, "content": message.content, **given}
+    return {"role": message.role, "content": _content(message), **given}
+
+
+def _content(message: Message) -> str | list[dict[str, object]]:
+    if not message.images:
+        return message.content
+    # The type that a data URL must name is not looked at: the engine goes by the bytes.
+    images: list[dict[str, object]]
+    images = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{one}"}} for one in message.images]
+    return [*images, {"type": "text", "text": message.content}]
 
 
 def _encoded(call: ToolCall) -> dict[str, object]:
@@ -197,41 +178,53 @@ def _encoded(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _piece(choice: _Choice, alternatives: int) -> Chunk | None:
-    """What a choice adds to the answer, if anything. Parts of tool calls are no piece: calls are given whole."""
-    text, reasoning = choice.text or choice.delta.content or "", choice.delta.reasoning_content or ""
+def _piece(choice: sent.Choice, alternatives: int | None, event: bytes) -> Chunk:
+    """What a choice adds to the answer. Parts of tool calls are no piece: calls are given whole."""
     logprobs = choice.logprobs.content or [] if choice.logprobs else []
-    if not (text or reasoning or logprobs):
-        return None
-    return Chunk(text, reasoning, logprobs=tuple(_logprob(one, alternatives) for one in logprobs))
+    calls = [part.function for part in choice.delta.tool_calls or ()]
+    return Chunk(
+        choice.text or choice.delta.content or "",
+        choice.delta.reasoning_content or "",
+        logprobs=() if alternatives is None else tuple(_logprob(one, alternatives) for one in logprobs),
+        index=choice.index,
+        event=event,
+        called="".join(f"{call.name or ''}{call.arguments}" for call in calls),
+        tokens=tuple(one.id for one in logprobs),
+        spelled=b"".join(_spelled(one) for one in logprobs),
+    )
 
 
-def _logprob(one: _Logprob, alternatives: int) -> Logprob:
-    encoded = one.token.encode() if one.bytes is None else one.bytes
+def _logprob(one: sent.Logprob, alternatives: int) -> Logprob:
     top = one.top_logprobs[:alternatives]  # llama-server tells one even where none is asked for
-    return Logprob(one.token, one.logprob, tuple(encoded), tuple(_logprob(other, 0) for other in top))
+    return Logprob(one.token, one.logprob, tuple(_spelled(one)), tuple(_logprob(other, 0) for other in top))
 
 
-def _gather(parts: Sequence[_ToolCall], calls: dict[int, _ToolCall]) -> None:
+def _spelled(one: sent.Logprob) -> bytes:
+    return one.token.encode() if one.bytes is None else bytes(one.bytes)
+
+
+def _gather(parts: Sequence[sent.ToolCall], calls: dict[int, sent.ToolCall]) -> None:
     """Add a delta's parts to the calls they belong to: the first has id and name, all have some of the arguments."""
     for part in parts:
-        call = calls.setdefault(part.index, _ToolCall(index=part.index))
+        call = calls.setdefault(part.index, sent.ToolCall(index=part.index))
         call.id = call.id or part.id
         call.function.name = call.function.name or part.function.name
         call.function.arguments += part.function.arguments
 
 
-def _whole(call: _ToolCall) -> ToolCall:
+def _whole(call: sent.ToolCall) -> ToolCall:
     try:
         arguments = orjson.loads(call.function.arguments or "{}")
     except orjson.JSONDecodeError as error:
         raise EngineLost(f"the model's call of {call.function.name} is not valid JSON") from error
-    return ToolCall(call.id or "", call.function.name or "", arguments)
+    if not isinstance(arguments, dict):
+        raise EngineLost(f"the arguments of the model's call of {call.function.name} are no object")
+    return ToolCall(call.id or f"call_{uuid.uuid4().hex[:8]}", call.function.name or "", arguments)
 
 
-def _counted(event: _Event) -> Usage:
+def _counted(event: sent.Event) -> Usage:
     assert event.usage is not None
-    details, timings = event.usage.prompt_tokens_details or _Details(), event.timings or _Timings()
+    details, timings = event.usage.prompt_tokens_details or sent.Details(), event.timings or sent.Timings()
     return Usage(
         prompt_tokens=event.usage.prompt_tokens,
         cached_tokens=details.cached_tokens,
@@ -241,8 +234,8 @@ def _counted(event: _Event) -> Usage:
     )
 
 
-async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[_Event, None]:
-    """The events of a server-sent stream, up to `[DONE]`."""
+async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[tuple[sent.Event, bytes], None]:
+    """The events of a server-sent stream with their JSON, up to `[DONE]`."""
     try:
         async with http.stream("POST", path, content=body) as response:
             if response.is_error:
@@ -254,19 +247,19 @@ async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGener
                     if block == b"data: [DONE]":
                         return
                     if event := _event(block):
-                        yield event
+                        yield event, block.partition(b": ")[2]
     except httpx.TransportError as error:
         raise EngineLost(str(error) or type(error).__name__) from error
     raise EngineLost("the answer ended without its terminator")
 
 
-def _event(block: bytes) -> _Event | None:
+def _event(block: bytes) -> sent.Event | None:
     """One block of a stream; None for comments (pings). Errors come as data, or under their own name in old builds."""
     name, _, content = block.partition(b": ")
     if name not in (b"data", b"error"):
         return None
     try:
-        event = _Event.model_validate_json(content)
+        event = sent.Event.model_validate_json(content)
     except ValidationError as error:
         raise EngineLost("the engine sent what is not its dialect") from error
     if name == b"error" or event.error:
@@ -289,8 +282,8 @@ async def _call(http: httpx.AsyncClient, path: str, body: Mapping[str, object], 
 
 def _refusal(status: int, content: bytes) -> EngineRefused:
     try:
-        error = _Event.model_validate_json(content).error or _Error()
+        error = sent.Event.model_validate_json(content).error or sent.Error()
     except ValidationError:
-        error = _Error(message=content[:200].decode(errors="replace"))
+        error = sent.Error(message=content[:200].decode(errors="replace"))
     code = error.code if isinstance(error.code, int) else status
-    return EngineRefused(code, error.type or "", error.message)
+    return EngineRefused(code, error.type or "", error.message, error.n_prompt_tokens)

@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 MISSING_LIBRARY = 127  # what the dynamic loader's caller, the shell, exits with
@@ -38,6 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-fa", "--flash-attn", choices=("on", "off", "auto"), default="auto")
     parser.add_argument("--mmap", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--embedding", "--embeddings", action="store_true")
+    parser.add_argument("--context-shift", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--chat-template-file", metavar="FILE")
+    parser.add_argument("--lora", action="append", default=[], metavar="FILE")
+    parser.add_argument("-mm", "--mmproj", metavar="FILE")
     parser.add_argument("--pooling", choices=("none", "mean", "cls", "last", "rank"))
     parser.add_argument("--cache-ram", type=int, default=8192, metavar="MiB")
     parser.add_argument("--offline", action="store_true")
@@ -64,11 +69,22 @@ def to_params(llama: Any, options: argparse.Namespace) -> Any:
     params.flash_attn_type = llama.llama_flash_attn_type[f"LLAMA_FLASH_ATTN_TYPE_{attention}"]
     if not options.mmap:
         params.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE
-    params.embedding = options.embedding
+    params.embedding, params.ctx_shift = options.embedding, options.context_shift
+    if options.chat_template_file:
+        params.chat_template = Path(options.chat_template_file).read_text(encoding="utf-8")
+    if options.mmproj:
+        params.mmproj.path = options.mmproj
+    params.lora_adapters = [_adapter(llama, path) for path in options.lora]
     if options.pooling:
         params.pooling_type = llama.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
     params.cache_ram_mib, params.offline, params.ui = options.cache_ram, options.offline, options.ui
     return params
+
+
+def _adapter(llama: Any, path: str) -> Any:
+    adapter = llama.CommonAdapterLoraInfo()
+    adapter.path, adapter.scale = path, 1.0
+    return adapter
 
 
 def _kv_type(llama: Any, name: str) -> Any:

@@ -1,35 +1,75 @@
-"""A job's answer on the wire: as NDJSON while it is made, or as one object of all its pieces."""
+"""A job's answer on the wire: as a stream while it is made, or as one object of all its pieces."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Protocol
 
-from oprel.api_models import Metrics, Wire
-from oprel.runtime.backends.base import Chunk, joined
-from oprel.server import completions
-from oprel.server.completions import Done, Job
-from oprel.server.manager import ModelManager
-from oprel.server.reply import JSON, NDJSON, Reply
-from oprel.server.routes.encode import json_bytes, metrics
+from pydantic import BaseModel
+from starlette.datastructures import MutableHeaders
 
-Encoder = Callable[[Chunk], Metrics]
-Remember = Callable[[str], Mapping[str, object]]
+from oprel.core.exceptions import OprelError
+from oprel.runtime.backends.base import Chunk
+from oprel.server.completions import Done, Piece
+from oprel.server.prompts import Cut
+from oprel.server.reply import JSON, Reply
+from oprel.server.routes.encode import json_bytes
 
+TRUNCATED = "X-Oprel-Truncated"  # the header that tells of a cut prompt, in every dialect
 
-def answer(manager: ModelManager, job: Job, stream: bool, encode: Encoder, remember: Remember | None = None) -> Reply:
-    """`encode` makes the dialect's object of a piece.
-
-    `remember` gets the text of an answer that is whole, and returns what its last object shall say of that.
-    """
-
-    def last(whole: Chunk, done: Done) -> bytes:
-        noted = remember(done.text) if remember else {}
-        return json_bytes(encode(whole).model_copy(update={**metrics(done), **noted, "done": True}))
-
-    pieces = completions.run(manager, job)
-    return Reply(_lines(pieces, encode, last), NDJSON) if stream else Reply(_whole(pieces, last), JSON)
+Pieces = AsyncGenerator[Piece, None]  # of completions.run
 
 
-def once(make: Callable[[], Awaitable[Wire]]) -> Reply:
+class StreamEncoder(Protocol):
+    """One answer in a dialect's stream. Returns of b"" send nothing."""
+
+    media_type: str
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """A piece of the answer; the first one may bring what the dialect begins with."""
+
+    def done(self, done: Done) -> bytes:
+        """The end, with the dialect's terminator."""
+
+    def broken(self, error: OprelError) -> bytes:
+        """The end of an answer that broke off, after its first bytes: never the terminator."""
+
+
+def streamed(pieces: Pieces, encoder: StreamEncoder) -> Reply:
+    """The answer as a stream. An error before its first byte gets its own status."""
+    reply: Reply
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, Cut):
+                    _tell(reply.headers, piece)
+                elif encoded := encoder.done(piece) if isinstance(piece, Done) else encoder.chunk(piece):
+                    yield encoded
+
+    reply = Reply(parts(), encoder.media_type, encoder.broken)
+    return reply
+
+
+def whole(pieces: Pieces, encode: Callable[[list[Chunk], Done], bytes]) -> Reply:
+    """The answer as one object; `encode` gets its pieces in order, those of several answers mixed (see `index`)."""
+    reply: Reply
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        chunks: list[Chunk] = []
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, Cut):
+                    _tell(reply.headers, piece)
+                elif isinstance(piece, Done):
+                    yield encode(chunks, piece)
+                else:
+                    chunks.append(piece)
+
+    reply = Reply(parts(), JSON)
+    return reply
+
+
+def once(make: Callable[[], Awaitable[BaseModel]]) -> Reply:
     """What `make` makes, as one object; given up when the client leaves."""
 
     async def parts() -> AsyncGenerator[bytes, None]:
@@ -38,24 +78,5 @@ def once(make: Callable[[], Awaitable[Wire]]) -> Reply:
     return Reply(parts(), JSON)
 
 
-Pieces = AsyncGenerator[Chunk | Done, None]
-Last = Callable[[Chunk, Done], bytes]
-
-
-async def _lines(pieces: Pieces, encode: Encoder, last: Last) -> AsyncGenerator[bytes, None]:
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Chunk):
-                yield json_bytes(encode(piece)) + b"\n"
-            else:
-                yield last(Chunk(), piece) + b"\n"
-
-
-async def _whole(pieces: Pieces, last: Last) -> AsyncGenerator[bytes, None]:
-    parts: list[Chunk] = []
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Chunk):
-                parts.append(piece)
-            else:
-                yield last(joined(parts), piece)
+def _tell(headers: MutableHeaders, cut: Cut) -> None:
+    headers[TRUNCATED] = f"messages={cut.messages}; tokens={cut.tokens}"

@@ -1,25 +1,29 @@
 """From the bytes of a request to what the daemon works with; every complaint about them is made here."""
 
+import base64
 import json
 import logging
 import math
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TypeVar
 
 import orjson
 import pydantic
+import zstandard
 from pydantic import JsonValue
 from starlette.requests import Request
 
 from oprel import api_models as wire
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, Sampling, ToolCall
+from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, Prompt, Sampling, Tokens, ToolCall
 from oprel.server.completions import Job
 from oprel.server.guard import is_loopback
 from oprel.server.library import InstalledModel
 from oprel.server.state import daemon_of
+from oprel.server.structured import check_schema
 from oprel.utils.text import parse_duration
 
 logger = logging.getLogger(__name__)
@@ -34,12 +38,13 @@ INTEGERS = {
 }
 BOOLEANS = {"use_mmap"}
 LEAST = {"num_ctx": 4, "num_batch": 1}
+LARGEST_UNPACKED = 20 * 2**20  # bytes
 LARGEST = 2**53  # what JSON numbers hold exactly everywhere
 
 
 async def body(request: Request, kind: type[Body]) -> Body:
     """The request's JSON, whatever content type it claims; bytes after the first JSON value are ignored."""
-    content = (await request.body()).strip()
+    content = unpacked(await request.body(), request.headers.get("content-encoding", "")).strip()
     if not content:
         raise ValidationError("missing request body")
     try:
@@ -51,6 +56,26 @@ async def body(request: Request, kind: type[Body]) -> Body:
         return kind.model_validate(value)
     except pydantic.ValidationError as error:
         raise ValidationError(_complaint(error)) from error
+
+
+def unpacked(content: bytes, encoding: str) -> bytes:
+    """A body that was sent compressed, up to 20 MiB. Codex sends zstd."""
+    if encoding in ("", "identity"):
+        return content
+    try:
+        match encoding.lower():
+            case "zstd":
+                reader = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True)
+                plain = reader.read(LARGEST_UNPACKED + 1)
+            case "gzip" | "deflate":
+                plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(content, LARGEST_UNPACKED + 1)
+            case _:
+                raise ValidationError(f"unknown content encoding {encoding!r}", "Use zstd, gzip or deflate.")
+    except (zstandard.ZstdError, zlib.error) as error:
+        raise ValidationError(f"the request body is not valid {encoding}: {error}") from error
+    if len(plain) > LARGEST_UNPACKED:
+        raise ValidationError(f"the request body is larger than {LARGEST_UNPACKED} bytes")
+    return plain
 
 
 def is_own_user(request: Request) -> bool:
@@ -74,28 +99,36 @@ async def model(request: Request, name: str) -> InstalledModel:
 def job(
     asked: wire.CompletionFields,
     model: InstalledModel,
-    prompt: str | tuple[Message, ...],
+    prompt: Prompt,
     *,
     tools: Sequence[Mapping[str, JsonValue]] = (),
-    wants_context: bool = False,
+    tool_choice: JsonValue = None,
+    context: Sequence[int] | None = None,
 ) -> Job:
     """What to ask the engine for."""
     sampling, load = options(asked.options, model.manifest)
+    # Behind a `context` the prompt goes as text, where a thought could not be told from the answer.
+    wanted = False if context and asked.think is None else asked.think
     request = CompletionRequest(
         prompt,
         sampling,
         schema(asked.format),
-        think(asked.think, model, asked.model),
+        think(wanted, model, asked.model),
         tuple(tools),
-        top_logprobs(asked),
+        tool_choice,
+        top_logprobs=top_logprobs(asked.logprobs, asked.top_logprobs),
+        truncate=asked.truncate,
+        shift=asked.shift,
     )
-    return Job(model, request, load, keep_alive(asked.keep_alive), wants_context)
+    return Job(model, request, load, keep_alive(asked.keep_alive), None if context is None else tuple(context))
 
 
 def keep_alive(value: wire.KeepAlive | None) -> float | None:
     """Seconds, infinite for a negative value; None when not given."""
     if value is None:
         return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValidationError(f"Unsupported type: {json.dumps(value)}", 'Write "5m" or a plain number of seconds.')
     try:
         seconds = parse_duration(value) if isinstance(value, str) else value
     except ValueError as error:
@@ -121,6 +154,7 @@ def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
     if value == "json":
         return {}
     if isinstance(value, dict):
+        check_schema(value)
         return value
     raise ValidationError(f'invalid format: {json.dumps(value)}; expected "json" or a valid JSON Schema object')
 
@@ -136,36 +170,81 @@ def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | 
     return value
 
 
-def top_logprobs(asked: wire.CompletionFields) -> int | None:
+def top_logprobs(wanted: bool, alternatives: int) -> int | None:
     """How many alternatives to tell of each token; None when no logprobs are wanted."""
-    if not 0 <= asked.top_logprobs <= 20:
+    if not 0 <= alternatives <= 20:
         raise ValidationError("top_logprobs must be between 0 and 20")
-    return asked.top_logprobs if asked.logprobs else None
+    return alternatives if wanted else None
 
 
-def message(given: wire.Message) -> Message:
-    if given.images:
-        raise UnsupportedError("this version of oprel does not support `images`", "Leave `images` out.")
+def with_system(system: str | None, messages: Sequence[Message], model: InstalledModel) -> tuple[Message, ...]:
+    """The messages behind the model's own; the request's system message replaces the model's."""
+    own = [Message(role, text) for role, text in model.manifest.messages]
+    if messages and messages[0].role == "system":
+        return (messages[0], *own, *messages[1:])
+    text = model.manifest.system if system is None else system
+    return (*([Message("system", text)] if text else []), *own, *messages)
+
+
+def messages(given: Sequence[wire.Message]) -> list[Message]:
+    """The messages, with an id for every tool call: clients of Ollama leave them out, and some templates want them."""
+    return linked([_message(one, f"call_{number}") for number, one in enumerate(given)])
+
+
+def linked(given: Sequence[Message]) -> list[Message]:
+    """Tool results without the id of their call get that of the oldest unanswered call of the same tool, or of any."""
+    waiting: list[ToolCall] = []
+    found = []
+    for one in given:
+        waiting += one.tool_calls
+        if one.role == "tool" and waiting:
+            answered = [call for call in waiting if call.id == one.tool_call_id]
+            called = [call for call in waiting if call.name == one.tool_name]
+            call = (answered or called or waiting)[0]
+            waiting.remove(call)
+            one = replace(one, tool_call_id=one.tool_call_id or call.id, tool_name=one.tool_name or call.name)
+        found.append(one)
+    return found
+
+
+def _message(given: wire.Message, prefix: str) -> Message:
     calls = tuple(
-        ToolCall(call.id or f"call_{number}", call.function.name, call.function.arguments)
+        ToolCall(call.id or f"{prefix}_{number}", call.function.name, call.function.arguments)
         for number, call in enumerate(given.tool_calls or ())
     )
     name, answered = given.tool_name or "", given.tool_call_id or ""
-    return Message(given.role.lower(), given.content, given.thinking or "", calls, answered, name)
+    return Message(
+        given.role.lower(), given.content, given.thinking or "", calls, answered, name, images(given.images or ())
+    )
 
 
-def refuse_unsupported(request: wire.CompletionFields, model: InstalledModel, verb: str) -> None:
-    """What the model cannot do, and what this version of oprel does not do, is refused rather than ignored."""
+def images(given: Sequence[str]) -> tuple[str, ...]:
+    """Images as base64. Raises ValidationError for what is none."""
+    for image in given:
+        try:
+            base64.b64decode(image, validate=True)
+        except ValueError as error:
+            raise ValidationError(f"an image is not base64: {error}", 'Send it without any "data:" prefix.') from error
+    return tuple(given)
+
+
+def fill_in_the_middle(prompt: str, suffix: str, model: InstalledModel) -> Tokens:
+    """The prompt for what goes between `prompt` and `suffix`. Raises UnsupportedError."""
+    if model.fim_tokens is None:
+        raise UnsupportedError(f"{model.name} does not support insert", "Leave `suffix` out, or use a code model.")
+    before, after, middle = model.fim_tokens
+    return Tokens((before, prompt, after, suffix, middle))
+
+
+def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bool, images: bool) -> None:
+    """What the model cannot do is refused rather than ignored. `name` is the model's in the request."""
     if model.embeds_only:
-        raise UnsupportedError(
-            f'"{request.model}" does not support {verb}',
-            "It makes embeddings only: `POST /api/embed` or oprel.embed().",
-        )
-    if getattr(request, "tools", None) and "tools" not in model.capabilities:
+        use = "POST /v1/rerank" if model.reranks else "POST /api/embed, or oprel.embed()"
+        raise UnsupportedError(f'"{name}" does not support {verb}', f"It is made for another thing: {use}.")
+    if tools and "tools" not in model.capabilities:
         raise UnsupportedError(f"{model.name} does not support tools")
-    for name in ("images", "suffix", "template", "context"):
-        if getattr(request, name, None):
-            raise UnsupportedError(f"this version of oprel does not support `{name}`", f"Leave `{name}` out.")
+    if images and "vision" not in model.capabilities:
+        raise UnsupportedError(f'"{name}" does not support images', "Use a vision model: one made with its projector.")
 
 
 def _option(name: str, value: object) -> OptionValue:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, JsonValue
 from starlette.responses import Response
 
 from oprel import api_models as wire
-from oprel.formats.gguf import SkippedArray, Value
+from oprel.core import modelfile
+from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.runtime.backends.base import Chunk, Logprob
 from oprel.server.completions import Done
 from oprel.server.library import InstalledModel
@@ -23,7 +24,7 @@ SHORT_ARRAY = 5
 
 def json_bytes(reply: BaseModel) -> bytes:
     """Compact JSON; fields that are None are left out."""
-    return reply.model_dump_json(exclude_none=True).encode()
+    return reply.model_dump_json(exclude_none=True, by_alias=True).encode()
 
 
 def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
@@ -43,7 +44,21 @@ def metrics(done: Done) -> dict[str, object]:
         "eval_duration": done.usage.completion_ns,
     }
     context = {"context": done.context} if done.context is not None else {}
-    return {"done_reason": done.finish.value, **context, **{name: value or None for name, value in counted.items()}}
+    known = {name: value or None for name, value in counted.items()}
+    return {
+        "done_reason": done.finish.value,
+        **context,
+        **known,
+        "truncated": truncated(done),
+        "recoveries": done.recoveries or None,
+    }
+
+
+def truncated(done: Done) -> wire.Truncated | None:
+    """What the model did not see, or forgot; None when that is nothing."""
+    if not (done.shifted or done.cut.messages or done.cut.tokens):
+        return None
+    return wire.Truncated(messages=done.cut.messages, tokens=done.cut.tokens, shifted=done.shifted)
 
 
 def tool_calls(chunk: Chunk) -> list[wire.ToolCall] | None:
@@ -67,6 +82,7 @@ def logprobs(found: Sequence[Logprob]) -> list[wire.Logprob] | None:
 def details(model: InstalledModel) -> wire.Details:
     header = model.header
     return wire.Details(
+        parent_model=model.manifest.parent,
         format="gguf",
         family=header.architecture,
         families=[header.architecture],
@@ -78,12 +94,12 @@ def details(model: InstalledModel) -> wire.Details:
 
 
 def running_model(loaded: LoadedModel, now: float) -> wire.RunningModel:
-    """`size` is the file's: what memory it takes is not measured yet."""
+    """`size` is the files': what memory they take is not measured yet."""
     model = loaded.model
     return wire.RunningModel(
         name=model.name,
         model=model.name,
-        size=model.header.size_bytes,
+        size=model.size_bytes,
         digest=model.digest,
         details=details(model),
         expires_at=expiry(loaded, now),
@@ -100,25 +116,31 @@ def expiry(loaded: LoadedModel, now: float) -> str:
     return (FOREVER if far else present + timedelta(seconds=max(0.0, left))).astimezone().isoformat()
 
 
-def shown(model: InstalledModel, *, verbose: bool) -> wire.ShowResponse:
+def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None) -> wire.ShowResponse:
     manifest, header = model.manifest, model.header
-    parameters = "\n".join(_parameter(name, value) for name, value in sorted(manifest.parameters.items()))
-    info = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
+    parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
+    comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
     return wire.ShowResponse(
-        modelfile=_modelfile(model, parameters),
+        modelfile=modelfile.render(manifest.modelfile(), comment),
         parameters=parameters or None,
-        template=header.chat_template,
+        template=manifest.template or header.chat_template,
         system=manifest.system or None,
         license=manifest.license or None,
         details=details(model),
         messages=[wire.Message(role=role, content=text) for role, text in manifest.messages] or None,
-        model_info={**info, "general.parameter_count": header.parameter_count},
+        model_info=_info(header, verbose),
+        projector_info=_info(projector, verbose) if projector else None,
         tensors=[
             {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)} for tensor in header.tensors
         ],
         capabilities=model.capabilities,
-        modified_at=model.modified.isoformat(),
+        modified_at=model.changed.isoformat(),
     )
+
+
+def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:
+    found = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
+    return {**found, "general.parameter_count": header.parameter_count}
 
 
 def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
@@ -132,18 +154,6 @@ def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
     cut = vector[:dimensions]
     length = math.hypot(*cut)
     return [component / length for component in cut] if length else list(cut)
-
-
-def _parameter(name: str, value: JsonValue | Sequence[str]) -> str:
-    values = value if isinstance(value, list) else [value]
-    return "\n".join(f'{name:<30} "{one}"' if isinstance(one, str) else f"{name:<30} {one}" for one in values)
-
-
-def _modelfile(model: InstalledModel, parameters: str) -> str:
-    lines = [f"# Modelfile of {model.name}, made by oprel", f"FROM {model.weights}"]
-    lines += [f'SYSTEM """{model.manifest.system}"""'] if model.manifest.system else []
-    lines += [f"PARAMETER {line}" for line in parameters.splitlines()]
-    return "\n".join(lines)
 
 
 def _plain(value: Value, verbose: bool) -> JsonValue:

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Request, Response
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.exceptions import ValidationError
-from oprel.runtime.backends.base import Chunk, CompletionRequest, Message
-from oprel.server import completions
+from oprel.runtime.backends.base import Chunk, CompletionRequest, Message, Mode
+from oprel.server import completions, vectors
 from oprel.server.completions import Job
 from oprel.server.manager import LoadedModel
 from oprel.server.routes import decode
-from oprel.server.routes.answer import answer, once
+from oprel.server.routes.answer import once
 from oprel.server.routes.encode import expiry, json_response, logprobs
+from oprel.server.routes.lines import answer
 from oprel.server.state import daemon_of
 from oprel.utils.text import timestamp
 
@@ -47,6 +48,34 @@ async def models(request: Request) -> Response:
     )
 
 
+@router.post("/api/tokenize")
+async def tokenize(request: Request) -> Response:
+    asked = await decode.body(request, wire.TokenizeRequest)
+    model = await decode.model(request, decode.required(asked.model))
+    kept = decode.keep_alive(asked.keep_alive)
+
+    async def make() -> wire.TokenizeResponse:
+        found = await vectors.tokenize(
+            daemon_of(request).manager, model, asked.text, special=asked.special, keep_alive=kept
+        )
+        return wire.TokenizeResponse(model=asked.model, tokens=found)
+
+    return once(make)
+
+
+@router.post("/api/detokenize")
+async def detokenize(request: Request) -> Response:
+    asked = await decode.body(request, wire.DetokenizeRequest)
+    model = await decode.model(request, decode.required(asked.model))
+    kept = decode.keep_alive(asked.keep_alive)
+
+    async def make() -> wire.DetokenizeResponse:
+        text = await vectors.detokenize(daemon_of(request).manager, model, asked.tokens, keep_alive=kept)
+        return wire.DetokenizeResponse(model=asked.model, text=text)
+
+    return once(make)
+
+
 @router.post("/load")
 async def load(request: Request) -> Response:
     asked = await decode.body(request, wire.LoadRequest)
@@ -55,7 +84,8 @@ async def load(request: Request) -> Response:
     job = Job(model, CompletionRequest(""), options, decode.keep_alive(asked.keep_alive))
 
     async def make() -> wire.LoadResponse:
-        spent = await completions.load(daemon_of(request).manager, job, embedding=model.embeds_only)
+        mode = Mode.EMBEDDING if model.embeds_only else Mode.COMPLETION
+        spent = await completions.load(daemon_of(request).manager, job, mode)
         return wire.LoadResponse(model=asked.model, state="ready", load_duration=spent)
 
     return once(make)
@@ -75,7 +105,7 @@ async def generate(request: Request) -> Response:
     """A prompt's answer after the conversation so far; a whole answer is remembered with its prompt."""
     asked = await decode.body(request, wire.ConversationRequest)
     daemon, model = daemon_of(request), await decode.model(request, decode.required(asked.model))
-    decode.refuse_unsupported(asked, model, "generate")
+    decode.refuse_unsupported(model, asked.model, "generate", tools=False, images=False)
     if not asked.prompt:
         raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
     conversation = asked.conversation_id or str(uuid.uuid4())
@@ -98,7 +128,7 @@ async def generate(request: Request) -> Response:
         return {} if kept else {"remembered": False}
 
     job = decode.job(asked, model, _in_order(past, new))
-    return answer(daemon.manager, job, asked.stream, encode, remember)
+    return answer(daemon.manager, job, asked.stream, encode, remember, request.url.path)
 
 
 def _in_order(past: tuple[Message, ...], new: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -113,12 +143,12 @@ def _engine(loaded: LoadedModel, now: float) -> wire.EngineModel:
     return wire.EngineModel(
         name=loaded.model.name,
         names=sorted(loaded.names),
-        path=str(loaded.spec.weights),
+        path=str(loaded.spec.parts.weights),
         state=process.state.value,
         pid=process.pid,
         address=process.address,
         engine=str(process.binary) if process.binary else None,
-        embedding=loaded.spec.embedding,
+        embedding=loaded.spec.mode is Mode.EMBEDDING,
         context_length=loaded.num_ctx,
         in_flight=loaded.leases,
         expires_at=expiry(loaded, now),

@@ -1,25 +1,33 @@
 """Ollama's API as codecs around the one completions path."""
 
+import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
-from oprel.runtime.backends.base import Chunk, Message
+from oprel.core.names import ModelRef, is_path
+from oprel.formats.gguf import read_gguf
+from oprel.formats.go_template import is_jinja
+from oprel.runtime.backends.base import Chunk, Message, Mode, Prompt
 from oprel.runtime.process import State
-from oprel.server import completions
-from oprel.server.completions import EmbedJob, Job
+from oprel.server import completions, vectors
+from oprel.server.completions import Job
 from oprel.server.library import InstalledModel
 from oprel.server.routes import decode
-from oprel.server.routes.answer import answer, once
+from oprel.server.routes.answer import once
 from oprel.server.routes.encode import details, json_response, logprobs, normalised, running_model, shown, tool_calls
+from oprel.server.routes.lines import answer
 from oprel.server.state import daemon_of
+from oprel.server.templates import render
+from oprel.server.vectors import EmbedJob
 from oprel.utils.text import timestamp
 
 router = APIRouter()
 
 READ = ["GET", "HEAD"]
+COPILOT = "GitHubCopilotChat/"  # takes `general.basename` for the name to ask for
 
 
 @router.api_route("/", methods=READ)
@@ -39,8 +47,8 @@ async def tags(request: Request) -> Response:
         wire.ListedModel(
             name=model.name,
             model=model.name,
-            modified_at=model.modified.isoformat(),
-            size=model.header.size_bytes,
+            modified_at=model.changed.isoformat(),
+            size=model.size_bytes,
             digest=model.digest,
             details=details(model),
             capabilities=model.capabilities,
@@ -61,8 +69,13 @@ async def ps(request: Request) -> Response:
 @router.post("/api/show")
 async def show(request: Request) -> Response:
     asked = await decode.body(request, wire.ShowRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    return json_response(shown(model, verbose=asked.verbose))
+    model = await decode.model(request, _with_tag(decode.required(asked.model)))
+    path = model.manifest.projector
+    projector = await anyio.to_thread.run_sync(read_gguf, path) if path else None
+    reply = shown(model, verbose=asked.verbose, projector=projector)
+    if request.headers.get("user-agent", "").startswith(COPILOT):
+        reply.model_info["general.basename"] = asked.model
+    return json_response(reply)
 
 
 @router.post("/api/generate")
@@ -73,11 +86,14 @@ async def generate(request: Request) -> Response:
         return await _unload(request, model, wire.GenerateResponse(model=asked.model))
     if asked.raw and (asked.template or asked.system or asked.context):
         raise ValidationError("raw mode does not support template, system, or context")
-    decode.refuse_unsupported(asked, model, "generate")
-    prompt = asked.prompt if asked.raw else _with_system(asked.system, [Message("user", asked.prompt)], model)
-    job = decode.job(asked, model, prompt, wants_context=not asked.raw)
+    decode.refuse_unsupported(model, asked.model, "generate", tools=False, images=bool(asked.images))
+    if is_jinja(asked.template) and not decode.is_own_user(request):
+        raise ValidationError("Jinja templates are for this machine's own user", "Send a Go template, as for Ollama.")
+    job = decode.job(asked, model, _prompt(asked, model), context=None if asked.raw else asked.context)
     if not asked.prompt:
         return _load(request, job, wire.GenerateResponse(model=asked.model))
+    if asked.debug_render_only:
+        return _rendered(request, job, wire.GenerateResponse(model=asked.model))
 
     def encode(chunk: Chunk) -> wire.GenerateResponse:
         return wire.GenerateResponse(
@@ -98,11 +114,14 @@ async def chat(request: Request) -> Response:
     empty = wire.ChatResponse(model=asked.model, message=wire.Message(role="assistant", content=""))
     if not asked.messages and decode.keep_alive(asked.keep_alive) == 0:
         return await _unload(request, model, empty)
-    decode.refuse_unsupported(asked, model, "chat")
-    messages = [decode.message(message) for message in asked.messages]
-    job = decode.job(asked, model, _with_system(None, messages, model), tools=asked.tools)
+    images = any(message.images for message in asked.messages)
+    decode.refuse_unsupported(model, asked.model, "chat", tools=bool(asked.tools), images=images)
+    prompt = decode.with_system(None, decode.messages(asked.messages), model)
+    job = decode.job(asked, model, prompt, tools=asked.tools, tool_choice=asked.tool_choice)
     if not asked.messages:
         return _load(request, job, empty)
+    if asked.debug_render_only:
+        return _rendered(request, job, empty)
 
     def encode(chunk: Chunk) -> wire.ChatResponse:
         message = wire.Message(
@@ -123,7 +142,7 @@ async def embed(request: Request) -> Response:
 
     async def make() -> wire.EmbedResponse:
         began = manager.clock()
-        result, load_ns = await completions.embed(manager, job)
+        result, load_ns = await vectors.embed(manager, job)
         return wire.EmbedResponse(
             model=asked.model,
             embeddings=[normalised(vector, asked.dimensions) for vector in result.vectors],
@@ -142,19 +161,33 @@ async def embeddings(request: Request) -> Response:
     job = await _embed_job(request, asked, (asked.prompt,) if asked.prompt else (), truncate=True)
 
     async def make() -> wire.EmbeddingsResponse:
-        result, _ = await completions.embed(daemon_of(request).manager, job)
+        result, _ = await vectors.embed(daemon_of(request).manager, job)
         return wire.EmbeddingsResponse(embedding=result.vectors[0] if result.vectors else ())
 
     return once(make)
 
 
-def _with_system(system: str | None, messages: list[Message], model: InstalledModel) -> tuple[Message, ...]:
-    """The messages behind the model's own; the request's system message replaces the model's."""
-    own = [Message(role, text) for role, text in model.manifest.messages]
-    if messages and messages[0].role == "system":
-        return (messages[0], *own, *messages[1:])
-    text = model.manifest.system if system is None else system
-    return (*([Message("system", text)] if text else []), *own, *messages)
+def _with_tag(name: str) -> str:
+    """The name as this one route tells it: whole."""
+    try:
+        return name if is_path(name) else ModelRef.parse(name).text
+    except ValidationError:
+        return name
+
+
+def _prompt(asked: wire.GenerateRequest, model: InstalledModel) -> Prompt:
+    """What a generate request means: text as it is, a gap to fill, or a user's message behind the model's own."""
+    if asked.images and (asked.raw or asked.suffix or asked.template or asked.context):
+        raise ValidationError("images go with the model's own template only", "Leave the other out, or use /api/chat.")
+    if asked.suffix:
+        return decode.fill_in_the_middle(asked.prompt, asked.suffix, model)
+    if asked.raw:
+        return asked.prompt
+    message = Message("user", asked.prompt, images=decode.images(asked.images))
+    if asked.context:  # the model's own messages are in it
+        return (*([Message("system", asked.system)] if asked.system else []), message)
+    messages = decode.with_system(asked.system, [message], model)
+    return render(asked.template, messages) if asked.template else messages
 
 
 Loaded = wire.GenerateResponse | wire.ChatResponse
@@ -167,14 +200,26 @@ async def _unload(request: Request, model: InstalledModel, reply: Loaded) -> Res
 
 def _load(request: Request, job: Job, reply: Loaded) -> Response:
     async def make() -> Loaded:
-        await completions.load(daemon_of(request).manager, job)
+        await completions.load(daemon_of(request).manager, job, Mode.COMPLETION)
         return reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "load"})
 
     return once(make)
 
 
+def _rendered(request: Request, job: Job, reply: Loaded) -> Response:
+    """The prompt as the model would get it, and no answer."""
+    images = sum(len(message.images) for message in job.request.prompt) if isinstance(job.request.prompt, tuple) else 0
+
+    async def make() -> Loaded:
+        text = await completions.render(daemon_of(request).manager, job)
+        told = wire.DebugInfo(rendered_template=text, image_count=images)
+        return reply.model_copy(update={"created_at": timestamp(), "debug_info": told})
+
+    return once(make)
+
+
 def _inputs(asked: wire.EmbedRequest) -> tuple[str, ...]:
-    texts = [asked.input] if isinstance(asked.input, str) else asked.input or []
+    texts = [asked.input] if isinstance(asked.input, str) else [] if asked.input is None else asked.input
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValidationError("invalid input type")
     return tuple(str(text) for text in texts) if texts != [""] else ()
@@ -186,6 +231,8 @@ async def _embed_job(
     try:
         model = await decode.model(request, asked.model)
     except ModelNotFoundError as error:
+        if not asked.model:
+            raise
         words = f'model "{asked.model}" not found, try pulling it first'
         raise ModelNotFoundError(words, *error.resolution_steps) from None
     _, load = decode.options(asked.options, model.manifest)

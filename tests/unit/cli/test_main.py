@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 import oprel
 from oprel.cli import main as cli
-from oprel.cli.options import config_from
+from oprel.cli.options import config_from, session_from
+from oprel.cli.session import Session
 from oprel.client.connect import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
-from oprel.core.exceptions import ConfigError, OprelError, error_classes
+from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes
+
+SessionFrom = Callable[..., tuple[Session, list[str]]]
 
 CHANGED: dict[str, str | int] = {
     "home": "/srv/models",
@@ -59,11 +63,31 @@ def ends_with(monkeypatch: pytest.MonkeyPatch):
     return run
 
 
+@pytest.fixture
+def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
+    """The session and the prompt that a command line makes."""
+
+    def run(command: str, *words: str) -> tuple[Session, list[str]]:
+        found: list[argparse.Namespace] = []
+
+        def main(args: argparse.Namespace) -> int:
+            found.append(args)
+            return 0
+
+        parser = cli.build_parser()
+        cli.command_parsers(parser)[command].set_defaults(main=main)
+        monkeypatch.setattr(cli, "build_parser", lambda: parser)
+        assert cli.main([command, *words]) == 0
+        return session_from(found[0]), vars(found[0]).get("prompt", [])
+
+    return run
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command: str) -> None:
-    model = ["tiny"] if command in ("run", "chat", "show", "stop") else []
+    needed = {"show": ["tiny"], "create": ["tiny"], "rm": ["tiny"], "cp": ["tiny", "other"], "completion": ["bash"]}
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
-    assert parsed(command, *model).main is module.main
+    assert parsed(command, *needed.get(command, [])).main is module.main
 
 
 @pytest.mark.parametrize("error", error_classes().values(), ids=lambda error: error.__name__)
@@ -118,10 +142,10 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-@pytest.mark.parametrize("command", ["run", "chat", "list", "ps", "show", "stop"])
+@pytest.mark.parametrize("command", ["run", "chat", "list", "ps", "show", "stop", "create", "cp", "rm", "version"])
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    model = ["tiny"] if command not in ("list", "ps") else []
-    args = parsed(command, "--home=/srv/oprel", "--host=box:1", *model)
+    names = {"version": [], "cp": ["tiny", "other"]}.get(command, ["tiny"])
+    args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
 
 
@@ -131,10 +155,76 @@ def test_what_is_not_needed_is_not_imported() -> None:
         "import json, sys; from oprel.cli.main import build_parser; build_parser(); print(json.dumps([*sys.modules]))"
     )
     shown = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True).stdout
-    heavy = {"anyio", "fastapi", "httpx", "pydantic", "rich", "uvicorn", "xllamacpp", "yaml"}
+    heavy = {"anyio", "fastapi", "httpx", "prompt_toolkit", "pydantic", "rich", "uvicorn", "xllamacpp", "yaml"}
     assert heavy & {*json.loads(shown)} == set()
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--version"]) == 0
+@pytest.mark.parametrize("flag", ["--version", "-v"])
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    assert cli.main([flag]) == 0
     assert capsys.readouterr().out == f"oprel {oprel.__version__}\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("lst", "list"), ("shwo", "show"), ("chta", "chat")])
+def test_a_mistyped_command_leads_to_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str], typed: str, meant: str
+) -> None:
+    assert cli.main([typed]) == 2
+    assert f"there is no command '{typed}'; did you mean '{meant}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "think"),
+    [
+        ([], None),
+        (["--think"], True),
+        (["--think=true"], True),
+        (["--think=false"], False),
+        (["--think=high"], "high"),
+    ],
+)
+def test_think_takes_no_word_of_the_prompt(
+    ends_with_session: SessionFrom, words: list[str], think: bool | str | None
+) -> None:
+    session, prompt = ends_with_session("run", "tiny", *words, "why", "not")
+    assert (session.think, prompt) == (think, ["why", "not"])
+
+
+def test_think_after_two_dashes_is_a_word(ends_with_session: SessionFrom) -> None:
+    assert ends_with_session("run", "tiny", "--", "--think")[1] == ["--think"]
+
+
+def test_arguments_make_a_session(ends_with_session: SessionFrom) -> None:
+    session, _ = ends_with_session(
+        *("run", "tiny", "--system=Be brief.", "--option=seed=7", "--option", "stop=###", "--format=json"),
+        *("--keepalive=10m", "--verbose", "--nowordwrap", "--hidethinking", "hi"),
+    )
+    assert session == Session(
+        "tiny",
+        system="Be brief.",
+        options={"seed": 7, "stop": ["###"]},
+        format="json",
+        keep_alive="10m",
+        verbose=True,
+        wordwrap=False,
+        hide_thinking=True,
+    )
+
+
+@pytest.mark.parametrize(("text", "keep_alive"), [("5", 5.0), ("-1", -1.0), ("5m", "5m")])
+@pytest.mark.parametrize("flag", ["--keepalive", "--keep-alive"])
+def test_keepalive_is_seconds_or_a_duration(
+    ends_with_session: SessionFrom, flag: str, text: str, keep_alive: float | str
+) -> None:
+    assert ends_with_session("chat", "tiny", f"{flag}={text}")[0].keep_alive == keep_alive
+
+
+@pytest.mark.parametrize("words", [["--think=hard"], ["--option=sed=1"], ["--option=seed"], ["--format=nosuch.json"]])
+def test_a_wrong_argument_is_told_before_anything_is_asked(words: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        session_from(parsed("run", "tiny", "hi", *words))
+
+
+def test_truncate_takes_no_word_of_the_prompt(ends_with_session: SessionFrom) -> None:
+    assert ends_with_session("run", "tiny", "--truncate", "why", "not")[1] == ["why", "not"]
+    assert ends_with_session("run", "tiny", "--truncate=false", "why", "not")[1] == ["why", "not"]

@@ -66,3 +66,18 @@ def test_lines_of_a_table_have_no_trailing_blanks(capsys: Captured) -> None:
 def test_a_cell_is_printed_as_it_is(capsys: Captured, name: str) -> None:
     render.table(("NAME",), [(name,)])
     assert capsys.readouterr().out.splitlines()[1] == name
+
+
+def test_steps_are_told_once_each_beside_the_output(capsys: Captured) -> None:
+    progress = render.Progress()
+    for percent in (0, 50, 100):
+        progress.show("reading", percent, 100)
+    progress.show("writing")
+    progress.end()
+    progress.end()
+    assert capsys.readouterr() == ("", "reading\nwriting\n")
+
+
+def test_output_that_goes_to_no_terminal_has_no_width(capsys: Captured) -> None:
+    assert render.columns() == 0
+    assert not render.has_watcher()

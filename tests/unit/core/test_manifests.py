@@ -1,12 +1,14 @@
 """Names on disk, and beside them the models that come with the package."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.manifests import Manifest, Manifests
+from oprel.core.modelfile import Modelfile, parse, render
 from oprel.core.names import ModelRef
 
 FULL = Manifest(
@@ -16,6 +18,11 @@ FULL = Manifest(
     parameters={"temperature": 0.5, "stop": ["a", "b"], "use_mmap": False},
     messages=(("user", "hello"), ("assistant", "good day")),
     license="Apache-2.0",
+    template="{{ .Prompt }}",
+    adapters=(Path("/models/lora.gguf"),),
+    projector=Path("/models/mmproj.gguf"),
+    parts=(Path("/models/one.gguf"), Path("/models/two.gguf")),
+    parent="tiny:latest",
 )
 
 
@@ -43,11 +50,11 @@ def test_what_was_put_is_got_back_whole(manifests: Manifests) -> None:
     assert names(manifests) == ["smol:latest", "user/Tiny:q4"]
 
 
-def test_case_makes_no_second_name(manifests: Manifests) -> None:
+def test_case_makes_no_second_name_and_no_second_spelling(manifests: Manifests) -> None:
     manifests.put(Manifest("Tiny:latest", Path("/old.gguf")))
     manifests.put(Manifest("tiny:LATEST", Path("/new.gguf")))
     assert manifests.get(ModelRef.parse("TINY")).weights == Path("/new.gguf")
-    assert names(manifests) == ["smol:latest", "tiny:LATEST"]
+    assert names(manifests) == ["Tiny:latest", "smol:latest"]
 
 
 def test_a_name_with_slashes_and_colons_is_one_file(manifests: Manifests, folder: Path) -> None:
@@ -97,6 +104,86 @@ def test_a_damaged_manifest_hides_only_itself(manifests: Manifests, folder: Path
     with pytest.raises(InvalidModelError) as caught:
         manifests.get(ModelRef.parse("bad"))
     assert str(damaged) in caught.value.message and str(damaged) in caught.value.resolution_steps[0]
+
+
+def test_its_modelfile_says_everything(manifests: Manifests) -> None:
+    assert parse(render(FULL.modelfile())) == Modelfile(
+        from_="/models/tiny.gguf",
+        also_from=("/models/mmproj.gguf",),
+        adapters=("/models/lora.gguf",),
+        template="{{ .Prompt }}",
+        system="Be kind.",
+        parameters=FULL.parameters,
+        messages=FULL.messages,
+        licenses=("Apache-2.0",),
+    )
+    assert render(Manifest("plain:latest", Path("/m.gguf")).modelfile()) == "FROM /m.gguf\n"
+
+
+def test_a_manifest_of_an_earlier_oprel_is_read(manifests: Manifests, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "old%3Alatest.json").write_text('{"name": "old:latest", "weights": "/m.gguf", "system": "Be kind."}')
+    assert manifests.get(ModelRef.parse("old")) == Manifest("old:latest", Path("/m.gguf"), system="Be kind.")
+
+
+def test_paths_within_the_home_and_the_package_move_with_them(
+    manifests: Manifests, folder: Path, tmp_path: Path
+) -> None:
+    smol, lora = tmp_path / "bundled" / "smol.gguf", folder / "blobs" / "sha256-0"
+    manifests.put(Manifest("mine:latest", smol, adapters=(lora,), projector=lora, parts=(lora,)))
+    moved = Manifests(folder.rename(tmp_path / "elsewhere"), (tmp_path / "bundled").rename(tmp_path / "package"))
+    lora = tmp_path / "elsewhere" / "blobs" / "sha256-0"
+    assert moved.get(ModelRef.parse("mine")) == Manifest(
+        "mine:latest", tmp_path / "package" / "smol.gguf", adapters=(lora,), projector=lora, parts=(lora,)
+    )
+
+
+def test_a_copy_has_everything_but_the_name(manifests: Manifests) -> None:
+    manifests.put(FULL)
+    assert manifests.copy(ModelRef.parse(FULL.name), ModelRef.parse("copy")) == replace(FULL, name="copy:latest")
+    assert manifests.get(ModelRef.parse("copy")) == replace(FULL, name="copy:latest")
+    with pytest.raises(ModelNotFoundError):
+        manifests.copy(ModelRef.parse("nonesuch"), ModelRef.parse("copy"))
+
+
+def test_a_bundled_model_can_be_copied(manifests: Manifests, tmp_path: Path) -> None:
+    manifests.copy(ModelRef.parse("smol"), ModelRef.parse("mine"))
+    assert manifests.get(ModelRef.parse("mine")).weights == tmp_path / "bundled" / "smol.gguf"
+
+
+def test_a_deleted_name_is_unknown(manifests: Manifests, folder: Path) -> None:
+    manifests.put(FULL)
+    manifests.delete(ModelRef.parse("USER/tiny:Q4"))
+    assert list(folder.iterdir()) == []
+    with pytest.raises(ModelNotFoundError):
+        manifests.delete(ModelRef.parse(FULL.name))
+
+
+def test_a_bundled_model_stays_also_when_what_hides_it_is_deleted(manifests: Manifests) -> None:
+    manifests.put(Manifest("smol:latest", Path("/mine.gguf")))
+    manifests.delete(ModelRef.parse("smol"))
+    with pytest.raises(UnsupportedError, match="smol:latest comes with oprel and cannot be deleted"):
+        manifests.delete(ModelRef.parse("smol"))
+    assert names(manifests) == ["smol:latest"]
+
+
+def test_a_damaged_manifest_can_be_deleted(manifests: Manifests, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "bad%3Alatest.json").write_text("{")
+    manifests.delete(ModelRef.parse("bad"))
+    assert list(folder.iterdir()) == []
+
+
+def test_mentions_are_found_in_every_manifest(manifests: Manifests, folder: Path) -> None:
+    manifests.put(Manifest("one:latest", folder / "blobs" / "sha256-01"))
+    (folder / "bad%3Alatest.json").write_text('{"weights": "blobs/sha256-02", "n\xff')
+    assert manifests.mentions(r"sha256-\d+") == {"sha256-01", "sha256-02"}
+
+
+def test_what_cannot_be_written_is_told(manifests: Manifests, folder: Path) -> None:
+    folder.write_text("a file is in the way")
+    with pytest.raises(OprelError, match="the model user/Tiny:q4 cannot be written down: File exists"):
+        manifests.put(FULL)
 
 
 def test_what_is_no_manifest_is_left_alone(manifests: Manifests, folder: Path) -> None:

@@ -124,3 +124,13 @@ def test_what_is_not_known_comes_with_the_last_line() -> None:
     ended = classify_exit(3, ["first", "0.00.002.621 E srv  llama_server: exiting for no reason"])
     assert (ended.reason, ended.detail) == (Reason.UNKNOWN, "exit status 3: llama_server: exiting for no reason")
     assert classify_exit(0, []).detail == "exit status 0"
+
+
+def test_the_first_error_tells_more_than_the_last_line() -> None:
+    log = [
+        "0.01.203.112 I load: loading",
+        "0.01.203.114 E mismatch between text model (n_embd = 64) and mmproj (n_embd = 32)",
+        "0.01.203.115 E srv load_model: failed to load",
+        "error: Failed to init server, please check the input params.",
+    ]
+    assert "mismatch between text model" in classify_exit(1, log).detail

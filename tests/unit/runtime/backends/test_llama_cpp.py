@@ -6,21 +6,25 @@ from pathlib import Path
 import pytest
 
 from oprel.core.config import Config
-from oprel.runtime.backends.base import EngineSpec, LoadOptions
+from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
 from oprel.runtime.backends.llama_cpp import DISPENSABLE, arguments, resolve
 from oprel.runtime.binaries.wheel import build_parser
 
 NEW = frozenset(DISPENSABLE)  # the flags of a build that has them all
 OLD = frozenset[str]()
 PLAIN = EngineSpec(
-    weights=Path("/models/tiny.gguf"),
+    parts=Parts(Path("/models/tiny.gguf")),
     socket=Path("/run/engine-1.sock"),
     load=LoadOptions(num_ctx=512),
-    embedding=False,
+    mode=Mode.COMPLETION,
     pooling=None,
     parallel=4,
     kv_cache_type="f16",
     flash_attention="auto",
+)
+
+EVERY_PART = Parts(
+    Path("/models/tiny.gguf"), Path("/models/eye.gguf"), (Path("/models/a.gguf"), Path("/models/b.gguf")), "{{ x }}"
 )
 
 
@@ -31,7 +35,7 @@ def pairs(given: list[str]) -> dict[str, str]:
 
 def test_the_plain_start() -> None:
     given = arguments(PLAIN, NEW)
-    valued, switches = given[:-3], given[-3:]
+    valued, switches = given[:-4], given[-4:]
     assert dict(zip(valued[::2], valued[1::2], strict=True)) == {
         "--model": "/models/tiny.gguf",
         "--host": "/run/engine-1.sock",
@@ -44,7 +48,7 @@ def test_the_plain_start() -> None:
         "--flash-attn": "auto",
         "--cache-ram": "512",
     }
-    assert switches == ["--kv-unified", "--offline", "--no-ui"]
+    assert switches == ["--kv-unified", "--context-shift", "--offline", "--no-ui"]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +73,10 @@ def test_mapping_the_file_is_only_ever_switched_off(use_mmap: bool | None, refus
 
 
 def test_an_embedding_engine_takes_a_whole_input_in_one_batch() -> None:
-    given = pairs(arguments(replace(PLAIN, embedding=True, pooling="mean"), NEW))
+    given = pairs(arguments(replace(PLAIN, mode=Mode.EMBEDDING, pooling="mean"), NEW))
     assert (given["--ubatch-size"], given["--pooling"]) == ("512", "mean")
     assert "--embedding" in given
+    assert "--context-shift" not in given
     assert not {"--ubatch-size", "--pooling", "--embedding"} & set(arguments(PLAIN, NEW))
 
 
@@ -90,10 +95,21 @@ def test_a_flag_is_left_out_alone() -> None:
 
 def test_the_wheels_engine_knows_every_flag() -> None:
     full = LoadOptions(num_ctx=512, num_batch=64, num_gpu=1, main_gpu=0, num_thread=2, use_mmap=False)
-    given = arguments(replace(PLAIN, load=full, embedding=True, pooling="mean"), NEW)
+    given = arguments(replace(PLAIN, parts=EVERY_PART, load=full, mode=Mode.EMBEDDING, pooling="mean"), NEW)
     options = build_parser().parse_args(given)
     assert (options.model, options.host, options.ctx_size) == ("/models/tiny.gguf", "/run/engine-1.sock", 2048)
     assert (options.mmap, options.ui, options.embedding, options.kv_unified) == (False, False, True, True)
+
+
+def test_every_part_of_a_model_is_passed() -> None:
+    options = build_parser().parse_args(arguments(replace(PLAIN, parts=EVERY_PART), NEW))
+    assert (options.mmproj, options.lora) == ("/models/eye.gguf", ["/models/a.gguf", "/models/b.gguf"])
+    assert (options.chat_template_file, options.context_shift) == ("/run/engine-1.jinja", True)
+
+
+def test_an_engine_that_scores_takes_a_whole_document_in_one_batch() -> None:
+    given = pairs(arguments(replace(PLAIN, mode=Mode.RERANK, pooling="rank"), NEW))
+    assert (given["--ubatch-size"], given["--pooling"]) == ("512", "rank")
 
 
 CONFIGURED = Config(ctx_size=4096, batch_size=256, n_gpu_layers=3, n_threads=2)

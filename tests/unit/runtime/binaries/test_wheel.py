@@ -31,6 +31,7 @@ def test_the_defaults_are_llama_servers() -> None:
     assert (given.n_gpu_layers, given.main_gpu, given.cpuparams.n_threads) == (-1, 0, -1)
     assert (given.kv_unified, given.embedding, given.offline, given.ui) == (False, False, False, True)
     assert given.cache_ram_mib == 8192
+    assert (given.mmproj.path, list(given.lora_adapters), given.chat_template) == ("", [], "")
 
 
 def test_numbers_and_texts_reach_the_engine() -> None:
@@ -45,6 +46,20 @@ def test_numbers_and_texts_reach_the_engine() -> None:
 def test_switches_reach_the_engine() -> None:
     given = params("--kv-unified", "--embedding", "--offline", "--no-ui")
     assert (given.kv_unified, given.embedding, given.offline, given.ui) == (True, True, True, False)
+
+
+def test_the_parts_of_a_model_reach_the_engine(tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{{ messages }} – ü", encoding="utf-8")
+    given = params(*f"--mmproj /eyes.gguf --lora /a.gguf --lora /b.gguf --chat-template-file {template}".split())
+    assert given.mmproj.path == "/eyes.gguf"
+    assert [(adapter.path, adapter.scale) for adapter in given.lora_adapters] == [("/a.gguf", 1.0), ("/b.gguf", 1.0)]
+    assert given.chat_template == "{{ messages }} – ü"
+
+
+def test_the_context_shifts_only_when_told() -> None:
+    assert (params().ctx_shift, params("--context-shift").ctx_shift) == (False, True)
+    assert params("--context-shift", "--no-context-shift").ctx_shift is False
 
 
 def test_a_length_per_slot_sizes_the_pool() -> None:

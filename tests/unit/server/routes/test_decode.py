@@ -1,20 +1,24 @@
 """What requests may say, and what is answered to those that say it wrong."""
 
+import gzip
 import math
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import zstandard
 from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.types import Message
 
-from oprel.api_models import ChatRequest, CompletionFields, EmbedRequest, GenerateRequest, ShowRequest
+from oprel.api_models import ChatRequest, EmbedRequest, GenerateRequest, ShowRequest
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Sampling
+from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Sampling, Tokens
 from oprel.server.library import InstalledModel
 from oprel.server.routes import decode
 
@@ -206,37 +210,62 @@ def test_no_other_amount_of_thinking_is_known(model: InstalledModel) -> None:
         decode.think("much", model, "tiny")
 
 
-@pytest.mark.parametrize("extra", [{"suffix": "x"}, {"template": "x"}, {"context": [1]}, {"images": ["x"]}])
-def test_what_is_not_supported_is_refused_rather_than_ignored(model: InstalledModel, extra: dict[str, object]) -> None:
-    asked = GenerateRequest.model_validate({"model": "tiny", **extra})
-    with pytest.raises(UnsupportedError, match=f"does not support `{next(iter(extra))}`"):
-        decode.refuse_unsupported(asked, model, "generate")
+def test_a_gap_is_filled_by_models_that_know_how(model: InstalledModel) -> None:
+    with pytest.raises(UnsupportedError, match="^tiny:latest does not support insert$"):
+        decode.fill_in_the_middle("a", "b", model)
+    fim = {"tokenizer__ggml__fim_pre_token_id": 5, "tokenizer__ggml__fim_suf_token_id": 6}
+    knowing = with_metadata(model, **fim, tokenizer__ggml__fim_mid_token_id=7)
+    assert decode.fill_in_the_middle("a", "b", knowing) == Tokens((5, "a", 6, "b", 7))
 
 
-def test_what_is_not_asked_for_is_not_refused(model: InstalledModel) -> None:
-    empty = {"suffix": "", "template": "", "context": [], "images": [], "tools": []}
-    decode.refuse_unsupported(GenerateRequest.model_validate(empty), model, "generate")
+def test_images_are_for_models_that_see(model: InstalledModel) -> None:
+    with pytest.raises(UnsupportedError, match='^"tiny" does not support images$'):
+        decode.refuse_unsupported(model, "tiny", "chat", tools=False, images=True)
+    seeing = replace(model, manifest=replace(model.manifest, projector=model.weights))
+    decode.refuse_unsupported(seeing, "tiny", "chat", tools=False, images=True)
+
+
+def test_an_image_is_base64() -> None:
+    assert decode.images(["AAAA"]) == ("AAAA",)
+    with pytest.raises(ValidationError, match="^an image is not base64"):
+        decode.images(["data:image/png;base64,AAAA"])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("deflate", zlib.compress), ("gzip", gzip.compress), ("zstd", zstandard.compress)]
+)
+def test_a_body_may_come_compressed(encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    assert decode.unpacked(pack(b"{}"), encoding) == b"{}"
+    with pytest.raises(ValidationError, match=f"not valid {encoding}"):
+        decode.unpacked(b"nonsense", encoding)
+    with pytest.raises(ValidationError, match="larger than"):
+        decode.unpacked(pack(bytes(decode.LARGEST_UNPACKED + 1)), encoding)
+
+
+def test_no_other_compression_is_known() -> None:
+    with pytest.raises(ValidationError, match="unknown content encoding 'br'"):
+        decode.unpacked(b"", "br")
 
 
 def test_an_embedding_model_does_not_chat(model: InstalledModel) -> None:
     embeds_only = with_metadata(model, llama__pooling_type=1)
     with pytest.raises(UnsupportedError, match='^"tiny" does not support chat$') as caught:
-        decode.refuse_unsupported(ChatRequest(model="tiny"), embeds_only, "chat")
+        decode.refuse_unsupported(embeds_only, "tiny", "chat", tools=False, images=False)
     assert "embed" in caught.value.resolution_steps[0]
 
 
 def test_tools_are_for_models_that_know_them(model: InstalledModel) -> None:
-    asked: CompletionFields = ChatRequest(model="tiny", tools=[{"type": "function"}])
     with pytest.raises(UnsupportedError, match="^tiny:latest does not support tools$"):
-        decode.refuse_unsupported(asked, model, "chat")
-    decode.refuse_unsupported(asked, with_metadata(model, tokenizer__chat_template="{{ tools }}"), "chat")
+        decode.refuse_unsupported(model, "tiny", "chat", tools=True, images=False)
+    knowing = with_metadata(model, tokenizer__chat_template="{{ tools }}")
+    decode.refuse_unsupported(knowing, "tiny", "chat", tools=True, images=False)
 
 
 def test_a_job_is_all_that_a_request_said(model: InstalledModel) -> None:
     said = {"options": {"seed": 7, "num_ctx": 64}, "format": "json", "think": False, "keep_alive": "1m"}
-    job = decode.job(GenerateRequest.model_validate(said), model, "hello", wants_context=True)
+    job = decode.job(GenerateRequest.model_validate(said), model, "hello", context=[])
     assert job.request == CompletionRequest("hello", Sampling(seed=7), schema={}, think=False)
-    assert (job.model, job.load, job.keep_alive, job.wants_context) == (model, LoadOptions(num_ctx=64), 60.0, True)
+    assert (job.model, job.load, job.keep_alive, job.context) == (model, LoadOptions(num_ctx=64), 60.0, ())
 
 
 async def test_each_route_has_its_own_fields() -> None:

@@ -11,7 +11,7 @@ import pytest
 from oprel import api_models as wire
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import EngineSpec, Finish, LoadOptions, Usage
+from oprel.runtime.backends.base import EngineSpec, Finish, LoadOptions, Mode, Parts, Usage
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.process import EngineProcess, Launch
 from oprel.server.completions import Done
@@ -31,7 +31,7 @@ def model(tiny: Path) -> InstalledModel:
 def loaded(model: InstalledModel) -> LoadedModel:
     """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
     socket = Path("/run/engine-1.sock")
-    spec = EngineSpec(model.weights, socket, LoadOptions(num_ctx=512), False, None, 4, "f16", "auto")
+    spec = EngineSpec(Parts(model.weights), socket, LoadOptions(num_ctx=512), Mode.COMPLETION, None, 4, "f16", "auto")
     process = EngineProcess(Launch(model.name, socket, lambda flags: [], 300.0), Shelf([]))
     return LoadedModel(model, spec, process, keep_alive=300.0)
 
@@ -108,7 +108,11 @@ def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
     assert shown.template is not None and "<|im_start|>" in shown.template
     assert shown.capabilities == ["completion"]
     assert shown.modified_at == MODIFIED.isoformat()
-    assert shown.modelfile == f"# Modelfile of tiny:latest, made by oprel\nFROM {model.weights}"
+    assert shown.modelfile.splitlines() == [
+        "# Modelfile of tiny:latest, made by oprel",
+        "# To build on it, begin with: FROM tiny:latest",
+        f"FROM {model.weights}",
+    ]
 
 
 def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
@@ -127,7 +131,12 @@ def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
         ["stop", '"b"'],
         ["temperature", "0.5"],
     ]
-    assert [line.split()[0] for line in shown.modelfile.splitlines()[2:]] == ["SYSTEM", *["PARAMETER"] * 3]
+    assert [line.split()[0] for line in shown.modelfile.splitlines()[3:]] == [
+        "SYSTEM",
+        *["PARAMETER"] * 3,
+        "MESSAGE",
+        "LICENSE",
+    ]
 
 
 def test_long_arrays_are_shown_only_when_asked_for(model: InstalledModel) -> None:

@@ -1,0 +1,39 @@
+"""`oprel rm MODEL…`: delete names."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from oprel.cli import render
+from oprel.cli.options import add_address, config_from, suggesting_names
+from oprel.core.exceptions import OprelError
+
+if TYPE_CHECKING:
+    from oprel.client_api import Client
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("rm", help="delete models")
+    parser.add_argument("models", nargs="+", metavar="model", help="names; files that a name points to stay")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    status = 0
+    with Client(config=config_from(args)) as client:
+        for name in args.models:
+            try:
+                with suggesting_names(client, name):
+                    _remove(client, name)
+            except OprelError as error:  # the others can still go
+                render.error(error)
+                status = status or error.exit_code
+    return status
+
+
+def _remove(client: "Client", name: str) -> None:
+    client.unload(name)  # also says when there is no such model
+    client.delete(name)
+    render.line(f"deleted '{name}'")

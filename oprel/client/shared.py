@@ -1,0 +1,50 @@
+"""What `Client` and `AsyncClient` share: which daemon they talk to, and what httpx is told."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import httpx
+
+from oprel.client.base import LOCAL_URL, Address, Scheme
+from oprel.core.config import Config, load_config
+
+# Arguments of httpx's clients that are about its transport over TCP.
+OF_THE_TRANSPORT = frozenset(("cert", "http1", "http2", "limits", "proxy", "trust_env", "verify"))
+
+Headers = Mapping[str, str | None]
+Timeout = httpx.Timeout | float | None
+
+
+class BaseClient:
+    """`http` are arguments of httpx's client; a header that is None is not sent."""
+
+    def __init__(
+        self, host: str | None, config: Config | None, start: bool, headers: Headers | None, **http: Any
+    ) -> None:
+        self._given = host, config
+        self._start = start
+        self._http_given = http
+        self._headers = {name: value for name, value in (headers or {}).items() if value is not None}
+
+    @cached_property
+    def config(self) -> Config:
+        """Read on first use, so that importing oprel never fails over a configuration."""
+        return self._given[1] or load_config()
+
+    @cached_property
+    def address(self) -> Address:
+        if self._given[0]:
+            return Address.parse(self._given[0])
+        return replace(Address.of(self.config), own=self._start and not self.config.host)
+
+    @property
+    def _http_arguments(self) -> dict[str, Any]:
+        url = self.address.target if self.address.scheme is Scheme.HTTP else LOCAL_URL
+        return {"base_url": url, "headers": self._headers, **self._http_given}
+
+    @property
+    def _wants_httpx_transport(self) -> bool:
+        """True when the caller gave arguments that only httpx's own transport can follow."""
+        return self.address.scheme is Scheme.HTTP and not OF_THE_TRANSPORT.isdisjoint(self._http_given)

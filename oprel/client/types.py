@@ -1,0 +1,188 @@
+"""Types that only clients have: what a caller may pass, and answers as Ollama's client gives them.
+
+>>> Message(role="user", content="hi", images=[b"..."]).images
+['Li4u']
+>>> Options(temperature=0, stop=["."])["stop"]
+['.']
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ByteSize, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+
+from oprel import api_models as wire
+from oprel.core.exceptions import OprelError, ValidationError
+
+# Names of Ollama's client. Every error that a daemon answers is a ResponseError, with its `status_code`.
+ResponseError = OprelError
+RequestError = ValidationError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class Open(wire.Wire):
+    """Keeps keys it does not know: the daemon may be newer than this client."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+
+class Options(Open):
+    """Options of a request; a plain mapping does as well. What is not set is the model's or the daemon's choice."""
+
+    num_ctx: int | None = None
+    num_batch: int | None = None
+    num_gpu: int | None = None
+    main_gpu: int | None = None
+    num_thread: int | None = None
+    use_mmap: bool | None = None
+    num_keep: int | None = None
+    seed: int | None = None
+    num_predict: int | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repeat_last_n: int | None = None
+    temperature: float | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: Sequence[str] | None = None
+
+
+class Image(wire.Wire):
+    """An image as the path of its file, its bytes, or base64 text."""
+
+    value: str | bytes | Path
+
+    def base64(self) -> str:
+        """Raises RequestError when it is none of these, OSError when the file cannot be read."""
+        if isinstance(self.value, bytes):
+            return base64.b64encode(self.value).decode()
+        if isinstance(self.value, Path) or _is_file(self.value):
+            return base64.b64encode(Path(self.value).read_bytes()).decode()
+        if self.value.lower().endswith(IMAGE_SUFFIXES):
+            raise RequestError(f"there is no image {self.value}", "Check the path.")
+        try:
+            base64.b64decode(self.value, validate=True)
+        except binascii.Error as error:
+            raise RequestError("an image is neither a file nor base64", "Give its path or its bytes.") from error
+        return self.value
+
+
+ImageSource = Image | str | bytes | PathLike[str]
+
+
+def encoded(image: ImageSource) -> str:
+    """The base64 of an image, however it was given."""
+    if not isinstance(image, Image):
+        image = Image(value=Path(image) if isinstance(image, PathLike) else image)
+    return image.base64()
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a path: it is the image
+        return False
+
+
+class Message(wire.Message):
+    """A message of a conversation. `images` are taken as paths, bytes or base64, and kept as base64."""
+
+    ToolCall: ClassVar = wire.ToolCall
+
+    images: list[Any] | None = None
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _encoded(cls, images: Sequence[ImageSource] | None, info: ValidationInfo) -> Sequence[ImageSource] | None:
+        # A daemon's answer names no files of this machine.
+        return images and [encoded(image) for image in images] if info.mode == "python" else images
+
+
+class Tool(Open):
+    """What a model may call: a name, what it does, and the JSON schema of its arguments."""
+
+    class Function(Open):
+        class Parameters(Open):
+            class Property(Open):
+                type: str | Sequence[str] | None = None
+                items: JsonValue = None
+                description: str | None = None
+                enum: Sequence[JsonValue] | None = None
+
+            type: str | None = "object"
+            defs: JsonValue = Field(None, alias="$defs")
+            items: JsonValue = None
+            required: Sequence[str] | None = None
+            properties: Mapping[str, Property] | None = None
+
+        name: str | None = None
+        description: str | None = None
+        parameters: Parameters | None = None
+
+    type: str | None = "function"
+    function: Function | None = None
+
+
+AnyMessage = Mapping[str, Any] | wire.Message
+AnyOptions = Mapping[str, Any] | Options
+AnyTool = Mapping[str, Any] | Tool | Callable[..., object]
+
+
+def options_set(options: AnyOptions | None) -> dict[str, Any]:
+    """The options that were given a value."""
+    return options.model_dump(exclude_none=True) if isinstance(options, Options) else dict(options or {})
+
+
+class ChatResponse(wire.ChatResponse):
+    """An answer of a chat, or a piece of one."""
+
+    message: Message
+
+
+class ListResponse(wire.Wire):
+    """The models there are."""
+
+    class Model(wire.ListedModel):
+        modified_at: datetime  # type: ignore[assignment]  # text on the wire
+        size: ByteSize
+
+    models: Sequence[Model]
+
+
+class ProcessResponse(wire.Wire):
+    """The models that are loaded."""
+
+    class Model(wire.RunningModel):
+        expires_at: datetime  # type: ignore[assignment]  # text on the wire
+        size: ByteSize
+        size_vram: ByteSize
+
+    models: Sequence[Model]
+
+
+class ShowResponse(wire.ShowResponse):
+    """What is known about a model. `modelinfo` is the name of `model_info` in Ollama's client."""
+
+    modified_at: datetime  # type: ignore[assignment]  # text on the wire
+
+    @property
+    def modelinfo(self) -> dict[str, JsonValue]:
+        return self.model_info
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get("model_info" if key == "modelinfo" else key, default)
+
+
+class StatusResponse(wire.Wire):
+    """Of calls that answer with nothing else."""
+
+    status: str | None = None

@@ -1,0 +1,238 @@
+"""`AsyncClient`: what `client_api.Client` is, for asyncio. A test keeps the two equal."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
+
+import anyio.to_thread
+import httpx
+
+from oprel import api_models as wire
+from oprel.client import blobs, calls, types
+from oprel.client.base import TIMEOUT, connection_errors
+from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
+from oprel.client.connect import open_transport_async
+from oprel.client.shared import BaseClient, Headers, Timeout
+from oprel.client.types import AnyOptions
+from oprel.core.config import Config
+
+Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse)
+Result = TypeVar("Result", bound=wire.Wire)
+
+
+class AsyncClient(BaseClient):
+    """`Client` for asyncio; streams are `async for` over the awaited call."""
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        config: Config | None = None,
+        start: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+        follow_redirects: bool = True,
+        timeout: Timeout = TIMEOUT,
+        headers: Headers | None = None,
+        **further: Any,
+    ) -> None:
+        http = {"follow_redirects": follow_redirects, "timeout": timeout, **further}
+        super().__init__(host, config, start, headers, **http)
+        self._transport = transport
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        transport = self._transport
+        if transport is None and not self._wants_httpx_transport:
+            transport = open_transport_async(self.address, self.config)
+        return httpx.AsyncClient(transport=transport, **self._http_arguments)
+
+    async def _send(
+        self, call: Call[Result], body: AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Result:
+        content = call.content if body is None else body
+        with connection_errors(self.address):
+            response = await self._http.request(call.method, call.path, content=content, headers=headers)
+        return call.parse(response.status_code, response.content)
+
+    async def _stream(self, call: Call[Answer]) -> AsyncIterator[Answer]:
+        done = False
+        with connection_errors(self.address):
+            async with self._http.stream(call.method, call.path, content=call.content) as response:
+                if response.is_error:
+                    call.parse(response.status_code, await response.aread())
+                async for line in response.aiter_lines():
+                    yield (piece := call.parse_line(line))
+                    done = calls.is_last(piece)
+        if not done:
+            raise calls.unfinished()
+
+    # fmt: off
+    @overload
+    async def generate(self, model: str = "", prompt: str | None = None, suffix: str | None = None, *, stream: Literal[False] = False, **extras: Unpack[GenerateExtras]) -> wire.GenerateResponse: ...  # noqa: E501
+    @overload
+    async def generate(self, model: str = "", prompt: str | None = None, suffix: str | None = None, *, stream: Literal[True], **extras: Unpack[GenerateExtras]) -> AsyncIterator[wire.GenerateResponse]: ...  # noqa: E501
+    # fmt: on
+    async def generate(
+        self,
+        model: str = "",
+        prompt: str | None = None,
+        suffix: str | None = None,
+        *,
+        stream: bool = False,
+        **extras: Unpack[GenerateExtras],
+    ) -> wire.GenerateResponse | AsyncIterator[wire.GenerateResponse]:
+        """Complete a prompt; with a `suffix`, what stands between the two."""
+        call = calls.generate(model, prompt, suffix, stream, **extras)
+        return self._stream(call) if stream else await self._send(call)
+
+    # fmt: off
+    @overload
+    async def chat(self, model: str = "", messages: Messages | None = None, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> types.ChatResponse: ...  # noqa: E501
+    @overload
+    async def chat(self, model: str = "", messages: Messages | None = None, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> AsyncIterator[types.ChatResponse]: ...  # noqa: E501
+    # fmt: on
+    async def chat(
+        self, model: str = "", messages: Messages | None = None, *, stream: bool = False, **extras: Unpack[ChatExtras]
+    ) -> types.ChatResponse | AsyncIterator[types.ChatResponse]:
+        """The assistant's next message."""
+        call = calls.chat(model, messages, stream, **extras)
+        return self._stream(call) if stream else await self._send(call)
+
+    async def embed(
+        self,
+        model: str = "",
+        input: str | Sequence[str] = "",
+        truncate: bool | None = None,
+        options: AnyOptions | None = None,
+        keep_alive: float | str | None = None,
+        dimensions: int | None = None,
+    ) -> wire.EmbedResponse:
+        """One L2-normalised vector an input, in order."""
+        extras = {"truncate": truncate, "options": options, "keep_alive": keep_alive, "dimensions": dimensions}
+        return await self._send(calls.embed(model, input, **extras))
+
+    async def embeddings(
+        self,
+        model: str = "",
+        prompt: str | None = None,
+        options: AnyOptions | None = None,
+        keep_alive: float | str | None = None,
+    ) -> wire.EmbeddingsResponse:
+        """Ollama's older call for a single vector."""
+        return await self._send(calls.embeddings(model, prompt, options=options, keep_alive=keep_alive))
+
+    # fmt: off
+    @overload
+    async def pull(self, model: str, *, insecure: bool = False, stream: Literal[False] = False) -> wire.ProgressResponse: ...  # noqa: E501
+    @overload
+    async def pull(self, model: str, *, insecure: bool = False, stream: Literal[True]) -> AsyncIterator[wire.ProgressResponse]: ...  # noqa: E501
+    # fmt: on
+    async def pull(
+        self, model: str, *, insecure: bool = False, stream: bool = False
+    ) -> wire.ProgressResponse | AsyncIterator[wire.ProgressResponse]:
+        """Fetch a model from where its name says."""
+        call = calls.pull(model, insecure, stream)
+        return self._stream(call) if stream else await self._send(call)
+
+    # fmt: off
+    @overload
+    async def push(self, model: str, *, insecure: bool = False, stream: Literal[False] = False) -> wire.ProgressResponse: ...  # noqa: E501
+    @overload
+    async def push(self, model: str, *, insecure: bool = False, stream: Literal[True]) -> AsyncIterator[wire.ProgressResponse]: ...  # noqa: E501
+    # fmt: on
+    async def push(
+        self, model: str, *, insecure: bool = False, stream: bool = False
+    ) -> wire.ProgressResponse | AsyncIterator[wire.ProgressResponse]:
+        """Publish a model, where the daemon can."""
+        call = calls.push(model, insecure, stream)
+        return self._stream(call) if stream else await self._send(call)
+
+    # fmt: off
+    @overload
+    async def create(self, model: str, quantize: str | None = None, from_: str | None = None, files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None, template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None, parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[False] = False) -> wire.ProgressResponse: ...  # noqa: E501
+    @overload
+    async def create(self, model: str, quantize: str | None = None, from_: str | None = None, files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None, template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None, parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[True]) -> AsyncIterator[wire.ProgressResponse]: ...  # noqa: E501
+    # fmt: on
+    async def create(
+        self,
+        model: str,
+        quantize: str | None = None,
+        from_: str | None = None,
+        files: Mapping[str, str] | None = None,
+        adapters: Mapping[str, str] | None = None,
+        template: str | None = None,
+        license: str | Sequence[str] | None = None,
+        system: str | None = None,
+        parameters: AnyOptions | None = None,
+        messages: Messages | None = None,
+        *,
+        stream: bool = False,
+    ) -> wire.ProgressResponse | AsyncIterator[wire.ProgressResponse]:
+        """Make a model from another, or from `files`: names with the digests that `create_blob` gave."""
+        given = {"files": files, "adapters": adapters, "license": license, "parameters": parameters}
+        texts = {"quantize": quantize, "template": template, "system": system}
+        call = calls.create(model, from_, messages, stream, **given, **texts)
+        return self._stream(call) if stream else await self._send(call)
+
+    async def create_blob(self, path: str | Path) -> str:
+        """Give the daemon a file that it does not have yet; the digest it is known by. Raises OSError."""
+        digest = await anyio.to_thread.run_sync(blobs.digest_of, path)
+        with connection_errors(self.address):
+            known = (await self._http.head(f"/api/blobs/{digest}")).is_success
+        if not known:
+            await self._send(calls.upload_blob(digest), blobs.chunks_async(path), blobs.length(path))
+        return digest
+
+    async def list(self) -> types.ListResponse:
+        """The models there are."""
+        return await self._send(calls.list_models())
+
+    async def delete(self, model: str) -> types.StatusResponse:
+        """Forget a model."""
+        return await self._send(calls.delete(model))
+
+    async def copy(self, source: str, destination: str) -> types.StatusResponse:
+        """Give a model another name beside its own."""
+        return await self._send(calls.copy(source, destination))
+
+    async def show(self, model: str, *, verbose: bool = False) -> types.ShowResponse:
+        """What is known about a model; with `verbose` long arrays too."""
+        return await self._send(calls.show(model, verbose=verbose))
+
+    async def ps(self) -> types.ProcessResponse:
+        """The models that are loaded."""
+        return await self._send(calls.ps())
+
+    async def engines(self) -> wire.ModelsResponse:
+        """The engines behind the loaded models: state, process, address."""
+        return await self._send(calls.engines())
+
+    async def health(self) -> wire.HealthResponse:
+        """The daemon's version and process, and the engines it may use."""
+        return await self._send(calls.health())
+
+    async def load(
+        self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
+    ) -> wire.LoadResponse:
+        """Load a model and return when it is ready."""
+        return await self._send(calls.load(model, options=options, keep_alive=keep_alive))
+
+    async def unload(self, model: str) -> wire.UnloadResponse:
+        """Let a model go, when its last answer is done."""
+        return await self._send(calls.unload(model))
+
+    async def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        if "_http" in vars(self):
+            await self._http.aclose()
+            del self._http
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

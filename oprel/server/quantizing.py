@@ -1,0 +1,96 @@
+"""Models made smaller by llama.cpp's own program, where it is installed."""
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+from oprel.api_models import ProgressResponse
+from oprel.core.blobs import Blobs
+from oprel.core.config import Config, child_environment
+from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
+from oprel.formats.ggml_types import FILE_TYPES
+from oprel.formats.gguf import GGUFFile
+from oprel.runtime.binaries.shelf import Source, find_binaries
+
+PROGRAM = "llama-quantize"
+WHOLE = ("F32", "F16", "BF16")  # what may be quantized: again would lose twice
+LAST_WORDS = 3  # lines of the program's output that an error tells
+
+
+def prepare(config: Config, header: GGUFFile, kind: str) -> Path:
+    """The program that makes a model with that header one of `kind`, such as "q4_K_M".
+
+    Raises ValidationError when it cannot become that, UnsupportedError when there is no such program.
+    """
+    kinds = sorted(set(FILE_TYPES.values()))
+    if kind.upper() not in kinds:
+        raise ValidationError(f"unsupported quantization type {kind.upper()} - supported types are {', '.join(kinds)}")
+    if header.quantization not in WHOLE:
+        raise ValidationError(
+            f"quantization is only supported for F16, BF16 and F32 models, and this one is {header.quantization}",
+            "Begin with the unquantized model.",
+        )
+    for path in _places(config):
+        if os.access(path, os.X_OK):
+            return path
+    raise UnsupportedError(
+        "no quantizer is installed",
+        f"Put {PROGRAM} of llama.cpp on PATH or beside the engine, or give a model that is quantized already.",
+    )
+
+
+def _places(config: Config) -> Iterator[Path]:
+    """Where the program may be: beside an engine, on PATH."""
+    for engine in find_binaries(config):
+        if engine.source is not Source.WHEEL:
+            yield Path(engine.command[0]).with_name(PROGRAM)
+    if on_path := shutil.which(PROGRAM):
+        yield Path(on_path)
+
+
+async def quantize(
+    program: Path, blobs: Blobs, header: GGUFFile, kind: str
+) -> AsyncGenerator[ProgressResponse | Path, None]:
+    """Progress in bytes of the source, and at last the new blob. Ended early, it leaves nothing.
+
+    Raises OprelError with the program's last words when it fails.
+    """
+    status = f"quantizing {header.quantization} model to {kind.upper()}"
+    with blobs.temporary() as target:
+        process = await _started(program, str(header.path), str(target), kind.upper())
+        last: list[str] = []
+        try:
+            async for line in _lines(process):
+                last = [*last, line][-LAST_WORDS:]
+                if step := re.match(r"\[\s*(\d+)/\s*(\d+)\]", line):
+                    done = header.size_bytes * int(step[1]) // int(step[2])
+                    yield ProgressResponse(status=status, total=header.size_bytes, completed=done)
+            if await process.wait() != 0:
+                raise OprelError(f"{program.name} failed: {' '.join(last) or process.returncode}")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        yield await asyncio.to_thread(blobs.adopt, target)
+
+
+async def _started(program: Path, *arguments: str) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(str(program), *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=child_environment(),
+        )
+    except OSError as error:
+        raise OprelError(f"{program} cannot be started: {error.strerror}") from error
+
+
+async def _lines(process: asyncio.subprocess.Process) -> AsyncGenerator[str, None]:
+    assert process.stdout
+    while line := await process.stdout.readline():
+        yield line.decode(errors="replace").strip()

@@ -1,0 +1,170 @@
+"""Wire types of Anthropic's Messages API, with oprel's extensions `options` and `keep_alive`."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from oprel.api_models import ModelRequest, Request, Wire
+
+# ------------------------------------------------------------------------------------------------- requests
+
+
+class Source(Request):
+    """Where an image or a document is: `data` is base64 (type "base64") or plain (type "text")."""
+
+    type: str
+    data: str = ""
+
+
+class TextBlock(Request):
+    type: Literal["text"]
+    text: str
+
+
+class ImageBlock(Request):
+    type: Literal["image"]
+    source: Source
+
+
+class DocumentBlock(Request):
+    type: Literal["document"]
+    source: Source
+
+
+class ThinkingBlock(Request):
+    type: Literal["thinking"]
+    thinking: str = ""
+
+
+class ToolUseBlock(Request):
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: dict[str, JsonValue] = {}
+
+
+class ForeignBlock(Request):
+    """What a conversation brings along from another provider, and no model of ours can read."""
+
+    type: Literal["redacted_thinking", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result"]
+
+
+def _blocks(value: object) -> object:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+ResultBlocks = Annotated[
+    list[Annotated[TextBlock | ImageBlock | DocumentBlock, Field(discriminator="type")]], BeforeValidator(_blocks)
+]
+
+
+class ToolResultBlock(Request):
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: ResultBlocks = []
+    is_error: bool = False
+
+
+Block = TextBlock | ImageBlock | DocumentBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock | ForeignBlock
+
+
+class TurnMessage(Request):
+    role: Literal["user", "assistant", "system"]
+    content: Annotated[list[Annotated[Block, Field(discriminator="type")]], BeforeValidator(_blocks)] = []
+
+
+class Tool(Request):
+    """Tools that Anthropic runs itself have another type and no schema."""
+
+    type: str = "custom"
+    name: str
+    description: str = ""
+    input_schema: dict[str, JsonValue] | None = None
+
+
+class ToolChoice(Request):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str = ""
+    disable_parallel_tool_use: bool = False
+
+
+class ThinkingConfig(Request):
+    type: str = ""
+
+
+class OutputFormat(Request):
+    type: Literal["json_schema"]
+    schema_: dict[str, JsonValue] = Field(alias="schema")
+
+
+class OutputConfig(Request):
+    effort: str | None = None
+    format: OutputFormat | None = None
+
+
+class CountTokensRequest(ModelRequest):
+    messages: list[TurnMessage] = []
+    system: Annotated[list[TextBlock], BeforeValidator(_blocks)] = []
+    tools: list[Tool] = []
+    tool_choice: ToolChoice | None = None
+    thinking: ThinkingConfig = ThinkingConfig()
+    output_config: OutputConfig = OutputConfig()
+
+
+class MessagesRequest(CountTokensRequest):
+    max_tokens: int = 0
+    stream: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop_sequences: list[str] = []
+
+
+# -------------------------------------------------------------------------------------------------- answers
+
+
+class Text(Wire):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class Thinking(Wire):
+    """The signature is always empty: only Anthropic can sign."""
+
+    type: Literal["thinking"] = "thinking"
+    thinking: str
+    signature: str = ""
+
+
+class ToolUse(Wire):
+    type: Literal["tool_use"] = "tool_use"
+    id: str
+    name: str
+    input: dict[str, JsonValue]
+
+
+class Usage(Wire):
+    """Counts in tokens. A prompt's length is the sum of the first three."""
+
+    input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int = 0
+
+
+StopReason = Literal["end_turn", "max_tokens", "tool_use"]
+
+
+class Message(Wire):
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["assistant"] = "assistant"
+    model: str
+    content: list[Text | Thinking | ToolUse] = []
+    stop_reason: StopReason | None = None
+    stop_sequence: None = None
+    usage: Usage = Usage()
+
+
+class TokenCount(Wire):
+    input_tokens: int

@@ -1,0 +1,179 @@
+"""Models made, copied and deleted over Ollama's API, and the files that they are made of."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import fields
+from pathlib import Path
+
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+from pydantic import JsonValue
+from starlette.requests import ClientDisconnect
+
+from oprel import api_models as wire
+from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
+from oprel.core.manifests import Manifest
+from oprel.core.modelfile import ROLES, Parameter
+from oprel.core.names import Kind, ModelRef
+from oprel.runtime.backends.base import LoadOptions, Sampling
+from oprel.server import creation, removal
+from oprel.server.creation import Progress, Recipe
+from oprel.server.library import Library
+from oprel.server.reply import NDJSON, Reply
+from oprel.server.routes import decode
+from oprel.server.routes.answer import once
+from oprel.server.routes.encode import json_bytes, json_response
+from oprel.server.state import Daemon, daemon_of
+
+router = APIRouter()
+
+BLOB = "/api/blobs/{digest}"
+OPTIONS = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(kind)}
+
+
+@router.api_route("/api/status", methods=["GET", "HEAD"])
+async def status() -> Response:
+    return json_response(wire.StatusResponse())
+
+
+@router.head(BLOB)
+async def has_blob(request: Request, digest: str) -> Response:
+    return Response(status_code=200 if daemon_of(request).library.blobs.find(digest) else 404)
+
+
+@router.post(BLOB)
+async def add_blob(request: Request, digest: str) -> Response:
+    try:
+        is_new = await daemon_of(request).library.blobs.add(digest, request.stream())
+    except ClientDisconnect:
+        return Response()  # which nobody reads
+    return Response(status_code=201 if is_new else 200)
+
+
+@router.post("/api/create")
+async def create(request: Request) -> Response:
+    asked = await decode.body(request, wire.CreateRequest)
+    daemon = daemon_of(request)
+    recipe = _recipe(asked, may_use_paths=decode.is_own_user(request))
+    return _progress(_created(daemon, recipe), asked.stream)
+
+
+@router.post("/api/copy")
+async def copy(request: Request) -> Response:
+    asked = await decode.body(request, wire.CopyRequest)
+    source = _name(asked.source, f'source "{asked.source}" is invalid')
+    destination = _name(asked.destination, f'destination "{asked.destination}" is invalid')
+    daemon = daemon_of(request)
+    try:
+        await anyio.to_thread.run_sync(daemon.library.manifests.copy, source, destination)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f'model "{asked.source}" not found', *error.resolution_steps) from None
+    await removal.prune(daemon.manager, daemon.library)
+    return Response()
+
+
+@router.delete("/api/delete")
+async def delete(request: Request) -> Response:
+    asked = await decode.body(request, wire.DeleteRequest)
+    _name(asked.model, f'name "{asked.model}" is invalid')
+    daemon = daemon_of(request)
+    await removal.remove(daemon.manager, daemon.library, asked.model)
+    return Response()
+
+
+@router.post("/api/pull")
+async def pull(request: Request) -> Response:
+    asked = await decode.body(request, wire.PullRequest)
+    name = _name(asked.model, "invalid model name")
+    return _progress(_pulled(daemon_of(request).library, name), asked.stream)
+
+
+@router.post("/api/push")
+async def push(request: Request) -> Response:
+    asked = await decode.body(request, wire.PullRequest)
+    decode.required(asked.model)
+    raise UnsupportedError("oprel does not upload models", "Give others the GGUF file and its Modelfile: `oprel show`.")
+
+
+async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
+    async with aclosing(creation.create(daemon.library, daemon.manager.config, recipe)) as steps:
+        async for step in steps:
+            yield step
+    await removal.prune(daemon.manager, daemon.library)  # what a model of that name used before
+
+
+async def _pulled(library: Library, name: ModelRef) -> Progress:
+    """Nothing is downloaded: a model that is here already is as good as pulled."""
+    yield wire.ProgressResponse(status="pulling manifest")
+    try:
+        await library.find(name.text, may_use_paths=False)
+    except ModelNotFoundError:
+        raise ModelNotFoundError(
+            "pull model manifest: file does not exist",
+            "This version of oprel downloads nothing. Get the model as a .gguf file and name its path,"
+            " or give it a name with `oprel create`.",
+        ) from None
+    for status in ("verifying sha256 digest", "writing manifest", "success"):
+        yield wire.ProgressResponse(status=status)
+
+
+def _progress(steps: Progress, stream: bool) -> Reply:
+    """Each step as a line, or the last one alone."""
+
+    async def lines() -> AsyncGenerator[bytes, None]:
+        async with aclosing(steps):
+            async for step in steps:
+                yield json_bytes(step) + b"\n"
+
+    async def last() -> wire.ProgressResponse:
+        async with aclosing(steps):
+            return [step async for step in steps][-1]
+
+    return Reply(lines(), NDJSON) if stream else once(last)
+
+
+def _name(text: str, complaint: str) -> ModelRef:
+    """A name, and not a path. Raises ValidationError with that complaint."""
+    try:
+        ref = ModelRef.parse(text)
+    except ValidationError as error:
+        raise ValidationError(complaint, *error.resolution_steps) from None
+    if ref.kind is Kind.PATH:
+        raise ValidationError(complaint, "A name looks like model, model:tag or user/model:tag.")
+    return ref
+
+
+def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> Recipe:
+    name = _name(asked.model, "invalid model name")
+    given = {key: value for key, value in asked.parameters.items() if value is not None}
+    known: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
+    decode.options(known, Manifest("", Path()))  # complains as of any request's options
+    return Recipe(
+        name=name,
+        source=asked.from_,
+        may_use_paths=may_use_paths,
+        files=asked.files,
+        adapters=asked.adapters,
+        template=asked.template,
+        system=asked.system,
+        license="\n".join(asked.license) if isinstance(asked.license, list) else asked.license,
+        parameters={key: _parameter(value) for key, value in known.items()},
+        messages=tuple(_message(message) for message in asked.messages),
+        quantize=asked.quantize,
+        notes=tuple(f"ignored unknown parameter {key}" for key in sorted(given.keys() - OPTIONS)),
+    )
+
+
+def _parameter(value: JsonValue) -> Parameter:
+    """A value that `decode.options` took; `stop` is always a list, as it may be one text."""
+    if isinstance(value, bool | int | float):
+        return value
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)]
+
+
+def _message(given: wire.Message) -> tuple[str, str]:
+    if given.role.lower() not in ROLES:
+        raise ValidationError('message role must be one of "system", "user", or "assistant"')
+    if given.images or given.tool_calls:
+        raise UnsupportedError("the messages of a model are texts only", "Leave images and tool calls out.")
+    return given.role.lower(), given.content

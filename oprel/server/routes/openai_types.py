@@ -1,0 +1,135 @@
+"""Requests of OpenAI's API, with oprel's extensions: `options`, `keep_alive`, `truncate`, `raw`."""
+
+from pydantic import JsonValue
+
+from oprel.api_models import KeepAlive, Request, Wire
+
+
+class ImageURL(Request):
+    url: str = ""
+
+
+class ContentPart(Request):
+    type: str = "text"
+    text: str = ""
+    image_url: ImageURL | str | None = None
+
+
+class FunctionCall(Request):
+    """`arguments` are JSON text."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+class ToolCall(Request):
+    id: str = ""
+    function: FunctionCall = FunctionCall()
+
+
+class ChatMessage(Request):
+    role: str
+    content: str | list[ContentPart] = ""
+    reasoning: str = ""
+    reasoning_content: str = ""
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str = ""
+    name: str = ""
+
+
+class StreamOptions(Request):
+    include_usage: bool = False
+
+
+class JSONSchema(Request):
+    # Not called `schema`, which pydantic has.
+    schema_: dict[str, JsonValue] = {}
+
+    model_config = {**Request.model_config, "alias_generator": lambda name: name.rstrip("_")}
+
+
+class ResponseFormat(Request):
+    type: str = "text"
+    json_schema: JSONSchema | None = None
+
+
+class Reasoning(Request):
+    effort: str | None = None
+
+
+class SamplingFields(Request):
+    """What both kinds of completion share."""
+
+    model: str = ""
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    n: int = 1
+    options: dict[str, JsonValue] = {}
+    keep_alive: KeepAlive | None = None
+    truncate: bool = False
+
+
+class ChatCompletionRequest(SamplingFields):
+    messages: list[ChatMessage] = []
+    max_completion_tokens: int | None = None
+    response_format: ResponseFormat = ResponseFormat()
+    tools: list[dict[str, JsonValue]] = []
+    tool_choice: JsonValue = None
+    parallel_tool_calls: bool | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    reasoning_effort: str | None = None
+    reasoning: Reasoning = Reasoning()
+
+
+class TextCompletionRequest(SamplingFields):
+    """`raw` leaves the model's chat template out, as OpenAI does and Ollama does not."""
+
+    prompt: str | list[str] | list[int] | list[list[int]] = ""
+    suffix: str = ""
+    echo: bool = False
+    logprobs: int | None = None
+    raw: bool = False
+
+
+class EmbeddingRequest(Request):
+    model: str = ""
+    input: str | list[str] | list[int] | list[list[int]] | None = None
+    dimensions: int = 0
+    encoding_format: str = "float"
+    options: dict[str, JsonValue] = {}
+    keep_alive: KeepAlive | None = None
+    truncate: bool = False
+
+
+class RerankDocument(Request):
+    text: str = ""
+
+
+class RerankRequest(Request):
+    """The form of Jina and Cohere, which llama.cpp and vLLM share."""
+
+    model: str = ""
+    query: str = ""
+    documents: list[str | RerankDocument] = []
+    top_n: int | None = None
+    return_documents: bool = False
+    options: dict[str, JsonValue] = {}
+    keep_alive: KeepAlive | None = None
+
+
+class Usage(Wire):
+    """Counts in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int | None = None
+    total_tokens: int
+    prompt_tokens_details: dict[str, int] | None = None

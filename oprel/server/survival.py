@@ -1,0 +1,102 @@
+"""How an answer outlives its engine: what was told so far, and how another engine goes on from there.
+
+- Nothing said yet: the request is sent again.
+- Plain text, of which the engine told every token: the prompt and those tokens are the prompt of the rest, which costs
+  their prefill and nothing else. At temperature 0 the text is the one that an undisturbed engine makes.
+- Thoughts, calls of tools or a grammar, whose state no engine takes up half-way: the request is sent again with the
+  same seed, and what was told already is left out, as long as it is the same.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from oprel.runtime.backends import openai_http
+from oprel.runtime.backends.base import Chunk, CompletionRequest, EngineLost, Tokens, Usage
+
+MOST = 2  # engines that one answer may outlive: it may be what kills them
+
+
+@dataclass
+class Story:
+    """One answer, told by one engine after another. `request` is what the next one is asked."""
+
+    request: CompletionRequest
+    recoveries: int = 0
+    _asked: CompletionRequest = field(init=False)
+    _told: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
+    _tokens: list[int] = field(default_factory=list)
+    _spelled: bytes = b""  # what the tokens spell: all of the text, if every token was told
+    _to_skip: int = 0
+    _goes_on: bool = False
+
+    def __post_init__(self) -> None:
+        self._asked = self.request
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._told)
+
+    @property
+    def can_go_on(self) -> bool:
+        return self.recoveries < MOST and (self.request.n == 1 or not self.has_begun)
+
+    def ask(self, request: CompletionRequest) -> None:
+        """Begin again with another request: nothing was told yet."""
+        self.request = self._asked = request
+
+    def hear(self, chunk: Chunk) -> Chunk | None:
+        """The chunk as it is to be told; None when it was told before. Raises EngineLost when it is another one."""
+        if chunk.finish is not None:
+            return replace(chunk, usage=self._counted(chunk.usage)) if self._goes_on else chunk
+        words = (chunk.text, chunk.reasoning, chunk.called)
+        if self._to_skip:
+            if words != self._told[len(self._told) - self._to_skip]:
+                raise EngineLost("another engine did not repeat the answer")
+            self._to_skip -= 1
+            return None
+        self._told.append(words)
+        self._tokens += chunk.tokens
+        self._spelled += chunk.spelled
+        return replace(chunk, event=b"") if self._goes_on else chunk
+
+    async def go_on(self, http: httpx.AsyncClient) -> None:
+        """Make `request` what another engine is to be asked. Raises EngineRefused or EngineLost."""
+        self.recoveries += 1
+        self._goes_on = self._is_plain and self._tokens_left != 0
+        self._to_skip = 0 if self._goes_on else len(self._told)
+        self.request = await self._rest(http) if self._goes_on else self._asked
+
+    @property
+    def _is_plain(self) -> bool:
+        """True when the text so far is all there is, and every token of it was told."""
+        text = "".join(text for text, _, _ in self._told)
+        special = self._asked.tools or self._asked.schema is not None
+        return not special and bool(text) and self._spelled == text.encode() and not any(told[1] for told in self._told)
+
+    @property
+    def _tokens_left(self) -> int:
+        """Negative when there is no limit."""
+        most = self._asked.sampling.num_predict
+        return -1 if most is None or most < 0 else max(0, most - len(self._tokens))
+
+    async def _rest(self, http: httpx.AsyncClient) -> CompletionRequest:
+        match self._asked.prompt:
+            case str(text):
+                before: tuple[str | int, ...] = (text,)
+            case Tokens(parts):
+                before = parts
+            case _:
+                before = (await openai_http.apply_template(http, self._asked),)
+        sampling = replace(self._asked.sampling, num_predict=self._tokens_left)
+        return replace(self._asked, prompt=Tokens((*before, *self._tokens)), sampling=sampling)
+
+    def _counted(self, usage: Usage) -> Usage:
+        """What was told by earlier engines was a prompt to the last one."""
+        earlier = len(self._tokens) - usage.completion_tokens
+        return replace(
+            usage,
+            prompt_tokens=usage.prompt_tokens - earlier,
+            cached_tokens=0,
+            completion_tokens=len(self._tokens),
+        )

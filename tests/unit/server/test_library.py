@@ -1,0 +1,132 @@
+"""What a model is said to be able to do, when it changed, and how it is told from others."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from oprel.core.config import Config
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
+from oprel.core.manifests import Manifest
+from oprel.formats.gguf import GGUFFile, Value, read_gguf
+from oprel.server.library import InstalledModel, Library
+from tests.fixtures.gguf_factory import write_tiny_gguf
+
+LONG_AGO = datetime(2024, 1, 1).astimezone()
+
+
+@pytest.fixture
+def header(tiny: Path) -> GGUFFile:
+    return read_gguf(tiny)
+
+
+def model(
+    header: GGUFFile, manifest: Manifest | None = None, metadata: Mapping[str, Value] | None = None
+) -> InstalledModel:
+    """A model whose header says `metadata` too."""
+    changed = replace(header, metadata={**header.metadata, **(metadata or {})})
+    return InstalledModel("m:latest", manifest or Manifest("m:latest", header.path), changed, LONG_AGO)
+
+
+def test_a_plain_model_completes(header: GGUFFile):
+    assert model(header).capabilities == ["completion"]
+    assert model(header).fim_tokens is None
+
+
+def test_an_embedding_model_embeds_and_a_reranker_ranks(header: GGUFFile):
+    embedding, reranker = (model(header, metadata={"llama.pooling_type": kind}) for kind in (1, 4))
+    assert (embedding.capabilities, embedding.reranks) == (["embedding"], False)
+    assert reranker.reranks
+
+
+@pytest.mark.parametrize("keys", [("fim_pre", "fim_suf", "fim_mid"), ("prefix", "suffix", "middle")])
+def test_tokens_for_a_gap_let_it_insert(header: GGUFFile, keys: tuple[str, ...]):
+    tokens: dict[str, Value] = {f"tokenizer.ggml.{key}_token_id": number for number, key in enumerate(keys, 5)}
+    assert model(header, metadata=tokens).fim_tokens == (5, 6, 7)
+    assert model(header, metadata=tokens).capabilities == ["completion", "insert"]
+    tokens.popitem()
+    assert model(header, metadata=tokens).fim_tokens is None
+
+
+def test_what_the_template_mentions_it_can(header: GGUFFile):
+    template = "{% if tools %}{{ tools }}{% endif %}{% if enable_thinking %}<think>{% endif %}"
+    assert model(header, metadata={"tokenizer.chat_template": template}).capabilities == [
+        "completion",
+        "tools",
+        "thinking",
+    ]
+
+
+def test_the_manifest_s_template_counts_before_the_file_s(header: GGUFFile):
+    manifest = Manifest("m:latest", header.path, template="{{ .Prompt }}", projector=Path("/mmproj.gguf"))
+    plain = model(header, manifest, {"tokenizer.chat_template": "{{ tools }}"})
+    assert plain.capabilities == ["completion", "vision"]
+    with_tools = replace(manifest, template="{{ range .Messages }}{{ .Content }}{{ end }}{{ .Tools }}")
+    assert "tools" in model(header, with_tools).capabilities
+
+
+def test_jinja_is_a_template_too(header: GGUFFile):
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    assert model(header, Manifest("m:latest", header.path, template=template)).chat_template == template
+
+
+def test_a_template_that_cannot_be_translated_is_not_used(header: GGUFFile):
+    odd = model(header, Manifest("m:latest", header.path, template="{{ currentDate }}"))
+    assert odd.chat_template == header.chat_template
+
+
+def test_the_time_of_change_is_that_of_the_manifest(header: GGUFFile):
+    assert model(header).changed == LONG_AGO
+    assert model(header, Manifest("m:latest", header.path, written=86_400.0)).changed.timestamp() == 86_400
+
+
+def test_a_copy_has_the_digest_of_its_source(header: GGUFFile):
+    source = Manifest("m:latest", header.path, system="Be kind.", written=1.0)
+    copy = Manifest("n:latest", header.path, system="Be kind.", written=2.0)
+    other = Manifest("m:latest", header.path, system="Be brief.", written=1.0)
+    digests = [model(header, manifest).digest for manifest in (source, copy, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return Library(Config(home=str(tmp_path / "home")))
+
+
+async def test_a_header_is_read_again_when_its_file_changes(library: Library, tmp_path: Path):
+    path = write_tiny_gguf(tmp_path / "m.gguf")
+    library.manifests.put(Manifest("m:latest", path))
+    assert (await library.find("m", may_use_paths=False)).header.name == "Tiny"
+    write_tiny_gguf(path, name="Another")
+    assert (await library.find("m", may_use_paths=False)).header.name == "Another"
+
+
+async def test_a_model_without_its_file_is_not_listed(library: Library, tmp_path: Path, tiny: Path):
+    library.manifests.put(Manifest("there:latest", tiny))
+    library.manifests.put(Manifest("gone:latest", tmp_path / "gone.gguf"))
+    assert [one.name for one in await library.all() if one.name != "guide:latest"] == ["there:latest"]
+    with pytest.raises(InvalidModelError, match="the file of model 'gone:latest' cannot be read"):
+        await library.find("gone", may_use_paths=False)
+
+
+async def test_every_file_of_a_model_counts_and_must_be_there(library: Library, tmp_path: Path, header: GGUFFile):
+    tiny = header.path
+    adapter, projector, parts = tmp_path / "lora.gguf", tmp_path / "mmproj.gguf", (tmp_path / "1.gguf", tiny)
+    for number, file in enumerate((adapter, projector, parts[0])):
+        file.write_bytes(bytes(10**number))
+    library.manifests.put(Manifest("all:latest", tiny, adapters=(adapter,), projector=projector))
+    library.manifests.put(Manifest("parted:latest", tiny, parts=parts))
+    sizes = [(await library.find(name, may_use_paths=False)).size_bytes for name in ("all", "parted")]
+    assert sizes == [header.size_bytes + 11, header.size_bytes + 100]
+    adapter.unlink()
+    with pytest.raises(InvalidModelError, match="the file of model 'all:latest' cannot be read") as caught:
+        await library.find("all", may_use_paths=False)
+    assert str(adapter) in caught.value.resolution_steps[0]
+
+
+@pytest.mark.parametrize("name", ["nonesuch", "a b", "/etc/passwd", ""])
+async def test_whatever_is_no_model_is_not_found(library: Library, name: str):
+    with pytest.raises(ModelNotFoundError, match=f"model '{name}' not found"):
+        await library.find(name, may_use_paths=True)

@@ -1,0 +1,33 @@
+"""What an answer's format promises is proven."""
+
+import pytest
+from pydantic import JsonValue
+
+from oprel.core.exceptions import BackendError, ValidationError
+from oprel.server.structured import check_answer, check_schema
+
+NUMBER: dict[str, JsonValue] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(("text", "schema"), [("{}", {}), ('{"n": 1}', NUMBER), ("[1]", {"type": "array"})])
+def test_an_answer_that_keeps_its_promise_passes(text: str, schema: dict[str, JsonValue]) -> None:
+    check_answer(text, schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "complaint"),
+    [
+        ("", {}, "not the JSON that `format` asks for"),
+        ('{"n": 1', NUMBER, "not the JSON that `format` asks for"),
+        ("[1]", {}, "does not follow the schema: .* is not of type 'object'"),
+        ("{}", NUMBER, "does not follow the schema: 'n' is a required property"),
+    ],
+)
+def test_one_that_breaks_it_is_an_error(text: str, schema: dict[str, JsonValue], complaint: str) -> None:
+    with pytest.raises(BackendError, match=complaint):
+        check_answer(text, schema)
+
+
+def test_a_schema_must_be_one() -> None:
+    with pytest.raises(ValidationError, match="^invalid format: "):
+        check_schema({"type": "nonesuch"})

@@ -1,0 +1,168 @@
+"""One request and more to each endpoint, for the snapshots: by the name of the snapshot's file."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from oprel.core.names import GUIDE
+
+LIST = "How do I list my models?"
+WEATHER = "What is the weather in Oslo?"
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FUNCTION = {"name": "get_weather", "description": "Get the weather of a city", "parameters": PARAMETERS}
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    body: dict[str, Any] | bytes | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """`before` and `after` make and clear away what the request needs; `warm` sends it once more before."""
+
+    request: Request
+    before: tuple[Request, ...] = ()
+    after: tuple[Request, ...] = ()
+    warm: bool = False
+
+
+RERANKER = "a reranker"  # stands for the path of one
+
+
+def get(path: str) -> Exchange:
+    return Exchange(Request("GET", path))
+
+
+def post(path: str, **body: Any) -> Exchange:
+    return Exchange(Request("POST", path, body))
+
+
+def asked(path: str, **body: Any) -> Exchange:
+    """Twice, so that the model is loaded and its prompt cached whatever ran before."""
+    return Exchange(Request("POST", path, body), warm=True)
+
+
+def native(path: str, **body: Any) -> Exchange:
+    return asked(path, model=GUIDE, **{"think": False, "options": {"temperature": 0}} | body)
+
+
+def chat(text: str = LIST, **body: Any) -> Exchange:
+    return native("/api/chat", messages=[{"role": "user", "content": text}], **body)
+
+
+def openai(text: str = LIST, **body: Any) -> Exchange:
+    said = {"messages": [{"role": "user", "content": text}], "reasoning_effort": "none"}
+    return asked("/v1/chat/completions", model=GUIDE, temperature=0, **said | body)
+
+
+def responses(text: str = LIST, **body: Any) -> Exchange:
+    said = {"input": text, "reasoning": {"effort": "none"}}
+    return asked("/v1/responses", model=GUIDE, temperature=0, **said | body)
+
+
+def anthropic(text: str = LIST, **body: Any) -> Exchange:
+    said = {"messages": [{"role": "user", "content": text}], "thinking": {"type": "disabled"}, "max_tokens": 400}
+    return asked("/v1/messages", model=GUIDE, temperature=0, **said | body)
+
+
+TOOLS: list[Any] = [{"type": "function", "function": FUNCTION}]
+RESPONSES_TOOLS: list[Any] = [{"type": "function", **FUNCTION}]
+ANTHROPIC_TOOLS: list[Any] = [{"name": "get_weather", "input_schema": PARAMETERS}]
+USAGE = {"include_usage": True}
+BLOB = "/api/blobs/sha256:" + "0" * 64
+NO_MODEL = {"model": "nonesuch"}
+
+MADE = "wire-made"
+COPY = Request("POST", "/api/copy", {"source": GUIDE, "destination": MADE})
+DELETE = Request("DELETE", "/api/delete", {"model": MADE})
+CREATE = {"model": MADE, "from": GUIDE, "system": "You are short."}
+
+NATIVE = {
+    "root": get("/"),
+    "version": get("/api/version"),
+    "status": get("/api/status"),
+    "tags": get("/api/tags"),
+    "ps": Exchange(Request("GET", "/api/ps"), before=(Request("POST", "/api/generate", {"model": GUIDE}),)),
+    "show": post("/api/show", model="tiny"),
+    "generate": native("/api/generate", prompt=LIST, stream=False),
+    "generate streamed": native("/api/generate", prompt=LIST),
+    "generate load": asked("/api/generate", model=GUIDE),
+    "generate unload": post("/api/generate", model="tiny", keep_alive=0),
+    "chat": chat(stream=False),
+    "chat streamed": chat(),
+    "chat tools": chat(WEATHER, tools=TOOLS, stream=False),
+    "chat tools streamed": chat(WEATHER, tools=TOOLS),
+    "chat thinking streamed": chat(think=True),
+    "chat logprobs": chat(logprobs=True, top_logprobs=1, stream=False),
+    "chat load": asked("/api/chat", model=GUIDE),
+    "embed": asked("/api/embed", model=GUIDE, input=["the sun", "the moon"]),
+    "embeddings": asked("/api/embeddings", model=GUIDE, prompt="the sun"),
+    "create": Exchange(Request("POST", "/api/create", {**CREATE, "stream": False}), after=(DELETE,)),
+    "create streamed": Exchange(Request("POST", "/api/create", CREATE), after=(DELETE,)),
+    "copy": Exchange(COPY, after=(DELETE,)),
+    "delete": Exchange(DELETE, before=(COPY,)),
+    "push": post("/api/push", model=GUIDE),
+    "pull": post("/api/pull", model=GUIDE, stream=False),
+    "pull streamed": post("/api/pull", model=GUIDE),
+    "blob absent": Exchange(Request("HEAD", BLOB)),
+    "blob mismatch": Exchange(Request("POST", BLOB, b"not that")),
+    "error": post("/api/chat", **NO_MODEL),
+    "error path": get("/api/nonesuch"),
+    "error method": get("/api/chat"),
+}
+
+OPENAI = {
+    "v1 models": get("/v1/models"),
+    "v1 model": get(f"/v1/models/{GUIDE}"),
+    "v1 chat": openai(),
+    "v1 chat streamed": openai(stream=True),
+    "v1 chat streamed usage": openai(stream=True, stream_options=USAGE),
+    "v1 chat tools": openai(WEATHER, tools=TOOLS),
+    "v1 chat tools streamed": openai(WEATHER, tools=TOOLS, stream=True),
+    "v1 chat thinking": openai(reasoning_effort="low"),
+    "v1 chat thinking streamed": openai(reasoning_effort="low", stream=True),
+    "v1 chat logprobs": openai(logprobs=True, top_logprobs=1),
+    "v1 completions": asked("/v1/completions", model=GUIDE, prompt=LIST, max_tokens=8, temperature=0),
+    "v1 completions streamed": asked(
+        "/v1/completions", model=GUIDE, prompt=LIST, max_tokens=8, temperature=0, stream=True, stream_options=USAGE
+    ),
+    "v1 embeddings": asked("/v1/embeddings", model=GUIDE, input=["the sun", "the moon"]),
+    "v1 embeddings base64": asked("/v1/embeddings", model=GUIDE, input="the sun", encoding_format="base64"),
+    "v1 error": post("/v1/chat/completions", messages=[{"role": "user", "content": LIST}], **NO_MODEL),
+    "v1 responses": responses(),
+    "v1 responses streamed": responses(stream=True),
+    "v1 responses thinking streamed": responses(reasoning={"effort": "low"}, stream=True),
+    "v1 responses tools": responses(WEATHER, tools=RESPONSES_TOOLS),
+    "v1 responses tools streamed": responses(WEATHER, tools=RESPONSES_TOOLS, stream=True),
+}
+
+ANTHROPIC = {
+    "v1 messages": anthropic(),
+    "v1 messages streamed": anthropic(stream=True),
+    "v1 messages tools": anthropic(WEATHER, tools=ANTHROPIC_TOOLS),
+    "v1 messages tools streamed": anthropic(WEATHER, tools=ANTHROPIC_TOOLS, stream=True),
+    "v1 messages thinking streamed": anthropic(thinking={"type": "enabled", "budget_tokens": 1024}, stream=True),
+    "v1 messages count_tokens": asked(
+        "/v1/messages/count_tokens", model=GUIDE, messages=[{"role": "user", "content": LIST}]
+    ),
+    "v1 messages error": post("/v1/messages", max_tokens=1, messages=[{"role": "user", "content": LIST}], **NO_MODEL),
+}
+
+OPREL = {
+    "rerank": asked("/v1/rerank", model=RERANKER, query="sun", documents=["the sun", "the moon"]),
+    "tokenize": asked("/api/tokenize", model=GUIDE, text="the sun"),
+    "detokenize": asked("/api/detokenize", model=GUIDE, tokens=[300, 301]),
+    "health": get("/health"),
+    "models": Exchange(Request("GET", "/models"), before=(Request("POST", "/load", {"model": GUIDE}),)),
+    "load": asked("/load", model=GUIDE),
+    "unload": Exchange(
+        Request("POST", "/unload", {"model": "tiny"}), before=(Request("POST", "/load", {"model": "tiny"}),)
+    ),
+    "conversation": asked("/generate", model=GUIDE, prompt=LIST, think=False, stream=False),
+    "conversation streamed": asked("/generate", model=GUIDE, prompt=LIST, think=False),
+    "oprel error": post("/load", **NO_MODEL),
+}
+
+EXCHANGES = NATIVE | OPENAI | ANTHROPIC | OPREL

@@ -1,0 +1,81 @@
+"""The contract as it is on the wire: the shape of each answer is that of its snapshot.
+
+After a change that is meant: `OPREL_UPDATE_SNAPSHOTS=1 .venv/bin/pytest tests/wire`, and read the difference.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.routing import Match
+
+from oprel.core.config import Config
+from oprel.runtime.binaries.shelf import Shelf
+from oprel.server.app import create_app
+from oprel.server.manager import ModelManager
+from tests.conftest import RunningDaemon
+from tests.fixtures.gguf_parts import write_reranker
+from tests.wire import shape
+from tests.wire.exchanges import EXCHANGES, RERANKER, Exchange, Request
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+UPDATE = "OPREL_UPDATE_SNAPSHOTS" in os.environ
+
+
+@pytest.fixture
+def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=shared_daemon.url, timeout=30, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reranker(tmp_path_factory.mktemp("models") / "reranker.gguf", "sun")
+
+
+def send(http: httpx.Client, request: Request, reranker: Path) -> httpx.Response:
+    if request.body is None or isinstance(request.body, bytes):
+        return http.request(request.method, request.path, content=request.body)
+    named = {"model": str(reranker)} if request.body.get("model") == RERANKER else {}
+    return http.request(request.method, request.path, json=request.body | named)
+
+
+def recorded(http: httpx.Client, exchange: Exchange, reranker: Path) -> dict[str, object]:
+    for request in (*exchange.before, *([exchange.request] if exchange.warm else [])):
+        send(http, request, reranker)
+    response = send(http, exchange.request, reranker)
+    for request in exchange.after:
+        send(http, request, reranker)
+    body = repr(exchange.request.body) if isinstance(exchange.request.body, bytes) else exchange.request.body
+    return {
+        "request": {"line": f"{exchange.request.method} {exchange.request.path}", "body": body},
+        "response": shape.of_response(response),
+    }
+
+
+def file_of(name: str) -> Path:
+    return SNAPSHOTS / f"{name.replace(' ', '-')}.json"
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_the_answer_has_the_shape_of_its_snapshot(http: httpx.Client, reranker: Path, name: str):
+    live = recorded(http, EXCHANGES[name], reranker)
+    if UPDATE:
+        file_of(name).write_text(json.dumps(live, indent=2) + "\n")
+    assert live == json.loads(file_of(name).read_text())
+
+
+def test_every_snapshot_is_of_an_exchange():
+    assert {file.name for file in SNAPSHOTS.iterdir()} == {file_of(name).name for name in EXCHANGES}
+
+
+def test_every_route_has_an_exchange(tmp_path: Path):
+    scopes = [
+        {"type": "http", "method": exchange.request.method, "path": exchange.request.path, "headers": []}
+        for exchange in EXCHANGES.values()
+    ]
+    routes = create_app(ModelManager(Config(), Shelf([]), tmp_path)).routes
+    assert [route for route in routes if not any(route.matches(scope)[0] is Match.FULL for scope in scopes)] == []
