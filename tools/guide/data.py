@@ -9,12 +9,13 @@ import random
 import string
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import talk_wordings as extra
 import tools_data
 import usage
 from tools_data import Case, Tool, number, person, place, thing
-from words import ANIMALS, CITIES, COLOURS, FOODS, FOREIGN, OBJECTS, TOPICS, expand, invented, pick
+from words import ANIMALS, CITIES, COLOURS, FOODS, FOREIGN, OBJECTS, TOPICS, apart, either, expand, invented, pick
 
 READ_WEIGHT = 0.1  # of the loss on what the model only reads; training lowers it
 
@@ -196,6 +197,10 @@ OUTSIDE_FRAMES = (
 )  # fmt: skip
 
 
+MORE_OUTSIDE = apart(extra.OUTSIDE_FRAMES, [frame for frame in OUTSIDE_FRAMES if "|" in frame or "(" not in frame])
+MORE_SMALL_TALK = {kind: apart(extra.SMALL_TALK[kind], asked) for kind, (asked, _) in SMALL_TALK.items()}
+
+
 def scribble(rng: random.Random) -> str:
     letters = string.ascii_lowercase if rng.random() < 0.7 else string.ascii_letters + string.digits + "!?#$%&*;:"
     return "".join(rng.choices(letters, k=rng.randint(3, 12)))
@@ -214,7 +219,7 @@ def outside_question(rng: random.Random, held: bool) -> str:
         "z": scribble(rng),
         "z2": scribble(rng),
     }
-    return expand_safely(rng, pick(rng, OUTSIDE_FRAMES, held), fill)
+    return expand_safely(rng, either(rng, OUTSIDE_FRAMES, MORE_OUTSIDE, held), fill)
 
 
 def expand_safely(rng: random.Random, frame: str, fill: dict[str, str | int]) -> str:
@@ -245,7 +250,7 @@ def small_talk(rng: random.Random, held: bool) -> Turn:
     kind = rng.choices(list(SMALL_SHARES), list(SMALL_SHARES.values()))[0]
     questions, answer = SMALL_TALK[kind]
     thoughts = {"greeting": "They greet me.", "thanks": "They thank me.", "goodbye": "They say goodbye."}
-    return Turn(pick(rng, questions, held), answer, thoughts.get(kind, "They ask about me."))
+    return Turn(either(rng, questions, MORE_SMALL_TALK[kind], held), answer, thoughts.get(kind, "They ask about me."))
 
 
 # ------------------------------------------------------------------------------------------------- recall
@@ -258,6 +263,11 @@ class Fact:
     answer: str
     value: Callable[[random.Random, bool], object]
     noted: str = NOTED
+    more_tells: tuple[str, ...] = ()
+    more_asks: tuple[str, ...] = ()
+
+    def extended(self, tells: tuple[str, ...], asks: tuple[str, ...]) -> "Fact":
+        return replace(self, more_tells=apart(tells, self.tells), more_asks=apart(asks, self.asks))
 
 
 def _word(words: list[str]) -> Callable[[random.Random, bool], str]:
@@ -286,7 +296,7 @@ NAME = Fact(
      "What was my name?", "How am I called?", "Can you tell me my name?", "What name did I tell you?", "Say my name.",
      "my name?", "What am I called?", "Do you still know who I am?", "Which name did I give you?",
      "What did I say my name was?"),
-    "Your name is {v}.", person, "Nice to meet you, {v}.")  # fmt: skip
+    "Your name is {v}.", person, "Nice to meet you, {v}.").extended(extra.NAME_TELLS, extra.NAME_ASKS)  # fmt: skip
 
 OWN = Fact(
     ("My {k} is {v}.", "my {k} is {v}", "Remember: my {k} is {v}.", "Remember that my {k} is {v}.",
@@ -303,7 +313,7 @@ OWN = Fact(
      "What {k} did I tell you?", "Please repeat my {k}.", "Name my {k}.", "Remind me of my {k}.", "Which is my {k}?",
      "What is my {k} called?",
      "what's my {k} called?", "What is the name of my {k}?", "How is my {k} called?"),
-    "Your {k} is {v}.", _any)  # fmt: skip
+    "Your {k} is {v}.", _any).extended(extra.OWN_TELLS, extra.OWN_ASKS)  # fmt: skip
 
 THE = Fact(
     ("The {k} is {v}.", "Remember: the {k} is {v}.", "the {k} is {v}", "Remember the {k} {v}.", "The {k} was {v}.",
@@ -313,7 +323,7 @@ THE = Fact(
     ("What is the {k}?", "What was the {k}?", "Do you remember the {k}?", "Tell me the {k}.", "what's the {k}?",
     "the {k}?",
      "Which {k} did I tell you?", "Repeat the {k}.", "Do you know the {k}?", "Which was the {k}?", "And the {k}?"),
-    "The {k} is {v}.", _any)  # fmt: skip
+    "The {k} is {v}.", _any).extended(extra.THE_TELLS, extra.THE_ASKS)  # fmt: skip
 
 OTHERS = (
     Fact(("I live in {v}.", "I am from {v}.", "My home is {v}.", "i live in {v}", "I moved to {v}.", "We live in {v}."),
@@ -334,6 +344,7 @@ OTHERS = (
          ("What do I work as?", "What is my work?", "Do you remember my work?", "what do I do for a living?"),
          "You work as a {v}.", _job),
 )  # fmt: skip
+OTHERS = tuple(map(Fact.extended, OTHERS, extra.OTHER_TELLS, extra.OTHER_ASKS))
 
 OWN_KEYS = """favourite_colour favourite_colour favorite_color favourite_food favorite_food favourite_animal
 favourite_number lucky_number favourite_city dog cat dog's_name cat's_name sister brother mother father friend
@@ -362,9 +373,12 @@ def tell(rng: random.Random, held: bool) -> Told:
     fact = rng.choices((NAME, OWN, THE, rng.choice(OTHERS)), (5, 6, 3, 2))[0]
     keys = {OWN: OWN_KEYS, THE: THE_KEYS}.get(fact)
     key = "" if keys is None else pick(rng, keys, held) if rng.random() < 0.8 else "favourite " + invented(rng, held)
+    if key and not held and rng.random() < 0.15:
+        key = invented(rng, held)
     value = str(_value(key, fact)(rng, held))
     fill = {"k": key, "v": value}
-    said, asked = (pick(rng, patterns, held).format(**fill) for patterns in (fact.tells, fact.asks))
+    pairs = ((fact.tells, fact.more_tells), (fact.asks, fact.more_asks))
+    said, asked = (either(rng, *pair, held).format(**fill) for pair in pairs)
     return Told(said, fact.noted.format(**fill), asked, fact.answer.format(**fill), value, key or fact.answer)
 
 

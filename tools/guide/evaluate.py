@@ -30,7 +30,8 @@ from oprel.cli.main import build_parser
 SEED = 20_26
 ENOUGH = 160  # tokens; an answer that long does not end by itself
 
-# Written after the wordings of training were settled, and never looked at to extend them.
+# Written after usage.py's wordings were settled, and never looked at to extend them. The grids of wordings.py came
+# later, by an author who had read this file; six of these questions can arise from them, but for marks, numbers, paths.
 USAGE_BY_HAND = (
     ("What's the command for seeing loaded models?", "oprel ps"),
     ("Is my model still in memory or was it dropped?", "oprel ps"),
@@ -186,8 +187,8 @@ def ask(client: httpx.Client, made: Conversation) -> Answer:
 
 
 class Examination:
-    def __init__(self, client: httpx.Client, size: int, show: bool) -> None:
-        self._client, self._size, self._show = client, size, show
+    def __init__(self, client: httpx.Client, size: int, show: bool, seed: int) -> None:
+        self._client, self._size, self._show, self._seed = client, size, show, seed
         self.answers: list[Answer] = []
 
     def answered(self, conversations: list[Conversation]) -> list[Answer]:
@@ -198,7 +199,7 @@ class Examination:
 
     def made(self, kind: str, ability: str = "", thinking: bool = False) -> list[Conversation]:
         """Held-out conversations of one kind."""
-        rng = random.Random(f"{SEED} {kind} {ability}")
+        rng = random.Random(f"{self._seed} {kind} {ability}")
         found: list[Conversation] = []
         while len(found) < self._size:
             one = MAKERS[kind](rng, True)
@@ -302,6 +303,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Examine a guide.gguf in the real engine.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--size", type=int, default=100, help="questions an ability")
+    parser.add_argument("--seed", type=int, default=SEED, help="another number asks other questions")
     parser.add_argument("--show", action="store_true", help="print what is wrong")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json of the training")
     args = parser.parse_args()
@@ -310,7 +312,7 @@ def main() -> int:
     began = time.monotonic()
     with engine(args.model) as client:
         same_prompts(client, args.tokenizer)
-        examination = Examination(client, args.size, args.show)
+        examination = Examination(client, args.size, args.show, args.seed)
         scores = examination.all()
         missed = table([*scores, examination.ends()])
         alone = [ask(client, made).tokens_per_second for made in examination.made("usage")[:20]]

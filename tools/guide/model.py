@@ -40,6 +40,13 @@ def rotate(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention in plain products: on a CPU and for short texts faster than PyTorch's fused one, by far."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    future = torch.full(scores.shape[-2:], float("-inf"), dtype=scores.dtype).triu(1)
+    return torch.softmax(scores + future, dim=-1, dtype=scores.dtype) @ v
+
+
 class Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -57,7 +64,7 @@ class Attention(nn.Module):
         q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
         groups = self.shape.heads // self.shape.kv_heads
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        mixed = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), is_causal=True)
+        mixed = attend(q.to(v.dtype), k.to(v.dtype), v)
         return self.output(mixed.transpose(1, 2).reshape(batch, length, width))
 
 

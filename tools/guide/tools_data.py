@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from words import ANIMALS, CITIES, COLOURS, FOODS, NAMES, OBJECTS, expand, invented, is_held, pick
+import tool_wordings as extra
+from words import ANIMALS, CITIES, COLOURS, FOODS, NAMES, OBJECTS, apart, either, expand, invented, is_held, pick
 
 Value = str | int | float
 
@@ -52,12 +53,17 @@ def person(rng: random.Random, held: bool) -> str:
 
 
 def thing(rng: random.Random, held: bool) -> str:
+    if not held and rng.random() < 0.1:
+        return f"{invented(rng, held)} {invented(rng, held)}"
     one = rng.choice((FOODS, ANIMALS, OBJECTS, OBJECTS))
     word = pick(rng, one, held) if rng.random() < 0.5 else invented(rng, held)
     return f"{pick(rng, COLOURS, held)} {word}" if rng.random() < 0.3 else word
 
 
 def number(rng: random.Random, held: bool) -> int:
+    if not held and rng.random() < 0.2:
+        value = rng.randint(1000, 99999)
+        return value if not is_held(f"number {value}") else 7
     while True:
         value = rng.choice((rng.randint(1, 20), rng.randint(1, 99), rng.randint(10, 999), rng.randint(100, 9999)))
         if is_held(f"number {value}") == held or value < 10:
@@ -79,7 +85,8 @@ def text(rng: random.Random, held: bool) -> str:
         "paint the {t}", "do not forget the {t}", "thanks for the {t}", "I am in {p}", "water the {t}",
         "where is the {t}",
     )  # fmt: skip
-    return pick(rng, told, held).format(t=thing(rng, held), p=place(rng, held), n=person(rng, held))
+    pattern = either(rng, told, extra.TEXTS, held)
+    return pattern.format(t=thing(rng, held), p=place(rng, held), n=person(rng, held))
 
 
 LANGUAGES = """French German Spanish Italian Portuguese Dutch Danish Swedish Norwegian Finnish Polish Czech Greek
@@ -91,7 +98,13 @@ ROOMS = "kitchen bedroom bathroom garage hallway garden office cellar attic nurs
 
 
 def _of(words: list[str]) -> Callable[[random.Random, bool], str]:
-    return lambda rng, held: pick(rng, words, held)
+    def one(rng: random.Random, held: bool) -> str:
+        """One of the list; in training often an invented word, so that it must be copied."""
+        if held or rng.random() < 0.65:
+            return pick(rng, words, held)
+        return invented(rng, held).capitalize() if words[0][0].isupper() else invented(rng, held)
+
+    return one
 
 
 DRAWN: dict[str, Callable[[random.Random, bool], Value]] = {
@@ -99,10 +112,6 @@ DRAWN: dict[str, Callable[[random.Random, bool], Value]] = {
     "language": _of(LANGUAGES), "unit": _of(UNITS), "genre": _of(GENRES), "room": _of(ROOMS), "colour": _of(COLOURS),
     "food": _of(FOODS),
 }  # fmt: skip
-
-
-NUMBER_WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-seventeen eighteen nineteen twenty""".split()
 
 
 @dataclass(frozen=True)
@@ -257,6 +266,10 @@ ASK_COUNT = (
     "{verb} {x}, {n} of it.", "Would you {verb} {x} with {n}?", "{verb} {x} using {n}.",
     "I would like to {verb} {n} {x}.", "Do {verb} {x} at {n}.", "{verb} {x} up to {n}",
 )  # fmt: skip
+MORE_GET, MORE_DO = apart(extra.GET, ASK_GET), apart(extra.DO, ASK_DO)
+MORE_COUNT = apart(extra.COUNT, ASK_COUNT)
+MORE = {family.names: apart(extra.FAMILIES[name], family.questions)
+        for family in FAMILIES for name in extra.FAMILIES if family.names.startswith(f"({name}|")}  # fmt: skip
 
 
 def subject(rng: random.Random, held: bool) -> str:
@@ -289,12 +302,11 @@ def familiar(rng: random.Random, held: bool) -> Case:
     names = {slot: expand(rng, family.optional_names.get(slot, slot)) for slot in family.slots}
     values = {slot: DRAWN[kind](rng, held) for slot, kind in family.slots.items()}
     if "source" in values:
-        values["target"] = rng.choice([unit for unit in UNITS if unit != values["source"]])
+        values["target"] = rng.choice([u for u in UNITS if u != values["source"] and (held or not is_held(u))])
     integer = rng.choice(("integer", "number"))
     kinds = {names[slot]: integer if isinstance(value, int) else "string" for slot, value in values.items()}
     tool = Tool(expand(rng, family.names), expand(rng, family.descriptions), kinds)
-    said = _in_words(values) if set(values) == {"a", "b"} and rng.random() < 0.2 else values
-    question = expand(rng, pick(rng, family.questions, held)).format(**said)
+    question = expand(rng, either(rng, family.questions, MORE[family.names], held)).format(**values)
     fill = {"n": number(rng, held), "t": thing(rng, held), "t2": thing(rng, held), "h": rng.randint(0, 23),
             "mm": f"{rng.randint(0, 59):02}"}  # fmt: skip
     if family.names.startswith("(get_weather") and rng.random() < 0.5:
@@ -304,11 +316,6 @@ def familiar(rng: random.Random, held: bool) -> Case:
         result = wrapped(rng, "result", value)
     arguments = {names[slot]: value for slot, value in values.items()}
     return Case(tool, question, arguments, result, family.told.format(r=value, **values), family.names)
-
-
-def _in_words(values: dict[str, Value]) -> dict[str, Value]:
-    """Small numbers spelt out."""
-    return {name: NUMBER_WORDS[n] if isinstance(n, int) and n <= 20 else n for name, n in values.items()}
 
 
 def looked_up(rng: random.Random, held: bool) -> Case:
@@ -322,7 +329,7 @@ def looked_up(rng: random.Random, held: bool) -> Case:
                               f"Returns the {noun} of a {kind}", f"{noun} of a {kind}"))  # fmt: skip
     parameter = rng.choice((kind, kind, "name", f"{kind}_name", "id", "key", invented(rng, held)))
     x = subject(rng, held)
-    question = expand(rng, pick(rng, ASK_GET, held)).format(noun=noun, kind=kind, x=x)
+    question = expand(rng, either(rng, ASK_GET, MORE_GET, held)).format(noun=noun, kind=kind, x=x)
     value = result_value(rng, held)
     told = f"The {noun} of {x} is {value}."
     tool = Tool(name, description, {parameter: "string"})
@@ -342,7 +349,8 @@ def done(rng: random.Random, held: bool) -> Case:
     x, n = subject(rng, held), number(rng, held)
     arguments: dict[str, Value] = {parameter: x} | ({count: n} if counted else {})
     kinds = {parameter: "string"} | ({count: rng.choice(("integer", "number"))} if counted else {})
-    question = expand(rng, pick(rng, ASK_COUNT if counted else ASK_DO, held)).format(verb=verb, kind=kind, x=x, n=n)
+    question = expand(rng, either(rng, *((ASK_COUNT, MORE_COUNT) if counted else (ASK_DO, MORE_DO)), held))
+    question = question.format(verb=verb, kind=kind, x=x, n=n)
     if rng.random() < 0.5:
         question = question[0].upper() + question[1:]
     value = rng.choice(("ok", "done", "true", "success"))

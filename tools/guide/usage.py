@@ -9,7 +9,8 @@ import shlex
 from dataclasses import dataclass, replace
 from functools import cache
 
-from words import invented, is_held, pick, wordings
+import wordings as extra
+from words import apart, either, invented, is_held, pick, wordings
 
 FRAMES = (
     "How do I {}?", "How can I {}?", "How to {}", "How to {}?", "how do you {}?", "What is the command to {}?",
@@ -114,6 +115,16 @@ INTENTS = (
     ), ("what does oprel stop do?", "What is `oprel stop` for?", "oprel stop?", "explain oprel stop",
         "which command unloads a model?", "my memory is full, how do I unload the model?", "how is a model stopped?",
         "how is a model unloaded?", "the model uses too much memory, how do I free it?"), share=1.8),
+    Intent("stop daemon", "oprel stop --daemon", "`oprel stop --daemon` ends the daemon and its engines.", (
+        "(stop|end|quit|kill|shut down) the (daemon|server|service)", "shut oprel down", "stop oprel",
+        "turn the daemon off", "get rid of the daemon", "end the background service", "terminate oprel's server",
+        "stop all of oprel", "close down the server", "have no daemon running any more", "kill the oprel process",
+        "switch the server off", "stop what runs in the background", "exit the daemon", "make oprel end",
+        "shut everything down", "stop the daemon and its engines", "put an end to the daemon",
+    ), ("how is the daemon stopped?", "what stops the daemon?", "which command ends the server?",
+        "oprel stop --daemon?", "what does oprel stop --daemon do?", "how does the daemon end?",
+        "I want the daemon gone", "the daemon should stop", "how do I get rid of the server process?",
+        "how is the server shut down?", "can the daemon be ended?", "does the daemon run for ever?"), share=1.4),
     Intent("serve", "oprel serve",
         "`oprel serve` runs the daemon in the foreground; other commands start it by themselves.", (
         "(start|run|launch) the (daemon|server|service)", "(start|launch|run) oprel as a (server|daemon|service)",
@@ -633,6 +644,9 @@ def _with_more(intent: Intent) -> Intent:
 
 
 INTENTS = tuple(map(_with_more, INTENTS))
+MORE_FRAMES = apart(extra.FRAMES, FRAMES)
+MORE_WANTS = {intent.name: apart(extra.WANTS.get(intent.name, ()), intent.wants + intent.asks) for intent in INTENTS}
+MORE_ASKS = {intent.name: apart(extra.ASKS.get(intent.name, ()), intent.wants + intent.asks) for intent in INTENTS}
 TRAINED = frozenset(
     wording
     for intent in INTENTS
@@ -674,12 +688,29 @@ def ask(rng: random.Random, intent: Intent, held: bool) -> Asked:
     """A wording of `intent`: of the held-out templates when `held`, else of the others."""
     wants, asks = choices(intent.wants, held), choices(intent.asks, held)
     framed = wants and rng.random() < len(wants) * 2 / (len(wants) * 2 + len(asks))
-    core = rng.choice(rng.choice(wants if framed else asks))
-    pattern = pick(rng, FRAMES, held).format(core) if framed else core
+    more = () if held else (MORE_WANTS if framed else MORE_ASKS)[intent.name]
+    core = rng.choice(more) if more and rng.random() < 0.5 else rng.choice(rng.choice(wants if framed else asks))
+    pattern = _framed(either(rng, FRAMES, MORE_FRAMES, held), core) if framed else core
     model = model_path(rng, held) if "{m}" in pattern else MODEL
     value = pick(rng, intent.values, held) if intent.values else ""
+    if not held and rng.random() < 0.6:
+        value = _any_digits(rng, value)
     fill = {"m": model, "v": value}
     return Asked(pattern.format(**fill), intent.answer.format(**fill), intent.command.format(**fill), intent.name)
+
+
+def _framed(frame: str, core: str) -> str:
+    return frame.replace("{}", core, 1)
+
+
+def _any_digits(rng: random.Random, value: str) -> str:
+    """In training a number can be any other one of as many digits, so that it must be copied: "12h" is "83h"."""
+    match = re.fullmatch(r"([0-9]+)([smh]?)", value)
+    if match is None:
+        return value
+    longest = len(match[1])
+    changed = f"{rng.randint(10 ** (longest - 1), 10**longest - 1)}{match[2]}"
+    return value if is_held(changed) else changed
 
 
 def draw(rng: random.Random, held: bool) -> Asked:

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import product
 from zlib import crc32
 
 HELD_SHARE = 7  # one item in seven is for evaluation only
@@ -42,6 +43,30 @@ def wordings(pattern: str) -> Iterator[str]:
         yield from wordings(pattern[: match.start()] + choice + pattern[match.end() :])
 
 
+def grid(*parts: str) -> tuple[str, ...]:
+    """Every combination of the parts' alternatives: grid("see|list", "models") is "see models" and "list models"."""
+    joined = (" ".join(" ".join(one).split()) for one in product(*(part.split("|") for part in parts)))
+    return tuple(re.sub(r" ([?.,!:])(?![^ ])", r"\1", one) for one in joined)
+
+
+def plain(wording: str) -> str:
+    """A wording without what hardly counts."""
+    return " ".join(re.sub(r"[^\w{}'`/ -]", "", wording).lower().split())
+
+
+def apart(more: Sequence[str], examined: Sequence[str]) -> tuple[str, ...]:
+    """Those of `more` that no held-out pattern of `examined` can say: they are for training only."""
+    spoken = {plain(one) for pattern in examined if is_held(pattern) for one in wordings(pattern)}
+    return tuple(one for one in dict.fromkeys(more) if plain(one) not in spoken)
+
+
+def either(rng: random.Random, examined: Sequence[str], more: Sequence[str], held: bool) -> str:
+    """A pattern that is examined too, or in training as often one of `more`."""
+    if held or not more or rng.random() < 0.5:
+        return pick(rng, examined, held)
+    return rng.choice(more)
+
+
 ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kl kr pl pr qu sh sk sl st th tr vr zh y".split()
 VOWELS = "a e i o u a e i o u ai ea ia io oo ou y".split()
 ENDS = ["", "", "", "", "n", "r", "l", "s", "t", "m", "k", "x", "nd", "rt", "th"]
@@ -50,11 +75,43 @@ ENDS = ["", "", "", "", "n", "r", "l", "s", "t", "m", "k", "x", "nd", "rt", "th"
 def invented(rng: random.Random, held: bool, syllables: tuple[int, int] = (2, 3)) -> str:
     """A word of random syllables, such as "flomira", from the side asked for."""
     while True:
+        if not held and rng.random() < SPLICED:
+            return spliced(rng)
         parts = (rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(rng.randint(*syllables)))
         word = "".join(parts) + rng.choice(ENDS)
         if is_held(word) == held:
             return word
 
+
+def spliced(rng: random.Random) -> str:
+    """The beginning of one word and the end of another, such as "kitchower"; for training only. So every piece of
+    which words are made is copied sometimes."""
+    while True:
+        first, second = rng.choice(_spliceable()), rng.choice(_spliceable())
+        word = first[: rng.randint(1, len(first))] + second[rng.randrange(len(second) + 1) :]
+        if 3 <= len(word) <= 12 and not is_held(word) and not is_held(word.capitalize()):
+            return word
+
+
+@cache
+def _spliceable() -> list[str]:
+    lists = (NAMES, CITIES, COLOURS, FOODS, ANIMALS, OBJECTS, TOPICS, COMMON)
+    words = {word.lower() for items in lists for item in items if not is_held(item) for word in item.split()}
+    return sorted(word for word in words if re.fullmatch("[a-z]+", word) and not is_held(word))
+
+
+SPLICED = 0.4  # the share of spliced words among the invented ones in training
+COMMON = """about after all allow answer any ask before best better bring call can change chat check clear command
+computer connect context could daemon data default delete do does done engine every explain fast file find first
+folder for forever format found free from get give good graphics hand have help home hour how idle import inside
+installed internet just keep know language large layers learn leave level light limit list listen little load local
+long look machine make memory message minute model more move much must name need network never new next not now
+number office open option other out over own parallel part place play port print private process program prompt put
+question quick read real remember remove request right room run running same save script search see send serve
+server service session set setting settings short show side size slow small some song speed start status stay still
+stop store system take talk tell temperature text thank that the thing thread time today together tokens tomorrow
+tool turn under unload until use user version wait want water way weather what when where which who why will window
+with without word work world write year young""".split()
 
 NAMES = """Ada Adam Agnes Ahmed Aiko Akira Alan Alba Alex Alice Alma Amina Amir Amy Ana Anders Andrea Andrei
 Angela Anita Anna Anton Ari Arthur Astrid Ayumi Barbara Beatrice Ben Bianca Bjorn Bob Boris Brian Bruno Carla
