@@ -14,9 +14,9 @@ LONGEST_WAIT = 80  # characters for which a marker waits
 # The beginning of a line that may become a marker.
 _UNCLEAR = re.compile(r" *(#{0,6}|`+|~+|[-*+]|\d{1,3}[.)]?)")
 _FENCE = re.compile(r" *(`{3,}|~{3,})")
-_HEADING = re.compile(r"#{1,6} +")
-_BULLET = re.compile(r"( *)[-*+] +")
-_NUMBER = re.compile(r" *\d{1,3}[.)] +")
+_HEADING = re.compile(r"#{1,6} ")
+_BULLET = re.compile(r"( *)[-*+] ")
+_NUMBER = re.compile(r" *\d{1,3}[.)] ")
 _TABLE = re.compile(r" *\|")
 
 _PLAIN = re.compile(r"[^`*\n]+")
