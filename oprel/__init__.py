@@ -51,10 +51,12 @@ if TYPE_CHECKING:
         BackendCrashedError,
         BackendError,
         BackendStartError,
+        BusyError,
         ConfigError,
         ConnectError,
         ContextLengthError,
         DaemonStartError,
+        EngineBrokenError,
         InvalidModelError,
         ModelNotFoundError,
         NoEngineError,
@@ -72,9 +74,9 @@ _HOME = {
     "oprel.client_api": "Client chat copy create create_blob delete embed embeddings generate list load ps pull push "
     "show unload",
     "oprel.client_async": "AsyncClient",
-    "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError ConfigError ConnectError "
-    "ContextLengthError DaemonStartError InvalidModelError ModelNotFoundError NoEngineError OprelError "
-    "ShuttingDownError UnsupportedError ValidationError",
+    "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
+    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InvalidModelError ModelNotFoundError "
+    "NoEngineError OprelError ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -84,6 +86,7 @@ __all__ = [
     "BackendCrashedError",
     "BackendError",
     "BackendStartError",
+    "BusyError",
     "ChatResponse",
     "Client",
     "ConfigError",
@@ -92,6 +95,7 @@ __all__ = [
     "DaemonStartError",
     "EmbedResponse",
     "EmbeddingsResponse",
+    "EngineBrokenError",
     "GenerateResponse",
     "Image",
     "InvalidModelError",

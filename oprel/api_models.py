@@ -376,7 +376,7 @@ class StatusResponse(Wire):
     cloud: CloudStatus = Field(default_factory=CloudStatus)  # made when used, as its type is
 
 
-EngineState = Literal["stopped", "starting", "ready", "draining", "crashed"]
+EngineState = Literal["stopped", "starting", "ready", "draining", "crashed", "backing_off", "broken"]
 
 
 class EngineModel(Wire):

@@ -26,6 +26,7 @@ ENV_PREFIX = "OPREL_"
 LONGEST_RUN_DIR = 80
 
 PATHS = ("home", "engine_path", "binary_dir")
+SMALLEST = {"ctx_size": 1, "parallel": 1, "n_gpu_layers": -1}  # of numbers; 0 for the others
 
 Value = str | int
 
@@ -57,6 +58,7 @@ class Config:
     ctx_size: int = setting(4096, "context length in tokens of each request; a model's own limit caps it")
     batch_size: int = setting(0, "prompt tokens per batch; 0 = the engine's choice")
     parallel: int = setting(4, "requests that one engine answers at the same time")
+    max_queue: int = setting(512, "requests that may wait for one engine; more are refused")
     n_threads: int = setting(0, "CPU threads of an engine; 0 = the engine's choice")
     n_gpu_layers: int = setting(-1, "layers on the GPU; -1 = as many as fit")
     kv_cache_type: str = setting(
@@ -257,7 +259,15 @@ def _check_meaning(name: str, value: Value, source: str) -> None:
             raise ConfigError(f"{source}: {name} must be more than nothing, not {value}")
     if name == "home" and not value:
         raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
-    smallest = {"server_port": 0, "ctx_size": 1, "parallel": 1, "batch_size": 0, "n_threads": 0, "n_gpu_layers": -1}
+    smallest = {
+        "server_port": 0,
+        "ctx_size": 1,
+        "parallel": 1,
+        "max_queue": 0,
+        "batch_size": 0,
+        "n_threads": 0,
+        "n_gpu_layers": -1,
+    }
     if isinstance(value, int) and value < smallest.get(name, value):
         raise ConfigError(f"{source}: {name} must be at least {smallest[name]}, not {value}")
     if name == "server_port" and isinstance(value, int) and value > 65535:

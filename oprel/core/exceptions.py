@@ -12,7 +12,9 @@
     ├── BackendError               the engine failed
     │   ├── NoEngineError          no engine is installed that runs here
     │   ├── BackendStartError      the engine did not become ready
-    │   └── BackendCrashedError    the engine died while it answered
+    │   ├── BackendCrashedError    the engine died while it answered
+    │   └── EngineBrokenError      the engine ended too often to be started again now
+    ├── BusyError                  too many requests wait for the model
     └── ShuttingDownError          the daemon is stopping
 
 Each class carries `code` (its name on the wire), `http_status` and `exit_code`; each instance a message that
@@ -31,6 +33,7 @@ class OprelError(Exception):
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    retry_after: float = 1.0  # s; told to clients where `http_status` is 503
 
     def __init__(self, message: str, *resolution_steps: str) -> None:
         super().__init__(message)
@@ -103,6 +106,19 @@ class BackendStartError(BackendError):
 
 class BackendCrashedError(BackendError):
     code = "backend_crashed"
+
+
+class EngineBrokenError(BackendError):
+    """`retry_after` is set to the seconds for which it will not be started."""
+
+    code = "engine_broken"
+    http_status = 503
+
+
+class BusyError(OprelError):
+    code = "server_busy"
+    http_status = 503
+    exit_code = 7
 
 
 class ShuttingDownError(OprelError):

@@ -113,6 +113,7 @@ READERS: Mapping[str, Callable[[str], Settings]] = {
     "OLLAMA_KEEP_ALIVE": _keep_alive,
     "OLLAMA_LOAD_TIMEOUT": _load_timeout,
     "OLLAMA_NUM_PARALLEL": _count("parallel"),
+    "OLLAMA_MAX_QUEUE": _count("max_queue"),
     "OLLAMA_CONTEXT_LENGTH": _count("ctx_size"),
     "OLLAMA_FLASH_ATTENTION": lambda text: {"flash_attention": "on" if _truth(text) else "off"},
     "OLLAMA_KV_CACHE_TYPE": lambda text: {"kv_cache_type": text.lower()},

@@ -71,3 +71,13 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return ask_for_signal
+
+
+async def read_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or what there is of one that never ends; b"" at the end."""
+    try:
+        return await stream.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.readexactly(error.consumed)

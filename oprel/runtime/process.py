@@ -3,14 +3,16 @@
     STOPPED ──▶ STARTING ──▶ READY ──▶ DRAINING ──▶ STOPPED
                    │           │          ▲
                    ├───────────┼──────────┘  (stop)
-                   └──▶ CRASHED ◀┘ ──▶ STARTING (next ensure_ready), STOPPED (stop)
+                   └──▶ CRASHED ◀┘ ──▶ STARTING, or BACKING_OFF ──▶ STARTING, or BROKEN (next ensure_ready)
 
-`EngineProcess` owns the state: nobody looks at it to act on it, they call `ensure_ready()` and `stop()`.
+What may follow a crash is decided in `restarts`. `EngineProcess` owns the state: nobody looks at it to act on it, they
+call `ensure_ready()` and `stop()`.
 """
 
 import asyncio
 import contextlib
 import logging
+import random
 import re
 import signal
 import time
@@ -23,10 +25,11 @@ from pathlib import Path
 import httpx
 
 from oprel.core.config import child_environment
-from oprel.core.exceptions import BackendError, BackendStartError, ShuttingDownError
-from oprel.runtime import _posix
+from oprel.core.exceptions import BackendError, BackendStartError, EngineBrokenError, ShuttingDownError
+from oprel.runtime import _posix, restarts
 from oprel.runtime.binaries.shelf import Binary, Shelf
 from oprel.runtime.exits import Exit, Reason, classify_exit
+from oprel.runtime.restarts import End, History
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +42,8 @@ ONE_REQUEST_EACH = httpx.Limits(max_connections=None, max_keepalive_connections=
 LISTENING = re.compile(r"listening on (unix|http)")
 HEALTH_INTERVAL = 0.02  # s between looks at a starting engine's health
 QUIET_START = 0.25  # s without the listening line before health alone decides
-STOP_LADDER = (
-    (signal.SIGINT, 5.0),
-    (signal.SIGTERM, 3.0),
-    (signal.SIGKILL, 5.0),
-)  # politely, firmly, surely; s for each
+# politely, firmly, surely; s for each
+STOP_LADDER = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
 
 class State(Enum):
@@ -52,14 +52,20 @@ class State(Enum):
     READY = "ready"
     DRAINING = "draining"
     CRASHED = "crashed"
+    BACKING_OFF = "backing_off"
+    BROKEN = "broken"
 
+
+DOWN = frozenset({State.CRASHED, State.BROKEN})  # no process, and not because it was asked to end
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.STOPPED: frozenset({State.STARTING}),
+    State.STOPPED: frozenset({State.STARTING, State.BACKING_OFF, State.BROKEN}),
     State.STARTING: frozenset({State.READY, State.DRAINING, State.CRASHED}),
     State.READY: frozenset({State.DRAINING, State.CRASHED}),
     State.DRAINING: frozenset({State.STOPPED}),
-    State.CRASHED: frozenset({State.STARTING, State.STOPPED}),
+    State.CRASHED: frozenset({State.STARTING, State.BACKING_OFF, State.BROKEN, State.STOPPED}),
+    State.BACKING_OFF: frozenset({State.STARTING, State.DRAINING}),
+    State.BROKEN: frozenset({State.STARTING, State.BACKING_OFF, State.STOPPED}),
 }
 
 
@@ -76,8 +82,16 @@ class Launch:
 class EngineProcess:
     """Supervises one engine. All methods belong to the event loop's thread."""
 
-    def __init__(self, launch: Launch, shelf: Shelf, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        shelf: Shelf,
+        clock: Callable[[], float] = time.monotonic,
+        history: History | None = None,
+    ) -> None:
         self._launch = launch
+        self._history = history or History()
+        self._ready_since = 0.0
         self._shelf = shelf
         self._clock = clock
         self._state = State.STOPPED
@@ -126,7 +140,8 @@ class EngineProcess:
     async def ensure_ready(self) -> None:
         """Return once the engine answers; concurrent callers share one start, which outlives a caller that leaves.
 
-        Raises BackendStartError or NoEngineError with the reason; the next call tries again.
+        Raises BackendStartError or NoEngineError with the reason, and the next call tries again; EngineBrokenError when
+        it ended too often for that.
         """
         while self._state is not State.READY:
             if self._closed:
@@ -134,20 +149,22 @@ class EngineProcess:
             if self._state is State.DRAINING and self._stopping:
                 await asyncio.shield(self._stopping)
                 continue
-            if self._state in (State.STOPPED, State.CRASHED):
-                self._enter(State.STARTING)
-                self._starting = asyncio.create_task(self._start(), name=f"start {self._launch.label}")
+            if self._state is State.STOPPED or self._state in DOWN:
+                wait = self._wait_before_start()
+                self._enter(State.BACKING_OFF if wait else State.STARTING)
+                self._starting = asyncio.create_task(self._start(wait), name=f"start {self._launch.label}")
             assert self._starting is not None
             await asyncio.wait({self._starting})
-            if self._starting.cancelled():
+            if self._starting.cancelled() and not self._closed:
                 raise BackendStartError("the engine was stopped while it started", "Ask again.")
-            self._starting.result()
+            if not self._starting.cancelled():
+                self._starting.result()
 
     async def stop(self) -> signal.Signals | None:
         """End the engine and return the signal that ended it (None when none ran). Concurrent callers share it."""
-        if self._state is State.CRASHED:
+        if self._state in DOWN:
             self._enter(State.STOPPED)
-        if self._state in (State.STARTING, State.READY):
+        if self._state in (State.BACKING_OFF, State.STARTING, State.READY):
             self._enter(State.DRAINING)
             self._stopping = asyncio.create_task(self._stop(), name=f"stop {self._launch.label}")
         if self._state is State.DRAINING and self._stopping:
@@ -171,14 +188,29 @@ class EngineProcess:
         logger.info("%s: %s -> %s", self._launch.label, self._state.value, state.value)
         self._state = state
 
-    async def _start(self) -> None:
+    def _wait_before_start(self) -> float:
+        """Seconds. Raises EngineBrokenError when a caller should not wait for it."""
+        verdict = restarts.judge(self._history.ends, self._clock(), random.uniform(-1, 1))
+        if not verdict.refused:
+            return verdict.wait
+        if self._state is not State.BROKEN:
+            self._enter(State.BROKEN)
+        raise _broken(self._history.ends[-1].exit, verdict.wait)
+
+    async def _start(self, wait: float) -> None:
         try:
+            if wait:
+                await asyncio.sleep(wait)
+                self._enter(State.STARTING)
             while not await self._start_with(*await self._shelf.choose()):
                 pass
             self._enter(State.READY)
+            self._ready_since = self._clock()
         except BaseException as error:
             await self._kill()
             if self._state is State.STARTING:
+                if isinstance(error, BackendStartError):
+                    self._note_end(served=0.0)
                 lines = "\n".join(f"    {line}" for line in self.log[-LINES_TOLD:])
                 logger.error("%s: %s; its last lines:\n%s", self._launch.label, error, lines)
                 self._enter(State.CRASHED)
@@ -234,10 +266,15 @@ class EngineProcess:
                 self._shelf.set_aside(self._binary, ended.detail)
             logger.error("%s: the engine died: %s", self._launch.label, ended.detail)
             self._enter(State.CRASHED)
+            self._note_end(served=self._clock() - self._ready_since)
         return ended
 
+    def _note_end(self, served: float) -> None:
+        if self._last_exit:
+            self._history.ends.append(End(self._last_exit, self._clock(), served))
+
     async def _follow(self, output: asyncio.StreamReader) -> None:
-        while line := await _read_line(output):
+        while line := await _posix.read_line(output):
             self._note(line.decode(errors="replace").rstrip())
 
     def _note(self, line: str) -> None:
@@ -292,6 +329,13 @@ class EngineProcess:
             await asyncio.wait({self._ending}, timeout=STOP_LADDER[-1][1])
 
 
+def _broken(last: Exit, wait: float) -> EngineBrokenError:
+    again = f"It will be tried again in {wait:.0f} s at the earliest."
+    error = EngineBrokenError(f"the engine is not started again for now: {last.detail}", last.advice, again)
+    error.retry_after = wait
+    return error
+
+
 def _client(socket: Path) -> httpx.AsyncClient:
     """Decoding has no time limit, and a request waits in the engine for its slot: only connecting is bounded."""
     return httpx.AsyncClient(
@@ -300,13 +344,3 @@ def _client(socket: Path) -> httpx.AsyncClient:
         base_url="http://engine",
         timeout=httpx.Timeout(None, connect=10.0),
     )
-
-
-async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line, or what there is of one that never ends; b"" at the end."""
-    try:
-        return await stream.readuntil()
-    except asyncio.IncompleteReadError as error:
-        return error.partial
-    except asyncio.LimitOverrunError as error:
-        return await stream.readexactly(error.consumed)

@@ -1,6 +1,7 @@
 """Errors on the wire: in Ollama's, OpenAI's, Anthropic's or oprel's own form, by the route they come from."""
 
 import logging
+import math
 import uuid
 
 import orjson
@@ -61,5 +62,5 @@ def unexpected(error: Exception) -> OprelError:
 
 
 def error_response(error: OprelError, path: str) -> Response:
-    headers = {"Retry-After": "1"} if error.http_status == 503 else None
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if error.http_status == 503 else None
     return Response(encode_error(error, path), error.http_status, headers, "application/json; charset=utf-8")

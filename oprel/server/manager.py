@@ -14,17 +14,22 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from oprel.core.config import Config
-from oprel.core.exceptions import OprelError, ShuttingDownError
+from oprel.core.exceptions import BusyError, OprelError, ShuttingDownError
 from oprel.runtime.backends import llama_cpp
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.process import EngineProcess, Launch, State
+from oprel.runtime.process import DOWN, EngineProcess, Launch
+from oprel.runtime.restarts import History
 from oprel.server.library import InstalledModel
 
 logger = logging.getLogger(__name__)
+
+MAX_HISTORIES = 256
+BUSY = "server busy, please try again.  maximum pending requests exceeded"  # Ollama's words, with both spaces
 
 Key = tuple[Parts, Mode]
 
@@ -73,6 +78,7 @@ class ModelManager:
         self.clock = clock
         self._run_dir = run_dir
         self._loaded: dict[Key, LoadedModel] = {}
+        self._histories: dict[tuple[Key, LoadOptions, datetime], History] = {}
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._numbers = itertools.count(1)
         self._expiries: set[asyncio.Task[None]] = set()
@@ -138,6 +144,9 @@ class ModelManager:
                 raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
             if loaded is None:
                 loaded = self._loaded[key] = self._create(model, wanted, mode)
+            waiting = loaded.leases - self.config.parallel
+            if waiting >= self.config.max_queue:
+                raise BusyError(BUSY, f"{waiting} requests wait for {model.name}: see `parallel` and `max_queue`.")
             _cancel_timer(loaded)
             loaded.leases += 1
             loaded.idle.clear()
@@ -148,7 +157,7 @@ class ModelManager:
         if loaded.model.modified != model.modified:  # the file is another one by now
             return False
         # An engine that failed to start gets no second try with the options it failed with, unless they are asked for.
-        failed = loaded.process.state is State.CRASHED and loaded.leases == 0
+        failed = loaded.process.state in DOWN and loaded.leases == 0
         return loaded.spec.load == wanted if failed else wanted.served_by(loaded.spec.load)
 
     def _create(self, model: InstalledModel, load: LoadOptions, mode: Mode) -> LoadedModel:
@@ -170,7 +179,14 @@ class ModelManager:
             arguments=lambda flags: llama_cpp.arguments(spec, flags),
             load_timeout=self.config.load_timeout_seconds,
         )
-        return LoadedModel(model, spec, EngineProcess(launch, self.shelf), self.config.keep_alive_seconds)
+        process = EngineProcess(launch, self.shelf, history=self._history(model, spec))
+        return LoadedModel(model, spec, process, self.config.keep_alive_seconds)
+
+    def _history(self, model: InstalledModel, spec: EngineSpec) -> History:
+        """How such an engine fared so far: it is to be remembered longer than the engine stays loaded."""
+        while len(self._histories) > MAX_HISTORIES:
+            self._histories.pop(next(iter(self._histories)))
+        return self._histories.setdefault(((spec.parts, spec.mode), spec.load, model.modified), History())
 
     def _release(self, loaded: LoadedModel) -> None:
         loaded.leases -= 1

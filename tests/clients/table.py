@@ -32,7 +32,7 @@ def gathered(reports: dict[str, Sequence[pytest.TestReport]]) -> Cells:
     found: Cells = {}
     for outcome in reversed(WORST_FIRST):
         for report in reports[outcome]:
-            for name, value in report.user_properties:
+            for name, value in getattr(report, "user_properties", ()):  # those of a failed collection have none
                 if name == "cell" and isinstance(value, list):
                     found[value[0], value[1]] = outcome
     return found

@@ -57,6 +57,7 @@ def test_an_address_is_read_as_ollama_reads_it(text: str, host: str, port: int) 
         ("OLLAMA_LOAD_TIMEOUT", "-1", "load_timeout", NEVER),
         ("OLLAMA_NUM_PARALLEL", "2", "parallel", 2),
         ("OLLAMA_NUM_PARALLEL", "0", "parallel", Config.parallel),
+        ("OLLAMA_MAX_QUEUE", "5", "max_queue", 5),
         ("OLLAMA_CONTEXT_LENGTH", "8192", "ctx_size", 8192),
         ("OLLAMA_CONTEXT_LENGTH", "0", "ctx_size", Config.ctx_size),
         ("OLLAMA_FLASH_ATTENTION", "1", "flash_attention", "on"),
@@ -97,8 +98,8 @@ def test_a_value_that_makes_no_sense_is_told_and_not_followed(variable: str, tex
 
 
 def test_variables_without_a_meaning_here_are_named_once() -> None:
-    environ = {"OLLAMA_MODELS": "/models", "OLLAMA_MAX_QUEUE": "5", "OLLAMA_NOPRUNE": " ", "OTHER": "1"}
-    assert drop_in_notes(environ) == ["without a meaning here, and not followed: OLLAMA_MAX_QUEUE, OLLAMA_MODELS"]
+    environ = {"OLLAMA_MODELS": "/models", "OLLAMA_SCHED_SPREAD": "1", "OLLAMA_NOPRUNE": " ", "OTHER": "1"}
+    assert drop_in_notes(environ) == ["without a meaning here, and not followed: OLLAMA_MODELS, OLLAMA_SCHED_SPREAD"]
 
 
 def test_own_variables_and_flags_win_over_ollamas_and_those_over_the_file(tmp_path: Path) -> None:

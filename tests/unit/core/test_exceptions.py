@@ -62,4 +62,5 @@ def test_the_last_line_of_a_stream_is_rebuilt_too(cls: type[OprelError], path: s
 def test_only_what_passes_by_itself_may_be_retried(cls: type[OprelError]) -> None:
     response = error_response(cls("it broke"), "/api/chat")
     assert response.status_code == cls.http_status
-    assert response.headers.get("retry-after") == ("1" if cls.code == "shutting_down" else None)
+    assert response.headers.get("retry-after") == ("1" if cls.http_status == 503 else None)
+    assert (cls.http_status == 503) == (cls.code in ("shutting_down", "server_busy", "engine_broken"))

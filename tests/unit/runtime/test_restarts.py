@@ -1,0 +1,72 @@
+"""When an engine may be started again: histories in, verdicts out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oprel.runtime.exits import Exit, Reason
+from oprel.runtime.restarts import HEALTHY, HOPELESS, HOPELESS_PAUSE, MOST, WINDOW, End, Verdict, judge
+
+
+def end(reason: Reason, at: float, served: float = 0.0) -> End:
+    return End(Exit(reason, "", ""), at, served)
+
+
+def crashes(*moments: float) -> list[End]:
+    return [end(Reason.CRASH_SIGNAL, at) for at in moments]
+
+
+def test_an_engine_that_never_ended_starts_at_once() -> None:
+    assert judge([], 0.0) == Verdict(0.0)
+
+
+def test_the_first_crash_is_followed_by_a_start_at_once() -> None:
+    assert judge(crashes(5.0), 5.0) == Verdict(0.0)
+
+
+@pytest.mark.parametrize(("count", "wait"), [(2, 0.5), (3, 1.0), (4, 2.0), (5, 4.0)])
+def test_the_next_ones_wait_twice_as_long_each_time(count: int, wait: float) -> None:
+    assert judge(crashes(*range(count)), count - 1.0) == Verdict(wait)
+
+
+def test_time_that_passed_counts() -> None:
+    assert judge(crashes(0.0, 1.0, 2.0), 2.75) == Verdict(0.25)
+    assert judge(crashes(0.0, 1.0, 2.0), 60.0) == Verdict(0.0)
+
+
+def test_the_circuit_opens_after_the_last_allowed_end_and_closes_by_itself() -> None:
+    ends = crashes(*range(MOST))
+    assert judge(ends, 10.0) == Verdict(WINDOW - 10.0, refused=True)
+    assert not judge(ends, WINDOW).refused, "one trial"
+    assert judge([*ends, *crashes(WINDOW)], WINDOW + 0.5).refused, "which failed"
+
+
+def test_long_service_forgives_what_was_before() -> None:
+    ends = [*crashes(*range(MOST)), end(Reason.KILLED, 400.0, HEALTHY)]
+    assert judge(ends, 400.0) == Verdict(0.0)
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason in HOPELESS])
+def test_what_will_repeat_itself_is_not_tried_at_once(reason: Reason) -> None:
+    assert judge([end(reason, 0.0)], 1.0) == Verdict(HOPELESS_PAUSE - 1.0, refused=True)
+    assert judge([end(reason, 0.0)], HOPELESS_PAUSE) == Verdict(0.0)
+
+
+def test_engines_that_died_together_do_not_start_together() -> None:
+    early, late = (judge(crashes(0.0, 0.0), 0.0, jitter).wait for jitter in (-1.0, 1.0))
+    assert early == pytest.approx(0.4)
+    assert late == pytest.approx(0.6)
+
+
+@given(st.lists(st.floats(0, 5), max_size=200), st.floats(-1, 1))
+def test_no_history_of_crashes_gets_more_than_six_starts_in_ten_minutes(pauses: list[float], jitter: float) -> None:
+    """An engine that dies as soon as it starts, asked for again after each pause."""
+    now, ends, starts = 0.0, list[End](), list[float]()
+    for pause in pauses:
+        now += pause
+        verdict = judge(ends[-2 * MOST :], now, jitter)
+        if not verdict.refused:
+            now += verdict.wait
+            starts.append(now)
+            ends.append(end(Reason.CRASH_SIGNAL, now))
+    assert all(sum(start - WINDOW < other <= start for other in starts) <= MOST for start in starts)
