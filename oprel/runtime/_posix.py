@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -71,6 +72,15 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return ask_for_signal
+
+
+def memory_kills() -> int:
+    """How many processes Linux has killed for lack of memory since it started; 0 where nobody counts."""
+    try:
+        counters = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in counters if line.startswith("oom_kill ")), 0)
 
 
 async def read_line(stream: asyncio.StreamReader) -> bytes:

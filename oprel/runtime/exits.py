@@ -61,9 +61,14 @@ _ADVICE = {
 }
 
 
-def classify_exit(returncode: int, log: list[str]) -> Exit:
-    """`returncode` as in subprocess: negative for a signal. `log` are the last lines, oldest first."""
+def classify_exit(returncode: int, log: list[str], *, memory_ran_out: bool = False) -> Exit:
+    """`returncode` as in subprocess: negative for a signal. `log` are the last lines, oldest first.
+
+    `memory_ran_out`: the system has killed a process for lack of memory while this one ran.
+    """
     reason, detail = _judge(returncode, log)
+    if reason is Reason.KILLED and memory_ran_out and returncode == -signal.SIGKILL:
+        reason, detail = Reason.OUT_OF_MEMORY, "SIGKILL: the system ran out of memory"
     return Exit(reason, detail, _ADVICE[reason])
 
 

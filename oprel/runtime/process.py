@@ -253,13 +253,15 @@ class EngineProcess:
 
     async def _watch(self, child: _posix.Child) -> Exit:
         """Follow the log until the exit; a READY engine that exits has crashed."""
+        kills_before = _posix.memory_kills()
         following = asyncio.create_task(self._follow(child.output), name=f"log {self._launch.label}")
         status = await child.process.wait()
         _posix.signal_group(child.process.pid, signal.SIGKILL)  # children that outlived their leader
         await asyncio.wait({following}, timeout=LOG_DRAIN)
         following.cancel()
         child.transport.close()
-        ended = self._last_exit = classify_exit(status, self.log)
+        memory_ran_out = _posix.memory_kills() > kills_before
+        ended = self._last_exit = classify_exit(status, self.log, memory_ran_out=memory_ran_out)
         self._launch.socket.unlink(missing_ok=True)
         if self._state is State.READY:
             if ended.reason is Reason.UNUSABLE_ENGINE and self._binary:

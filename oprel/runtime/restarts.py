@@ -2,7 +2,8 @@
 
 The first end is followed by a start at once, so that an answer can go on; the next ones wait, twice as long each time.
 After `MOST` within `WINDOW` the circuit is open: nothing is started until the oldest of them is that long ago, and then
-once. What will not be better next time (a damaged file, say) is tried no more than once a minute.
+once. What will not be better next time (a damaged file, say) is tried no more than once a minute. A serving engine that
+somebody else killed has done nothing wrong: that does not count.
 """
 
 from collections import deque
@@ -28,6 +29,10 @@ class End:
     at: float
     served: float = 0.0
 
+    @property
+    def is_foreign(self) -> bool:
+        return self.exit.reason is Reason.KILLED and self.served > 0
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -44,7 +49,7 @@ def judge(ends: Sequence[End], now: float, jitter: float = 0.0) -> Verdict:
     >>> judge(died[:1], 0.0), judge(died, 2.0)
     (Verdict(wait=0.0, refused=False), Verdict(wait=1.0, refused=False))
     """
-    counted = [end for end in _unforgiven(ends) if now - end.at < WINDOW]
+    counted = [end for end in _unforgiven(ends) if now - end.at < WINDOW and not end.is_foreign]
     if not counted:
         return Verdict(0.0)
     last = counted[-1]

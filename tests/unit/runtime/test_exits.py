@@ -134,3 +134,9 @@ def test_the_first_error_tells_more_than_the_last_line() -> None:
         "error: Failed to init server, please check the input params.",
     ]
     assert "mismatch between text model" in classify_exit(1, log).detail
+
+
+def test_a_kill_while_memory_ran_out_is_the_systems() -> None:
+    assert classify_exit(-9, [], memory_ran_out=True).reason is Reason.OUT_OF_MEMORY
+    assert classify_exit(-15, [], memory_ran_out=True).reason is Reason.KILLED
+    assert classify_exit(-9, []).reason is Reason.KILLED

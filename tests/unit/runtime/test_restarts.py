@@ -42,7 +42,7 @@ def test_the_circuit_opens_after_the_last_allowed_end_and_closes_by_itself() -> 
 
 
 def test_long_service_forgives_what_was_before() -> None:
-    ends = [*crashes(*range(MOST)), end(Reason.KILLED, 400.0, HEALTHY)]
+    ends = [*crashes(*range(MOST)), end(Reason.CRASH_SIGNAL, 400.0, HEALTHY)]
     assert judge(ends, 400.0) == Verdict(0.0)
 
 
@@ -70,3 +70,9 @@ def test_no_history_of_crashes_gets_more_than_six_starts_in_ten_minutes(pauses: 
             starts.append(now)
             ends.append(end(Reason.CRASH_SIGNAL, now))
     assert all(sum(start - WINDOW < other <= start for other in starts) <= MOST for start in starts)
+
+
+def test_an_engine_that_others_killed_while_it_served_starts_at_once_ever_again() -> None:
+    assert judge([end(Reason.KILLED, float(at), served=0.1) for at in range(100)], 100.0) == Verdict(0.0)
+    assert judge([end(Reason.KILLED, float(at)) for at in range(100)], 100.0).refused, "killed while it loads"
+    assert judge([end(Reason.OUT_OF_MEMORY, float(at), served=9.0) for at in range(100)], 100.0).refused
