@@ -90,7 +90,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
                 if piece is not heard.last:
                     yield piece
         heard.check(request)
-        context = None if job.context is None else await _context(lease, request, heard.texts[0])
+        context = None if job.context is None else await _context(lease, request, heard.text())
         yield replace(heard.done(lease, manager.clock() - began, context), recoveries=story.recoveries)
 
 
@@ -98,16 +98,19 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 class _Heard:
     """What an answer has come to."""
 
-    texts: defaultdict[int, str] = field(default_factory=lambda: defaultdict(str))
+    said: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: bool = False
     cut: Cut = Cut()
     last: Chunk | None = None
+
+    def text(self, index: int = 0) -> str:
+        return "".join(self.said[index])
 
     def hear(self, piece: Cut | Chunk) -> None:
         if isinstance(piece, Cut):
             self.cut = piece
             return
-        self.texts[piece.index] += piece.text
+        self.said[piece.index].append(piece.text)
         self.calls |= bool(piece.tool_calls)
         self.last = piece if piece.finish else None
 
@@ -117,16 +120,14 @@ class _Heard:
             return
         for index, finish in enumerate(self.last.finishes):
             if finish is Finish.STOP:
-                check_answer(self.texts[index], request.schema)
+                check_answer(self.text(index), request.schema)
 
     def done(self, lease: Lease, seconds: float, context: list[int] | None) -> Done:
         assert self.last is not None and self.last.finish is not None
         usage, finishes = self.last.usage, self.last.finishes
         shifted = len(finishes) == 1 and usage.prompt_tokens + usage.completion_tokens > lease.num_ctx
         total_ns = round(seconds * 1e9)
-        return Done(
-            self.texts[0], self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes
-        )
+        return Done(self.text(), self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes)
 
 
 async def _surviving(lease: Lease, story: Story) -> AsyncGenerator[Cut | Chunk, None]:

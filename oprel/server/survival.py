@@ -26,7 +26,7 @@ class Story:
     _asked: CompletionRequest = field(init=False)
     _told: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
     _tokens: list[int] = field(default_factory=list)
-    _spelled: bytes = b""  # what the tokens spell: all of the text, if every token was told
+    _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was told
     _to_skip: int = 0
     _goes_on: bool = False
 
