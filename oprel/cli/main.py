@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 from oprel import __version__
 from oprel.cli import render
-from oprel.core.exceptions import OprelError
+from oprel.core.exceptions import OprelError, ValidationError
 
 # Command -> its module in oprel.cli.commands, in the order of the help.
 COMMANDS = {
@@ -28,11 +29,30 @@ COMMANDS = {
     "help": "help",
 }
 HIDDEN = ("complete",)
+NO_DOWNLOADS = "Nothing is downloaded yet: name the path of a .gguf file, as in `oprel run ./model.gguf`."
+# What Ollama's users may type, and oprel does not have -> what to do instead.
+ELSEWHERE = {
+    **dict.fromkeys(("pull", "push"), NO_DOWNLOADS),
+    **dict.fromkeys(("signin", "login", "signout", "logout"), "There are no accounts: everything is on this machine."),
+    "launch": "Point the program at http://127.0.0.1:11435 itself; README.md shows how.",
+}
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="oprel", description="Run language models on this machine.")
+class Parser(argparse.ArgumentParser):
+    """Tells of wrong use as the rest of oprel tells of errors."""
+
+    def error(self, message: str, step: str = "") -> NoReturn:
+        render.error(ValidationError(message, *filter(None, [step, f"`{self.prog} --help` tells more."])))
+        self.exit(ValidationError.exit_code)
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="oprel",
+        description="Run language models on this machine.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=20),
+    )
     parser.add_argument("-v", "--version", action="version", version=f"oprel {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     for module in (*COMMANDS.values(), *HIDDEN):
@@ -71,7 +91,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         # Before Python 3.13 argparse lets a prompt's words end at the first flag: `run MODEL --verbose words`.
         words_follow = hasattr(args, "prompt") and not any(word.startswith("-") for word in rest)
         if rest and not words_follow:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+            _refuse(command_parsers(parser).get(words[0], parser), rest)
     except SystemExit as done:  # --help, --version, or wrong use, which argparse has printed
         return int(done.code or 0)
     if not hasattr(args, "main"):  # `oprel` alone
@@ -89,15 +109,27 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
     return [*flags, *arguments[end:]]
 
 
-def _check_command(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+def _check_command(parser: Parser, words: Sequence[str]) -> None:
     """End with what was meant, where argparse would list everything there is."""
     known = command_parsers(parser)
-    if known and words and not words[0].startswith("-") and words[0] not in known:
-        near = get_close_matches(words[0], known, n=1)
-        parser.error(f"there is no command {words[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if not words or words[0] in known or words[0] in parser._option_string_actions:
+        return
+    if words[0].startswith("-"):
+        parser.error(f"{words[0]} does not go before the command", "Write `oprel COMMAND`, and the flags after it.")
+    near = () if words[0] in ELSEWHERE else get_close_matches(words[0], known, n=1)
+    guess = f"Did you mean `oprel {near[0]}`?" if near else ""
+    parser.error(f"there is no command {words[0]!r}", ELSEWHERE.get(words[0], guess))
 
 
-def command_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+def _refuse(parser: Parser, words: Sequence[str]) -> NoReturn:
+    """End with the flag that was meant, if one of `words` is nearly one."""
+    flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+    near = get_close_matches(flag, parser._option_string_actions, n=1)
+    step = f"Did you mean {near[0]}?" if near else ""
+    parser.error(f"{parser.prog} has no flag {flag}" if flag else f"too many words: {' '.join(words)}", step)
+
+
+def command_parsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
     """The parser of each command, by its name and its aliases."""
     return next((dict(one.choices) for one in parser._actions if isinstance(one, argparse._SubParsersAction)), {})
 

@@ -50,7 +50,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
         "--option", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the model; may be repeated"
     )
     parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema of a file")
-    parser.add_argument("--think", metavar="LEVEL", help="think first: --think, or --think=false, low, medium, high")
+    parser.add_argument("--think", metavar="LEVEL", help="think first: --think, or --think=false, low, ... max")
     parser.add_argument("--hidethinking", action="store_true", help="do not show the thoughts")
     parser.add_argument(
         "--keepalive", "--keep-alive", metavar="DURATION", help='how long the model stays loaded, such as "5m"'

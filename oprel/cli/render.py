@@ -59,7 +59,13 @@ def has_watcher() -> bool:
 def error(problem: OprelError) -> None:
     note(f"Error: {problem.message}")
     for step in problem.resolution_steps:
-        note(f"  {step}")
+        note(_indented(step))
+
+
+def _indented(step: str) -> str:
+    """Wrapped at words at a terminal, where it would break them; one line elsewhere."""
+    width = columns() if has_watcher() else 0
+    return fill(step, width or WIDTH**2, initial_indent="  ", subsequent_indent="  ", **AT_BLANKS)
 
 
 def json(value: "Wire") -> None:

@@ -15,6 +15,7 @@ from oprel.api_models import Message, ShowResponse
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import absolute
 
+FORMATS = "Write `json`, a JSON schema, or the path of a file with one."
 THINK_LEVELS = ("low", "medium", "high", "max")
 INTEGERS = (
     *("num_ctx", "num_predict", "num_keep", "seed", "top_k", "repeat_last_n"),
@@ -136,12 +137,12 @@ def answer_format(text: str) -> JsonValue:
     except OSError as error:
         raise ValidationError(
             f"the format is neither `json` nor a schema, and {text or 'no name'} cannot be read: {error.strerror}",
-            "Write `json`, a JSON schema, or the path of a file with one.",
+            FORMATS,
         ) from error
     except ValueError as error:
-        raise ValidationError(f"the schema is not JSON: {error}") from error
+        raise ValidationError(f"the format {text} is not JSON: {error}", FORMATS) from error
     if not isinstance(schema, dict):
-        raise ValidationError("the schema is not a JSON object")
+        raise ValidationError(f"the format {text} is not a JSON object", FORMATS)
     return schema
 
 

@@ -7,17 +7,17 @@ from oprel.core.exceptions import ValidationError
 
 # Command -> what it takes, and what it does.
 COMMANDS = {
-    "/set": ("SETTING", "change a setting; `/? set` lists them"),
-    "/show": ("PART", "what is known about the model; `/? show` lists the parts"),
+    "/set": ("SETTING", "change a setting (listed by `/? set`)"),
+    "/show": ("PART", "tell about the model (parts: `/? show`)"),
     "/list": ("", "the models there are"),
-    "/load": ("MODEL", "go on with another model, or with a conversation that was saved"),
-    "/save": ("NAME", "save the model with this conversation and its settings under a name"),
+    "/load": ("MODEL", "go on with another model, or a saved conversation"),
+    "/save": ("NAME", "save model, conversation and settings as a new model"),
     "/clear": ("", "forget the conversation (also /reset)"),
     "/reset": ("", ""),
     "/bye": ("", "leave (also /exit, /quit, Ctrl-D)"),
     "/exit": ("", ""),
     "/quit": ("", ""),
-    "/help": ("TOPIC", "this text (also /?); topics: set, show, shortcuts"),
+    "/help": ("TOPIC", "this text (also /?) or on set, show, shortcuts"),
     "/?": ("", ""),
 }
 LEAVE = ("/bye", "/exit", "/quit")
@@ -89,4 +89,6 @@ def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
 
 
 def _columns(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join([title, *(f"  {name:26} {text}" for name, text in rows)])
+    rows = [*rows]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([title, *(f"  {name:{width}}  {text}" for name, text in rows)])

@@ -1,7 +1,9 @@
 """The HTTP application: routes, their errors, and the life of what is behind them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -37,6 +39,7 @@ def create_app(manager: ModelManager) -> FastAPI:
 def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlette's own alias for this is private
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(_log_fault)
         conversations = Conversations(manager.config.home_dir / "state.db")
         app.state.daemon = Daemon(manager, Library(manager.config), conversations, manager.clock())
         try:
@@ -46,6 +49,16 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
             conversations.close()
 
     return lifespan
+
+
+def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """As the loop does by itself, but for a read of a Unix socket that was ready just as it was cancelled.
+
+    anyio sets its result all the same (near agronholm/anyio#1267), and nobody waits for that.
+    """
+    late = isinstance(context.get("exception"), asyncio.InvalidStateError) and "set_result" in str(context)
+    if not late:
+        loop.default_exception_handler(context)
 
 
 async def _known_error(request: Request, error: Exception) -> Response:

@@ -85,7 +85,7 @@ def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -
     if not at_terminal():
         Repl(client, session, plain_keyboard(sys.stdin)).run()
         return
-    render.line(f"{session.model} is ready; /help lists the commands.")
+    render.line(f"{session.model} is ready; /? lists the commands.")
     repl = Repl(client, session, terminal_keyboard(client, history), keep, hushed)
     repl.show_saved()
     if session.messages:

@@ -29,7 +29,7 @@ def _stop_daemon(config: Config) -> int:
     from oprel.client.connect import stop_daemon
 
     if not stop_daemon(config):
-        raise ConnectError(f"no daemon runs for {config.home_dir}")
+        raise ConnectError(f"no daemon runs for {config.home_dir}", "So there is nothing to end; --home names another.")
     render.line("stopped the daemon")
     return 0
 
