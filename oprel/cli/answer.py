@@ -99,11 +99,18 @@ class _Screen:
 
 
 def tell_about(done: "Metrics", verbose: bool) -> None:
-    """Beside an answer: what of the prompt was left out and, when `verbose`, counts and times."""
-    if sentence := left_out(done):
+    """Beside an answer: what of it or of the prompt is missing and, when `verbose`, counts and times."""
+    for sentence in filter(None, (left_out(done), cut_short(done))):
         render.note(sentence)
     if verbose:
         render.note(figures(done))
+
+
+def cut_short(done: "Metrics") -> str:
+    """Why the answer ends before its end, as a sentence; empty when it does not."""
+    if done.done_reason != "length":
+        return ""
+    return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
 
 
 def figures(done: "Metrics") -> str:
@@ -117,6 +124,7 @@ def figures(done: "Metrics") -> str:
         "eval count": _tokens(done.eval_count),
         "eval duration": _duration(done.eval_duration),
         "eval rate": _rate(done.eval_count, done.eval_duration),
+        "engines that died": str(done.recoveries or ""),
     }
     return "\n".join(f"{name + ':':21} {value}" for name, value in facts.items() if value)
 

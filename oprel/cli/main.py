@@ -48,11 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    parser = Parser(
-        prog="oprel",
-        description="Run language models on this machine.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=20),
-    )
+    parser = Parser(prog="oprel", description="Run language models on this machine.")
     parser.add_argument("-v", "--version", action="version", version=f"oprel {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     for module in (*COMMANDS.values(), *HIDDEN):

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from oprel.core.exceptions import OprelError
@@ -26,7 +27,16 @@ def piece(text: str) -> None:
 
 def note(text: str) -> None:
     """Something said beside the output proper."""
-    print(text, file=sys.stderr, flush=True)
+    width = columns() if has_watcher() else 0
+    print("\n".join(_fitted(one, width) for one in text.split("\n")), file=sys.stderr, flush=True)
+
+
+def _fitted(text: str, width: int) -> str:
+    """A line broken between words, where a terminal of this width would break them; as it is for a width of 0."""
+    if not width or len(text) <= width:
+        return text
+    indent = " " * (len(text) - len(text.lstrip()))
+    return fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def aside(text: str) -> None:
@@ -59,13 +69,7 @@ def has_watcher() -> bool:
 def error(problem: OprelError) -> None:
     note(f"Error: {problem.message}")
     for step in problem.resolution_steps:
-        note(_indented(step))
-
-
-def _indented(step: str) -> str:
-    """Wrapped at words at a terminal, where it would break them; one line elsewhere."""
-    width = columns() if has_watcher() else 0
-    return fill(step, width or WIDTH**2, initial_indent="  ", subsequent_indent="  ", **AT_BLANKS)
+        note(f"  {step}")
 
 
 def json(value: "Wire") -> None:

@@ -94,7 +94,7 @@ def parameter(name: str, values: Sequence[str]) -> JsonValue:
     if name in TEXTS and values:
         return [*values]
     if len(values) != 1:
-        raise ValidationError(f"{name} needs one value, not {len(values)}")
+        raise ValidationError(f"{name} needs one value, not {len(values)}" if values else f"{name} needs a value")
     kind = "a whole number" if name in INTEGERS else "a number" if name in FLOATS else "true or false"
     try:
         return _typed(name, values[0])
@@ -242,12 +242,12 @@ def _switch(name: str, value: bool | None, said: str) -> Callable[[Session, str]
 
 SETTINGS = {
     "parameter": Setting("parameter NAME VALUE…", "a parameter of the model, such as temperature", _set_parameter),
-    "system": Setting("system TEXT", 'the system message; """ begins one of several lines', _set_system),
+    "system": Setting("system TEXT", 'the system message, several lines in """', _set_system),
     "history": Setting("history", "keep what is typed", _switch("history", True, "History is kept.")),
     "nohistory": Setting("nohistory", "do not", _switch("history", False, "History is not kept.")),
     "wordwrap": Setting("wordwrap", "wrap lines at words", _switch("wordwrap", True, "Lines are wrapped.")),
     "nowordwrap": Setting("nowordwrap", "do not", _switch("wordwrap", False, "Lines are not wrapped.")),
-    "format": Setting("format json", "answer in JSON, or by a JSON schema (its text or its file)", _set_format),
+    "format": Setting("format json", "answer in JSON, or by a schema (text or file)", _set_format),
     "noformat": Setting("noformat", "answer freely", _switch("format", None, "Answers are free text again.")),
     "verbose": Setting("verbose", "show counts and times", _switch("verbose", True, "Figures are shown.")),
     "quiet": Setting("quiet", "do not", _switch("verbose", False, "Figures are not shown.")),

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from oprel.core.exceptions import OprelError
@@ -31,6 +31,7 @@ def create_app(manager: ModelManager) -> FastAPI:
     app.include_router(models.router)
     app.add_exception_handler(OprelError, _known_error)
     app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(ClientDisconnect, _nobody_there)
     app.add_exception_handler(Exception, _unexpected_error)
     app.add_middleware(Guard, config=manager.config)
     return app
@@ -64,6 +65,11 @@ def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 async def _known_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OprelError)
     return error_response(error, request.url.path)
+
+
+async def _nobody_there(request: Request, error: Exception) -> Response:
+    """To a client that left while it sent its request, which is no fault of ours."""
+    return Response()
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:

@@ -141,6 +141,8 @@ async def _surviving(lease: Lease, story: Story) -> AsyncGenerator[Cut | Chunk, 
                         yield told
             return
         except EngineRefused as refusal:
+            if is_too_long(refusal) and story.repeat():
+                continue
             if story.has_begun or not (story.request.truncate and is_too_long(refusal)):
                 raise
             request, cut = await prompts.fitted(lease.process.http, story.request, lease.num_ctx)

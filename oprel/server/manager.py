@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,6 +80,7 @@ class ModelManager:
         self._loaded: dict[Key, LoadedModel] = {}
         self._histories: dict[tuple[Key, LoadOptions, datetime], History] = {}
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._at_door: Counter[Key] = Counter()
         self._numbers = itertools.count(1)
         self._expiries: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -134,7 +135,7 @@ class ModelManager:
     async def _join(self, model: InstalledModel, asked: LoadOptions, mode: Mode) -> LoadedModel:
         wanted = llama_cpp.resolve(asked, self.config, model.header.context_length)
         key = (_parts(model), mode)
-        async with self._doors[key]:
+        async with self._turn(key, model):
             loaded = self._loaded.get(key)
             if loaded and not self._serves(loaded, model, wanted):
                 await loaded.idle.wait()
@@ -152,6 +153,18 @@ class ModelManager:
             loaded.idle.clear()
             loaded.names.add(model.name)
             return loaded
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, key: Key, model: InstalledModel) -> AsyncIterator[None]:
+        """The engine's door, when it is this caller's turn. Raises BusyError where too many wait for its end."""
+        if self._at_door[key] >= self.config.parallel + self.config.max_queue:
+            raise BusyError(BUSY, f"{self._at_door[key]} requests wait for {model.name} with other options.")
+        self._at_door[key] += 1
+        try:
+            async with self._doors[key]:
+                yield
+        finally:
+            self._at_door[key] -= 1
 
     def _serves(self, loaded: LoadedModel, model: InstalledModel, wanted: LoadOptions) -> bool:
         if loaded.model.modified != model.modified:  # the file is another one by now

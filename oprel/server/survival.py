@@ -28,6 +28,7 @@ class Story:
     _tokens: list[int] = field(default_factory=list)
     _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was told
     _to_skip: int = 0
+    _before: int = 0  # tokens that were told by earlier engines, and are in the prompt of this one
     _goes_on: bool = False
 
     def __post_init__(self) -> None:
@@ -48,6 +49,8 @@ class Story:
     def hear(self, chunk: Chunk) -> Chunk | None:
         """The chunk as it is to be told; None when it was told before. Raises EngineLost when it is another one."""
         if chunk.finish is not None:
+            if self._to_skip:
+                raise EngineLost("another engine did not repeat the answer")
             return replace(chunk, usage=self._counted(chunk.usage)) if self._goes_on else chunk
         words = (chunk.text, chunk.reasoning, chunk.called)
         if self._to_skip:
@@ -65,14 +68,28 @@ class Story:
         self.recoveries += 1
         self._goes_on = self._is_plain and self._tokens_left != 0
         self._to_skip = 0 if self._goes_on else len(self._told)
+        self._before = len(self._tokens)
         self.request = await self._rest(http) if self._goes_on else self._asked
+
+    def repeat(self) -> bool:
+        """Ask for the whole answer again, as its rest has outgrown the context; False if that was not asked for."""
+        asked_for_rest, self._goes_on = self._goes_on, False
+        if asked_for_rest:
+            self.request, self._to_skip = self._asked, len(self._told)
+        return asked_for_rest
 
     @property
     def _is_plain(self) -> bool:
         """True when the text so far is all there is, and every token of it was told."""
         text = "".join(text for text, _, _ in self._told)
-        special = self._asked.tools or self._asked.schema is not None
+        special = self._asked.tools or self._asked.schema is not None or self._shows_images
         return not special and bool(text) and self._spelled == text.encode() and not any(told[1] for told in self._told)
+
+    @property
+    def _shows_images(self) -> bool:
+        """A prompt made of text and tokens could not."""
+        prompt = self._asked.prompt
+        return not isinstance(prompt, str | Tokens) and any(message.images for message in prompt)
 
     @property
     def _tokens_left(self) -> int:
@@ -93,10 +110,9 @@ class Story:
 
     def _counted(self, usage: Usage) -> Usage:
         """What was told by earlier engines was a prompt to the last one."""
-        earlier = len(self._tokens) - usage.completion_tokens
         return replace(
             usage,
-            prompt_tokens=usage.prompt_tokens - earlier,
+            prompt_tokens=usage.prompt_tokens - self._before,
             cached_tokens=0,
-            completion_tokens=len(self._tokens),
+            completion_tokens=usage.completion_tokens + self._before,
         )

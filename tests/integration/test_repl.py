@@ -85,7 +85,7 @@ def test_a_conversation_goes_to_and_fro(talk: Terminal, journal: Path) -> None:
 
 def test_the_greeting_says_how_to_get_help(daemon: RunningDaemon) -> None:
     with contextlib.closing(Terminal(daemon.config.home, "chat", "tiny")) as terminal:
-        assert terminal.await_prompt() == ["tiny is ready; /help lists the commands."]
+        assert terminal.await_prompt() == ["tiny is ready; /? lists the commands."]
 
 
 def test_a_message_of_several_lines_begins_and_ends_with_quotes(talk: Terminal, journal: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_text(
 
 def test_run_without_a_prompt_is_a_conversation(daemon: RunningDaemon, at_terminal: OpenTerminal, tiny: Path) -> None:
     terminal = at_terminal(daemon.config, "run", str(tiny))
-    assert terminal.await_prompt() == ["".join(one) for one in _wrapped(f"{tiny} is ready; /help lists the commands.")]
+    assert terminal.await_prompt() == ["".join(one) for one in _wrapped(f"{tiny} is ready; /? lists the commands.")]
     assert terminal.ask("hello") == [ANSWER, ""]
     terminal.type("/bye\r")
     assert terminal.end() == (0, [])

@@ -1,7 +1,7 @@
 """`oprel __complete LINE`, hidden: what the last word of a command line may become; for the scripts of `completion`."""
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from oprel.cli import render
 from oprel.core.config import Config, load_config
@@ -25,7 +25,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def candidates(
-    line: str, commands: dict[str, argparse.ArgumentParser], models: Callable[[], Iterable[str]]
+    line: str, commands: Mapping[str, argparse.ArgumentParser], models: Callable[[], Iterable[str]]
 ) -> list[str]:
     """The words that complete `line`; none where the shell should offer files. `models` gives the names there are."""
     *before, word = line.split(" ")[1:]

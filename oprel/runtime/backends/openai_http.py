@@ -236,6 +236,7 @@ def _counted(event: sent.Event) -> Usage:
 
 async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[tuple[sent.Event, bytes], None]:
     """The events of a server-sent stream with their JSON, up to `[DONE]`."""
+    _check_open(http)
     try:
         async with http.stream("POST", path, content=body) as response:
             if response.is_error:
@@ -269,6 +270,7 @@ def _event(block: bytes) -> sent.Event | None:
 
 async def _call(http: httpx.AsyncClient, path: str, body: Mapping[str, object], reply: type[Reply]) -> Reply:
     """One request with one JSON answer. Raises EngineRefused or EngineLost."""
+    _check_open(http)
     try:
         response = await http.post(path, content=orjson.dumps(body))
         if response.is_error:
@@ -278,6 +280,12 @@ async def _call(http: httpx.AsyncClient, path: str, body: Mapping[str, object], 
         raise EngineLost(str(error) or type(error).__name__) from error
     except ValidationError as error:
         raise EngineLost("the engine sent what is not its dialect") from error
+
+
+def _check_open(http: httpx.AsyncClient) -> None:
+    """Raises EngineLost when its engine was stopped, or died and was replaced, between two requests of a caller."""
+    if http.is_closed:
+        raise EngineLost("the engine is gone")
 
 
 def _refusal(status: int, content: bytes) -> EngineRefused:

@@ -38,8 +38,10 @@ INTEGERS = {
 }
 BOOLEANS = {"use_mmap"}
 LEAST = {"num_ctx": 4, "num_batch": 1}
+MOST = {"repeat_last_n": 2**20}  # the engine makes room for as many
 LARGEST_UNPACKED = 20 * 2**20  # bytes
 LARGEST = 2**53  # what JSON numbers hold exactly everywhere
+LARGEST_INTEGER = 2**31 - 1  # an engine's integers: a larger one would become any other
 
 
 async def body(request: Request, kind: type[Body]) -> Body:
@@ -260,7 +262,9 @@ def _option(name: str, value: object) -> OptionValue:
         raise ValidationError(f'option "{name}" is out of range')
     if value < LEAST.get(name, value):
         raise ValidationError(f'option "{name}" must be at least {LEAST[name]}')
-    return int(value) if name in INTEGERS else float(value)
+    if name not in INTEGERS:
+        return float(value)
+    return int(value) if name == "seed" else max(-LARGEST_INTEGER, min(int(value), MOST.get(name, LARGEST_INTEGER)))
 
 
 def _stop(value: object) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
                 else:
                     yield piece if isinstance(piece, Cut) else replace(piece, index=piece.index + first)
     finishes = tuple(finish for done in ends for finish in done.finishes)
-    yield replace(ends[-1], finishes=finishes, usage=_sum([done.usage for done in ends]))
+    recoveries = sum(done.recoveries for done in ends)
+    yield replace(ends[-1], finishes=finishes, usage=_sum([done.usage for done in ends]), recoveries=recoveries)
 
 
 def _sum(parts: Sequence[Usage]) -> Usage:

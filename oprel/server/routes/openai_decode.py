@@ -30,6 +30,7 @@ EFFORTS = {
     **dict.fromkeys(("xhigh", "ultra", "max"), "max"),
 }
 SYSTEM_ROLES = ("system", "developer")
+MOST_ANSWERS = 128  # to one prompt, as OpenAI has it
 
 
 def chat_job(asked: ChatCompletionRequest, model: InstalledModel) -> Job:
@@ -152,5 +153,7 @@ def _prompt(
 def _job(asked: SamplingFields, model: InstalledModel, request: CompletionRequest, load: LoadOptions) -> Job:
     if asked.n < 1:
         raise ValidationError("n must be at least 1")
+    if asked.n > MOST_ANSWERS:
+        raise ValidationError(f"n must be at most {MOST_ANSWERS}")
     whole = replace(request, logit_bias=asked.logit_bias, n=asked.n, truncate=asked.truncate)
     return Job(model, whole, load, decode.keep_alive(asked.keep_alive))

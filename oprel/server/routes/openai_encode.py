@@ -93,8 +93,9 @@ class ChatStream(_Stream):
     def chunk(self, chunk: Chunk) -> bytes:
         if chunk.event:
             return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event)["choices"]])
-        if chunk.text:  # of another engine, which went on with the text alone
-            return self.send([{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None}])
+        if chunk.text or chunk.logprobs:  # of another engine, which went on with the text alone
+            told = {"logprobs": {"content": [_logprob(one) for one in chunk.logprobs]}} if chunk.logprobs else {}
+            return self.send([{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None, **told}])
         return b""
 
     def done(self, done: Done) -> bytes:

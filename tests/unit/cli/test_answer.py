@@ -1,7 +1,7 @@
 import pytest
 
 from oprel.api_models import Metrics, Truncated
-from oprel.cli.answer import Answer, Look, figures, left_out, tell_about
+from oprel.cli.answer import Answer, Look, cut_short, figures, left_out, tell_about
 
 Captured = pytest.CaptureFixture[str]
 PIPE, TERMINAL = Look(), Look(columns=20)
@@ -102,6 +102,17 @@ def test_what_is_not_known_is_left_out_of_the_figures() -> None:
 def test_what_a_model_did_not_see_is_said(cut: Truncated | None, said: str) -> None:
     assert left_out(Metrics(truncated=cut)).endswith(said)
     assert bool(left_out(Metrics(truncated=cut))) is bool(said)
+
+
+@pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False), ("load", False), (None, False)])
+def test_an_answer_that_was_cut_is_said_to_be(capsys: Captured, reason: str | None, is_cut: bool) -> None:
+    tell_about(Metrics(done_reason=reason), verbose=False)
+    assert ("cut short" in capsys.readouterr().err) is is_cut
+    assert bool(cut_short(Metrics(done_reason=reason))) is is_cut
+
+
+def test_the_figures_count_the_engines_that_died() -> None:
+    assert figures(Metrics(recoveries=2)) == "engines that died:    2"
 
 
 def test_figures_are_told_beside_the_output_and_only_on_request(capsys: Captured) -> None:

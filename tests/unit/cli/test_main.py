@@ -171,7 +171,29 @@ def test_a_mistyped_command_leads_to_the_one_that_was_meant(
     capsys: pytest.CaptureFixture[str], typed: str, meant: str
 ) -> None:
     assert cli.main([typed]) == 2
-    assert f"there is no command '{typed}'; did you mean '{meant}'?" in capsys.readouterr().err
+    said = f"Error: there is no command '{typed}'\n  Did you mean `oprel {meant}`?\n  `oprel --help` tells more.\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("pull llama3.2", "name the path of a .gguf file"),
+        ("push mine", "Nothing is downloaded yet"),
+        ("signin", "There are no accounts"),
+        ("list --jsn", "oprel list has no flag --jsn\n  Did you mean --json?\n  `oprel list --help`"),
+        ("run guide --formt json hello", "oprel run has no flag --formt\n  Did you mean --format?"),
+        ("stop tiny --now", "oprel stop has no flag --now\n  `oprel stop --help`"),
+        ("cp one two three", "too many words: three\n  `oprel cp --help`"),
+        ("cp one", "the following arguments are required: destination\n  `oprel cp --help`"),
+        ("--config file list", "--config does not go before the command\n  Write `oprel COMMAND`"),
+    ],
+)
+def test_wrong_use_says_what_to_do_next(capsys: pytest.CaptureFixture[str], words: str, said: str) -> None:
+    assert cli.main(words.split()) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Error: ")
+    assert said in shown
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,18 @@ def test_an_error_says_what_happened_and_then_what_to_do(capsys: Captured) -> No
     assert capsys.readouterr() == ("", "Error: it broke\n  Mend it.\n  Or buy another.\n")
 
 
+def test_a_long_step_keeps_its_words_at_a_terminal(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "has_watcher", lambda: True)
+    monkeypatch.setattr(render, "columns", lambda: 20)
+    render.error(OprelError("wrong", "There are one, two, three, four-five.", "Short."))
+    assert capsys.readouterr().err == "Error: wrong\n  There are one,\n  two, three,\n  four-five.\n  Short.\n"
+
+
+def test_a_long_step_stays_one_line_elsewhere(capsys: Captured) -> None:
+    render.error(OprelError("wrong", "word " * 300 + "end"))
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_json_is_the_whole_value(capsys: Captured) -> None:
     render.json(UnloadResponse(model="täglich", unloaded=True))
     assert json.loads(capsys.readouterr().out) == {"model": "täglich", "unloaded": True, "in_flight": 0}

@@ -58,7 +58,7 @@ def test_a_parameter_is_added_to_the_others_and_replaced_by_itself() -> None:
     ("text", "said"),
     [
         ("parameter", "no parameter to set"),
-        ("parameter seed", "one value, not 0"),
+        ("parameter seed", "seed needs a value"),
         ("parameter seed 1 2", "one value, not 2"),
         ("parameter seed x", "a whole number, not 'x'"),
         ("parameter seed 1.5", "a whole number"),
@@ -70,7 +70,7 @@ def test_a_parameter_is_added_to_the_others_and_replaced_by_itself() -> None:
         ('parameter stop "a', "quotes"),
         ("think hard", "low, medium, high"),
         ("format yaml", "neither `json` nor a schema"),
-        ("format {", "not JSON"),
+        ("format {", "the format { is not JSON"),
         ("verbos", "Did you mean `verbose`?"),
         ("", "needs a setting"),
     ],

@@ -51,6 +51,11 @@ def test_a_topic_has_a_help_of_its_own(topic: str, words: list[str]) -> None:
     assert [word for word in words if word not in help_on(topic)] == []
 
 
+@pytest.mark.parametrize("topic", ["", "set", "show", "shortcuts"])
+def test_the_help_fits_a_usual_terminal(topic: str) -> None:
+    assert [line for line in help_on(topic).splitlines() if len(line) > 80] == []
+
+
 def test_the_help_on_keys_names_those_that_stop_and_leave() -> None:
     assert "Ctrl-C" in help_on("shortcuts")
     assert "Ctrl-D" in help_on("shortcuts")
