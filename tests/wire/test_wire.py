@@ -13,10 +13,11 @@ import pytest
 from starlette.routing import Match
 
 from oprel.core.config import Config
+from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.server.app import create_app
 from oprel.server.manager import ModelManager
-from tests.conftest import RunningDaemon
+from tests.conftest import ENGINE_THREADS, RunningDaemon, running_daemon, temporary_home
 from tests.fixtures.gguf_parts import write_reranker
 from tests.wire import shape
 from tests.wire.exchanges import EXCHANGES, RERANKER, Exchange, Request
@@ -25,9 +26,19 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = "OPREL_UPDATE_SNAPSHOTS" in os.environ
 
 
+@pytest.fixture(scope="module")
+def daemon(tiny: Path) -> Iterator[RunningDaemon]:
+    """One of its own: what other tests have loaded would show."""
+    with temporary_home() as folder:
+        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS)
+        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+        with running_daemon(config) as daemon:
+            yield daemon
+
+
 @pytest.fixture
-def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=30, trust_env=False) as http:
+def http(daemon: RunningDaemon) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
         yield http
 
 
