@@ -41,7 +41,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
         logger.warning("%s", note)
     prepare_home(config)
     with _only_daemon(config):
-        _remove_stale_sockets(config.run_dir)
+        _remove_stale_files(config.run_dir)
         sockets = [_tcp_socket(config), _unix_socket(config.socket_path)]
         manager = ModelManager(config, Shelf(find_binaries(config)), config.run_dir)
         settings = uvicorn.Config(
@@ -96,9 +96,9 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _remove_stale_sockets(run_dir: Path) -> None:
-    """Under the lock every socket here is left from a daemon that was killed."""
-    for path in run_dir.glob("*.sock"):
+def _remove_stale_files(run_dir: Path) -> None:
+    """Under the lock every socket and template here is left from a daemon that was killed."""
+    for path in (*run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
         path.unlink()
 
 

@@ -15,7 +15,7 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelEr
 from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
-from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
+from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 
 MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
 
@@ -76,6 +76,14 @@ class InstalledModel:
     @property
     def sees(self) -> bool:
         return self.manifest.projector is not None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens that there are; 0 where the file does not say."""
+        found = self.header.metadata.get("tokenizer.ggml.tokens")
+        if isinstance(found, SkippedArray):
+            return found.count
+        return len(found) if isinstance(found, tuple) else 0
 
     @property
     def bos_token(self) -> int | None:

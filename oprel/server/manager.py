@@ -130,6 +130,8 @@ class ModelManager:
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, OprelError):
                 logger.error("%s", result)
+        for loaded in self.loaded:
+            loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
 
     async def _join(self, model: InstalledModel, asked: LoadOptions, mode: Mode) -> LoadedModel:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from oprel.client.connect import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.manifests import Manifest, Manifests
@@ -259,8 +260,11 @@ def test_a_conversation_survives_the_daemon(chat: Chat, daemon: RunningDaemon, j
     terminal = chat(daemon.config, "tiny", OPREL_ENGINE_PATH=daemon.config.engine_path)
     terminal.ask("hello")
     daemon.end()
-    assert terminal.ask("and again") == [ANSWER, ""]
-    assert asked(journal)[-1] == ["hello", ANSWER, "and again"]
+    try:
+        assert terminal.ask("and again") == [ANSWER, ""]
+        assert asked(journal)[-1] == ["hello", ANSWER, "and again"]
+    finally:
+        stop_daemon(daemon.config)  # the one that the terminal has started
 
 
 def test_a_conversation_is_resumed_in_another_session(daemon: RunningDaemon, chat: Chat, journal: Path) -> None:

@@ -213,3 +213,22 @@ def test_those_who_wait_for_an_engine_to_be_replaced_are_a_queue_with_an_end(
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(other, range(8)))
     assert 503 in found, "one runs, and three may wait"
+
+
+@pytest.mark.parametrize("token", [-1, 10**6, 2**40])
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/detokenize", "tokens"),
+        ("/api/generate", "context"),
+        ("/v1/completions", "prompt"),
+        ("/v1/embeddings", "input"),
+    ],
+)
+def test_a_token_that_the_model_does_not_have_is_refused(
+    shared_daemon: RunningDaemon, path: str, field: str, token: int
+) -> None:
+    body = {"model": "guide", "prompt": "hello", field: [token]}
+    response = httpx.post(f"{shared_daemon.url}{path}", json=body, timeout=60)
+    assert response.status_code == 400
+    assert "is no token of the model" in response.text

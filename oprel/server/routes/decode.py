@@ -122,7 +122,7 @@ def job(
         truncate=asked.truncate,
         shift=asked.shift,
     )
-    return Job(model, request, load, keep_alive(asked.keep_alive), None if context is None else tuple(context))
+    return Job(model, request, load, keep_alive(asked.keep_alive), None if context is None else tokens(context, model))
 
 
 def keep_alive(value: wire.KeepAlive | None) -> float | None:
@@ -227,6 +227,15 @@ def images(given: Sequence[str]) -> tuple[str, ...]:
             base64.b64decode(image, validate=True)
         except ValueError as error:
             raise ValidationError(f"an image is not base64: {error}", 'Send it without any "data:" prefix.') from error
+    return tuple(given)
+
+
+def tokens(given: Sequence[int], model: InstalledModel) -> tuple[int, ...]:
+    """Tokens of the model. Raises ValidationError for others, which an engine may take for anything."""
+    size = model.vocabulary_size or LARGEST_INTEGER
+    for token in given:
+        if not 0 <= token < size:
+            raise ValidationError(f"{token} is no token of the model, which has {size}")
     return tuple(given)
 
 

@@ -67,10 +67,10 @@ async def tokenize(request: Request) -> Response:
 async def detokenize(request: Request) -> Response:
     asked = await decode.body(request, wire.DetokenizeRequest)
     model = await decode.model(request, decode.required(asked.model))
-    kept = decode.keep_alive(asked.keep_alive)
+    kept, tokens = decode.keep_alive(asked.keep_alive), decode.tokens(asked.tokens, model)
 
     async def make() -> wire.DetokenizeResponse:
-        text = await vectors.detokenize(daemon_of(request).manager, model, asked.tokens, keep_alive=kept)
+        text = await vectors.detokenize(daemon_of(request).manager, model, tokens, keep_alive=kept)
         return wire.DetokenizeResponse(model=asked.model, text=text)
 
     return once(make)

@@ -89,6 +89,9 @@ async def embeddings(request: Request) -> Response:
         raise ValidationError(f"invalid encoding_format: {asked.encoding_format!r}", "Use float or base64.")
     inputs = _inputs(asked)
     model = await decode.model(request, decode.required(asked.model))
+    for one in inputs:
+        if not isinstance(one, str):
+            decode.tokens(one, model)
     _, load = decode.options(asked.options, model.manifest)
     job = EmbedJob(model, inputs, load, decode.keep_alive(asked.keep_alive), asked.truncate)
 

@@ -144,7 +144,7 @@ def _prompt(
     asked: TextCompletionRequest, prompt: str | list[int], model: InstalledModel
 ) -> str | Tokens | tuple[Message, ...]:
     if isinstance(prompt, list):
-        return Tokens(tuple(prompt))
+        return Tokens(decode.tokens(prompt, model))
     if asked.suffix:
         return decode.fill_in_the_middle(prompt, asked.suffix, model)
     return prompt if asked.raw else decode.with_system(None, (Message("user", prompt),), model)
