@@ -133,14 +133,21 @@ def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
         yield lambda **changes: stack.enter_context(running_daemon(replace(config, **changes)))
 
 
-@pytest.fixture(scope="session")
-def shared_daemon(tiny: Path) -> Iterator[RunningDaemon]:
-    """One daemon for tests that change nothing another could see; it knows the tiny model as `tiny`."""
+@contextlib.contextmanager
+def lasting_daemon(tiny: Path) -> Iterator[RunningDaemon]:
+    """A daemon that knows the tiny model as `tiny` and lets no model go."""
     with temporary_home() as folder:
         config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS)
         Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
         with running_daemon(config) as daemon:
             yield daemon
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(tiny: Path) -> Iterator[RunningDaemon]:
+    """One for tests that change nothing another could see."""
+    with lasting_daemon(tiny) as daemon:
+        yield daemon
 
 
 @pytest.fixture

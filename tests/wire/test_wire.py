@@ -13,11 +13,10 @@ import pytest
 from starlette.routing import Match
 
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.server.app import create_app
 from oprel.server.manager import ModelManager
-from tests.conftest import ENGINE_THREADS, RunningDaemon, running_daemon, temporary_home
+from tests.conftest import RunningDaemon, lasting_daemon
 from tests.fixtures.gguf_parts import write_reranker
 from tests.wire import shape
 from tests.wire.exchanges import EXCHANGES, RERANKER, Exchange, Request
@@ -29,11 +28,8 @@ UPDATE = "OPREL_UPDATE_SNAPSHOTS" in os.environ
 @pytest.fixture(scope="module")
 def daemon(tiny: Path) -> Iterator[RunningDaemon]:
     """One of its own: what other tests have loaded would show."""
-    with temporary_home() as folder:
-        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS)
-        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
-        with running_daemon(config) as daemon:
-            yield daemon
+    with lasting_daemon(tiny) as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from oprel.utils.text import human_interval, human_size
 if TYPE_CHECKING:
     from oprel.api_models import EngineModel, RunningModel
 
+DOWN = ("crashed", "backing_off", "broken")
 FAR = 100 * 365 * 86_400  # s; what expires later never does
 TITLES = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL", "STATE", "PID", "ENGINE")
 
@@ -52,8 +53,8 @@ def _row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> tuple[st
     """What Ollama's users look for, and then what oprel knows besides."""
     name = f"{engine.name} (embedding)" if engine.embedding else engine.name
     state = f"{engine.state}, {engine.in_flight} in flight" if engine.in_flight else engine.state
-    crashed = engine.state == "crashed" and engine.last_exit
-    until = crashed or _until(engine.expires_at)
+    why = engine.last_exit if engine.state in DOWN else None
+    until = why or _until(engine.expires_at)
     if running := sizes.get(engine.name):
         size = running.digest.removeprefix("sha256:")[:12], human_size(running.size), _processor(running)
     else:
