@@ -16,6 +16,7 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
+from oprel.runtime.backends.base import Mode
 
 MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
 
@@ -68,6 +69,11 @@ class InstalledModel:
     @property
     def embeds_only(self) -> bool:
         return self.header.pooling_type is not None
+
+    @property
+    def usual_mode(self) -> Mode:
+        """What an engine is started for where a request does not say."""
+        return Mode.EMBEDDING if self.embeds_only else Mode.COMPLETION
 
     @property
     def reranks(self) -> bool:

@@ -76,14 +76,12 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
 async def tokenize(
     manager: ModelManager, model: InstalledModel, text: str, *, special: bool, keep_alive: float | None = None
 ) -> list[int]:
-    mode = Mode.EMBEDDING if model.embeds_only else Mode.COMPLETION
-    async with manager.lease(model, LoadOptions(), keep_alive, mode) as lease, engine_errors(lease.process):
+    async with manager.lease(model, LoadOptions(), keep_alive, model.usual_mode) as lease, engine_errors(lease.process):
         return await openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
 
 
 async def detokenize(
     manager: ModelManager, model: InstalledModel, tokens: Sequence[int], *, keep_alive: float | None = None
 ) -> str:
-    mode = Mode.EMBEDDING if model.embeds_only else Mode.COMPLETION
-    async with manager.lease(model, LoadOptions(), keep_alive, mode) as lease, engine_errors(lease.process):
+    async with manager.lease(model, LoadOptions(), keep_alive, model.usual_mode) as lease, engine_errors(lease.process):
         return await openai_http.detokenize(lease.process.http, tokens)

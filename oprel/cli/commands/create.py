@@ -56,7 +56,7 @@ def _read(file: str) -> str:
 
 def _create(client: "Client", name: str, modelfile: "Modelfile", folder: Path, quantize: str | None) -> None:
     progress = render.Progress()
-    from_, files = _sources(client, modelfile, folder, progress)
+    from_, files = _sources(client, modelfile, folder)
     adapters = [_file(adapter, folder) for adapter in modelfile.adapters]
     steps = client.create(
         name,
@@ -78,9 +78,7 @@ def _create(client: "Client", name: str, modelfile: "Modelfile", folder: Path, q
         progress.end()
 
 
-def _sources(
-    client: "Client", modelfile: "Modelfile", folder: Path, progress: render.Progress
-) -> tuple[str | None, list[Path]]:
+def _sources(client: "Client", modelfile: "Modelfile", folder: Path) -> tuple[str | None, list[Path]]:
     """The model that FROM names, and the files that it names."""
     names = [modelfile.from_, *modelfile.also_from]
     paths = [_file(name, folder) for name in names if is_path(name)]

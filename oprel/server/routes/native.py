@@ -84,8 +84,7 @@ async def load(request: Request) -> Response:
     job = Job(model, CompletionRequest(""), options, decode.keep_alive(asked.keep_alive))
 
     async def make() -> wire.LoadResponse:
-        mode = Mode.EMBEDDING if model.embeds_only else Mode.COMPLETION
-        spent = await completions.load(daemon_of(request).manager, job, mode)
+        spent = await completions.load(daemon_of(request).manager, job, model.usual_mode)
         return wire.LoadResponse(model=asked.model, state="ready", load_duration=spent)
 
     return once(make)

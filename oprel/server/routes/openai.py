@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import JsonValue
 
@@ -144,7 +145,7 @@ async def rerank(request: Request) -> Response:
 
 def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) -> bytes:
     usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-    return openai_encode.dumps({"object": "list", "model": model, name: items, "usage": usage})
+    return orjson.dumps({"object": "list", "model": model, name: items, "usage": usage})
 
 
 @router.api_route("/models", methods=READ)
@@ -165,4 +166,4 @@ def _model(model: InstalledModel) -> dict[str, JsonValue]:
 
 
 def _json(value: object) -> Response:
-    return Response(openai_encode.dumps(value), media_type=JSON)
+    return Response(orjson.dumps(value), media_type=JSON)

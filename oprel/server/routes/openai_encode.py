@@ -23,10 +23,6 @@ END = b"data: [DONE]\n\n"
 JSON = Mapping[str, object]
 
 
-def dumps(value: object) -> bytes:
-    return orjson.dumps(value)
-
-
 def event(value: JSON) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 

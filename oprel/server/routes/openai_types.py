@@ -2,7 +2,7 @@
 
 from pydantic import JsonValue
 
-from oprel.api_models import KeepAlive, Request, Wire
+from oprel.api_models import KeepAlive, Request
 
 
 class ImageURL(Request):
@@ -124,12 +124,3 @@ class RerankRequest(Request):
     return_documents: bool = False
     options: dict[str, JsonValue] = {}
     keep_alive: KeepAlive | None = None
-
-
-class Usage(Wire):
-    """Counts in tokens."""
-
-    prompt_tokens: int
-    completion_tokens: int | None = None
-    total_tokens: int
-    prompt_tokens_details: dict[str, int] | None = None
