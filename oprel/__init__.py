@@ -57,14 +57,17 @@ if TYPE_CHECKING:
         ContextLengthError,
         DaemonStartError,
         EngineBrokenError,
+        InsufficientMemoryError,
         InvalidModelError,
         ModelNotFoundError,
         NoEngineError,
         OprelError,
+        QuarantinedError,
         ShuttingDownError,
         UnsupportedError,
         ValidationError,
     )
+    from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.core.model import Model
 
 _HOME = {
@@ -75,11 +78,12 @@ _HOME = {
     "show unload",
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
-    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InvalidModelError ModelNotFoundError "
-    "NoEngineError OprelError ShuttingDownError UnsupportedError ValidationError",
+    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InsufficientMemoryError "
+    "InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+_RENAMED = {"MemoryError": "InsufficientMemoryError"}
 
 __all__ = [
     "AsyncClient",
@@ -98,8 +102,10 @@ __all__ = [
     "EngineBrokenError",
     "GenerateResponse",
     "Image",
+    "InsufficientMemoryError",
     "InvalidModelError",
     "ListResponse",
+    "MemoryError",
     "Message",
     "Model",
     "ModelNotFoundError",
@@ -108,6 +114,7 @@ __all__ = [
     "Options",
     "ProcessResponse",
     "ProgressResponse",
+    "QuarantinedError",
     "RequestError",
     "ResponseError",
     "ShowResponse",
@@ -136,6 +143,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    name = _RENAMED.get(name, name)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'oprel' has no attribute {name!r}")
     return getattr(import_module(_MODULE_OF[name]), name)

@@ -1,4 +1,6 @@
-"""Wire types, shared by server and client: Ollama's requests and answers, and oprel's own.
+"""Wire types, shared by server and client: Ollama's requests and answers, and oprel's of the same kind.
+
+What tells about the daemon itself is in `daemon_models`.
 
 Requests are lenient as Ollama's are: unknown keys are ignored and null counts as absent. Answers can be read as
 attributes or like a dict. Imports nothing of oprel.
@@ -9,7 +11,7 @@ attributes or like a dict. Imports nothing of oprel.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -374,44 +376,6 @@ class StatusResponse(Wire):
     """Ollama's `GET /api/status`: oprel knows no cloud."""
 
     cloud: CloudStatus = Field(default_factory=CloudStatus)  # made when used, as its type is
-
-
-EngineState = Literal["stopped", "starting", "ready", "draining", "crashed", "backing_off", "broken"]
-
-
-class EngineModel(Wire):
-    """One engine, in oprel's `GET /models`. `address` is what the engine listens on."""
-
-    name: str
-    names: list[str]
-    path: str
-    state: EngineState
-    pid: int | None
-    address: str
-    engine: str | None
-    embedding: bool
-    context_length: int
-    in_flight: int
-    expires_at: str | None
-    last_exit: str | None
-
-
-class ModelsResponse(Wire):
-    models: list[EngineModel]
-
-
-class AsideEngine(Wire):
-    engine: str
-    reason: str
-
-
-class HealthResponse(Wire):
-    status: str
-    version: str
-    pid: int
-    uptime_seconds: float
-    engines: list[str]
-    engines_set_aside: list[AsideEngine]
 
 
 class LoadResponse(Wire):

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 import httpx
 
 from oprel import api_models as wire
+from oprel import daemon_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -76,6 +77,12 @@ class Client(BaseClient):
                 done = calls.is_last(piece)
         if not done:
             raise calls.unfinished()
+
+    def _lines(self, call: Call[wire.Wire]) -> Iterator[str]:
+        with connection_errors(self.address), self._http.stream(call.method, call.path) as response:
+            if response.is_error:
+                call.parse(response.status_code, response.read())
+            yield from response.iter_lines()
 
     # fmt: off
     @overload
@@ -214,13 +221,33 @@ class Client(BaseClient):
         """The models that are loaded."""
         return self._send(calls.ps())
 
-    def engines(self) -> wire.ModelsResponse:
+    def engines(self) -> daemon_models.ModelsResponse:
         """The engines behind the loaded models: state, process, address."""
         return self._send(calls.engines())
 
-    def health(self) -> wire.HealthResponse:
+    def health(self) -> daemon_models.HealthResponse:
         """The daemon's version and process, and the engines it may use."""
         return self._send(calls.health())
+
+    def crashes(self) -> daemon_models.CrashesResponse:
+        """The engines that ended unasked, newest first."""
+        return self._send(calls.crashes())
+
+    def crash(self, text: str) -> daemon_models.Crash:
+        """The newest crash that has `text` in its ID, with all that is known of it."""
+        return self._send(calls.crash(text))
+
+    def logs(self, model: str, *, follow: bool = False) -> Iterator[str]:
+        """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
+        return self._lines(calls.logs(model, follow))
+
+    def quarantine(self) -> daemon_models.QuarantineResponse:
+        """The requests that are not asked any more, because engines ended under them."""
+        return self._send(calls.quarantine())
+
+    def clear_quarantine(self, hash: str | None = None) -> daemon_models.ClearedResponse:
+        """Let the requests go whose hash begins so, or all."""
+        return self._send(calls.clear_quarantine(hash))
 
     def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None

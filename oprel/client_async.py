@@ -10,6 +10,7 @@ import anyio.to_thread
 import httpx
 
 from oprel import api_models as wire
+from oprel import daemon_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -67,6 +68,14 @@ class AsyncClient(BaseClient):
                     done = calls.is_last(piece)
         if not done:
             raise calls.unfinished()
+
+    async def _lines(self, call: Call[wire.Wire]) -> AsyncIterator[str]:
+        with connection_errors(self.address):
+            async with self._http.stream(call.method, call.path) as response:
+                if response.is_error:
+                    call.parse(response.status_code, await response.aread())
+                async for line in response.aiter_lines():
+                    yield line
 
     # fmt: off
     @overload
@@ -205,13 +214,33 @@ class AsyncClient(BaseClient):
         """The models that are loaded."""
         return await self._send(calls.ps())
 
-    async def engines(self) -> wire.ModelsResponse:
+    async def engines(self) -> daemon_models.ModelsResponse:
         """The engines behind the loaded models: state, process, address."""
         return await self._send(calls.engines())
 
-    async def health(self) -> wire.HealthResponse:
+    async def health(self) -> daemon_models.HealthResponse:
         """The daemon's version and process, and the engines it may use."""
         return await self._send(calls.health())
+
+    async def crashes(self) -> daemon_models.CrashesResponse:
+        """The engines that ended unasked, newest first."""
+        return await self._send(calls.crashes())
+
+    async def crash(self, text: str) -> daemon_models.Crash:
+        """The newest crash that has `text` in its ID, with all that is known of it."""
+        return await self._send(calls.crash(text))
+
+    async def logs(self, model: str, *, follow: bool = False) -> AsyncIterator[str]:
+        """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
+        return self._lines(calls.logs(model, follow))
+
+    async def quarantine(self) -> daemon_models.QuarantineResponse:
+        """The requests that are not asked any more, because engines ended under them."""
+        return await self._send(calls.quarantine())
+
+    async def clear_quarantine(self, hash: str | None = None) -> daemon_models.ClearedResponse:
+        """Let the requests go whose hash begins so, or all."""
+        return await self._send(calls.clear_quarantine(hash))
 
     async def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None

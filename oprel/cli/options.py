@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
-from oprel.core.config import DURATIONS, PATHS, Config, Value, flag, load_config, settings
+from oprel.core.config import Config, flag, load_config, settings
 from oprel.core.exceptions import ModelNotFoundError, OprelError
 from oprel.core.names import DEFAULT_TAG, GUIDE, is_path
+from oprel.core.settings import DURATIONS, PATHS, Value
 
 if TYPE_CHECKING:
     from oprel.cli.session import Session

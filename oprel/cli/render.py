@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from oprel.api_models import Wire
 
 WIDTH, NARROW = 1000, 80  # columns
+GAP = 3  # columns between those of a table
 
 
 def line(text: str = "") -> None:
@@ -82,7 +83,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    drawn = Table(*columns, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))  # as it is: a name in brackets is no markup
     # As wide as it takes: a terminal wraps a line that is too long for it, where rich would cut the names.

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypedDict, TypeVar, Unpack
+from urllib.parse import quote, urlencode
 
 import pydantic
 import pydantic_core
 from pydantic import JsonValue
 
 from oprel import api_models as wire
+from oprel import daemon_models
 from oprel.client import types
 from oprel.client.functions import function_tool
 from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, error_classes
@@ -153,12 +155,35 @@ def ps() -> Call[types.ProcessResponse]:
     return Call("GET", "/api/ps", types.ProcessResponse)
 
 
-def engines() -> Call[wire.ModelsResponse]:
-    return Call("GET", "/models", wire.ModelsResponse)
+def engines() -> Call[daemon_models.ModelsResponse]:
+    return Call("GET", "/models", daemon_models.ModelsResponse)
 
 
-def health() -> Call[wire.HealthResponse]:
-    return Call("GET", "/health", wire.HealthResponse)
+def health() -> Call[daemon_models.HealthResponse]:
+    return Call("GET", "/health", daemon_models.HealthResponse)
+
+
+def crashes() -> Call[daemon_models.CrashesResponse]:
+    return Call("GET", "/crashes", daemon_models.CrashesResponse)
+
+
+def crash(text: str) -> Call[daemon_models.Crash]:
+    return Call("GET", f"/crashes/{quote(text, safe='')}", daemon_models.Crash)
+
+
+def logs(model: str, follow: bool) -> Call[wire.Wire]:
+    """Answered by lines of text; only an error is an object."""
+    asked = urlencode({"model": absolute(model), "follow": str(follow).lower()})
+    return Call("GET", f"/logs?{asked}", wire.Wire)
+
+
+def quarantine() -> Call[daemon_models.QuarantineResponse]:
+    return Call("GET", "/quarantine", daemon_models.QuarantineResponse)
+
+
+def clear_quarantine(hash: str | None) -> Call[daemon_models.ClearedResponse]:
+    one = "" if hash is None else f"/{quote(hash, safe='')}"
+    return Call("DELETE", f"/quarantine{one}", daemon_models.ClearedResponse)
 
 
 def show(model: str, *, verbose: bool = False) -> Call[types.ShowResponse]:

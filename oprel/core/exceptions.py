@@ -13,7 +13,9 @@
     │   ├── NoEngineError          no engine is installed that runs here
     │   ├── BackendStartError      the engine did not become ready
     │   ├── BackendCrashedError    the engine died while it answered
-    │   └── EngineBrokenError      the engine ended too often to be started again now
+    │   ├── EngineBrokenError      the engine ended too often to be started again now
+    │   └── InsufficientMemoryError  the model needs more memory than there is (`oprel.MemoryError`)
+    ├── QuarantinedError           the request has killed its engine twice
     ├── BusyError                  too many requests wait for the model
     └── ShuttingDownError          the daemon is stopping
 
@@ -113,6 +115,18 @@ class EngineBrokenError(BackendError):
 
     code = "engine_broken"
     http_status = 503
+
+
+class InsufficientMemoryError(BackendError):
+    code = "insufficient_memory"
+
+
+class QuarantinedError(OprelError):
+    """The same request ended its engine twice, and is not asked again until it is let go or some time has passed."""
+
+    code = "quarantined"
+    http_status = 422
+    exit_code = 2
 
 
 class BusyError(OprelError):

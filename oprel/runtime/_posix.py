@@ -10,6 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oprel.runtime import tether
+
+# Where the kernel ends no child with its parent, a process of ours does.
+TETHERED = sys.platform != "linux"
+TETHER = (sys.executable, "-P", "-m", tether.__name__)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -20,14 +25,36 @@ class Child:
     process: asyncio.subprocess.Process
     output: asyncio.StreamReader
     transport: asyncio.ReadTransport
+    tether: int | None  # a pipe whose closing ends it
+
+    def close(self) -> None:
+        self.transport.close()
+        if self.tether is not None:
+            os.close(self.tether)
 
 
 async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child:
     """Start `command` as leader of its own process group.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
-    thread that may retire. Raises OSError.
+    thread that may retire. Elsewhere a tether does, when this process ends. Raises OSError.
     """
+    held, holding = os.pipe() if TETHERED else (None, None)
+    try:
+        return await _spawn([*TETHER, *command] if TETHERED else command, environment, held, holding)
+    except BaseException:
+        if holding is not None:
+            os.close(holding)
+        raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+async def _spawn(
+    command: Sequence[str], environment: Mapping[str, str], held: int | None, holding: int | None
+) -> Child:
+    """`held` is its standard input, and `holding` the other end."""
     # A pipe of our own: asyncio tells of no exit while a child of the child holds its pipe (python/cpython#119710).
     reading, writing = os.pipe()
     try:
@@ -39,7 +66,7 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child
             # The last await: cancelled before it there is no process, and inside it asyncio ends the process.
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.DEVNULL if held is None else held,
                 stdout=writing,
                 stderr=writing,
                 env=environment,
@@ -51,7 +78,7 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child
             raise
     finally:
         os.close(writing)
-    return Child(process, output, transport)
+    return Child(process, output, transport, holding)
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:

@@ -20,6 +20,7 @@ class Reason(Enum):
     BIND_FAILED = "bind_failed"
     KILLED = "killed"
     CRASH_SIGNAL = "crash_signal"
+    HUNG = "hung"
     UNKNOWN = "unknown"
 
 
@@ -57,6 +58,7 @@ _ADVICE = {
     Reason.BIND_FAILED: "The engine's socket could not be made: check that OPREL_HOME is writable.",
     Reason.KILLED: "Something outside oprel killed the engine, often the system for lack of memory. Ask again.",
     Reason.CRASH_SIGNAL: "The engine crashed. Ask again to restart it; if it repeats, try another engine build.",
+    Reason.HUNG: "Ask again: a new engine is started. If it is only slow, raise stall_timeout; else try another build.",
     Reason.UNKNOWN: "See the daemon's log for the engine's last lines.",
 }
 
@@ -70,6 +72,11 @@ def classify_exit(returncode: int, log: list[str], *, memory_ran_out: bool = Fal
     if reason is Reason.KILLED and memory_ran_out and returncode == -signal.SIGKILL:
         reason, detail = Reason.OUT_OF_MEMORY, "SIGKILL: the system ran out of memory"
     return Exit(reason, detail, _ADVICE[reason])
+
+
+def hung(detail: str, advice: str = _ADVICE[Reason.HUNG]) -> Exit:
+    """The exit of an engine that oprel kills because it makes no progress."""
+    return Exit(Reason.HUNG, detail, advice)
 
 
 def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:

@@ -5,45 +5,39 @@
                    ├───────────┼──────────┘  (stop)
                    └──▶ CRASHED ◀┘ ──▶ STARTING, or BACKING_OFF ──▶ STARTING, or BROKEN (next ensure_ready)
 
-What may follow a crash is decided in `restarts`. `EngineProcess` owns the state: nobody looks at it to act on it, they
-call `ensure_ready()` and `stop()`.
+What may follow a crash is decided in `restarts`; each process of the system is a `Life`; `watch` sees whether it hangs.
+`EngineProcess` owns the state: nobody looks at it to act on it, they call `ensure_ready()` and `stop()`.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-import re
 import signal
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import httpx
 
-from oprel.core.config import child_environment
-from oprel.core.exceptions import BackendError, BackendStartError, EngineBrokenError, ShuttingDownError
-from oprel.runtime import _posix, restarts
+from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
+from oprel.runtime import life, loading, restarts
 from oprel.runtime.binaries.shelf import Binary, Shelf
-from oprel.runtime.exits import Exit, Reason, classify_exit
+from oprel.runtime.exits import Exit, Reason
+from oprel.runtime.life import LINES_KEPT, Ended, Life
+from oprel.runtime.log import EngineLog
+from oprel.runtime.pulse import Pace
 from oprel.runtime.restarts import End, History
+from oprel.runtime.watch import Watch, Work
 
 logger = logging.getLogger(__name__)
 
-LOG_LINES = 200
 LINES_TOLD = 20
-LOG_DRAIN = 1.0  # s for the last lines after an exit
 # A connection for each request: llama-server closes 1 in 50 of its kept-alive ones at the moment they are used again
 # (b11549, 8 of 300), and over a Unix socket a new one costs no measurable time (medians of 1.1 and 1.2 ms).
 ONE_REQUEST_EACH = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-LISTENING = re.compile(r"listening on (unix|http)")
-HEALTH_INTERVAL = 0.02  # s between looks at a starting engine's health
-QUIET_START = 0.25  # s without the listening line before health alone decides
-# politely, firmly, surely; s for each
-STOP_LADDER = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
 
 class State(Enum):
@@ -76,7 +70,8 @@ class Launch:
     label: str
     socket: Path
     arguments: Callable[[frozenset[str]], list[str]]
-    load_timeout: float  # s without a new log line
+    load_timeout: float  # s without a new log line, and without anything read or filled
+    stall_timeout: float = 30.0  # s for which a busy engine may show no progress, at least
 
 
 class EngineProcess:
@@ -88,24 +83,26 @@ class EngineProcess:
         shelf: Shelf,
         clock: Callable[[], float] = time.monotonic,
         history: History | None = None,
+        pace: Pace | None = None,
+        on_end: Callable[[Ended], None] | None = None,
     ) -> None:
         self._launch = launch
         self._history = history or History()
+        self._on_end = on_end
+        self._watch = Watch(launch.stall_timeout, pace or Pace(), clock)
+        self._life: Life | None = None
         self._ready_since = 0.0
         self._shelf = shelf
         self._clock = clock
         self._state = State.STOPPED
-        self._process: asyncio.subprocess.Process | None = None
         self._binary: Binary | None = None
-        self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._log_moved = 0.0
-        self._listening = asyncio.Event()
+        self._log = EngineLog(launch.label, clock)
         self._starting: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[Exit] | None = None
         self._stopping: asyncio.Task[signal.Signals | None] | None = None
         self._last_exit: Exit | None = None
         self._closed = False
         self._starts = 0
+        self.load_seconds = 0.0  # from the last start until it was ready
         self.http = _client(launch.socket)
 
     @property
@@ -119,7 +116,7 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._life.pid if self._life and not self._life.is_over else None
 
     @property
     def binary(self) -> Binary | None:
@@ -135,7 +132,39 @@ class EngineProcess:
 
     @property
     def log(self) -> list[str]:
-        return list(self._log)
+        return self._log.lines
+
+    def follow(self) -> AsyncIterator[str]:
+        """The log's lines, then each new one, over restarts, until `close()`."""
+        return self._log.follow()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Of the last start."""
+        return self._life.command if self._life else ()
+
+    @property
+    def memory_timeline(self) -> tuple[tuple[float, int], ...]:
+        """Seconds since the last start, and bytes of the whole process group; while it loads, and while it works."""
+        return tuple(self._life.memory) if self._life else ()
+
+    @property
+    def memory_bytes(self) -> int:
+        """As last seen; 0 when it is down."""
+        return self.memory_timeline[-1][1] if self.pid and self.memory_timeline else 0
+
+    @property
+    def served_seconds(self) -> float:
+        """For how long it has been ready."""
+        return self._clock() - self._ready_since if self._state is State.READY else 0.0
+
+    def at_work(self, about_tokens: int, patience: float = 0.0) -> contextlib.AbstractContextManager[Work]:
+        """A request is with the engine, which is killed if it makes no progress meanwhile.
+
+        `about_tokens`: how long its prompt is, rather too many. `patience`: further seconds until its first token, for
+        work of which the engine tells nothing, as for images.
+        """
+        return self._watch.at_work(about_tokens, patience)
 
     async def ensure_ready(self) -> None:
         """Return once the engine answers; concurrent callers share one start, which outlives a caller that leaves.
@@ -174,13 +203,15 @@ class EngineProcess:
     async def close(self) -> None:
         """Stop for good: whoever still waits for it, or asks again, gets ShuttingDownError."""
         self._closed = True
-        await self.stop()
+        try:
+            await self.stop()
+        finally:
+            self._log.close()
 
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
-        if self._state is State.READY and self._ending:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._ending), within)
+        if self._state is State.READY and self._life:
+            await asyncio.wait({self._life.ended}, timeout=within)
         return self._last_exit if self._state is not State.READY else None
 
     def _enter(self, state: State) -> None:
@@ -205,12 +236,10 @@ class EngineProcess:
             while not await self._start_with(*await self._shelf.choose()):
                 pass
             self._enter(State.READY)
-            self._ready_since = self._clock()
         except BaseException as error:
-            await self._kill()
+            if self._life:
+                await self._life.kill()
             if self._state is State.STARTING:
-                if isinstance(error, BackendStartError):
-                    self._note_end(served=0.0)
                 lines = "\n".join(f"    {line}" for line in self.log[-LINES_TOLD:])
                 logger.error("%s: %s; its last lines:\n%s", self._launch.label, error, lines)
                 self._enter(State.CRASHED)
@@ -219,84 +248,59 @@ class EngineProcess:
     async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
         """True once ready; False when the program cannot run on this machine and was set aside."""
         self._binary = binary
-        await self._spawn([*binary.command, *self._launch.arguments(flags)])
-        assert self._ending is not None
-        ready = asyncio.create_task(self._until_healthy(), name=f"ready {self._launch.label}")
+        one = await self._spawn([*binary.command, *self._launch.arguments(flags)])
+        loaded = loading.until_ready(one, self._healthy, self._launch.load_timeout, self._clock)
+        ready = asyncio.create_task(loaded, name=f"ready {self._launch.label}")
         try:
-            await asyncio.wait({ready, self._ending}, return_when=asyncio.FIRST_COMPLETED)
-            if ready.done() and not self._ending.done():
+            await asyncio.wait({ready, one.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done() and not one.ended.done():
                 ready.result()
+                self._ready_since, self.load_seconds = self._clock(), one.uptime
+                self._watch.begin(one)
+                one.sample_memory()
                 return True
         finally:
             ready.cancel()
-        ended = self._ending.result()
+        ended = one.ended.result()
         if ended.reason is Reason.UNUSABLE_ENGINE:
-            self._shelf.set_aside(binary, ended.detail)
             return False
         raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
 
-    async def _spawn(self, command: list[str]) -> None:
-        self._launch.socket.unlink(missing_ok=True)  # a killed engine leaves its socket, and the next bind would fail
-        self._log.clear()
-        self._listening.clear()
+    async def _spawn(self, command: list[str]) -> Life:
         self._starts += 1
-        self._log_moved = self._clock()
         logger.debug("%s: %s", self._launch.label, " ".join(command))
         try:
-            child = await _posix.spawn(command, child_environment())
+            self._life = await life.begin(command, self._launch.socket, self._log, self._ended, self._clock)
         except OSError as error:
             raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
-        self._process = child.process
-        self._ending = asyncio.create_task(self._watch(child), name=f"watch {self._launch.label}")
         await self.http.aclose()
         self.http = _client(self._launch.socket)
+        return self._life
 
-    async def _watch(self, child: _posix.Child) -> Exit:
-        """Follow the log until the exit; a READY engine that exits has crashed."""
-        kills_before = _posix.memory_kills()
-        following = asyncio.create_task(self._follow(child.output), name=f"log {self._launch.label}")
-        status = await child.process.wait()
-        _posix.signal_group(child.process.pid, signal.SIGKILL)  # children that outlived their leader
-        await asyncio.wait({following}, timeout=LOG_DRAIN)
-        following.cancel()
-        child.transport.close()
-        memory_ran_out = _posix.memory_kills() > kills_before
-        ended = self._last_exit = classify_exit(status, self.log, memory_ran_out=memory_ran_out)
-        self._launch.socket.unlink(missing_ok=True)
+    def _ended(self, one: Life, ended: Exit) -> None:
+        """The engine has ended; a READY one that did so has crashed."""
+        if one is not self._life:
+            return  # it took very long to die, and was given up
+        self._last_exit = ended
+        if one.is_asked_to_end:
+            return
+        served, is_unusable = self.served_seconds, ended.reason is Reason.UNUSABLE_ENGINE
+        if is_unusable and self._binary:
+            self._shelf.set_aside(self._binary, ended.detail)
+        if self._state is State.READY or not is_unusable:  # the next one is tried in its place
+            self._history.ends.append(End(ended, self._clock(), served))
         if self._state is State.READY:
-            if ended.reason is Reason.UNUSABLE_ENGINE and self._binary:
-                self._shelf.set_aside(self._binary, ended.detail)
             logger.error("%s: the engine died: %s", self._launch.label, ended.detail)
             self._enter(State.CRASHED)
-            self._note_end(served=self._clock() - self._ready_since)
-        return ended
+        if self._on_end:
+            self._on_end(self._told(one, ended, served))
 
-    def _note_end(self, served: float) -> None:
-        if self._last_exit:
-            self._history.ends.append(End(self._last_exit, self._clock(), served))
-
-    async def _follow(self, output: asyncio.StreamReader) -> None:
-        while line := await _posix.read_line(output):
-            self._note(line.decode(errors="replace").rstrip())
-
-    def _note(self, line: str) -> None:
-        self._log.append(line)
-        self._log_moved = self._clock()
-        logger.debug("%s| %s", self._launch.label, line)
-        if LISTENING.search(line):
-            self._listening.set()
-
-    async def _until_healthy(self) -> None:
-        """Wait for the listening line and then for health; raises BackendStartError when the load stalls."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._listening.wait(), QUIET_START)
-        while not await self._healthy():
-            if self._clock() - self._log_moved > self._launch.load_timeout:
-                raise BackendStartError(
-                    f"the engine made no progress for {self._launch.load_timeout:.0f} s while loading",
-                    "Raise load_timeout if the disk is slow; otherwise see the daemon's log.",
-                )
-            await asyncio.sleep(HEALTH_INTERVAL)
+    def _told(self, one: Life, ended: Exit, served: float) -> Ended:
+        lines = tuple(self.log[-LINES_KEPT:])
+        memory = tuple(one.memory)
+        return Ended(
+            self._launch.label, ended, one.command, str(self._binary), lines, memory, one.uptime, served, one.pid
+        )
 
     async def _healthy(self) -> bool:
         try:
@@ -309,26 +313,10 @@ class EngineProcess:
             self._starting.cancel()
             await asyncio.wait({self._starting})
         try:
-            return await self._descend_ladder()
+            return await self._life.end() if self._life else None
         finally:
             await self.http.aclose()
             self._enter(State.STOPPED)
-
-    async def _descend_ladder(self) -> signal.Signals | None:
-        if self._process is None or self._ending is None or self._ending.done():
-            return None
-        for step, deadline in STOP_LADDER:
-            _posix.signal_group(self._process.pid, step)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._ending), deadline)
-                return step
-            logger.warning("%s: no end within %.0f s of %s", self._launch.label, deadline, step.name)
-        raise BackendError(f"the engine (pid {self._process.pid}) cannot be killed")
-
-    async def _kill(self) -> None:
-        if self._process and self._ending and not self._ending.done():
-            _posix.signal_group(self._process.pid, signal.SIGKILL)
-            await asyncio.wait({self._ending}, timeout=STOP_LADDER[-1][1])
 
 
 def _broken(last: Exit, wait: float) -> EngineBrokenError:

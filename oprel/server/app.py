@@ -16,7 +16,7 @@ from oprel.server.errors import error_response, unexpected
 from oprel.server.guard import Guard
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
-from oprel.server.routes import anthropic, models, native, ollama, openai, responses
+from oprel.server.routes import anthropic, models, native, observe, ollama, openai, responses
 from oprel.server.state import Daemon
 
 
@@ -28,6 +28,8 @@ def create_app(manager: ModelManager) -> FastAPI:
     app.include_router(responses.router)
     app.include_router(anthropic.router)
     app.include_router(native.router)
+    app.include_router(observe.router)
+    app.include_router(observe.private)
     app.include_router(models.router)
     app.add_exception_handler(OprelError, _known_error)
     app.add_exception_handler(HTTPException, _no_such_route)

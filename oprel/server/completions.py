@@ -4,20 +4,13 @@ import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 
+import httpx
 from pydantic import JsonValue
 
-from oprel.core.exceptions import (
-    BackendCrashedError,
-    BackendError,
-    ContextLengthError,
-    OprelError,
-    ShuttingDownError,
-    UnsupportedError,
-    ValidationError,
-)
+from oprel.core.exceptions import QuarantinedError, ValidationError
 from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.base import (
     Chunk,
@@ -31,18 +24,20 @@ from oprel.runtime.backends.base import (
     Tokens,
     Usage,
 )
-from oprel.runtime.process import EngineProcess, State
 from oprel.server import prompts
+from oprel.server.account import Account
+from oprel.server.asking import enduring, engine_errors, how_it_died, is_too_long
 from oprel.server.library import InstalledModel
-from oprel.server.manager import Lease, ModelManager
+from oprel.server.loaded import Lease
+from oprel.server.manager import ModelManager
 from oprel.server.prompts import Cut
+from oprel.server.quarantine import is_blamable
 from oprel.server.structured import check_answer
 from oprel.server.survival import Story
 
 logger = logging.getLogger(__name__)
 
-EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
-CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
+IMAGE_SECONDS = 120.0  # that a slow CPU may take to encode an image
 
 
 @dataclass(frozen=True)
@@ -73,6 +68,7 @@ class Done:
 
 
 Piece = Cut | Chunk | Done
+Pieces = AsyncGenerator[Cut | Chunk, None]
 
 
 async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
@@ -80,18 +76,34 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    began = manager.clock()
-    async with manager.lease(job.model, job.load, job.keep_alive) as lease, engine_errors(lease.process):
-        request, heard = await _prepared(job, lease), _Heard()
-        story = Story(request)
-        async with contextlib.aclosing(_surviving(lease, story)) as pieces:
-            async for piece in pieces:
-                heard.hear(piece)
-                if piece is not heard.last:
-                    yield piece
-        heard.check(request)
-        context = None if job.context is None else await _context(lease, request, heard.text())
-        yield replace(heard.done(lease, manager.clock() - began, context), recoveries=story.recoveries)
+    with Account(manager, job.model.name) as account:
+        manager.quarantine.check(job.model.name, job.request)
+        async with (
+            manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
+            engine_errors(lease.process),
+        ):
+            account.start(lease)
+            with lease.asking(job.request, manager.clock()):
+                async with contextlib.aclosing(_answer(manager, lease, job, account)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+
+
+async def _answer(manager: ModelManager, lease: Lease, job: Job, account: Account) -> AsyncGenerator[Piece, None]:
+    request, heard = await enduring(lease, lambda: _prepared(job, lease)), _Heard()
+    story = Story(request)
+    async with contextlib.aclosing(_surviving(manager, lease, job, story, account)) as pieces:
+        async for piece in pieces:
+            heard.hear(piece)
+            if piece is not heard.last:
+                yield piece
+    if story.recoveries:
+        manager.quarantine.absolve(lease.model.name, job.request)
+    heard.check(request)
+    context = None if job.context is None else await _context(lease, request, heard.text())
+    done = heard.done(lease, account.seconds, context)
+    account.finish(lease, done.usage)
+    yield replace(done, recoveries=story.recoveries)
 
 
 @dataclass
@@ -130,7 +142,7 @@ class _Heard:
         return Done(self.text(), self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes)
 
 
-async def _surviving(lease: Lease, story: Story) -> AsyncGenerator[Cut | Chunk, None]:
+async def _surviving(manager: ModelManager, lease: Lease, job: Job, story: Story, account: Account) -> Pieces:
     """The answer, through the death of its engine; to a shorter prompt, told of first, where the whole does not fit."""
     while True:
         starts = lease.process.starts
@@ -138,6 +150,7 @@ async def _surviving(lease: Lease, story: Story) -> AsyncGenerator[Cut | Chunk, 
             async with contextlib.aclosing(_complete(lease, story.request)) as chunks:
                 async for chunk in chunks:
                     if told := story.hear(chunk):
+                        account.token()
                         yield told
             return
         except EngineRefused as refusal:
@@ -145,36 +158,66 @@ async def _surviving(lease: Lease, story: Story) -> AsyncGenerator[Cut | Chunk, 
                 continue
             if story.has_begun or not (story.request.truncate and is_too_long(refusal)):
                 raise
-            request, cut = await prompts.fitted(lease.process.http, story.request, lease.num_ctx)
-            story.ask(replace(request, truncate=False))
-            yield cut
+            yield await _shorten(lease, story)
         except EngineLost:
-            if not story.can_go_on or not await _died(lease.process, starts):
+            account.lost()
+            if not await _suspect(manager, lease, job, starts) or not story.can_go_on:
                 raise
-            await lease.process.ensure_ready()
-            await story.go_on(lease.process.http)
+            await lease.revive()
+            await enduring(lease, lambda: story.go_on(lease.process.http))
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 
 
-async def _died(process: EngineProcess, starts: int) -> bool:
-    """Whether the engine of that start is gone, and not because we stopped it."""
-    if process.state in (State.DRAINING, State.STOPPED):
-        return False
-    return process.starts != starts or await process.why_it_ended(within=EXIT_NOTICE) is not None
+async def _shorten(lease: Lease, story: Story) -> Cut:
+    """Have the story begin with a prompt that fits."""
+    whole = story.request
+    request, cut = await enduring(lease, lambda: prompts.fitted(lease.process.http, whole, lease.num_ctx))
+    story.ask(replace(request, truncate=False))
+    return cut
+
+
+async def _suspect(manager: ModelManager, lease: Lease, job: Job, starts: int) -> bool:
+    """True when the engine of that start has died. What may have killed it goes on alone; QuarantinedError at twice."""
+    ended = await how_it_died(lease.process, starts)
+    if ended and is_blamable(ended):
+        try:
+            manager.quarantine.strike(lease.model.name, job.request, ended)
+        except QuarantinedError:
+            manager.metrics.quarantined(lease.model.name)
+            raise
+        await lease.held.all_of_them()
+    return ended is not None
 
 
 async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    """The engine's answer, its progress told to the process that watches over it."""
     http = lease.process.http
     if isinstance(request.prompt, Tokens) and lease.model.sees:  # with a projector b11549 takes no tokens
         request = replace(request, prompt=await prompts.text(http, request, lease.model.bos_token))
-    async with contextlib.aclosing(openai_http.complete(http, request)) as chunks:
-        async for chunk in chunks:
-            yield chunk
+    with lease.process.at_work(prompts.about_tokens(request), _patience(request)) as work:
+        try:
+            async with contextlib.aclosing(openai_http.complete(http, request)) as chunks:
+                async for chunk in chunks:
+                    if chunk.prefill:
+                        work.prefilled(*chunk.prefill)
+                        continue
+                    work.moved()
+                    with work.paused():
+                        yield chunk
+        except EngineRefused as refusal:
+            if refusal.status >= 500 and refusal.status != httpx.codes.NOT_IMPLEMENTED:
+                work.refused()
+            raise
+
+
+def _patience(request: CompletionRequest) -> float:
+    """Seconds of work on images, of which the engine tells nothing."""
+    return IMAGE_SECONDS * prompts.images(request)
 
 
 async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) -> int:
     """Make sure that the model is loaded; the nanoseconds it took."""
-    async with manager.lease(job.model, job.load, job.keep_alive, mode) as lease:
+    async with manager.lease(job.model, job.load, job.keep_alive, mode, slots=0) as lease:
         return lease.load_ns
 
 
@@ -183,17 +226,20 @@ async def render(manager: ModelManager, job: Job) -> str:
     prompt = job.request.prompt
     if isinstance(prompt, str):
         return prompt
-    async with manager.lease(job.model, job.load, job.keep_alive) as lease, engine_errors(lease.process):
-        http = lease.process.http
-        if isinstance(prompt, Tokens):
-            return await openai_http.detokenize(http, await prompts.tokens(http, job.request))
-        return await openai_http.apply_template(http, job.request)
+    async with (
+        manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
+        engine_errors(lease.process),
+    ):
+        return await enduring(lease, lambda: prompts.rendered(lease.process.http, job.request))
 
 
 async def count_tokens(manager: ModelManager, job: Job) -> int:
     """How long the prompt is, in tokens."""
-    async with manager.lease(job.model, job.load, job.keep_alive) as lease, engine_errors(lease.process):
-        return await prompts.length(lease.process.http, job.request)
+    async with (
+        manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
+        engine_errors(lease.process),
+    ):
+        return await enduring(lease, lambda: prompts.length(lease.process.http, job.request))
 
 
 async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
@@ -250,39 +296,3 @@ async def _context(lease: Lease, request: CompletionRequest, answer: str) -> lis
         return [*await prompts.tokens(http, request), *said]
     except (EngineRefused, EngineLost):
         return None
-
-
-@contextlib.asynccontextmanager
-async def engine_errors(process: EngineProcess) -> AsyncIterator[None]:
-    """The engine's errors as ours, in one place."""
-    try:
-        yield
-    except EngineRefused as refusal:
-        raise _refused(refusal) from refusal
-    except EngineLost as loss:
-        if process.state in (State.DRAINING, State.STOPPED):
-            raise ShuttingDownError("the engine was stopped while it answered", "Ask again.") from loss
-        ended = await process.why_it_ended(within=EXIT_NOTICE)
-        if ended is None:
-            raise BackendError(f"the engine broke off its answer: {loss}", "Ask again.") from loss
-        raise BackendCrashedError(f"the engine died while answering: {ended.detail}", ended.advice) from loss
-
-
-def is_too_long(refusal: EngineRefused) -> bool:
-    """Whether the prompt, or an input, has more tokens than the engine takes."""
-    return refusal.kind == CONTEXT_EXCEEDED or "too large to process" in refusal.message
-
-
-def _refused(refusal: EngineRefused) -> OprelError:
-    if refusal.kind == CONTEXT_EXCEEDED:
-        return ContextLengthError(
-            f"the prompt is longer than the context length: {refusal.message}",
-            "Shorten it, or ask for a larger `num_ctx` if the model allows one.",
-        )
-    if refusal.status == 501:
-        return UnsupportedError(refusal.message)
-    return (
-        ValidationError(refusal.message)
-        if refusal.status < 500
-        else BackendError(f"the engine failed: {refusal.message}")
-    )

@@ -1,5 +1,6 @@
 """The daemon's process: one per OPREL_HOME, on TCP and its Unix socket at once."""
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -19,9 +21,12 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
 from oprel.core.home import prepare_home
 from oprel.core.ollama_env import PORT as OLLAMA_PORT
+from oprel.runtime import records
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.server.app import create_app
+from oprel.server.library import Library
 from oprel.server.manager import ModelManager
+from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
 
@@ -41,27 +46,65 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
         logger.warning("%s", note)
     prepare_home(config)
     with _only_daemon(config):
-        _remove_stale_files(config.run_dir)
-        sockets = [_tcp_socket(config), _unix_socket(config.socket_path)]
+        records.reconcile(config.run_dir)
+        tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
         manager = ModelManager(config, Shelf(find_binaries(config)), config.run_dir)
+        host, port = tcp.getsockname()[:2]
+        logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
+        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again in the end: end in peace
+            signal.signal(number, lambda *_: sys.exit(0))
+        try:
+            _Server(manager).run(sockets=[unix, tcp])
+        finally:
+            config.socket_path.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """Ends in two steps: first the answers, while newcomers over TCP are told to come back; then the connections.
+
+    The Unix socket is silent from the beginning: oprel's own clients start the next daemon then, which waits for the
+    lock. A second signal ends everything at once.
+    """
+
+    def __init__(self, manager: ModelManager) -> None:
         settings = uvicorn.Config(
             create_app(manager),
             log_config=None,
             access_log=False,
             proxy_headers=False,  # no header may make a stranger look like loopback
-            timeout_graceful_shutdown=math.ceil(config.drain_timeout_seconds),
         )
-        host, port = sockets[0].getsockname()[:2]
-        logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # uvicorn drains first, then raises the signal again: end in peace
-            signal.signal(number, lambda *_: sys.exit(0))
-        try:
-            uvicorn.Server(settings).run(sockets=sockets)
-        finally:
-            config.socket_path.unlink(missing_ok=True)
+        super().__init__(settings)
+        self._manager = manager
+
+    async def main_loop(self) -> None:
+        async with Preloading(self._manager, Library(self._manager.config)).at_work():
+            await super().main_loop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logger.info("ending: answers may take %s more", self._manager.config.drain_timeout)
+        deadline = time.monotonic() + self._manager.config.drain_timeout_seconds
+        self._silence_unix((sockets or [])[0])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._manager.drain(), self._manager.config.drain_timeout_seconds)
+        self.config.timeout_graceful_shutdown = max(0, math.ceil(deadline - time.monotonic()))
+        await super().shutdown(sockets)
+
+    def _silence_unix(self, listener: socket.socket) -> None:
+        self.servers[0].close()
+        listener.close()
+        for connection in [one for one in self.server_state.connections if one.client is None]:
+            connection.shutdown()  # one that is not idle ends with its answer
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self._end_at_once(sig)
+        super().handle_exit(sig, frame)
+
+    def _end_at_once(self, number: int) -> None:
+        logger.warning("ending at once")
+        self._manager.kill()
+        records.reconcile(self._manager.config.run_dir)
+        os._exit(128 + number)
 
 
 @contextlib.contextmanager
@@ -94,12 +137,6 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _remove_stale_files(run_dir: Path) -> None:
-    """Under the lock every socket and template here is left from a daemon that was killed."""
-    for path in (*run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
-        path.unlink()
 
 
 def _tcp_socket(config: Config) -> socket.socket:

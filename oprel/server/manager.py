@@ -2,73 +2,45 @@
 
 An engine is identified by the files it runs and what it is started for. A request takes a lease on one: the engine
 stays while leases are out, and `keep_alive` seconds after the last. Joining, replacing and unloading one engine go
-through that engine's door (a lock), one at a time and in order; answers themselves run side by side.
+through that engine's door (a lock), one at a time and in order; its slots are given in order too, and answers run side
+by side. Memory for a new engine is waited for in `room`, which has idle ones stopped.
 """
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import math
+import signal
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
-from oprel.core.config import Config
-from oprel.core.exceptions import BusyError, OprelError, ShuttingDownError
-from oprel.runtime.backends import llama_cpp
-from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
+from oprel.core.config import Config, ModelSettings
+from oprel.core.exceptions import BackendStartError, BusyError, OprelError, ShuttingDownError
+from oprel.runtime import _posix
+from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.process import DOWN, EngineProcess, Launch
-from oprel.runtime.restarts import History
+from oprel.runtime.exits import Reason
+from oprel.runtime.life import Ended
+from oprel.runtime.process import DOWN, EngineProcess
+from oprel.server.crashes import Crashes
+from oprel.server.launches import Launches, parts_of, wanted_of
 from oprel.server.library import InstalledModel
+from oprel.server.loaded import Key, Lease, LoadedModel
+from oprel.server.metrics import Eviction, Metrics
+from oprel.server.quarantine import Quarantine
+from oprel.server.room import Room, Waiting
 
 logger = logging.getLogger(__name__)
 
-MAX_HISTORIES = 256
+GONE_KEPT = 16  # engines whose log can be read after their end
 BUSY = "server busy, please try again.  maximum pending requests exceeded"  # Ollama's words, with both spaces
-
-Key = tuple[Parts, Mode]
-
-
-@dataclass
-class LoadedModel:
-    """An engine and its book-keeping; only the manager writes here. Times are of the manager's clock, in seconds."""
-
-    model: InstalledModel
-    spec: EngineSpec
-    process: EngineProcess
-    keep_alive: float
-    names: set[str] = field(default_factory=set)
-    leases: int = 0
-    expires_at: float = math.inf
-    timer: asyncio.TimerHandle | None = None
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def key(self) -> Key:
-        return self.spec.parts, self.spec.mode
-
-    @property
-    def num_ctx(self) -> int:
-        return self.spec.load.num_ctx or 0
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to use a ready engine. `load_ns` is how long the request waited for it."""
-
-    model: InstalledModel
-    process: EngineProcess
-    num_ctx: int
-    load_ns: int
+LONGEST_RETRY = 600.0  # s
 
 
 class ModelManager:
-    """`run_dir` takes the engines' sockets; it must be this manager's alone."""
+    """`run_dir` takes the engines' sockets; it must be this manager's alone. All methods belong to the event loop."""
 
     def __init__(
         self, config: Config, shelf: Shelf, run_dir: Path, clock: Callable[[], float] = time.monotonic
@@ -76,18 +48,36 @@ class ModelManager:
         self.config = config
         self.shelf = shelf
         self.clock = clock
-        self._run_dir = run_dir
+        self.draining = False
+        self.on_change: Callable[[], None] | None = None  # told when an engine comes, goes or gets another keep-alive
+        self.quarantine = Quarantine()
+        self.metrics = Metrics()
+        self.crashes = Crashes(config.home_dir / "crashes", prompts=config.crash_prompts == "on")
+        self._launches = Launches(config, shelf, run_dir)
+        self._room = Room(config, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}
-        self._histories: dict[tuple[Key, LoadOptions, datetime], History] = {}
+        self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._at_door: Counter[Key] = Counter()
-        self._numbers = itertools.count(1)
-        self._expiries: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def loaded(self) -> list[LoadedModel]:
         return list(self._loaded.values())
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        """Models that wait for memory, in their order."""
+        return self._room.waiting
+
+    @property
+    def budget_bytes(self) -> int:
+        return self._room.budget_bytes
+
+    def log_of(self, name: str) -> EngineProcess | None:
+        """The engine of a model, or its last one."""
+        known = (loaded.process for loaded in (*self.loaded[::-1], *reversed(self._gone)) if name in loaded.names)
+        return next(known, None)
 
     @contextlib.asynccontextmanager
     async def lease(
@@ -96,20 +86,44 @@ class ModelManager:
         asked: LoadOptions,
         keep_alive: float | None = None,
         mode: Mode = Mode.COMPLETION,
+        *,
+        slots: int = 1,
+        makes_room: bool = True,
     ) -> AsyncIterator[Lease]:
-        """A ready engine for `model`, started if need be. `keep_alive` in seconds replaces the engine's own.
+        """A ready engine for `model`, started if need be, with `slots` of its slots (0 for what needs none).
 
-        Raises BackendError (the engine does not start, or the one in its place does not stop), ShuttingDownError.
+        `keep_alive` in seconds replaces the engine's own, unless that is locked. Without `makes_room` nobody is stopped
+        or waited for: BusyError when there is no room now. Raises BackendError (the engine does not start, or the one
+        in its place does not stop), InsufficientMemoryError, BusyError (too many wait), ShuttingDownError.
         """
         began = self.clock()
-        loaded = await self._join(model, asked, mode)
+        loaded = await self._join(model, asked, mode, slots=slots, makes_room=makes_room)
         try:
-            loaded.keep_alive = loaded.keep_alive if keep_alive is None else keep_alive
-            await loaded.process.ensure_ready()
-            waited = round((self.clock() - began) * 1e9)
-            yield Lease(model, loaded.process, loaded.num_ctx, waited)
+            self._keep(loaded, keep_alive)
+            joined = self.clock()
+            async with loaded.slots.taking(slots) as held:
+                placed = self.clock()
+                await self.make_ready(loaded)
+                load_ns = round((joined - began + self.clock() - placed) * 1e9)
+                queued_ns = round((placed - joined) * 1e9)
+                yield Lease(model, loaded, held, load_ns, queued_ns, revive=lambda: self.make_ready(loaded))
         finally:
             self._release(loaded)
+
+    async def make_ready(self, loaded: LoadedModel) -> None:
+        """Start the engine if it does not run; with less, step by step, when the memory does not suffice."""
+        process = loaded.process
+        while True:
+            if process.state in DOWN:
+                await self._descend(loaded)
+            try:
+                await process.ensure_ready()
+                break
+            except BackendStartError:
+                if not await self._descend(loaded):
+                    raise
+        if process.starts > loaded.starts_seen:
+            self._note_start(loaded)
 
     async def unload(self, model: InstalledModel) -> list[LoadedModel]:
         """Let the model's engines go, and return them: idle ones are gone by then, others go with their last lease."""
@@ -121,12 +135,19 @@ class ModelManager:
                 await self._expire(loaded)
         return found
 
+    async def drain(self) -> None:
+        """Refuse new leases, and return when the last one is back."""
+        self.draining = True
+        self._room.reconsider()
+        await self._room.until(lambda: not any(loaded.leases for loaded in self.loaded))
+
     async def close(self) -> None:
         """Stop every engine, side by side, and refuse new leases."""
-        self._closing = True
+        self.draining = True
+        self._room.close()
         for loaded in self.loaded:
             _cancel_timer(loaded)
-        ends = (*(loaded.process.close() for loaded in self.loaded), *self._expiries)
+        ends = (*(loaded.process.close() for loaded in self.loaded), *self._tasks)
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, OprelError):
                 logger.error("%s", result)
@@ -134,33 +155,63 @@ class ModelManager:
             loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
 
-    async def _join(self, model: InstalledModel, asked: LoadOptions, mode: Mode) -> LoadedModel:
-        wanted = llama_cpp.resolve(asked, self.config, model.header.context_length)
-        key = (_parts(model), mode)
-        async with self._turn(key, model):
-            loaded = self._loaded.get(key)
-            if loaded and not self._serves(loaded, model, wanted):
-                await loaded.idle.wait()
-                await self._retire(loaded)
-                loaded = None
-            if self._closing:
-                raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
+    def kill(self) -> None:
+        """End every engine this instant: for a daemon that ends at once itself."""
+        for loaded in self.loaded:
+            if loaded.process.pid:
+                _posix.signal_group(loaded.process.pid, signal.SIGKILL)
+
+    async def _join(
+        self, model: InstalledModel, asked: LoadOptions, mode: Mode, *, slots: int, makes_room: bool
+    ) -> LoadedModel:
+        settings = self.config.for_model(model.name)
+        wanted = wanted_of(model, settings, asked)
+        key = (parts_of(model), mode)
+        async with self._turn(key, model, settings):
+            self._check_open()
+            loaded = await self._joinable(key, model, wanted)
             if loaded is None:
-                loaded = self._loaded[key] = self._create(model, wanted, mode)
-            waiting = loaded.leases - self.config.parallel
-            if waiting >= self.config.max_queue:
-                raise BusyError(BUSY, f"{waiting} requests wait for {model.name}: see `parallel` and `max_queue`.")
+                loaded = self._launches.plan(model, settings, asked, mode, self._note_end)
+                await self._admit(loaded, makes_room=makes_room)
+            if slots:
+                self._check_queue(loaded, settings)
             _cancel_timer(loaded)
             loaded.leases += 1
-            loaded.idle.clear()
             loaded.names.add(model.name)
             return loaded
 
+    async def _joinable(self, key: Key, model: InstalledModel, wanted: LoadOptions) -> LoadedModel | None:
+        """The engine that serves; None where one is to be loaded, once the one in its place is gone."""
+        loaded = self._loaded.get(key)
+        if loaded is None:
+            return None
+
+        def serves() -> bool:
+            return not (loaded.closed or loaded.leaving) and _serves(loaded, model, wanted)
+
+        await self._room.until(lambda: loaded.leases == 0 or serves())
+        if serves():
+            return loaded
+        await self._retire(loaded, "memory" if loaded.closed or loaded.leaving else "replaced")
+        return None
+
+    async def _admit(self, loaded: LoadedModel, *, makes_room: bool) -> None:
+        """Put the engine among the loaded ones once there is memory for it."""
+        name = loaded.model.name
+        loaded.predicted_bytes = self._room.possible(name, loaded.predicted_bytes)
+        if not (makes_room or self._room.would_fit(loaded.predicted_bytes)):
+            raise BusyError(f"there is no room for {name} beside the models that are loaded")
+        async with self._room.entered(name, loaded.predicted_bytes, makes_room=makes_room):
+            self._check_open()
+            loaded.write_template()
+            self._loaded[loaded.key] = loaded
+        self._tell()
+
     @contextlib.asynccontextmanager
-    async def _turn(self, key: Key, model: InstalledModel) -> AsyncIterator[None]:
+    async def _turn(self, key: Key, model: InstalledModel, settings: ModelSettings) -> AsyncIterator[None]:
         """The engine's door, when it is this caller's turn. Raises BusyError where too many wait for its end."""
-        if self._at_door[key] >= self.config.parallel + self.config.max_queue:
-            raise BusyError(BUSY, f"{self._at_door[key]} requests wait for {model.name} with other options.")
+        if self._at_door[key] >= settings.parallel + settings.max_queue:
+            raise self._busy(model.name, self._at_door[key], None)
         self._at_door[key] += 1
         try:
             async with self._doors[key]:
@@ -168,59 +219,58 @@ class ModelManager:
         finally:
             self._at_door[key] -= 1
 
-    def _serves(self, loaded: LoadedModel, model: InstalledModel, wanted: LoadOptions) -> bool:
-        if loaded.model.modified != model.modified:  # the file is another one by now
+    def _check_open(self) -> None:
+        if self.draining:
+            raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
+
+    def _check_queue(self, loaded: LoadedModel, settings: ModelSettings) -> None:
+        waiting = loaded.leases - loaded.slots.total
+        if waiting >= settings.max_queue:
+            raise self._busy(loaded.model.name, waiting, loaded.service_seconds)
+
+    def _busy(self, name: str, waiting: int, service_seconds: float | None) -> BusyError:
+        """`service_seconds`: in which one request after the other is done lately."""
+        self.metrics.refused(name)
+        error = BusyError(BUSY, f"You would be number {waiting + 1} in the queue of {name}: see `max_queue`.")
+        error.retry_after = min(LONGEST_RETRY, max(1.0, waiting * (service_seconds or 0.0)))
+        return error
+
+    async def _descend(self, loaded: LoadedModel) -> bool:
+        """After an engine ran out of memory: True when it has more room than before, or needs less."""
+        ended = loaded.process.last_exit
+        if ended is None or ended.reason is not Reason.OUT_OF_MEMORY:
             return False
-        # An engine that failed to start gets no second try with the options it failed with, unless they are asked for.
-        failed = loaded.process.state in DOWN and loaded.leases == 0
-        return loaded.spec.load == wanted if failed else wanted.served_by(loaded.spec.load)
+        async with loaded.stepping:
+            if loaded.stepped_at == loaded.process.starts:  # another request has seen to it
+                return True
+            if not (await self._room.empty(beside=loaded) or self._launches.descend(loaded)):
+                return False
+            loaded.stepped_at = loaded.process.starts
+            self._launches.forgive(loaded)
+            return True
 
-    def _create(self, model: InstalledModel, load: LoadOptions, mode: Mode) -> LoadedModel:
-        spec = EngineSpec(
-            parts=_parts(model),
-            socket=self._run_dir / f"engine-{next(self._numbers)}.sock",
-            load=load,
-            mode=mode,
-            pooling=_pooling(model, mode),
-            parallel=self.config.parallel,
-            kv_cache_type=self.config.kv_cache_type,
-            flash_attention=self.config.flash_attention,
-        )
-        if spec.parts.chat_template:
-            spec.template_file.write_text(spec.parts.chat_template, encoding="utf-8")
-        launch = Launch(
-            label=model.name if mode is Mode.COMPLETION else f"{model.name} ({mode.value})",
-            socket=spec.socket,
-            arguments=lambda flags: llama_cpp.arguments(spec, flags),
-            load_timeout=self.config.load_timeout_seconds,
-        )
-        process = EngineProcess(launch, self.shelf, history=self._history(model, spec))
-        return LoadedModel(model, spec, process, self.config.keep_alive_seconds)
-
-    def _history(self, model: InstalledModel, spec: EngineSpec) -> History:
-        """How such an engine fared so far: it is to be remembered longer than the engine stays loaded."""
-        while len(self._histories) > MAX_HISTORIES:
-            self._histories.pop(next(iter(self._histories)))
-        return self._histories.setdefault(((spec.parts, spec.mode), spec.load, model.modified), History())
+    def _keep(self, loaded: LoadedModel, keep_alive: float | None) -> None:
+        if keep_alive is not None and not (loaded.settings.keep_alive_locked or loaded.pinned):
+            loaded.keep_alive = keep_alive
 
     def _release(self, loaded: LoadedModel) -> None:
         loaded.leases -= 1
+        loaded.used_at = self.clock()
         if loaded.leases == 0:
-            loaded.idle.set()
             self._schedule_expiry(loaded)
+            self._tell()
+            self._room.reconsider()
 
     def _schedule_expiry(self, loaded: LoadedModel) -> None:
         _cancel_timer(loaded)
         loaded.expires_at = self.clock() + loaded.keep_alive
-        if self._closing or math.isinf(loaded.keep_alive):
+        if self.draining or math.isinf(loaded.keep_alive):
             return
         loaded.timer = asyncio.get_running_loop().call_later(loaded.keep_alive, self._start_expiry, loaded)
 
     def _start_expiry(self, loaded: LoadedModel) -> None:
         loaded.timer = None
-        task = asyncio.create_task(self._expire(loaded), name=f"expire {loaded.model.name}")
-        self._expiries.add(task)
-        task.add_done_callback(self._expiries.discard)
+        self._start(self._expire(loaded), f"expire {loaded.model.name}")
 
     async def _expire(self, loaded: LoadedModel) -> None:
         async with self._doors[loaded.key]:
@@ -228,32 +278,68 @@ class ModelManager:
             # in between has set a new timer.
             still_due = loaded.leases == 0 and loaded.timer is None and not math.isinf(loaded.keep_alive)
             if still_due and self._loaded.get(loaded.key) is loaded:
-                await self._retire(loaded)
+                await self._retire(loaded, "asked" if loaded.keep_alive == 0 else "idle")
 
-    async def _retire(self, loaded: LoadedModel) -> None:
+    def _evict(self, loaded: LoadedModel, why: str) -> None:
+        """Let an idle engine go, as others need its memory. It takes no request from now on."""
+        if not loaded.leaving:
+            loaded.leaving = True
+            logger.info("%s goes: %s", loaded.model.name, why)
+            self._start(self._leave(loaded), f"evict {loaded.model.name}")
+
+    async def _leave(self, loaded: LoadedModel) -> None:
+        async with self._doors[loaded.key]:
+            if self._loaded.get(loaded.key) is loaded:
+                await self._retire(loaded, "memory")
+
+    async def _retire(self, loaded: LoadedModel, why: Eviction) -> None:
         """Stop an idle engine. The caller holds its door."""
         _cancel_timer(loaded)
         try:
-            await loaded.process.stop()
+            await loaded.process.close()
         except asyncio.CancelledError:  # who asked has left, but the engine goes on stopping
-            loaded.keep_alive = 0.0
-            self._start_expiry(loaded)
+            loaded.leaving = True
+            self._start(self._leave(loaded), f"retire {loaded.model.name}")
             raise
         loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.pop(loaded.key, None)
+        self._gone.append(loaded)
+        self.metrics.eviction(loaded.model.name, why)
+        self._tell()
+        self._room.reconsider()
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell(self) -> None:
+        if self.on_change:
+            self.on_change()
+
+    def _note_start(self, loaded: LoadedModel) -> None:
+        name, process = loaded.model.name, loaded.process
+        if process.starts > 1 and process.last_exit:
+            self.metrics.restart(name, process.last_exit.reason.value)
+        loaded.starts_seen, loaded.ready_at = process.starts, self.clock()
+        self.metrics.loaded(name, process.load_seconds)
+        self._launches.note_start(loaded)
+        self._room.reconsider()
+
+    def _note_end(self, loaded: LoadedModel, ended: Ended) -> None:
+        """Of an engine that nobody asked to end."""
+        name = loaded.model.name
+        if not ended.served:
+            self.metrics.loaded(name, ended.uptime, ended.exit.reason.value)
+        self.crashes.record(ended, loaded.in_flight(self.clock()), name, loaded.process.starts)
 
 
-def _parts(model: InstalledModel) -> Parts:
-    manifest = model.manifest
-    template = model.chat_template or "" if manifest.template else ""
-    return Parts(manifest.weights, manifest.projector, manifest.adapters, template)
-
-
-def _pooling(model: InstalledModel, mode: Mode) -> str | None:
-    """How an engine makes one vector of many, where the model itself does not say."""
-    if mode is Mode.RERANK:
-        return "rank"
-    return "mean" if mode is Mode.EMBEDDING and model.header.pooling_type is None else None
+def _serves(loaded: LoadedModel, model: InstalledModel, wanted: LoadOptions) -> bool:
+    if loaded.model.modified != model.modified:  # the file is another one by now
+        return False
+    # An engine that failed to start gets no second try with the options it failed with, unless they are asked for.
+    failed = loaded.process.state in DOWN and loaded.leases == 0
+    return loaded.wanted == wanted if failed else wanted.served_by(loaded.wanted)
 
 
 def _cancel_timer(loaded: LoadedModel) -> None:

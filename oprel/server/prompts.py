@@ -26,10 +26,24 @@ class Cut:
     tokens: int = 0
 
 
+def images(request: CompletionRequest) -> int:
+    """How many images the prompt shows."""
+    return sum(len(one.images) for one in request.prompt) if isinstance(request.prompt, tuple) else 0
+
+
+def about_tokens(request: CompletionRequest) -> int:
+    """The prompt's length in tokens, rather more than less, without asking the engine."""
+    match request.prompt:
+        case str(text):
+            return len(text.encode()) // 2
+        case Tokens(parts):
+            return sum(1 if isinstance(part, int) else len(part.encode()) // 2 for part in parts)
+    return sum(len(one.content.encode()) // 2 for one in request.prompt)
+
+
 async def length(http: httpx.AsyncClient, request: CompletionRequest) -> int:
     """The prompt's length in tokens; images are estimated."""
-    images = sum(len(one.images) for one in request.prompt) if isinstance(request.prompt, tuple) else 0
-    return len(await tokens(http, request)) + images * IMAGE_TOKENS
+    return len(await tokens(http, request)) + images(request) * IMAGE_TOKENS
 
 
 async def tokens(http: httpx.AsyncClient, request: CompletionRequest) -> list[int]:
@@ -40,6 +54,16 @@ async def tokens(http: httpx.AsyncClient, request: CompletionRequest) -> list[in
         case Tokens(parts):
             return await _joined(http, parts)
     return await openai_http.tokenize(http, await openai_http.apply_template(http, request))
+
+
+async def rendered(http: httpx.AsyncClient, request: CompletionRequest) -> str:
+    """The prompt's text as the model gets it."""
+    match request.prompt:
+        case str(text):
+            return text
+        case Tokens():
+            return await openai_http.detokenize(http, await tokens(http, request))
+    return await openai_http.apply_template(http, request)
 
 
 async def text(http: httpx.AsyncClient, request: CompletionRequest, bos_token: int | None) -> str:

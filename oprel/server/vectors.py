@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from oprel.core.exceptions import ContextLengthError, UnsupportedError
 from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.base import Embeddings, EngineRefused, LoadOptions, Mode, Scores
-from oprel.server.completions import engine_errors, is_too_long
+from oprel.server.asking import enduring, engine_errors, is_too_long
 from oprel.server.library import InstalledModel
-from oprel.server.manager import Lease, ModelManager
+from oprel.server.loaded import Lease
+from oprel.server.manager import ModelManager
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,20 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
         manager.lease(job.model, job.load, job.keep_alive, Mode.EMBEDDING) as lease,
         engine_errors(lease.process),
     ):
-        http = lease.process.http
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
         try:
-            return await openai_http.embed(http, job.inputs), lease.load_ns
+            return await _embedded(lease, job.inputs), lease.load_ns
         except EngineRefused as refusal:
             if not is_too_long(refusal):
                 raise
         if not job.truncate:
             raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
-        return await openai_http.embed(http, await _cut(lease, job.inputs)), lease.load_ns
+        return await _embedded(lease, await enduring(lease, lambda: _cut(lease, job.inputs))), lease.load_ns
+
+
+async def _embedded(lease: Lease, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+    return await enduring(lease, lambda: openai_http.embed(lease.process.http, inputs), sum(map(len, inputs)))
 
 
 async def _cut(lease: Lease, inputs: Sequence[str | tuple[int, ...]]) -> list[Sequence[int]]:
@@ -70,18 +74,31 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
         manager.lease(job.model, job.load, job.keep_alive, Mode.RERANK) as lease,
         engine_errors(lease.process),
     ):
-        return await openai_http.rerank(lease.process.http, job.query, job.documents)
+        about_tokens = sum(len(job.query) + len(document) for document in job.documents)
+
+        async def ask() -> Scores:
+            return await openai_http.rerank(lease.process.http, job.query, job.documents)
+
+        return await enduring(lease, ask, about_tokens)
 
 
 async def tokenize(
     manager: ModelManager, model: InstalledModel, text: str, *, special: bool, keep_alive: float | None = None
 ) -> list[int]:
-    async with manager.lease(model, LoadOptions(), keep_alive, model.usual_mode) as lease, engine_errors(lease.process):
-        return await openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
+    async with (
+        manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
+        engine_errors(lease.process),
+    ):
+        return await enduring(
+            lease, lambda: openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
+        )
 
 
 async def detokenize(
     manager: ModelManager, model: InstalledModel, tokens: Sequence[int], *, keep_alive: float | None = None
 ) -> str:
-    async with manager.lease(model, LoadOptions(), keep_alive, model.usual_mode) as lease, engine_errors(lease.process):
-        return await openai_http.detokenize(lease.process.http, tokens)
+    async with (
+        manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
+        engine_errors(lease.process),
+    ):
+        return await enduring(lease, lambda: openai_http.detokenize(lease.process.http, tokens))

@@ -404,13 +404,17 @@ def loaded(start_daemon: StartDaemon, tmp_path: Path, tiny: Path) -> RunningDaem
 @pytest.mark.parametrize("command", ["ps", "models"])
 def test_ps_shows_what_is_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: Path, command: str) -> None:
     titles, model = oprel_own(command).stdout.splitlines()
-    assert titles.split() == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL", "STATE", "PID", "ENGINE"]
-    name, digest, size, processor, context, until, state, pid, engine = re.split(" {2,}", model)
-    assert (name, size, processor, context, until, state) == (
-        *(str(tiny), "275 KB", "100% CPU"),
-        *("2048", "Forever", "ready"),
+    assert titles.split() == [
+        *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
+        *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
+    ]
+    name, digest, size, processor, context, until, state, queue, memory, restarts, pid, engine = re.split(
+        " {2,}", model
     )
+    assert (name, size, processor, context) == (str(tiny), "275 KB", "100% CPU", "2048")
+    assert (until, state, queue, restarts) == ("Forever", "ready", "0/4", "0")
     assert re.fullmatch("[0-9a-f]{12}", digest)
+    assert re.fullmatch(r"(-|\d+ MB) of \d+ MB", memory)
     assert engine == loaded.config.engine_path
     assert alive(int(pid))
 

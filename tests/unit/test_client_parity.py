@@ -11,7 +11,8 @@ import pytest
 import oprel
 from oprel import AsyncClient, Client
 
-OF_A_CLIENT_ONLY = {"close", "engines", "health"}  # no functions of the module
+# No functions of the module.
+OF_A_CLIENT_ONLY = {"clear_quarantine", "close", "crash", "crashes", "engines", "health", "logs", "quarantine"}
 BOTH = [Client, AsyncClient]
 # Ollama's services in the internet, and an engine of its own that nothing here has.
 OF_OLLAMA_ONLY = {"web_search", "web_fetch", "systemone"}

@@ -12,7 +12,11 @@ import oprel
 from oprel.core import exceptions
 
 NAMES = [name for name in oprel.__all__ if name != "__version__"]
-OF_OLLAMA = {"RequestError": oprel.ValidationError, "ResponseError": oprel.OprelError}  # its names for errors of ours
+SECOND_NAMES = {  # of errors: two are Ollama's
+    "RequestError": oprel.ValidationError,
+    "ResponseError": oprel.OprelError,
+    "MemoryError": oprel.InsufficientMemoryError,
+}
 HEAVY = {"pydantic", "httpx", "yaml", "asyncio"}
 
 
@@ -33,8 +37,8 @@ def test_a_name_can_be_imported_and_is_documented(name: str) -> None:
 
 def test_every_error_is_exported() -> None:
     errors = {cls.__name__ for cls in exceptions.error_classes().values()}
-    assert errors == {name for name in oprel.__all__ if name.endswith("Error")} - OF_OLLAMA.keys()
-    assert all(getattr(oprel, name) is cls for name, cls in OF_OLLAMA.items())
+    assert errors == {name for name in oprel.__all__ if name.endswith("Error")} - SECOND_NAMES.keys()
+    assert all(getattr(oprel, name) is cls for name, cls in SECOND_NAMES.items())
 
 
 def test_another_name_is_an_ordinary_error() -> None:
@@ -51,5 +55,5 @@ def test_an_import_alone_loads_nothing_heavy() -> None:
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(inspect.getsource(oprel))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module != "importlib"]
-    names = [alias.name for node in imports if node.module != "typing" for alias in node.names]
+    names = [alias.asname or alias.name for node in imports if node.module != "typing" for alias in node.names]
     assert sorted(names) == NAMES

@@ -155,7 +155,10 @@ OPREL = {
     "tokenize": asked("/api/tokenize", model=GUIDE, text="the sun"),
     "detokenize": asked("/api/detokenize", model=GUIDE, tokens=[300, 301]),
     "health": get("/health"),
-    "models": Exchange(Request("GET", "/models"), before=(Request("POST", "/load", {"model": GUIDE}),)),
+    "models": Exchange(
+        Request("GET", "/models"),
+        before=(Request("POST", "/unload", {"model": GUIDE}), Request("POST", "/load", {"model": GUIDE})),
+    ),
     "load": asked("/load", model=GUIDE),
     "unload": Exchange(
         Request("POST", "/unload", {"model": "tiny"}), before=(Request("POST", "/load", {"model": "tiny"}),)
@@ -163,6 +166,13 @@ OPREL = {
     "conversation": asked("/generate", model=GUIDE, prompt=LIST, think=False, stream=False),
     "conversation streamed": asked("/generate", model=GUIDE, prompt=LIST, think=False),
     "oprel error": post("/load", **NO_MODEL),
+    "metrics": get("/metrics"),
+    "logs error": get("/logs"),
+    "crashes": get("/crashes"),
+    "crash error": get("/crashes/nonesuch"),
+    "quarantine": get("/quarantine"),
+    "quarantine clear": Exchange(Request("DELETE", "/quarantine")),
+    "quarantine clear one": Exchange(Request("DELETE", "/quarantine/0123")),
 }
 
 EXCHANGES = NATIVE | OPENAI | ANTHROPIC | OPREL

@@ -32,6 +32,8 @@ def of_response(response: httpx.Response) -> Shape:
     shape: dict[str, Shape] = {"status": str(response.status_code), "content-type": kind}
     if kind.startswith("application/x-ndjson"):
         return shape | {"lines": without_repeats([of(json.loads(line)) for line in body.splitlines()])}
+    if "version=0.0.4" in kind:  # Prometheus'
+        return shape | {"figures": [line for line in body.splitlines() if line.startswith("# TYPE")]}
     if kind.startswith("text/event-stream"):
         return shape | {"events": without_repeats([of_event(block) for block in body.split("\n\n") if block])}
     return shape | {"body": of(response.json()) if kind.startswith("application/json") else body}

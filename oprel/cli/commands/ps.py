@@ -1,7 +1,7 @@
-"""`oprel ps` (also `oprel models`): what is loaded, one line an engine."""
+"""`oprel ps` (also `oprel models`): what is loaded, one line an engine, and what waits for memory."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,19 @@ from oprel.core.exceptions import ConnectError
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
-    from oprel.api_models import EngineModel, RunningModel
+    from oprel.api_models import RunningModel
+    from oprel.daemon_models import EngineModel, ModelsResponse, WaitingModel
 
 DOWN = ("crashed", "backing_off", "broken")
 FAR = 100 * 365 * 86_400  # s; what expires later never does
-TITLES = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL", "STATE", "PID", "ENGINE")
+# What Ollama's users look for, and then what oprel knows besides.
+TITLES = (
+    *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
+    *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
+)
+LEAVE_FIRST = ("ENGINE", "PID", "ID", "PROCESSOR", "RESTARTS", "CONTEXT", "SIZE")  # where the terminal is narrow
+
+Row = Mapping[str, str]  # a cell by its title
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,39 +35,72 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.api_models import ModelsResponse
     from oprel.client_api import Client
+    from oprel.daemon_models import ModelsResponse
 
-    loaded, sizes, aside = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
+    found, sizes, aside = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
     with Client(config=config_from(args), start=False) as client:
         try:
-            loaded, aside = client.engines(), client.health().engines_set_aside
+            found, aside = client.engines(), client.health().engines_set_aside
             sizes = {model.name: model for model in client.ps().models}
         except ConnectError:
             if client.config.host:  # another machine's, where we cannot know
                 raise
             render.note("no daemon runs, so nothing is loaded")
-    loaded.models = [engine for engine in loaded.models if engine.name.lower().startswith(args.prefix.lower())]
+    found.models = [engine for engine in found.models if engine.name.lower().startswith(args.prefix.lower())]
+    found.waiting = [model for model in found.waiting if model.name.lower().startswith(args.prefix.lower())]
     if args.json:
-        render.json(loaded)
+        render.json(found)
         return 0
-    render.table(TITLES, [_row(engine, sizes) for engine in loaded.models])
+    _show(found, sizes)
     for one in aside:
         render.note(f"engine {one.engine} is not used: {one.reason}")
     return 0
 
 
-def _row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> tuple[str, ...]:
-    """What Ollama's users look for, and then what oprel knows besides."""
-    name = f"{engine.name} (embedding)" if engine.embedding else engine.name
-    state = f"{engine.state}, {engine.in_flight} in flight" if engine.in_flight else engine.state
-    why = engine.last_exit if engine.state in DOWN else None
-    until = why or _until(engine.expires_at)
-    if running := sizes.get(engine.name):
-        size = running.digest.removeprefix("sha256:")[:12], human_size(running.size), _processor(running)
-    else:
-        size = "", "", ""
-    return name, *size, str(engine.context_length), until, state, str(engine.pid or ""), engine.engine or ""
+def _show(found: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
+    rows = [*(engine_row(engine, sizes) for engine in found.models), *map(waiting_row, found.waiting)]
+    titles = fitting(rows, render.columns() or render.WIDTH)
+    render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
+    for engine in found.models:
+        if engine.adjustments:
+            render.note(f"{engine.name} was started with less, to fit into memory: {', '.join(engine.adjustments)}")
+
+
+def fitting(rows: Sequence[Row], width: int) -> list[str]:
+    """The titles of the columns that fit side by side into `width`; the most important ones stay in any case."""
+    titles = list(TITLES)
+    lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}
+    for title in LEAVE_FIRST:
+        if sum(lengths[one] + render.GAP for one in titles) - render.GAP <= width:
+            break
+        titles.remove(title)
+    return titles
+
+
+def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Row:
+    running = sizes.get(engine.name)
+    measured = human_size(engine.memory_bytes) if engine.memory_bytes else "-"
+    return {
+        "NAME": f"{engine.name} (embedding)" if engine.embedding else engine.name,
+        "ID": running.digest.removeprefix("sha256:")[:12] if running else "",
+        "SIZE": human_size(running.size) if running else "",
+        "PROCESSOR": _processor(running) if running else "",
+        "CONTEXT": str(engine.context_length),
+        "UNTIL": (engine.last_exit if engine.state in DOWN else None) or _until(engine),
+        "STATE": engine.state,
+        "QUEUE": f"{engine.slots_taken}/{engine.slots}" + (f" +{engine.queued}" if engine.queued else ""),
+        "TOKENS/S": f"{engine.tokens_per_second:.0f}" if engine.tokens_per_second else "",
+        "MEMORY": f"{measured} of {human_size(engine.predicted_bytes)}",
+        "RESTARTS": str(engine.restarts),
+        "PID": str(engine.pid or ""),
+        "ENGINE": engine.engine or "",
+    }
+
+
+def waiting_row(model: "WaitingModel") -> Row:
+    memory = f"- of {human_size(model.bytes)}"
+    return {"NAME": model.name, "UNTIL": model.why, "STATE": "waiting for memory", "MEMORY": memory}
 
 
 def _processor(running: "RunningModel") -> str:
@@ -71,8 +112,10 @@ def _processor(running: "RunningModel") -> str:
     return f"{100 - on_gpu}%/{on_gpu}% CPU/GPU"
 
 
-def _until(moment: str | None) -> str:
-    if moment is None:
+def _until(engine: "EngineModel") -> str:
+    if engine.pinned:
+        return "pinned"
+    if engine.expires_at is None:
         return ""
-    left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    left = (datetime.fromisoformat(engine.expires_at) - datetime.now(UTC)).total_seconds()
     return "Forever" if left > FAR else f"{human_interval(left)} from now"

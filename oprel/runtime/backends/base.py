@@ -77,6 +77,8 @@ class EngineSpec:
     parallel: int
     kv_cache_type: str
     flash_attention: str
+    cache_ram_mib: int  # for the states of prompts that are in no slot
+    projector_on_cpu: bool = False
 
     @property
     def template_file(self) -> Path:
@@ -175,6 +177,7 @@ class Chunk:
     called: str = ""  # parts of tool calls in `event`: names and arguments
     tokens: tuple[int, ...] = ()  # where asked for, and what they spell
     spelled: bytes = b""
+    prefill: tuple[int, int] | None = None  # prompt tokens done, and of how many: no piece of the answer
 
     @property
     def says_something(self) -> bool:

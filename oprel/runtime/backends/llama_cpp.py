@@ -2,23 +2,27 @@
 
 from dataclasses import fields
 
-from oprel.core.config import Config
+from oprel.core.config import ModelSettings
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode
 
-# The host-side prompt cache takes up to 8 GiB by default: bounded here until memory is planned.
-CACHE_RAM_MIB = 512
-
 # Flags that older builds do not know and that only limit or quieten: left out there.
-DISPENSABLE = {"--kv-unified-per-slot": 1, "--cache-ram": 1, "--offline": 0, "--no-ui": 0, "--context-shift": 0}
+DISPENSABLE = {
+    "--kv-unified-per-slot": 1,
+    "--cache-ram": 1,
+    "--offline": 0,
+    "--no-ui": 0,
+    "--context-shift": 0,
+    "--no-mmproj-offload": 0,
+}
 
 
-def resolve(asked: LoadOptions, config: Config, trained_ctx: int | None) -> LoadOptions:
+def resolve(asked: LoadOptions, settings: ModelSettings, trained_ctx: int | None) -> LoadOptions:
     """What the engine is started with: what was asked, else configured; the context capped to the trained length."""
     defaults = LoadOptions(
-        num_ctx=config.ctx_size,
-        num_batch=config.batch_size or None,
-        num_gpu=config.n_gpu_layers if config.n_gpu_layers >= 0 else None,
-        num_thread=config.n_threads or None,
+        num_ctx=settings.ctx_size,
+        num_batch=settings.batch_size or None,
+        num_gpu=settings.n_gpu_layers if settings.n_gpu_layers >= 0 else None,
+        num_thread=settings.n_threads or None,
     )
     values = {entry.name: getattr(asked, entry.name) for entry in fields(LoadOptions)}
     chosen = {name: getattr(defaults, name) if value is None else value for name, value in values.items()}
@@ -44,13 +48,14 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--cache-type-v": spec.kv_cache_type,
         "--flash-attn": spec.flash_attention,
         "--pooling": spec.pooling,
-        "--cache-ram": CACHE_RAM_MIB,
+        "--cache-ram": spec.cache_ram_mib,
     }
     switches = {
         "--kv-unified": True,
         "--context-shift": spec.mode is Mode.COMPLETION,
         "--embedding": spec.mode is not Mode.COMPLETION,
         "--no-mmap": load.use_mmap is False,
+        "--no-mmproj-offload": spec.projector_on_cpu,
         "--offline": True,
         "--no-ui": True,
     }

@@ -51,6 +51,9 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
             generated += event.timings.predicted_n if event.timings else 0
             if event.usage:
                 usage = _counted(event)
+            if progress := event.prompt_progress:
+                yield Chunk(prefill=(progress.processed, progress.total))
+                continue
             if not event.choices:
                 yield Chunk(event=content)
             for choice in event.choices:
@@ -114,7 +117,12 @@ async def apply_template(http: httpx.AsyncClient, request: CompletionRequest) ->
 
 def encode_completion(request: CompletionRequest) -> dict[str, object]:
     """The request's body. An answer's schema goes with it, for the engine to enforce as a grammar."""
-    body: dict[str, object] = {"stream": True, "stream_options": {"include_usage": True}, **_sampling(request.sampling)}
+    body: dict[str, object] = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,
+        **_sampling(request.sampling),
+    }
     if request.schema is not None:
         schema = request.schema or {"type": "object"}
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}

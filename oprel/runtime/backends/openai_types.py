@@ -58,6 +58,13 @@ class Timings(BaseModel):
     predicted_n: int = 0
 
 
+class Progress(BaseModel):
+    """llama-server's: how many of a prompt's tokens are in the KV cache, those of earlier prompts included."""
+
+    total: int
+    processed: int
+
+
 class Error(BaseModel):
     code: int | str | None = None
     type: str | None = None
@@ -69,6 +76,7 @@ class Event(BaseModel):
     choices: list[Choice] = []
     usage: Usage | None = None
     timings: Timings | None = None
+    prompt_progress: Progress | None = None
     error: Error | None = None
 
 

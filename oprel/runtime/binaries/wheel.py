@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--chat-template-file", metavar="FILE")
     parser.add_argument("--lora", action="append", default=[], metavar="FILE")
     parser.add_argument("-mm", "--mmproj", metavar="FILE")
+    parser.add_argument("--mmproj-offload", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--pooling", choices=("none", "mean", "cls", "last", "rank"))
     parser.add_argument("--cache-ram", type=int, default=8192, metavar="MiB")
     parser.add_argument("--offline", action="store_true")
@@ -73,7 +74,7 @@ def to_params(llama: Any, options: argparse.Namespace) -> Any:
     if options.chat_template_file:
         params.chat_template = Path(options.chat_template_file).read_text(encoding="utf-8")
     if options.mmproj:
-        params.mmproj.path = options.mmproj
+        params.mmproj.path, params.mmproj_use_gpu = options.mmproj, options.mmproj_offload
     params.lora_adapters = [_adapter(llama, path) for path in options.lora]
     if options.pooling:
         params.pooling_type = llama.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]

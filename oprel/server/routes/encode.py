@@ -13,7 +13,7 @@ from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.runtime.backends.base import Chunk, Logprob
 from oprel.server.completions import Done
 from oprel.server.library import InstalledModel
-from oprel.server.manager import LoadedModel
+from oprel.server.loaded import LoadedModel
 from oprel.server.reply import JSON
 from oprel.utils.text import human_count
 

@@ -5,13 +5,14 @@ import uuid
 
 from fastapi import APIRouter, Request, Response
 
-from oprel import __version__
+from oprel import __version__, daemon_models
 from oprel import api_models as wire
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.base import Chunk, CompletionRequest, Message, Mode
 from oprel.server import completions, vectors
 from oprel.server.completions import Job
-from oprel.server.manager import LoadedModel
+from oprel.server.loaded import LoadedModel
+from oprel.server.room import Waiting
 from oprel.server.routes import decode
 from oprel.server.routes.answer import once
 from oprel.server.routes.encode import expiry, json_response, logprobs
@@ -28,14 +29,15 @@ READ = ["GET", "HEAD"]
 async def health(request: Request) -> Response:
     daemon = daemon_of(request)
     shelf = daemon.manager.shelf
+    aside = [daemon_models.AsideEngine(engine=str(one.binary), reason=one.reason) for one in shelf.aside]
     return json_response(
-        wire.HealthResponse(
+        daemon_models.HealthResponse(
             status="ok",
             version=__version__,
             pid=os.getpid(),
             uptime_seconds=round(daemon.manager.clock() - daemon.started, 3),
             engines=[str(binary) for binary in shelf.usable],
-            engines_set_aside=[wire.AsideEngine(engine=str(one.binary), reason=one.reason) for one in shelf.aside],
+            engines_set_aside=aside,
         )
     )
 
@@ -43,9 +45,12 @@ async def health(request: Request) -> Response:
 @router.api_route("/models", methods=READ)
 async def models(request: Request) -> Response:
     manager = daemon_of(request).manager
-    return json_response(
-        wire.ModelsResponse(models=[_engine(loaded, manager.clock()) for loaded in manager.loaded]), nulls=True
+    reply = daemon_models.ModelsResponse(
+        models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
+        waiting=[_waiting(one) for one in manager.waiting],
+        budget_bytes=manager.budget_bytes,
     )
+    return json_response(reply, nulls=True)
 
 
 @router.post("/api/tokenize")
@@ -137,9 +142,9 @@ def _in_order(past: tuple[Message, ...], new: tuple[Message, ...]) -> tuple[Mess
     return (*systems[-1:], *(message for message in everything if message.role != "system"))
 
 
-def _engine(loaded: LoadedModel, now: float) -> wire.EngineModel:
-    process, last = loaded.process, loaded.process.last_exit
-    return wire.EngineModel(
+def _engine(loaded: LoadedModel, now: float) -> daemon_models.EngineModel:
+    process, slots, last = loaded.process, loaded.slots, loaded.process.last_exit
+    return daemon_models.EngineModel(
         name=loaded.model.name,
         names=sorted(loaded.names),
         path=str(loaded.spec.parts.weights),
@@ -150,6 +155,20 @@ def _engine(loaded: LoadedModel, now: float) -> wire.EngineModel:
         embedding=loaded.spec.mode is Mode.EMBEDDING,
         context_length=loaded.num_ctx,
         in_flight=loaded.leases,
+        slots=slots.total,
+        slots_taken=slots.taken,
+        queued=slots.waiting,
+        tokens_per_second=loaded.tokens_per_second,
+        memory_bytes=process.memory_bytes,
+        predicted_bytes=loaded.predicted_bytes,
+        load_seconds=process.load_seconds,
+        restarts=max(0, process.starts - 1),
+        pinned=loaded.pinned,
+        adjustments=list(loaded.adjustments),
         expires_at=expiry(loaded, now),
         last_exit=f"{last.reason.value}: {last.detail}" if last else None,
     )
+
+
+def _waiting(one: Waiting) -> daemon_models.WaitingModel:
+    return daemon_models.WaitingModel(name=one.name, bytes=one.bytes, seconds=round(one.seconds, 3), why=one.why)

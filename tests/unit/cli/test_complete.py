@@ -25,7 +25,7 @@ def completed(line: str) -> list[str]:
     ("line", "words"),
     [
         ("oprel sh", ["show"]),
-        ("oprel c", ["chat", "create", "cp", "completion"]),
+        ("oprel c", ["chat", "create", "cp", "crash", "completion"]),
         ("oprel run gu", ["guide"]),
         ("oprel run ", MODELS),
         ("oprel show --verbose t", ["tiny"]),
@@ -36,6 +36,8 @@ def completed(line: str) -> list[str]:
         ("oprel run ./", []),
         ("oprel run tiny --key", []),
         ("oprel run tiny --keepa", ["--keepalive"]),
+        ("oprel logs t", ["tiny"]),
+        ("oprel crash s", ["show"]),
         ("oprel completion z", ["zsh"]),
         ("oprel help st", ["start", "stop"]),
         ("oprel nosuch ", []),

@@ -29,9 +29,14 @@ CHANGED: dict[str, str | int] = {
     "origins": "https://a.example,https://*.b.example",
     "log_level": "debug",
     "keep_alive": "-1",
+    "keep_alive_locked": "on",
+    "default_max_memory_mb": 4096,
+    "preload": "tiny, guide",
+    "restore": "off",
     "engine_path": "/opt/llama server",
     "binary_dir": "/opt/engines",
     "load_timeout": "1h30m",
+    "stall_timeout": "2m",
     "drain_timeout": "30s",
     "ctx_size": 8192,
     "batch_size": 512,
@@ -41,6 +46,8 @@ CHANGED: dict[str, str | int] = {
     "n_gpu_layers": 0,
     "kv_cache_type": "q8_0",
     "flash_attention": "off",
+    "crash_prompts": "on",
+    "models": '{"tiny:latest": {"pin": "on"}}',
 }
 
 
@@ -143,9 +150,10 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-@pytest.mark.parametrize("command", ["run", "chat", "list", "ps", "show", "stop", "create", "cp", "rm", "version"])
+@pytest.mark.parametrize("command", cli.COMMANDS.keys() - {"serve", "completion", "help"})
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    names = {"version": [], "cp": ["tiny", "other"]}.get(command, ["tiny"])
+    none = dict.fromkeys(("version", "doctor", "crash", "quarantine"), list[str]())
+    names = {**none, "cp": ["tiny", "other"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
 

@@ -76,8 +76,12 @@ def test_what_is_asked_is_sent_and_nulls_are_left_out(call: calls.Call[Any], lin
         (calls.ps(), "/api/ps"),
         (calls.engines(), "/models"),
         (calls.health(), "/health"),
+        (calls.crashes(), "/crashes"),
+        (calls.crash("a/../b?"), "/crashes/a%2F..%2Fb%3F"),
+        (calls.logs("a b", True), "/logs?model=a+b&follow=true"),
+        (calls.quarantine(), "/quarantine"),
     ],
-    ids=["list", "ps", "engines", "health"],
+    ids=["list", "ps", "engines", "health", "crashes", "crash", "logs", "quarantine"],
 )
 def test_what_only_looks_sends_no_body(call: calls.Call[Any], path: str) -> None:
     assert (call.method, call.path, call.content) == ("GET", path, None)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.config import LONGEST_RUN_DIR, Config, child_environment, load_config, parse_keep_alive, settings
+from oprel.core.config import LONGEST_RUN_DIR, Config, child_environment, load_config, settings
 from oprel.core.exceptions import ConfigError
+from oprel.core.settings import parse_keep_alive
 
 EXAMPLE = Path(__file__).parents[3] / "config.yaml"
 
@@ -91,6 +92,9 @@ WRONG = [
     ("kv_cache_type", "q3_0", "kv_cache_type is 'q3_0'"),
     ("log_level", "INFO", "log_level is 'INFO'"),
     ("keep_alive", "soon", 'keep_alive: time: invalid duration "soon"'),
+    ("stall_timeout", "0s", "stall_timeout must be more than nothing, not 0s"),
+    ("default_max_memory_mb", "-1", "default_max_memory_mb must be at least 0, not -1"),
+    ("restore", "yes", "restore is 'yes'"),
 ]
 
 

@@ -3,40 +3,15 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDownError
-from oprel.runtime.binaries.shelf import Binary, Shelf, Source
-from oprel.runtime.process import TRANSITIONS, EngineProcess, Launch, State
-from tests.conftest import alive, eventually, temporary_home
-from tests.fixtures.fake_engine import install
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with temporary_home() as folder:
-        yield folder
-
-
-@pytest.fixture
-async def engine(folder: Path) -> AsyncIterator[Callable[..., EngineProcess]]:
-    """Make an engine with faults; each further dict of faults is another binary on the shelf behind the first."""
-    made: list[EngineProcess] = []
-
-    def make(*binaries: dict[str, object], load_timeout: float = 10.0) -> EngineProcess:
-        programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
-        shelf = Shelf([Binary(Source.CONFIGURED, (str(program),)) for program in programs])
-        socket = folder / f"{len(made)}.sock"
-        launch = Launch("fake", socket, lambda flags: ["--host", str(socket)], load_timeout)
-        made.append(EngineProcess(launch, shelf))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(one.stop() for one in made))
+from oprel.runtime.exits import Reason
+from oprel.runtime.process import TRANSITIONS, State
+from tests.conftest import alive, eventually
 
 
 def starts(journal: Path) -> int:
@@ -75,7 +50,7 @@ async def test_stop_is_polite_first(engine):
 
 async def test_stop_goes_on_to_what_cannot_be_ignored(engine, monkeypatch: pytest.MonkeyPatch):
     ladder = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0))
-    monkeypatch.setattr("oprel.runtime.process.STOP_LADDER", ladder)
+    monkeypatch.setattr("oprel.runtime.life.STOP_LADDER", ladder)
     one = engine({"ignores": ("SIGINT", "SIGTERM")})
     await one.ensure_ready()
     assert await one.stop() is signal.SIGKILL
@@ -122,9 +97,9 @@ async def test_an_engine_that_dies_as_it_gets_ready_is_not_ready(engine, monkeyp
     one = engine()
 
     async def healthy_but_dying() -> bool:
-        assert one.pid and one._ending
+        assert one.pid and one._life
         os.kill(one.pid, signal.SIGKILL)
-        await asyncio.wait({one._ending})
+        await asyncio.wait({one._life.ended})
         return True
 
     monkeypatch.setattr(one, "_healthy", healthy_but_dying)
@@ -204,6 +179,14 @@ async def test_a_load_without_progress_is_given_up(engine):
     with pytest.raises(BackendStartError, match="no progress"):
         await one.ensure_ready()
     assert one.pid is None
+    assert one.last_exit and one.last_exit.reason is Reason.HUNG
+
+
+async def test_a_load_that_only_fills_memory_is_waited_for(engine):
+    one = engine({"filling_load": 3.0}, load_timeout=1.0)
+    await one.ensure_ready()
+    assert one.load_seconds > 3.0
+    assert one.memory_timeline
 
 
 async def test_a_slow_load_is_waited_for(engine):
@@ -235,3 +218,71 @@ async def test_a_stopped_engine_refuses_connections(engine):
     await one.stop()
     with pytest.raises((RuntimeError, httpx.TransportError)):
         await client.get("/health")
+
+
+async def test_an_engine_tells_of_itself(engine):
+    one = engine()
+    assert (one.command, one.memory_bytes, one.served_seconds) == ((), 0, 0.0)
+    await one.ensure_ready()
+    await asyncio.to_thread(eventually, lambda: one.memory_bytes > 1_000_000)
+    assert one.command[-1].endswith(".sock")
+    assert 0 < one.load_seconds < 20
+    assert one.served_seconds > 0
+    await one.stop()
+    assert one.memory_bytes == 0
+    assert one.memory_timeline, "it is known still what it took"
+
+
+async def test_an_end_that_nobody_asked_for_is_told(engine, ends):
+    one = engine({"log_at_start": "hello"})
+    await one.ensure_ready()
+    pid = one.pid
+    os.kill(pid, signal.SIGSEGV)
+    await one.why_it_ended(within=5.0)
+    (told,) = ends
+    assert (told.label, told.pid, told.command, told.exit.detail) == ("fake", pid, one.command, "SIGSEGV")
+    assert told.log[0] == "hello"
+    assert 0 < told.served <= told.uptime
+    await one.ensure_ready()
+    await one.stop()
+    assert len(ends) == 1, "the second one was asked to stop"
+
+
+async def test_a_failed_start_is_told_as_well(engine, ends):
+    one = engine({"exit_at_start": 3})
+    with pytest.raises(BackendStartError):
+        await one.ensure_ready()
+    assert [told.exit.detail for told in ends] == ["exit status 3"]
+    assert ends[0].served == 0
+
+
+async def test_a_follower_hears_the_log_over_restarts_until_the_engine_is_closed(engine):
+    one = engine({"log_at_start": "hello"})
+    await one.ensure_ready()
+    heard: list[str] = []
+
+    async def listen() -> None:
+        async for line in one.follow():
+            heard.append(line)
+
+    following = asyncio.create_task(listen())
+    await asyncio.to_thread(eventually, lambda: len(heard) == 2)
+    await one.stop()
+    await one.ensure_ready()
+    await one.close()
+    await following
+    told = [word for line in heard for word in ("hello", "listening") if line.startswith(word)]
+    assert told == ["hello", "listening"] * 2
+
+
+async def test_an_engine_on_a_tether_starts_and_stops_as_any_other(engine, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """As on a system whose kernel ends no child with its parent."""
+    monkeypatch.setattr("oprel.runtime._posix.TETHERED", True)
+    journal = tmp_path / "journal"
+    one = engine({"journal": str(journal)})
+    await one.ensure_ready()
+    assert await one.stop() is signal.SIGINT
+    await one.ensure_ready()
+    os.kill(int(journal.read_text().split()[-1]), signal.SIGSEGV)
+    ended = await one.why_it_ended(within=5.0)
+    assert ended and ended.detail == "SIGSEGV"

@@ -21,6 +21,7 @@ PLAIN = EngineSpec(
     parallel=4,
     kv_cache_type="f16",
     flash_attention="auto",
+    cache_ram_mib=512,
 )
 
 EVERY_PART = Parts(
@@ -107,6 +108,11 @@ def test_every_part_of_a_model_is_passed() -> None:
     assert (options.chat_template_file, options.context_shift) == ("/run/engine-1.jinja", True)
 
 
+def test_images_are_encoded_on_the_cpu_where_memory_is_short() -> None:
+    given = arguments(replace(PLAIN, parts=EVERY_PART, projector_on_cpu=True), NEW)
+    assert not build_parser().parse_args(given).mmproj_offload
+
+
 def test_an_engine_that_scores_takes_a_whole_document_in_one_batch() -> None:
     given = pairs(arguments(replace(PLAIN, mode=Mode.RERANK, pooling="rank"), NEW))
     assert (given["--ubatch-size"], given["--pooling"]) == ("512", "rank")
@@ -131,7 +137,7 @@ CONFIGURED = Config(ctx_size=4096, batch_size=256, n_gpu_layers=3, n_threads=2)
 def test_what_was_asked_counts_more_than_what_is_configured(
     asked: LoadOptions, config: Config, trained_ctx: int | None, expected: LoadOptions
 ) -> None:
-    assert resolve(asked, config, trained_ctx) == expected
+    assert resolve(asked, config.for_model("any"), trained_ctx) == expected
 
 
 @pytest.mark.parametrize(

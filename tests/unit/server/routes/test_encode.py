@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from oprel import api_models as wire
+from oprel.core.config import Config
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import EngineSpec, Finish, LoadOptions, Mode, Parts, Usage
+from oprel.runtime.backends.base import Finish, LoadOptions, Mode, Usage
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.process import EngineProcess, Launch
 from oprel.server.completions import Done
+from oprel.server.launches import Launches
 from oprel.server.library import InstalledModel
-from oprel.server.manager import LoadedModel
+from oprel.server.loaded import LoadedModel
 from oprel.server.routes import encode
 
 MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
@@ -28,12 +29,12 @@ def model(tiny: Path) -> InstalledModel:
 
 
 @pytest.fixture
-def loaded(model: InstalledModel) -> LoadedModel:
+def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
     """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
-    socket = Path("/run/engine-1.sock")
-    spec = EngineSpec(Parts(model.weights), socket, LoadOptions(num_ctx=512), Mode.COMPLETION, None, 4, "f16", "auto")
-    process = EngineProcess(Launch(model.name, socket, lambda flags: [], 300.0), Shelf([]))
-    return LoadedModel(model, spec, process, keep_alive=300.0)
+    config = Config(home=str(tmp_path))
+    launches = Launches(config, Shelf([]), tmp_path)
+    settings = config.for_model(model.name)
+    return launches.plan(model, settings, LoadOptions(num_ctx=512), Mode.COMPLETION, lambda *_: None)
 
 
 def until(expiry: str) -> float:

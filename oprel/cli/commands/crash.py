@@ -1,0 +1,123 @@
+"""`oprel crash ls`, `oprel crash show [ID]`: the engines that ended unasked."""
+
+import argparse
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from oprel.cli import render
+from oprel.cli.options import add_address, config_from
+from oprel.core.exceptions import ValidationError
+from oprel.utils.text import human_interval, human_size
+
+if TYPE_CHECKING:
+    from oprel.client_api import Client
+    from oprel.daemon_models import Crash, CrashedRequest, CrashEntry, EngineBuild
+
+TITLES = ("ID", "WHEN", "REASON", "SERVED")
+LINES = 20  # of the engine's log
+POINTS = 8  # of its memory
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("crash", help="list engines that crashed, or show why one did")
+    parser.add_argument("action", nargs="?", choices=("ls", "show"), default="ls", help="ls (the default) or show")
+    parser.add_argument("id", nargs="?", help="the crash to show, or any part of its ID; without it, the newest")
+    parser.add_argument("--json", action="store_true", help="print JSON, of one crash with the whole log")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    with Client(config=config_from(args)) as client:
+        if args.action == "show":
+            _show(client, args.id, as_json=args.json)
+        elif args.id:
+            raise ValidationError(f"`oprel crash ls` takes no ID ({args.id})", f"`oprel crash show {args.id}` does.")
+        else:
+            _list(client, as_json=args.json)
+    return 0
+
+
+def _list(client: "Client", *, as_json: bool) -> None:
+    found = client.crashes()
+    if as_json:
+        render.json(found)
+    else:
+        render.table(TITLES, [_row(entry) for entry in found.crashes])
+
+
+def _row(entry: "CrashEntry") -> tuple[str, ...]:
+    served = human_interval(entry.served_seconds) if entry.served_seconds else "never"
+    return entry.id, _ago(entry.time), f"{entry.reason}: {entry.detail}", served
+
+
+def _ago(moment: str) -> str:
+    return f"{human_interval((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())} ago"
+
+
+def _show(client: "Client", text: str | None, *, as_json: bool) -> None:
+    if text is None:
+        entries = client.crashes().crashes
+        if not entries:
+            render.note("no engine has crashed")
+            return
+        text = entries[0].id
+    crash = client.crash(text)
+    if as_json:
+        render.json(crash)
+    else:
+        render.line("\n".join(described(crash)))
+
+
+def described(crash: "Crash") -> Iterator[str]:
+    yield f"{crash.model}: {crash.reason}: {crash.detail}"
+    yield f"  {crash.advice}"
+    yield ""
+    yield from (f"  {name:9} {text}" for name, text in _facts(crash).items())
+    yield from _block("Memory", [f"{seconds:8.1f} s  {human_size(bytes)}" for seconds, bytes in thinned(crash.memory)])
+    yield from _block("Requests in flight", [_request(one) for one in crash.requests])
+    yield from _block(f"Last lines (all {len(crash.log)} with --json)", crash.log[-LINES:])
+
+
+def _facts(crash: "Crash") -> dict[str, str]:
+    served = f"{crash.served_seconds:.1f} s of them ready" if crash.served_seconds else "never ready"
+    return {
+        "ID": crash.id,
+        "time": f"{crash.time} ({_ago(crash.time)})",
+        "engine": _build(crash.engine),
+        "process": f"pid {crash.pid}, start {crash.starts}, ran {crash.uptime_seconds:.1f} s, {served}",
+        "command": " ".join(crash.command),
+    }
+
+
+def _build(engine: "EngineBuild") -> str:
+    size = human_size(engine.size) if engine.size else None
+    known = [one for one in (engine.version, size, engine.modified_at) if one]
+    return f"{engine.name} ({', '.join(known)})" if known else engine.name
+
+
+def _request(one: "CrashedRequest") -> str:
+    most = "no limit" if one.max_tokens is None else f"at most {one.max_tokens} tokens"
+    asked = f"{one.hash}: {one.characters} characters, {most}, for {one.seconds:.1f} s"
+    return f"{asked}: {one.prompt}" if one.prompt else asked
+
+
+def _block(title: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield f"  {title}"
+        yield from (f"    {line}" for line in lines)
+
+
+def thinned(points: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """A few points of many, the first and the last among them.
+
+    >>> thinned([(float(at), at) for at in range(100)])[-2:]
+    [(85.0, 85), (99.0, 99)]
+    """
+    if len(points) <= POINTS:
+        return points
+    return [points[round(index * (len(points) - 1) / (POINTS - 1))] for index in range(POINTS)]

@@ -1,0 +1,100 @@
+"""What a setting is, and which values make sense for it. Pure."""
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from oprel.core.exceptions import ConfigError
+from oprel.utils.text import parse_duration
+
+Value = str | int
+Entries = Mapping[str, dataclasses.Field[Value]]
+
+PATHS = ("home", "engine_path", "binary_dir")
+SWITCH = ("on", "off")
+
+
+def setting(
+    default: Value, help: str, choices: tuple[str, ...] = (), *, smallest: int = 0, largest: float = math.inf
+) -> Any:
+    """A field with what its flag and its line in config.yaml say, and for numbers, their bounds.
+
+    `Any`, as with dataclasses.field itself.
+    """
+    metadata = {"help": help, "choices": choices, "smallest": smallest, "largest": largest}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse_keep_alive(text: str) -> float:
+    """Seconds; infinite for a negative value. A bare number is seconds. Raises ValueError."""
+    seconds = float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else parse_duration(text)
+    return seconds if seconds >= 0 else math.inf
+
+
+DURATIONS = {
+    "keep_alive": parse_keep_alive,
+    "load_timeout": parse_duration,
+    "stall_timeout": parse_duration,
+    "drain_timeout": parse_duration,
+}
+
+
+def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
+    """The setting called `name`. Raises ConfigError that says what may be meant; `source` is where it was found."""
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(sorted(entries))
+        raise ConfigError(f"{source}: unknown key {name!r}", hint)
+    return entries[name]
+
+
+def converted(entry: dataclasses.Field[Value], value: object, source: str, base: str = "") -> Value:
+    """`value` as its field wants it; a relative path is one from `base`, where that is given. Raises ConfigError."""
+    result = _typed(entry, value, source)
+    choices = entry.metadata["choices"]
+    if choices and result not in choices:
+        raise ConfigError(f"{source}: {entry.name} is {value!r}", f"Use one of {', '.join(choices)}.")
+    if isinstance(result, int):
+        _check_bounds(entry, result, source)
+    elif entry.name in DURATIONS:
+        _check_duration(entry.name, result, source)
+    elif entry.name == "home" and not result:
+        raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
+    elif entry.name in PATHS and result and not result.startswith("~"):
+        return os.path.join(base, result)
+    return result
+
+
+def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value:
+    if isinstance(value, list | dict):
+        raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
+    if isinstance(value, bool):  # YAML reads an unquoted on and off so
+        value = "on" if value else "off"
+    if entry.type is not int:
+        return str(value)
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ConfigError(f"{source}: {entry.name} must be a whole number, not {value!r}") from None
+
+
+def _check_bounds(entry: dataclasses.Field[Value], value: int, source: str) -> None:
+    smallest, largest = entry.metadata["smallest"], entry.metadata["largest"]
+    if value < smallest:
+        raise ConfigError(f"{source}: {entry.name} must be at least {smallest}, not {value}")
+    if value > largest:
+        raise ConfigError(f"{source}: {entry.name} must be at most {largest}, not {value}")
+
+
+def _check_duration(name: str, text: str, source: str) -> None:
+    try:
+        seconds = DURATIONS[name](text)
+    except ValueError as error:
+        step = 'Write a number with a unit, such as "30s" or "5m".'
+        raise ConfigError(f"{source}: {name}: {error}", step) from None
+    if name != "keep_alive" and seconds <= 0:
+        raise ConfigError(f"{source}: {name} must be more than nothing, not {text}")

@@ -1,0 +1,152 @@
+"""One process of an engine, from its spawn to its exit: its log, its record on disk, its memory, why it ended."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oprel.core.config import child_environment
+from oprel.core.exceptions import BackendError
+from oprel.runtime import _posix, records, vitals
+from oprel.runtime.exits import Exit, classify_exit
+from oprel.runtime.log import EngineLog
+
+logger = logging.getLogger(__name__)
+
+LINES_KEPT = 200  # of the log, with an exit
+LOG_DRAIN = 1.0  # s for the last lines after an exit
+MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s; the last ones
+# politely, firmly, surely; s for each
+STOP_LADDER = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An engine's end that nobody asked for. `memory` in seconds since its start and bytes; times in seconds."""
+
+    label: str
+    exit: Exit
+    command: tuple[str, ...]
+    binary: str
+    log: tuple[str, ...]
+    memory: tuple[tuple[float, int], ...]
+    uptime: float
+    served: float
+    pid: int
+
+
+class Life:
+    """A process group that `begin` started. `ended` is its exit, seen at once."""
+
+    def __init__(
+        self,
+        child: _posix.Child,
+        command: Sequence[str],
+        socket: Path,
+        log: EngineLog,
+        on_exit: Callable[["Life", Exit], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pid = child.process.pid
+        self.command = tuple(command)
+        self.is_asked_to_end = False
+        self.memory: deque[tuple[float, int]] = deque(maxlen=MEMORY_SAMPLES)
+        self._child = child
+        self._socket = socket
+        self.log = log
+        self._on_exit = on_exit
+        self._clock = clock
+        self._began = clock()
+        self._verdict: Exit | None = None
+        self._sampling: asyncio.Task[None] | None = None
+        self._sampled = -MEMORY_INTERVAL
+        self.ended = asyncio.create_task(self._watch(), name=f"watch {self.pid}")
+
+    @property
+    def is_over(self) -> bool:
+        return self._child.process.returncode is not None
+
+    @property
+    def uptime(self) -> float:
+        return self._clock() - self._began
+
+    async def end(self) -> signal.Signals | None:
+        """Ask it to end, ever less politely; the signal that did it. Raises BackendError when none does."""
+        self.is_asked_to_end = True
+        if self.ended.done():
+            return None
+        for step, deadline in STOP_LADDER:
+            _posix.signal_group(self.pid, step)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self.ended), deadline)
+                return step
+            logger.warning("engine %s: no end within %.0f s of %s", self.pid, deadline, step.name)
+        raise BackendError(f"the engine (pid {self.pid}) cannot be killed")
+
+    async def kill(self) -> None:
+        """End it at once."""
+        if not self.ended.done():
+            self.is_asked_to_end = self._verdict is None
+            _posix.signal_group(self.pid, signal.SIGKILL)
+            await asyncio.wait({self.ended}, timeout=STOP_LADDER[-1][1])
+
+    def condemn(self, verdict: Exit) -> None:
+        """Kill it, and let `verdict` be why it ended: one that hangs takes no polite signal."""
+        if not self.ended.done():
+            logger.error("engine %s is killed: %s", self.pid, verdict.detail)
+            self._verdict = verdict
+            _posix.signal_group(self.pid, signal.SIGKILL)
+
+    def sample_memory(self) -> None:
+        """Take note of its memory soon, unless that was done within the last second."""
+        is_sampling = self._sampling is not None and not self._sampling.done()
+        if not is_sampling and self.uptime - self._sampled >= MEMORY_INTERVAL:
+            self._sampled = self.uptime
+            self._sampling = asyncio.create_task(self._sample(), name=f"memory {self.pid}")
+
+    async def _sample(self) -> None:
+        used = await asyncio.to_thread(vitals.memory, self.pid)  # the kernel walks its page tables for that
+        if used:
+            self.memory.append((self._sampled, used))
+
+    async def _watch(self) -> Exit:
+        """Follow the log until the exit."""
+        kills_before = _posix.memory_kills()
+        record = records.write(self._socket.parent, self.pid, self._socket)
+        reading = asyncio.create_task(self.log.read(self._child.output), name=f"log {self.pid}")
+        status = await self._child.process.wait()
+        _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
+        await asyncio.wait({reading}, timeout=LOG_DRAIN)
+        reading.cancel()
+        self._child.close()
+        if self._sampling:
+            self._sampling.cancel()
+        memory_ran_out = _posix.memory_kills() > kills_before
+        seen = classify_exit(status, self.log.lines[-LINES_KEPT:], memory_ran_out=memory_ran_out)
+        self._socket.unlink(missing_ok=True)
+        if record:
+            record.unlink(missing_ok=True)
+        self._on_exit(self, self._verdict or seen)
+        return self._verdict or seen
+
+
+async def begin(
+    command: Sequence[str],
+    socket: Path,
+    log: EngineLog,
+    on_exit: Callable[[Life, Exit], None],
+    clock: Callable[[], float],
+) -> Life:
+    """Start an engine that will listen on `socket`. `on_exit` is called before `ended` is done. Raises OSError."""
+    _make_room(socket)
+    log.begin()
+    return Life(await _posix.spawn(command, child_environment()), command, socket, log, on_exit, clock)
+
+
+def _make_room(socket: Path) -> None:
+    socket.unlink(missing_ok=True)  # a killed engine leaves its socket, and the next bind would fail

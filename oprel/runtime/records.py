@@ -1,0 +1,108 @@
+"""Which engines run, on disk: so that a daemon can end what one that was killed left behind, and nothing else.
+
+Each engine has a file `engines/PID.json` in the run folder. A process is ours only if number, start time, boot and
+command line are those that were written down: numbers are used again, and a foreign llama-server is not to be touched.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from oprel.runtime import _posix
+
+logger = logging.getLogger(__name__)
+
+GONE_WITHIN = 3.0  # s after SIGKILL
+
+
+@dataclass(frozen=True)
+class Record:
+    """An engine's process. `start` is in the kernel's own unit; `command` is a digest of its command line."""
+
+    pid: int
+    start: float
+    boot: str
+    command: str
+    socket: str
+
+
+def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
+    """Note that the process `pid` is an engine of ours; the file to remove when it has ended.
+
+    None when it has ended already, or the disk takes no file: then it runs without.
+    """
+    record, folder = _observed(pid, str(socket)), run_dir / "engines"
+    if record is None:
+        return None
+    path, temporary = folder / f"{pid}.json", folder / f".{pid}"
+    try:
+        folder.mkdir(exist_ok=True)
+        temporary.write_text(json.dumps(asdict(record)))
+        temporary.replace(path)  # not synchronized: after a loss of power there is no such process
+    except OSError as error:
+        logger.warning("no record of engine %s: %s", pid, error)
+        return None
+    return path
+
+
+def reconcile(run_dir: Path) -> list[Record]:
+    """End the engines of a daemon that was killed, and remove its files; the records of those that were ended.
+
+    Only for who holds the daemon's lock: every file here is then from a daemon that is no more.
+    """
+    files = list((run_dir / "engines").glob("*"))
+    left = [record for record in map(_read, files) if record and _observed(record.pid, record.socket) == record]
+    for record in left:
+        logger.warning("ending the engine that a killed daemon left (pid %s)", record.pid)
+        _posix.signal_group(record.pid, signal.SIGKILL)
+    deadline = time.monotonic() + GONE_WITHIN
+    while any(_observed(record.pid, record.socket) == record for record in left) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
+        path.unlink(missing_ok=True)
+    return left
+
+
+def _read(path: Path) -> Record | None:
+    """None for a file that a crash has damaged, or that is no record."""
+    try:
+        fields = json.loads(path.read_bytes())
+        record = Record(**fields)
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if isinstance(record.pid, int) and record.pid > 1 else None
+
+
+def _observed(pid: int, socket: str) -> Record | None:
+    """What is to be seen of the process now; None when there is none, or only its exit status."""
+    if sys.platform != "linux":
+        return _observed_by_psutil(pid, socket)
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    return None if state == "Z" else Record(pid, float(rest[18]), boot, _digest(command), socket)
+
+
+def _observed_by_psutil(pid: int, socket: str) -> Record | None:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE:
+            command = os.fsencode("\0".join(process.cmdline()))
+            return Record(pid, process.create_time(), str(int(psutil.boot_time())), _digest(command), socket)
+    return None
+
+
+def _digest(command: bytes) -> str:
+    return hashlib.sha256(command).hexdigest()

@@ -1,0 +1,132 @@
+"""What is kept of engines that ended unasked: a JSON file each, for whoever asks later what happened."""
+
+import importlib.metadata
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic
+
+from oprel import daemon_models as wire
+from oprel.core.exceptions import ValidationError
+from oprel.runtime.binaries.shelf import Source
+from oprel.runtime.life import Ended
+from oprel.utils.files import write_atomically
+from oprel.utils.text import timestamp
+
+logger = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry", bound=wire.CrashEntry)
+
+KEEP = 50  # files
+NAME_LENGTH = 40  # characters of a model's name in an ID
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A request that an engine was answering when it ended: `characters` of prompt, `seconds` since it was asked."""
+
+    hash: str
+    characters: int
+    max_tokens: int | None
+    seconds: float
+    prompt: str = ""
+
+
+class Crashes:
+    """Owner of the files in `folder`, of which the newest `keep` stay. What was asked is written only with `prompts`.
+
+    An ID begins with its time, so that IDs sort by time.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = KEEP, prompts: bool = False) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._prompts = prompts
+
+    def record(self, ended: Ended, requests: Sequence[InFlight], model: str, starts: int = 1) -> str:
+        """Write down an end; its ID. It is the `starts`-th start of this engine. A full disk is only logged."""
+        now = datetime.now(UTC)
+        crash = wire.Crash(
+            id=_id(now, ended.pid, model),
+            time=timestamp(now),
+            model=model,
+            reason=ended.exit.reason.value,
+            detail=ended.exit.detail,
+            advice=ended.exit.advice,
+            uptime_seconds=round(ended.uptime, 3),
+            served_seconds=round(ended.served, 3),
+            pid=ended.pid,
+            starts=starts,
+            engine=_build(ended),
+            command=list(ended.command),
+            requests=[self._request(one) for one in requests],
+            memory=list(ended.memory),
+            log=list(ended.log),
+        )
+        try:
+            self._write(crash)
+        except OSError as error:
+            logger.error("the crash of %s could not be written down: %s", model, error)
+        return crash.id
+
+    def entries(self) -> list[wire.CrashEntry]:
+        """Newest first, without files that cannot be read."""
+        found = (_read(path, wire.CrashEntry) for path in reversed(self._files()))
+        return [entry for entry in found if entry]
+
+    def find(self, text: str) -> wire.Crash:
+        """The newest crash that has `text` in its ID. Raises ValidationError when there is none."""
+        for path in reversed(self._files()):
+            if text in path.stem and (crash := _read(path, wire.Crash)):
+                return crash
+        raise ValidationError(f"there is no crash {text!r}", "`oprel crash ls` shows those there are.")
+
+    def _write(self, crash: wire.Crash) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = crash.model_dump_json(indent=1, exclude_none=True)
+        write_atomically(self._folder / f"{crash.id}.json", content.encode())
+        for path in self._files()[: -self._keep]:
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self._folder.glob("[0-9]*.json"))
+
+    def _request(self, one: InFlight) -> wire.CrashedRequest:
+        return wire.CrashedRequest(
+            hash=one.hash,
+            characters=one.characters,
+            max_tokens=one.max_tokens,
+            seconds=round(one.seconds, 3),
+            prompt=one.prompt if self._prompts and one.prompt else None,
+        )
+
+
+def _id(moment: datetime, pid: int, model: str) -> str:
+    stamp = f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z"
+    name = re.sub(r"[^\w.]+", "-", model.rpartition("/")[2], flags=re.ASCII).strip("-.")
+    return f"{stamp}-{pid}-{name[:NAME_LENGTH]}"
+
+
+def _build(ended: Ended) -> wire.EngineBuild:
+    if ended.binary == Source.WHEEL.value:
+        return wire.EngineBuild(name=ended.binary, version=importlib.metadata.version("xllamacpp"))
+    try:
+        status = Path(ended.command[0]).stat()
+    except OSError:  # it was removed meanwhile
+        return wire.EngineBuild(name=ended.binary)
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return wire.EngineBuild(name=ended.binary, size=status.st_size, modified_at=timestamp(modified))
+
+
+def _read(path: Path, kind: type[Entry]) -> Entry | None:
+    """None for a file that is damaged, or gone by now."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError):
+        return None

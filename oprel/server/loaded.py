@@ -1,0 +1,163 @@
+"""One loaded model: its engine and the books about it, which the manager alone keeps; and the right to use it."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from oprel.core.config import ModelSettings
+from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts
+from oprel.runtime.ladder import Step, stepped
+from oprel.runtime.process import EngineProcess, State
+from oprel.server.crashes import InFlight
+from oprel.server.library import InstalledModel
+from oprel.server.quarantine import request_hash
+from oprel.server.scheduling import Resident, Use
+from oprel.server.slots import Held, Slots
+
+Key = tuple[Parts, Mode]
+PACE_MEMORY = 0.7  # share that what was measured before has in an engine's pace
+
+
+@dataclass
+class LoadedModel:
+    """Times are of the manager's clock, in seconds. `wanted` is what was to be started, `spec` what is.
+
+    `closed`: it takes no further request, as others wait for its memory; `leaving`: it is being stopped for them.
+    """
+
+    id: int
+    model: InstalledModel
+    settings: ModelSettings
+    asked: LoadOptions
+    wanted: LoadOptions
+    spec: EngineSpec
+    process: EngineProcess
+    slots: Slots
+    keep_alive: float
+    predicted_bytes: int = 0
+    names: set[str] = field(default_factory=set)
+    leases: int = 0
+    closed: bool = False
+    leaving: bool = False
+    used_at: float = 0.0
+    ready_at: float = 0.0
+    expires_at: float = math.inf
+    timer: asyncio.TimerHandle | None = None
+    starts_seen: int = 0
+    steps: tuple[Step, ...] = ()
+    stepped_at: int = 0  # which of the engine's starts the last step followed
+    stepping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    tokens_per_second: float | None = None
+    service_seconds: float = 0.0  # that a request takes, lately
+    requests: dict[int, tuple[CompletionRequest, float]] = field(default_factory=dict)  # in the engine, since when
+
+    @property
+    def key(self) -> Key:
+        return self.spec.parts, self.spec.mode
+
+    @property
+    def num_ctx(self) -> int:
+        return self.spec.load.num_ctx or 0
+
+    @property
+    def pinned(self) -> bool:
+        return self.settings.pin
+
+    @property
+    def adjustments(self) -> tuple[str, ...]:
+        """What was given up for lack of memory, in words."""
+        return tuple(step.value for step in self.steps)
+
+    def descend(self, step: Step) -> None:
+        """Be started with less from now on."""
+        self.steps += (step,)
+        self.spec = stepped(self.spec, step)
+        self.slots.total = self.spec.parallel
+
+    def note_answer(self, tokens: int, generating: float, whole: float) -> None:
+        """A request was answered with so many tokens; seconds for them alone, and for all of it."""
+        if tokens > 1 and generating > 0:
+            self.tokens_per_second = _smoothed(self.tokens_per_second, tokens / generating)
+        self.service_seconds = _smoothed(self.service_seconds or None, whole)
+
+    def in_flight(self, now: float) -> list[InFlight]:
+        """The requests in the engine, for who looks into its end."""
+        return [
+            InFlight(
+                request_hash(self.model.name, request),
+                len(text := str(request.prompt)),
+                request.sampling.num_predict,
+                now - since,
+                text,
+            )
+            for request, since in self.requests.values()
+        ]
+
+    def write_template(self) -> None:
+        """Put the template where the engine looks for it."""
+        if self.spec.parts.chat_template:
+            self.spec.template_file.write_text(self.spec.parts.chat_template, encoding="utf-8")
+
+    @property
+    def may_go(self) -> bool:
+        return self._use() is Use.IDLE and not self.pinned
+
+    def as_resident(self) -> Resident:
+        return Resident(
+            self.id,
+            self.model.name,
+            self.predicted_bytes,
+            self._use(),
+            self.pinned,
+            self.closed,
+            self.ready_at,
+            self.used_at,
+            self.process.load_seconds,
+        )
+
+    def _use(self) -> Use:
+        if self.leaving:
+            return Use.LEAVING
+        if self.process.state in (State.STARTING, State.BACKING_OFF) or (self.leases and not self.ready_at):
+            return Use.LOADING
+        return Use.BUSY if self.leases else Use.IDLE
+
+
+def _smoothed(before: float | None, now: float) -> float:
+    return now if before is None else PACE_MEMORY * before + (1 - PACE_MEMORY) * now
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to use a ready engine, and the slots that are `held`.
+
+    `load_ns` is how long the request waited for the engine, `queued_ns` for a slot. `revive` has the engine ready again
+    after its end; it raises what taking the lease raises.
+    """
+
+    model: InstalledModel
+    loaded: LoadedModel
+    held: Held
+    load_ns: int
+    queued_ns: int
+    revive: Callable[[], Awaitable[None]]
+
+    @property
+    def process(self) -> EngineProcess:
+        return self.loaded.process
+
+    @property
+    def num_ctx(self) -> int:
+        return self.loaded.num_ctx
+
+    @contextlib.contextmanager
+    def asking(self, request: CompletionRequest, now: float) -> Iterator[None]:
+        """Inside the block the request is in the engine."""
+        key = id(request)
+        self.loaded.requests[key] = request, now
+        try:
+            yield
+        finally:
+            self.loaded.requests.pop(key, None)

@@ -1,0 +1,138 @@
+"""What the daemon counts, for Prometheus. Plain numbers: counting is cheap, and `exposition` formats what is asked for.
+
+Times in seconds. All methods belong to the event loop's thread.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+MOST_MODELS = 64  # label values; further models count together
+OTHER = "other"
+
+WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+# Why an engine was stopped: for another one's memory, after its keep_alive, for one with other options, or by a client.
+Eviction = Literal["memory", "idle", "replaced", "asked"]
+
+
+@dataclass
+class Counter:
+    """`name` is without Prometheus' `_total`. Values by the labels' values."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    values: defaultdict[tuple[str, ...], int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, *labels: str, count: int = 1) -> None:
+        self.values[labels] += count
+
+
+class Observed:
+    """How many of the observations fell between two of the `bounds`; the last count is of those beyond all."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(self._bounds, seconds)] += 1
+        self.sum += seconds
+
+
+class Histogram:
+    """Observations of each model."""
+
+    def __init__(self, name: str, help: str, bounds: Sequence[float] = WAITS) -> None:
+        self.name = name
+        self.help = help
+        self.bounds = bounds
+        self.models = defaultdict[str, Observed](lambda: Observed(bounds))
+
+
+class Metrics:
+    """Owner of the daemon's counters. `model` is always a model's name."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._requests = Counter("requests", "Requests by how they ended", ("model", "outcome"))
+        self._prompt = Counter("prompt_tokens", "Tokens of prompts", ("model",))
+        self._generated = Counter("generated_tokens", "Tokens of answers", ("model",))
+        self._loads = Counter("loads", "Starts of engines by how they ended", ("model", "outcome"))
+        self._restarts = Counter("restarts", "Engines started again, by why the last one ended", ("model", "reason"))
+        self._recoveries = Counter("recoveries", "Answers whose engine died, by how they ended", ("model", "outcome"))
+        self._evictions = Counter("evictions", "Engines stopped, by why", ("model", "reason"))
+        self._refused = Counter("refused", "Requests refused because too many wait", ("model",))
+        self._quarantined = Counter("quarantined", "Requests that ended engines and are not asked again", ("model",))
+        self._first_tokens = Histogram("first_token_seconds", "From a request to its first token")
+        self._gaps = Histogram("inter_token_seconds", "Between two tokens of an answer", GAPS)
+        self._queues = Histogram("queue_seconds", "For how long a request waited for a slot")
+        self._load_times = Histogram("load_seconds", "From an engine's start to its readiness")
+        self._recovery_times = Histogram("recovery_seconds", "From an engine's end until its answer went on")
+
+    @property
+    def counters(self) -> tuple[Counter, ...]:
+        tokens = self._prompt, self._generated
+        engines = self._loads, self._restarts, self._recoveries, self._evictions
+        return self._requests, *tokens, *engines, self._refused, self._quarantined
+
+    @property
+    def histograms(self) -> tuple[Histogram, ...]:
+        return self._first_tokens, self._gaps, self._queues, self._load_times, self._recovery_times
+
+    def label(self, model: str) -> str:
+        """The model's name, or "other" when there are too many: each label costs memory here and in Prometheus."""
+        if model not in self._known:
+            if len(self._known) >= MOST_MODELS:
+                return OTHER
+            self._known.add(model)
+        return model
+
+    def request(self, model: str, outcome: str, queued: float, first_token: float | None = None) -> None:
+        """A request has ended: "ok", "client_left" or an error's code."""
+        label = self.label(model)
+        self._requests.add(label, outcome)
+        self._queues.models[label].add(queued)
+        if first_token is not None:
+            self._first_tokens.models[label].add(first_token)
+
+    def token(self, model: str, gap: float) -> None:
+        """A token came so long after the one before it."""
+        self._gaps.models[self.label(model)].add(gap)
+
+    def tokens(self, model: str, prompt: int, generated: int) -> None:
+        label = self.label(model)
+        self._prompt.add(label, count=prompt)
+        self._generated.add(label, count=generated)
+
+    def loaded(self, model: str, seconds: float, outcome: str = "ready") -> None:
+        """An engine was started; `outcome` is the reason of its end when it did not become ready."""
+        label = self.label(model)
+        self._loads.add(label, outcome)
+        if outcome == "ready":
+            self._load_times.models[label].add(seconds)
+
+    def restart(self, model: str, reason: str) -> None:
+        """An engine is started again; `reason` is that of the exit before."""
+        self._restarts.add(self.label(model), reason)
+
+    def recovery(self, model: str, seconds: float, outcome: str = "ok") -> None:
+        """An answer went on `seconds` after its engine's end, or did not: then `outcome` is the error's code."""
+        label = self.label(model)
+        self._recoveries.add(label, outcome)
+        if outcome == "ok":
+            self._recovery_times.models[label].add(seconds)
+
+    def eviction(self, model: str, reason: Eviction) -> None:
+        self._evictions.add(self.label(model), reason)
+
+    def refused(self, model: str) -> None:
+        self._refused.add(self.label(model))
+
+    def quarantined(self, model: str) -> None:
+        self._quarantined.add(self.label(model))

@@ -1,0 +1,142 @@
+"""Models that are loaded before anybody asks: those that are configured, and those that the daemon before had.
+
+They are loaded one after the other and never take another model's place. Which models are loaded is written down
+whenever that changes; a daemon that is killed, or the machine, leaves it for the next one.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+import anyio
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from oprel.core.exceptions import OprelError, ShuttingDownError
+from oprel.runtime.backends.base import LoadOptions, Mode
+from oprel.server.library import Library
+from oprel.server.loaded import LoadedModel
+from oprel.server.manager import ModelManager
+from oprel.utils.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+WRITE_DELAY = 1.0  # s in which changes gather
+GRAIN = 10  # s to which the end of a model's time is written down: it moves with each request
+
+FOR_EVER = -1.0
+
+
+class Entry(BaseModel):
+    """A model to load, as it was asked for. `keep_alive` is in seconds, None for what is configured.
+
+    After `until` nobody wants it any more; None for one that was in use, or is to stay.
+    """
+
+    name: str
+    options: LoadOptions = LoadOptions()
+    mode: Mode | None = None
+    keep_alive: float | None = None
+    until: datetime | None = None
+
+
+ENTRIES = TypeAdapter(list[Entry])
+
+
+class Preloading:
+    """Owner of the file `loaded.json`."""
+
+    def __init__(self, manager: ModelManager, library: Library) -> None:
+        self._manager = manager
+        self._library = library
+        self._path = manager.config.home_dir / "loaded.json"
+        self._written = b""
+        self._trying: list[Entry] = []
+        self._pending: list[Entry] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Inside the block models are loaded and the file is kept; after it, the file says what was loaded then."""
+        self._pending = [*(Entry(name=name) for name in self._manager.config.preloaded), *self._left()]
+        self._manager.on_change = self._note
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._load_all)
+            yield
+            self._manager.on_change = None
+            self._pending[:0] = self._trying
+            self._write()
+            group.cancel_scope.cancel()
+
+    async def _load_all(self) -> None:
+        while self._pending:
+            self._trying = [self._pending.pop(0)]
+            self._write()  # before the attempt: a model that takes the daemon along is not tried for ever
+            await self._load(*self._trying)
+            self._trying = []
+
+    async def _load(self, entry: Entry) -> None:
+        keep_alive = math.inf if entry.keep_alive == FOR_EVER else entry.keep_alive
+        try:
+            model = await self._library.find(entry.name, may_use_paths=True)
+            mode = entry.mode or model.usual_mode
+            async with self._manager.lease(model, entry.options, keep_alive, mode, slots=0, makes_room=False):
+                logger.info("%s is loaded again" if entry.mode else "%s is loaded, as configured", model.name)
+        except ShuttingDownError:
+            return
+        except (OprelError, OSError) as error:
+            logger.warning("%s is not loaded: %s", entry.name, error)
+
+    def _left(self) -> Iterator[Entry]:
+        """What the daemon before had and is still wanted."""
+        if self._manager.config.restore == "off":
+            return
+        try:
+            entries = ENTRIES.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, ValidationError) as error:
+            logger.warning("what was loaded is not loaded again: %s cannot be read: %s", self._path, error)
+            return
+        now = datetime.now(UTC)
+        yield from (entry for entry in entries if entry.until is None or entry.until > now)
+
+    def _note(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_DELAY, self._write)
+
+    def _write(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        # Only what has shown that it loads.
+        loaded = [
+            self._entry(one) for one in self._manager.loaded if one.ready_at and one.keep_alive and not one.leaving
+        ]
+        content = ENTRIES.dump_json([*loaded, *self._pending], exclude_defaults=True)
+        if content == self._written:
+            return
+        try:
+            write_atomically(self._path, content)
+            self._written = content
+        except OSError as error:
+            logger.warning("cannot write down which models are loaded: %s", error)
+
+    def _entry(self, loaded: LoadedModel) -> Entry:
+        own = loaded.keep_alive == loaded.settings.keep_alive_seconds
+        keep_alive = FOR_EVER if math.isinf(loaded.keep_alive) else loaded.keep_alive
+        return Entry(
+            name=loaded.model.name,
+            options=loaded.asked,
+            mode=loaded.spec.mode,
+            keep_alive=None if own else keep_alive,
+            until=self._until(loaded.expires_at),
+        )
+
+    def _until(self, expires_at: float) -> datetime | None:
+        if math.isinf(expires_at):
+            return None
+        until = datetime.now(UTC) + timedelta(seconds=expires_at - self._manager.clock())
+        return datetime.fromtimestamp(math.ceil(until.timestamp() / GRAIN) * GRAIN, UTC)

@@ -1,0 +1,148 @@
+"""The memory that engines share, and the line of those who wait for some of it. Decisions are made in `scheduling`."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from oprel.core.config import Config
+from oprel.core.exceptions import InsufficientMemoryError
+from oprel.server import scheduling
+from oprel.server.loaded import LoadedModel
+from oprel.server.scheduling import Plan, Resident, Use, Wanted
+from oprel.telemetry.hardware import memory_bytes
+
+logger = logging.getLogger(__name__)
+
+RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of the machine's memory, for everything else that runs on it
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A model that waits for memory since so many seconds."""
+
+    name: str
+    bytes: int
+    seconds: float
+    why: str
+
+
+@dataclass
+class _Ticket:
+    wanted: Wanted
+    why: str = ""
+    admitted: bool = False
+
+
+class Room:
+    """Owner of the line. `engines` gives those that have memory, `evict` stops an idle one, for a reason in words."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], float],
+        engines: Callable[[], Sequence[LoadedModel]],
+        evict: Callable[[LoadedModel, str], None],
+    ) -> None:
+        limit = config.default_max_memory_mb * 1024**2
+        total = memory_bytes()
+        self._is_limit = bool(limit)
+        self.budget_bytes = limit or max(total // 2, total - max(RESERVE_BYTES, round(total * RESERVE_SHARE)))
+        self._clock = clock
+        self._engines = engines
+        self._evict = evict
+        self._line: dict[int, _Ticket] = {}
+        self._numbers = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        now = self._clock()
+        line = (ticket for ticket in self._line.values() if not ticket.admitted)
+        return [Waiting(one.wanted.name, one.wanted.bytes, now - one.wanted.since, one.why) for one in line]
+
+    def possible(self, name: str, wanted: int) -> int:
+        """The bytes to ask for. Raises InsufficientMemoryError when they can never be had.
+
+        Without a limit of the user's the largest models are tried all the same, alone: what is mapped from a file or
+        lies on a GPU needs no memory of the machine's.
+        """
+        residents = self._residents()
+        if not self._is_limit:
+            pinned = sum(one.bytes for one in residents if one.pinned)
+            return max(0, min(wanted, self.budget_bytes - pinned))
+        if why := scheduling.impossible(wanted, residents, self.budget_bytes):
+            raise InsufficientMemoryError(
+                f"{name} does not fit: {why}",
+                "Ask for a smaller context (num_ctx), use a smaller quantization, or raise default_max_memory_mb.",
+            )
+        return wanted
+
+    @contextlib.asynccontextmanager
+    async def entered(self, name: str, bytes: int, *, makes_room: bool) -> AsyncIterator[None]:
+        """Wait until `bytes` are there; inside the block they are kept for the engine that is made in it."""
+        number = next(self._numbers)
+        ticket = self._line[number] = _Ticket(Wanted(number, name, bytes, self._clock(), makes_room))
+        try:
+            self.reconsider()
+            await self.until(lambda: ticket.admitted)
+            yield
+        finally:
+            del self._line[number]
+            self.reconsider()
+
+    def would_fit(self, bytes: int) -> bool:
+        """Whether there is room now, with nobody in front."""
+        return not self.waiting and bytes <= self.budget_bytes - sum(one.bytes for one in self._residents())
+
+    async def empty(self, beside: LoadedModel) -> bool:
+        """Stop every idle engine but `beside`; True once they are gone, False when there was none."""
+        victims = [one for one in self._engines() if one is not beside and one.may_go]
+        for victim in victims:
+            self._evict(victim, f"{beside.model.name} ran out of memory")
+        await self.until(lambda: not any(one in self._engines() for one in victims))
+        return bool(victims)
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Wait for a change of engines, or of who waits, after which it has happened."""
+        while not happened():
+            await self._changed.wait()
+
+    def reconsider(self) -> None:
+        """Decide anew: after every change of an engine's use, and of the line."""
+        engines = {engine.id: engine for engine in self._engines()}
+        line = [ticket.wanted for ticket in self._line.values() if not ticket.admitted]
+        plan = scheduling.decide(self._residents(), line, self.budget_bytes, self._clock())
+        for number in plan.admit:
+            self._line[number].admitted = True
+        for number, why in plan.waits.items():
+            self._line[number].why = why
+        for number, engine in engines.items():
+            engine.closed = number in plan.close
+        for number, why in plan.evict.items():
+            self._evict(engines[number], why)
+        self._look_again(plan)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _look_again(self, plan: Plan) -> None:
+        self.close()
+        if not math.isinf(plan.look_again):
+            delay = max(0.0, plan.look_again - self._clock())
+            # uvloop's timers may fire a millisecond before the clock says so.
+            self._timer = asyncio.get_running_loop().call_later(delay + 0.002, self.reconsider)
+
+    def _residents(self) -> list[Resident]:
+        coming = [ticket.wanted for ticket in self._line.values() if ticket.admitted]
+        return [
+            *(engine.as_resident() for engine in self._engines()),
+            *(Resident(-one.id, one.name, one.bytes, Use.LOADING) for one in coming),
+        ]

@@ -1,0 +1,53 @@
+"""An engine that runs out of memory is started with less, until it starts; and the next daemon begins there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from oprel.core.config import Config
+from oprel.core.exceptions import BackendStartError
+from oprel.core.manifests import Manifest, Manifests
+from tests.conftest import RunningDaemon
+from tests.fixtures.fake_engine import install
+
+Start = Callable[..., RunningDaemon]
+
+
+@pytest.fixture
+def engine(config: Config, tiny: Path, home: Path) -> Callable[[int], str]:
+    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    return lambda limit: str(install(home / "engine", memory_limit=limit))
+
+
+def starts(daemon: RunningDaemon) -> int:
+    return daemon.log.count("-> starting")
+
+
+def test_it_gets_less_until_it_starts_and_says_so(start_daemon: Start, engine: Callable[[int], str]) -> None:
+    daemon = start_daemon(engine_path=engine(2048 * 2 * 2 + 2048))  # units of the fake's: two slots of 2048 tokens
+    with daemon.client as client:
+        assert client.generate("tiny", "hello", options={"num_ctx": 2048}).response
+        [loaded] = client.engines().models
+    assert loaded.adjustments == ["smaller batches", "one request at a time"]
+    assert loaded.context_length == 2048  # it was asked for
+    assert "ran out of memory: from now on" in daemon.log
+
+
+def test_what_helped_is_remembered_by_the_next_daemon(start_daemon: Start, engine: Callable[[int], str]) -> None:
+    path = engine(2048 * 2 * 2 + 2048)
+    first = start_daemon(engine_path=path, restore="off")
+    with first.client as client:
+        client.generate("tiny", "hello", options={"num_ctx": 2048})
+    assert starts(first) > 1
+    first.end()
+    second = start_daemon(engine_path=path, restore="off")
+    with second.client as client:
+        client.generate("tiny", "hello", options={"num_ctx": 2048})
+    assert starts(second) == 1
+
+
+def test_when_nothing_is_left_to_give_up_the_reason_is_told(start_daemon: Start, engine: Callable[[int], str]) -> None:
+    daemon = start_daemon(engine_path=engine(1))
+    with daemon.client as client, pytest.raises(BackendStartError, match="failed to allocate"):
+        client.generate("tiny", "hello", options={"num_ctx": 256})

@@ -1,0 +1,117 @@
+"""Two hundred clients of three models that do not fit together: nobody starves, nothing is lost, the memory is kept."""
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from oprel.core.config import Config
+from oprel.core.manifests import Manifest, Manifests
+from tests.conftest import RunningDaemon, running_daemon, temporary_home
+
+CLIENTS = 200
+MODELS = ("one", "two", "three")
+MEMORY_MB = 240  # of which each of the three is predicted to take some 100
+TOKENS = 8
+
+
+@dataclass
+class Tally:
+    """What the clients saw. Seconds."""
+
+    outcomes: Counter[tuple[str, int]] = field(default_factory=Counter)
+    longest: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    most_engines: int = 0
+    most_memory: int = 0
+
+    def __str__(self) -> str:
+        answered = {model: self.outcomes[model, 200] for model in MODELS}
+        longest = {model: round(seconds, 1) for model, seconds in self.longest.items()}
+        refused = sum(self.outcomes[model, 503] for model in MODELS)
+        memory = f"{self.most_memory / 2**20:.0f} MiB in at most {self.most_engines} engines"
+        return f"answers {answered}, refused {refused}, longest wait {longest} s, {memory}"
+
+
+async def ask(http: httpx.AsyncClient, model: str, tally: Tally) -> None:
+    began = time.monotonic()
+    reply = await http.post(
+        "/api/generate",
+        json={"model": model, "prompt": "hello", "stream": False, "options": {"num_predict": TOKENS, "num_ctx": 256}},
+    )
+    tally.outcomes[model, reply.status_code] += 1
+    if reply.status_code == 200:
+        tally.longest[model] = max(tally.longest.get(model, 0.0), time.monotonic() - began)
+        if not reply.json().get("done") or reply.json()["eval_count"] < 1:
+            tally.wrong.append(reply.text)
+    elif not (reply.status_code == 503 and int(reply.headers["Retry-After"]) >= 1):
+        tally.wrong.append(f"{reply.status_code} {reply.text}")
+
+
+async def one_client(number: int, http: httpx.AsyncClient, until: float, tally: Tally) -> None:
+    turn = number
+    while time.monotonic() < until:
+        # Most want the first model, some go round: a crowd at one must not shut the others out.
+        await ask(http, MODELS[0] if turn % 4 == 0 else MODELS[turn % 3], tally)
+        turn += 1
+
+
+async def watch(daemon: RunningDaemon, until: float, tally: Tally) -> None:
+    process = psutil.Process(daemon.process.pid)
+    while time.monotonic() < until:
+        sizes = []
+        for engine in process.children():
+            try:
+                sizes.append(engine.memory_full_info().pss)
+            except psutil.Error:
+                continue
+        tally.most_engines = max(tally.most_engines, len(sizes))
+        tally.most_memory = max(tally.most_memory, sum(sizes))
+        await asyncio.sleep(0.2)
+
+
+async def crowd(daemon: RunningDaemon, seconds: float) -> Tally:
+    tally, until = Tally(), time.monotonic() + seconds
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=CLIENTS)
+    async with httpx.AsyncClient(base_url=daemon.url, timeout=120, limits=limits, trust_env=False) as http:
+        clients = [one_client(number, http, until, tally) for number in range(CLIENTS)]
+        await asyncio.gather(watch(daemon, until, tally), *clients)
+    return tally
+
+
+async def soak(tiny: Path, seconds: float) -> None:
+    with temporary_home() as home:
+        config = Config(
+            home=str(home),
+            server_port=0,
+            n_threads=1,
+            default_max_memory_mb=MEMORY_MB,
+            max_queue=48,
+        )
+        for model in MODELS:
+            weights = shutil.copy(tiny, home / f"{model}.gguf")
+            Manifests(config.models_dir).put(Manifest(f"{model}:latest", Path(weights)))
+        with running_daemon(config) as daemon:
+            tally = await crowd(daemon, seconds)
+    print(f"\nsoak of {seconds:.0f} s: {tally}")  # noqa: T201 - the figures are what the test is for
+    assert not tally.wrong, tally.wrong[:3]
+    assert all(tally.outcomes[model, 200] > CLIENTS / 10 for model in MODELS), tally
+    assert tally.most_engines <= 2 and tally.most_memory <= MEMORY_MB * 2**20, tally
+    assert max(tally.longest.values()) < 15, tally
+
+
+@pytest.mark.timeout(120)
+async def test_two_hundred_clients_share_what_fits(tiny: Path) -> None:
+    await soak(tiny, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_two_hundred_clients_share_what_fits_for_three_minutes(tiny: Path) -> None:
+    await soak(tiny, 180)

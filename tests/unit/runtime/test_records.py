@@ -1,0 +1,81 @@
+"""Engines that a killed daemon left behind are ended; nothing else is."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oprel.runtime import records
+from tests.conftest import DEADLINE
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, as an engine is."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def changed(path: Path, **fields: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def record(run_dir: Path, process: subprocess.Popen[bytes]) -> Path:
+    path = records.write(run_dir, process.pid, run_dir / "engine-1.sock")
+    assert path
+    return path
+
+
+def test_an_engine_left_behind_is_killed_and_its_files_go(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    record(tmp_path, sleeper)
+    for name in ("engine-1.sock", "engine-1.jinja", "daemon.lock"):
+        (tmp_path / name).touch()
+    (left,) = records.reconcile(tmp_path)
+    assert left.pid == sleeper.pid
+    assert sleeper.wait(DEADLINE) == -signal.SIGKILL
+    assert {path.name for path in tmp_path.iterdir()} == {"daemon.lock", "engines"}
+    assert list((tmp_path / "engines").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"start": 1.0}, {"boot": "another"}, {"command": "another"}], ids=["start", "boot", "command"]
+)
+def test_a_process_that_only_has_the_number_is_left_alone(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], other: dict[str, object]
+) -> None:
+    path = record(tmp_path, sleeper)
+    changed(path, **other)
+    assert records.reconcile(tmp_path) == []
+    assert sleeper.poll() is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": 1}', "\0", '{"pid": "x", "start": 1}'])
+def test_a_damaged_record_is_removed(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "engines" / "1.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    assert records.reconcile(tmp_path) == []
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 1, True])
+def test_a_number_that_means_many_processes_is_never_killed(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], pid: int
+) -> None:
+    changed(record(tmp_path, sleeper), pid=pid)
+    assert records.reconcile(tmp_path) == []
+
+
+def test_of_a_process_that_has_ended_there_is_no_record(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    assert records.write(tmp_path, int(ended.stdout), tmp_path / "x.sock") is None
+
+
+def test_a_run_folder_without_records_is_fine(tmp_path: Path) -> None:
+    assert records.reconcile(tmp_path) == []
