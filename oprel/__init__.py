@@ -78,8 +78,8 @@ _HOME = {
     "show unload",
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
-    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InsufficientMemoryError "
-    "InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError ShuttingDownError UnsupportedError ValidationError",
+    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InsufficientMemoryError InvalidModelError "
+    "ModelNotFoundError NoEngineError OprelError QuarantinedError ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

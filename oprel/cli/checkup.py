@@ -50,17 +50,17 @@ class Report(Wire):
 def examined(config: Config) -> Iterator[Finding]:
     """Every finding, each as soon as it is known."""
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # what is found is told here
-    health, finding = _daemon(config)
+    health, finding = check_daemon(config)
     yield finding
-    yield from _engines(Shelf(find_binaries(config)), health)
-    yield _hardware()
-    yield from _graphics()
-    yield _folder("home", config.home_dir)
-    yield _folder("run folder", config.run_dir)
-    yield _disk(config.home_dir)
-    yield _port(config, health)
-    yield _crashes(config.home_dir / "crashes")
-    yield from _system()
+    yield from check_engines(Shelf(find_binaries(config)), health)
+    yield check_hardware()
+    yield from check_graphics()
+    yield check_folder("home", config.home_dir)
+    yield check_folder("run folder", config.run_dir)
+    yield check_disk(config.home_dir)
+    yield check_port(config, health)
+    yield check_crashes(config.home_dir / "crashes")
+    yield from check_system()
 
 
 def _ok(subject: str, text: str) -> Finding:
@@ -75,14 +75,18 @@ def _error(subject: str, text: str, *advice: str) -> Finding:
     return Finding(subject=subject, level="error", text=text, advice=[*advice])
 
 
-def _daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
+def check_daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
+    """What this home's daemon tells of itself, if one runs; or the one at `host`."""
     try:
         with Client(config=config, start=False, timeout=SECONDS) as client:
             health = client.health()
     except OprelError as error:
-        if isinstance(error, ConnectError) and not (config.host or _hangs(config)):
-            return None, _ok("daemon", f"none runs for {config.home_dir}; the first command that needs one starts it")
-        return None, _error("daemon", error.message, *error.resolution_steps)
+        if config.host or not isinstance(error, ConnectError):
+            return None, _error("daemon", error.message, *error.resolution_steps)
+        if config.socket_path.exists() and listens(config.socket_path):
+            step = "End it with `oprel stop --daemon`; see its log with `oprel logs`."
+            return None, _error("daemon", f"it runs for {config.home_dir}, and does not answer", step)
+        return None, _ok("daemon", f"none runs for {config.home_dir}; the first command that needs one starts it")
     told = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
     if health.version != __version__:
         step = "End it with `oprel stop --daemon`; the next one is of this version."
@@ -90,11 +94,7 @@ def _daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
     return health, _ok("daemon", told)
 
 
-def _hangs(config: Config) -> bool:
-    return config.socket_path.exists() and listens(config.socket_path)
-
-
-def _engines(shelf: Shelf, health: HealthResponse | None) -> Iterator[Finding]:
+def check_engines(shelf: Shelf, health: HealthResponse | None) -> Iterator[Finding]:
     """The engine that would be used, really started; and those that cannot be, here or by the daemon."""
     try:
         binary, version = _first_that_runs(shelf)
@@ -140,7 +140,7 @@ def _output(*command: str, seconds: float = SECONDS) -> "subprocess.CompletedPro
     )
 
 
-def _hardware() -> Finding:
+def check_hardware() -> Finding:
     total, free = memory_bytes(), min(memory_bytes(), psutil.virtual_memory().available)
     text = f"{os.cpu_count()} CPUs ({platform.machine()}), {human_size(free)} of {human_size(total)} memory free"
     if free < LITTLE_MEMORY:
@@ -148,7 +148,7 @@ def _hardware() -> Finding:
     return _ok("hardware", text)
 
 
-def _graphics() -> Iterator[Finding]:
+def check_graphics() -> Iterator[Finding]:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         yield _ok("GPU", "Apple's, which shares the memory")
         return
@@ -169,7 +169,7 @@ def _graphics() -> Iterator[Finding]:
         yield _ok("GPU", f"{name}, {free} of {total} free")
 
 
-def _folder(subject: str, folder: Path) -> Finding:
+def check_folder(subject: str, folder: Path) -> Finding:
     """It must be this user's, and should be nobody else's to read."""
     try:
         status = folder.lstat()
@@ -186,7 +186,7 @@ def _folder(subject: str, folder: Path) -> Finding:
     return _ok(subject, f"{folder} is this user's alone")
 
 
-def _disk(folder: Path) -> Finding:
+def check_disk(folder: Path) -> Finding:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     total, _, free = shutil.disk_usage(there)
     text = f"{human_size(free)} of {human_size(total)} free at {there}"
@@ -195,7 +195,8 @@ def _disk(folder: Path) -> Finding:
     return _ok("disk", text)
 
 
-def _port(config: Config, health: HealthResponse | None) -> Finding:
+def check_port(config: Config, health: HealthResponse | None) -> Finding:
+    """Whether a daemon could listen there, or ours does."""
     host, port = config.server_host, config.server_port
     place = f"{host}:{port}"
     if port == 0:
@@ -235,7 +236,7 @@ def _holder(port: int) -> str:
     return ""
 
 
-def _crashes(folder: Path) -> Finding:
+def check_crashes(folder: Path) -> Finding:
     """Their files' names begin with the time."""
     yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y%m%dT%H%M%S}"
     recent = sorted(path.stem for path in folder.glob("*.json") if path.stem >= yesterday)
@@ -245,7 +246,7 @@ def _crashes(folder: Path) -> Finding:
     return _ok("crashes", "none within a day")
 
 
-def _system() -> Iterator[Finding]:
+def check_system() -> Iterator[Finding]:
     """What of the kernel's settings is in the way."""
     overcommit = Path("/proc/sys/vm/overcommit_memory")
     if overcommit.exists() and overcommit.read_text().strip() == "2":

@@ -28,6 +28,7 @@ COMMANDS = {
     "crash": "crash",
     "quarantine": "quarantine",
     "doctor": "doctor",
+    "selftest": "selftest",
     "completion": "completion",
     "version": "version",
     "help": "help",

@@ -19,6 +19,7 @@ from oprel.runtime.log import EngineLog
 logger = logging.getLogger(__name__)
 
 LINES_KEPT = 200  # of the log, with an exit
+EXEC_INTERVAL = 0.005  # s between looks at a process that has no command line yet
 LOG_DRAIN = 1.0  # s for the last lines after an exit
 MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s; the last ones
 # politely, firmly, surely; s for each
@@ -54,11 +55,11 @@ class Life:
     ) -> None:
         self.pid = child.process.pid
         self.command = tuple(command)
+        self.log = log
         self.is_asked_to_end = False
         self.memory: deque[tuple[float, int]] = deque(maxlen=MEMORY_SAMPLES)
         self._child = child
         self._socket = socket
-        self.log = log
         self._on_exit = on_exit
         self._clock = clock
         self._began = clock()
@@ -97,7 +98,7 @@ class Life:
 
     def condemn(self, verdict: Exit) -> None:
         """Kill it, and let `verdict` be why it ended: one that hangs takes no polite signal."""
-        if not self.ended.done():
+        if not self.is_over:
             logger.error("engine %s is killed: %s", self.pid, verdict.detail)
             self._verdict = verdict
             _posix.signal_group(self.pid, signal.SIGKILL)
@@ -117,7 +118,7 @@ class Life:
     async def _watch(self) -> Exit:
         """Follow the log until the exit."""
         kills_before = _posix.memory_kills()
-        record = records.write(self._socket.parent, self.pid, self._socket)
+        record = await self._recorded()
         reading = asyncio.create_task(self.log.read(self._child.output), name=f"log {self.pid}")
         status = await self._child.process.wait()
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
@@ -133,6 +134,17 @@ class Life:
             record.unlink(missing_ok=True)
         self._on_exit(self, self._verdict or seen)
         return self._verdict or seen
+
+    async def _recorded(self) -> Path | None:
+        """Its file in the run folder; None where the disk takes none: then it runs without."""
+        try:
+            while not self.is_over:
+                if path := records.write(self._socket.parent, self.pid, self._socket):
+                    return path
+                await asyncio.sleep(EXEC_INTERVAL)
+        except OSError as error:
+            logger.warning("no record of engine %s: %s", self.pid, error)
+        return None
 
 
 async def begin(

@@ -75,7 +75,10 @@ class Launch:
 
 
 class EngineProcess:
-    """Supervises one engine. All methods belong to the event loop's thread."""
+    """Supervises one engine. All methods belong to the event loop's thread.
+
+    `on_end` is called for each end that nobody asked for, of failed starts and hangs too; it must not raise.
+    """
 
     def __init__(
         self,

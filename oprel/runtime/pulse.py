@@ -13,8 +13,9 @@ Time in which nobody looked does not count: a daemon that was itself suspended c
 from dataclasses import dataclass
 
 BATCH = 2048  # prompt tokens that llama-server computes between two events (n_batch)
-UNKNOWN_TOKEN = 0.5  # s for a prompt token of an engine that has not shown its pace
-STILL_TIMES, SLOW_TIMES = 4, 8  # how much longer than ever before is too long
+UNKNOWN_TOKEN = 0.5  # s for a prompt token of an engine that has not shown its pace: a very slow CPU
+UNKNOWN_STILL_TOKEN = 1 / 16  # the same without CPU time: a very slow GPU, whose driver sleeps
+STILL_TIMES, STILL_STEPS, SLOW_TIMES = 4, 2, 8  # how much longer than ever before is too long
 LEAST_STEP = 64  # tokens: the time of smaller steps is not that of their tokens
 BUSY_CPU = 0.05  # s of CPU time that are work, not the ticking of an idle process
 READ = 1 << 20  # bytes from disk that are progress: weights come in
@@ -62,14 +63,13 @@ class Pulse:
 
     @property
     def still_limit(self) -> float:
-        return max(self._stall / 3, STILL_TIMES * self.pace.still)
+        token = UNKNOWN_STILL_TOKEN if self.pace.token is None else STILL_STEPS * self.pace.token
+        return max(self._stall / 3, STILL_TIMES * self.pace.still, self._step * token) + self._patience
 
     @property
     def spin_limit(self) -> float:
-        patience = max((request.patience for request in self._requests), default=0.0)
-        if self.pace.token is None:
-            return max(self._stall, self._step * UNKNOWN_TOKEN, SLOW_TIMES * self.pace.gap) + patience
-        return max(self._stall, SLOW_TIMES * (self._step * self.pace.token + self.pace.gap)) + patience
+        token = UNKNOWN_TOKEN if self.pace.token is None else SLOW_TIMES * self.pace.token
+        return max(self._stall, self._step * token + SLOW_TIMES * self.pace.gap) + self._patience
 
     def begin(self, now: float, about_tokens: int, patience: float = 0.0) -> Request:
         """A request is sent to the engine. That is no movement: a hung engine gets requests too."""
@@ -134,6 +134,10 @@ class Pulse:
         if self._quiet >= self.spin_limit:
             return f"it used CPU time for {self._quiet:.1f} s without a token or a step of a prompt"
         return None
+
+    @property
+    def _patience(self) -> float:
+        return max((request.patience for request in self._requests), default=0.0)
 
     @property
     def _pending(self) -> int:

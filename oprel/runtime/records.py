@@ -2,6 +2,7 @@
 
 Each engine has a file `engines/PID.json` in the run folder. A process is ours only if number, start time, boot and
 command line are those that were written down: numbers are used again, and a foreign llama-server is not to be touched.
+Of an engine that is gone, a child may be there still: in its group, and with its socket in the command line.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from oprel.runtime import _posix
+from oprel.runtime import _posix, vitals
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +37,15 @@ class Record:
 def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
     """Note that the process `pid` is an engine of ours; the file to remove when it has ended.
 
-    None when it has ended already, or the disk takes no file: then it runs without.
+    None when it has ended, or has just been started and no command line yet. Raises OSError.
     """
     record, folder = _observed(pid, str(socket)), run_dir / "engines"
     if record is None:
         return None
     path, temporary = folder / f"{pid}.json", folder / f".{pid}"
-    try:
-        folder.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(asdict(record)))
-        temporary.replace(path)  # not synchronized: after a loss of power there is no such process
-    except OSError as error:
-        logger.warning("no record of engine %s: %s", pid, error)
-        return None
+    folder.mkdir(exist_ok=True)
+    temporary.write_text(json.dumps(asdict(record)))
+    temporary.replace(path)  # not synchronized: after a loss of power there is no such process
     return path
 
 
@@ -58,12 +55,12 @@ def reconcile(run_dir: Path) -> list[Record]:
     Only for who holds the daemon's lock: every file here is then from a daemon that is no more.
     """
     files = list((run_dir / "engines").glob("*"))
-    left = [record for record in map(_read, files) if record and _observed(record.pid, record.socket) == record]
+    left = [record for record in map(_read, files) if record and _runs(record)]
     for record in left:
         logger.warning("ending the engine that a killed daemon left (pid %s)", record.pid)
         _posix.signal_group(record.pid, signal.SIGKILL)
     deadline = time.monotonic() + GONE_WITHIN
-    while any(_observed(record.pid, record.socket) == record for record in left) and time.monotonic() < deadline:
+    while any(map(_runs, left)) and time.monotonic() < deadline:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
         path.unlink(missing_ok=True)
@@ -80,8 +77,12 @@ def _read(path: Path) -> Record | None:
     return record if isinstance(record.pid, int) and record.pid > 1 else None
 
 
+def _runs(record: Record) -> bool:
+    return _observed(record.pid, record.socket) == record or vitals.is_named(record.socket, leader=record.pid)
+
+
 def _observed(pid: int, socket: str) -> Record | None:
-    """What is to be seen of the process now; None when there is none, or only its exit status."""
+    """What is to be seen of the process now; None for one that has ended, or that is about to begin."""
     if sys.platform != "linux":
         return _observed_by_psutil(pid, socket)
     try:
@@ -90,7 +91,7 @@ def _observed(pid: int, socket: str) -> Record | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
-    return None if state == "Z" else Record(pid, float(rest[18]), boot, _digest(command), socket)
+    return None if state == "Z" or not command else Record(pid, float(rest[18]), boot, _digest(command), socket)
 
 
 def _observed_by_psutil(pid: int, socket: str) -> Record | None:

@@ -48,6 +48,17 @@ def group(leader: int) -> "list[psutil.Process]":
     return found
 
 
+def is_named(name: str, leader: int) -> bool:
+    """Whether a process of the group has `name` among its arguments."""
+    import psutil
+
+    for process in group(leader):
+        with contextlib.suppress(psutil.Error):
+            if name in process.cmdline():
+                return True
+    return False
+
+
 def _of(process: "psutil.Process") -> Vitals:
     import psutil
 

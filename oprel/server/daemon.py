@@ -92,7 +92,7 @@ class _Server(uvicorn.Server):
     def _silence_unix(self, listener: socket.socket) -> None:
         self.servers[0].close()
         listener.close()
-        for connection in [one for one in self.server_state.connections if one.client is None]:
+        for connection in [one for one in self.server_state.connections if getattr(one, "client", "") is None]:
             connection.shutdown()  # one that is not idle ends with its answer
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

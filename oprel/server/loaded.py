@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from oprel.core.config import ModelSettings
-from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts
+from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
 from oprel.runtime.ladder import Step, stepped
 from oprel.runtime.process import EngineProcess, State
 from oprel.server.crashes import InFlight
@@ -87,7 +87,7 @@ class LoadedModel:
         return [
             InFlight(
                 request_hash(self.model.name, request),
-                len(text := str(request.prompt)),
+                len(text := _readable(request.prompt)),
                 request.sampling.num_predict,
                 now - since,
                 text,
@@ -118,11 +118,21 @@ class LoadedModel:
         )
 
     def _use(self) -> Use:
-        if self.leaving:
+        state = self.process.state
+        if self.leaving or state is State.DRAINING:
             return Use.LEAVING
-        if self.process.state in (State.STARTING, State.BACKING_OFF) or (self.leases and not self.ready_at):
+        if state in (State.STOPPED, State.STARTING, State.BACKING_OFF):
             return Use.LOADING
         return Use.BUSY if self.leases else Use.IDLE
+
+
+def _readable(prompt: Prompt) -> str:
+    """What was asked, for a person."""
+    if isinstance(prompt, Tokens):
+        return "".join(part if isinstance(part, str) else f"<{part}>" for part in prompt.parts)
+    if isinstance(prompt, tuple):
+        return "\n\n".join(f"{message.role}: {message.content}" for message in prompt)
+    return prompt
 
 
 def _smoothed(before: float | None, now: float) -> float:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 from oprel.core.config import Config, ModelSettings
-from oprel.core.exceptions import BackendStartError, BusyError, OprelError, ShuttingDownError
+from oprel.core.exceptions import BackendError, BackendStartError, BusyError, OprelError, ShuttingDownError
 from oprel.runtime import _posix
 from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf
@@ -31,12 +31,11 @@ from oprel.server.loaded import Key, Lease, LoadedModel
 from oprel.server.metrics import Eviction, Metrics
 from oprel.server.quarantine import Quarantine
 from oprel.server.room import Room, Waiting
+from oprel.server.slots import too_many
 
 logger = logging.getLogger(__name__)
 
 GONE_KEPT = 16  # engines whose log can be read after their end
-BUSY = "server busy, please try again.  maximum pending requests exceeded"  # Ollama's words, with both spaces
-LONGEST_RETRY = 600.0  # s
 
 
 class ModelManager:
@@ -211,7 +210,7 @@ class ModelManager:
     async def _turn(self, key: Key, model: InstalledModel, settings: ModelSettings) -> AsyncIterator[None]:
         """The engine's door, when it is this caller's turn. Raises BusyError where too many wait for its end."""
         if self._at_door[key] >= settings.parallel + settings.max_queue:
-            raise self._busy(model.name, self._at_door[key], None)
+            raise self._too_many(model.name, self._at_door[key])
         self._at_door[key] += 1
         try:
             async with self._doors[key]:
@@ -226,14 +225,11 @@ class ModelManager:
     def _check_queue(self, loaded: LoadedModel, settings: ModelSettings) -> None:
         waiting = loaded.leases - loaded.slots.total
         if waiting >= settings.max_queue:
-            raise self._busy(loaded.model.name, waiting, loaded.service_seconds)
+            raise self._too_many(loaded.model.name, waiting, loaded.service_seconds / loaded.slots.total)
 
-    def _busy(self, name: str, waiting: int, service_seconds: float | None) -> BusyError:
-        """`service_seconds`: in which one request after the other is done lately."""
+    def _too_many(self, name: str, waiting: int, seconds_each: float = 0.0) -> BusyError:
         self.metrics.refused(name)
-        error = BusyError(BUSY, f"You would be number {waiting + 1} in the queue of {name}: see `max_queue`.")
-        error.retry_after = min(LONGEST_RETRY, max(1.0, waiting * (service_seconds or 0.0)))
-        return error
+        return too_many(name, waiting, seconds_each)
 
     async def _descend(self, loaded: LoadedModel) -> bool:
         """After an engine ran out of memory: True when it has more room than before, or needs less."""
@@ -290,7 +286,11 @@ class ModelManager:
     async def _leave(self, loaded: LoadedModel) -> None:
         async with self._doors[loaded.key]:
             if self._loaded.get(loaded.key) is loaded:
-                await self._retire(loaded, "memory")
+                try:
+                    await self._retire(loaded, "memory")
+                except BackendError as error:
+                    logger.error("%s stays: %s", loaded.model.name, error)
+                    loaded.leaving = False  # the next change tries again
 
     async def _retire(self, loaded: LoadedModel, why: Eviction) -> None:
         """Stop an idle engine. The caller holds its door."""
@@ -324,6 +324,7 @@ class ModelManager:
         loaded.starts_seen, loaded.ready_at = process.starts, self.clock()
         self.metrics.loaded(name, process.load_seconds)
         self._launches.note_start(loaded)
+        self._tell()
         self._room.reconsider()
 
     def _note_end(self, loaded: LoadedModel, ended: Ended) -> None:

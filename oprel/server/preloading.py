@@ -111,10 +111,7 @@ class Preloading:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        # Only what has shown that it loads.
-        loaded = [
-            self._entry(one) for one in self._manager.loaded if one.ready_at and one.keep_alive and not one.leaving
-        ]
+        loaded = [self._entry(one) for one in self._manager.loaded if _stays(one)]
         content = ENTRIES.dump_json([*loaded, *self._pending], exclude_defaults=True)
         if content == self._written:
             return
@@ -140,3 +137,8 @@ class Preloading:
             return None
         until = datetime.now(UTC) + timedelta(seconds=expires_at - self._manager.clock())
         return datetime.fromtimestamp(math.ceil(until.timestamp() / GRAIN) * GRAIN, UTC)
+
+
+def _stays(loaded: LoadedModel) -> bool:
+    """True for a model that has shown that it loads, and is not about to go."""
+    return loaded.ready_at > 0 and loaded.keep_alive > 0 and not loaded.leaving

@@ -9,6 +9,11 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 
+from oprel.core.exceptions import BusyError
+
+BUSY = "server busy, please try again.  maximum pending requests exceeded"  # Ollama's words, with both spaces
+LONGEST_RETRY = 600.0  # s
+
 
 class Slots:
     """`total` places. A request takes one, or several when it makes several answers."""
@@ -84,3 +89,10 @@ class Held:
         count, self.count = self.count, 0
         await self._slots.take(self._slots.total, instead_of=count)
         self.count = self._slots.total
+
+
+def too_many(name: str, waiting: int, seconds_each: float) -> BusyError:
+    """What a request is told that so many wait in front of, each of whom takes so long."""
+    error = BusyError(BUSY, f"You would be number {waiting + 1} in the queue of {name}: see `max_queue`.")
+    error.retry_after = min(LONGEST_RETRY, max(1.0, waiting * seconds_each))
+    return error

@@ -1,8 +1,10 @@
 """The commands as a user runs them: processes of their own, with their output, their errors and their exit status."""
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,13 +21,16 @@ import oprel
 from oprel.cli.main import COMMANDS
 from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
+from oprel.core.exceptions import QuarantinedError
 from oprel.core.manifests import Manifest, Manifests
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
-from tests.fixtures.fake_engine import install
+from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import WORDS
 
 StartDaemon = Callable[..., RunningDaemon]
 Done = subprocess.CompletedProcess[str]
+
+FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
 
 
 @dataclass
@@ -440,10 +445,115 @@ def test_ps_tells_which_engine_cannot_be_used(start_daemon: StartDaemon, oprel_o
     assert "engine /nowhere/llama-server is not used: it cannot be started" in oprel_own("ps").stderr
 
 
+def test_ps_tells_of_a_model_that_waits(
+    start_daemon: StartDaemon, oprel_own: Shell, tiny: Path, tmp_path: Path
+) -> None:
+    other = shutil.copy(tiny, tmp_path / "other.gguf")
+    slow = install(tmp_path / "engine", tokens=10_000, token_delay=0.1)
+    start_daemon(engine_path=str(slow), default_max_memory_mb=FOR_ONE)
+    with contextlib.ExitStack() as stack:
+        stack.callback(stack.enter_context(oprel_own.start("run", str(tiny), "hi")).kill)
+        eventually(lambda: "1/4" in oprel_own("ps").stdout)
+        stack.callback(stack.enter_context(oprel_own.start("run", str(other), "hi")).kill)
+        eventually(lambda: "waiting for memory" in oprel_own("ps").stdout)
+        assert f"{other} has waited for memory" in oprel_own("ps").stderr
+
+
 def test_a_stopped_model_is_no_longer_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: Path) -> None:
     done = oprel_own("stop", str(tiny))
     assert (done.returncode, done.stdout, done.stderr) == (0, f"stopped {tiny}\n", "")
     assert len(oprel_own("ps").stdout.splitlines()) == 1
+
+
+# Looking at what happens
+
+
+@pytest.fixture
+def crashed(faulty: StartDaemon, tiny: Path) -> RunningDaemon:
+    """A daemon with a request that has ended two engines."""
+    daemon = faulty(log_at_start="hello")
+    with daemon.client as client, pytest.raises(QuarantinedError):
+        client.generate(str(tiny), told(die_at_token=1, dies_of="SIGSEGV"))
+    return daemon
+
+
+def test_the_log_of_a_models_engine_is_shown(loaded: RunningDaemon, oprel_own: Shell, tiny: Path) -> None:
+    done = oprel_own("logs", str(tiny))
+    assert (done.returncode, "listening" in done.stdout, done.stderr) == (0, True, "")
+
+
+def test_a_log_is_followed_until_ctrl_c(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    with faulty(log_at_start="hello").client as client:
+        client.load(str(tiny))
+    process = oprel_own.start("logs", "-f", str(tiny))
+    await_output(process, b"hello\n")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (130, b"")
+
+
+def test_the_daemons_own_log_is_shown(oprel_own: Shell) -> None:
+    assert failed(oprel_own("logs"), 1, "there is no log", "oprel serve")
+    oprel_own("list")
+    done = oprel_own("logs")
+    assert (done.returncode, "oprel listens on" in done.stdout) == (0, True)
+
+
+def test_the_log_of_a_daemon_elsewhere_is_there(oprel_own: Shell) -> None:
+    assert failed(oprel_own("logs", host="box:1"), 2, "box:1 is on its machine")
+
+
+def test_no_log_without_a_daemon(oprel_own: Shell) -> None:
+    assert failed(oprel_own("logs", "tiny"), 5, "no daemon answers")
+
+
+def test_a_crash_is_listed_and_shown(crashed: RunningDaemon, oprel_own: Shell) -> None:
+    titles, newest, _ = oprel_own("crash", "ls").stdout.splitlines()
+    assert titles.split() == ["ID", "WHEN", "REASON", "SERVED"]
+    shown = oprel_own("crash", "show").stdout
+    assert newest.split()[0] in shown
+    assert "crash_signal: SIGSEGV" in shown
+    assert "hello" in shown
+    first = json.loads(oprel_own("crash", "show", "tiny", "--json").stdout)
+    assert (first["reason"], first["starts"]) == ("crash_signal", 2)
+
+
+def test_a_crash_that_there_is_not_is_explained(start_daemon: StartDaemon, oprel_own: Shell) -> None:
+    start_daemon()
+    assert failed(oprel_own("crash", "show", "nosuch"), 2, "no crash 'nosuch'", "oprel crash ls")
+    assert failed(oprel_own("crash", "ls", "nosuch"), 2, "takes no ID", "oprel crash show nosuch")
+    assert oprel_own("crash", "show").stderr == "no engine has crashed\n"
+
+
+def test_a_request_in_quarantine_is_listed_and_let_go(crashed: RunningDaemon, oprel_own: Shell) -> None:
+    titles, entry = oprel_own("quarantine").stdout.splitlines()
+    assert titles.split() == ["HASH", "MODEL", "REASON", "CRASHES", "UNTIL"]
+    assert failed(oprel_own("quarantine", "clear", "nosuch"), 2, "no request nosuch", "oprel quarantine ls")
+    assert oprel_own("quarantine", "clear", entry.split()[0]).stdout == "let 1 request go\n"
+    assert len(oprel_own("quarantine", "ls").stdout.splitlines()) == 1
+
+
+def test_quarantine_without_a_daemon_starts_none(oprel_own: Shell, config: Config) -> None:
+    assert oprel_own("quarantine").stderr == "no daemon runs, so nothing is in quarantine\n"
+    assert not is_up(config)
+
+
+def test_the_doctor_finds_a_sound_machine_sound(oprel_own: Shell, config: Config) -> None:
+    done = oprel_own("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if line.startswith("✗")] == []
+    assert "engine      xllamacpp wheel runs" in done.stdout
+    assert not is_up(config)
+
+
+def test_the_doctor_tells_what_is_wrong_and_what_to_do(oprel_own: Shell, taken_port: int) -> None:
+    done = oprel_own("doctor", server_port=str(taken_port), engine_path="/nowhere/llama-server")
+    assert done.returncode == 1
+    assert f"✗ port        127.0.0.1:{taken_port} cannot be had" in done.stdout
+    assert "! engine      /nowhere/llama-server is not used: it cannot be started" in done.stdout
+    assert "Choose another port" in done.stdout
+    found = json.loads(oprel_own("doctor", "--json", server_port=str(taken_port)).stdout)["findings"]
+    assert {finding["subject"] for finding in found if finding["level"] == "error"} == {"port"}
 
 
 # Talking without a terminal

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,29 +67,34 @@ def test_a_second_signal_ends_it_at_once(
         eventually(lambda: not is_up(daemon.config))
         assert daemon.end(number) == 128 + number
         eventually(lambda: not alive(engine.pid), within=3.0)
-        answer.close()
     assert list(daemon.config.run_dir.glob("*.sock")) == []
 
 
-def test_an_engine_on_its_way_up_is_stopped(
-    start_daemon: StartDaemon, http: httpx.Client, tiny: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def loading(tmp_path: Path) -> tuple[Path, Path]:
+    """An engine that is never done loading, and the file in which it says that it was started."""
     journal = tmp_path / "journal"
-    program = install(tmp_path / "engine", journal=str(journal), prompt="", silent_load=600)
+    return install(tmp_path / "engine", journal=str(journal), silent_load=600), journal
+
+
+def test_an_engine_that_is_still_loading_is_stopped(
+    start_daemon: StartDaemon, loading: tuple[Path, Path], tiny: Path
+) -> None:
+    program, journal = loading
     daemon = start_daemon(engine_path=str(program), preload=str(tiny), drain_timeout="10m")
     eventually(journal.exists)
-    engine = int(journal.read_text().split()[1])
     assert daemon.end() == 0
-    assert not alive(engine)
+    assert not alive(int(journal.read_text().split()[1]))
 
 
-def test_who_waits_for_an_engine_when_the_time_is_over_is_told(
-    start_daemon: StartDaemon, tiny: Path, tmp_path: Path
+def test_who_waits_for_an_engine_is_told_when_the_time_is_over(
+    start_daemon: StartDaemon, loading: tuple[Path, Path], http: httpx.Client, tiny: Path
 ) -> None:
-    journal = tmp_path / "journal"
-    program = install(tmp_path / "engine", journal=str(journal), silent_load=600)
+    program, journal = loading
     daemon = start_daemon(engine_path=str(program), drain_timeout="1s")
-    with httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http:
-        with http.stream("GET", "/health"):
-            pass
-    assert daemon.end() == 0
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(http.post, f"{daemon.url}/api/generate", json={"model": "guide", "prompt": "hello"})
+        eventually(journal.exists)
+        assert daemon.end() == 0
+        assert (asked.result().status_code, "shutting down" in asked.result().json()["error"]) == (503, True)
+    assert not alive(int(journal.read_text().split()[1]))

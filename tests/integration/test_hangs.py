@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from oprel.client_api import Client
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install
 
-STALL = "1s"
+STALL = "3s"  # an engine that stands still has a third of it, which a busy machine must not use up
 HELLO = [{"role": "user", "content": "hello"}]
 OPTIONS = {"temperature": 0, "num_predict": 300, "seed": 1}
 WHOLE = " t0 t1 t2 t3 t4"
@@ -22,11 +23,11 @@ StartDaemon = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def faulty(start_daemon: StartDaemon, home: Path) -> Callable[..., RunningDaemon]:
-    """A daemon whose engines have faults, and the one that comes after the first has none."""
+    """A daemon whose engines have faults."""
 
-    def raised(stall_timeout: str = STALL, **faults: object) -> RunningDaemon:
+    def raised(**faults: object) -> RunningDaemon:
         program = install(home / "engine", **faults)
-        return start_daemon(engine_path=str(program), stall_timeout=stall_timeout)
+        return start_daemon(engine_path=str(program), stall_timeout=STALL)
 
     return raised
 
@@ -40,9 +41,9 @@ def cured(daemon: RunningDaemon, model: Path, home: Path) -> None:
 
 @pytest.mark.parametrize("path", ["generate", "chat"])
 def test_an_honest_prefill_of_many_limits_is_answered(faulty, home: Path, tiny: Path, path: str) -> None:
-    """Each of its batches takes a sixth of the limit, all of them three times as long."""
+    """Each of its batches takes a quarter of the limit, all of them five times as long."""
     journal = home / "journal"
-    faults = {"prefill_tokens": 20, "prefill_batch": 1, "prefill_seconds": 0.15, "journal": str(journal)}
+    faults = {"prefill_tokens": 20, "prefill_batch": 1, "prefill_seconds": 0.25, "journal": str(journal)}
     with faulty(**faults).client as client:
         if path == "generate":
             assert client.generate(str(tiny), "hello").response == WHOLE
@@ -107,13 +108,11 @@ def test_a_request_at_which_every_engine_hangs_is_told_so(faulty, tiny: Path) ->
 
 
 def test_a_client_that_reads_slowly_is_no_hang(faulty, tiny: Path) -> None:
-    daemon = faulty(stall_timeout="300ms", tokens=40_000)
+    """All buffers fill, and then the engine can send nothing more until this client reads on."""
+    daemon = faulty(tokens=60_000)
     with daemon.client as client:
         stream = client.generate(str(tiny), "hello", stream=True)
         next(stream)
-        # Nothing is read meanwhile: the daemon's and the engine's buffers fill, and all of them wait for this client.
-        with daemon.client as other:
-            for _ in range(20):
-                other.generate(str(tiny), 'x <faults>{"tokens": 5, "token_delay": 0.02}</faults>')
-        assert sum(1 for _ in stream) > 30_000
+        time.sleep(2.5)  # what the client does meanwhile; not a wait for anything
+        assert sum(1 for _ in stream) == 60_000
     assert "is killed" not in daemon.log

@@ -2,6 +2,7 @@
 
 import fcntl
 import random
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from tests.fixtures.fake_engine import install
 
 ROUNDS, MANY_ROUNDS = 8, 50
 GONE_WITHIN = 3.0  # s
+FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
 
 
 @pytest.fixture
@@ -31,11 +33,12 @@ def foreign(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @dataclass
 class Scene:
-    """A daemon with a model, and a thread for what is asked of it and will not be answered."""
+    """A daemon with two models, and a thread for what is asked of it and will not be answered."""
 
     daemon: RunningDaemon
     client: Client
     model: str
+    other: str  # that does not fit beside it
     pool: ThreadPoolExecutor
 
     def ask(self, what: Callable[..., object], *arguments: object) -> Future[object]:
@@ -67,7 +70,14 @@ def unloading(scene: Scene) -> None:
     eventually(lambda: scene.is_in("draining"))
 
 
-STATES = (loading, streaming, idle, unloading)
+def evicting(scene: Scene) -> None:
+    scene.client.load(scene.model)
+    scene.ask(scene.client.load, scene.other)
+    eventually(lambda: scene.is_in("draining"))
+
+
+ANY_ENGINE = (loading, streaming, idle)
+SLOW_TO_END = (unloading, evicting)
 
 
 def processes_of(config: Config) -> list[list[str]]:
@@ -89,11 +99,11 @@ def left_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_socket()}
 
 
-def kill_in(state: Callable[[Scene], None], config: Config, model: str) -> None:
+def kill_in(state: Callable[[Scene], None], config: Config, models: tuple[str, str]) -> None:
     """A daemon is brought into `state` and killed; it had found nothing that the one before it left."""
     with running_daemon(config) as daemon, ThreadPoolExecutor(1) as pool, daemon.client as client:
         assert left_in(config.run_dir) == {"daemon.lock", "oprel.sock"}
-        state(Scene(daemon, client, model, pool))
+        state(Scene(daemon, client, *models, pool))
         daemon.process.kill()
         daemon.process.wait()
     eventually(lambda: processes_of(config) == [], within=GONE_WITHIN)
@@ -101,17 +111,22 @@ def kill_in(state: Callable[[Scene], None], config: Config, model: str) -> None:
 
 
 @pytest.fixture
-def rounds(config: Config, home: Path, endless: Path, foreign: subprocess.Popen[bytes]) -> Callable[[int], None]:
+def rounds(
+    config: Config, home: Path, tiny: Path, endless: Path, foreign: subprocess.Popen[bytes]
+) -> Callable[[int], None]:
+    second = str(shutil.copy(tiny, home / "second.gguf"))
+    program = install(home / "engine", tokens=10_000, token_delay=0.01, silent_load=0.05, ignores=("SIGINT",))
+    real = replace(config, restore="off")
+    fake = replace(real, engine_path=str(program), default_max_memory_mb=FOR_ONE)
+
     def run(count: int) -> None:
-        program = install(home / "engine", tokens=10_000, token_delay=0.01, silent_load=0.05, ignores=("SIGINT",))
-        fake = replace(config, engine_path=str(program))
         for number in range(count):
-            state = STATES[number % len(STATES)]
-            # The real engine ends at SIGINT at once.
-            kill_in(state, fake if state is unloading or number % 3 else config, str(endless))
-        with running_daemon(config):
+            if number % 2:
+                kill_in(SLOW_TO_END[number // 2 % 2], fake, (str(tiny), second))
+            else:
+                kill_in(ANY_ENGINE[number // 2 % 3], real, (str(endless), second))
+        with running_daemon(real):
             assert left_in(config.run_dir) == {"daemon.lock", "oprel.sock"}
-        assert foreign.poll() is None
         assert alive(foreign.pid)
 
     return run

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from oprel.core.config import Config
@@ -40,6 +41,14 @@ def test_models_that_fit_stay_side_by_side(start_daemon: Start, models: tuple[st
     daemon = start_daemon(default_max_memory_mb=FOR_TWO)
     ask(daemon, "one"), ask(daemon, "two")
     assert loaded(daemon) == {"one", "two"}
+
+
+def test_models_that_fit_load_at_the_same_time(start_daemon: Start, models: tuple[str, ...], home: Path) -> None:
+    daemon = start_daemon(engine_path=str(install(home / "engine", silent_load=1.0)))
+    with ThreadPoolExecutor(2) as pool, daemon.client as client:
+        answers = [pool.submit(ask, daemon, model) for model in models[:2]]
+        eventually(lambda: [engine.state for engine in client.engines().models] == ["starting", "starting"])
+        assert all(answer.result(20) for answer in answers)
 
 
 def test_an_idle_model_goes_for_one_that_is_asked_for(start_daemon: Start, models: tuple[str, ...]) -> None:
@@ -116,3 +125,20 @@ def test_requests_beyond_the_queue_are_told_their_place(
             ask(daemon, "one")
         assert "number 2 in the queue of one:latest" in refused.value.resolution_steps[0]
         assert all(one.result(20) for one in asked)
+
+
+def test_who_leaves_the_queue_is_not_answered(start_daemon: Start, models: tuple[str, ...], home: Path) -> None:
+    journal = home / "journal"
+    engine = install(home / "engine", tokens=10, token_delay=0.1, journal=str(journal))
+    daemon = start_daemon(parallel=1, engine_path=str(engine))
+    with ThreadPoolExecutor(1) as pool, daemon.client as client:
+        first = pool.submit(ask, daemon, "one", "first")
+        eventually(lambda: [engine.in_flight for engine in client.engines().models] == [1])
+        with pytest.raises(httpx.ReadTimeout), httpx.Client(base_url=daemon.url, trust_env=False) as http:
+            http.post(
+                "/api/generate", json={"model": "one", "prompt": "second", "options": {"num_ctx": 256}}, timeout=0.2
+            )
+        eventually(lambda: [engine.in_flight for engine in client.engines().models] == [1])
+        assert first.result(20) and ask(daemon, "one", "third")
+    answered = [line for line in journal.read_text().splitlines() if line.startswith("ask")]
+    assert len(answered) == 2 and "third" in answered[1]

@@ -65,6 +65,8 @@ def _show(found: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
     for engine in found.models:
         if engine.adjustments:
             render.note(f"{engine.name} was started with less, to fit into memory: {', '.join(engine.adjustments)}")
+    for model in found.waiting:
+        render.note(f"{model.name} has waited for memory for {human_interval(model.seconds)}: {model.why}")
 
 
 def fitting(rows: Sequence[Row], width: int) -> list[str]:
@@ -99,8 +101,7 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
 
 
 def waiting_row(model: "WaitingModel") -> Row:
-    memory = f"- of {human_size(model.bytes)}"
-    return {"NAME": model.name, "UNTIL": model.why, "STATE": "waiting for memory", "MEMORY": memory}
+    return {"NAME": model.name, "STATE": "waiting for memory", "MEMORY": f"- of {human_size(model.bytes)}"}
 
 
 def _processor(running: "RunningModel") -> str:

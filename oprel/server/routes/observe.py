@@ -54,13 +54,13 @@ async def crash(request: Request, text: str) -> Response:
 
 
 @private.api_route("/logs", methods=READ)
-async def logs(request: Request, model: str = "", follow: bool = False) -> Response:
+async def logs(request: Request, model: str = "", follow: str = "false") -> Response:
     """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
     found = await decode.model(request, decode.required(model))
     process = daemon_of(request).manager.log_of(found.name)
     if process is None:
         raise ModelNotFoundError(f"{model} was not loaded", "`oprel ps` shows what is; `oprel crash ls` what ended.")
-    if not follow:
+    if follow.lower() not in ("true", "1"):
         return PlainTextResponse("".join(f"{line}\n" for line in process.log))
     return Reply(_following(process), TEXT, broken=lambda error: f"({error.message})\n".encode())
 

@@ -74,6 +74,15 @@ def test_before_its_pace_is_known_a_whole_batch_on_a_very_slow_cpu_is_waited_for
     assert condemned_after(pulse, spinning, 0.0, BATCH * UNKNOWN_TOKEN - 1) is None
 
 
+def test_a_slow_gpu_computes_a_batch_without_cpu_time() -> None:
+    pulse, request = busy(tokens=BATCH)
+    pulse.prefilled(request, 0.0, 0, BATCH)
+    assert condemned_after(pulse, stopped, 0.0, 120.0) is None
+    pulse.prefilled(request, 121.0, BATCH, BATCH)
+    pulse, request = busy(Pace(token=0.001, reports=True), tokens=BATCH)
+    assert pulse.still_limit == STALL / 3
+
+
 def test_a_prompt_of_which_the_engine_never_tells_is_waited_for_as_a_whole() -> None:
     pulse, _ = busy(tokens=10 * BATCH)
     assert pulse.spin_limit == 10 * BATCH * UNKNOWN_TOKEN
@@ -160,6 +169,7 @@ def test_work_that_shows_nothing_gets_the_patience_it_is_known_to_need() -> None
     pulse = Pulse(STALL, Pace())
     request = pulse.begin(0.0, 10, patience=120.0)
     assert pulse.spin_limit == STALL + 120
+    assert pulse.still_limit > 120
     pulse.moved(request, 100.0)
     assert pulse.spin_limit == STALL
 

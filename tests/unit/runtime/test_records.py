@@ -1,6 +1,8 @@
 """Engines that a killed daemon left behind are ended; nothing else is."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,15 +12,21 @@ from pathlib import Path
 import pytest
 
 from oprel.runtime import records
-from tests.conftest import DEADLINE
+from tests.conftest import DEADLINE, alive, eventually
 
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own, as an engine is."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        eventually(lambda: has_command_line(process.pid))
         yield process
         process.kill()
+
+
+def has_command_line(pid: int) -> bool:
+    """Not so in the moment in which it is started."""
+    return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
 def changed(path: Path, **fields: object) -> None:
@@ -53,6 +61,28 @@ def test_a_process_that_only_has_the_number_is_left_alone(
     assert records.reconcile(tmp_path) == []
     assert sleeper.poll() is None
     assert not path.exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_child_of_an_engine_that_is_gone_is_killed_if_it_has_its_socket(tmp_path: Path, named: bool) -> None:
+    """As under a wrapper, which the kernel ends with the daemon, but not the server that it started."""
+    socket = tmp_path / "engine-1.sock"
+    child = f"sh -c 'sleep 600; true' sh {socket if named else 'x.sock'} & echo $!; read line"
+    with subprocess.Popen(
+        ["sh", "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as wrapper:
+        assert wrapper.stdout
+        pid = int(wrapper.stdout.readline())
+        eventually(lambda: has_command_line(pid))
+        record(tmp_path, wrapper)
+        wrapper.kill()
+        wrapper.wait()
+        try:
+            assert len(records.reconcile(tmp_path)) == named
+            eventually(lambda: alive(pid) is not named)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(wrapper.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": 1}', "\0", '{"pid": "x", "start": 1}'])

@@ -24,6 +24,12 @@ def test_the_first_crash_is_followed_by_a_start_at_once() -> None:
     assert judge(crashes(5.0), 5.0) == Verdict(0.0)
 
 
+def test_a_hang_counts_as_a_crash() -> None:
+    ends = [end(Reason.HUNG, float(at), served=9.0) for at in range(MOST)]
+    assert judge(ends[:2], 1.0) == Verdict(0.5)
+    assert judge(ends, 10.0).refused
+
+
 @pytest.mark.parametrize(("count", "wait"), [(2, 0.5), (3, 1.0), (4, 2.0), (5, 4.0)])
 def test_the_next_ones_wait_twice_as_long_each_time(count: int, wait: float) -> None:
     assert judge(crashes(*range(count)), count - 1.0) == Verdict(wait)

@@ -106,7 +106,7 @@ def test_what_can_never_fit_is_told_with_the_pins_that_are_in_its_way() -> None:
 
 
 BUDGET = 100
-KINDS = {name: size for name, size in enumerate((10, 25, 40, 60, 75, 100))}
+KINDS = dict(enumerate((10, 25, 40, 60, 75, 100)))
 
 
 @dataclass

@@ -1,0 +1,227 @@
+"""Each check of `oprel doctor`, on a machine that is as it should be and on one that is not."""
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from oprel import __version__
+from oprel.cli import checkup
+from oprel.core.config import Config
+from oprel.daemon_models import AsideEngine, HealthResponse
+from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from tests.conftest import RunningDaemon
+
+HEALTH = HealthResponse(status="ok", version=__version__, pid=1, uptime_seconds=9.0, engines=[], engines_set_aside=[])
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def program(folder: Path, name: str, *lines: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text("\n".join(["#!/bin/sh", *lines]))
+    path.chmod(0o755)
+    return path
+
+
+def levels(findings: Iterator[checkup.Finding]) -> list[str]:
+    return [finding.level for finding in findings]
+
+
+def test_everything_is_looked_at(config: Config) -> None:
+    subjects = [finding.subject for finding in checkup.examined(config)]
+    known = ["daemon", "engine", "hardware", "GPU", "home", "run folder", "disk", "port", "crashes"]
+    assert list(dict.fromkeys(subjects))[:9] == known
+    assert not config.run_dir.exists()  # no daemon was started
+
+
+# The daemon
+
+
+def test_no_daemon_is_no_fault(config: Config) -> None:
+    health, finding = checkup.check_daemon(config)
+    assert (health, finding.level) == (None, "ok")
+    assert "none runs" in finding.text
+
+
+def test_a_daemon_is_told_by_its_process(shared_daemon: RunningDaemon) -> None:
+    health, finding = checkup.check_daemon(shared_daemon.config)
+    assert health and health.pid == shared_daemon.process.pid
+    assert (finding.level, f"pid {health.pid}" in finding.text) == ("ok", True)
+
+
+def test_a_daemon_of_another_version_is_warned_of(
+    shared_daemon: RunningDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "__version__", "99.0")
+    _, finding = checkup.check_daemon(shared_daemon.config)
+    assert (finding.level, "oprel stop --daemon" in finding.advice[0]) == ("warning", True)
+
+
+def test_a_daemon_that_does_not_answer_is_a_fault(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "SECONDS", 0.1)
+    config.run_dir.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(config.socket_path))
+        silent.listen()
+        health, finding = checkup.check_daemon(config)
+    assert (health, finding.level) == (None, "error")
+
+
+def test_an_address_where_nobody_answers_is_a_fault(config: Config, taken_port: int) -> None:
+    _, finding = checkup.check_daemon(replace(config, host="unix:/nowhere/oprel.sock"))
+    assert finding.level == "error"
+
+
+# Engines
+
+
+def test_the_engine_is_really_started() -> None:
+    (finding,) = checkup.check_engines(Shelf(find_binaries(Config())), None)
+    assert finding.level == "ok"
+    assert "version: xllamacpp" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["exit 3"], "it is not a llama-server (`--help` exits with 3)"),
+        (['[ "$1" = --help ] && echo --model && exit 0', "exit 4"], "`--version` exits with 4"),
+        (['[ "$1" = --help ] && echo --model && exit 0', "kill -ILL $$"], "instructions that this CPU lacks"),
+    ],
+)
+def test_an_engine_that_cannot_be_used_is_named_beside_the_one_that_is(
+    tmp_path: Path, lines: list[str], reason: str
+) -> None:
+    bad = program(tmp_path, "llama-server", *lines)
+    found, aside = checkup.check_engines(Shelf(find_binaries(Config(engine_path=str(bad)))), None)
+    assert (found.level, aside.level) == ("ok", "warning")
+    assert f"{bad} is not used: " in aside.text
+    assert reason in aside.text
+
+
+def test_no_engine_at_all_is_a_fault() -> None:
+    (finding,) = checkup.check_engines(Shelf([]), None)
+    assert finding.level == "error"
+    assert "pip install xllamacpp" in finding.advice[0]
+
+
+def test_what_the_daemon_set_aside_is_told_too() -> None:
+    aside = AsideEngine(engine="/opt/llama-server", reason="it was built for another CPU")
+    health = HEALTH.model_copy(update={"engines_set_aside": [aside]})
+    *_, finding = checkup.check_engines(Shelf([]), health)
+    assert finding.text == "/opt/llama-server is not used: it was built for another CPU"
+
+
+# The machine
+
+
+def test_the_hardware_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "CPUs" in checkup.check_hardware().text
+    monkeypatch.setattr(checkup, "LITTLE_MEMORY", 10**18)
+    assert checkup.check_hardware().level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("lines", "level", "text"),
+    [
+        (["echo 'NVIDIA X, 1000 MiB, 900 MiB'"], "ok", "NVIDIA X, 900 MiB of 1000 MiB free"),
+        (["echo no driver; exit 9"], "warning", "nvidia-smi says: no driver"),
+    ],
+)
+def test_a_gpu_is_asked_for_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], level: str, text: str
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    program(tmp_path, "nvidia-smi", *lines)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (finding,) = checkup.check_graphics()
+    assert (finding.level, finding.text) == (level, text)
+
+
+def test_a_machine_without_a_gpu_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert levels(checkup.check_graphics()) == ["ok"]
+
+
+# Folders and the disk
+
+
+def test_a_folder_must_be_this_users_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    assert checkup.check_folder("home", folder).text.endswith("will be made")
+    folder.mkdir(mode=0o700)
+    assert checkup.check_folder("home", folder).level == "ok"
+    folder.chmod(0o755)
+    finding = checkup.check_folder("home", folder)
+    assert (finding.level, finding.advice) == ("warning", [f"chmod 700 {folder}"])
+
+
+def test_what_is_no_folder_or_another_users_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert checkup.check_folder("home", file).level == "error"
+    assert checkup.check_folder("home", file / "below").level == "error"
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert checkup.check_folder("home", tmp_path).level == "error"
+
+
+def test_a_disk_that_is_nearly_full_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = checkup.check_disk(tmp_path / "not" / "yet")
+    assert there.text.endswith(str(tmp_path))
+    monkeypatch.setattr(checkup, "LITTLE_DISK", 10**18)
+    assert checkup.check_disk(tmp_path).level == "warning"
+
+
+# The port
+
+
+def test_a_free_port_is_well(config: Config, taken_port: int) -> None:
+    assert checkup.check_port(config, None).level == "ok"  # any
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        free = listener.getsockname()[1]
+    assert checkup.check_port(replace(config, server_port=free), None).text == f"127.0.0.1:{free} is free"
+
+
+def test_the_daemons_own_port_is_well(shared_daemon: RunningDaemon) -> None:
+    port = int(shared_daemon.url.rsplit(":", 1)[1])
+    config = replace(shared_daemon.config, server_port=port)
+    health, _ = checkup.check_daemon(config)
+    assert checkup.check_port(config, health).text == f"127.0.0.1:{port} is the daemon's"
+    other = checkup.check_port(config, None)
+    assert (other.level, "another daemon of oprel" in other.text) == ("error", True)
+
+
+@pytest.mark.parametrize(("health", "level"), [(None, "error"), (HEALTH, "warning")])
+def test_a_port_that_somebody_else_has_is_named_with_him(
+    config: Config, taken_port: int, monkeypatch: pytest.MonkeyPatch, health: HealthResponse | None, level: str
+) -> None:
+    monkeypatch.setattr(checkup, "SECONDS", 0.1)
+    finding = checkup.check_port(replace(config, server_port=taken_port), health)
+    assert (finding.level, f"pid {os.getpid()}" in finding.text) == (level, True)
+    assert "--server-port" in finding.advice[0]
+
+
+# What happened
+
+
+@pytest.mark.parametrize(("hours", "level"), [(1, "warning"), (30, "ok")])
+def test_only_the_crashes_of_a_day_are_told(tmp_path: Path, hours: int, level: str) -> None:
+    moment = datetime.now(UTC) - timedelta(hours=hours)
+    (tmp_path / f"{moment:%Y%m%dT%H%M%S}.000Z-1-tiny.json").touch()
+    assert checkup.check_crashes(tmp_path).level == level
+    assert checkup.check_crashes(tmp_path / "none").level == "ok"
+
+
+def test_memory_on_the_disk_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "MUCH_SWAP", -1.0)
+    assert "swapped" in list(checkup.check_system())[-1].text
