@@ -147,9 +147,11 @@ class Stage:
                 os.kill(pid, signal.SIGCONT)
 
     def hear(self, dialect: Dialect, model: str, disturb: Callable[[], object] = lambda: None) -> Heard:
-        """The answer to the usual question; `disturb` is called after its first text."""
+        """The answer to the usual question; `disturb` is called after its first text. Raises Unmet for an error."""
         text, last, pause, heard_at = "", "", 0.0, math.inf
         with self.http.stream("POST", dialect.path, json=dialect.body(model)) as response:
+            if response.is_error:
+                raise Unmet(f"an answer, not status {response.status_code}: {response.read().decode()}")
             for line in response.iter_lines():
                 if said := dialect.text(line):
                     if not text:

@@ -499,6 +499,18 @@ def test_the_daemons_own_log_is_shown(oprel_own: Shell) -> None:
     assert (done.returncode, "oprel listens on" in done.stdout) == (0, True)
 
 
+def test_the_daemons_log_is_followed_into_the_next_daemons(oprel_own: Shell) -> None:
+    oprel_own("list")
+    process = oprel_own.start("logs", "-f")
+    await_output(process, b"oprel listens on")
+    oprel_own("stop", "--daemon")
+    oprel_own("list")
+    await_output(process, b"oprel listens on")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE)[1] == b""
+    assert process.returncode == 130
+
+
 def test_the_log_of_a_daemon_elsewhere_is_there(oprel_own: Shell) -> None:
     assert failed(oprel_own("logs", host="box:1"), 2, "box:1 is on its machine")
 

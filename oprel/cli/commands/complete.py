@@ -7,7 +7,7 @@ from oprel.cli import render
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import OprelError
 
-MODEL_ARGUMENTS = ("model", "models", "source")
+MODEL_ARGUMENTS = ("model", "source")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("rm", help="delete models")
-    parser.add_argument("models", nargs="+", metavar="model", help="names; files that a name points to stay")
+    parser.add_argument("model", nargs="+", help="names; files that a name points to stay")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -23,7 +23,7 @@ def main(args: argparse.Namespace) -> int:
 
     status = 0
     with Client(config=config_from(args)) as client:
-        for name in args.models:
+        for name in args.model:
             try:
                 with suggesting_names(client, name):
                     _remove(client, name)

@@ -158,6 +158,13 @@ def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
 
 
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_what_a_command_is_given_is_taken_for_no_setting(command: str) -> None:
+    parser = cli.command_parsers(cli.build_parser())[command]
+    places = {action.dest for action in parser._actions if not action.option_strings}
+    assert not places & {*SERVER_SETTINGS, "host"}
+
+
 def test_what_is_not_needed_is_not_imported() -> None:
     """`oprel --version` and `--help` stay fast: the parser alone needs no third-party module."""
     program = (

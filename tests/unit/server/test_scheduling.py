@@ -121,8 +121,8 @@ class World:
     def act(self) -> Plan:
         plan = decide(list(self.engines.values()), list(self.wanted.values()), BUDGET, self.now)
         for id in plan.admit:
-            one = self.wanted.pop(id)
-            self.engines[id] = Resident(id, one.name, one.bytes, Use.LOADING)
+            admitted = self.wanted.pop(id)
+            self.engines[id] = Resident(id, admitted.name, admitted.bytes, Use.LOADING)
             self.leases[id] = 1  # of whoever waited for it
         for id in plan.evict:
             assert self.engines[id].use is Use.IDLE and not self.leases[id] and not self.engines[id].pinned
