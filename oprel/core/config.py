@@ -18,7 +18,7 @@ from pathlib import Path
 
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
-from oprel.core.names import ModelRef, is_path
+from oprel.core.names import Kind, ModelRef, is_path
 from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
@@ -165,10 +165,11 @@ class _OnlyOfModels:
     preload: str = setting("off", "loaded when the daemon starts", SWITCH)
 
 
-LOAD_SETTINGS = tuple(entry.name for entry in fields(ModelSettings))[3:]
 SETTINGS = {entry.name: entry for entry in fields(Config)}
+KEEPING = ("keep_alive", "keep_alive_locked")
+LOAD_SETTINGS = [name for entry in fields(ModelSettings) if (name := entry.name) in SETTINGS and name not in KEEPING]
 MODEL_SETTINGS = {entry.name: entry for entry in fields(_OnlyOfModels)} | {
-    name: SETTINGS[name] for name in ("keep_alive", "keep_alive_locked", *LOAD_SETTINGS)
+    name: SETTINGS[name] for name in (*KEEPING, *LOAD_SETTINGS)
 }
 
 
@@ -269,8 +270,8 @@ def _converted(name: str, value: object, source: str, base: Path | None = None) 
         return _models(value, source, folder)
     result = converted(entry, value, source, folder)
     if name == "preload":
-        for model in _names(str(result)):
-            _key(model, f"{source}: preload")
+        refs = {model: _ref(model, f"{source}: preload", folder) for model in _names(str(result))}
+        return ", ".join(ref.text if ref.kind is Kind.PATH else model for model, ref in refs.items())
     return result
 
 
@@ -278,9 +279,10 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _key(name: str, source: str) -> str:
+def _ref(name: str, source: str, base: str) -> ModelRef:
+    """The model meant; a relative path is one from `base`, as with the other paths."""
     try:
-        return ModelRef.parse(name).key
+        return ModelRef.parse(os.path.join(base, name) if is_path(name) and not name.startswith("~") else name)
     except ValidationError as error:
         raise ConfigError(f"{source}: {error.message}", *error.resolution_steps) from None
 
@@ -293,7 +295,7 @@ def _models(value: object, source: str, base: str) -> str:
     checked: dict[str, dict[str, Value]] = {}
     for name, own in ((str(name), own) for name, own in content.items()):
         place = f"{source}: models: {name}"
-        key = _key(os.path.join(base, name) if is_path(name) and name[0] != "~" else name, f"{source}: models")
+        key = _ref(name, f"{source}: models", base).key
         checked[key] = {str(one): converted(known(MODEL_SETTINGS, str(one), place), own[one], place) for one in own}
     return json.dumps(checked, ensure_ascii=False) if checked else ""
 

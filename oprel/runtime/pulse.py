@@ -111,7 +111,10 @@ class Pulse:
         self._requests.discard(request)
 
     def refused(self) -> str | None:
-        """The engine failed at a request (status 500 or above); the verdict, if it does nothing else any more."""
+        """The engine failed at a request (status 500 or above); the suspicion, if it does nothing else any more.
+
+        No verdict: the fault may be in the requests, as with a template that fails.
+        """
         self._refusals += 1
         if self._refusals < REFUSALS:
             return None

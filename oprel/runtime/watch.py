@@ -30,10 +30,13 @@ class Work:
         """A token came, or anything else."""
         self._pulse.moved(self._request, self._watch.clock())
 
-    def refused(self) -> None:
-        """The engine failed at the request, with a status of 500 or more."""
-        if why := self._pulse.refused():
-            self._watch.condemn(why)
+    def refused(self) -> str | None:
+        """The engine failed at the request, with a status of 500 or more. Suspicious when it does nothing else."""
+        return self._pulse.refused()
+
+    def condemn(self, why: str) -> None:
+        """The engine does not work, as its caller has found."""
+        self._watch.condemn(why)
 
     def end(self) -> None:
         self._pulse.end(self._request)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import httpx
+import psutil
 
 from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
@@ -22,6 +23,7 @@ from oprel.core.names import GUIDE
 from oprel.daemon_models import EngineModel
 from oprel.selftest.dialects import Dialect
 
+SLOTS = 2  # of each engine
 PATIENCE = 20.0  # s within which what must happen has happened
 LOOK_INTERVAL = 0.005  # s
 # What of the user's configuration says how engines run here.
@@ -48,8 +50,10 @@ def wait_until(happened: Callable[[], object], expected: str, within: float = PA
 
 def runs(pid: int) -> bool:
     """True for a process that runs; one of which only the exit status is left does not."""
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip()[:1] not in ("", "Z")
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Stage:
         engines = {name: getattr(user, name) for name in OF_ENGINES}
         self._usual = Config(
             **engines, home=str(folder), binary_dir=str(user.engines_dir), server_port=0, keep_alive="-1",
-            parallel=2, ctx_size=512, restore="off", drain_timeout="30s",
+            parallel=SLOTS, ctx_size=512, restore="off",
         )  # fmt: skip
         self._copies = 0
         self._log = folder / "daemon.log"
@@ -104,19 +108,20 @@ class Stage:
             self.process.send_signal(number)  # nothing where it has ended
 
     def wait(self) -> int:
-        """The daemon's exit status, when it has ended."""
+        """The daemon's exit status, when it has ended. One that does not end is killed, and Unmet raised."""
+        if self.process is None:
+            return 0
         try:
-            return self.process.wait(PATIENCE) if self.process else 0
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
+            self.process.kill()
             raise Unmet(f"a daemon that ends within {PATIENCE:.0f} s") from None
 
     def close(self) -> None:
-        """End the daemon, whatever it does."""
         self.client.close()
         self.http.close()
-        if self.process:
-            self.process.kill()
-            self.process.wait()
+        with contextlib.suppress(Unmet):
+            self.end()
 
     def model(self) -> str:
         """A model that no daemon has seen: engines that were killed do not count against it."""

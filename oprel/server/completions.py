@@ -37,6 +37,7 @@ from oprel.server.survival import Story
 
 logger = logging.getLogger(__name__)
 
+A_TOKEN = CompletionRequest("a", Sampling(num_predict=1))
 IMAGE_SECONDS = 120.0  # that a slow CPU may take to encode an image
 
 
@@ -205,9 +206,19 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
                     with work.paused():
                         yield chunk
         except EngineRefused as refusal:
-            if refusal.status >= 500 and refusal.status != httpx.codes.NOT_IMPLEMENTED:
-                work.refused()
+            failed = refusal.status >= 500 and refusal.status != httpx.codes.NOT_IMPLEMENTED
+            if failed and (why := work.refused()) and not await _says_a_token(http):
+                work.condemn(why)  # NousResearch/hermes-agent #104050: its health is green
             raise
+
+
+async def _says_a_token(http: httpx.AsyncClient) -> bool:
+    """Whether the engine answers the simplest request there is."""
+    try:
+        async with contextlib.aclosing(openai_http.complete(http, A_TOKEN)) as chunks:
+            return [chunk async for chunk in chunks] != []
+    except EngineRefused:
+        return False
 
 
 def _patience(request: CompletionRequest) -> float:

@@ -33,7 +33,7 @@ def check_private(folder: Path) -> None:
     """Raises PermissionError when another user could have put something into `folder`, unless it is not there."""
     try:
         status = folder.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise PermissionError(errno.EPERM, f"{folder} is not a folder of this user")

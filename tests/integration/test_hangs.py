@@ -10,10 +10,13 @@ import pytest
 
 import oprel
 from oprel.client_api import Client
+from oprel.core.exceptions import BackendError
+from oprel.runtime.pulse import REFUSALS
 from tests.conftest import RunningDaemon
-from tests.fixtures.fake_engine import install
+from tests.fixtures.fake_engine import install, told
 
 STALL = "3s"  # an engine that stands still has a third of it, which a busy machine must not use up
+ATTEMPTS = 20  # at stopping an engine within one of guide's short answers
 HELLO = [{"role": "user", "content": "hello"}]
 OPTIONS = {"temperature": 0, "num_predict": 300, "seed": 1}
 WHOLE = " t0 t1 t2 t3 t4"
@@ -81,14 +84,16 @@ def test_a_stopped_engine_is_recovered_from_like_a_crash(start_daemon: StartDaem
     with daemon.client as client:
 
         def said(stop: bool = False) -> str:
+            client.load("guide")
+            engine = engine_of(client)
             stream = client.chat("guide", HELLO, options=OPTIONS, stream=True, think=False)
             words = [next(stream).message.content or ""]
             if stop:
-                os.kill(engine_of(client), signal.SIGSTOP)
+                os.kill(engine, signal.SIGSTOP)
             return "".join([*words, *(piece.message.content or "" for piece in stream)])
 
         calm = said()
-        for _ in range(10):
+        for _ in range(ATTEMPTS):
             assert said(stop=True) == calm
             if "stood still" in daemon.log:
                 break
@@ -109,10 +114,30 @@ def test_a_request_at_which_every_engine_hangs_is_told_so(faulty, tiny: Path) ->
 
 def test_a_client_that_reads_slowly_is_no_hang(faulty, tiny: Path) -> None:
     """All buffers fill, and then the engine can send nothing more until this client reads on."""
-    daemon = faulty(tokens=60_000)
+    daemon = faulty(tokens=20_000)
     with daemon.client as client:
         stream = client.generate(str(tiny), "hello", stream=True)
         next(stream)
         time.sleep(2.5)  # what the client does meanwhile; not a wait for anything
-        assert sum(1 for _ in stream) == 60_000
+        assert sum(1 for _ in stream) == 20_000
     assert "is killed" not in daemon.log
+
+
+def test_an_engine_that_refuses_everything_is_replaced(faulty, home: Path, tiny: Path) -> None:
+    daemon = faulty(status=500)
+    cured(daemon, tiny, home)
+    with daemon.client as client:
+        for _ in range(REFUSALS):
+            with pytest.raises(BackendError, match="told to fail"):
+                client.generate(str(tiny), "hello")
+        assert client.generate(str(tiny), "hello").response == WHOLE
+
+
+def test_an_engine_that_only_refuses_what_is_wrong_stays(faulty, home: Path, tiny: Path) -> None:
+    journal = home / "journal"
+    with faulty(journal=str(journal)).client as client:
+        for _ in range(REFUSALS):
+            with pytest.raises(BackendError, match="told to fail"):
+                client.generate(str(tiny), told(status=500))
+        assert client.generate(str(tiny), "hello").response == WHOLE
+    assert journal.read_text().count("start") == 1

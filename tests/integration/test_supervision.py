@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -43,7 +44,7 @@ def test_a_killed_daemon_leaves_no_engine_and_no_hindrance(start_daemon, tiny: P
         with pytest.raises(oprel.OprelError):
             list(stream)
     assert bystander.poll() is None
-    with running_daemon(daemon.config) as again, again.client as client:
+    with running_daemon(replace(daemon.config, restore="off")) as again, again.client as client:
         assert client.generate(str(tiny), "hello", options={"num_predict": 2}).done
         assert {path.name for path in again.config.run_dir.glob("*.sock")} == {"engine-1.sock", "oprel.sock"}
 

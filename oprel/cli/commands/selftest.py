@@ -34,15 +34,14 @@ def main(args: argparse.Namespace) -> int:
 
     folder = Path(tempfile.mkdtemp(prefix="oprel-"))
     found: list[Outcome] = []
-    passed = False
     try:
         for outcome in outcomes((*CHECKS, *FAULTS) if args.chaos else CHECKS, config_from(args), folder):
             found.append(outcome)
             if not args.json:
                 _show(outcome)
-        passed = all(outcome.passed for outcome in found)
     finally:
-        if passed or not found:
+        passed = all(outcome.passed for outcome in found)
+        if passed:
             shutil.rmtree(folder, ignore_errors=True)
     seconds = sum(outcome.seconds for outcome in found)
     if args.json:

@@ -32,7 +32,7 @@ async def health(request: Request) -> Response:
     aside = [daemon_models.AsideEngine(engine=str(one.binary), reason=one.reason) for one in shelf.aside]
     return json_response(
         daemon_models.HealthResponse(
-            status="ok",
+            status="draining" if daemon.manager.draining else "ok",
             version=__version__,
             pid=os.getpid(),
             uptime_seconds=round(daemon.manager.clock() - daemon.started, 3),

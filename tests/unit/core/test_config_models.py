@@ -73,6 +73,12 @@ def test_what_is_wrong_with_it_is_said(text: str, complaint: str, step: str) -> 
     assert step in " ".join(caught.value.resolution_steps)
 
 
+def test_a_file_to_preload_is_found_from_the_folder_of_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("preload: near.gguf, ~/own.gguf\n")
+    assert load_config(file=file, environ={}).preloaded == (str(tmp_path / "near.gguf"), str(Path.home() / "own.gguf"))
+
+
 def test_a_name_to_preload_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="argument --preload: preload: 'a b' is not a valid model name"):
         load_config({"preload": "tiny,a b"}, environ={})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.runtime.pulse import BATCH, LONGEST_LOOK, REFUSALS, UNKNOWN_TOKEN, Pace, Pulse, Request
@@ -183,7 +183,8 @@ def test_an_engine_that_refuses_everything_is_condemned() -> None:
     assert "refused 5 requests" in (pulse.refused() or "")
 
 
-@given(st.data(), st.floats(0.001, 0.4), st.integers(1, 20))
+@settings(deadline=None, max_examples=50)
+@given(st.data(), st.floats(0.001, 0.4), st.integers(1, 4))
 def test_no_engine_is_condemned_whose_steps_take_no_longer_than_its_limits(
     data: st.DataObject, token: float, batches: int
 ) -> None:
@@ -202,6 +203,7 @@ def test_no_engine_is_condemned_whose_steps_take_no_longer_than_its_limits(
             pulse.moved(request, now)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.0, 100.0), st.integers(0, 3 * BATCH)), max_size=20),
     st.integers(0, 10 * BATCH),

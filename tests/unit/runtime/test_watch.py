@@ -106,7 +106,8 @@ async def test_an_engine_that_refuses_everything_is_killed(engine):
     for _ in range(5):
         with one.at_work(about_tokens=5) as work:
             assert (await one.http.post("/v1/completions", json={})).status_code == 500
-            work.refused()
+            if why := work.refused():
+                work.condemn(why)
     ended = await one.why_it_ended(within=5.0)
     assert ended and ended.reason is Reason.HUNG and "refused 5" in ended.detail
 

@@ -1,0 +1,271 @@
+"""What was found in a review of the scheduling: each once made it wait for ever, blame the innocent, or forget a promise."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from oprel.core.config import Config
+from oprel.core.exceptions import BackendError, BusyError, OprelError, QuarantinedError
+from oprel.core.home import prepare_home
+from oprel.core.manifests import Manifest, Manifests
+from oprel.runtime.backends.base import CompletionRequest, LoadOptions
+from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from oprel.runtime.process import State
+from oprel.server import completions
+from oprel.server.completions import Done, Job
+from oprel.server.library import InstalledModel, Library
+from oprel.server.manager import ModelManager
+from oprel.server.slots import Slots
+from tests.conftest import DEADLINE
+from tests.fixtures.fake_engine import install, told
+from tests.fixtures.gguf_factory import write_tiny_gguf
+
+FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
+CRASH = told(die_at_token=1, dies_of="SIGSEGV")
+
+
+class Office:
+    """A manager in this process, on engines that misbehave, and models that it knows."""
+
+    def __init__(self, manager: ModelManager, library: Library) -> None:
+        self.manager = manager
+        self._library = library
+
+    async def model(self, name: str) -> InstalledModel:
+        return await self._library.find(name, may_use_paths=False)
+
+    async def ask(self, name: str, prompt: str, n: int = 1) -> str:
+        job = Job(await self.model(name), CompletionRequest(prompt, n=n))
+        async for piece in completions.run(self.manager, job):
+            if isinstance(piece, Done):
+                return piece.text
+        raise AssertionError("no end")
+
+    def starts(self) -> int:
+        return sum(one.process.starts for one in self.manager.loaded)
+
+
+Opened = Callable[..., contextlib.AbstractAsyncContextManager[Office]]
+
+
+@pytest.fixture
+def office(config: Config, home: Path) -> Opened:
+    for name in "one", "two":
+        weights = write_tiny_gguf(home / f"{name}.gguf")
+        Manifests(config.models_dir).put(Manifest(f"{name}:latest", weights))
+    Manifests(config.models_dir).put(Manifest("alias:latest", home / "one.gguf"))
+
+    @contextlib.asynccontextmanager
+    async def opened(faults: dict[str, object] | None = None, **changes: object) -> AsyncIterator[Office]:
+        engine = str(install(home / "engine", **(faults or {})))
+        own = replace(config, engine_path=engine, **changes)  # type: ignore[arg-type]
+        prepare_home(own)
+        manager = ModelManager(own, Shelf(find_binaries(own)), own.run_dir)
+        try:
+            yield Office(manager, Library(own))
+        finally:
+            await manager.close()
+
+    return opened
+
+
+async def until(happened: Callable[[], object], within: float = DEADLINE) -> None:
+    async with asyncio.timeout(within):
+        while not happened():
+            await asyncio.sleep(0.01)
+
+
+async def soon(work: Awaitable[object], within: float = DEADLINE) -> object:
+    return await asyncio.wait_for(work, within)
+
+
+def test_who_waited_for_all_slots_gives_back_as_many_as_it_got() -> None:
+    async def scenario() -> None:
+        slots = Slots(4)
+        async with slots.taking(1):
+            async with slots.taking(1) as held:
+                alone = asyncio.create_task(held.all_of_them())
+                await asyncio.sleep(0)
+                slots.total = 1  # the engine is started with less meanwhile
+                slots.give_back(1)
+                await soon(alone)
+            await slots.take(1)
+        assert slots.taken <= 1
+
+    asyncio.run(scenario())
+
+
+def test_what_needs_no_slot_does_not_stand_in_the_queue() -> None:
+    async def scenario() -> None:
+        slots = Slots(1)
+        await slots.take(1)
+        waiting = asyncio.create_task(slots.take(1))
+        await asyncio.sleep(0)
+        await soon(slots.take(0), 1)
+        waiting.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_whose_client_left_while_it_loaded_makes_room_once_it_is_ready(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office({"silent_load": 1.0}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
+            left = asyncio.create_task(it.ask("one", "hello"))
+            await until(lambda: [one.process.state for one in it.manager.loaded] == [State.STARTING])
+            left.cancel()
+            await soon(it.ask("two", "hello"))
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_failed_after_its_client_left_makes_room(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office({"silent_load": 0.5}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
+            left = asyncio.create_task(it.ask("one", "hello"))
+            await until(lambda: [one.process.pid for one in it.manager.loaded if one.process.pid])
+            left.cancel()
+            other = asyncio.create_task(it.ask("two", "hello"))
+            await until(lambda: it.manager.waiting)
+            it.manager.kill()
+            await soon(other)
+
+    asyncio.run(scenario())
+
+
+def test_a_pinned_name_pins_the_engine_of_another_name_it_joins(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office(default_max_memory_mb=FOR_ONE, models='{"alias": {"pin": true}}') as it:
+            await it.ask("one", "hello")
+            await it.ask("alias", "hello")
+            [loaded] = it.manager.loaded
+            assert loaded.pinned
+
+    asyncio.run(scenario())
+
+
+def test_a_locked_name_is_locked_in_the_engine_of_another_name(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office(models='{"alias": {"keep_alive_locked": true, "keep_alive": "1h"}}') as it:
+            await it.ask("one", "hello")
+            async with it.manager.lease(await it.model("alias"), LoadOptions(), 0.0):
+                pass
+            [loaded] = it.manager.loaded
+            assert loaded.keep_alive > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_context_that_is_asked_for_is_not_the_shorter_one_of_an_engine_short_of_memory(office: Opened) -> None:
+    async def scenario() -> None:
+        limit = 4096 + 256  # the fake's units: 2048 tokens in f16 or 4096 in q8_0, and a small batch
+        async with office({"memory_limit": limit // 2 + 256}, ctx_size=4096, parallel=1) as it:
+            async with it.manager.lease(await it.model("one"), LoadOptions()) as lease:
+                assert lease.num_ctx == 2048
+            with pytest.raises(OprelError):
+                async with it.manager.lease(await it.model("one"), LoadOptions(num_ctx=4096)) as lease:
+                    raise AssertionError(f"asked for 4096, got {lease.num_ctx}")
+
+    asyncio.run(scenario())
+
+
+def test_one_crash_is_one_strike_however_many_asked_the_same(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office() as it:
+            same = "innocent " + told(tokens=20, token_delay=0.05)
+            crowd = [asyncio.create_task(it.ask("one", same)) for _ in range(3)]
+            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [3])
+            with pytest.raises(QuarantinedError):
+                await soon(it.ask("one", "poison " + CRASH))
+            assert all(await soon(asyncio.gather(*crowd)))  # type: ignore[call-overload]
+
+    asyncio.run(scenario())
+
+
+def test_who_was_answered_since_is_not_blamed_for_an_older_crash(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office({}) as it:
+            ping = "ping " + told(tokens=40, token_delay=0.05)
+            for crash in range(2):
+                pinging = asyncio.create_task(it.ask("one", ping))
+                await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+                poison = asyncio.create_task(it.ask("one", f"poison {crash} " + CRASH))
+                if crash == 0:
+                    await until(lambda: it.manager.loaded[0].process.state is State.CRASHED or it.starts() > 1)
+                    pinging.cancel()  # it has its strike; the client has had enough
+                    with contextlib.suppress(QuarantinedError):
+                        await soon(poison)
+                    await soon(it.ask("one", ping))  # a good answer
+                else:
+                    with contextlib.suppress(QuarantinedError):
+                        await soon(poison)
+                    await soon(pinging)
+
+    asyncio.run(scenario())
+
+
+def test_copies_of_a_poison_do_not_kill_one_engine_each(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office(parallel=2) as it:
+            crowd = [it.ask("one", "poison " + CRASH) for _ in range(8)]
+            results = await soon(asyncio.gather(*crowd, return_exceptions=True), 60)
+            assert isinstance(results, list)
+            assert {type(one) for one in results} == {QuarantinedError}, results
+            assert it.starts() <= 3
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_go_on_says_so_at_once(office: Opened) -> None:
+    """Of several answers that have begun none can go on: nobody waits for the others' end to say that."""
+
+    async def scenario() -> None:
+        async with office({}, parallel=4) as it:
+            slow = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
+            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+            several = asyncio.create_task(it.ask("one", "several " + told(tokens=1000, token_delay=0.1), n=2))
+            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [2])
+            await asyncio.sleep(1)
+            poison = asyncio.create_task(it.ask("one", "poison " + CRASH))
+            with pytest.raises(BackendError, match="died while answering"):
+                await soon(several, 5)
+            for one in slow, poison:
+                one.cancel()
+            await asyncio.gather(slow, poison, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_preload_replaces_nobody(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office() as it:
+            await it.ask("one", "hello")
+            model, before = await it.model("one"), it.manager.loaded
+            with pytest.raises(BusyError):
+                async with it.manager.lease(model, LoadOptions(num_ctx=8192, num_batch=64), slots=0, makes_room=False):
+                    pass
+            assert it.manager.loaded == before
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_finds_no_memory_again_and_again_is_left_alone_for_a_while(office: Opened) -> None:
+    """Though each time a neighbour could be stopped for it."""
+
+    async def scenario() -> None:
+        async with office({"memory_limit": 3000}, ctx_size=4096, parallel=1, kv_cache_type="q8_0", batch_size=64) as it:
+            small = LoadOptions(num_ctx=256)
+            starts = 0
+            for _ in range(8):
+                async with it.manager.lease(await it.model("two"), small):
+                    pass
+                with contextlib.suppress(BackendError):
+                    async with asyncio.timeout(3), it.manager.lease(await it.model("one"), LoadOptions(num_ctx=4096)):
+                        pass
+                starts = max(one.process.starts for one in it.manager.loaded if one.model.name.startswith("one"))
+            assert starts <= 6
+
+    asyncio.run(scenario())
