@@ -27,6 +27,7 @@ COMMANDS = {
     "rm": "rm",
     "crash": "crash",
     "quarantine": "quarantine",
+    "hardware": "hardware",
     "doctor": "doctor",
     "selftest": "selftest",
     "completion": "completion",

@@ -27,7 +27,7 @@ SLOTS = 2  # of each engine
 PATIENCE = 20.0  # s within which what must happen has happened
 LOOK_INTERVAL = 0.005  # s
 # What of the user's configuration says how engines run here.
-OF_ENGINES = ("engine_path", "n_threads", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
+OF_ENGINES = ("engine_path", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
 
 
 class Unmet(Exception):
@@ -73,6 +73,7 @@ class Stage:
         self._usual = Config(
             **engines, home=str(folder), binary_dir=str(user.engines_dir), server_port=0, keep_alive="-1",
             parallel=SLOTS, ctx_size=512, restore="off",
+            n_threads=1,  # several of a tiny model wait for each other, spinning, where other work has the cores
         )  # fmt: skip
         self._copies = 0
         self._log = folder / "daemon.log"

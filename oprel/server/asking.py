@@ -17,6 +17,7 @@ from oprel.runtime.backends.base import EngineLost, EngineRefused
 from oprel.runtime.exits import Exit
 from oprel.runtime.process import EngineProcess, State
 from oprel.server.loaded import Lease
+from oprel.server.quarantine import is_blamable
 from oprel.server.survival import MOST
 
 Answer = TypeVar("Answer")
@@ -32,8 +33,11 @@ async def enduring(lease: Lease, ask: Callable[[], Awaitable[Answer]], about_tok
         try:
             return await _asked(lease, ask, about_tokens)
         except EngineLost:
-            if not await how_it_died(lease.process, starts):
+            ended = await how_it_died(lease.process, starts)
+            if ended is None:
                 raise
+            if is_blamable(ended) and lease.held.count:  # what may have killed it goes on alone
+                await lease.held.all_of_them()
             await lease.revive()
     return await _asked(lease, ask, about_tokens)
 

@@ -24,6 +24,7 @@ from oprel.runtime.backends.base import (
     Tokens,
     Usage,
 )
+from oprel.runtime.exits import Exit
 from oprel.server import prompts
 from oprel.server.account import Account
 from oprel.server.asking import enduring, engine_errors, how_it_died, is_too_long
@@ -83,6 +84,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
             engine_errors(lease.process),
         ):
+            manager.quarantine.check(job.model.name, job.request)  # others may have asked the same meanwhile
             account.start(lease)
             with lease.asking(job.request, manager.clock()):
                 async with contextlib.aclosing(_answer(manager, lease, job, account)) as pieces:
@@ -98,8 +100,7 @@ async def _answer(manager: ModelManager, lease: Lease, job: Job, account: Accoun
             heard.hear(piece)
             if piece is not heard.last:
                 yield piece
-    if story.recoveries:
-        manager.quarantine.absolve(lease.model.name, job.request)
+    manager.quarantine.absolve(lease.model.name, job.request)
     heard.check(request)
     context = None if job.context is None else await _context(lease, request, heard.text())
     done = heard.done(lease, account.seconds, context)
@@ -162,8 +163,12 @@ async def _surviving(manager: ModelManager, lease: Lease, job: Job, story: Story
             yield await _shorten(lease, story)
         except EngineLost:
             account.lost()
-            if not await _suspect(manager, lease, job, starts) or not story.can_go_on:
+            ended = await _suspect(manager, lease, job, starts)
+            if ended is None or not story.can_go_on:
                 raise
+            if is_blamable(ended):
+                await lease.held.all_of_them()
+                manager.quarantine.check(lease.model.name, job.request)
             await lease.revive()
             await enduring(lease, lambda: story.go_on(lease.process.http))
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
@@ -177,17 +182,16 @@ async def _shorten(lease: Lease, story: Story) -> Cut:
     return cut
 
 
-async def _suspect(manager: ModelManager, lease: Lease, job: Job, starts: int) -> bool:
-    """True when the engine of that start has died. What may have killed it goes on alone; QuarantinedError at twice."""
+async def _suspect(manager: ModelManager, lease: Lease, job: Job, starts: int) -> Exit | None:
+    """How the engine of that start ended, if it did. Raises QuarantinedError for what may have killed two."""
     ended = await how_it_died(lease.process, starts)
     if ended and is_blamable(ended):
         try:
-            manager.quarantine.strike(lease.model.name, job.request, ended)
+            manager.quarantine.strike(lease.model.name, job.request, ended, (lease.loaded.id, starts))
         except QuarantinedError:
             manager.metrics.quarantined(lease.model.name)
             raise
-        await lease.held.all_of_them()
-    return ended is not None
+    return ended
 
 
 async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:

@@ -59,6 +59,7 @@ def _key(loaded: LoadedModel, binary: Binary | None) -> str:
         loaded.spec.parts,
         loaded.spec.mode,
         loaded.wanted,
+        loaded.asked.num_ctx is None,  # else it is not shortened
         loaded.model.modified.isoformat(),
         str(binary),
         _changed(binary),

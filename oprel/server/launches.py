@@ -91,11 +91,9 @@ class Launches:
         if step:
             logger.warning("%s ran out of memory: from now on %s", loaded.model.name, step.value)
             loaded.descend(step)
+            # What it died of is mended: it may start at once. More room alone is no such reason: that comes and goes.
+            self._record(loaded.key, loaded.wanted, loaded.model.modified).history.ends.clear()
         return step is not None
-
-    def forgive(self, loaded: LoadedModel) -> None:
-        """What the engine died of is mended: it may start at once."""
-        self._record(loaded.key, loaded.wanted, loaded.model.modified).history.ends.clear()
 
     def note_start(self, loaded: LoadedModel) -> None:
         """The engine is up: so much memory suffices."""

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oprel.core.config import ModelSettings
 from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
 from oprel.runtime.ladder import Step, stepped
-from oprel.runtime.process import EngineProcess, State
+from oprel.runtime.process import DOWN, EngineProcess, State
 from oprel.server.crashes import InFlight
 from oprel.server.library import InstalledModel
 from oprel.server.quarantine import request_hash
@@ -64,6 +64,24 @@ class LoadedModel:
     @property
     def pinned(self) -> bool:
         return self.settings.pin
+
+    def join(self, name: str, settings: ModelSettings) -> None:
+        """Be used under that name too: what is configured for one of its names holds for all."""
+        self.names.add(name)
+        pin, locked = settings.pin or self.settings.pin, settings.keep_alive_locked or self.settings.keep_alive_locked
+        if (pin, locked) != (self.settings.pin, self.settings.keep_alive_locked):
+            self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
+            self.keep_alive = max(self.keep_alive, settings.keep_alive_seconds)
+
+    def serves(self, model: InstalledModel, asked: LoadOptions, wanted: LoadOptions) -> bool:
+        """Whether a request can join; `wanted` is what it asks for and what is configured."""
+        if self.closed or self.leaving or self.model.modified != model.modified:  # the file is another one by now
+            return False
+        if self.process.state in DOWN and self.leases == 0:
+            # It failed to start, and gets no second try with the options it failed with, unless they are asked for.
+            return (self.asked, self.wanted) == (asked, wanted)
+        is_shorter = asked.num_ctx is not None and self.num_ctx < (wanted.num_ctx or 0)  # for lack of memory
+        return not is_shorter and wanted.served_by(self.wanted)
 
     @property
     def adjustments(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.exits import Reason
 from oprel.runtime.life import Ended
-from oprel.runtime.process import DOWN, EngineProcess
+from oprel.runtime.process import DOWN, EngineProcess, State
 from oprel.server.crashes import Crashes
 from oprel.server.launches import Launches, parts_of, wanted_of
 from oprel.server.library import InstalledModel
@@ -102,25 +102,27 @@ class ModelManager:
             joined = self.clock()
             async with loaded.slots.taking(slots) as held:
                 placed = self.clock()
-                await self.make_ready(loaded)
+                await self.make_ready(loaded, makes_room=makes_room)
                 load_ns = round((joined - began + self.clock() - placed) * 1e9)
                 queued_ns = round((placed - joined) * 1e9)
                 yield Lease(model, loaded, held, load_ns, queued_ns, revive=lambda: self.make_ready(loaded))
         finally:
             self._release(loaded)
 
-    async def make_ready(self, loaded: LoadedModel) -> None:
-        """Start the engine if it does not run; with less, step by step, when the memory does not suffice."""
-        process = loaded.process
+    async def make_ready(self, loaded: LoadedModel, *, makes_room: bool = True) -> None:
+        """Start the engine if it does not run; with `makes_room` with less, step by step, if it runs out of memory."""
+        process, was_killed = loaded.process, False
         while True:
             if process.state in DOWN:
-                await self._descend(loaded)
+                await self._descend(loaded, makes_room=makes_room)
             try:
                 await process.ensure_ready()
                 break
             except BackendStartError:
-                if not await self._descend(loaded):
+                by_others = process.last_exit is not None and process.last_exit.reason is Reason.KILLED
+                if not await self._descend(loaded, makes_room=makes_room) and (was_killed or not by_others):
                     raise
+                was_killed |= by_others
         if process.starts > loaded.starts_seen:
             self._note_start(loaded)
 
@@ -137,13 +139,13 @@ class ModelManager:
     async def drain(self) -> None:
         """Refuse new leases, and return when the last one is back."""
         self.draining = True
-        self._room.reconsider()
+        self._room.end()
         await self._room.until(lambda: not any(loaded.leases for loaded in self.loaded))
 
     async def close(self) -> None:
         """Stop every engine, side by side, and refuse new leases."""
         self.draining = True
-        self._room.close()
+        self._room.end()
         for loaded in self.loaded:
             _cancel_timer(loaded)
         ends = (*(loaded.process.close() for loaded in self.loaded), *self._tasks)
@@ -168,7 +170,7 @@ class ModelManager:
         key = (parts_of(model), mode)
         async with self._turn(key, model, settings):
             self._check_open()
-            loaded = await self._joinable(key, model, wanted)
+            loaded = await self._joinable(key, lambda one: one.serves(model, asked, wanted), makes_room=makes_room)
             if loaded is None:
                 loaded = self._launches.plan(model, settings, asked, mode, self._note_end)
                 await self._admit(loaded, makes_room=makes_room)
@@ -176,20 +178,19 @@ class ModelManager:
                 self._check_queue(loaded, settings)
             _cancel_timer(loaded)
             loaded.leases += 1
-            loaded.names.add(model.name)
+            loaded.join(model.name, settings)
             return loaded
 
-    async def _joinable(self, key: Key, model: InstalledModel, wanted: LoadOptions) -> LoadedModel | None:
-        """The engine that serves; None where one is to be loaded, once the one in its place is gone."""
+    async def _joinable(self, key: Key, fits: Callable[[LoadedModel], bool], *, makes_room: bool) -> LoadedModel | None:
+        """The engine that fits; None where one is to be loaded, once the one in its place is gone."""
         loaded = self._loaded.get(key)
         if loaded is None:
             return None
-
-        def serves() -> bool:
-            return not (loaded.closed or loaded.leaving) and _serves(loaded, model, wanted)
-
-        await self._room.until(lambda: loaded.leases == 0 or serves())
-        if serves():
+        if not (makes_room or fits(loaded)):
+            raise BusyError(f"{loaded.model.name} is loaded with other options")
+        await self._room.until(lambda: self.draining or loaded.leases == 0 or fits(loaded))
+        self._check_open()
+        if fits(loaded):
             return loaded
         await self._retire(loaded, "memory" if loaded.closed or loaded.leaving else "replaced")
         return None
@@ -231,10 +232,10 @@ class ModelManager:
         self.metrics.refused(name)
         return too_many(name, waiting, seconds_each)
 
-    async def _descend(self, loaded: LoadedModel) -> bool:
+    async def _descend(self, loaded: LoadedModel, *, makes_room: bool) -> bool:
         """After an engine ran out of memory: True when it has more room than before, or needs less."""
         ended = loaded.process.last_exit
-        if ended is None or ended.reason is not Reason.OUT_OF_MEMORY:
+        if not makes_room or ended is None or ended.reason is not Reason.OUT_OF_MEMORY:
             return False
         async with loaded.stepping:
             if loaded.stepped_at == loaded.process.starts:  # another request has seen to it
@@ -242,7 +243,6 @@ class ModelManager:
             if not (await self._room.empty(beside=loaded) or self._launches.descend(loaded)):
                 return False
             loaded.stepped_at = loaded.process.starts
-            self._launches.forgive(loaded)
             return True
 
     def _keep(self, loaded: LoadedModel, keep_alive: float | None) -> None:
@@ -256,6 +256,14 @@ class ModelManager:
             self._schedule_expiry(loaded)
             self._tell()
             self._room.reconsider()
+            if loaded.process.state in (State.STARTING, State.BACKING_OFF):
+                self._start(self._see_loaded(loaded), f"see {loaded.model.name} loaded")
+
+    async def _see_loaded(self, loaded: LoadedModel) -> None:
+        """Nobody waits for the engine any more, but others may wait for its memory."""
+        with contextlib.suppress(OprelError):
+            await self.make_ready(loaded, makes_room=False)
+        self._room.reconsider()
 
     def _schedule_expiry(self, loaded: LoadedModel) -> None:
         _cancel_timer(loaded)
@@ -333,14 +341,6 @@ class ModelManager:
         if not ended.served:
             self.metrics.loaded(name, ended.uptime, ended.exit.reason.value)
         self.crashes.record(ended, loaded.in_flight(self.clock()), name, loaded.process.starts)
-
-
-def _serves(loaded: LoadedModel, model: InstalledModel, wanted: LoadOptions) -> bool:
-    if loaded.model.modified != model.modified:  # the file is another one by now
-        return False
-    # An engine that failed to start gets no second try with the options it failed with, unless they are asked for.
-    failed = loaded.process.state in DOWN and loaded.leases == 0
-    return loaded.wanted == wanted if failed else wanted.served_by(loaded.wanted)
 
 
 def _cancel_timer(loaded: LoadedModel) -> None:

@@ -31,6 +31,7 @@ class Entry:
     strikes: int
     at: datetime
     until: datetime
+    engine: tuple[int, int] | None = None  # and its start: each end counts once, though several asked the same
 
 
 def is_blamable(ended: Exit) -> bool:
@@ -56,12 +57,15 @@ class Quarantine:
             if entry and entry.strikes >= STRIKES:
                 raise _refused(entry)
 
-    def strike(self, model: str, request: CompletionRequest, ended: Exit) -> None:
-        """The request was in an engine that ended so. Raises QuarantinedError at the second time."""
+    def strike(
+        self, model: str, request: CompletionRequest, ended: Exit, engine: tuple[int, int] | None = None
+    ) -> None:
+        """The request was in that engine, which ended so. Raises QuarantinedError at the second time."""
         key, now = request_hash(model, request), self._now()
         known = self._entries.pop(key, None)
-        entry = Entry(key, model, f"{ended.reason.value}: {ended.detail}", 1, now, now + LASTS)
-        self._entries[key] = replace(entry, strikes=entry.strikes + (known.strikes if known else 0))
+        before = known.strikes - (engine is not None and engine == known.engine) if known else 0
+        reason = f"{ended.reason.value}: {ended.detail}"
+        self._entries[key] = Entry(key, model, reason, before + 1, now, now + LASTS, engine)
         while len(self._entries) > MOST:
             del self._entries[next(iter(self._entries))]
         if self._entries[key].strikes >= STRIKES:
@@ -69,7 +73,8 @@ class Quarantine:
 
     def absolve(self, model: str, request: CompletionRequest) -> None:
         """It was answered: it was not what ended the engine."""
-        self._entries.pop(request_hash(model, request), None)
+        if any(entry.model == model for entry in self._entries.values()):
+            self._entries.pop(request_hash(model, request), None)
 
     def clear(self, hash: str | None = None) -> int:
         """Let go the requests whose hash begins so, or all of them; how many there were."""

@@ -58,6 +58,7 @@ class Room:
         self._numbers = itertools.count(1)
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
 
     @property
     def waiting(self) -> list[Waiting]:
@@ -84,12 +85,15 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def entered(self, name: str, bytes: int, *, makes_room: bool) -> AsyncIterator[None]:
-        """Wait until `bytes` are there; inside the block they are kept for the engine that is made in it."""
+        """Wait until `bytes` are there; inside the block they are kept for the engine that is made in it.
+
+        After `end` nobody waits, and nothing is kept.
+        """
         number = next(self._numbers)
         ticket = self._line[number] = _Ticket(Wanted(number, name, bytes, self._clock(), makes_room))
         try:
             self.reconsider()
-            await self.until(lambda: ticket.admitted)
+            await self.until(lambda: ticket.admitted or self._has_ended)
             yield
         finally:
             del self._line[number]
@@ -129,13 +133,15 @@ class Room:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def close(self) -> None:
-        if self._timer:
-            self._timer.cancel()
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        self._has_ended = True
+        self.reconsider()
 
     def _look_again(self, plan: Plan) -> None:
-        self.close()
-        if not math.isinf(plan.look_again):
+        if self._timer:
+            self._timer.cancel()
+        if not (math.isinf(plan.look_again) or self._has_ended):
             delay = max(0.0, plan.look_again - self._clock())
             # uvloop's timers may fire a millisecond before the clock says so.
             self._timer = asyncio.get_running_loop().call_later(delay + 0.002, self.reconsider)

@@ -36,6 +36,8 @@ class Slots:
 
         Who gives back others `instead_of` which they are comes before all who wait.
         """
+        if count == 0:
+            return
         self._taken -= instead_of
         if self._fits(count) and (instead_of or not self._queue):
             self._taken += count
@@ -87,8 +89,9 @@ class Held:
     async def all_of_them(self) -> None:
         """Have the engine alone: every place, before all who wait."""
         count, self.count = self.count, 0
-        await self._slots.take(self._slots.total, instead_of=count)
-        self.count = self._slots.total
+        every = self._slots.total  # fewer once the engine is started with less, but so many are taken
+        await self._slots.take(every, instead_of=count)
+        self.count = every
 
 
 def too_many(name: str, waiting: int, seconds_each: float) -> BusyError:

@@ -1,28 +1,33 @@
-"""What was found in a review of the scheduling: each once made it wait for ever, blame the innocent, or forget a promise."""
+"""What was found in a review of the scheduling: each once had somebody wait for ever, blamed, or forgotten."""
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.exceptions import BackendError, BusyError, OprelError, QuarantinedError
+from oprel.core.exceptions import BackendError, BusyError, OprelError, QuarantinedError, ShuttingDownError
 from oprel.core.home import prepare_home
 from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.backends.base import CompletionRequest, LoadOptions
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.runtime.process import State
-from oprel.server import completions
+from oprel.server import completions, vectors
 from oprel.server.completions import Done, Job
 from oprel.server.library import InstalledModel, Library
 from oprel.server.manager import ModelManager
 from oprel.server.slots import Slots
+from oprel.server.vectors import EmbedJob
 from tests.conftest import DEADLINE
 from tests.fixtures.fake_engine import install, told
-from tests.fixtures.gguf_factory import write_tiny_gguf
+from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
+
+Result = TypeVar("Result")
 
 FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
 CRASH = told(die_at_token=1, dies_of="SIGSEGV")
@@ -38,9 +43,11 @@ class Office:
     async def model(self, name: str) -> InstalledModel:
         return await self._library.find(name, may_use_paths=False)
 
-    async def ask(self, name: str, prompt: str, n: int = 1) -> str:
+    async def ask(self, name: str, prompt: str, n: int = 1, began: asyncio.Event | None = None) -> str:
         job = Job(await self.model(name), CompletionRequest(prompt, n=n))
         async for piece in completions.run(self.manager, job):
+            if began:
+                began.set()
             if isinstance(piece, Done):
                 return piece.text
         raise AssertionError("no end")
@@ -55,7 +62,7 @@ Opened = Callable[..., contextlib.AbstractAsyncContextManager[Office]]
 @pytest.fixture
 def office(config: Config, home: Path) -> Opened:
     for name in "one", "two":
-        weights = write_tiny_gguf(home / f"{name}.gguf")
+        weights = write_tiny_gguf(home / f"{name}.gguf", shape=Shape(context=8192))
         Manifests(config.models_dir).put(Manifest(f"{name}:latest", weights))
     Manifests(config.models_dir).put(Manifest("alias:latest", home / "one.gguf"))
 
@@ -74,26 +81,27 @@ def office(config: Config, home: Path) -> Opened:
 
 
 async def until(happened: Callable[[], object], within: float = DEADLINE) -> None:
-    async with asyncio.timeout(within):
-        while not happened():
-            await asyncio.sleep(0.01)
+    limit = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < limit, f"not within {within} s: {happened}"
+        await asyncio.sleep(0.01)
 
 
-async def soon(work: Awaitable[object], within: float = DEADLINE) -> object:
+async def soon(work: Awaitable[Result], within: float = DEADLINE) -> Result:
     return await asyncio.wait_for(work, within)
 
 
 def test_who_waited_for_all_slots_gives_back_as_many_as_it_got() -> None:
     async def scenario() -> None:
         slots = Slots(4)
-        async with slots.taking(1):
-            async with slots.taking(1) as held:
-                alone = asyncio.create_task(held.all_of_them())
-                await asyncio.sleep(0)
-                slots.total = 1  # the engine is started with less meanwhile
-                slots.give_back(1)
-                await soon(alone)
-            await slots.take(1)
+        await slots.take(1)
+        async with slots.taking(1) as held:
+            alone = asyncio.create_task(held.all_of_them())
+            await asyncio.sleep(0)
+            slots.total = 1  # the engine is started with less meanwhile
+            slots.give_back(1)
+            await soon(alone)
+        await soon(slots.take(1), 1)
         assert slots.taken <= 1
 
     asyncio.run(scenario())
@@ -138,7 +146,7 @@ def test_an_engine_that_failed_after_its_client_left_makes_room(office: Opened) 
 
 def test_a_pinned_name_pins_the_engine_of_another_name_it_joins(office: Opened) -> None:
     async def scenario() -> None:
-        async with office(default_max_memory_mb=FOR_ONE, models='{"alias": {"pin": true}}') as it:
+        async with office(default_max_memory_mb=FOR_ONE, models='{"alias:latest": {"pin": "on"}}') as it:
             await it.ask("one", "hello")
             await it.ask("alias", "hello")
             [loaded] = it.manager.loaded
@@ -149,7 +157,7 @@ def test_a_pinned_name_pins_the_engine_of_another_name_it_joins(office: Opened) 
 
 def test_a_locked_name_is_locked_in_the_engine_of_another_name(office: Opened) -> None:
     async def scenario() -> None:
-        async with office(models='{"alias": {"keep_alive_locked": true, "keep_alive": "1h"}}') as it:
+        async with office(models='{"alias:latest": {"keep_alive_locked": "on"}}') as it:
             await it.ask("one", "hello")
             async with it.manager.lease(await it.model("alias"), LoadOptions(), 0.0):
                 pass
@@ -161,8 +169,8 @@ def test_a_locked_name_is_locked_in_the_engine_of_another_name(office: Opened) -
 
 def test_a_context_that_is_asked_for_is_not_the_shorter_one_of_an_engine_short_of_memory(office: Opened) -> None:
     async def scenario() -> None:
-        limit = 4096 + 256  # the fake's units: 2048 tokens in f16 or 4096 in q8_0, and a small batch
-        async with office({"memory_limit": limit // 2 + 256}, ctx_size=4096, parallel=1) as it:
+        limit = 2048 + 256  # the fake's units: 2048 tokens in q8_0, and a small batch
+        async with office({"memory_limit": limit}, ctx_size=4096, parallel=1) as it:
             async with it.manager.lease(await it.model("one"), LoadOptions()) as lease:
                 assert lease.num_ctx == 2048
             with pytest.raises(OprelError):
@@ -180,7 +188,7 @@ def test_one_crash_is_one_strike_however_many_asked_the_same(office: Opened) -> 
             await until(lambda: [len(one.requests) for one in it.manager.loaded] == [3])
             with pytest.raises(QuarantinedError):
                 await soon(it.ask("one", "poison " + CRASH))
-            assert all(await soon(asyncio.gather(*crowd)))  # type: ignore[call-overload]
+            assert all(await soon(asyncio.gather(*crowd)))
 
     asyncio.run(scenario())
 
@@ -188,21 +196,23 @@ def test_one_crash_is_one_strike_however_many_asked_the_same(office: Opened) -> 
 def test_who_was_answered_since_is_not_blamed_for_an_older_crash(office: Opened) -> None:
     async def scenario() -> None:
         async with office({}) as it:
-            ping = "ping " + told(tokens=40, token_delay=0.05)
-            for crash in range(2):
+            ping = "ping " + told(tokens=20, token_delay=0.05)
+
+            async def pinged_while_it_crashes(number: int) -> asyncio.Task[str]:
                 pinging = asyncio.create_task(it.ask("one", ping))
                 await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
-                poison = asyncio.create_task(it.ask("one", f"poison {crash} " + CRASH))
-                if crash == 0:
-                    await until(lambda: it.manager.loaded[0].process.state is State.CRASHED or it.starts() > 1)
-                    pinging.cancel()  # it has its strike; the client has had enough
-                    with contextlib.suppress(QuarantinedError):
-                        await soon(poison)
-                    await soon(it.ask("one", ping))  # a good answer
-                else:
-                    with contextlib.suppress(QuarantinedError):
-                        await soon(poison)
-                    await soon(pinging)
+                poison = asyncio.create_task(it.ask("one", f"poison {number} " + CRASH))
+                starts = it.starts()
+                await until(lambda: it.starts() > starts)
+                if number == 0:
+                    pinging.cancel()  # it has its strike, and its client has had enough
+                with pytest.raises(QuarantinedError):
+                    await soon(poison)
+                return pinging
+
+            await pinged_while_it_crashes(0)
+            assert await soon(it.ask("one", ping))
+            assert await soon(await pinged_while_it_crashes(1))
 
     asyncio.run(scenario())
 
@@ -212,7 +222,6 @@ def test_copies_of_a_poison_do_not_kill_one_engine_each(office: Opened) -> None:
         async with office(parallel=2) as it:
             crowd = [it.ask("one", "poison " + CRASH) for _ in range(8)]
             results = await soon(asyncio.gather(*crowd, return_exceptions=True), 60)
-            assert isinstance(results, list)
             assert {type(one) for one in results} == {QuarantinedError}, results
             assert it.starts() <= 3
 
@@ -226,9 +235,9 @@ def test_what_cannot_go_on_says_so_at_once(office: Opened) -> None:
         async with office({}, parallel=4) as it:
             slow = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
             await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
-            several = asyncio.create_task(it.ask("one", "several " + told(tokens=1000, token_delay=0.1), n=2))
-            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [2])
-            await asyncio.sleep(1)
+            began, words = asyncio.Event(), "several " + told(tokens=1000, token_delay=0.1)
+            several = asyncio.create_task(it.ask("one", words, n=2, began=began))
+            await soon(began.wait())
             poison = asyncio.create_task(it.ask("one", "poison " + CRASH))
             with pytest.raises(BackendError, match="died while answering"):
                 await soon(several, 5)
@@ -252,20 +261,91 @@ def test_a_preload_replaces_nobody(office: Opened) -> None:
     asyncio.run(scenario())
 
 
-def test_an_engine_that_finds_no_memory_again_and_again_is_left_alone_for_a_while(office: Opened) -> None:
+def test_an_engine_that_finds_no_memory_again_and_again_is_left_alone_for_a_while(
+    office: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
     """Though each time a neighbour could be stopped for it."""
 
     async def scenario() -> None:
-        async with office({"memory_limit": 3000}, ctx_size=4096, parallel=1, kv_cache_type="q8_0", batch_size=64) as it:
-            small = LoadOptions(num_ctx=256)
-            starts = 0
-            for _ in range(8):
-                async with it.manager.lease(await it.model("two"), small):
+        async with office(
+            {"memory_limit": 3000}, parallel=1, kv_cache_type="q8_0", batch_size=64, n_gpu_layers=0
+        ) as it:
+            for _ in range(9):
+                async with it.manager.lease(await it.model("two"), LoadOptions(num_ctx=256)):
                     pass
-                with contextlib.suppress(BackendError):
-                    async with asyncio.timeout(3), it.manager.lease(await it.model("one"), LoadOptions(num_ctx=4096)):
+                with contextlib.suppress(BackendError, TimeoutError):
+                    async with asyncio.timeout(2), it.manager.lease(await it.model("one"), LoadOptions(num_ctx=4096)):
                         pass
-                starts = max(one.process.starts for one in it.manager.loaded if one.model.name.startswith("one"))
-            assert starts <= 6
+
+    caplog.set_level("INFO")
+    asyncio.run(scenario())
+    assert len([line for line in caplog.messages if "one:latest" in line and "-> starting" in line]) <= 6
+
+
+def test_inputs_that_were_in_the_engine_with_a_deadly_one_are_embedded(office: Opened, home: Path) -> None:
+    async def scenario() -> None:
+        async with office() as it:
+            program = home / "engine" / "llama-server"
+            embeds = 'elif self.path == "/v1/embeddings":\n'
+            slow = "            time.sleep(self.faults.token_delay)\n"
+            dies = slow + "            if self.faults.die_at_request:\n                self._die()\n"
+            program.write_text(program.read_text().replace(embeds, embeds + dies))
+            model = await it.model("one")
+
+            async def embed(text: str, **faults: object) -> object:
+                return await vectors.embed(it.manager, EmbedJob(model, (f"{text} {told(**faults)}",)))
+
+            innocent = [asyncio.create_task(embed(f"innocent {number}", token_delay=1.0)) for number in range(2)]
+            await until(lambda: [one.slots.taken for one in it.manager.loaded] == [2])
+            with pytest.raises(BackendError):
+                await soon(embed("poison", token_delay=0.1, die_at_request=True, dies_of="SIGSEGV"))
+            await soon(asyncio.gather(*innocent))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.xfail(reason="who lost its engine keeps its place until its client reads on", strict=True)
+def test_a_client_that_does_not_read_holds_up_nobody_after_a_crash(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office() as it:
+            job = Job(await it.model("one"), CompletionRequest("slow reader " + told(tokens=50)))
+            async with contextlib.aclosing(completions.run(it.manager, job)) as unread:
+                await anext(unread)
+                with pytest.raises(QuarantinedError):
+                    await soon(it.ask("one", "poison " + CRASH), 5)
+                assert await soon(it.ask("one", "hello"), 5)
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_memory_is_told_at_once_that_the_daemon_ends(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office({"silent_load": 0.2}, default_max_memory_mb=FOR_ONE) as it:
+            first = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
+            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+            second = asyncio.create_task(it.ask("two", "hello"))
+            await until(lambda: it.manager.waiting)
+            drained = asyncio.create_task(it.manager.drain())
+            with pytest.raises(ShuttingDownError):
+                await soon(second, 3)
+            for one in first, drained:
+                one.cancel()
+            await asyncio.gather(first, drained, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_preload_that_runs_out_of_memory_stops_nobody(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office(
+            {"memory_limit": 3000}, parallel=1, kv_cache_type="q8_0", batch_size=64, n_gpu_layers=0
+        ) as it:
+            async with it.manager.lease(await it.model("two"), LoadOptions(num_ctx=256)):
+                pass
+            with pytest.raises(BackendError):
+                model, load = await it.model("one"), LoadOptions(num_ctx=4096)
+                async with it.manager.lease(model, load, slots=0, makes_room=False):
+                    pass
+            assert "two:latest" in [one.model.name for one in it.manager.loaded]
 
     asyncio.run(scenario())

@@ -1,0 +1,170 @@
+"""Headers of safetensors files, read as what they are: untrusted input.
+
+A file is the length of its header in 8 bytes, the header, the data. The header is a JSON object of a dtype, a shape and
+two offsets into the data for each tensor; `__metadata__` is of strings. The data must be used whole, without gaps or
+overlaps.
+
+Sources: the format in README.md of huggingface/safetensors, the dtypes and checks in safetensors/src/tensor.rs.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from oprel.core.exceptions import InvalidModelError
+from oprel.formats.untrusted_json import Json, check_file, invalid, parse_object, read_object, shown, unreadable
+
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 16 * 1024**2  # the format allows 100 MB; no known one has 3
+MAX_DIMENSIONS = 16
+MAX_ELEMENTS = 2**63 - 1
+METADATA = "__metadata__"
+BITS = {
+    **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+}
+"""Of an element of each dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """`shape` has the contiguous dimension last; `offset` counts bytes from the start of the data."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    size_bytes: int
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class SafetensorsFile:
+    """A checked header. `data_offset` (of the data) and `size_bytes` (of the whole file) are bytes."""
+
+    path: Path
+    metadata: Mapping[str, str]
+    tensors: tuple[StoredTensor, ...]
+    data_offset: int
+    size_bytes: int
+
+
+def read_safetensors(path: Path) -> SafetensorsFile:
+    """Read and check the header of one file, and that the file is as long as its tensors.
+
+    Raises InvalidModelError, also when there is no such file; its message names the reason and the byte.
+    """
+    try:
+        check_file(path)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = _checked_length(path, file.read(LENGTH_BYTES), size)
+            header = file.read(length)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return _checked(path, header, size)
+
+
+def _checked_length(path: Path, start: bytes, size: int) -> int:
+    length = int.from_bytes(start, "little")
+    if size < LENGTH_BYTES:
+        raise invalid(path, "it is too short for a safetensors file", 0)
+    if length > MAX_HEADER_BYTES:
+        raise invalid(path, f"a header of {length} bytes, where {MAX_HEADER_BYTES} are allowed", 0)
+    if length > size - LENGTH_BYTES:
+        raise invalid(path, f"its header needs {length} bytes, but the file ends after {size - LENGTH_BYTES}", 0)
+    return length
+
+
+def _checked(path: Path, header: bytes, size: int) -> SafetensorsFile:
+    if not header.startswith(b"{"):
+        raise invalid(path, "its header is no JSON object", LENGTH_BYTES)
+    entries = parse_object(header, path, LENGTH_BYTES)
+    reader = _Entries(path, header)
+    metadata = reader.metadata(entries.pop(METADATA, {}))
+    tensors = tuple(sorted(reader.tensors(entries), key=lambda tensor: (tensor.offset, tensor.size_bytes)))
+    reader.check_order(tensors, size - LENGTH_BYTES - len(header))
+    return SafetensorsFile(path, metadata, tensors, LENGTH_BYTES + len(header), size)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """What the header says, checked piece by piece."""
+
+    path: Path
+    header: bytes
+
+    def error(self, name: str, reason: str) -> InvalidModelError:
+        at = self.header.find(name.encode(errors="replace"))  # -1 where it is written with escapes
+        return invalid(self.path, f"the tensor {shown(name)} {reason}", LENGTH_BYTES + max(0, at))
+
+    def metadata(self, found: Json) -> dict[str, str]:
+        if not isinstance(found, dict):
+            raise self.error(METADATA, "is no object")
+        texts = {name: value for name, value in found.items() if isinstance(value, str)}
+        if len(texts) < len(found):
+            raise self.error(METADATA, "has values that are no strings")
+        return texts
+
+    def tensors(self, entries: Mapping[str, Json]) -> Iterator[StoredTensor]:
+        for name, entry in entries.items():
+            match entry:
+                case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)], **rest}:
+                    if rest:
+                        raise self.error(name, f"has the unknown {shown(next(iter(rest)))}")
+                    yield self.tensor(name, dtype, shape, begin, end)
+                case _:
+                    raise self.error(name, "has not got a dtype, a shape and two data_offsets")
+
+    def tensor(self, name: str, dtype: str, shape: list[Json], begin: int, end: int) -> StoredTensor:
+        sides = tuple(side for side in shape if type(side) is int and side >= 0)
+        if len(sides) < len(shape) or len(sides) > MAX_DIMENSIONS:
+            raise self.error(name, "has a shape that is none")
+        elements = prod(sides)
+        if elements > MAX_ELEMENTS or any(side > MAX_ELEMENTS for side in sides):
+            raise self.error(name, "has more elements than can be counted")
+        if dtype not in BITS:
+            raise self.error(name, f"has the unknown dtype {shown(dtype)}")
+        bits = elements * BITS[dtype]
+        if bits % 8 or end - begin != bits // 8 or begin < 0:
+            raise self.error(name, f"is at bytes {_short(begin)} to {_short(end)} of the data, but takes {bits / 8:.12g}")
+        return StoredTensor(name, dtype, sides, begin, end - begin)
+
+    def check_order(self, tensors: tuple[StoredTensor, ...], data_bytes: int) -> None:
+        end = 0
+        for tensor in tensors:
+            if tensor.offset != end:
+                raise self.error(tensor.name, f"begins at byte {_short(tensor.offset)} of the data, not at {end}")
+            end += tensor.size_bytes
+        if end != data_bytes:
+            reason = f"its tensors take {end} bytes, but its data {data_bytes}"
+            raise invalid(self.path, reason, LENGTH_BYTES + len(self.header))
+
+
+def _short(number: int) -> str:
+    return str(number) if abs(number) < 2**64 else f"more than {2**64}"
+
+
+def read_index(path: Path) -> tuple[Path, ...]:
+    """The files of a model in parts, by its `…index.json`, each once and in order.
+
+    They are in the folder of the index, and nowhere else. Raises InvalidModelError where one is missing.
+    """
+    named = read_object(path).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise invalid(path, "it has no weight_map", 0)
+    names = {name for name in named.values() if isinstance(name, str) and re.fullmatch(r"[^/\\\0]{1,255}", name)}
+    if len({*map(repr, named.values())}) > len(names):
+        raise invalid(path, "its weight_map names files that are not in its folder", 0)
+    files = tuple(path.parent / name for name in sorted(names))
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise invalid(path, f"{len(missing)} of its {len(files)} files are missing, {shown(missing[0])} first", 0)
+    return files

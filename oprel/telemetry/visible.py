@@ -1,0 +1,33 @@
+"""Which GPUs an engine will see, of those that there are: what variables such as CUDA_VISIBLE_DEVICES hide. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from oprel.telemetry.parts import GPU, Vendor
+
+VARIABLES: dict[Vendor, tuple[str, ...]] = {
+    "nvidia": ("CUDA_VISIBLE_DEVICES",),
+    "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+}
+
+
+def visible(gpus: Sequence[GPU], environment: Mapping[str, str]) -> list[GPU]:
+    """In the order in which the engine will count them."""
+    found = list[GPU]()
+    for vendor in dict.fromkeys(gpu.vendor for gpu in gpus):
+        own = [gpu for gpu in gpus if gpu.vendor == vendor]
+        set_ones = [environment[name] for name in VARIABLES.get(vendor, ()) if name in environment]
+        found += _chosen(own, set_ones[0]) if set_ones else own
+    return found
+
+
+def _chosen(gpus: Sequence[GPU], wanted: str) -> list[GPU]:
+    """Numbers or beginnings of ids, separated by commas; the first that is none ends the list."""
+    chosen = list[GPU]()
+    for word in (part.strip() for part in wanted.split(",")):
+        matches = [
+            gpu for gpu in gpus if word == str(gpu.index) or (not word.isdecimal() and word and gpu.id.startswith(word))
+        ]
+        if len(matches) != 1 or matches[0] in chosen:
+            break
+        chosen += matches
+    return chosen
