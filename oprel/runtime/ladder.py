@@ -1,6 +1,6 @@
 """What is given up, one step after the other, when an engine runs out of memory. Decisions on data.
 
-Nothing that a request or the user's configuration fixed is touched: a context that was asked for stays.
+What a request asked for stays, its context above all; what is only configured or chosen goes.
 """
 
 from dataclasses import replace

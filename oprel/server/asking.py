@@ -9,6 +9,7 @@ from oprel.core.exceptions import (
     BackendError,
     ContextLengthError,
     OprelError,
+    QuarantinedError,
     ShuttingDownError,
     UnsupportedError,
     ValidationError,
@@ -17,37 +18,95 @@ from oprel.runtime.backends.base import EngineLost, EngineRefused
 from oprel.runtime.exits import Exit
 from oprel.runtime.process import EngineProcess, State
 from oprel.server.loaded import Lease
-from oprel.server.quarantine import is_blamable
+from oprel.server.manager import ModelManager
+from oprel.server.quarantine import Asked, is_blamable
 from oprel.server.survival import MOST
 
 Answer = TypeVar("Answer")
 
+ALONE = 16  # pieces of an answer
 EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
 CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
 
 
-async def enduring(lease: Lease, ask: Callable[[], Awaitable[Answer]], about_tokens: int = 0) -> Answer:
-    """What `ask` gets from the engine, asked anew of the next one when it dies. Raises EngineRefused or EngineLost."""
-    for _ in range(MOST):
-        starts = lease.process.starts
+class Question:
+    """Something that is asked of a lease's engine, and of the next one when that dies under it.
+
+    What may have killed an engine has the next one for itself, until it is clear that it did not. Raises
+    QuarantinedError, from the beginning or at the second engine that it ends.
+    """
+
+    def __init__(self, manager: ModelManager, lease: Lease, asked: Asked) -> None:
+        self.lease = lease
+        self._quarantine, self._metrics = manager.quarantine, manager.metrics
+        self._asked = asked
+        self._places = lease.held.count
+        self._heard: int | None = None  # pieces of an answer since it goes alone
+        self._check()  # others may have asked the same while this one waited
+
+    async def put(self, ask: Callable[[], Awaitable[Answer]], about_tokens: int = 0) -> Answer:
+        """What `ask` gets from the engine. Raises EngineRefused or EngineLost."""
+        for _ in range(MOST):
+            starts = self.lease.process.starts
+            try:
+                return await self._put(ask, about_tokens)
+            except EngineLost:
+                if not await self.survives(starts):
+                    raise
+                await self.lease.revive()
+        return await self._put(ask, about_tokens)
+
+    async def settle(self, ask: Callable[[], Awaitable[Answer]], about_tokens: int = 0) -> Answer:
+        """The same, where that is all there is to ask."""
+        answer = await self.put(ask, about_tokens)
+        await self.absolve()
+        return answer
+
+    async def survives(self, starts: int, *, can_go_on: bool = True) -> bool:
+        """True when the engine of that start has died, and the question is to be put to the next one."""
+        ended = await _how_it_died(self.lease.process, starts)
+        if ended and is_blamable(ended):
+            self._strike(ended, starts)
+        if ended is None or not can_go_on:
+            return False
+        if not is_blamable(ended):
+            await self.lease.held.instead(self._places)
+        elif self._places:
+            self._heard = 0
+            await self.lease.held.all_of_them()
+            self._check()
+        return True
+
+    async def hear(self) -> None:
+        """A piece of its answer came."""
+        if self._heard is not None:
+            self._heard += 1
+            if self._heard == ALONE:
+                await self.absolve()
+
+    async def absolve(self) -> None:
+        """It has not ended the engine before: it would have ended this one by now."""
+        self._quarantine.absolve(self.lease.model.name, self._asked)
+        if self._heard is not None:
+            self._heard = None
+            await self.lease.held.instead(self._places)
+
+    async def _put(self, ask: Callable[[], Awaitable[Answer]], about_tokens: int) -> Answer:
+        with self.lease.process.at_work(about_tokens):
+            return await ask()
+
+    def _check(self) -> None:
+        self._quarantine.check(self.lease.model.name, self._asked)
+
+    def _strike(self, ended: Exit, starts: int) -> None:
         try:
-            return await _asked(lease, ask, about_tokens)
-        except EngineLost:
-            ended = await how_it_died(lease.process, starts)
-            if ended is None:
-                raise
-            if is_blamable(ended) and lease.held.count:  # what may have killed it goes on alone
-                await lease.held.all_of_them()
-            await lease.revive()
-    return await _asked(lease, ask, about_tokens)
+            self._quarantine.strike(self.lease.model.name, self._asked, ended, (self.lease.loaded.id, starts))
+        except QuarantinedError:
+            self._metrics.quarantined(self.lease.model.name)
+            raise
 
 
-async def _asked(lease: Lease, ask: Callable[[], Awaitable[Answer]], about_tokens: int) -> Answer:
-    with lease.process.at_work(about_tokens):
-        return await ask()
-
-
-async def how_it_died(process: EngineProcess, starts: int) -> Exit | None:
+async def _how_it_died(process: EngineProcess, starts: int) -> Exit | None:
     """How the engine of that start ended; None when it did not, or because we stopped it."""
     if process.state in (State.DRAINING, State.STOPPED):
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 from pydantic import JsonValue
 
-from oprel.core.exceptions import QuarantinedError, ValidationError
+from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.base import (
     Chunk,
@@ -24,15 +24,13 @@ from oprel.runtime.backends.base import (
     Tokens,
     Usage,
 )
-from oprel.runtime.exits import Exit
 from oprel.server import prompts
 from oprel.server.account import Account
-from oprel.server.asking import enduring, engine_errors, how_it_died, is_too_long
+from oprel.server.asking import Question, engine_errors, is_too_long
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Lease
 from oprel.server.manager import ModelManager
 from oprel.server.prompts import Cut
-from oprel.server.quarantine import is_blamable
 from oprel.server.structured import check_answer
 from oprel.server.survival import Story
 
@@ -84,23 +82,24 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
             engine_errors(lease.process),
         ):
-            manager.quarantine.check(job.model.name, job.request)  # others may have asked the same meanwhile
             account.start(lease)
+            question = Question(manager, lease, job.request)
             with lease.asking(job.request, manager.clock()):
-                async with contextlib.aclosing(_answer(manager, lease, job, account)) as pieces:
+                async with contextlib.aclosing(_answer(question, job, account)) as pieces:
                     async for piece in pieces:
                         yield piece
 
 
-async def _answer(manager: ModelManager, lease: Lease, job: Job, account: Account) -> AsyncGenerator[Piece, None]:
-    request, heard = await enduring(lease, lambda: _prepared(job, lease)), _Heard()
+async def _answer(question: Question, job: Job, account: Account) -> AsyncGenerator[Piece, None]:
+    lease, heard = question.lease, _Heard()
+    request = await question.put(lambda: _prepared(job, lease))
     story = Story(request)
-    async with contextlib.aclosing(_surviving(manager, lease, job, story, account)) as pieces:
+    async with contextlib.aclosing(_surviving(question, story, account)) as pieces:
         async for piece in pieces:
             heard.hear(piece)
             if piece is not heard.last:
                 yield piece
-    manager.quarantine.absolve(lease.model.name, job.request)
+    await question.absolve()
     heard.check(request)
     context = None if job.context is None else await _context(lease, request, heard.text())
     done = heard.done(lease, account.seconds, context)
@@ -144,8 +143,9 @@ class _Heard:
         return Done(self.text(), self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes)
 
 
-async def _surviving(manager: ModelManager, lease: Lease, job: Job, story: Story, account: Account) -> Pieces:
+async def _surviving(question: Question, story: Story, account: Account) -> Pieces:
     """The answer, through the death of its engine; to a shorter prompt, told of first, where the whole does not fit."""
+    lease = question.lease
     while True:
         starts = lease.process.starts
         try:
@@ -153,6 +153,7 @@ async def _surviving(manager: ModelManager, lease: Lease, job: Job, story: Story
                 async for chunk in chunks:
                     if told := story.hear(chunk):
                         account.token()
+                        await question.hear()
                         yield told
             return
         except EngineRefused as refusal:
@@ -160,38 +161,22 @@ async def _surviving(manager: ModelManager, lease: Lease, job: Job, story: Story
                 continue
             if story.has_begun or not (story.request.truncate and is_too_long(refusal)):
                 raise
-            yield await _shorten(lease, story)
+            yield await _shorten(question, story)
         except EngineLost:
             account.lost()
-            ended = await _suspect(manager, lease, job, starts)
-            if ended is None or not story.can_go_on:
+            if not await question.survives(starts, can_go_on=story.can_go_on):
                 raise
-            if is_blamable(ended):
-                await lease.held.all_of_them()
-                manager.quarantine.check(lease.model.name, job.request)
             await lease.revive()
-            await enduring(lease, lambda: story.go_on(lease.process.http))
+            await question.put(lambda: story.go_on(lease.process.http))
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 
 
-async def _shorten(lease: Lease, story: Story) -> Cut:
+async def _shorten(question: Question, story: Story) -> Cut:
     """Have the story begin with a prompt that fits."""
-    whole = story.request
-    request, cut = await enduring(lease, lambda: prompts.fitted(lease.process.http, whole, lease.num_ctx))
+    lease, whole = question.lease, story.request
+    request, cut = await question.put(lambda: prompts.fitted(lease.process.http, whole, lease.num_ctx))
     story.ask(replace(request, truncate=False))
     return cut
-
-
-async def _suspect(manager: ModelManager, lease: Lease, job: Job, starts: int) -> Exit | None:
-    """How the engine of that start ended, if it did. Raises QuarantinedError for what may have killed two."""
-    ended = await how_it_died(lease.process, starts)
-    if ended and is_blamable(ended):
-        try:
-            manager.quarantine.strike(lease.model.name, job.request, ended, (lease.loaded.id, starts))
-        except QuarantinedError:
-            manager.metrics.quarantined(lease.model.name)
-            raise
-    return ended
 
 
 async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
@@ -245,7 +230,8 @@ async def render(manager: ModelManager, job: Job) -> str:
         manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        return await enduring(lease, lambda: prompts.rendered(lease.process.http, job.request))
+        question = Question(manager, lease, job.request)
+        return await question.settle(lambda: prompts.rendered(lease.process.http, job.request))
 
 
 async def count_tokens(manager: ModelManager, job: Job) -> int:
@@ -254,7 +240,8 @@ async def count_tokens(manager: ModelManager, job: Job) -> int:
         manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        return await enduring(lease, lambda: prompts.length(lease.process.http, job.request))
+        question = Question(manager, lease, job.request)
+        return await question.settle(lambda: prompts.length(lease.process.http, job.request))
 
 
 async def _prepared(job: Job, lease: Lease) -> CompletionRequest:

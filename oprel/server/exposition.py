@@ -37,8 +37,8 @@ class _Figures(Collector):
         yield from map(_counter, manager.metrics.counters)
         yield from map(_histogram, manager.metrics.histograms)
         yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
-        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.budget_bytes)
-        yield _gauge("models_waiting", "Models that wait for memory", len(manager.waiting))
+        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget_bytes)
+        yield _gauge("models_waiting", "Models that wait for memory", len(manager.room.waiting))
         yield _engines(manager.loaded)
         yield from _of_models(manager.loaded, manager.metrics)
 

@@ -85,8 +85,12 @@ class Launches:
         loaded.predicted_bytes = _predicted(model, loaded.spec)
         return loaded
 
-    def descend(self, loaded: LoadedModel) -> bool:
-        """Have the engine started with less, as it ran out of memory; False when there is nothing left to give up."""
+    def descend(self, loaded: LoadedModel, *, alone: bool) -> bool:
+        """Have the engine started with less, as it ran out of memory; False when there is nothing left to give up.
+
+        What it gives up beside others, which may be gone the next time, is not remembered.
+        """
+        loaded.lacked_alone &= alone
         step = next_step(loaded.spec, loaded.steps, context_is_fixed=loaded.asked.num_ctx is not None)
         if step:
             logger.warning("%s ran out of memory: from now on %s", loaded.model.name, step.value)
@@ -97,7 +101,7 @@ class Launches:
 
     def note_start(self, loaded: LoadedModel) -> None:
         """The engine is up: so much memory suffices."""
-        if loaded.steps:
+        if loaded.steps and loaded.lacked_alone:
             self._descents.remember(loaded, loaded.process.binary)
 
     def _record(self, key: Key, load: LoadOptions, modified: datetime) -> Record:

@@ -47,11 +47,12 @@ class LoadedModel:
     timer: asyncio.TimerHandle | None = None
     starts_seen: int = 0
     steps: tuple[Step, ...] = ()
+    lacked_alone: bool = True  # its steps were taken with no other engine beside it
     stepped_at: int = 0  # which of the engine's starts the last step followed
     stepping: asyncio.Lock = field(default_factory=asyncio.Lock)
     tokens_per_second: float | None = None
     service_seconds: float = 0.0  # that a request takes, lately
-    requests: dict[int, tuple[CompletionRequest, float]] = field(default_factory=dict)  # in the engine, since when
+    requests: dict[int, tuple[str, CompletionRequest, float]] = field(default_factory=dict)  # of whom, since when
 
     @property
     def key(self) -> Key:
@@ -104,13 +105,13 @@ class LoadedModel:
         """The requests in the engine, for who looks into its end."""
         return [
             InFlight(
-                request_hash(self.model.name, request),
+                request_hash(name, request),
                 len(text := _readable(request.prompt)),
                 request.sampling.num_predict,
                 now - since,
                 text,
             )
-            for request, since in self.requests.values()
+            for name, request, since in self.requests.values()
         ]
 
     def write_template(self) -> None:
@@ -184,7 +185,7 @@ class Lease:
     def asking(self, request: CompletionRequest, now: float) -> Iterator[None]:
         """Inside the block the request is in the engine."""
         key = id(request)
-        self.loaded.requests[key] = request, now
+        self.loaded.requests[key] = self.model.name, request, now
         try:
             yield
         finally:

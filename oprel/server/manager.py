@@ -30,7 +30,7 @@ from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, Lease, LoadedModel
 from oprel.server.metrics import Eviction, Metrics
 from oprel.server.quarantine import Quarantine
-from oprel.server.room import Room, Waiting
+from oprel.server.room import Room
 from oprel.server.slots import too_many
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class ModelManager:
         self.metrics = Metrics()
         self.crashes = Crashes(config.home_dir / "crashes", prompts=config.crash_prompts == "on")
         self._launches = Launches(config, shelf, run_dir)
-        self._room = Room(config, clock, lambda: self.loaded, self._evict)
+        self.room = Room(config, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}
         self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -63,15 +63,6 @@ class ModelManager:
     @property
     def loaded(self) -> list[LoadedModel]:
         return list(self._loaded.values())
-
-    @property
-    def waiting(self) -> list[Waiting]:
-        """Models that wait for memory, in their order."""
-        return self._room.waiting
-
-    @property
-    def budget_bytes(self) -> int:
-        return self._room.budget_bytes
 
     def log_of(self, name: str) -> EngineProcess | None:
         """The engine of a model, or its last one."""
@@ -139,13 +130,13 @@ class ModelManager:
     async def drain(self) -> None:
         """Refuse new leases, and return when the last one is back."""
         self.draining = True
-        self._room.end()
-        await self._room.until(lambda: not any(loaded.leases for loaded in self.loaded))
+        self.room.end()
+        await self.room.until(lambda: not any(loaded.leases for loaded in self.loaded))
 
     async def close(self) -> None:
         """Stop every engine, side by side, and refuse new leases."""
         self.draining = True
-        self._room.end()
+        self.room.end()
         for loaded in self.loaded:
             _cancel_timer(loaded)
         ends = (*(loaded.process.close() for loaded in self.loaded), *self._tasks)
@@ -188,7 +179,7 @@ class ModelManager:
             return None
         if not (makes_room or fits(loaded)):
             raise BusyError(f"{loaded.model.name} is loaded with other options")
-        await self._room.until(lambda: self.draining or loaded.leases == 0 or fits(loaded))
+        await self.room.until(lambda: self.draining or loaded.leases == 0 or fits(loaded))
         self._check_open()
         if fits(loaded):
             return loaded
@@ -198,10 +189,10 @@ class ModelManager:
     async def _admit(self, loaded: LoadedModel, *, makes_room: bool) -> None:
         """Put the engine among the loaded ones once there is memory for it."""
         name = loaded.model.name
-        loaded.predicted_bytes = self._room.possible(name, loaded.predicted_bytes)
-        if not (makes_room or self._room.would_fit(loaded.predicted_bytes)):
+        loaded.predicted_bytes = self.room.possible(name, loaded.predicted_bytes)
+        if not (makes_room or self.room.would_fit(loaded.predicted_bytes)):
             raise BusyError(f"there is no room for {name} beside the models that are loaded")
-        async with self._room.entered(name, loaded.predicted_bytes, makes_room=makes_room):
+        async with self.room.entered(name, loaded.predicted_bytes, makes_room=makes_room):
             self._check_open()
             loaded.write_template()
             self._loaded[loaded.key] = loaded
@@ -240,7 +231,8 @@ class ModelManager:
         async with loaded.stepping:
             if loaded.stepped_at == loaded.process.starts:  # another request has seen to it
                 return True
-            if not (await self._room.empty(beside=loaded) or self._launches.descend(loaded)):
+            made_room = await self.room.empty(beside=loaded)
+            if not made_room and not self._launches.descend(loaded, alone=len(self._loaded) == 1):
                 return False
             loaded.stepped_at = loaded.process.starts
             return True
@@ -255,7 +247,7 @@ class ModelManager:
         if loaded.leases == 0:
             self._schedule_expiry(loaded)
             self._tell()
-            self._room.reconsider()
+            self.room.reconsider()
             if loaded.process.state in (State.STARTING, State.BACKING_OFF):
                 self._start(self._see_loaded(loaded), f"see {loaded.model.name} loaded")
 
@@ -263,7 +255,7 @@ class ModelManager:
         """Nobody waits for the engine any more, but others may wait for its memory."""
         with contextlib.suppress(OprelError):
             await self.make_ready(loaded, makes_room=False)
-        self._room.reconsider()
+        self.room.reconsider()
 
     def _schedule_expiry(self, loaded: LoadedModel) -> None:
         _cancel_timer(loaded)
@@ -314,7 +306,7 @@ class ModelManager:
         self._gone.append(loaded)
         self.metrics.eviction(loaded.model.name, why)
         self._tell()
-        self._room.reconsider()
+        self.room.reconsider()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -333,11 +325,12 @@ class ModelManager:
         self.metrics.loaded(name, process.load_seconds)
         self._launches.note_start(loaded)
         self._tell()
-        self._room.reconsider()
+        self.room.reconsider()
 
     def _note_end(self, loaded: LoadedModel, ended: Ended) -> None:
         """Of an engine that nobody asked to end."""
         name = loaded.model.name
+        loaded.slots.lose()
         if not ended.served:
             self.metrics.loaded(name, ended.uptime, ended.exit.reason.value)
         self.crashes.record(ended, loaded.in_flight(self.clock()), name, loaded.process.starts)

@@ -16,6 +16,8 @@ from oprel.core.exceptions import QuarantinedError
 from oprel.runtime.backends.base import CompletionRequest
 from oprel.runtime.exits import Exit, Reason
 
+Asked = CompletionRequest | tuple[object, ...]  # the latter: what is embedded, scored or tokenized
+
 STRIKES = 2
 LASTS = timedelta(days=1)
 MOST = 256  # requests remembered; the oldest goes first
@@ -35,8 +37,8 @@ class Entry:
 
 
 def is_blamable(ended: Exit) -> bool:
-    """Whether a request may have ended its engine so: who is killed from outside has done nothing."""
-    return ended.reason is not Reason.KILLED
+    """Whether a request may have ended its engine so: not one killed from outside, or short of memory."""
+    return ended.reason not in (Reason.KILLED, Reason.OUT_OF_MEMORY)
 
 
 class Quarantine:
@@ -50,16 +52,14 @@ class Quarantine:
         """Those that are refused, oldest first."""
         return [entry for entry in self._current() if entry.strikes >= STRIKES]
 
-    def check(self, model: str, request: CompletionRequest) -> None:
+    def check(self, model: str, request: Asked) -> None:
         """Raises QuarantinedError for a request that is refused."""
         if any(entry.model == model for entry in self._current()):  # else no request needs to be hashed
             entry = self._entries.get(request_hash(model, request))
             if entry and entry.strikes >= STRIKES:
                 raise _refused(entry)
 
-    def strike(
-        self, model: str, request: CompletionRequest, ended: Exit, engine: tuple[int, int] | None = None
-    ) -> None:
+    def strike(self, model: str, request: Asked, ended: Exit, engine: tuple[int, int] | None = None) -> None:
         """The request was in that engine, which ended so. Raises QuarantinedError at the second time."""
         key, now = request_hash(model, request), self._now()
         known = self._entries.pop(key, None)
@@ -71,7 +71,7 @@ class Quarantine:
         if self._entries[key].strikes >= STRIKES:
             raise _refused(self._entries[key])
 
-    def absolve(self, model: str, request: CompletionRequest) -> None:
+    def absolve(self, model: str, request: Asked) -> None:
         """It was answered: it was not what ended the engine."""
         if any(entry.model == model for entry in self._entries.values()):
             self._entries.pop(request_hash(model, request), None)
@@ -89,9 +89,11 @@ class Quarantine:
         return list(self._entries.values())
 
 
-def request_hash(model: str, request: CompletionRequest) -> str:
+def request_hash(model: str, request: Asked) -> str:
     """16 hex digits of what is asked of which model; the seed does not count, which clients choose at random."""
-    asked = dataclasses.asdict(replace(request, sampling=replace(request.sampling, seed=None)))
+    asked: object = request
+    if isinstance(request, CompletionRequest):
+        asked = dataclasses.asdict(replace(request, sampling=replace(request.sampling, seed=None)))
     return hashlib.sha256(orjson.dumps([model, asked], default=str)).hexdigest()[:16]
 
 

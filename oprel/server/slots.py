@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from oprel.core.exceptions import BusyError
 
@@ -20,78 +21,86 @@ class Slots:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._taken = 0
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._held: set[Held] = set()
+        self._queue: deque[Place] = deque()
 
     @property
     def taken(self) -> int:
-        return self._taken
+        return sum(held.count for held in self._held)
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def take(self, count: int, *, instead_of: int = 0) -> None:
-        """Return once `count` places are the caller's. More than there are is all of them.
-
-        Who gives back others `instead_of` which they are comes before all who wait.
-        """
-        if count == 0:
-            return
-        self._taken -= instead_of
-        if self._fits(count) and (instead_of or not self._queue):
-            self._taken += count
-            return
-        place = count, asyncio.get_running_loop().create_future()
-        self._queue.insert(0 if instead_of else len(self._queue), place)
-        try:
-            await place[1]
-        except asyncio.CancelledError:
-            if place in self._queue:
-                self._queue.remove(place)
-                self._serve()
-            else:
-                self.give_back(count)
-            raise
-
-    def give_back(self, count: int) -> None:
-        self._taken -= count
-        self._serve()
-
     @contextlib.asynccontextmanager
     async def taking(self, count: int) -> AsyncIterator["Held"]:
-        await self.take(count)
-        held = Held(self, count)
+        """Inside the block `count` places are the caller's. More than there are is all of them."""
+        held = Held(self)
         try:
+            await self.take(Place(held, count))
             yield held
         finally:
-            self.give_back(held.count)
+            self._held.discard(held)
+            self._serve()
 
-    def _fits(self, count: int) -> bool:
-        """A request for more than there is must not wait for ever: it gets all there is."""
-        return self._taken + count <= self.total or self._taken == 0
+    def lose(self) -> None:
+        """The engine is gone: what was in it keeps its places from newcomers, but not from each other."""
+        for held in self._held:
+            held.is_lost = True
+
+    async def take(self, place: "Place") -> None:
+        if place.count == 0:
+            return
+        firsts = sum(other.first for other in self._queue)
+        self._queue.insert(firsts if place.first else len(self._queue), place)
+        self._serve()
+        try:
+            await place.given
+        finally:
+            if place in self._queue:
+                self._queue.remove(place)
 
     def _serve(self) -> None:
-        while self._queue and self._fits(self._queue[0][0]):
-            count, place = self._queue.popleft()
-            self._taken += count
-            if not place.done():  # else its owner is leaving, and gives them back
-                place.set_result(None)
+        while self._queue and self._fits(self._queue[0]):
+            place = self._queue.popleft()
+            place.held.count, place.held.is_lost = place.count, False
+            self._held.add(place.held)
+            if not place.given.done():  # else its owner is leaving, and gives them back
+                place.given.set_result(None)
+
+    def _fits(self, place: "Place") -> bool:
+        """A request for more than there is must not wait for ever: it gets all there is."""
+        others = (held for held in self._held if held is not place.held)
+        taken = sum(held.count for held in others if not (place.first and held.is_lost))
+        return taken + place.count <= self.total or taken == 0
 
 
 class Held:
-    """Places that a request holds."""
+    """Places that a request holds. They are lost with the engine, until the request goes on with the next one."""
 
-    def __init__(self, slots: Slots, count: int) -> None:
+    def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self.count = count
+        self.count = 0
+        self.is_lost = False
 
     async def all_of_them(self) -> None:
         """Have the engine alone: every place, before all who wait."""
-        count, self.count = self.count, 0
-        every = self._slots.total  # fewer once the engine is started with less, but so many are taken
-        await self._slots.take(every, instead_of=count)
-        self.count = every
+        await self.instead(self._slots.total)
+
+    async def instead(self, count: int) -> None:
+        """Have so many places and no others, before all who wait for their first."""
+        self.count = 0
+        await self._slots.take(Place(self, count, first=True))
+
+
+@dataclass(eq=False)
+class Place:
+    """A place in the queue. Who held places before it comes `first`."""
+
+    held: Held
+    count: int
+    first: bool = False
+    given: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 def too_many(name: str, waiting: int, seconds_each: float) -> BusyError:

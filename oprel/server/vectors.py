@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from oprel.core.exceptions import ContextLengthError, UnsupportedError
 from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.base import Embeddings, EngineRefused, LoadOptions, Mode, Scores
-from oprel.server.asking import enduring, engine_errors, is_too_long
+from oprel.server.asking import Question, engine_errors, is_too_long
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Lease
 from oprel.server.manager import ModelManager
@@ -37,18 +37,21 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
     ):
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
+        question = Question(manager, lease, job.inputs)
         try:
-            return await _embedded(lease, job.inputs), lease.load_ns
+            return await _embedded(question, job.inputs), lease.load_ns
         except EngineRefused as refusal:
             if not is_too_long(refusal):
                 raise
         if not job.truncate:
             raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
-        return await _embedded(lease, await enduring(lease, lambda: _cut(lease, job.inputs))), lease.load_ns
+        shorter = await question.put(lambda: _cut(lease, job.inputs))
+        return await _embedded(question, shorter), lease.load_ns
 
 
-async def _embedded(lease: Lease, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-    return await enduring(lease, lambda: openai_http.embed(lease.process.http, inputs), sum(map(len, inputs)))
+async def _embedded(question: Question, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+    process = question.lease.process
+    return await question.settle(lambda: openai_http.embed(process.http, inputs), sum(map(len, inputs)))
 
 
 async def _cut(lease: Lease, inputs: Sequence[str | tuple[int, ...]]) -> list[Sequence[int]]:
@@ -74,12 +77,11 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
         manager.lease(job.model, job.load, job.keep_alive, Mode.RERANK) as lease,
         engine_errors(lease.process),
     ):
+        question = Question(manager, lease, (job.query, *job.documents))
         about_tokens = sum(len(job.query) + len(document) for document in job.documents)
-
-        async def ask() -> Scores:
-            return await openai_http.rerank(lease.process.http, job.query, job.documents)
-
-        return await enduring(lease, ask, about_tokens)
+        return await question.settle(
+            lambda: openai_http.rerank(lease.process.http, job.query, job.documents), about_tokens
+        )
 
 
 async def tokenize(
@@ -89,8 +91,9 @@ async def tokenize(
         manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        return await enduring(
-            lease, lambda: openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
+        question = Question(manager, lease, (text, special))
+        return await question.settle(
+            lambda: openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
         )
 
 
@@ -101,4 +104,5 @@ async def detokenize(
         manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        return await enduring(lease, lambda: openai_http.detokenize(lease.process.http, tokens))
+        question = Question(manager, lease, tuple(tokens))
+        return await question.settle(lambda: openai_http.detokenize(lease.process.http, tokens))

@@ -47,8 +47,8 @@ async def models(request: Request) -> Response:
     manager = daemon_of(request).manager
     reply = daemon_models.ModelsResponse(
         models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
-        waiting=[_waiting(one) for one in manager.waiting],
-        budget_bytes=manager.budget_bytes,
+        waiting=[_waiting(one) for one in manager.room.waiting],
+        budget_bytes=manager.room.budget_bytes,
     )
     return json_response(reply, nulls=True)
 

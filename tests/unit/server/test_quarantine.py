@@ -79,5 +79,5 @@ def test_it_forgets_the_oldest_of_too_many(quarantine: Quarantine) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_only_an_engine_killed_from_outside_blames_nobody(reason: Reason) -> None:
-    assert is_blamable(Exit(reason, "", "")) is (reason is not Reason.KILLED)
+def test_an_engine_that_was_killed_or_short_of_memory_blames_nobody(reason: Reason) -> None:
+    assert is_blamable(Exit(reason, "", "")) is (reason not in (Reason.KILLED, Reason.OUT_OF_MEMORY))
