@@ -33,6 +33,7 @@ from oprel.utils.logging import setup_logging
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75  # of idle connections: longer than clients keep them, or both would close at once (httpx: 5)
 STOP_SECONDS = 15  # for a daemon whose answers are done to stop its engines
 
 
@@ -71,6 +72,7 @@ class _Server(uvicorn.Server):
             create_app(manager),
             log_config=None,
             access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             proxy_headers=False,  # no header may make a stranger look like loopback
         )
         super().__init__(settings)

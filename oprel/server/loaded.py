@@ -66,13 +66,18 @@ class LoadedModel:
     def pinned(self) -> bool:
         return self.settings.pin
 
-    def join(self, name: str, settings: ModelSettings) -> None:
-        """Be used under that name too: what is configured for one of its names holds for all."""
+    def join(self, name: str, settings: ModelSettings) -> bool:
+        """Be used under that name too; True when that changes what may become of it.
+
+        What is configured for one of its names holds for all.
+        """
         self.names.add(name)
         pin, locked = settings.pin or self.settings.pin, settings.keep_alive_locked or self.settings.keep_alive_locked
-        if (pin, locked) != (self.settings.pin, self.settings.keep_alive_locked):
-            self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
-            self.keep_alive = max(self.keep_alive, settings.keep_alive_seconds)
+        if (pin, locked) == (self.settings.pin, self.settings.keep_alive_locked):
+            return False
+        self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
+        self.keep_alive = max(self.keep_alive, settings.keep_alive_seconds)
+        return True
 
     def serves(self, model: InstalledModel, asked: LoadOptions, wanted: LoadOptions) -> bool:
         """Whether a request can join; `wanted` is what it asks for and what is configured."""

@@ -169,7 +169,8 @@ class ModelManager:
                 self._check_queue(loaded, settings)
             _cancel_timer(loaded)
             loaded.leases += 1
-            loaded.join(model.name, settings)
+            if loaded.join(model.name, settings):
+                self.room.reconsider()
             return loaded
 
     async def _joinable(self, key: Key, fits: Callable[[LoadedModel], bool], *, makes_room: bool) -> LoadedModel | None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError
@@ -35,6 +35,7 @@ class _Ticket:
     wanted: Wanted
     why: str = ""
     admitted: bool = False
+    refusal: InsufficientMemoryError | None = None  # another model was pinned meanwhile
 
 
 class Room:
@@ -93,7 +94,9 @@ class Room:
         ticket = self._line[number] = _Ticket(Wanted(number, name, bytes, self._clock(), makes_room))
         try:
             self.reconsider()
-            await self.until(lambda: ticket.admitted or self._has_ended)
+            await self.until(lambda: ticket.admitted or ticket.refusal or self._has_ended)
+            if ticket.refusal:
+                raise ticket.refusal
             yield
         finally:
             del self._line[number]
@@ -111,15 +114,16 @@ class Room:
         await self.until(lambda: not any(one in self._engines() for one in victims))
         return bool(victims)
 
-    async def until(self, happened: Callable[[], bool]) -> None:
+    async def until(self, happened: Callable[[], object]) -> None:
         """Wait for a change of engines, or of who waits, after which it has happened."""
         while not happened():
             await self._changed.wait()
 
     def reconsider(self) -> None:
         """Decide anew: after every change of an engine's use, and of the line."""
+        self._check_line()
         engines = {engine.id: engine for engine in self._engines()}
-        line = [ticket.wanted for ticket in self._line.values() if not ticket.admitted]
+        line = [ticket.wanted for ticket in self._line.values() if not (ticket.admitted or ticket.refusal)]
         plan = scheduling.decide(self._residents(), line, self.budget_bytes, self._clock())
         for number in plan.admit:
             self._line[number].admitted = True
@@ -132,6 +136,16 @@ class Room:
         self._look_again(plan)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    def _check_line(self) -> None:
+        """What could be had when it was asked for may be so no more."""
+        for ticket in self._line.values():
+            if not ticket.admitted:
+                try:
+                    bytes = self.possible(ticket.wanted.name, ticket.wanted.bytes)
+                    ticket.wanted = replace(ticket.wanted, bytes=bytes)
+                except InsufficientMemoryError as refusal:
+                    ticket.refusal = refusal
 
     def end(self) -> None:
         """Let nobody wait any more."""

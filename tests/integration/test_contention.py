@@ -1,4 +1,4 @@
-"""What was found in a review of the scheduling: each once had somebody wait for ever, blamed, or forgotten."""
+"""Requests, engines and memory against each other, in one process: nobody waits for ever, is blamed or forgotten."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,14 @@ from typing import TypeVar
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.exceptions import BackendError, BusyError, OprelError, QuarantinedError, ShuttingDownError
+from oprel.core.exceptions import (
+    BackendError,
+    BusyError,
+    InsufficientMemoryError,
+    OprelError,
+    QuarantinedError,
+    ShuttingDownError,
+)
 from oprel.core.home import prepare_home
 from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.backends.base import CompletionRequest, LoadOptions
@@ -317,5 +324,21 @@ def test_a_preload_that_runs_out_of_memory_stops_nobody(office: Opened) -> None:
                 async with it.manager.lease(model, load, slots=0, makes_room=False):
                     pass
             assert "two:latest" in [one.model.name for one in it.manager.loaded]
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_memory_that_is_pinned_meanwhile_is_refused(office: Opened) -> None:
+    async def scenario() -> None:
+        async with office(default_max_memory_mb=FOR_ONE, models='{"alias:latest": {"pin": "on"}}') as it:
+            slow = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
+            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+            waiting = asyncio.create_task(it.ask("two", "hello"))
+            await until(lambda: it.manager.room.waiting)
+            pinning = asyncio.create_task(it.ask("alias", "hello"))
+            with pytest.raises(InsufficientMemoryError, match="pinned models take"):
+                await soon(waiting, 5)
+            slow.cancel()
+            await asyncio.gather(slow, pinning, return_exceptions=True)
 
     asyncio.run(scenario())
