@@ -21,8 +21,10 @@ MAX_HEADER_BYTES = 16 * 1024**2  # the format allows 100 MB; no known one has 3
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 2**63 - 1
 METADATA = "__metadata__"
+FILE_NAME = re.compile(r"[^/\\\0]{1,200}\.(safetensors|bin)")
 BITS = {
-    **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
+    "F4": 4,
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
     **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
     **dict.fromkeys(("I32", "U32", "F32"), 32),
@@ -117,9 +119,9 @@ class _Entries:
     def tensors(self, entries: Mapping[str, Json]) -> Iterator[StoredTensor]:
         for name, entry in entries.items():
             match entry:
-                case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)], **rest}:
-                    if rest:
-                        raise self.error(name, f"has the unknown {shown(next(iter(rest)))}")
+                case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if not (
+                    isinstance(begin, bool) or isinstance(end, bool)
+                ):
                     yield self.tensor(name, dtype, shape, begin, end)
                 case _:
                     raise self.error(name, "has not got a dtype, a shape and two data_offsets")
@@ -135,7 +137,9 @@ class _Entries:
             raise self.error(name, f"has the unknown dtype {shown(dtype)}")
         bits = elements * BITS[dtype]
         if bits % 8 or end - begin != bits // 8 or begin < 0:
-            raise self.error(name, f"is at bytes {_short(begin)} to {_short(end)} of the data, but takes {bits / 8:.12g}")
+            raise self.error(
+                name, f"is at bytes {_short(begin)} to {_short(end)} of the data, but takes {bits / 8:.12g}"
+            )
         return StoredTensor(name, dtype, sides, begin, end - begin)
 
     def check_order(self, tensors: tuple[StoredTensor, ...], data_bytes: int) -> None:
@@ -161,9 +165,11 @@ def read_index(path: Path) -> tuple[Path, ...]:
     named = read_object(path).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise invalid(path, "it has no weight_map", 0)
-    names = {name for name in named.values() if isinstance(name, str) and re.fullmatch(r"[^/\\\0]{1,255}", name)}
-    if len({*map(repr, named.values())}) > len(names):
-        raise invalid(path, "its weight_map names files that are not in its folder", 0)
+    names = set[str]()
+    for name in named.values():
+        if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
+            raise invalid(path, f"its weight_map names {shown(str(name))}, which is no file of its folder", 0)
+        names.add(name)
     files = tuple(path.parent / name for name in sorted(names))
     if missing := [file.name for file in files if not file.is_file()]:
         raise invalid(path, f"{len(missing)} of its {len(files)} files are missing, {shown(missing[0])} first", 0)

@@ -1,6 +1,7 @@
 """JSON out of files that came from somewhere: read and parsed with bounds, refused with the byte that is wrong."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
@@ -60,11 +61,10 @@ def parse_object(data: bytes, path: Path, start: int = 0) -> dict[str, Json]:
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Which of two equal names counts depends on the reader: whoever checks a file must not see another one than uses it."""
+    """Which of two equal names counts depends on the reader: what is checked would not be what is used."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen = set[str]()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"the name {shown(twice)} comes twice")
     return found
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from oprel.telemetry.parts import CPU, GPU, Memory
 
 MIB, GIB = 1024**2, 1024**3
-SECONDS = 5.0
+PROGRAM = "/usr/sbin/sysctl"
+SECONDS = 5.0  # for it to answer
 NAMES = (
     *("machdep.cpu.brand_string", "hw.physicalcpu", "hw.logicalcpu", "hw.perflevel0.physicalcpu"),
     *("hw.memsize", "hw.optional.arm64", "iogpu.wired_limit_mb"),
@@ -28,7 +29,7 @@ Told = Mapping[str, str]
 
 def told() -> Told:
     """What the system says of itself; empty where it does not."""
-    command = ["/usr/sbin/sysctl", *NAMES, *FEATURES]
+    command = [PROGRAM, *NAMES, *FEATURES]
     try:
         # Names that a system lacks are complained of, and the others told all the same.
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS)

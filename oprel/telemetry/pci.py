@@ -14,6 +14,7 @@ from oprel.telemetry.sysfs import as_number, folders, number, table, text
 NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086
 VENDORS = {NVIDIA: "NVIDIA", AMD: "AMD", INTEL: "Intel"}
 DISPLAY = 0x03  # the class of such devices
+USELESS = ("nouveau", "nova_core", "radeon")  # no engine computes with these
 ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 AMD_INTEGRATED = frozenset(
     "gfx700 gfx801 gfx810 gfx902 gfx909 gfx90c gfx1013 gfx1033 gfx1035 gfx1036 gfx1037 gfx1103 gfx1150 gfx1151 "
@@ -29,9 +30,9 @@ def gpus(root: Path, memory: Memory, note: Note) -> Iterator[GPU]:
     """Those of AMD and Intel whose drivers tell their memory; of the others a note."""
     amd = intel = 0
     for device in _displays(root):
-        vendor = number(device / "vendor")
-        if not (device / "driver").exists():
-            note(_undriven(device))
+        vendor, driver = number(device / "vendor"), _driver(device)
+        if not driver or driver in USELESS:
+            note(f"the GPU {_title(device)} is not used: its driver is {driver or 'missing'}; install its vendor's")
         elif vendor == AMD and (gpu := _amd(root, device, memory, amd)):
             amd += 1
             yield gpu
@@ -57,8 +58,10 @@ def _device_id(device: Path) -> str:
     return text(device / "device").removeprefix("0x")
 
 
-def _undriven(device: Path) -> str:
-    return f"the GPU {_title(device)} is not used: it has no driver; install its vendor's"
+def _driver(device: Path) -> str:
+    """Its name; "" where it has none."""
+    told = re.search(r"^DRIVER=(.+)$", text(device / "uevent"), re.MULTILINE)
+    return told[1] if told else ""
 
 
 def _amd(root: Path, device: Path, memory: Memory, index: int) -> GPU | None:
@@ -80,7 +83,7 @@ def _amd(root: Path, device: Path, memory: Memory, index: int) -> GPU | None:
         integrated=integrated,
         index=index,
         id=device.name,
-        driver="amdgpu",
+        driver=_driver(device),
         architecture=architecture,
     )
 
@@ -126,5 +129,5 @@ def _intel(device: Path, memory: Memory, index: int) -> GPU | None:
         integrated=True,
         index=index,
         id=device.name,
-        driver=(device / "driver").resolve().name,
+        driver=_driver(device),
     )

