@@ -55,6 +55,18 @@ def test_an_honest_prefill_of_many_limits_is_answered(faulty, home: Path, tiny: 
     assert journal.read_text().count("start") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_an_honest_prefill_of_minutes_is_answered(start_daemon: StartDaemon, home: Path, tiny: Path) -> None:
+    """Each of its five batches takes more than twice the limit, without any CPU time."""
+    journal = home / "journal"
+    faults = {"prefill_tokens": 5 * 2048, "prefill_batch": 2048, "prefill_seconds": 45.0, "journal": str(journal)}
+    daemon = start_daemon(engine_path=str(install(home / "engine", **faults)), stall_timeout="20s")
+    with daemon.client as client:
+        assert client.generate(str(tiny), "hello" * 8000, options={"num_ctx": 16384}).response == WHOLE
+    assert journal.read_text().count("start") == 1
+
+
 @pytest.mark.parametrize(
     "fault",
     [
