@@ -25,11 +25,12 @@ class InProcessTransport(httpx.BaseTransport):
     """Runs the app's lifespan from `open` to `close`; answers stream, and closing one early disconnects it."""
 
     def __init__(self, config: Config) -> None:
-        from oprel.runtime.binaries.shelf import Shelf, find_binaries
+        from oprel.runtime.binaries.shelf import Shelf, check_configured, find_binaries
         from oprel.server.app import create_app
         from oprel.server.manager import ModelManager
 
         prepare_home(config)
+        check_configured(config)
         # Not the home's own run folder: that one belongs to the daemon, which may be running.
         self._run_dir = Path(tempfile.mkdtemp(prefix="oprel-"))
         self._app = create_app(ModelManager(config, Shelf(find_binaries(config)), self._run_dir))

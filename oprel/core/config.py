@@ -52,7 +52,8 @@ class Config:
     binary_dir: str = setting("", "folder of installed engines; empty = binaries/ in home")
     load_timeout: str = setting("5m", "how long a loading engine may show no progress")
     stall_timeout: str = setting(
-        "30s", "how long an engine at work may show no progress; models that have shown to be slower may for longer"
+        "30s",
+        "how long an engine at work may show no progress, or a third of it use no CPU; slower models have longer",
     )
     drain_timeout: str = setting("10s", "how long a daemon that is asked to stop lets answers finish")
     ctx_size: int = setting(4096, "context length in tokens of each request; a model's own limit caps it", smallest=1)
@@ -125,6 +126,11 @@ class Config:
         """Names of the models to load when the daemon starts, each once."""
         own = (name for name, values in _of_models(self.models).items() if values.get("preload") == "on")
         return tuple({ModelRef.parse(name).key: name for name in (*own, *_names(self.preload))}.values())
+
+    @property
+    def named_models(self) -> tuple[str, ...]:
+        """Those that have settings of their own."""
+        return tuple(_of_models(self.models))
 
     def for_model(self, name: str) -> "ModelSettings":
         """What holds for the model of that name."""

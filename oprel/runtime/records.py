@@ -57,7 +57,7 @@ def reconcile(run_dir: Path) -> list[Record]:
     files = list((run_dir / "engines").glob("*"))
     left = [record for record in map(_read, files) if record and _runs(record)]
     for record in left:
-        logger.warning("ending the engine that a killed daemon left (pid %s)", record.pid)
+        logger.warning("ending an engine that was left (pid %s)", record.pid)
         _posix.signal_group(record.pid, signal.SIGKILL)
     deadline = time.monotonic() + GONE_WITHIN
     while any(map(_runs, left)) and time.monotonic() < deadline:

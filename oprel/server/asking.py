@@ -1,6 +1,7 @@
 """Asking an engine: again when it died under the question, and its errors as ours."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -14,13 +15,15 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
-from oprel.runtime.backends.base import EngineLost, EngineRefused
+from oprel.runtime.backends.base import EngineLost, EngineRefused, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.runtime.process import EngineProcess, State
 from oprel.server.loaded import Lease
 from oprel.server.manager import ModelManager
 from oprel.server.quarantine import Asked, is_blamable
 from oprel.server.survival import MOST
+
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -101,7 +104,8 @@ class Question:
     def _strike(self, ended: Exit, starts: int) -> None:
         try:
             self._quarantine.strike(self.lease.model.name, self._asked, ended, (self.lease.loaded.id, starts))
-        except QuarantinedError:
+        except QuarantinedError as error:
+            logger.warning("%s: %s", self.lease.model.name, error)
             self._metrics.quarantined(self.lease.model.name)
             raise
 
@@ -120,6 +124,12 @@ async def engine_errors(process: EngineProcess) -> AsyncIterator[None]:
         yield
     except EngineRefused as refusal:
         raise _refused(refusal) from refusal
+    except NotRepeated as loss:
+        died = process.last_exit.detail if process.last_exit else "unknown"
+        raise BackendCrashedError(
+            f"the engine died while answering ({died}), and the next one did not repeat what was told so far",
+            "Ask again; `oprel crash show` tells more.",
+        ) from loss
     except EngineLost as loss:
         if process.state in (State.DRAINING, State.STOPPED):
             raise ShuttingDownError("the engine was stopped while it answered", "Ask again.") from loss
@@ -142,8 +152,9 @@ def _refused(refusal: EngineRefused) -> OprelError:
         )
     if refusal.status == 501:
         return UnsupportedError(refusal.message)
-    return (
-        ValidationError(refusal.message)
-        if refusal.status < 500
-        else BackendError(f"the engine failed: {refusal.message}")
-    )
+    if "grammar" in refusal.message:
+        step = "Make the format simpler: fewer properties, smaller bounds such as `minItems`."
+        return ValidationError(refusal.message, step)
+    if refusal.status < 500:
+        return ValidationError(refusal.message)
+    return BackendError(f"the engine failed: {refusal.message}", "Ask again; `oprel logs` shows what the engine says.")

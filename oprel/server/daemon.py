@@ -18,11 +18,11 @@ from types import FrameType
 import uvicorn
 
 from oprel.core.config import Config
-from oprel.core.exceptions import ConfigError
+from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.core.ollama_env import PORT as OLLAMA_PORT
 from oprel.runtime import records
-from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from oprel.runtime.binaries.shelf import Shelf, check_configured, find_binaries
 from oprel.server.app import create_app
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
@@ -46,6 +46,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     for note in notes:
         logger.warning("%s", note)
     prepare_home(config)
+    check_configured(config)
     with _only_daemon(config):
         records.reconcile(config.run_dir)
         tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
@@ -79,15 +80,26 @@ class _Server(uvicorn.Server):
         self._manager = manager
 
     async def main_loop(self) -> None:
-        async with Preloading(self._manager, Library(self._manager.config)).at_work():
+        library = Library(self._manager.config)
+        await self._warn_of_unknown(library)
+        async with Preloading(self._manager, library).at_work():
             await super().main_loop()
+
+    async def _warn_of_unknown(self, library: Library) -> None:
+        for name in self._manager.config.named_models:
+            try:
+                await library.find(name, may_use_paths=True)
+            except OprelError as error:
+                logger.warning("`models` has settings for what cannot be loaded: %s", error)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("ending: answers may take %s more", self._manager.config.drain_timeout)
         deadline = time.monotonic() + self._manager.config.drain_timeout_seconds
         self._silence_unix((sockets or [])[0])
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self._manager.drain(), self._manager.config.drain_timeout_seconds)
+        except TimeoutError:
+            logger.warning("answers that took longer are broken off")
         self.config.timeout_graceful_shutdown = max(0, math.ceil(deadline - time.monotonic()))
         await super().shutdown(sockets)
 

@@ -78,9 +78,13 @@ class Room:
             pinned = sum(one.bytes for one in residents if one.pinned)
             return max(0, min(wanted, self.budget_bytes - pinned))
         if why := scheduling.impossible(wanted, residents, self.budget_bytes):
+            pinned = sum(one.bytes for one in residents if one.pinned)
+            least = math.ceil((pinned + wanted) / 1024**2)
             raise InsufficientMemoryError(
                 f"{name} does not fit: {why}",
-                "Ask for a smaller context (num_ctx), use a smaller quantization, or raise default_max_memory_mb.",
+                "Ask for a smaller context (num_ctx), or use a smaller quantization.",
+                f"Set default_max_memory_mb to {least} or more"
+                + ("; or unpin a model, or let it go with `oprel stop`." if pinned else "."),
             )
         return wanted
 

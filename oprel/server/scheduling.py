@@ -127,7 +127,7 @@ def _make_room(one: Wanted, memory: _Memory, plan: Plan, now: float) -> None:
     if victims is None:
         turns = [other.turn_ends() for other in memory.residents if other.use is Use.BUSY]
         plan.look_again = min([plan.look_again, *(end for end in turns if end > now)])
-        plan.waits[one.id] = f"{_names(memory.residents) or 'others'} have their turn"
+        plan.waits[one.id] = f"{_names(memory.residents) or 'others'} must have had their turn"
         if now - one.since >= PATIENCE:
             memory.promise(one.bytes, memory.residents)
     elif busy := [victim for victim in victims if victim.use is Use.BUSY]:

@@ -6,6 +6,7 @@ engine, and everything that is in the engine can be expected to move.
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -105,6 +106,8 @@ class Place:
 
 def too_many(name: str, waiting: int, seconds_each: float) -> BusyError:
     """What a request is told that so many wait in front of, each of whom takes so long."""
-    error = BusyError(BUSY, f"You would be number {waiting + 1} in the queue of {name}: see `max_queue`.")
-    error.retry_after = min(LONGEST_RETRY, max(1.0, waiting * seconds_each))
+    seconds = min(LONGEST_RETRY, max(1.0, waiting * seconds_each))
+    again = f"Try again in some {math.ceil(seconds)} s; you would be number {waiting + 1} in the queue of {name}."
+    error = BusyError(BUSY, again, "More may wait with a larger `max_queue`.")
+    error.retry_after = seconds
     return error

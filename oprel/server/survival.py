@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from oprel.runtime.backends import openai_http
-from oprel.runtime.backends.base import Chunk, CompletionRequest, EngineLost, Tokens, Usage
+from oprel.runtime.backends.base import Chunk, CompletionRequest, NotRepeated, Tokens, Usage
 
 MOST = 2  # engines that one answer may outlive: it may be what kills them
 
@@ -47,15 +47,15 @@ class Story:
         self.request = self._asked = request
 
     def hear(self, chunk: Chunk) -> Chunk | None:
-        """The chunk as it is to be told; None when it was told before. Raises EngineLost when it is another one."""
+        """The chunk as it is to be told; None when it was told before. Raises NotRepeated when it is another one."""
         if chunk.finish is not None:
             if self._to_skip:
-                raise EngineLost("another engine did not repeat the answer")
+                raise NotRepeated("the next engine did not repeat the answer")
             return replace(chunk, usage=self._counted(chunk.usage)) if self._goes_on else chunk
         words = (chunk.text, chunk.reasoning, chunk.called)
         if self._to_skip:
             if words != self._told[len(self._told) - self._to_skip]:
-                raise EngineLost("another engine did not repeat the answer")
+                raise NotRepeated("the next engine did not repeat the answer")
             self._to_skip -= 1
             return None
         self._told.append(words)

@@ -42,7 +42,7 @@ def cpu_quota(root: Path) -> float | None:
 
 def _memory_groups(root: Path) -> Iterator[tuple[Path, Names]]:
     for folder in _groups(root, "memory"):
-        yield folder, V1 if (folder / V1.used).exists() else V2
+        yield folder, V2 if number(folder / V1.used) is None else V1
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -4,7 +4,6 @@ Source: `llama_model_base::load_hparams` in src/llama-model.cpp and src/llama-hp
 """
 
 from dataclasses import dataclass
-from itertools import cycle, islice
 
 from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.architectures import (
@@ -39,7 +38,8 @@ class LayerDims:
 class ModelDims:
     """A model. Lengths count elements, `window` and `trained_context` tokens; 0 where it has no such thing.
 
-    `state` is what a recurrent layer keeps for a sequence, in f32 elements: the convolution's and its own.
+    A recurrent layer keeps `state` for a sequence, and the `past` of its convolution, in f32 elements; `inner`,
+    `channels` and `steps` are its widths: of what it computes, of its convolution, of its time step.
     """
 
     architecture: str
@@ -47,16 +47,18 @@ class ModelDims:
     embedding: int
     vocabulary: int
     trained_context: int
+    causal: bool
     window: int
-    key_head: int
-    value_head: int
     latent: bool
+    latent_key: int
     kv_rank: int
     rope: int
-    experts: int
     experts_used: int
-    expert_feed_forward: int
-    state: tuple[int, int]
+    past: int
+    state: int
+    inner: int
+    channels: int
+    steps: int
 
     @property
     def widest_value(self) -> int:
@@ -93,22 +95,25 @@ def dims_of(header: GGUFFile) -> ModelDims:
     usual = keys.integer("embedding_length") // first_heads if first_heads else 0
     window, windowed = _windows(keys, architecture, _trunk(keys, architecture, total))
     recurrent = _recurrent(keys, architecture, total)
+    past, state = _state(keys, architecture, first_heads)
     return ModelDims(
         architecture=architecture,
         layers=_layers(keys, architecture, total, usual, windowed, recurrent),
         embedding=keys.integer("embedding_length"),
         vocabulary=header.vocabulary_size or 0,
         trained_context=keys.integer("context_length"),
+        causal=bool(keys.integer("attention.causal", 1)),
         window=window,
-        key_head=keys.integer("attention.key_length", usual),
-        value_head=keys.integer("attention.value_length", usual),
         latent=_is_latent(keys),
+        latent_key=keys.integer("attention.key_length_mla"),
         kv_rank=keys.integer("attention.kv_lora_rank"),
         rope=keys.integer("rope.dimension_count"),
-        experts=keys.integer("expert_count"),
         experts_used=max(keys.for_layers("expert_used_count", max(total, 1))),
-        expert_feed_forward=max(keys.for_layers("expert_feed_forward_length", max(total, 1))),
-        state=_state(keys, architecture, first_heads),
+        past=past,
+        state=state,
+        inner=keys.integer("ssm.inner_size") or keys.integer("kda.head_dim") * first_heads,
+        channels=_channels(keys),
+        steps=keys.integer("ssm.time_step_rank"),
     )
 
 
@@ -178,7 +183,7 @@ def _windows(keys: Keys, architecture: str, trunk: int) -> tuple[int, list[bool]
     else:
         period = keys.integer(key, rule.period)
         full = 0 if rule.dense_first else period - 1
-        windowed = list(islice(cycle([number != full for number in range(period)] or [True]), trunk))
+        windowed = [not period or number % period != full for number in range(trunk)]
     return window, [*windowed, *[False] * (total - len(windowed))]
 
 
@@ -243,18 +248,20 @@ def _index_owners(keys: Keys, architecture: str, total: int) -> list[bool]:
             return [True] * total
 
 
+def _channels(keys: Keys) -> int:
+    return keys.integer("ssm.inner_size") + 2 * keys.integer("ssm.group_count") * keys.integer("ssm.state_size")
+
+
 def _state(keys: Keys, architecture: str, heads: int) -> tuple[int, int]:
-    """Elements of the convolution's window and of the state (`n_embd_r`, `n_embd_s`)."""
+    """Elements of the convolution's past and of the state (`n_embd_r`, `n_embd_s`)."""
     embedding, kernel = keys.integer("embedding_length"), keys.integer("ssm.conv_kernel")
     if rwkv := keys.integer("wkv.head_size"):
         return keys.integer("token_shift_count", 2) * embedding, embedding * rwkv
-    if window := keys.integer("shortconv.l_cache"):
-        return embedding * (window - 1), 0
+    if past := keys.integer("shortconv.l_cache"):
+        return embedding * (past - 1), 0
     if delta := keys.integer("kda.head_dim"):
         return 3 * (kernel - 1 if kernel else 3) * heads * delta, delta * delta * heads
     if architecture == "minimax-01":
         length = keys.integer("attention.key_length", embedding // heads if heads else 0)
         return 0, length * length * heads
-    inner, state = keys.integer("ssm.inner_size"), keys.integer("ssm.state_size")
-    channels = inner + 2 * keys.integer("ssm.group_count") * state
-    return max(kernel - 1, 0) * channels, state * inner
+    return max(kernel - 1, 0) * _channels(keys), keys.integer("ssm.state_size") * keys.integer("ssm.inner_size")

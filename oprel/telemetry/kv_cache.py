@@ -18,22 +18,21 @@ STATE_ELEMENT_BYTES = 4
 class Cells:
     """Tokens that fit into the caches of one stream; `context` is that of all streams together.
 
-    `ubatch` and `batch` are the tokens that are really computed at once.
+    `ubatch` is how many tokens are computed at once; room is made for no more than the context has.
     """
 
     context: int
     full: int
     windowed: int
     streams: int
-    batch: int
     ubatch: int
 
 
 def cells_of(model: ModelDims, wishes: Wishes) -> Cells:
     """The sizes that the engine makes of what is asked for."""
     asked = wishes.context or model.trained_context
-    batch = min(asked, wishes.batch)
-    ubatch = min(batch, wishes.ubatch or wishes.batch)
+    batch = min(asked, wishes.batch) if model.causal else wishes.batch
+    ubatch = min(batch, wishes.ubatch)
     context, slots = _padded(asked), max(1, wishes.slots)
     full = context if wishes.unified else _padded(context // slots)
     window = model.window * (slots if wishes.unified else 1) + ubatch
@@ -42,7 +41,6 @@ def cells_of(model: ModelDims, wishes: Wishes) -> Cells:
         full=full,
         windowed=full if wishes.swa_full else _padded(min(full, window)),
         streams=1 if wishes.unified else slots,
-        batch=batch,
         ubatch=ubatch,
     )
 
@@ -66,4 +64,4 @@ def layer_kv_bytes(model: ModelDims, layer: LayerDims, wishes: Wishes, cells: Ce
 def layer_state_bytes(model: ModelDims, layer: LayerDims, wishes: Wishes) -> int:
     """The recurrent states of one layer, one for each slot, whatever the context."""
     rows = max(1, wishes.slots) * (1 + wishes.rollback)
-    return sum(model.state) * STATE_ELEMENT_BYTES * rows if layer.recurrent else 0
+    return (model.past + model.state) * STATE_ELEMENT_BYTES * rows if layer.recurrent else 0

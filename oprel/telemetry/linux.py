@@ -61,9 +61,9 @@ def _real_limit(root: Path, total: int) -> int | None:
 def _usable(root: Path) -> set[int]:
     """The CPUs that this process may run on; those of the machine where the kernel does not tell."""
     status = re.search(r"^Cpus_allowed_list:\s*(\S+)", text(root / "proc/self/status"), re.MULTILINE)
-    online = cpu_list(text(root / "sys/devices/system/cpu/online"))
     allowed = cpu_list(status[1]) if status else set()
-    return (allowed & online or allowed) if online else allowed or _numbered(root)
+    online = cpu_list(text(root / "sys/devices/system/cpu/online")) or _numbered(root)
+    return allowed & online or allowed or online
 
 
 def _numbered(root: Path) -> set[int]:

@@ -1,41 +1,184 @@
-"""How much memory an engine will take, before it is started: files, KV cache and what every engine needs. Bytes."""
+"""How much memory an engine will take, before it is started. Pure: a header and wishes in, bytes out.
+
+Weights, caches and states are exact; compute buffers are within a few percent (see `compute`). What a device keeps
+for itself is in no header: leave the margins free.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from oprel.formats.gguf import GGUFFile
+from oprel.telemetry.architectures import ROUGH
+from oprel.telemetry.compute import compute_bytes, host_bytes, output_bytes
+from oprel.telemetry.dims import ModelDims, dims_of
+from oprel.telemetry.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes
+from oprel.telemetry.weights import CPU, Weights, devices_of, weights_of
+from oprel.telemetry.widths import widths_of
+from oprel.telemetry.wishes import Wishes
+
+MIB = 1024**2
 
 # Of the process, its compute buffers and its prompt templates: 72 MiB measured with the smallest models (b11549).
-EVERY_ENGINE = 96 * 1024**2
-# Bytes an element: blocks of 32 with their scales (ggml-quants).
-CACHE_TYPES = {
-    "f32": 4.0,
-    "f16": 2.0,
-    "bf16": 2.0,
-    "q8_0": 34 / 32,
-    "q5_1": 24 / 32,
-    "q5_0": 22 / 32,
-    "q4_1": 20 / 32,
-    "q4_0": 18 / 32,
-}
+EVERY_ENGINE = 96 * MIB
+# What a driver's context, kernels and pools take of a device: 150 to 750 MiB seen; engines leave 1024 free by default.
+DEVICE_MARGIN = 1024 * MIB
+HOST_MARGIN = 512 * MIB
+
+PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES: masks and inputs, when layers are on several devices
+STREAMED_TENSORS = 2  # Weights that lie on the CPU are copied for large batches, the next while one is used.
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one device, or the CPU, holds. Bytes."""
+
+    weights: int = 0
+    kv: int = 0
+    state: int = 0
+    compute: int = 0
+    output: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv + self.state + self.compute + self.output
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """Bytes of one layer, wherever it lies; `experts` are a part of its weights."""
+
+    weights: int
+    experts: int
+    kv: int
+    state: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a whole engine: `devices` in the order of `Wishes.split`, `host` is the CPU's memory.
+
+    `context` is the tokens of all slots, as the engine rounds it; `checkpoint` what one saved state of a conversation
+    takes, of which engines keep some for models with windows or states. `rough`: its caches are unlike all others.
+    """
+
+    devices: tuple[Share, ...]
+    host: Share
+    layers: tuple[LayerMemory, ...]
+    context: int
+    slots: int
+    checkpoint: int
+    rough: bool
+
+    @property
+    def weights_bytes(self) -> int:
+        return self._sum(lambda share: share.weights)
+
+    @property
+    def kv_bytes(self) -> int:
+        return self._sum(lambda share: share.kv)
+
+    @property
+    def state_bytes(self) -> int:
+        return self._sum(lambda share: share.state)
+
+    @property
+    def compute_bytes(self) -> int:
+        return self._sum(lambda share: share.compute)
+
+    @property
+    def output_bytes(self) -> int:
+        return self._sum(lambda share: share.output)
+
+    @property
+    def total_bytes(self) -> int:
+        return self._sum(lambda share: share.total)
+
+    def _sum(self, part: Callable[[Share], int]) -> int:
+        return sum(part(share) for share in (*self.devices, self.host))
+
+
+def estimate(header: GGUFFile, wishes: Wishes) -> Estimate:
+    """What an engine of this model takes, run as wished. A model in shards: give a header with all their tensors.
+
+    Raises KeyError for a cache type that engines do not have.
+    """
+    model, weights = dims_of(header), weights_of(header)
+    cells = cells_of(model, wishes)
+    layers = _layers(model, weights, wishes, cells)
+    places = devices_of(len(weights.layers), wishes)
+    held = [_held(layers, weights, places, wishes, device) for device in (CPU, *range(len(wishes.split)))]
+    computing = _computing(header, model, weights, wishes, cells, places)
+    shares = [
+        Share(*parts, compute=compute, output=output_bytes(model, wishes) if number == 0 else 0)
+        for number, (parts, compute) in enumerate(zip(held, computing, strict=True))
+    ]
+    return Estimate(
+        devices=tuple(shares[1:]),
+        host=shares[0],
+        layers=layers,
+        context=cells.context,
+        slots=max(1, wishes.slots),
+        checkpoint=_checkpoint(model, layers, cells, wishes),
+        rough=header.architecture in ROUGH,
+    )
 
 
 def kv_bytes(header: GGUFFile, cells: int, cache_type: str) -> int:
-    """The KV cache of `cells` tokens, every layer attending to all of them; 0 where the header does not tell.
+    """The cache of `cells` tokens in one conversation, with recurrent states; 0 where the header does not tell."""
+    found = estimate(header, Wishes(context=cells, key_type=cache_type, value_type=cache_type))
+    return found.kv_bytes + found.state_bytes
 
-    For each layer and token a key and a value for each KV head, as llama.cpp allocates them.
-    """
-    architecture = header.architecture
-    layers, width = header.block_count or 0, header.embedding_length or 0
-    heads = _per_layer(header, f"{architecture}.attention.head_count", layers)
-    kv_heads = _per_layer(header, f"{architecture}.attention.head_count_kv", layers) or heads
-    usual = width // heads[0] if heads and heads[0] else 0
-    key, value = (
-        next(iter(_per_layer(header, f"{architecture}.attention.{name}_length", 1)), usual) for name in ("key", "value")
+
+def _layers(model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells) -> tuple[LayerMemory, ...]:
+    """Layers that only the file, or only the metadata, knows of have the rest at 0."""
+
+    def at(numbers: tuple[int, ...], number: int) -> int:
+        return numbers[number] if number < len(numbers) else 0
+
+    caches = tuple(layer_kv_bytes(model, layer, wishes, cells) for layer in model.layers)
+    states = tuple(layer_state_bytes(model, layer, wishes) for layer in model.layers)
+    return tuple(
+        LayerMemory(at(weights.layers, number), at(weights.experts, number), at(caches, number), at(states, number))
+        for number in range(max(len(weights.layers), len(model.layers)))
     )
-    return round(sum(kv_heads) * (key + value) * cells * CACHE_TYPES[cache_type])
 
 
-def _per_layer(header: GGUFFile, key: str, layers: int) -> list[int]:
-    """A number for each layer, whether the header has one for all of them or an array; [] when it has none."""
-    found = header.metadata.get(key)
-    if isinstance(found, int):
-        return [found] * layers
-    return [one for one in found if isinstance(one, int)] if isinstance(found, tuple) else []
+def _held(
+    layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: Wishes, device: int
+) -> tuple[int, int, int]:
+    """Weights, caches and states that lie on a device."""
+    output = places[-1]
+    tensors = weights.output + (weights.shared_output if output != CPU else 0) if output == device else 0
+    tensors += weights.input if device == CPU else 0
+    kv = state = 0
+    for number, layer in enumerate(layers):
+        # A model's layers may be gone through more than once: what has no place of its own is where the last one is.
+        place = places[number] if number < len(places) - 1 else places[-2] if len(places) > 1 else CPU
+        experts = layer.experts if number < wishes.cpu_experts else 0
+        tensors += experts if device == CPU else 0
+        if place == device:
+            tensors += layer.weights - experts
+            kv, state = kv + layer.kv, state + layer.state
+    return tensors, kv, state
+
+
+def _computing(
+    header: GGUFFile, model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells, places: list[int]
+) -> list[int]:
+    """Compute buffers: of the CPU, then of each device that has a layer or the output."""
+    whole = compute_bytes(model, widths_of(header), wishes, cells)
+    used = {place for place in places if place != CPU}
+    if not wishes.split:
+        return [whole]
+    on_cpu = CPU in places
+    inputs = host_bytes(model, wishes, cells)
+    device = whole + (inputs * (PIPELINE_COPIES - 1) if len(used) > 1 and not on_cpu else 0)
+    device += STREAMED_TENSORS * weights.largest if on_cpu or wishes.cpu_experts else 0
+    return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(wishes.split)))]
+
+
+def _checkpoint(model: ModelDims, layers: tuple[LayerMemory, ...], cells: Cells, wishes: Wishes) -> int:
+    """Windows and states of one slot (`server_prompt_checkpoint` in tools/server)."""
+    slots = max(1, wishes.slots)
+    windows = sum(layer.kv for layer, dims in zip(layers, model.layers, strict=False) if dims.windowed)
+    return windows // cells.streams + sum(layer.state for layer in layers) // slots

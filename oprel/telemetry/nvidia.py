@@ -1,5 +1,6 @@
 """NVIDIA's GPUs, asked through the driver's own library (NVML)."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -41,7 +42,7 @@ class NVML(Protocol):
 
 def gpus(root: Path, memory: Memory, note: Note) -> list[GPU]:
     """All that the driver shows; [] and a note when it does not work, [] where there is none."""
-    if not any((root / sign).exists() for sign in SIGNS):
+    if not any(os.path.exists(root / sign) for sign in SIGNS):  # False too where it may not be looked at
         return []
     try:
         import pynvml

@@ -10,7 +10,7 @@ def text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return file.read(LONGEST_BYTES).decode(errors="replace").strip()
-    except OSError:
+    except (OSError, ValueError):  # the second for a path with a NUL in it
         return ""
 
 

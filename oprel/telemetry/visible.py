@@ -21,13 +21,16 @@ def visible(gpus: Sequence[GPU], environment: Mapping[str, str]) -> list[GPU]:
 
 
 def _chosen(gpus: Sequence[GPU], wanted: str) -> list[GPU]:
-    """Numbers or beginnings of ids, separated by commas; the first that is none ends the list."""
+    """Those of a list with commas between; the first word that is none of them ends it."""
     chosen = list[GPU]()
     for word in (part.strip() for part in wanted.split(",")):
-        matches = [
-            gpu for gpu in gpus if word == str(gpu.index) or (not word.isdecimal() and word and gpu.id.startswith(word))
-        ]
+        matches = [gpu for gpu in gpus if _is_called(gpu, word)]
         if len(matches) != 1 or matches[0] in chosen:
             break
         chosen += matches
     return chosen
+
+
+def _is_called(gpu: GPU, word: str) -> bool:
+    """By its number, or by the beginning of a UUID."""
+    return word == str(gpu.index) or (word.startswith("GPU-") and gpu.id.startswith(word))

@@ -10,3 +10,5 @@ def setup_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
     for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # What the daemon's drain says itself, in words for its users.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith("Cancel "))

@@ -123,7 +123,7 @@ def test_requests_beyond_the_queue_are_told_their_place(
             eventually(lambda: [engine.in_flight for engine in client.engines().models] == [2])
         with pytest.raises(BusyError, match="maximum pending requests exceeded") as refused:
             ask(daemon, "one")
-        assert "number 2 in the queue of one:latest" in refused.value.resolution_steps[0]
+        assert "you would be number 2 in the queue of one:latest" in refused.value.resolution_steps[0]
         assert all(one.result(20) for one in asked)
 
 

@@ -56,6 +56,7 @@ class Stage:
                 lines.append(line)
                 if len(lines) == kill_at:
                     os.kill(engine, signal.SIGKILL)
+                    eventually(lambda: not alive(engine))  # or the next one asked for might be this one still
         return lines
 
 

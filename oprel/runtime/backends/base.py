@@ -227,3 +227,7 @@ class EngineRefused(Exception):
 
 class EngineLost(Exception):
     """The connection broke, or the answer ended without its terminator: the engine died or was killed."""
+
+
+class NotRepeated(EngineLost):
+    """The engine died, and the one after it answers otherwise than what was told already."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from oprel.core.config import Config, child_environment
-from oprel.core.exceptions import NoEngineError
+from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,16 @@ class Shelf:
 
 class ProbeError(Exception):
     """Why a program cannot be used."""
+
+
+def check_configured(config: Config) -> None:
+    """Raises ConfigError when the engine that the user names is no program: another one would be no help."""
+    path = os.path.expanduser(config.engine_path)
+    if path and not (os.path.isfile(path) and os.access(path, os.X_OK)):
+        raise ConfigError(
+            f"engine_path is {path}, which is no program",
+            "Correct it in the configuration, OPREL_ENGINE_PATH or --engine-path; empty, the first that runs is used.",
+        )
 
 
 def find_binaries(config: Config) -> list[Binary]:

@@ -150,7 +150,10 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-@pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - {"serve", "selftest", "completion", "help"}))
+WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "completion", "help"}
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
     none = dict.fromkeys(("version", "doctor", "crash", "quarantine"), list[str]())
     names = {**none, "cp": ["tiny", "other"]}.get(command, ["tiny"])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.exceptions import NoEngineError
+from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.backends.llama_cpp import DISPENSABLE
 from oprel.runtime.binaries import shelf as shelf_module
-from oprel.runtime.binaries.shelf import Binary, Shelf, Source, find_binaries, unusable
+from oprel.runtime.binaries.shelf import Binary, Shelf, Source, check_configured, find_binaries, unusable
 from tests.fixtures import fake_engine
 
 
@@ -161,3 +161,15 @@ async def test_the_wheels_flags_are_known_without_starting_it() -> None:
 @pytest.mark.parametrize("status", [0, 1, -signal.SIGSEGV, -signal.SIGKILL])
 def test_other_ends_say_nothing_about_the_machine(status: int) -> None:
     assert unusable(status, "error: invalid argument") is None
+
+
+@pytest.mark.parametrize("name", ["nothing", "folder", "text"])
+def test_an_engine_that_the_user_names_must_be_a_program(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").touch(0o600)
+    with pytest.raises(ConfigError, match="which is no program"):
+        check_configured(Config(engine_path=str(tmp_path / name)))
+
+
+def test_no_engine_needs_to_be_named() -> None:
+    check_configured(Config())

@@ -1,0 +1,137 @@
+"""What is at a path: a model of which format, with what in it. Only headers are read, and nothing is ever unpickled."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from oprel.core.exceptions import InvalidModelError
+from oprel.formats.gguf import looks_like_gguf, read_gguf
+from oprel.formats.hf_config import HFConfig, capabilities, read_config
+from oprel.formats.model_info import Format, ModelInfo, from_gguf
+from oprel.formats.safetensors import BITS, StoredTensor, read_index, read_safetensors
+from oprel.formats.untrusted_json import check_file, invalid, shown, unreadable
+
+MAX_PARTS = 1024
+SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
+SUFFIXES = (".gguf", ".safetensors", ".bin", ".pth", ".pt")
+USUAL_STEMS = ("model", "pytorch_model")
+PYTORCH_STARTS = (b"PK\x03\x04", b"\x80\x02")  # a ZIP archive, and a pickle as older ones are
+# Beside a model, of the same format, but none.
+BESIDE = re.compile(r"mmproj|imatrix|^adapter_model|^training_args|^optimizer|^scheduler|^rng_state")
+
+
+def detect(path: Path) -> ModelInfo:
+    """The model in a file or a folder.
+
+    Of a file that is one part of several, and of safetensors with a `config.json` beside it, all that belongs to it.
+    Blocks for the reading of some megabytes. Raises InvalidModelError, naming what is wrong, and the byte if there is
+    one; also when there is no model, or more than one.
+    """
+    try:
+        return _folder(path) if path.is_dir() else _file(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _folder(folder: Path) -> ModelInfo:
+    files = sorted(one for one in folder.iterdir() if one.is_file() and not BESIDE.search(one.name))
+    for index, read in (("model.safetensors.index.json", _tensors), ("pytorch_model.bin.index.json", _pytorch)):
+        if (folder / index).is_file():
+            return read(folder, read_index(folder / index))
+    for suffix in SUFFIXES:
+        if first := _one_model([one for one in files if one.suffix == suffix]):
+            return _file(first)
+    raise InvalidModelError(
+        f"{folder} has no model in it",
+        "Give a folder with a .gguf file, or with safetensors and their config.json.",
+    )
+
+
+def _one_model(files: Sequence[Path]) -> Path | None:
+    """The first file of the only model among them, `model` where others are beside it; None without any."""
+    firsts = [file for file in files if (part := SHARD.fullmatch(file.name)) is None or int(part[2]) == 1]
+    usual = [file for file in firsts if file.stem in USUAL_STEMS] or firsts
+    if len(usual) > 1:
+        some = ", ".join(shown(file.name) for file in usual[:3])
+        raise InvalidModelError(f"{usual[0].parent} has {len(usual)} models in it: {some}", "Give the path of one.")
+    return next(iter(usual or files), None)
+
+
+def _file(path: Path) -> ModelInfo:
+    check_file(path)
+    if looks_like_gguf(path) or path.suffix == ".gguf":
+        return from_gguf(*map(read_gguf, _parts(path)))
+    if path.suffix == ".safetensors":
+        return _tensors(path.parent, _parts(path))
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(PYTORCH_STARTS) and path.suffix in (".bin", ".pt", ".pth"):
+        return _pytorch(path.parent, _parts(path))
+    advice = "Give a .gguf or .safetensors file. A download may have brought a web page or a Git LFS pointer instead."
+    raise invalid(path, "it is of no known format", 0, advice)
+
+
+def _parts(path: Path) -> tuple[Path, ...]:
+    """All files of the model that `path` is a part of, in order. Raises InvalidModelError where one is missing."""
+    part = SHARD.fullmatch(path.name)
+    if part is None:
+        return (path,)
+    name, number, count, suffix = part[1], int(part[2]), int(part[3]), part[4]
+    if not 0 < number <= count <= MAX_PARTS:
+        raise InvalidModelError(f"{path} is part {number} of {count}, which cannot be", "Is its name the original one?")
+    parts = tuple(path.with_name(f"{name}-{one:05}-of-{count:05}{suffix}") for one in range(1, count + 1))
+    if missing := [one.name for one in parts if not one.is_file()]:
+        advice = "A model in parts needs all of them in one folder, under their original names."
+        raise InvalidModelError(f"{path.parent} lacks {len(missing)} of {count} parts: {shown(missing[0])}", advice)
+    return parts
+
+
+def _tensors(folder: Path, files: Sequence[Path]) -> ModelInfo:
+    if len(files) > MAX_PARTS:
+        raise InvalidModelError(f"{folder} has a model in {len(files)} parts, where {MAX_PARTS} are allowed")
+    seen = dict[str, StoredTensor]()
+    for file in files:
+        for tensor in read_safetensors(file).tensors:
+            if tensor.name in seen:
+                raise invalid(file, f"the tensor {shown(tensor.name)} is in another part as well", 0)
+            seen[tensor.name] = tensor
+    config = read_config(folder)
+    packing = config.quantization
+    sizes = Counter[str]()
+    for tensor in seen.values():
+        sizes[tensor.dtype] += tensor.size_bytes
+    label = packing.label if packing else max(sizes, key=sizes.__getitem__, default="unknown")
+    parameters = sum(packing.parameters(tensor) if packing else tensor.elements for tensor in seen.values())
+    return _described("safetensors", folder, files, config, label, parameters or None)
+
+
+def _pytorch(folder: Path, files: Sequence[Path]) -> ModelInfo:
+    """Reading such a file would run what is in it, so its size and the configuration must do."""
+    config = read_config(folder)
+    bits, packing = BITS.get(config.dtype), config.quantization
+    about = 8 * sum(file.stat().st_size for file in files) // bits if bits and not packing else None
+    return _described("pytorch", folder, files, config, packing.label if packing else config.dtype or "unknown", about)
+
+
+def _described(
+    format: Format, folder: Path, files: Sequence[Path], config: HFConfig, quantization: str, parameters: int | None
+) -> ModelInfo:
+    heads, width = config.per_layer("heads"), config.number("embedding_length")
+    return ModelInfo(
+        format=format,
+        architecture=config.architecture,
+        quantization=quantization,
+        size_bytes=sum(file.stat().st_size for file in files),
+        parameters=parameters,
+        context_length=config.number("context_length"),
+        vocabulary_size=config.number("vocabulary_size"),
+        embedding_length=width,
+        layers=config.layers,
+        heads=heads,
+        kv_heads=config.per_layer("kv_heads") or heads,
+        head_dim=config.number("head_dim") or (width // heads[0] if width and heads and heads[0] else None),
+        experts=config.number("experts"),
+        experts_used=config.number("experts_used"),
+        capabilities=capabilities(folder, config),
+    )
