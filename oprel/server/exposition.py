@@ -8,9 +8,16 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from oprel import __version__
 from oprel.runtime.process import State
 from oprel.server.loaded import LoadedModel
 from oprel.server.manager import ModelManager
@@ -36,6 +43,7 @@ class _Figures(Collector):
         manager = self._manager
         yield from map(_counter, manager.metrics.counters)
         yield from map(_histogram, manager.metrics.histograms)
+        yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
         yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
         yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget_bytes)
         yield _gauge("models_waiting", "Models that wait for memory", len(manager.room.waiting))
