@@ -110,3 +110,8 @@ INDEXED_BY_KEYS = frozenset({"glm5-next", "qwen4exp"})
 
 # Their caches are built unlike all others (src/llama-kv-cache-dsv4.cpp, -dsa-iswa.cpp, cross attention): too rough.
 ROUGH = frozenset({"deepseek4", "dflash", "dots3note", "gemma4-assistant", "t5"})
+
+# Experts are given what is already weighted, and so each a vector of its own (`build_moe_ffn` in src/llama-graph.cpp).
+WEIGHTED_FIRST = frozenset({"llama4"})
+
+WITHOUT_FLASH_ATTENTION = frozenset({"grok"})

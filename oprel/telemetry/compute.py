@@ -9,7 +9,7 @@ with flash attention; free room that goes unused makes the others larger or smal
 
 from collections.abc import Callable, Iterator
 
-from oprel.telemetry.architectures import RECURRENCE, Recurrence
+from oprel.telemetry.architectures import RECURRENCE, WEIGHTED_FIRST, Recurrence
 from oprel.telemetry.dims import LayerDims, ModelDims
 from oprel.telemetry.kv_cache import Cells
 from oprel.telemetry.widths import Mixer, Widths
@@ -18,7 +18,6 @@ from oprel.telemetry.wishes import CACHE_TYPES, Wishes
 ELEMENT_BYTES = 4
 RESIDUALS = 5  # Vectors as wide as the embedding, around a feed-forward or an attention.
 LEAST_ROTATION = 64
-
 
 
 def compute_bytes(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells) -> int:
@@ -34,16 +33,16 @@ def mask_bytes(model: ModelDims, wishes: Wishes, cells: Cells) -> int:
     """Which cell each token sees: one mask for each kind of cache (`build_attn_inp_kq_mask`)."""
     element = 2 if wishes.flash_attention else ELEMENT_BYTES
     if not any(layer.cached for layer in model.layers):
-        seen = _tokens(cells) if _attends(model) else 0
+        seen = cells.tokens if _attends(model) else 0
     else:
         kinds = {layer.windowed for layer in model.layers if layer.cached}
         seen = sum(cells.windowed if windowed else cells.full for windowed in kinds)
-    return element * _tokens(cells) * seen
+    return element * cells.tokens * seen
 
 
 def host_bytes(model: ModelDims, wishes: Wishes, cells: Cells) -> int:
     """What remains on the CPU when all layers are on devices: the inputs."""
-    return 2 * ELEMENT_BYTES * _tokens(cells) * model.embedding + mask_bytes(model, wishes, cells)
+    return 2 * ELEMENT_BYTES * cells.tokens * model.embedding + mask_bytes(model, wishes, cells)
 
 
 def output_bytes(model: ModelDims, wishes: Wishes) -> int:
@@ -52,17 +51,13 @@ def output_bytes(model: ModelDims, wishes: Wishes) -> int:
     return ELEMENT_BYTES * max(1, wishes.slots) * row
 
 
-def _tokens(cells: Cells) -> int:
-    return max(1, min(cells.ubatch, cells.context))
-
-
 def _attends(model: ModelDims) -> bool:
     return any(layer.heads for layer in model.layers)
 
 
 def _steps(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells) -> Iterator[int]:
     """The candidates for the widest step: elements that are alive at once."""
-    tokens, around = _tokens(cells), RESIDUALS * model.embedding
+    tokens, around = cells.tokens, RESIDUALS * model.embedding
     yield tokens * (around + (model.embedding if widths.parallel else 0) + widths.dense)
     if model.experts_used and widths.expert:
         yield tokens * (around + _experts(model, widths))
@@ -79,12 +74,13 @@ def _experts(model: ModelDims, widths: Widths) -> int:
     inner, given = model.experts_used * widths.expert, model.experts_used * model.embedding
     if inner <= model.embedding:
         return given
-    return (3 if widths.gated_experts else 1) * inner + (given if model.embedding > 2 * widths.expert else 0)
+    appended = model.embedding > 2 * widths.expert or model.architecture in WEIGHTED_FIRST
+    return (3 if widths.gated_experts else 1) * inner + (given if appended else 0)
 
 
 def _attention(model: ModelDims, widths: Widths, wishes: Wishes, layer: LayerDims, cells: Cells) -> int:
     """Queries, keys, values; without flash attention a score for each head and cell too."""
-    seen = (cells.windowed if layer.windowed else cells.full) if layer.cached else _tokens(cells)
+    seen = (cells.windowed if layer.windowed else cells.full) if layer.cached else cells.tokens
     scores = 0 if wishes.flash_attention else layer.heads * seen
     if model.latent:
         compressed = 2 * (model.kv_rank + model.rope)
@@ -101,7 +97,7 @@ def _attention(model: ModelDims, widths: Widths, wishes: Wishes, layer: LayerDim
 
 def _turned_values(model: ModelDims, layer: LayerDims, cells: Cells) -> int:
     """All compressed values, in f16 and in columns, as far as they find no room where queries were; for each token."""
-    values = cells.full * cells.streams * model.kv_rank // 2 // _tokens(cells)
+    values = cells.full * cells.streams * model.kv_rank // 2 // cells.tokens
     return max(0, values - layer.heads * (model.kv_rank + model.rope))
 
 

@@ -13,7 +13,6 @@ from oprel.telemetry.architectures import (
     WINDOWS,
     WITHOUT_CACHE,
     Recurrence,
-    Windows,
 )
 
 MOST_LAYERS = 512  # LLAMA_MAX_LAYERS
@@ -138,9 +137,10 @@ def _layers(
     feed_forward = keys.for_layers("feed_forward_length", total)
     cached = _cached(keys, architecture, total, recurrent, feed_forward)
     indexes = _indexes(keys, architecture, total, usual, cached)
+    attends = heads[:1] != [0]  # Without heads in the first layer no length counts, in llama.cpp neither.
     lengths = {
-        windowed: tuple(_length(keys, name, windowed, usual if heads[:1] != [0] else 0) for name in ("key", "value"))
-        for windowed in (False, True)
+        kind: tuple(_length(keys, name, kind, usual) if attends else 0 for name in ("key", "value"))
+        for kind in (False, True)
     }
     loops = max(1, keys.integer("num_loops", 1)) if architecture == "nanbeige" else 1  # The same layers again.
     layers = tuple(
@@ -172,10 +172,9 @@ def _length(keys: Keys, name: str, windowed: bool, usual: int) -> int:
 def _windows(keys: Keys, architecture: str, trunk: int) -> tuple[int, list[bool]]:
     """The window in tokens, and which layers have it (`load_swa_pattern`, `set_swa_pattern`)."""
     total = min(keys.integer("block_count"), MOST_LAYERS)
-    rule = WINDOWS.get(architecture, Windows(default=-1))
-    window = keys.integer("attention.sliding_window", max(rule.default, 0))
-    window = rule.fixed if window and rule.fixed else window
-    if architecture not in WINDOWS or not window or (rule.only_layers and trunk != rule.only_layers):
+    rule = WINDOWS.get(architecture)
+    window = keys.integer("attention.sliding_window", rule.default) if rule else 0
+    if not rule or not window or (rule.only_layers and trunk != rule.only_layers):
         return 0, [False] * total
     key = "attention.sliding_window_pattern"
     if stored := keys.array(key):
@@ -184,7 +183,7 @@ def _windows(keys: Keys, architecture: str, trunk: int) -> tuple[int, list[bool]
         period = keys.integer(key, rule.period)
         full = 0 if rule.dense_first else period - 1
         windowed = [not period or number % period != full for number in range(trunk)]
-    return window, [*windowed, *[False] * (total - len(windowed))]
+    return rule.fixed or window, [*windowed, *[False] * (total - len(windowed))]
 
 
 def _recurrent(keys: Keys, architecture: str, total: int) -> list[bool]:
@@ -206,9 +205,7 @@ def _recurrent(keys: Keys, architecture: str, total: int) -> list[bool]:
             return [(number + 1) % interval != 0 for number in range(total)]
 
 
-def _cached(
-    keys: Keys, architecture: str, total: int, recurrent: list[bool], feed_forward: list[int]
-) -> list[bool]:
+def _cached(keys: Keys, architecture: str, total: int, recurrent: list[bool], feed_forward: list[int]) -> list[bool]:
     """Which layers keep keys and values of their own."""
     if architecture in WITHOUT_CACHE:
         return [False] * total
@@ -221,10 +218,11 @@ def _cached(
     return [number < own and not recurrent[number] for number in range(total)]
 
 
-def _indexes(
-    keys: Keys, architecture: str, total: int, usual: int, cached: list[bool]
-) -> list[tuple[int, int]]:
-    """Key and value elements of each layer's indexer (src/llama-kv-cache-dsa.cpp, -msa.cpp, llama-memory-hybrid-idx.cpp)."""
+def _indexes(keys: Keys, architecture: str, total: int, usual: int, cached: list[bool]) -> list[tuple[int, int]]:
+    """Key and value elements of each layer's indexer.
+
+    Source: src/llama-kv-cache-dsa.cpp, src/llama-kv-cache-msa.cpp, src/llama-memory-hybrid-idx.cpp.
+    """
     length = keys.integer("attention.indexer.key_length")
     if architecture not in INDEXED | INDEXED_BY_KEYS or not length:
         return [(0, 0)] * total

@@ -8,7 +8,7 @@ cells, `llama_kv_cache` (src/llama-kv-cache.cpp), `llama_kv_cache_iswa` (-iswa.c
 from dataclasses import dataclass
 
 from oprel.telemetry.dims import LayerDims, ModelDims
-from oprel.telemetry.wishes import Wishes, row_bytes
+from oprel.telemetry.wishes import CACHE_TYPES, Wishes, row_bytes
 
 CELLS_STEP = 256
 STATE_ELEMENT_BYTES = 4
@@ -18,14 +18,14 @@ STATE_ELEMENT_BYTES = 4
 class Cells:
     """Tokens that fit into the caches of one stream; `context` is that of all streams together.
 
-    `ubatch` is how many tokens are computed at once; room is made for no more than the context has.
+    `tokens` is how many are computed at once: no more than the context has, as many of each slot.
     """
 
     context: int
     full: int
     windowed: int
     streams: int
-    ubatch: int
+    tokens: int
 
 
 def cells_of(model: ModelDims, wishes: Wishes) -> Cells:
@@ -35,13 +35,14 @@ def cells_of(model: ModelDims, wishes: Wishes) -> Cells:
     ubatch = min(batch, wishes.ubatch)
     context, slots = _padded(asked), max(1, wishes.slots)
     full = context if wishes.unified else _padded(context // slots)
+    context = context if wishes.unified else full * slots
     window = model.window * (slots if wishes.unified else 1) + ubatch
     return Cells(
-        context=context if wishes.unified else full * slots,
+        context=context,
         full=full,
         windowed=full if wishes.swa_full else _padded(min(full, window)),
         streams=1 if wishes.unified else slots,
-        ubatch=ubatch,
+        tokens=-(-min(ubatch, context) // slots) * slots or slots,
     )
 
 
@@ -65,3 +66,17 @@ def layer_state_bytes(model: ModelDims, layer: LayerDims, wishes: Wishes) -> int
     """The recurrent states of one layer, one for each slot, whatever the context."""
     rows = max(1, wishes.slots) * (1 + wishes.rollback)
     return (model.past + model.state) * STATE_ELEMENT_BYTES * rows if layer.recurrent else 0
+
+
+def refusal(model: ModelDims, wishes: Wishes) -> str | None:
+    """Why engines do not start with such a cache (`llama_init_from_model` in src/llama-context.cpp); else None."""
+    key_block, value_block = CACHE_TYPES[wishes.key_type][1], CACHE_TYPES[wishes.value_type][1]
+    if model.latent and wishes.key_type != wishes.value_type:
+        return f"keys and values of {model.architecture} need one type"
+    if value_block > 1 and not wishes.flash_attention:
+        return f"values in {wishes.value_type} need flash attention"
+    for layer in model.layers if wishes.flash_attention else ():
+        heads = layer.kv_heads or 1
+        if layer.key // heads % key_block or layer.value // heads % value_block:
+            return f"heads of {layer.key // heads} elements do not divide into blocks of 32"
+    return None

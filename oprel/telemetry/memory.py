@@ -5,15 +5,16 @@ for itself is in no header: leave the margins free.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oprel.formats.gguf import GGUFFile
-from oprel.telemetry.architectures import ROUGH
-from oprel.telemetry.compute import compute_bytes, host_bytes, output_bytes
-from oprel.telemetry.dims import ModelDims, dims_of
+from oprel.telemetry import kv_cache
+from oprel.telemetry.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
+from oprel.telemetry.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
+from oprel.telemetry.dims import MOST_LAYERS, Keys, ModelDims, dims_of
 from oprel.telemetry.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes
 from oprel.telemetry.weights import CPU, Weights, devices_of, weights_of
-from oprel.telemetry.widths import widths_of
+from oprel.telemetry.widths import Widths, widths_of
 from oprel.telemetry.wishes import Wishes
 
 MIB = 1024**2
@@ -58,7 +59,8 @@ class Estimate:
     """Bytes of a whole engine: `devices` in the order of `Wishes.split`, `host` is the CPU's memory.
 
     `context` is the tokens of all slots, as the engine rounds it; `checkpoint` what one saved state of a conversation
-    takes, of which engines keep some for models with windows or states. `rough`: its caches are unlike all others.
+    takes, of which engines keep some for models with windows or states. `rough`: too little is known of what such a
+    model keeps or how it computes.
     """
 
     devices: tuple[Share, ...]
@@ -103,11 +105,14 @@ def estimate(header: GGUFFile, wishes: Wishes) -> Estimate:
     Raises KeyError for a cache type that engines do not have.
     """
     model, weights = dims_of(header), weights_of(header)
+    if model.architecture in WITHOUT_FLASH_ATTENTION:
+        wishes = replace(wishes, flash_attention=False)
     cells = cells_of(model, wishes)
     layers = _layers(model, weights, wishes, cells)
-    places = devices_of(len(weights.layers), wishes)
+    places = devices_of(max(len(weights.layers), min(header.block_count or 0, MOST_LAYERS)), wishes)
     held = [_held(layers, weights, places, wishes, device) for device in (CPU, *range(len(wishes.split)))]
-    computing = _computing(header, model, weights, wishes, cells, places)
+    widths = widths_of(header)
+    computing = _computing(model, widths, weights, wishes, cells, places)
     shares = [
         Share(*parts, compute=compute, output=output_bytes(model, wishes) if number == 0 else 0)
         for number, (parts, compute) in enumerate(zip(held, computing, strict=True))
@@ -119,8 +124,25 @@ def estimate(header: GGUFFile, wishes: Wishes) -> Estimate:
         context=cells.context,
         slots=max(1, wishes.slots),
         checkpoint=_checkpoint(model, layers, cells, wishes),
-        rough=header.architecture in ROUGH,
+        rough=model.architecture in ROUGH or (bool(model.state) and widths.mixer is None),
     )
+
+
+def projector_bytes(header: GGUFFile) -> int:
+    """What reading images takes besides: the projector's weights and, at most, its attention among all patches.
+
+    Where the header names no image size only the weights count. Sounds take less.
+    """
+    keys = Keys(header)
+    patches = (keys.integer("vision.image_size") // max(keys.integer("vision.patch_size"), 1)) ** 2
+    patch = 5 * keys.integer("vision.embedding_length") + keys.integer("vision.feed_forward_length")
+    scores = keys.integer("vision.attention.head_count") * patches
+    return sum(tensor.size_bytes for tensor in header.tensors) + ELEMENT_BYTES * patches * (patch + scores)
+
+
+def refusal(header: GGUFFile, wishes: Wishes) -> str | None:
+    """Why engines do not start like that, as the end of a sentence; None if they do."""
+    return kv_cache.refusal(dims_of(header), wishes)
 
 
 def kv_bytes(header: GGUFFile, cells: int, cache_type: str) -> int:
@@ -163,11 +185,11 @@ def _held(
 
 
 def _computing(
-    header: GGUFFile, model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells, places: list[int]
+    model: ModelDims, widths: Widths, weights: Weights, wishes: Wishes, cells: Cells, places: list[int]
 ) -> list[int]:
-    """Compute buffers: of the CPU, then of each device that has a layer or the output."""
-    whole = compute_bytes(model, widths_of(header), wishes, cells)
-    used = {place for place in places if place != CPU}
+    """Compute buffers: of the CPU, then of each device that has a layer or the output, or else of the first."""
+    whole = compute_bytes(model, widths, wishes, cells)
+    used = {place for place in places if place != CPU} or {0}
     if not wishes.split:
         return [whole]
     on_cpu = CPU in places

@@ -1,4 +1,4 @@
-"""How wide the steps of a model's layers are, as its tensors tell: more reliable than metadata, which may be missing."""
+"""How wide the steps of a model's layers are, as its tensors tell: metadata may be missing, tensors are not."""
 
 import re
 from collections.abc import Callable

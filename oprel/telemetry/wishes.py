@@ -21,7 +21,8 @@ class Wishes:
     """The engine's own options: `context` is `-c`, of all slots together, in tokens; 0 means as trained.
 
     `gpu_layers` counts as `-ngl` does: the output first, then layers from the last to the first; None offloads all.
-    `split` says how layers are shared among the devices, in any unit; empty where there is none but the CPU.
+    `split` says how layers are shared among the devices, in any unit; empty where engines see none but the CPU. A
+    device that an engine sees computes large batches even if no layer lies there.
     `cpu_experts`: of how many layers, from the first, the experts stay on the CPU (`--n-cpu-moe`).
     `rollback`: tokens that a recurrent state can be taken back by (speculative decoding).
     """
