@@ -18,6 +18,8 @@ import psutil
 
 from oprel import __version__
 from oprel.api_models import Wire
+from oprel.cli.options import without_daemon
+from oprel.client.connect import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
@@ -52,7 +54,7 @@ def examined(config: Config) -> Iterator[Finding]:
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # what is found is told here
     health, finding = check_daemon(config)
     yield finding
-    yield from check_engines(Shelf(find_binaries(config)), health)
+    yield from check_engines(Shelf(find_binaries(config)), health, config.engine_path)
     yield check_hardware()
     yield from check_graphics()
     yield check_folder("home", config.home_dir)
@@ -83,6 +85,9 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
     except OprelError as error:
         if config.host or not isinstance(error, ConnectError):
             return None, _error("daemon", error.message, *error.resolution_steps)
+        if is_ending(config):
+            ending = without_daemon(config)
+            return None, _warning("daemon", ending.message, *ending.resolution_steps)
         if config.socket_path.exists() and listens(config.socket_path):
             step = "End it with `oprel stop --daemon`; see its log with `oprel logs`."
             return None, _error("daemon", f"it runs for {config.home_dir}, and does not answer", step)
@@ -94,8 +99,8 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
     return health, _ok("daemon", told)
 
 
-def check_engines(shelf: Shelf, health: HealthResponse | None) -> Iterator[Finding]:
-    """The engine that would be used, really started; and those that cannot be, here or by the daemon."""
+def check_engines(shelf: Shelf, health: HealthResponse | None, configured: str = "") -> Iterator[Finding]:
+    """The engine that would be used, really started; and those that cannot be, the one that is `configured` too."""
     try:
         binary, version = _first_that_runs(shelf)
         yield _ok("engine", f"{binary} runs: {version}")
@@ -104,7 +109,11 @@ def check_engines(shelf: Shelf, health: HealthResponse | None) -> Iterator[Findi
     reasons = {str(one.binary): one.reason for one in shelf.aside}
     reasons |= {one.engine: one.reason for one in (health.engines_set_aside if health else ())}
     for engine, reason in reasons.items():
-        yield _warning("engine", f"{engine} is not used: {reason}", "Replace it, or remove it from where it is found.")
+        text = f"{engine} is not used: {reason}"
+        if engine == os.path.expanduser(configured):
+            yield _error("engine", text, "Correct engine_path, which names it; empty, the first that runs is used.")
+        else:
+            yield _warning("engine", text, "Replace it, or remove it from where it is found.")
 
 
 def _first_that_runs(shelf: Shelf) -> tuple[Binary, str]:
@@ -205,10 +214,11 @@ def check_port(config: Config, health: HealthResponse | None) -> Finding:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return _ok("port", f"{place} is free")
     except OSError as error:
-        why = error.strerror or str(error)
+        why = os.strerror(error.errno) if error.errno else str(error)
     other = "Choose another port with --server-port or OPREL_SERVER_PORT."
     if found := _daemon_at(host, port):
-        if health and found.pid == health.pid:
+        own = health.pid if health else daemon_pid(config) if is_ending(config) else None
+        if found.pid == own:
             return _ok("port", f"{place} is the daemon's")
         text = f"{place} is held by another daemon of oprel (pid {found.pid})"
     else:

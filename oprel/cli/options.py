@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.core.config import Config, flag, load_config, settings
-from oprel.core.exceptions import ModelNotFoundError, OprelError
+from oprel.core.exceptions import ConnectError, ModelNotFoundError, OprelError, ShuttingDownError
 from oprel.core.names import DEFAULT_TAG, GUIDE, is_path
 from oprel.core.settings import DURATIONS, PATHS, Value
 
@@ -83,6 +83,29 @@ def _keep_alive(text: str | None) -> float | str | None:
         return float(text) if text else None
     except ValueError:
         return text
+
+
+def without_daemon(config: Config) -> OprelError:
+    """What there is to say when this machine's own daemon does not answer, and none is to be started."""
+    from oprel.client.connect import daemon_pid, is_ending
+
+    if is_ending(config):
+        told = f"the daemon (pid {daemon_pid(config)}) is ending, and lets answers finish"
+        return ShuttingDownError(told, "Try again in a moment; or end it with `oprel stop --daemon --now`.")
+    return ConnectError(f"no daemon runs for {config.home_dir}", "So nothing is loaded; `oprel serve` starts one.")
+
+
+@contextmanager
+def asking_own_daemon(client: "Client") -> Iterator[None]:
+    """Where none is to be started: says what there is to say when this machine's own does not answer."""
+    import httpx
+
+    try:
+        yield
+    except ConnectError as error:
+        if client.config.host or not isinstance(error.__cause__, httpx.ConnectError):
+            raise
+        raise without_daemon(client.config) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from oprel import api_models as wire
 from oprel import daemon_models
 from oprel.client import types
 from oprel.client.functions import function_tool
-from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, error_classes
+from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, ValidationError, error_classes
 from oprel.core.names import absolute
 
 Result = TypeVar("Result", bound=wire.Wire)
@@ -224,6 +224,8 @@ def _check(extras: Mapping[str, object], known: frozenset[str]) -> None:
 
 
 def _messages(messages: Messages) -> list[dict[str, object]]:
+    if isinstance(messages, str):
+        raise ValidationError("messages must be a list", 'Write [{"role": "user", "content": "..."}].')
     return [_message(message) for message in messages]
 
 

@@ -23,7 +23,7 @@ from oprel.client.socket import open_socket, open_socket_async
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import check_home, prepare_home
-from oprel.utils.files import tail
+from oprel.utils.files import listens, tail
 
 START_SECONDS = 60.0
 LOOK_INTERVAL = 0.02  # s between looks at a starting daemon
@@ -119,22 +119,56 @@ def serve_command(config: Config) -> list[str]:
     ]
 
 
-def stop_daemon(config: Config) -> bool:
-    """Ask this machine's daemon to end, and return when it has; False when none runs."""
+def stop_daemon(config: Config, *, now: bool = False) -> bool:
+    """Ask this machine's daemon to end, and return when it has; False when none runs.
+
+    One that is ending already is only waited for; `now` ends it without letting answers finish.
+    """
+    with _held_lock(config) as descriptor:
+        if descriptor is None:
+            return False
+        was_asked = was_hurried = False
+        while not _is_free(descriptor):
+            ends = is_ending(config)
+            if not (ends or was_asked) or (ends and now and not was_hurried):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
+                was_asked, was_hurried = True, ends
+            time.sleep(LOOK_INTERVAL)
+        return True
+
+
+def is_ending(config: Config) -> bool:
+    """True while this machine's daemon lets answers finish: its socket is there, and silent."""
+    return config.socket_path.exists() and not listens(config.socket_path) and daemon_pid(config) is not None
+
+
+def daemon_pid(config: Config) -> int | None:
+    """The process of this machine's daemon, whether it answers or not."""
+    with _held_lock(config) as descriptor:
+        return int(os.pread(descriptor, 32, 0)) if descriptor is not None else None
+
+
+@contextlib.contextmanager
+def _held_lock(config: Config) -> Iterator[int | None]:
+    """The lock of the home while a daemon holds it: the pid in it is that of the holder."""
     try:
         descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR)
     except FileNotFoundError:
-        return False
+        yield None
+        return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:  # held: the pid in it is that of the holder
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return True
+        yield None if _is_free(descriptor) else descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

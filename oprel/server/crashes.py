@@ -7,20 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
-
-import pydantic
 
 from oprel import daemon_models as wire
-from oprel.core.exceptions import ValidationError
+from oprel.core.crash_files import CrashFiles
 from oprel.runtime.binaries.shelf import Source
 from oprel.runtime.life import Ended
 from oprel.utils.files import write_atomically
 from oprel.utils.text import timestamp
 
 logger = logging.getLogger(__name__)
-
-Entry = TypeVar("Entry", bound=wire.CrashEntry)
 
 KEEP = 50  # files
 NAME_LENGTH = 40  # characters of a model's name in an ID
@@ -37,14 +32,11 @@ class InFlight:
     prompt: str = ""
 
 
-class Crashes:
-    """Owner of the files in `folder`, of which the newest `keep` stay. What was asked is written only with `prompts`.
-
-    An ID begins with its time, so that IDs sort by time.
-    """
+class Crashes(CrashFiles):
+    """Owner of the files, of which the newest `keep` stay. What was asked is written only with `prompts`."""
 
     def __init__(self, folder: Path, *, keep: int = KEEP, prompts: bool = False) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._keep = keep
         self._prompts = prompts
 
@@ -74,28 +66,12 @@ class Crashes:
             logger.error("the crash of %s could not be written down: %s", model, error)
         return crash.id
 
-    def entries(self) -> list[wire.CrashEntry]:
-        """Newest first, without files that cannot be read."""
-        found = (_read(path, wire.CrashEntry) for path in reversed(self._files()))
-        return [entry for entry in found if entry]
-
-    def find(self, text: str) -> wire.Crash:
-        """The newest crash that has `text` in its ID. Raises ValidationError when there is none."""
-        for path in reversed(self._files()):
-            if text in path.stem and (crash := _read(path, wire.Crash)):
-                return crash
-        raise ValidationError(f"there is no crash {text!r}", "`oprel crash ls` shows those there are.")
-
     def _write(self, crash: wire.Crash) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = crash.model_dump_json(indent=1, exclude_none=True)
-        write_atomically(self._folder / f"{crash.id}.json", content.encode())
-        for path in self._files()[: -self._keep]:
+        write_atomically(self.folder / f"{crash.id}.json", content.encode())
+        for path in self.paths()[: -self._keep]:
             path.unlink(missing_ok=True)
-
-    def _files(self) -> list[Path]:
-        """Oldest first."""
-        return sorted(self._folder.glob("[0-9]*.json"))
 
     def _request(self, one: InFlight) -> wire.CrashedRequest:
         return wire.CrashedRequest(
@@ -122,11 +98,3 @@ def _build(ended: Ended) -> wire.EngineBuild:
         return wire.EngineBuild(name=ended.binary)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return wire.EngineBuild(name=ended.binary, size=status.st_size, modified_at=timestamp(modified))
-
-
-def _read(path: Path, kind: type[Entry]) -> Entry | None:
-    """None for a file that is damaged, or gone by now."""
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, pydantic.ValidationError):
-        return None

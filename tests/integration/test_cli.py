@@ -21,7 +21,7 @@ import oprel
 from oprel.cli.main import COMMANDS
 from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
-from oprel.core.exceptions import QuarantinedError
+from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.manifests import Manifest, Manifests
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
@@ -72,7 +72,7 @@ def oprel_shared(shared_daemon: RunningDaemon, tmp_path: Path) -> Shell:
 def oprel_own(config: Config, tmp_path: Path) -> Iterator[Shell]:
     """Commands to a home of the test's own; a daemon that they start is stopped at the end."""
     yield Shell(tmp_path, {"home": config.home, "server_port": "0"})
-    stop_daemon(config)
+    stop_daemon(config, now=True)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_the_version_is_printed(oprel_own: Shell) -> None:
 def test_the_versions_are_told_with_and_without_a_daemon(start_daemon: StartDaemon, oprel_own: Shell) -> None:
     alone = oprel_own("version")
     assert (alone.returncode, alone.stdout) == (0, f"oprel {oprel.__version__}\n")
-    assert alone.stderr.startswith("Warning: no daemon answers")
+    assert alone.stderr.startswith("Warning: no daemon runs")
     start_daemon()
     both = oprel_own("version")
     assert (both.returncode, both.stdout, both.stderr) == (0, f"oprel {oprel.__version__}\n", "")
@@ -515,8 +515,54 @@ def test_the_log_of_a_daemon_elsewhere_is_there(oprel_own: Shell) -> None:
     assert failed(oprel_own("logs", host="box:1"), 2, "box:1 is on its machine")
 
 
+@pytest.fixture
+def ending(start_daemon: StartDaemon, tmp_path: Path, tiny: Path) -> Iterator[RunningDaemon]:
+    """A daemon that was asked to end, and lets an answer finish."""
+    program = install(tmp_path / "engine", tokens=10_000, token_delay=0.1)
+    daemon = start_daemon(engine_path=str(program), drain_timeout="10m")
+    with daemon.client as client:
+        answer = client.generate(str(tiny), "hello", stream=True)
+        next(answer)
+        daemon.process.terminate()
+        eventually(lambda: not is_up(daemon.config))
+        yield daemon
+        stop_daemon(daemon.config, now=True)
+        with pytest.raises(OprelError):
+            list(answer)
+
+
+@pytest.mark.parametrize("command", [["ps"], ["quarantine"], ["logs", "tiny"], ["stop", "tiny"]])
+def test_a_daemon_that_is_ending_is_told_of(ending: RunningDaemon, oprel_own: Shell, command: list[str]) -> None:
+    told = f"the daemon (pid {ending.process.pid}) is ending, and lets answers finish"
+    assert failed(oprel_own(*command), 7, told, "oprel stop --daemon --now")
+
+
+def test_a_daemon_that_is_ending_can_be_ended_at_once(ending: RunningDaemon, oprel_own: Shell) -> None:
+    done = oprel_own("stop", "--daemon", "--now")
+    assert (done.returncode, done.stdout) == (0, "stopped the daemon\n")
+    assert ending.process.wait(DEADLINE) == 128 + signal.SIGTERM
+
+
+def test_a_daemon_that_is_ending_is_waited_for(ending: RunningDaemon, oprel_own: Shell) -> None:
+    with oprel_own.start("stop", "--daemon") as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
+        assert ending.process.poll() is None
+        ending.end(signal.SIGTERM)
+        assert waiting.wait(DEADLINE) == 0
+
+
+def test_a_model_and_the_daemon_are_not_stopped_at_once(oprel_own: Shell) -> None:
+    assert failed(oprel_own("stop", "tiny", "--daemon"), 2, "a model and the daemon at once")
+
+
+def test_crashes_are_read_without_a_daemon(oprel_own: Shell, config: Config) -> None:
+    assert oprel_own("crash", "ls").stderr == "no engine has crashed\n"
+    assert not config.socket_path.exists()
+
+
 def test_no_log_without_a_daemon(oprel_own: Shell) -> None:
-    assert failed(oprel_own("logs", "tiny"), 5, "no daemon answers")
+    assert failed(oprel_own("logs", "tiny"), 5, "no daemon runs")
 
 
 def test_a_crash_is_listed_and_shown(crashed: RunningDaemon, oprel_own: Shell) -> None:
@@ -530,8 +576,7 @@ def test_a_crash_is_listed_and_shown(crashed: RunningDaemon, oprel_own: Shell) -
     assert (first["reason"], first["starts"]) == ("crash_signal", 2)
 
 
-def test_a_crash_that_there_is_not_is_explained(start_daemon: StartDaemon, oprel_own: Shell) -> None:
-    start_daemon()
+def test_a_crash_that_there_is_not_is_explained(oprel_own: Shell) -> None:
     assert failed(oprel_own("crash", "show", "nosuch"), 2, "no crash 'nosuch'", "oprel crash ls")
     assert failed(oprel_own("crash", "ls", "nosuch"), 2, "takes no ID", "oprel crash show nosuch")
     assert oprel_own("crash", "show").stderr == "no engine has crashed\n"
@@ -542,7 +587,7 @@ def test_a_request_in_quarantine_is_listed_and_let_go(crashed: RunningDaemon, op
     assert titles.split() == ["HASH", "MODEL", "REASON", "CRASHES", "UNTIL"]
     assert failed(oprel_own("quarantine", "clear", "nosuch"), 2, "no request nosuch", "oprel quarantine ls")
     assert oprel_own("quarantine", "clear", entry.split()[0]).stdout == "let 1 request go\n"
-    assert len(oprel_own("quarantine", "ls").stdout.splitlines()) == 1
+    assert oprel_own("quarantine", "ls").stderr == "no request is in quarantine\n"
 
 
 def test_quarantine_without_a_daemon_starts_none(oprel_own: Shell, config: Config) -> None:
@@ -562,7 +607,7 @@ def test_the_doctor_tells_what_is_wrong_and_what_to_do(oprel_own: Shell, taken_p
     done = oprel_own("doctor", server_port=str(taken_port), engine_path="/nowhere/llama-server")
     assert done.returncode == 1
     assert f"✗ port        127.0.0.1:{taken_port} cannot be had" in done.stdout
-    assert "! engine      /nowhere/llama-server is not used: it cannot be started" in done.stdout
+    assert "✗ engine      /nowhere/llama-server is not used: it cannot be started" in done.stdout
     assert "Choose another port" in done.stdout
     found = json.loads(oprel_own("doctor", "--json", server_port=str(taken_port)).stdout)["findings"]
     assert {finding["subject"] for finding in found if finding["level"] == "error"} == {"port"}

@@ -1,12 +1,14 @@
 """`oprel crash ls`, `oprel crash show [ID]`: the engines that ended unasked."""
 
 import argparse
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.core.config import Config
 from oprel.core.exceptions import ValidationError
 from oprel.utils.text import human_interval, human_size
 
@@ -29,43 +31,78 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client_api import Client
-
-    with Client(config=config_from(args)) as client:
+    config = config_from(args)
+    if args.action == "ls" and args.id:
+        raise ValidationError(f"`oprel crash ls` takes no ID ({args.id})", f"`oprel crash show {args.id}` does.")
+    with contextlib.ExitStack() as stack:
+        files = _here(config) if not config.host else stack.enter_context(_elsewhere(config))
         if args.action == "show":
-            _show(client, args.id, as_json=args.json)
-        elif args.id:
-            raise ValidationError(f"`oprel crash ls` takes no ID ({args.id})", f"`oprel crash show {args.id}` does.")
+            _show(files, args.id, as_json=args.json)
         else:
-            _list(client, as_json=args.json)
+            _list(files.entries(), as_json=args.json)
     return 0
 
 
-def _list(client: "Client", *, as_json: bool) -> None:
-    found = client.crashes()
+class Files(Protocol):
+    """Where crashes are read: this machine's own files need no daemon."""
+
+    def entries(self) -> "list[CrashEntry]": ...
+    def find(self, text: str) -> "Crash": ...
+
+
+def _here(config: Config) -> Files:
+    from oprel.core.crash_files import CrashFiles
+
+    return CrashFiles(config.home_dir / "crashes")
+
+
+@contextlib.contextmanager
+def _elsewhere(config: Config) -> Iterator[Files]:
+    from oprel.client_api import Client
+
+    with Client(config=config) as client:
+        yield _Remote(client)
+
+
+class _Remote:
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def entries(self) -> "list[CrashEntry]":
+        return self._client.crashes().crashes
+
+    def find(self, text: str) -> "Crash":
+        return self._client.crash(text)
+
+
+def _list(entries: "list[CrashEntry]", *, as_json: bool) -> None:
+    from oprel.daemon_models import CrashesResponse
+
     if as_json:
-        render.json(found)
+        render.json(CrashesResponse(crashes=entries))
+    elif entries:
+        render.table(TITLES, [_row(entry) for entry in entries])
     else:
-        render.table(TITLES, [_row(entry) for entry in found.crashes])
+        render.note("no engine has crashed")
 
 
 def _row(entry: "CrashEntry") -> tuple[str, ...]:
     served = human_interval(entry.served_seconds) if entry.served_seconds else "never"
-    return entry.id, _ago(entry.time), f"{entry.reason}: {entry.detail}", served
+    return entry.id, _ago(entry.time), entry.reason, served
 
 
 def _ago(moment: str) -> str:
     return f"{human_interval((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())} ago"
 
 
-def _show(client: "Client", text: str | None, *, as_json: bool) -> None:
+def _show(files: Files, text: str | None, *, as_json: bool) -> None:
     if text is None:
-        entries = client.crashes().crashes
+        entries = files.entries()
         if not entries:
             render.note("no engine has crashed")
             return
         text = entries[0].id
-    crash = client.crash(text)
+    crash = files.find(text)
     if as_json:
         render.json(crash)
     else:

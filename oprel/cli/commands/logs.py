@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from oprel.cli import render
-from oprel.cli.options import add_address, check_path, config_from, suggesting_names
+from oprel.cli.options import add_address, asking_own_daemon, check_path, config_from, suggesting_names
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ValidationError
 from oprel.utils.files import tail
@@ -35,7 +35,7 @@ def _show_engine(config: Config, model: str, *, follow: bool) -> None:
     from oprel.client_api import Client
 
     check_path(model)
-    with Client(config=config, start=False) as client, suggesting_names(client, model):
+    with Client(config=config, start=False) as client, asking_own_daemon(client), suggesting_names(client, model):
         for line in client.logs(model, follow=follow):
             render.line(line)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, config_from, without_daemon
 from oprel.core.exceptions import ConnectError
 from oprel.utils.text import human_interval, human_size
 
@@ -21,7 +21,10 @@ TITLES = (
     *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
     *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
 )
-LEAVE_FIRST = ("ENGINE", "PID", "ID", "PROCESSOR", "RESTARTS", "CONTEXT", "SIZE")  # where the terminal is narrow
+# Where the terminal is narrow:
+LEAVE_FIRST = ("ENGINE", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "UNTIL", "RESTARTS")
+
+LONG_NAME = 30  # characters of a path
 
 Row = Mapping[str, str]  # a cell by its title
 
@@ -35,6 +38,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
+    from oprel.client.connect import is_ending
     from oprel.client_api import Client
     from oprel.daemon_models import ModelsResponse
 
@@ -46,6 +50,8 @@ def main(args: argparse.Namespace) -> int:
         except ConnectError:
             if client.config.host:  # another machine's, where we cannot know
                 raise
+            if is_ending(client.config):
+                raise without_daemon(client.config) from None
             render.note("no daemon runs, so nothing is loaded")
     found.models = [engine for engine in found.models if engine.name.lower().startswith(args.prefix.lower())]
     found.waiting = [model for model in found.waiting if model.name.lower().startswith(args.prefix.lower())]
@@ -60,6 +66,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _show(found: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
     rows = [*(engine_row(engine, sizes) for engine in found.models), *map(waiting_row, found.waiting)]
+    if render.columns():  # else somebody reads it who wants the whole of it
+        rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
     titles = fitting(rows, render.columns() or render.WIDTH)
     render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
     for engine in found.models:
@@ -120,3 +128,13 @@ def _until(engine: "EngineModel") -> str:
         return ""
     left = (datetime.fromisoformat(engine.expires_at) - datetime.now(UTC)).total_seconds()
     return "Forever" if left > FAR else f"{human_interval(left)} from now"
+
+
+def shortened(name: str) -> str:
+    """A path as its last part, where it is long.
+
+    >>> shortened("tiny:latest"), shortened("/home/me/models/qwen2.5-coder-7b-q4.gguf")
+    ('tiny:latest', '…/qwen2.5-coder-7b-q4.gguf')
+    """
+    folder, slash, file = name.rpartition("/")
+    return f"…/{file}" if slash and len(name) > LONG_NAME else name

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, config_from, without_daemon
 from oprel.core.exceptions import ConnectError, ValidationError
 from oprel.utils.text import human_interval
 
@@ -26,6 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
+    from oprel.client.connect import is_ending
     from oprel.client_api import Client
 
     with Client(config=config_from(args), start=False) as client:
@@ -34,6 +35,8 @@ def main(args: argparse.Namespace) -> int:
         except ConnectError:
             if client.config.host:  # another machine's, where we cannot know
                 raise
+            if is_ending(client.config):
+                raise without_daemon(client.config) from None
             render.note("no daemon runs, so nothing is in quarantine")
             return 0
 
@@ -42,6 +45,8 @@ def _list(client: "Client", *, as_json: bool) -> int:
     found = client.quarantine()
     if as_json:
         render.json(found)
+    elif not found.requests:
+        render.note("no request is in quarantine")
     else:
         render.table(TITLES, [_row(entry) for entry in found.requests])
     return 0
@@ -56,5 +61,8 @@ def _clear(client: "Client", hash: str | None) -> int:
     cleared = client.clear_quarantine(hash).cleared
     if hash and not cleared:
         raise ValidationError(f"no request {hash} is in quarantine", "`oprel quarantine ls` shows those that are.")
+    if not cleared:
+        render.note("no request is in quarantine")
+        return 0
     render.line("let 1 request go" if cleared == 1 else f"let {cleared} requests go")
     return 0

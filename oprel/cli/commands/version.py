@@ -4,7 +4,7 @@ import argparse
 
 from oprel import __version__
 from oprel.cli import render
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, config_from, without_daemon
 from oprel.core.exceptions import ConnectError
 
 
@@ -22,7 +22,8 @@ def main(args: argparse.Namespace) -> int:
         try:
             daemon = client.health().version
         except ConnectError as error:
-            render.note(f"Warning: {error.message}")
+            told = error if client.config.host else without_daemon(client.config)
+            render.note(f"Warning: {told.message}")
             return 0
     if daemon != __version__:
         render.note(

@@ -201,7 +201,7 @@ def test_a_mistyped_command_leads_to_the_one_that_was_meant(
         ("signin", "There are no accounts"),
         ("list --jsn", "oprel list has no flag --jsn\n  Did you mean --json?\n  `oprel list --help`"),
         ("run guide --formt json hello", "oprel run has no flag --formt\n  Did you mean --format?"),
-        ("stop tiny --now", "oprel stop has no flag --now\n  `oprel stop --help`"),
+        ("stop tiny --soon", "oprel stop has no flag --soon\n  `oprel stop --help`"),
         ("cp one two three", "too many words: three\n  `oprel cp --help`"),
         ("cp one", "the following arguments are required: destination\n  `oprel cp --help`"),
         ("--config file list", "--config does not go before the command\n  Write `oprel COMMAND`"),

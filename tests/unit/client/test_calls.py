@@ -14,6 +14,7 @@ from oprel.core.exceptions import (
     ModelNotFoundError,
     OprelError,
     UnsupportedError,
+    ValidationError,
 )
 
 HELLO = {"role": "user", "content": "hello"}
@@ -85,6 +86,11 @@ def test_what_is_asked_is_sent_and_nulls_are_left_out(call: calls.Call[Any], lin
 )
 def test_what_only_looks_sends_no_body(call: calls.Call[Any], path: str) -> None:
     assert (call.method, call.path, call.content) == ("GET", path, None)
+
+
+def test_messages_are_no_text() -> None:
+    with pytest.raises(ValidationError, match="messages must be a list"):
+        calls.chat("tiny", "hello", stream=False)  # type: ignore[arg-type]
 
 
 def test_messages_may_be_objects() -> None:
