@@ -16,7 +16,7 @@ from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install, told
 
 STALL = "3s"  # an engine that stands still has a third of it, which a busy machine must not use up
-ATTEMPTS = 20  # at stopping an engine within one of guide's short answers
+ATTEMPTS = 100  # at stopping an engine within one of guide's short answers
 HELLO = [{"role": "user", "content": "hello"}]
 OPTIONS = {"temperature": 0, "num_predict": 300, "seed": 1}
 WHOLE = " t0 t1 t2 t3 t4"

@@ -34,7 +34,9 @@ def loaded(daemon: RunningDaemon) -> set[str]:
 
 def ask(daemon: RunningDaemon, model: str, prompt: str = "hello", **options: int) -> str:
     with daemon.client as client:
-        return client.generate(model, prompt, options={"num_predict": 3, "num_ctx": 256, **options}).response
+        return client.generate(
+            model, prompt, options={"num_predict": 3, "num_ctx": 256, "temperature": 0, **options}
+        ).response
 
 
 def test_models_that_fit_stay_side_by_side(start_daemon: Start, models: tuple[str, ...]) -> None:

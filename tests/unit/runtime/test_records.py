@@ -67,13 +67,15 @@ def test_a_process_that_only_has_the_number_is_left_alone(
 def test_a_child_of_an_engine_that_is_gone_is_killed_if_it_has_its_socket(tmp_path: Path, named: bool) -> None:
     """As under a wrapper, which the kernel ends with the daemon, but not the server that it started."""
     socket = tmp_path / "engine-1.sock"
-    child = f"sh -c 'sleep 600; true' sh {socket if named else 'x.sock'} & echo $!; read line"
+    argument = str(socket) if named else "x.sock"
+    child = f"sh -c 'sleep 600; true' sh {argument} & echo $!; read line"
     with subprocess.Popen(
         ["sh", "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as wrapper:
         assert wrapper.stdout
         pid = int(wrapper.stdout.readline())
-        eventually(lambda: has_command_line(pid))
+        # Its own, not that of the wrapper, which it has until it is that other program.
+        eventually(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().endswith(f"\0{argument}\0".encode()))
         record(tmp_path, wrapper)
         wrapper.kill()
         wrapper.wait()
