@@ -61,7 +61,7 @@ def examined(config: Config) -> Iterator[Finding]:
     yield check_folder("run folder", config.run_dir)
     yield check_disk(config.home_dir)
     yield check_port(config, health)
-    yield check_crashes(config.home_dir / "crashes")
+    yield check_crashes(config.crashes_dir)
     yield from check_system()
 
 

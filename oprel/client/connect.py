@@ -23,7 +23,7 @@ from oprel.client.socket import open_socket, open_socket_async
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import check_home, prepare_home
-from oprel.utils.files import listens, tail
+from oprel.utils.files import listens, locked, tail
 
 START_SECONDS = 60.0
 LOOK_INTERVAL = 0.02  # s between looks at a starting daemon
@@ -128,7 +128,7 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
         if descriptor is None:
             return False
         was_asked = was_hurried = False
-        while not _is_free(descriptor):
+        while not locked(descriptor):
             ends = is_ending(config)
             if not (ends or was_asked) or (ends and now and not was_hurried):
                 with contextlib.suppress(ProcessLookupError):
@@ -158,17 +158,9 @@ def _held_lock(config: Config) -> Iterator[int | None]:
         yield None
         return
     try:
-        yield None if _is_free(descriptor) else descriptor
+        yield None if locked(descriptor) else descriptor
     finally:
         os.close(descriptor)
-
-
-def _is_free(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

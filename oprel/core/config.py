@@ -89,6 +89,10 @@ class Config:
         return self.home_dir / "logs"
 
     @property
+    def crashes_dir(self) -> Path:
+        return self.home_dir / "crashes"
+
+    @property
     def engines_dir(self) -> Path:
         return Path(os.path.expanduser(self.binary_dir)) if self.binary_dir else self.home_dir / "binaries"
 

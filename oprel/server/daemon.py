@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import fcntl
 import logging
 import math
 import os
@@ -27,7 +26,7 @@ from oprel.server.app import create_app
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
 from oprel.server.preloading import Preloading
-from oprel.utils.files import listens
+from oprel.utils.files import listens, locked
 from oprel.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -129,7 +128,7 @@ def _only_daemon(config: Config) -> Iterator[None]:
     """
     descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
-    while not _locked(descriptor):
+    while not locked(descriptor):
         if listens(config.socket_path) or time.monotonic() > deadline:
             pid = os.pread(descriptor, 32, 0).decode() or "unknown"
             raise ConfigError(
@@ -143,14 +142,6 @@ def _only_daemon(config: Config) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _tcp_socket(config: Config) -> socket.socket:

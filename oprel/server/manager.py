@@ -51,7 +51,7 @@ class ModelManager:
         self.on_change: Callable[[], None] | None = None  # told when an engine comes, goes or gets another keep-alive
         self.quarantine = Quarantine()
         self.metrics = Metrics()
-        self.crashes = Crashes(config.home_dir / "crashes", prompts=config.crash_prompts == "on")
+        self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
         self._launches = Launches(config, shelf, run_dir)
         self.room = Room(config, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}

@@ -1,6 +1,7 @@
 """Files written so that a crash leaves the old content or the new, never half of it."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -37,6 +38,15 @@ def check_private(folder: Path) -> None:
         return
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise PermissionError(errno.EPERM, f"{folder} is not a folder of this user")
+
+
+def locked(descriptor: int) -> bool:
+    """Take the kernel's lock on an open file, if nobody has it; it goes with the descriptor."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def listens(path: Path) -> bool:

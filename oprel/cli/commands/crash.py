@@ -34,8 +34,7 @@ def main(args: argparse.Namespace) -> int:
     config = config_from(args)
     if args.action == "ls" and args.id:
         raise ValidationError(f"`oprel crash ls` takes no ID ({args.id})", f"`oprel crash show {args.id}` does.")
-    with contextlib.ExitStack() as stack:
-        files = _here(config) if not config.host else stack.enter_context(_elsewhere(config))
+    with _files(config) as files:
         if args.action == "show":
             _show(files, args.id, as_json=args.json)
         else:
@@ -50,16 +49,14 @@ class Files(Protocol):
     def find(self, text: str) -> "Crash": ...
 
 
-def _here(config: Config) -> Files:
+@contextlib.contextmanager
+def _files(config: Config) -> Iterator[Files]:
+    from oprel.client_api import Client
     from oprel.core.crash_files import CrashFiles
 
-    return CrashFiles(config.home_dir / "crashes")
-
-
-@contextlib.contextmanager
-def _elsewhere(config: Config) -> Iterator[Files]:
-    from oprel.client_api import Client
-
+    if not config.host:
+        yield CrashFiles(config.crashes_dir)
+        return
     with Client(config=config) as client:
         yield _Remote(client)
 
