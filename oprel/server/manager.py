@@ -29,9 +29,12 @@ from oprel.server.launches import Launches, parts_of, wanted_of
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, Lease, LoadedModel
 from oprel.server.metrics import Eviction, Metrics
+from oprel.server.planning import Planning
 from oprel.server.quarantine import Quarantine
 from oprel.server.room import Room
 from oprel.server.slots import too_many
+from oprel.telemetry.hardware import Hardware, probe
+from oprel.telemetry.settings import SLOTS
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,12 @@ class ModelManager:
     """`run_dir` takes the engines' sockets; it must be this manager's alone. All methods belong to the event loop."""
 
     def __init__(
-        self, config: Config, shelf: Shelf, run_dir: Path, clock: Callable[[], float] = time.monotonic
+        self,
+        config: Config,
+        shelf: Shelf,
+        run_dir: Path,
+        clock: Callable[[], float] = time.monotonic,
+        hardware: Hardware | None = None,
     ) -> None:
         self.config = config
         self.shelf = shelf
@@ -52,8 +60,9 @@ class ModelManager:
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
-        self._launches = Launches(config, shelf, run_dir)
-        self.room = Room(config, clock, lambda: self.loaded, self._evict)
+        self.planning = Planning(config, shelf, hardware or probe())
+        self._launches = Launches(config, shelf, self.planning, run_dir)
+        self.room = Room(self.planning.budget, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}
         self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -163,7 +172,7 @@ class ModelManager:
             self._check_open()
             loaded = await self._joinable(key, lambda one: one.serves(model, asked, wanted), makes_room=makes_room)
             if loaded is None:
-                loaded = self._launches.plan(model, settings, asked, mode, self._note_end)
+                loaded = self._launches.plan(model, settings, asked, mode, self.loaded, self._note_end)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:
                 self._check_queue(loaded, settings)
@@ -190,10 +199,10 @@ class ModelManager:
     async def _admit(self, loaded: LoadedModel, *, makes_room: bool) -> None:
         """Put the engine among the loaded ones once there is memory for it."""
         name = loaded.model.name
-        loaded.predicted_bytes = self.room.possible(name, loaded.predicted_bytes)
-        if not (makes_room or self.room.would_fit(loaded.predicted_bytes)):
+        self.room.check_possible(name, loaded.needs)
+        if not (makes_room or self.room.would_fit(loaded.needs)):
             raise BusyError(f"there is no room for {name} beside the models that are loaded")
-        async with self.room.entered(name, loaded.predicted_bytes, makes_room=makes_room):
+        async with self.room.entered(name, loaded.needs, makes_room=makes_room):
             self._check_open()
             loaded.write_template()
             self._loaded[loaded.key] = loaded
@@ -202,7 +211,7 @@ class ModelManager:
     @contextlib.asynccontextmanager
     async def _turn(self, key: Key, model: InstalledModel, settings: ModelSettings) -> AsyncIterator[None]:
         """The engine's door, when it is this caller's turn. Raises BusyError where too many wait for its end."""
-        if self._at_door[key] >= settings.parallel + settings.max_queue:
+        if self._at_door[key] >= (settings.parallel or SLOTS[0]) + settings.max_queue:
             raise self._too_many(model.name, self._at_door[key])
         self._at_door[key] += 1
         try:

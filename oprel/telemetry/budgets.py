@@ -8,6 +8,7 @@ from oprel.telemetry.memory import DEVICE_MARGIN
 from oprel.telemetry.parts import GPU
 
 HOST_MARGIN = 0.1  # of what is free: for what other programs take next
+RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of all that there is, for everything else that runs on the machine
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,22 @@ class Budgets:
         return replace(self, host=int(self.host * share), devices=tuple(int(one * share) for one in self.devices))
 
 
-def budgets_of(hardware: Hardware, host_bytes: int | None = None, held: int = 0) -> Budgets:
-    """What may be taken now, and `held` by engines that would go for it.
+def budgets_of(hardware: Hardware) -> Budgets:
+    """What may be taken now."""
+    return _budgets(hardware, int(hardware.memory.available_bytes * (1 - HOST_MARGIN)))
 
-    `host_bytes` is a limit of the user's for the machine's memory, in place of what is free. GPUs of one kind work
-    together: separate ones rather than one that is integrated, of the vendor that has most memory here.
+
+def daemon_budgets(hardware: Hardware, limit: int | None = None) -> Budgets:
+    """What a daemon's engines may take together: of the machine's memory `limit`, or all but a reserve."""
+    total = hardware.memory.usable_bytes
+    host = max(total // 2, total - max(RESERVE_BYTES, round(total * RESERVE_SHARE))) if limit is None else limit
+    return _budgets(hardware, host)
+
+
+def _budgets(hardware: Hardware, host: int) -> Budgets:
+    """GPUs of one kind work together: separate ones rather than one that is integrated, of the vendor that has most
+    memory here.
     """
-    free = hardware.memory.available_bytes + held
-    host = host_bytes if host_bytes is not None else int(free * (1 - HOST_MARGIN))
     gpus = _usable(hardware.gpus)
     shared = bool(gpus) and gpus[0].integrated
     return Budgets(

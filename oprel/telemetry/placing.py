@@ -87,11 +87,19 @@ class Solution:
 
 def solutions(subject: Subject, budgets: Budgets, asked: Asked) -> Iterator[Solution]:
     """Everything that fits and is as asked, in order of preference."""
-    dims = subject.anatomy.dims
-    settings = settings_of(asked, dims.trained_context or None, sees=bool(subject.projector))
-    settings = tuple(one for one in settings if not kv_cache.refusal(dims, one.wishes()))
+    settings = [one for one in settings_for(subject, asked) if not refused(subject, one)]
     for ways in (_whole, _experts, _partly, _on_cpu):
         yield from ways(subject, budgets, asked, settings)
+
+
+def settings_for(subject: Subject, asked: Asked) -> tuple[Setting, ...]:
+    trained = subject.anatomy.dims.trained_context or None
+    return settings_of(asked, trained, sees=bool(subject.projector))
+
+
+def refused(subject: Subject, setting: Setting) -> str | None:
+    """Why engines do not start with such a cache."""
+    return kv_cache.refusal(subject.anatomy.dims, setting.wishes())
 
 
 def placed(subject: Subject, setting: Setting, placement: Placement) -> Solution:

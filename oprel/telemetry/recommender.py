@@ -14,8 +14,17 @@ from functools import cached_property
 from oprel.core.variants import bits_per_weight
 from oprel.telemetry.budgets import Budgets
 from oprel.telemetry.memory import Anatomy
-from oprel.telemetry.placing import Placement, Solution, Subject, Where, placed, solutions
-from oprel.telemetry.settings import Asked, Comfort, settings_of
+from oprel.telemetry.placing import (
+    Placement,
+    Solution,
+    Subject,
+    Where,
+    placed,
+    refused,
+    settings_for,
+    solutions,
+)
+from oprel.telemetry.settings import Asked, Comfort
 from oprel.telemetry.speed import tokens_per_second
 from oprel.utils.text import human_size
 
@@ -110,9 +119,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run a model on a machine. If `chosen` does not `fit`, `refusal` says why, and what would.
+    """How to run a model on a machine. If `chosen` does not `fit`, `refusal` says why, and `advice` what would.
 
-    `rows` are all variants, the largest first.
+    `rows` are all variants, the largest first. `is_contradictory`: no memory would suffice for what is asked.
     """
 
     chosen: Row
@@ -125,6 +134,10 @@ class Plan:
     @property
     def fits(self) -> bool:
         return self.chosen.fits
+
+    @property
+    def is_contradictory(self) -> bool:
+        return _never(self.chosen) is not None
 
     @property
     def solution(self) -> Solution:
@@ -146,30 +159,6 @@ def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None 
     return Plan(chosen, told, budgets, asked, refusal, advice)
 
 
-def less(plan_before: Plan, share: float = 0.9) -> Plan | None:
-    """The plan for a model that ran out of memory as planned: within less than it was to take; None if there is none.
-
-    What lies on GPUs shrinks as long as something does; of the rest, what is not weights.
-    """
-    before, candidate = plan_before.solution, plan_before.chosen.candidate
-
-    def taken(solution: Solution) -> int:
-        return sum(solution.needs) if before.needs else solution.host_needs
-
-    found = None
-    for one in solutions(candidate.subject, plan_before.budgets, plan_before.asked):
-        if taken(one) <= share * taken(before):
-            return _changed(plan_before, one)
-        if found is None and taken(one) < taken(before):
-            found = one
-    return _changed(plan_before, found) if found else None
-
-
-def _changed(plan_before: Plan, solution: Solution) -> Plan:
-    chosen = replace(plan_before.chosen, solution=solution)
-    return replace(plan_before, chosen=chosen, rows=(chosen,))
-
-
 def _size(candidate: Candidate) -> int:
     return candidate.size_bytes
 
@@ -183,15 +172,16 @@ def _row(candidate: Candidate, budgets: Budgets, asked: Asked) -> Row:
 
 def _smallest(candidate: Candidate, budgets: Budgets, asked: Asked) -> Solution:
     """What it would take at least, where nothing fits: told, not done."""
-    settings = settings_of(asked, candidate.anatomy.dims.trained_context or None, sees=bool(candidate.projector))
-    layers = asked.layers_on_gpu
+    subject, layers = candidate.subject, asked.layers_on_gpu
+    settings = settings_for(subject, asked)
+    possible = [one for one in settings if not refused(subject, one)] or settings
     if layers and budgets.devices:
         devices = tuple(range(len(budgets.devices)))
         split = tuple(float(one or 1) for one in budgets.devices)
         place = Placement(Where.PARTLY_GPU, devices, split, layers)
     else:
         place = Placement(Where.CPU)
-    return placed(candidate.subject, settings[-1], place)
+    return placed(subject, possible[-1], place)
 
 
 def _preference(row: Row, candidates: Sequence[Candidate], budgets: Budgets) -> tuple[int, int, float]:
@@ -263,6 +253,8 @@ def where_in_words(row: Row) -> str:
 
 
 def _had(budgets: Budgets) -> str:
+    if budgets.shared:
+        return f"{human_size(budgets.host)} of what CPU and GPU share may be taken"
     gpus = f"{human_size(sum(budgets.devices))} of the GPUs' memory and " if budgets.devices else ""
     return f"{gpus}{human_size(budgets.host)} of the machine's may be taken"
 
@@ -271,6 +263,8 @@ def _refused(chosen: Row, budgets: Budgets, asked: Asked) -> tuple[str, tuple[st
     """Why the least of all plans does not fit, and what would."""
     solution = chosen.solution
     setting = solution.setting
+    if never := _never(chosen):
+        return never, ("Leave the type of its KV cache to oprel (kv_cache_type: auto).",)
     fixed = f" as asked (a context of {setting.context})" if asked.context or asked.cells else ""
     why = f"it needs {human_size(solution.total)}{fixed}, and {_had(budgets)}"
     advice = []
@@ -295,3 +289,8 @@ def _smaller(chosen: Row, budgets: Budgets) -> str:
         if (bits_per_weight(label) or 0) <= bits and grade_of(less) is not Grade.POOR:
             return f"Its {label} would fit."
     return "Use a smaller model."
+
+
+def _never(row: Row) -> str | None:
+    """Why engines do not start with such a cache."""
+    return refused(row.candidate.subject, row.solution.setting)

@@ -22,8 +22,8 @@ class Asked:
     """What is fixed; None is to be chosen.
 
     `context`: tokens of each request; `cells`: those of the cache that all slots have together (llama-server's `-c`),
-    in place of it. `layers_on_gpu` counts as `-ngl` does. `quantization` is a label such as "Q4_K_M". `embedding`: the
-    engine makes vectors, for which it needs a whole text in one batch.
+    in place of it. `layers_on_gpu` counts as `-ngl` does. `embedding`: the engine makes vectors, for which it needs a
+    whole text in one batch. `ample`: where memory is plenty, more context than usual may be taken.
     """
 
     context: int | None = None
@@ -37,8 +37,8 @@ class Asked:
     ubatch: int | None = None
     swa_full: bool = False
     layers_on_gpu: int | None = None
-    quantization: str | None = None
     embedding: bool = False
+    ample: bool = True
 
 
 class Comfort(IntEnum):
@@ -99,7 +99,7 @@ def settings_of(asked: Asked, trained: int | None, *, sees: bool = False) -> tup
 def _settings(asked: Asked, trained: int) -> Iterator[Setting]:
     slots = (asked.slots,) if asked.slots else (1,) if asked.cells else SLOTS
     fixed = asked.context or (_of_each(asked, slots[0]) if asked.cells else None)
-    if not (fixed or asked.embedding):
+    if asked.ample and not (fixed or asked.embedding):
         for context in AMPLE_CONTEXTS:
             if context <= trained:
                 yield _setting(asked, Comfort.AMPLE, context, slots[0])

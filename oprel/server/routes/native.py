@@ -48,7 +48,7 @@ async def models(request: Request) -> Response:
     reply = daemon_models.ModelsResponse(
         models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
         waiting=[_waiting(one) for one in manager.room.waiting],
-        budget_bytes=manager.room.budget_bytes,
+        budget_bytes=manager.room.budget.total,
     )
     return json_response(reply, nulls=True)
 
@@ -160,7 +160,7 @@ def _engine(loaded: LoadedModel, now: float) -> daemon_models.EngineModel:
         queued=slots.waiting,
         tokens_per_second=loaded.tokens_per_second,
         memory_bytes=process.memory_bytes,
-        predicted_bytes=loaded.predicted_bytes,
+        predicted_bytes=loaded.needs.total,
         load_seconds=process.load_seconds,
         restarts=max(0, process.starts - 1),
         pinned=loaded.pinned,
@@ -171,4 +171,4 @@ def _engine(loaded: LoadedModel, now: float) -> daemon_models.EngineModel:
 
 
 def _waiting(one: Waiting) -> daemon_models.WaitingModel:
-    return daemon_models.WaitingModel(name=one.name, bytes=one.bytes, seconds=round(one.seconds, 3), why=one.why)
+    return daemon_models.WaitingModel(name=one.name, bytes=one.needs.total, seconds=round(one.seconds, 3), why=one.why)
