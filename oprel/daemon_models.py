@@ -138,3 +138,75 @@ class ClearedResponse(Wire):
     """How many requests were let go."""
 
     cleared: int
+
+
+class PlacedMemory(Wire):
+    """What one place holds, in bytes. `overhead_bytes` is what is no buffer of the model's: the process, states of
+    prompts, a projector and adapters. `budget_bytes` may be taken there.
+    """
+
+    name: str
+    budget_bytes: int
+    total_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    overhead_bytes: int
+
+
+class PlannedMemory(Wire):
+    """All of it, and each place: the GPUs, then the machine's own memory."""
+
+    total_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    overhead_bytes: int
+    devices: list[PlacedMemory]
+
+
+class PlannedVariant(Wire):
+    """One form of the model, how it would run, and why it was not `chosen`, in `reason`."""
+
+    quantization: str
+    size_bytes: int
+    fits: bool
+    chosen: bool
+    where: str
+    context: int
+    slots: int
+    total_bytes: int
+    tokens_per_second: float | None
+    reason: str
+
+
+class PlanResponse(Wire):
+    """How a model is, or would be, run. `context` is what one request may use, of `cells` that all `slots` have.
+
+    `gpu_layers` counts as llama-server's `-ngl` does. `rejected` are the other variants with the reasons. `rough`: of
+    such a model too little is known to be exact. `command` is the engine's.
+    """
+
+    model: str
+    fits: bool
+    refusal: str
+    advice: list[str]
+    quantization: str
+    where: str
+    context: int
+    cells: int
+    slots: int
+    kv_cache_type: str
+    gpu_layers: int
+    cpu_expert_layers: int
+    tokens_per_second: float | None
+    rough: bool
+    memory: PlannedMemory
+    variants: list[PlannedVariant]
+    rejected: dict[str, str]
+    notes: list[str]
+    command: list[str]

@@ -6,13 +6,14 @@ An engine that ran out of memory gets more room or is started with less the next
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from oprel.core.config import Config, ModelSettings
 from oprel.runtime.backends import llama_cpp
-from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
+from oprel.runtime.backends.base import LoadOptions, Mode, Parts
+from oprel.runtime.backends.specs import Fixed, spec_of
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.life import Ended
 from oprel.runtime.process import EngineProcess, Launch
@@ -21,12 +22,10 @@ from oprel.runtime.restarts import History
 from oprel.server.descents import Descents
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, LoadedModel
-from oprel.server.planning import Planning, asked_of, is_on_cpu_by_choice, needs_of, refusal
+from oprel.server.planning import Planning, asked_of, needs_of, refusal
 from oprel.server.slots import Slots
 from oprel.telemetry import ladder
-from oprel.telemetry.memory import MIB
 from oprel.telemetry.recommender import Plan
-from oprel.telemetry.settings import BATCH, UBATCH
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +69,16 @@ class Launches:
         found = self._planning.plan(model, asked_of(wanted, settings, mode), residents)
         if not found.fits:
             raise refusal(model.name, found, residents)
-        spec = self._spec(model, settings, wanted, mode, found, self._run_dir / f"engine-{number}.sock")
+        fixed = Fixed(
+            parts_of(model),
+            self._run_dir / f"engine-{number}.sock",
+            wanted,
+            self._planning.hardware.cpu.threads,
+            mode,
+            _pooling(model, mode),
+            settings.flash_attention,
+        )
+        spec = spec_of(found, fixed)
         record = self._record((spec.parts, mode), wanted, model.modified)
         launch = Launch(
             label=model.name if mode is Mode.COMPLETION else f"{model.name} ({mode.value})",
@@ -92,6 +100,7 @@ class Launches:
             settings,
             asked,
             wanted,
+            fixed,
             found,
             found,
             spec,
@@ -129,50 +138,12 @@ class Launches:
             self._replan(loaded, found)
 
     def _replan(self, loaded: LoadedModel, found: Plan) -> None:
-        spec = self._spec(loaded.model, loaded.settings, loaded.wanted, loaded.spec.mode, found, loaded.spec.socket)
-        loaded.descend(found, spec, needs_of(found.solution, found.budgets))
+        loaded.descend(found, spec_of(found, loaded.fixed), needs_of(found.solution, found.budgets))
 
     def note_start(self, loaded: LoadedModel) -> None:
         """The engine is up: so much memory suffices."""
         if loaded.adjustments and loaded.lacked_alone:
             self._descents.remember(loaded, loaded.process.binary, ladder.moves(loaded.plan.solution, loaded.plan))
-
-    def _spec(
-        self,
-        model: InstalledModel,
-        settings: ModelSettings,
-        wanted: LoadOptions,
-        mode: Mode,
-        found: Plan,
-        socket: Path,
-    ) -> EngineSpec:
-        solution, setting = found.solution, found.solution.setting
-        devices = solution.placement.devices
-        load = replace(
-            wanted,
-            num_ctx=setting.context,
-            num_batch=setting.batch if setting.batch != BATCH else wanted.num_batch,
-            num_gpu=0 if is_on_cpu_by_choice(found) else wanted.num_gpu,
-            num_thread=wanted.num_thread or self._planning.hardware.cpu.threads,
-            main_gpu=devices[0] if len(devices) == 1 < len(found.budgets.gpus) else wanted.main_gpu,
-        )
-        return EngineSpec(
-            parts=parts_of(model),
-            socket=socket,
-            load=load,
-            mode=mode,
-            pooling=_pooling(model, mode),
-            parallel=setting.slots,
-            cells=setting.cells,
-            key_type=setting.key_type,
-            value_type=setting.value_type,
-            flash_attention=settings.flash_attention,
-            cache_ram_mib=solution.cache_ram // MIB,
-            ubatch=setting.ubatch if setting.ubatch != UBATCH else None,
-            checkpoints=solution.checkpoints,
-            one_gpu=len(devices) == 1 < len(found.budgets.gpus),
-            projector_on_cpu=setting.projector_on_cpu,
-        )
 
     def _record(self, key: Key, load: LoadOptions, modified: datetime) -> Record:
         while len(self._records) > MAX_RECORDS:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from oprel.core.config import ModelSettings
 from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
+from oprel.runtime.backends.specs import Fixed
 from oprel.runtime.process import DOWN, EngineProcess, State
 from oprel.server.crashes import InFlight
 from oprel.server.library import InstalledModel
@@ -23,8 +24,8 @@ PACE_MEMORY = 0.7  # share that what was measured before has in an engine's pace
 
 @dataclass
 class LoadedModel:
-    """Times are of the manager's clock, in seconds. `wanted` is what is fixed of what is started, by requests and
-    settings; `first_plan` is what was to be started, `plan` and `spec` what is.
+    """Times are of the manager's clock, in seconds. `wanted`, and all of `fixed`, is what requests and settings fix;
+    `first_plan` is what was to be started, `plan` and `spec` what is.
 
     `closed`: it takes no further request, as others wait for its memory; `leaving`: it is being stopped for them.
     """
@@ -34,6 +35,7 @@ class LoadedModel:
     settings: ModelSettings
     asked: LoadOptions
     wanted: LoadOptions
+    fixed: Fixed
     first_plan: Plan
     plan: Plan
     spec: EngineSpec

@@ -14,7 +14,7 @@ from oprel.server.scheduling import Amount, amount
 from oprel.telemetry.budgets import Budgets, daemon_budgets
 from oprel.telemetry.hardware import Hardware
 from oprel.telemetry.memory import MIB, anatomy_of
-from oprel.telemetry.placing import Solution, Where
+from oprel.telemetry.placing import Solution
 from oprel.telemetry.recommender import Candidate, Plan, plan
 from oprel.telemetry.settings import Asked
 
@@ -111,8 +111,3 @@ def refusal(name: str, found: Plan, residents: Sequence[LoadedModel]) -> OprelEr
         *(["Unpin a model, or let it go with `oprel stop`."] if pinned.total else []),
         f"`oprel plan {name}` shows what it takes. To try all the same, set default_max_memory_mb to {least} or more.",
     )
-
-
-def is_on_cpu_by_choice(found: Plan) -> bool:
-    """Whether GPUs that there are are left alone: so few layers would fit that they were no faster."""
-    return found.solution.placement.where is Where.CPU and bool(found.budgets.devices)

@@ -171,7 +171,7 @@ def _row(candidate: Candidate, budgets: Budgets, asked: Asked) -> Row:
 
 
 def _smallest(candidate: Candidate, budgets: Budgets, asked: Asked) -> Solution:
-    """What it would take at least, where nothing fits: told, not done."""
+    """What it would take as asked, or at least, where nothing fits: told, not done."""
     subject, layers = candidate.subject, asked.layers_on_gpu
     settings = settings_for(subject, asked)
     possible = [one for one in settings if not refused(subject, one)] or settings
@@ -181,7 +181,7 @@ def _smallest(candidate: Candidate, budgets: Budgets, asked: Asked) -> Solution:
         place = Placement(Where.PARTLY_GPU, devices, split, layers)
     else:
         place = Placement(Where.CPU)
-    return placed(subject, possible[-1], place)
+    return placed(subject, possible[0] if asked.context or asked.cells else possible[-1], place)
 
 
 def _preference(row: Row, candidates: Sequence[Candidate], budgets: Budgets) -> tuple[int, int, float]:
