@@ -38,7 +38,7 @@ SMALL_MODEL = 4 * BILLION
 # Models of so many parameters should not have fewer bits than this variant.
 FLOORS = ((SMALL_MODEL, "Q4_K_M"), (14 * BILLION, "Q3_K_L"), (40 * BILLION, "IQ3_M"), (70 * BILLION, "IQ3_XXS"))
 LAST_FLOOR = "IQ2_M"
-GOOD_BITS = 4.2
+GOOD_BITS = 4.3  # MXFP4 has them, Q3_K_L has not
 LARGE_BITS = 9.0  # 16 and 32 bits: no better than 8, and twice as large and slow
 
 
