@@ -7,11 +7,23 @@ from oprel.api_models import Wire
 EngineState = Literal["stopped", "starting", "ready", "draining", "crashed", "backing_off", "broken"]
 
 
+class BufferSizes(Wire):
+    """What an engine keeps, in bytes, on all devices together."""
+
+    weights: int
+    kv: int
+    state: int
+    compute: int
+    output: int
+
+
 class EngineModel(Wire):
     """One engine, in `GET /models`. `address` is what the engine listens on; `adjustments` what was changed to fit.
 
     `in_flight` requests use it, of which `slots_taken` slots of `slots` are busy and `queued` requests wait for one.
-    `memory_bytes` is measured, and 0 before that; `tokens_per_second` is the pace of its latest answers.
+    `memory_bytes` is what its processes take, measured, and 0 before that; `predicted_bytes` what they and GPUs were to
+    take. `measured` are the buffers that the engine told of, None where it did not, `predicted` the same before its
+    start. `tokens_per_second` is the pace of its latest answers.
     """
 
     name: str
@@ -30,6 +42,8 @@ class EngineModel(Wire):
     tokens_per_second: float | None
     memory_bytes: int
     predicted_bytes: int
+    predicted: BufferSizes
+    measured: BufferSizes | None
     load_seconds: float
     restarts: int
     pinned: bool

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from oprel.core.config import Config, ModelSettings
+from oprel.daemon_models import PlanResponse
 from oprel.runtime.backends import llama_cpp
 from oprel.runtime.backends.base import LoadOptions, Mode, Parts
 from oprel.runtime.backends.specs import Fixed, spec_of
@@ -25,6 +26,7 @@ from oprel.server.loaded import Key, LoadedModel
 from oprel.server.planning import Planning, asked_of, needs_of, refusal
 from oprel.server.slots import Slots
 from oprel.telemetry import ladder
+from oprel.telemetry.plan_wire import plan_response
 from oprel.telemetry.recommender import Plan
 
 logger = logging.getLogger(__name__)
@@ -69,15 +71,7 @@ class Launches:
         found = self._planning.plan(model, asked_of(wanted, settings, mode), residents)
         if not found.fits:
             raise refusal(model.name, found, residents)
-        fixed = Fixed(
-            parts_of(model),
-            self._run_dir / f"engine-{number}.sock",
-            wanted,
-            self._planning.hardware.cpu.threads,
-            mode,
-            _pooling(model, mode),
-            settings.flash_attention,
-        )
+        fixed = self._fixed(model, settings, wanted, mode, number)
         spec = spec_of(found, fixed)
         record = self._record((spec.parts, mode), wanted, model.modified)
         launch = Launch(
@@ -112,6 +106,16 @@ class Launches:
         self._descend_as_before(loaded)
         return loaded
 
+    async def told(self, model: InstalledModel, residents: Sequence[LoadedModel]) -> PlanResponse:
+        """How the model would be loaded now, for who only asks. Raises NoEngineError."""
+        settings, mode = self._config.for_model(model.name), model.usual_mode
+        wanted = wanted_of(model, settings, LoadOptions())
+        others = [one for one in residents if one.spec.parts != parts_of(model)]
+        found = self._planning.plan(model, asked_of(wanted, settings, mode), others)
+        binary, flags = await self._shelf.choose()
+        spec = spec_of(found, self._fixed(model, settings, wanted, mode, 0))
+        return plan_response(model.name, found, [*binary.command, *llama_cpp.arguments(spec, flags)])
+
     def descend(self, loaded: LoadedModel, *, alone: bool) -> bool:
         """Have the engine started with less, as it ran out of memory; False when there is nothing left to give up.
 
@@ -140,10 +144,28 @@ class Launches:
     def _replan(self, loaded: LoadedModel, found: Plan) -> None:
         loaded.descend(found, spec_of(found, loaded.fixed), needs_of(found.solution, found.budgets))
 
+    def _fixed(
+        self, model: InstalledModel, settings: ModelSettings, wanted: LoadOptions, mode: Mode, number: int
+    ) -> Fixed:
+        return Fixed(
+            parts_of(model),
+            self._run_dir / f"engine-{number}.sock",
+            wanted,
+            self._planning.hardware.cpu.threads,
+            mode,
+            _pooling(model, mode),
+            settings.flash_attention,
+        )
+
     def note_start(self, loaded: LoadedModel) -> None:
-        """The engine is up: so much memory suffices."""
+        """The engine is up: so much memory suffices, and so much it took."""
+        self._planning.note_load(loaded)
         if loaded.adjustments and loaded.lacked_alone:
             self._descents.remember(loaded, loaded.process.binary, ladder.moves(loaded.plan.solution, loaded.plan))
+
+    def note_end(self, loaded: LoadedModel) -> None:
+        """It is about to be stopped."""
+        self._planning.note_end(loaded)
 
     def _record(self, key: Key, load: LoadOptions, modified: datetime) -> Record:
         while len(self._records) > MAX_RECORDS:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from oprel.core.config import ModelSettings
 from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
 from oprel.runtime.backends.specs import Fixed
+from oprel.runtime.buffers import Buffers
 from oprel.runtime.process import DOWN, EngineProcess, State
 from oprel.server.crashes import InFlight
 from oprel.server.library import InstalledModel
@@ -43,6 +44,7 @@ class LoadedModel:
     process: EngineProcess
     slots: Slots
     keep_alive: float
+    buffers: Buffers | None = None  # as the engine told when it was up
     names: set[str] = field(default_factory=set)
     leases: int = 0
     closed: bool = False

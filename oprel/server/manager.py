@@ -33,7 +33,7 @@ from oprel.server.planning import Planning
 from oprel.server.quarantine import Quarantine
 from oprel.server.room import Room
 from oprel.server.slots import too_many
-from oprel.telemetry.hardware import Hardware, probe
+from oprel.telemetry.hardware import probe
 from oprel.telemetry.settings import SLOTS
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,7 @@ class ModelManager:
     """`run_dir` takes the engines' sockets; it must be this manager's alone. All methods belong to the event loop."""
 
     def __init__(
-        self,
-        config: Config,
-        shelf: Shelf,
-        run_dir: Path,
-        clock: Callable[[], float] = time.monotonic,
-        hardware: Hardware | None = None,
+        self, config: Config, shelf: Shelf, run_dir: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
         self.shelf = shelf
@@ -60,8 +55,8 @@ class ModelManager:
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
-        self.planning = Planning(config, shelf, hardware or probe())
-        self._launches = Launches(config, shelf, self.planning, run_dir)
+        self.planning = Planning(config, shelf, probe())
+        self.launches = Launches(config, shelf, self.planning, run_dir)
         self.room = Room(self.planning.budget, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}
         self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
@@ -148,6 +143,7 @@ class ModelManager:
         self.room.end()
         for loaded in self.loaded:
             _cancel_timer(loaded)
+            self.launches.note_end(loaded)
         ends = (*(loaded.process.close() for loaded in self.loaded), *self._tasks)
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, OprelError):
@@ -155,6 +151,7 @@ class ModelManager:
         for loaded in self.loaded:
             loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
+        self.planning.close()
 
     def kill(self) -> None:
         """End every engine this instant: for a daemon that ends at once itself."""
@@ -172,7 +169,7 @@ class ModelManager:
             self._check_open()
             loaded = await self._joinable(key, lambda one: one.serves(model, asked, wanted), makes_room=makes_room)
             if loaded is None:
-                loaded = self._launches.plan(model, settings, asked, mode, self.loaded, self._note_end)
+                loaded = self.launches.plan(model, settings, asked, mode, self.loaded, self._note_end)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:
                 self._check_queue(loaded, settings)
@@ -242,7 +239,7 @@ class ModelManager:
             if loaded.stepped_at == loaded.process.starts:  # another request has seen to it
                 return True
             made_room = await self.room.empty(beside=loaded)
-            if not made_room and not self._launches.descend(loaded, alone=len(self._loaded) == 1):
+            if not made_room and not self.launches.descend(loaded, alone=len(self._loaded) == 1):
                 return False
             loaded.stepped_at = loaded.process.starts
             return True
@@ -305,6 +302,7 @@ class ModelManager:
     async def _retire(self, loaded: LoadedModel, why: Eviction) -> None:
         """Stop an idle engine. The caller holds its door."""
         _cancel_timer(loaded)
+        self.launches.note_end(loaded)
         try:
             await loaded.process.close()
         except asyncio.CancelledError:  # who asked has left, but the engine goes on stopping
@@ -333,7 +331,7 @@ class ModelManager:
             self.metrics.restart(name, process.last_exit.reason.value)
         loaded.starts_seen, loaded.ready_at = process.starts, self.clock()
         self.metrics.loaded(name, process.load_seconds)
-        self._launches.note_start(loaded)
+        self.launches.note_start(loaded)
         self._tell()
         self.room.reconsider()
 

@@ -8,12 +8,15 @@ from oprel.core.config import Config, ModelSettings
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
 from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf, Source
+from oprel.runtime.buffers import buffers_of
+from oprel.server.calibration import Calibration
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import LoadedModel
 from oprel.server.scheduling import Amount, amount
+from oprel.telemetry import bandwidth
 from oprel.telemetry.budgets import Budgets, daemon_budgets
 from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.memory import MIB, anatomy_of
+from oprel.telemetry.memory import MIB, anatomy_of, estimate
 from oprel.telemetry.placing import Solution
 from oprel.telemetry.recommender import Candidate, Plan, plan
 from oprel.telemetry.settings import Asked
@@ -25,9 +28,10 @@ class Planning:
     """Owner of what is known of the machine. It is looked at once, when no engine of this daemon runs yet."""
 
     def __init__(self, config: Config, shelf: Shelf, hardware: Hardware) -> None:
-        self.hardware = hardware
+        self.hardware = bandwidth.known(config.home_dir, hardware)
+        self._calibration = Calibration(config.home_dir / "state.db")
         self._shelf = shelf
-        self._budgets = daemon_budgets(hardware, config.default_max_memory_mb * MIB or None)
+        self._budgets = daemon_budgets(self.hardware, config.default_max_memory_mb * MIB or None)
 
     @property
     def budgets(self) -> Budgets:
@@ -45,11 +49,41 @@ class Planning:
 
         More than usual is taken only of what is free. The plan may not fit.
         """
-        candidate = candidate_of(model)
+        candidate = self._candidate(model)
         pinned = [one for one in residents if one.pinned]
         alone = plan([candidate], _left(self.budgets, pinned), replace(asked, ample=False))
         beside = plan([candidate], _left(self.budgets, residents), asked)
         return beside if beside.fits and _is_as_good(beside.solution, alone.solution) else alone
+
+    def _candidate(self, model: InstalledModel) -> Candidate:
+        header, engine = model.header, str(next(iter(self._shelf.usable), None))
+        return Candidate(
+            header.quantization,
+            anatomy_of(header),
+            header.parameter_count,
+            model.projector_bytes,
+            model.adapter_bytes,
+            self._calibration.compute_ratio(model.digest, header.architecture, engine),
+        )
+
+    def note_load(self, loaded: LoadedModel) -> None:
+        """An engine is up: what it took is kept beside what was predicted."""
+        model, solution = loaded.model, loaded.plan.solution
+        loaded.buffers = buffers_of(loaded.process.log)
+        if loaded.buffers:
+            predicted = estimate(loaded.plan.chosen.candidate.anatomy, solution.wishes)
+            engine, header = str(loaded.process.binary), model.header
+            setting = repr(solution.wishes)
+            self._calibration.note(model.digest, header.architecture, engine, setting, predicted, loaded.buffers)
+
+    def note_end(self, loaded: LoadedModel) -> None:
+        """It is let go: what its processes had in the end."""
+        if loaded.process.memory_bytes:
+            setting, engine = repr(loaded.plan.solution.wishes), str(loaded.process.binary)
+            self._calibration.note_resident(loaded.model.digest, engine, setting, loaded.process.memory_bytes)
+
+    def close(self) -> None:
+        self._calibration.close()
 
 
 def _is_as_good(one: Solution, other: Solution) -> bool:
@@ -69,13 +103,6 @@ def _left(budgets: Budgets, residents: Sequence[LoadedModel]) -> Budgets:
             if device < len(devices) and not budgets.shared:
                 devices[device] -= needs
     return replace(budgets, host=max(0, host), devices=tuple(max(0, one) for one in devices))
-
-
-def candidate_of(model: InstalledModel) -> Candidate:
-    header = model.header
-    return Candidate(
-        header.quantization, anatomy_of(header), header.parameter_count, model.projector_bytes, model.adapter_bytes
-    )
 
 
 def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:

@@ -85,6 +85,14 @@ class Estimate:
     checkpoint: int
     rough: bool
 
+    def with_compute(self, ratio: float) -> "Estimate":
+        """Compute buffers as much larger or smaller than estimated as experience says."""
+
+        def corrected(share: Share) -> Share:
+            return replace(share, compute=round(share.compute * ratio))
+
+        return replace(self, devices=tuple(map(corrected, self.devices)), host=corrected(self.host))
+
     @property
     def weights_bytes(self) -> int:
         return self._sum(lambda share: share.weights)

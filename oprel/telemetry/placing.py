@@ -12,6 +12,7 @@ from oprel.telemetry import kv_cache
 from oprel.telemetry.budgets import Budgets
 from oprel.telemetry.memory import EVERY_ENGINE, MIB, Anatomy, Estimate, estimate
 from oprel.telemetry.settings import Asked, Comfort, Setting, settings_of
+from oprel.telemetry.wishes import Wishes
 
 AMPLE_SHARE = 0.75  # of the memory, that more than usual may take: another model should find room beside it
 FEWEST_ON_GPU = 0.15  # of the layers: with fewer there, answers are hardly faster than from the CPU alone
@@ -31,11 +32,15 @@ class Where(IntEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to place. `projector` is what reading images takes, `adapters` what LoRAs do; bytes."""
+    """A model to place. `projector` is what reading images takes, `adapters` what LoRAs do; bytes.
+
+    `compute_ratio` corrects the estimate of compute buffers, by what engines took before.
+    """
 
     anatomy: Anatomy
     projector: int = 0
     adapters: int = 0
+    compute_ratio: float = 1.0
 
     @property
     def blocks(self) -> int:
@@ -72,6 +77,12 @@ class Solution:
     checkpoints: int
 
     @property
+    def wishes(self) -> Wishes:
+        """As the engine's own options."""
+        place = self.placement
+        return self.setting.wishes(place.gpu_layers, place.split, place.cpu_experts)
+
+    @property
     def total(self) -> int:
         return sum(self.needs) + self.host_needs
 
@@ -104,7 +115,10 @@ def refused(subject: Subject, setting: Setting) -> str | None:
 
 def placed(subject: Subject, setting: Setting, placement: Placement) -> Solution:
     """What that takes, whether it fits or not."""
-    found = estimate(subject.anatomy, setting.wishes(placement.gpu_layers, placement.split, placement.cpu_experts))
+    wishes = setting.wishes(placement.gpu_layers, placement.split, placement.cpu_experts)
+    found = estimate(subject.anatomy, wishes)
+    if subject.compute_ratio != 1.0:
+        found = found.with_compute(subject.compute_ratio)
     cache_ram = max(MIB, min(MOST_CACHE_RAM, found.kv_bytes + found.state_bytes))
     checkpoints = _checkpoints(found)
     needs = [share.total for share in found.devices]

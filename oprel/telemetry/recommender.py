@@ -73,13 +73,14 @@ PREFERENCE = tuple(dict.fromkeys((*_PREFERRED, *_REST)))
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant of a model; `parameters` is how many weights it has."""
+    """A variant of a model; `parameters` is how many weights it has. The rest is as of a `Subject`."""
 
     label: str
     anatomy: Anatomy
     parameters: int
     projector: int = 0
     adapters: int = 0
+    compute_ratio: float = 1.0
 
     @property
     def size_bytes(self) -> int:
@@ -100,7 +101,7 @@ class Candidate:
 
     @property
     def subject(self) -> Subject:
-        return Subject(self.anatomy, self.projector, self.adapters)
+        return Subject(self.anatomy, self.projector, self.adapters, self.compute_ratio)
 
 
 @dataclass(frozen=True)
