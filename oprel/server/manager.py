@@ -155,9 +155,8 @@ class ModelManager:
 
     def kill(self) -> None:
         """End every engine this instant: for a daemon that ends at once itself."""
-        for loaded in self.loaded:
-            if loaded.process.pid:
-                _posix.signal_group(loaded.process.pid, signal.SIGKILL)
+        for pid in filter(None, [loaded.process.pid for loaded in self.loaded]):
+            _posix.signal_group(pid, signal.SIGKILL)
 
     async def _join(
         self, model: InstalledModel, asked: LoadOptions, mode: Mode, *, slots: int, makes_room: bool
