@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     )
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.core.model import Model
+    from oprel.core.planning import recommend
 
 _HOME = {
     "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
@@ -81,6 +82,7 @@ _HOME = {
     "ConnectError ContextLengthError DaemonStartError EngineBrokenError InsufficientMemoryError InvalidModelError "
     "ModelNotFoundError NoEngineError OprelError QuarantinedError ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
+    "oprel.core.planning": "recommend",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 _RENAMED = {"MemoryError": "InsufficientMemoryError"}
@@ -137,6 +139,7 @@ __all__ = [
     "ps",
     "pull",
     "push",
+    "recommend",
     "show",
     "unload",
 ]

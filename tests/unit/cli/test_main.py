@@ -93,7 +93,15 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command: str) -> None:
-    needed = {"show": ["tiny"], "create": ["tiny"], "rm": ["tiny"], "cp": ["tiny", "other"], "completion": ["bash"]}
+    needed = {
+        "plan": ["tiny"],
+        "bench": ["memory"],
+        "show": ["tiny"],
+        "create": ["tiny"],
+        "rm": ["tiny"],
+        "cp": ["tiny", "other"],
+        "completion": ["bash"],
+    }
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
     assert parsed(command, *needed.get(command, [])).main is module.main
 
@@ -150,7 +158,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "completion", "help"}
+WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completion", "help"}
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
