@@ -26,7 +26,7 @@ from oprel.telemetry.budgets import budgets_of
 from oprel.telemetry.hardware import Hardware, probe
 from oprel.telemetry.memory import anatomy_of, projector_bytes
 from oprel.telemetry.plan_wire import plan_response
-from oprel.telemetry.recommender import Candidate, Plan, plan
+from oprel.telemetry.recommender import Candidate, plan
 from oprel.telemetry.settings import Asked
 
 
@@ -47,15 +47,50 @@ def recommend(
     Reads headers only. Raises ModelNotFoundError, InvalidModelError, ValidationError (no such quantization).
     """
     config = config or load_config()
-    here = bandwidth.known(config.home_dir, probe()) if hardware is None else hardware
     forms = _forms(str(model), config)
     if quantization:
         forms = [_named(forms, quantization)]
     asked = asked or Asked()
     asked = replace(asked, embedding=asked.embedding or forms[0].embeds)
-    found = plan([form.candidate for form in forms], budgets_of(here), asked)
+    engine = _engine(config) if hardware is None else ELSEWHERE
+    here = hardware or bandwidth.known(config.home_dir, probe())
+    budgets, notes = budgets_of(here), list(here.notes)
+    if budgets.gpus and not engine.knows_gpus:
+        budgets = budgets.without_gpus()
+        notes.append(
+            f"the engine that is used here, the {engine}, uses no GPU: install a llama-server that is built for it"
+        )
+    found = plan([form.candidate for form in forms], budgets, asked)
     chosen = next(form for form in forms if form.candidate is found.chosen.candidate)
-    return plan_response(str(model), found, _command(found, chosen.parts, here, config), here.notes)
+    spec = spec_of(found, _fixed(found.asked, chosen.parts, here, config))
+    return plan_response(str(model), found, [*engine.command, *llama_cpp.arguments(spec, engine.flags)], notes)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What would be started, and the flags it knows."""
+
+    name: str
+    command: tuple[str, ...]
+    flags: frozenset[str]
+    knows_gpus: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# Of another machine it is not known what is installed there.
+ELSEWHERE = Engine("llama-server", ("llama-server",), frozenset(llama_cpp.DISPENSABLE))
+
+
+def _engine(config: Config) -> Engine:
+    shelf = Shelf(find_binaries(config))
+    try:
+        with ThreadPoolExecutor(1) as thread:  # the caller may be in an event loop
+            binary, flags = thread.submit(asyncio.run, shelf.choose()).result()
+    except NoEngineError:
+        return ELSEWHERE
+    return Engine(str(binary), binary.command, flags, binary.knows_gpus)
 
 
 @dataclass(frozen=True)
@@ -103,10 +138,8 @@ def _named(forms: list[Form], quantization: str) -> Form:
     return forms[labels.index(found.label)]
 
 
-def _command(found: Plan, parts: Parts, hardware: Hardware, config: Config) -> list[str]:
-    """What would start the engine."""
-    asked = found.asked
-    fixed = Fixed(
+def _fixed(asked: Asked, parts: Parts, hardware: Hardware, config: Config) -> Fixed:
+    return Fixed(
         parts,
         config.run_dir / "engine-1.sock",
         LoadOptions(num_gpu=asked.layers_on_gpu, num_batch=asked.batch),
@@ -114,11 +147,3 @@ def _command(found: Plan, parts: Parts, hardware: Hardware, config: Config) -> l
         Mode.EMBEDDING if asked.embedding else Mode.COMPLETION,
         flash_attention={None: "auto", True: "on", False: "off"}[asked.flash_attention],
     )
-    spec = spec_of(found, fixed)
-    shelf = Shelf(find_binaries(config))
-    try:
-        with ThreadPoolExecutor(1) as thread:  # the caller may be in an event loop
-            binary, flags = thread.submit(asyncio.run, shelf.choose()).result()
-    except NoEngineError:
-        return ["llama-server", *llama_cpp.arguments(spec, frozenset(llama_cpp.DISPENSABLE))]
-    return [*binary.command, *llama_cpp.arguments(spec, flags)]

@@ -1,13 +1,12 @@
 """How a model would be run on this machine, beside the others: the recommender, asked with this daemon's budgets."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from oprel.core.config import Config, ModelSettings
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
 from oprel.runtime.backends.base import LoadOptions, Mode
-from oprel.runtime.binaries.shelf import Shelf, Source
+from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.buffers import buffers_of
 from oprel.server.calibration import Calibration
 from oprel.server.library import InstalledModel
@@ -35,10 +34,9 @@ class Planning:
 
     @property
     def budgets(self) -> Budgets:
-        """What all engines may take together. The wheel's engine knows no GPU but Apple's."""
+        """What all engines may take together."""
         engine = next(iter(self._shelf.usable), None)
-        is_blind = engine is not None and engine.source is Source.WHEEL and sys.platform != "darwin"
-        return self._budgets.without_gpus() if is_blind else self._budgets
+        return self._budgets if engine is None or engine.knows_gpus else self._budgets.without_gpus()
 
     @property
     def budget(self) -> Amount:

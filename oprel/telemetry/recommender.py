@@ -230,9 +230,9 @@ def _why_not(row: Row, chosen: Row, budgets: Budgets) -> str:
         return ""
     mine, best = row.candidate, chosen.candidate
     if mine.bits < best.bits:
-        return f"loses more than {best.label}, which fits too" if row.speed != chosen.speed else "fits, loses more"
+        return f"loses more than {best.label}, which fits too"
     if row.solution.placement.where > chosen.solution.placement.where:
-        return f"would not be all where {best.label} is: {where_in_words(row)}"
+        return f"only {where_in_words(row)}" if row.solution.placement.devices else "on the CPU only"
     if mine.bits > LARGE_BITS:
         return "twice the size, and no better"
     return "takes more of the memory than its bits are worth"

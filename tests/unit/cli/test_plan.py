@@ -37,7 +37,7 @@ def test_every_quantization_has_its_line_and_one_is_chosen(folder: Path, capsys:
     assert main(["plan", str(folder), "--hardware", str(MACHINES / "nvidia-8gb.json")]) == 0
     out = capsys.readouterr().out
     lines = {name: next(line for line in out.splitlines() if f" {name} " in line) for name in ("Q8_0", "Q4_K_M")}
-    assert "➤" in lines["Q8_0"] and "loses more" in lines["Q4_K_M"]
+    assert "➤" in lines["Q8_0"] and "loses more than Q8_0" in lines["Q4_K_M"]
     assert "NVIDIA GeForce RTX 3070:" in out and "CPU:" in out and "--ctx-size" in out
 
 
