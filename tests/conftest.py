@@ -94,12 +94,25 @@ def temporary_home() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _without_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_", "HF_"))]:
+        monkeypatch.delenv(name)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS", "HF_HUB_CACHE", "LLAMA_CACHE"):
+        monkeypatch.setenv(name, "/nonexistent")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def clean_start() -> Iterator[None]:
+    """What `clean_environment` is for a test, for daemons that many share."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _without_own(monkeypatch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine that runs the tests reaches them."""
-    for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+    """No setting and no model of the machine that runs the tests reaches them."""
+    _without_own(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pathlib import Path
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import Kind, ModelRef, is_path
+from oprel.core.places import Places, places
 from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
@@ -67,6 +68,9 @@ class Config:
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
+    in_place: str = setting(
+        "on", "whether models of Ollama, LM Studio, llama.cpp and Hugging Face's cache are used where they lie", SWITCH
+    )
     models: str = setting("", "settings of single models: a mapping of names to settings, as YAML or JSON")
 
     def __post_init__(self) -> None:
@@ -108,6 +112,11 @@ class Config:
     @property
     def socket_path(self) -> Path:
         return self.run_dir / "oprel.sock"
+
+    @property
+    def places(self) -> Places:
+        """Folders of other programs whose models are used where they lie."""
+        return places(os.environ) if self.in_place == "on" else Places()
 
     @property
     def keep_alive_seconds(self) -> float:

@@ -17,8 +17,9 @@ from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.runtime.backends.base import Mode
+from oprel.stores import stores_in
 
-MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
+MAX_HEADERS = 256  # kept, of some 100 KB each; the oldest goes first
 
 
 RANK_POOLING = 4
@@ -62,7 +63,7 @@ class InstalledModel:
 
         A copy has its source's.
         """
-        identity = asdict(replace(self.manifest, name="", written=0.0))
+        identity = asdict(replace(self.manifest, name="", source="", provider="oprel", written=0.0))
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -108,6 +109,16 @@ class InstalledModel:
         return self.header.chat_template
 
     @property
+    def notes(self) -> list[str]:
+        """What of the manifest is not followed, for people."""
+        try:
+            go_template.to_jinja(self.manifest.template)
+        except OprelError as error:
+            instead = "the model's own is used" if self.header.chat_template else "the engine's usual one is used"
+            return [f"{error.message}: {instead}"]
+        return []
+
+    @property
     def fim_tokens(self) -> tuple[int, int, int] | None:
         """The tokens before, after and in the middle of a gap that the model can fill; None when it cannot."""
         for keys in FIM_KEYS:
@@ -133,12 +144,14 @@ class InstalledModel:
 class Library:
     """Finds models by name. Headers are read once a file and again when it changes.
 
-    `manifests` and `blobs` are for those who make and delete models.
+    Those of other programs count too, where none of our own has the name. `manifests` and `blobs` are for those who
+    make and delete models.
     """
 
     def __init__(self, config: Config) -> None:
         self.manifests = Manifests(config.models_dir)
         self.blobs = Blobs(config.models_dir / "blobs")
+        self._stores = stores_in(config.places)
         self._headers: dict[Path, tuple[tuple[int, int], GGUFFile]] = {}
 
     async def find(self, name: str, *, may_use_paths: bool) -> InstalledModel:
@@ -158,19 +171,35 @@ class Library:
         if ref.kind is Kind.PATH and not (may_use_paths and looks_like_gguf(ref.path)):
             raise unknown
         try:
-            manifest = self.manifests.get(ref)
+            return await anyio.to_thread.run_sync(lambda: self._installed(self.manifest(ref)))
         except ModelNotFoundError:
             raise unknown from None
-        return await anyio.to_thread.run_sync(self._installed, manifest)
+
+    def manifest(self, ref: ModelRef) -> Manifest:
+        """What a name or a path stands for. Blocks for a look at the disk. Raises ModelNotFoundError."""
+        try:
+            return self.manifests.get(ref)
+        except ModelNotFoundError:
+            if found := self._stores.find(ref):
+                return found
+            raise
+
+    def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
+        """Give `source` a second name, and return that. Raises as `manifest`, and as `Manifests.put`."""
+        return self.manifests.put(replace(self.manifest(source), name=destination.text))
 
     async def all(self) -> list[InstalledModel]:
-        """Every named model whose file can be used, newest first."""
+        """Every named model whose file can be used, newest first; of those in place the ones without a name of ours."""
         return await anyio.to_thread.run_sync(
             lambda: sorted(self._usable(), key=lambda model: model.changed, reverse=True)
         )
 
     def _usable(self) -> Iterator[InstalledModel]:
-        for manifest in self.manifests:
+        own = list(self.manifests)
+        names = {ModelRef.parse(manifest.name).key for manifest in own}
+        files = {manifest.weights for manifest in own}
+        others = (one for one in self._stores.all() if one.weights not in files)
+        for manifest in (*own, *(one for one in others if ModelRef.parse(one.name).key not in names)):
             try:
                 yield self._installed(manifest)
             except OprelError:

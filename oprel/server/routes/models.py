@@ -65,7 +65,7 @@ async def copy(request: Request) -> Response:
     destination = _name(asked.destination, f'destination "{asked.destination}" is invalid')
     daemon = daemon_of(request)
     try:
-        await anyio.to_thread.run_sync(daemon.library.manifests.copy, source, destination)
+        await anyio.to_thread.run_sync(daemon.library.copy, source, destination)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f'model "{asked.source}" not found', *error.resolution_steps) from None
     await removal.prune(daemon.manager, daemon.library)
