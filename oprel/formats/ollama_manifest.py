@@ -17,7 +17,13 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.ollama.image."
-TITLE = "org.opencontainers.image.title"  # the annotation in which a layer may have a file's name
+OCI_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+# Of Docker's models, which lie in any registry of images.
+DOCKER_KINDS = {
+    "application/vnd.docker.ai.gguf.v3": "model",
+    "application/vnd.docker.ai.mmproj": "projector",
+    "application/vnd.docker.ai.license": "license",
+}
 TEXTS = ("template", "prompt", "system", "license", "params", "messages")
 FILES = ("model", "projector", "adapter")
 LONGEST_TEXT = 4 * 1024**2  # bytes of a text layer or of a manifest
@@ -34,8 +40,10 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """Such as "model" or "template"; empty for what is not of Ollama's types."""
-        return self.media_type.removeprefix(LAYER_TYPE) if self.media_type.startswith(LAYER_TYPE) else ""
+        """Such as "model" or "template"; empty for what is of no known type."""
+        if self.media_type.startswith(LAYER_TYPE):
+            return self.media_type.removeprefix(LAYER_TYPE)
+        return DOCKER_KINDS.get(self.media_type, "")
 
     @property
     def file_name(self) -> str:
