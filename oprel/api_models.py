@@ -327,6 +327,7 @@ class ListedModel(Wire):
     digest: str
     details: Details
     capabilities: list[str] = []
+    source: str | None = Field(None, description="oprel's own: where it was fetched from, or who keeps it")
 
 
 class ListResponse(Wire):
@@ -349,6 +350,8 @@ class ProcessResponse(Wire):
 
 
 class ShowResponse(Wire):
+    """`notes` are oprel's own: what of the model is not followed."""
+
     modelfile: str
     parameters: str | None = None
     template: str | None = None
@@ -361,6 +364,7 @@ class ShowResponse(Wire):
     tensors: list[dict[str, JsonValue]] | None = None
     capabilities: list[str]
     modified_at: str
+    notes: list[str] | None = None
 
 
 class VersionResponse(Wire):

@@ -19,7 +19,7 @@ from pathlib import Path
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import Kind, ModelRef, is_path
-from oprel.core.places import Places, places
+from oprel.core.places import Places, docker_config, places
 from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
@@ -117,6 +117,11 @@ class Config:
     def places(self) -> Places:
         """Folders of other programs whose models are used where they lie."""
         return places(os.environ) if self.in_place == "on" else Places()
+
+    @property
+    def docker_config(self) -> Path:
+        """Where `docker login` writes who this user is at registries."""
+        return docker_config(os.environ)
 
     @property
     def keep_alive_seconds(self) -> float:

@@ -37,6 +37,12 @@ def places(environ: Mapping[str, str]) -> Places:
     )
 
 
+def docker_config(environ: Mapping[str, str]) -> Path:
+    """Docker's file of logins, there or not."""
+    home = environ.get("HOME") or Path.home()
+    return Path(environ.get("DOCKER_CONFIG") or Path(home, ".docker"), "config.json")
+
+
 def _lm_studio(home: Path) -> list[Path]:
     pointer = _text(home / ".lmstudio-home-pointer").strip()
     homes = [Path(pointer)] if pointer else [home / ".lmstudio", home / ".cache" / "lm-studio"]

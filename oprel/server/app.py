@@ -14,9 +14,10 @@ from oprel.core.exceptions import OprelError
 from oprel.server.conversations import Conversations
 from oprel.server.errors import error_response, unexpected
 from oprel.server.guard import Guard
+from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
-from oprel.server.routes import anthropic, models, native, observe, ollama, openai, responses
+from oprel.server.routes import anthropic, library, models, native, observe, ollama, openai, responses
 from oprel.server.state import Daemon
 
 
@@ -31,6 +32,7 @@ def create_app(manager: ModelManager) -> FastAPI:
     app.include_router(observe.router)
     app.include_router(observe.private)
     app.include_router(models.router)
+    app.include_router(library.router)
     app.add_exception_handler(OprelError, _known_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _nobody_there)
@@ -44,12 +46,15 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_exception_handler(_log_fault)
         conversations = Conversations(manager.config.home_dir / "state.db")
-        app.state.daemon = Daemon(manager, Library(manager.config), conversations, manager.clock())
+        last_use = LastUse(manager.config.home_dir / "last-used.json")
+        manager.on_use = last_use.note
+        app.state.daemon = Daemon(manager, Library(manager.config), conversations, last_use, manager.clock())
         try:
             yield
         finally:
             await manager.close()
             conversations.close()
+            last_use.close()
 
     return lifespan
 

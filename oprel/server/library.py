@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +55,11 @@ class InstalledModel:
         """When the model was made or changed: the time of its manifest, or of its file where it has none."""
         written = self.manifest.written
         return datetime.fromtimestamp(written).astimezone() if written else self.modified
+
+    @property
+    def source(self) -> str:
+        """Where it was fetched from, else who keeps it."""
+        return self.manifest.source or self.manifest.provider
 
     @property
     def digest(self) -> str:
@@ -190,20 +194,28 @@ class Library:
 
     async def all(self) -> list[InstalledModel]:
         """Every named model whose file can be used, newest first; of those in place the ones without a name of ours."""
-        return await anyio.to_thread.run_sync(
-            lambda: sorted(self._usable(), key=lambda model: model.changed, reverse=True)
-        )
+        return (await self.survey())[0]
 
-    def _usable(self) -> Iterator[InstalledModel]:
+    async def survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
+        """What `all` has, and the others with what is wrong with them."""
+        return await anyio.to_thread.run_sync(self._survey)
+
+    def known(self) -> list[Manifest]:
+        """What all names stand for, whether their files are there or not. Blocks for a walk of the stores."""
         own = list(self.manifests)
         names = {ModelRef.parse(manifest.name).key for manifest in own}
         files = {manifest.weights for manifest in own}
         others = (one for one in self._stores.all() if one.weights not in files)
-        for manifest in (*own, *(one for one in others if ModelRef.parse(one.name).key not in names)):
+        return [*own, *(one for one in others if ModelRef.parse(one.name).key not in names)]
+
+    def _survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
+        usable, faults = [], []
+        for manifest in self.known():
             try:
-                yield self._installed(manifest)
-            except OprelError:
-                continue
+                usable.append(self._installed(manifest))
+            except OprelError as error:
+                faults.append((manifest, error))
+        return sorted(usable, key=lambda model: model.changed, reverse=True), faults
 
     def _installed(self, manifest: Manifest) -> InstalledModel:
         try:

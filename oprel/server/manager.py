@@ -49,6 +49,7 @@ class ModelManager:
         self.clock = clock
         self.draining = False
         self.on_change: Callable[[], None] | None = None  # told when an engine comes, goes or gets another keep-alive
+        self.on_use: Callable[[InstalledModel], None] = lambda model: None  # told of each lease
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
@@ -96,6 +97,7 @@ class ModelManager:
                 await self.make_ready(loaded, makes_room=makes_room)
                 load_ns = round((joined - began + self.clock() - placed) * 1e9)
                 queued_ns = round((placed - joined) * 1e9)
+                self.on_use(model)
                 yield Lease(model, loaded, held, load_ns, queued_ns, revive=lambda: self.make_ready(loaded))
         finally:
             self._release(loaded)

@@ -1,40 +1,102 @@
 """Models taken away, and the files that were theirs alone."""
 
 import time
+from dataclasses import dataclass
 
 import anyio.to_thread
 
 from oprel.core.blobs import BLOB_NAME, SPLIT_NAME
-from oprel.core.exceptions import InvalidModelError
+from oprel.core.exceptions import InvalidModelError, UnsupportedError
+from oprel.core.manifests import Manifest
 from oprel.core.names import ModelRef
-from oprel.server.library import Library
+from oprel.server.library import InstalledModel, Library
 from oprel.server.manager import ModelManager
 
+# How the models of other programs are removed.
+ELSEWHERE = {
+    "ollama": "`ollama rm` removes it.",
+    "huggingface": "`hf cache rm` removes it.",
+    "lmstudio": "LM Studio removes it.",
+    "llama.cpp": "It lies in llama.cpp's cache.",
+}
 
-async def remove(manager: ModelManager, library: Library, name: str) -> None:
+
+@dataclass(frozen=True)
+class Removed:
+    """`freed_bytes` the disk has more now; `busy` when an engine is still at work with the files, which go later."""
+
+    freed_bytes: int = 0
+    busy: bool = False
+
+
+async def remove(manager: ModelManager, library: Library, name: str) -> Removed:
     """Forget the model called `name`; its engine goes with its last answer, unless the weights have another name too.
 
-    Raises ModelNotFoundError, UnsupportedError for a bundled model.
+    Files of oprel's own that nothing else uses go at once. Raises ModelNotFoundError, UnsupportedError for a bundled
+    model and for those that other programs keep.
     """
     ref = ModelRef.parse(name)
     try:
         model = await library.find(name, may_use_paths=False)
+        _check_own(model.manifest)
     except InvalidModelError:  # all the more reason to let it go
         model = None
     library.manifests.delete(ref)
-    if model and model.weights not in {manifest.weights for manifest in library.manifests}:
-        await manager.unload(model)
+    busy = bool(model and await _stop(manager, library, model))
+    freed = await _free(manager, library, _blobs(model.manifest)) if model else 0
     await prune(manager, library)
+    return Removed(freed, busy)
 
 
 async def prune(manager: ModelManager, library: Library) -> None:
-    """Remove the blobs that neither a manifest nor an engine uses any more."""
-    running = [loaded.model.manifest for loaded in manager.loaded]
-    used = {file.name for manifest in running for file in manifest.files}
-    used |= {manifest.weights.parent.name for manifest in running if manifest.parts}
+    """Remove the blobs that neither a manifest nor an engine uses any more, but for young ones."""
+    used = _of_engines(manager)
+    await anyio.to_thread.run_sync(lambda: library.blobs.prune(used | _of_manifests(library), time.time()))
 
-    def prune() -> None:
-        used.update(library.manifests.mentions(f"{BLOB_NAME}|{SPLIT_NAME}"))
-        library.blobs.prune(used, time.time())
 
-    await anyio.to_thread.run_sync(prune)
+async def sweep(manager: ModelManager, library: Library) -> Removed:
+    """Remove the blobs that nothing uses, young ones too."""
+    return Removed(await _free(manager, library, None))
+
+
+async def clear(manager: ModelManager, library: Library) -> Removed:
+    """Forget every model whose files are among oprel's own, with those; models whose files are elsewhere stay."""
+    freed, busy = 0, False
+    for manifest in list(library.manifests):
+        if manifest.provider == "oprel" and any(library.blobs.holds(path) for path in manifest.files):
+            removed = await remove(manager, library, manifest.name)
+            freed, busy = freed + removed.freed_bytes, busy or removed.busy
+    swept = await sweep(manager, library)
+    return Removed(freed + swept.freed_bytes, busy)
+
+
+def _check_own(manifest: Manifest) -> None:
+    if manifest.provider in ELSEWHERE:
+        raise UnsupportedError(
+            f"{manifest.name} is not oprel's to remove: it is used where {manifest.provider} keeps it",
+            ELSEWHERE[manifest.provider],
+        )
+
+
+async def _stop(manager: ModelManager, library: Library, model: InstalledModel) -> bool:
+    """Let the engines of a model go that has no other name; whether one is still at work."""
+    if model.weights in {other.weights for other in library.manifests}:
+        return False
+    return any(loaded.leases for loaded in await manager.unload(model))
+
+
+async def _free(manager: ModelManager, library: Library, names: set[str] | None) -> int:
+    used = _of_engines(manager)
+    return await anyio.to_thread.run_sync(lambda: library.blobs.discard(used | _of_manifests(library), names))
+
+
+def _blobs(manifest: Manifest) -> set[str]:
+    return {path.name for path in manifest.files} | {manifest.weights.parent.name}
+
+
+def _of_engines(manager: ModelManager) -> set[str]:
+    return {name for loaded in manager.loaded for name in _blobs(loaded.model.manifest)}
+
+
+def _of_manifests(library: Library) -> set[str]:
+    return library.manifests.mentions(f"{BLOB_NAME}|{SPLIT_NAME}")

@@ -55,14 +55,14 @@ async def create(request: Request) -> Response:
     asked = await decode.body(request, wire.CreateRequest)
     daemon = daemon_of(request)
     recipe = _recipe(asked, may_use_paths=decode.is_own_user(request))
-    return _progress(_created(daemon, recipe), asked.stream)
+    return progress(_created(daemon, recipe), asked.stream)
 
 
 @router.post("/api/copy")
 async def copy(request: Request) -> Response:
     asked = await decode.body(request, wire.CopyRequest)
-    source = _name(asked.source, f'source "{asked.source}" is invalid')
-    destination = _name(asked.destination, f'destination "{asked.destination}" is invalid')
+    source = name_of(asked.source, f'source "{asked.source}" is invalid')
+    destination = name_of(asked.destination, f'destination "{asked.destination}" is invalid')
     daemon = daemon_of(request)
     try:
         await anyio.to_thread.run_sync(daemon.library.copy, source, destination)
@@ -75,7 +75,7 @@ async def copy(request: Request) -> Response:
 @router.delete("/api/delete")
 async def delete(request: Request) -> Response:
     asked = await decode.body(request, wire.DeleteRequest)
-    _name(asked.model, f'name "{asked.model}" is invalid')
+    name_of(asked.model, f'name "{asked.model}" is invalid')
     daemon = daemon_of(request)
     await removal.remove(daemon.manager, daemon.library, asked.model)
     return Response()
@@ -84,15 +84,8 @@ async def delete(request: Request) -> Response:
 @router.post("/api/pull")
 async def pull(request: Request) -> Response:
     asked = await decode.body(request, wire.PullRequest)
-    name = _name(asked.model, "invalid model name")
-    return _progress(_pulled(daemon_of(request).library, name), asked.stream)
-
-
-@router.post("/api/push")
-async def push(request: Request) -> Response:
-    asked = await decode.body(request, wire.PullRequest)
-    decode.required(asked.model)
-    raise UnsupportedError("oprel does not upload models", "Give others the GGUF file and its Modelfile: `oprel show`.")
+    name = name_of(asked.model, "invalid model name")
+    return progress(_pulled(daemon_of(request).library, name), asked.stream)
 
 
 async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
@@ -117,7 +110,7 @@ async def _pulled(library: Library, name: ModelRef) -> Progress:
         yield wire.ProgressResponse(status=status)
 
 
-def _progress(steps: Progress, stream: bool) -> Reply:
+def progress(steps: Progress, stream: bool) -> Reply:
     """Each step as a line, or the last one alone."""
 
     async def lines() -> AsyncGenerator[bytes, None]:
@@ -132,7 +125,7 @@ def _progress(steps: Progress, stream: bool) -> Reply:
     return Reply(lines(), NDJSON) if stream else once(last)
 
 
-def _name(text: str, complaint: str) -> ModelRef:
+def name_of(text: str, complaint: str) -> ModelRef:
     """A name, and not a path. Raises ValidationError with that complaint."""
     try:
         ref = ModelRef.parse(text)
@@ -144,7 +137,7 @@ def _name(text: str, complaint: str) -> ModelRef:
 
 
 def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> Recipe:
-    name = _name(asked.model, "invalid model name")
+    name = name_of(asked.model, "invalid model name")
     given = {key: value for key, value in asked.parameters.items() if value is not None}
     known: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
     decode.options(known, Manifest("", Path()))  # complains as of any request's options
