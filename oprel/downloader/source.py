@@ -37,7 +37,7 @@ class Progress:
 
 
 def checked_name(name: str) -> str:
-    """`name` when it is a relative path that stays in its folder. Raises ValidationError: others come from strangers."""
+    """`name`, when it is a relative path that stays in its folder. Raises ValidationError: strangers send others."""
     shown = repr(name if len(name) <= 80 else name[:80] + "…")
     if len(name.encode(errors="surrogatepass")) > LONGEST_NAME:
         raise ValidationError(f"the file name {shown} is too long")
