@@ -4,6 +4,7 @@ Owner of those manifests. One names the weights where they lie (nothing is copie
 Paths within OPREL_HOME/models and within the package are kept relative to it, so that both may be moved.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from oprel.utils.files import write_atomically
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 BUNDLED_PREFIX = "bundled:"
+LONGEST_FILE_NAME = 200  # bytes, which leaves room for what `write_atomically` adds
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,10 @@ class Manifests:
         yield from (bundled | own).values()
 
     def _file(self, ref: ModelRef) -> Path:
-        return self._folder / f"{quote(ref.key, safe='')}.json"
+        name = quote(ref.key, safe="")
+        if len(name) > LONGEST_FILE_NAME:  # a URL may be longer than a file's name
+            name = f"{name[:100]}~{hashlib.sha256(ref.key.encode()).hexdigest()}"
+        return self._folder / f"{name}.json"
 
     def _spelling(self, ref: ModelRef) -> str:
         try:
