@@ -67,6 +67,13 @@ class Config:
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
+    cache_dir: str = setting("", "folder of downloaded files, laid out as Hugging Face's cache; empty = hub/ in home")
+    max_concurrent_downloads: int = setting(3, "models that are downloaded at the same time", smallest=1)
+    download_rate: int = setting(0, "MB per second that all downloads may take together; 0 = as many as come")
+    offline: str = setting("off", "whether nothing is downloaded or looked up elsewhere", SWITCH)
+    hf_endpoint: str = setting(
+        "https://huggingface.co", "address of Hugging Face's hub or of a mirror; HF_ENDPOINT too"
+    )
     models: str = setting("", "settings of single models: a mapping of names to settings, as YAML or JSON")
 
     def __post_init__(self) -> None:
@@ -95,6 +102,10 @@ class Config:
     @property
     def engines_dir(self) -> Path:
         return Path(os.path.expanduser(self.binary_dir)) if self.binary_dir else self.home_dir / "binaries"
+
+    @property
+    def hub_dir(self) -> Path:
+        return Path(os.path.expanduser(self.cache_dir)) if self.cache_dir else self.home_dir / "hub"
 
     @property
     def run_dir(self) -> Path:
@@ -202,6 +213,7 @@ def load_config(
         values |= _from_file(path)
     if drop_in:
         values |= _from_ollama(environ)[0]
+    values |= _from_hugging_face(environ)
     values |= _from_environment(environ)
     values |= {name: _converted(name, value, f"argument {flag(name)}") for name, value in (overrides or {}).items()}
     return Config(**values)  # type: ignore[arg-type]  # every value was converted to its field's type
@@ -256,6 +268,11 @@ def _from_file(path: Path) -> dict[str, Value]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
     variables = {entry.name: ENV_PREFIX + entry.name.upper() for entry in settings()}
     return {name: _converted(name, environ[key], key) for name, key in variables.items() if environ.get(key)}
+
+
+def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
+    """What its own programs follow. The token, HF_TOKEN, is its library's to read."""
+    return {"hf_endpoint": environ["HF_ENDPOINT"]} if environ.get("HF_ENDPOINT") else {}
 
 
 def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
