@@ -67,7 +67,7 @@ async def fetch(
     of any process; it stays when the call is cancelled. A `pace` of several transfers takes the place of the limits'
     `rate`. Raises DownloadError.
     """
-    part = destination.with_name(f"{destination.name}.part")
+    part = disk.part_of(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         descriptor = await _held(part, destination, file, progress)

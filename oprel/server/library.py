@@ -163,6 +163,10 @@ class Library:
             raise unknown from None
         return await anyio.to_thread.run_sync(self._installed, manifest)
 
+    def check(self, manifest: Manifest) -> InstalledModel:
+        """The model of a manifest that is not written down yet. Blocks for its header. Raises InvalidModelError."""
+        return self._installed(manifest)
+
     async def all(self) -> list[InstalledModel]:
         """Every named model whose file can be used, newest first."""
         return await anyio.to_thread.run_sync(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from oprel.server.conversations import Conversations
+from oprel.server.downloads import Downloads
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
 
@@ -16,6 +17,7 @@ class Daemon:
     manager: ModelManager
     library: Library
     conversations: Conversations
+    downloads: Downloads
     started: float
 
 
