@@ -23,6 +23,7 @@ from oprel.core.variants import RepoFile, Variant, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.offers import Choose, Offer, Target, usual, wanted
 from oprel.downloader.source import RemoteFile, checked_name
+from oprel.utils.files import write_atomically
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -89,6 +90,23 @@ class Hub:
             raise ValidationError("nobody is logged in", "`oprel hf login` takes a token of huggingface.co.")
         with hub_errors(self._endpoint):
             return str(self._api.whoami()["name"])
+
+    def login(self, token: str) -> str:
+        """Keep a token where Hugging Face's own programs do, once the hub has said whose it is; that user's name."""
+        from huggingface_hub import HfApi, constants
+
+        with hub_errors(self._endpoint):
+            user = str(HfApi(endpoint=self._endpoint, token=token).whoami()["name"])
+        path = Path(constants.HF_TOKEN_PATH)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, token.encode())
+        return user
+
+    def logout(self) -> None:
+        """Forget every token that was kept. Raises OSError."""
+        from huggingface_hub import logout
+
+        logout()
 
     @property
     def _api(self) -> "HfApi":

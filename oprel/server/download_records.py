@@ -67,7 +67,7 @@ class Records:
                 values,
             )
             self._database.execute(
-                "DELETE FROM downloads WHERE state = 'done' AND rowid NOT IN"
+                "DELETE FROM downloads WHERE state IN ('done', 'failed') AND rowid NOT IN"
                 " (SELECT rowid FROM downloads ORDER BY rowid DESC LIMIT ?)",
                 (KEPT,),
             )

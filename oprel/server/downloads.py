@@ -178,8 +178,7 @@ class Downloads:
             await asyncio.gather(job, return_exceptions=True)
         if download.state is not State.DONE:
             await anyio.to_thread.run_sync(self._discard, download)
-        self._records.delete(download.id)
-        del self._all[download.id]
+        self._forget(download)
         return download
 
     async def follow(self, download: Download) -> AsyncGenerator[ProgressResponse, None]:
@@ -234,6 +233,12 @@ class Downloads:
             logger.warning("%s was not downloaded: %s", download.ref.text, download.error.message)
         download.state = State.FAILED if download.error else State.DONE
         self._noted(download)
+        if download.error and not (download.keep or download.files):
+            self._forget(download)  # there is nothing to carry on with
+
+    def _forget(self, download: Download) -> None:
+        self._records.delete(download.id)
+        self._all.pop(download.id, None)
 
     def _noted(self, download: Download) -> None:
         try:

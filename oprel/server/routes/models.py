@@ -104,8 +104,8 @@ async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
 
 async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:
     try:
-        async with aclosing(downloads.follow(downloads.start(name, keep=False))) as steps:
-            async for step in steps:
+        async with aclosing(downloads.follow(downloads.start(name, keep=False))) as pulled:
+            async for step in pulled:
                 yield step
     except ModelNotFoundError as error:
         words = "pull model manifest: file does not exist"
