@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         ps,
         pull,
         push,
+        search,
         show,
         unload,
     )
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
         ConnectError,
         ContextLengthError,
         DaemonStartError,
+        DiskFullError,
+        DownloadError,
         EngineBrokenError,
         InsufficientMemoryError,
         InvalidModelError,
@@ -75,11 +78,12 @@ _HOME = {
     "oprel.client.types": "ChatResponse Image ListResponse Message Options ProcessResponse RequestError "
     "ResponseError ShowResponse StatusResponse Tool",
     "oprel.client_api": "Client chat copy create create_blob delete embed embeddings generate list load ps pull push "
-    "show unload",
+    "search show unload",
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
-    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InsufficientMemoryError InvalidModelError "
-    "ModelNotFoundError NoEngineError OprelError QuarantinedError ShuttingDownError UnsupportedError ValidationError",
+    "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError "
+    "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
+    "ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -97,6 +101,8 @@ __all__ = [
     "ConnectError",
     "ContextLengthError",
     "DaemonStartError",
+    "DiskFullError",
+    "DownloadError",
     "EmbedResponse",
     "EmbeddingsResponse",
     "EngineBrokenError",
@@ -137,6 +143,7 @@ __all__ = [
     "ps",
     "pull",
     "push",
+    "search",
     "show",
     "unload",
 ]

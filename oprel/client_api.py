@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models
+from oprel import daemon_models, download_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -152,6 +152,34 @@ class Client(BaseClient):
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else self._send(call)
 
+    def search(self, words: str = "", *, limit: int = 20) -> download_models.SearchResponse:
+        """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
+        return self._send(calls.search(words, limit))
+
+    def download(self, model: str) -> download_models.DownloadResponse:
+        """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
+        return self._send(calls.download(model))
+
+    def downloads(self) -> download_models.DownloadsResponse:
+        """Every download that the daemon knows, oldest first."""
+        return self._send(calls.downloads())
+
+    def download_status(self, id: str) -> download_models.DownloadResponse:
+        """How far one download is."""
+        return self._send(calls.one_download(id))
+
+    def pause_download(self, id: str) -> download_models.DownloadResponse:
+        """Stop a download, so that it can be resumed."""
+        return self._send(calls.one_download(id, "POST", "/pause"))
+
+    def resume_download(self, id: str) -> download_models.DownloadResponse:
+        """Carry on with a download that was paused or has failed."""
+        return self._send(calls.one_download(id, "POST", "/resume"))
+
+    def cancel_download(self, id: str) -> download_models.DownloadResponse:
+        """Give a download up, and throw away what there is of its files."""
+        return self._send(calls.one_download(id, "DELETE"))
+
     # fmt: off
     @overload
     def push(self, model: str, *, insecure: bool = False, stream: Literal[False] = False) -> wire.ProgressResponse: ...
@@ -288,5 +316,6 @@ load = _default.load
 ps = _default.ps
 pull = _default.pull
 push = _default.push
+search = _default.search
 show = _default.show
 unload = _default.unload

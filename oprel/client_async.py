@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models
+from oprel import daemon_models, download_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -144,6 +144,34 @@ class AsyncClient(BaseClient):
         """Fetch a model from where its name says."""
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else await self._send(call)
+
+    async def search(self, words: str = "", *, limit: int = 20) -> download_models.SearchResponse:
+        """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
+        return await self._send(calls.search(words, limit))
+
+    async def download(self, model: str) -> download_models.DownloadResponse:
+        """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
+        return await self._send(calls.download(model))
+
+    async def downloads(self) -> download_models.DownloadsResponse:
+        """Every download that the daemon knows, oldest first."""
+        return await self._send(calls.downloads())
+
+    async def download_status(self, id: str) -> download_models.DownloadResponse:
+        """How far one download is."""
+        return await self._send(calls.one_download(id))
+
+    async def pause_download(self, id: str) -> download_models.DownloadResponse:
+        """Stop a download, so that it can be resumed."""
+        return await self._send(calls.one_download(id, "POST", "/pause"))
+
+    async def resume_download(self, id: str) -> download_models.DownloadResponse:
+        """Carry on with a download that was paused or has failed."""
+        return await self._send(calls.one_download(id, "POST", "/resume"))
+
+    async def cancel_download(self, id: str) -> download_models.DownloadResponse:
+        """Give a download up, and throw away what there is of its files."""
+        return await self._send(calls.one_download(id, "DELETE"))
 
     # fmt: off
     @overload

@@ -17,6 +17,8 @@ COMMANDS = {
     "serve": "serve",
     "run": "run",
     "chat": "chat",
+    "pull": "pull",
+    "search": "search",
     "list": "list",
     "ps": "ps",
     "logs": "logs",
@@ -25,6 +27,7 @@ COMMANDS = {
     "create": "create",
     "cp": "cp",
     "rm": "rm",
+    "hf": "hf",
     "crash": "crash",
     "quarantine": "quarantine",
     "hardware": "hardware",
@@ -35,11 +38,13 @@ COMMANDS = {
     "help": "help",
 }
 HIDDEN = ("complete",)
-NO_DOWNLOADS = "Nothing is downloaded yet: name the path of a .gguf file, as in `oprel run ./model.gguf`."
 # What Ollama's users may type, and oprel does not have -> what to do instead.
 ELSEWHERE = {
-    **dict.fromkeys(("pull", "push"), NO_DOWNLOADS),
-    **dict.fromkeys(("signin", "login", "signout", "logout"), "There are no accounts: everything is on this machine."),
+    "push": "Give others the .gguf file and its Modelfile: `oprel show --modelfile`.",
+    **dict.fromkeys(
+        ("signin", "login", "signout", "logout"),
+        "There are no accounts: everything is on this machine. For models that Hugging Face guards: `oprel hf login`.",
+    ),
     "launch": "Point the program at http://127.0.0.1:11435 itself; README.md shows how.",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells count

@@ -10,7 +10,7 @@ import pydantic_core
 from pydantic import JsonValue
 
 from oprel import api_models as wire
-from oprel import daemon_models
+from oprel import daemon_models, download_models
 from oprel.client import types
 from oprel.client.functions import function_tool
 from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, ValidationError, error_classes
@@ -123,6 +123,24 @@ def pull(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse
 
 def push(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse]:
     return _post("/api/push", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
+
+
+def search(words: str, limit: int) -> Call[download_models.SearchResponse]:
+    asked = urlencode({"q": words, "limit": limit})
+    return Call("GET", f"/api/search?{asked}", download_models.SearchResponse)
+
+
+def download(model: str) -> Call[download_models.DownloadResponse]:
+    return _post("/api/models/download", download_models.DownloadResponse, model, {})
+
+
+def downloads() -> Call[download_models.DownloadsResponse]:
+    return Call("GET", "/api/models/download", download_models.DownloadsResponse)
+
+
+def one_download(id: str, method: str = "GET", verb: str = "") -> Call[download_models.DownloadResponse]:
+    path = f"/api/models/download/{quote(id, safe='')}{verb}"
+    return Call(method, path, download_models.DownloadResponse)
 
 
 def create(

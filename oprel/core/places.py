@@ -2,7 +2,7 @@
 
 Ollama: OLLAMA_MODELS, else ~/.ollama/models and what its Linux service uses. Hugging Face: HF_HUB_CACHE, HF_HOME, else
 ~/.cache/huggingface/hub. LM Studio: what ~/.lmstudio-home-pointer and its settings name, else ~/.lmstudio/models.
-llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp.
+llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. And what `docker login` wrote: DOCKER_CONFIG, else ~/.docker.
 """
 
 import json
@@ -15,17 +15,21 @@ OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
 
 @dataclass(frozen=True)
 class Places:
-    """Folders that may or may not be there."""
+    """Folders, and Docker's file of logins, that may or may not be there."""
 
     ollama: tuple[Path, ...] = ()
     hub: tuple[Path, ...] = ()
     lm_studio: tuple[Path, ...] = ()
     llama_cpp: tuple[Path, ...] = ()
+    docker_config: Path | None = None
 
 
-def places(environ: Mapping[str, str]) -> Places:
+def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
     """Of the user whose environment it is."""
     home = Path(environ.get("HOME") or Path.home())
+    docker_config = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if not with_models:
+        return Places(docker_config=docker_config)
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub_home = environ.get("HF_HOME") or cache / "huggingface"
     ollama = environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
@@ -34,13 +38,8 @@ def places(environ: Mapping[str, str]) -> Places:
         hub=(Path(environ.get("HF_HUB_CACHE") or Path(hub_home, "hub")).expanduser(),),
         lm_studio=tuple(dict.fromkeys(_lm_studio(home))),
         llama_cpp=(Path(environ.get("LLAMA_CACHE") or cache / "llama.cpp").expanduser(),),
+        docker_config=docker_config,
     )
-
-
-def docker_config(environ: Mapping[str, str]) -> Path:
-    """Docker's file of logins, there or not."""
-    home = environ.get("HOME") or Path.home()
-    return Path(environ.get("DOCKER_CONFIG") or Path(home, ".docker"), "config.json")
 
 
 def _lm_studio(home: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from oprel.utils.text import parse_duration
 Value = str | int
 Entries = Mapping[str, dataclasses.Field[Value]]
 
-PATHS = ("home", "engine_path", "binary_dir")
+PATHS = ("home", "engine_path", "binary_dir", "cache_dir")
 SWITCH = ("on", "off")
 
 

@@ -1,7 +1,7 @@
 """The files of a repository as variants of one model: which quantization each is, what belongs together. Pure.
 
 Rules and names: how llama.cpp's own downloader picks a file (common/download.cpp), and how the usual publishers name
-theirs: `qwen2.5-7b-instruct-q4_k_m-00001-of-00002.gguf`, `X.i1-Q4_K_M.gguf`, `UD-Q2_K_XL/X-UD-Q2_K_XL-00001-of-00005.gguf`.
+theirs, such as `X-q4_k_m-00001-of-00002.gguf`, `X.i1-Q4_K_M.gguf`, `UD-Q2_K_XL/X-UD-Q2_K_XL-00001-of-00005.gguf`.
 """
 
 import re
@@ -114,14 +114,11 @@ def variants(files: Iterable[RepoFile]) -> tuple[Variant, ...]:
 
 def named(found: Sequence[Variant], quantization: str) -> Variant | None:
     """The variant that somebody calls so, as a label or as a file's name, in any case of letters."""
-    wanted = quantization.casefold()
-    labels = {wanted, SPELLINGS.get(quantization.upper(), quantization).casefold()}
-    matches = (
-        lambda one: one.label.casefold() in labels,
-        lambda one: any(PurePosixPath(file.path).name.casefold() == wanted for file in one.files),
-        lambda one: one.quantization.casefold() in labels,
-    )
-    return next((one for fits in matches for one in found if fits(one)), None)
+    labels = {quantization.casefold(), SPELLINGS.get(quantization.upper(), "").casefold()}
+    plain = [one for one in found if one.label.casefold() in labels]
+    files = [one for one in found if any(PurePosixPath(file.path).name.casefold() in labels for file in one.files)]
+    prefixed = [one for one in found if one.quantization.casefold() in labels]
+    return next(iter([*plain, *files, *prefixed]), None)
 
 
 def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None:

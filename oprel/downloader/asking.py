@@ -131,25 +131,17 @@ class Asking:
             raise self._again(f"{url.host} did not answer within {self._timeouts.header:.0f} s") from None
 
     def _check_status(self, response: httpx.Response) -> None:
-        status = response.status_code
-        if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise DownloadError(f"{response.url.host} sends {self._file.name} compressed, though not asked to")
-            return
-        told = f"{response.url.host} answered HTTP {status}"
-        if status in NOT_NOW or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise self._later(told, response.headers.get("retry-after", ""))
-        if self._location:  # an address that was good for a while; the first one leads to the next
-            raise self._again(told)
-        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise Changed(told)
-        raise refusal(self._file.name, response.url.host, status)
-
-    def _later(self, told: str, header: str) -> TryAgain | DownloadError:
-        seconds = retry_after(header, time.time())
-        if seconds is not None and seconds > LONGEST_PROMISE:
-            return DownloadError(f"{told}, and asks to come again in {seconds:.0f} s", "Try again then.")
-        return self._again(told, seconds)
+        try:
+            check_status(response, self._file.name)
+        except TryAgain:
+            self._location = ""
+            raise
+        except DownloadError as error:
+            if self._location:  # an address that was good for a while; the first one leads to the next
+                raise self._again(error.message) from None
+            raise
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise DownloadError(f"{response.url.host} sends {self._file.name} compressed, though not asked to")
 
     def _check_version(self, response: httpx.Response) -> None:
         etag = response.headers.get("etag") or response.headers.get("last-modified", "")
@@ -181,15 +173,25 @@ class Asking:
         return httpx.URL(self._file.url).host
 
 
-def refusal(name: str, host: str, status: int) -> DownloadError:
-    """What there is to say of an answer that no second try will better."""
+def check_status(response: httpx.Response, name: str) -> None:
+    """Raises TryAgain, Changed, or DownloadError for an answer that is not what was asked for."""
+    status, host = response.status_code, response.url.host
     told = f"{name} cannot be had from {host} (HTTP {status})"
     match status:
+        case HTTPStatus.OK | HTTPStatus.PARTIAL_CONTENT:
+            return
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return DownloadError(told, "Log in with `oprel hf login`, and accept the model's terms on its page.")
+            raise DownloadError(told, "Log in with `oprel hf login`, and accept the model's terms on its page.")
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
-            return DownloadError(told, "There is no such file: check the name.")
-    return DownloadError(told, "Is the address right?")
+            raise DownloadError(told, "There is no such file: check the name.")
+        case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise Changed(told)
+    if status not in NOT_NOW and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise DownloadError(told, "Is the address right?")
+    seconds = retry_after(response.headers.get("retry-after", ""), time.time())
+    if seconds is not None and seconds > LONGEST_PROMISE:
+        raise DownloadError(f"{host} answered HTTP {status}, and asks to come again in {seconds:.0f} s")
+    raise TryAgain(f"{host} answered HTTP {status}", seconds)
 
 
 def _origin(url: str) -> tuple[str, bytes]:

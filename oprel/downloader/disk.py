@@ -30,6 +30,11 @@ def open_alone(part: Path) -> int | None:
     return None
 
 
+def part_of(destination: Path) -> Path:
+    """Where a file is while it grows."""
+    return destination.with_name(f"{destination.name}.part")
+
+
 def state_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
@@ -56,6 +61,14 @@ def check_room(name: str, needed_bytes: int, folder: Path) -> None:
     """Raises DiskFullError that says what is needed and what is free."""
     if needed_bytes > free_bytes(folder):
         raise _no_room(name, needed_bytes, folder)
+
+
+def missing_bytes(file: RemoteFile, destination: Path) -> int:
+    """The room that a file will still take."""
+    if is_there(file, destination):
+        return 0
+    part = part_of(destination)
+    return file.size_bytes - (part.stat().st_blocks * 512 if part.exists() else 0)
 
 
 def free_bytes(folder: Path) -> int:

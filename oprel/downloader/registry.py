@@ -2,13 +2,18 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx
 
+from oprel.core.blobs import Blobs
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
+from oprel.core.manifests import Manifest
 from oprel.core.names import RegistryOrigin
-from oprel.downloader.registry_http import Answer, Login, Registry
+from oprel.downloader.offers import Offer, Target
+from oprel.downloader.registry_http import Access, Answer, Registry
 from oprel.downloader.source import RemoteFile
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import (
@@ -36,19 +41,52 @@ class RemoteModel:
     texts: Texts
 
     @property
+    def title(self) -> str:
+        return _title(self.origin)
+
+    @property
     def files(self) -> tuple[RemoteFile, ...]:
         return (*self.weights, *self.adapters, *([self.projector] if self.projector else []))
 
 
-async def manifest(
-    origin: RegistryOrigin, client: httpx.AsyncClient, *, insecure: bool = False, login: Login | None = None
-) -> RemoteModel:
-    """The model that the registry has there. `insecure`: over http.
+class Registries:
+    """All registries as one source, whose files go into the folder of blobs."""
+
+    def __init__(self, client: httpx.AsyncClient, blobs: Path, access: Access) -> None:
+        self._client = client
+        self._blobs = blobs
+        self._access = access
+
+    async def offer(self, origin: RegistryOrigin) -> Offer:
+        """The model that `origin` names. Raises as `manifest`."""
+        found = await manifest(origin, self._client, self._access)
+        targets = tuple(Target(file, self._blobs / file.name) for file in found.files)
+        return Offer(found.title, targets, partial(self._manifest, found))
+
+    def _manifest(self, found: RemoteModel, name: str) -> Manifest:
+        paths = [self._blobs / file.name for file in found.weights]
+        return Manifest(
+            name,
+            paths[0] if len(paths) == 1 else Blobs(self._blobs).join(paths),
+            parts=tuple(paths) if len(paths) > 1 else (),
+            projector=self._blobs / found.projector.name if found.projector else None,
+            adapters=tuple(self._blobs / file.name for file in found.adapters),
+            template=found.texts.template,
+            system=found.texts.system,
+            license=found.texts.license,
+            parameters=found.texts.parameters,
+            messages=found.texts.messages,
+            source=found.title,
+        )
+
+
+async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = Access()) -> RemoteModel:
+    """The model that the registry has there.
 
     Raises ModelNotFoundError, DownloadError, InvalidModelError for a manifest that is none, UnsupportedError for a
     model that is not made of GGUF files.
     """
-    registry = Registry(origin, client, insecure=insecure, login=login)
+    registry = Registry(origin, client, access)
     answer = await registry.ask(
         "GET",
         registry.url(f"manifests/{origin.tag}"),
@@ -61,7 +99,7 @@ async def manifest(
             f"{origin.host} has no {origin.repository}:{origin.tag}. `oprel list-models` shows names that there are.",
         )
     _check(answer, registry)
-    name = f"{origin.host}/{origin.repository}:{origin.tag}"
+    name = _title(origin)
     found = ollama_manifest.parse(answer.content, name)
     contents = {layer.digest: await _text(registry, layer) for layer in found.of(*TEXTS)}
     projectors = _files(registry, found, "projector")
@@ -72,6 +110,10 @@ async def manifest(
         _files(registry, found, "adapter"),
         ollama_manifest.texts(found, contents, name),
     )
+
+
+def _title(origin: RegistryOrigin) -> str:
+    return f"{origin.host}/{origin.repository}:{origin.tag}"
 
 
 def _files(registry: Registry, found: OllamaManifest, kind: str) -> tuple[RemoteFile, ...]:

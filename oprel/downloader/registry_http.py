@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
 from oprel.core.names import RegistryOrigin
 from oprel.formats.ollama_manifest import LONGEST_TEXT
@@ -32,6 +33,32 @@ class Login:
     @property
     def header(self) -> str:
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How registries are spoken to: those of `insecure` hosts over http; logins are in Docker's `config.json`."""
+
+    insecure: frozenset[str] = frozenset()
+    docker_config: Path | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "Access":
+        hosts = (host.strip() for host in config.insecure_registries.split(","))
+        return cls(frozenset(filter(None, hosts)), config.places.docker_config)
+
+    def login(self, host: str) -> Login | None:
+        return login_of(self.docker_config, host) if self.docker_config else None
+
+    def base(self, origin: RegistryOrigin) -> httpx.URL:
+        """The address of a repository. Raises ValidationError."""
+        over_http = origin.host in self.insecure or _is_this_machine(origin.host)
+        try:
+            return httpx.URL(f"{'http' if over_http else 'https'}://{origin.host}/v2/{origin.repository}/")
+        except httpx.InvalidURL as error:
+            raise ValidationError(
+                f"{origin.host!r} is no registry's address", "It is like host or host:5000."
+            ) from error
 
 
 def login_of(config_file: Path, host: str) -> Login | None:
@@ -61,24 +88,12 @@ class Registry:
     """Requests about one repository. `actions` are what a token is asked for: "pull", or "pull,push"."""
 
     def __init__(
-        self,
-        origin: RegistryOrigin,
-        client: httpx.AsyncClient,
-        *,
-        insecure: bool = False,
-        login: Login | None = None,
-        actions: str = "pull",
+        self, origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = Access(), actions: str = "pull"
     ) -> None:
-        scheme = "http" if insecure or _is_this_machine(origin.host) else "https"
-        try:
-            self.base = httpx.URL(f"{scheme}://{origin.host}/v2/{origin.repository}/")
-        except httpx.InvalidURL as error:
-            raise ValidationError(
-                f"{origin.host!r} is no registry's address", "It looks like host or host:5000."
-            ) from error
         self.origin = origin
+        self.base = access.base(origin)
         self._client = client
-        self._login = login
+        self._login = access.login(origin.host)
         self._scope = f"repository:{origin.repository}:{actions}"
         self.headers: dict[str, str] = {}  # what the registry wants to see
 
@@ -123,9 +138,9 @@ class Registry:
                 await response.aclose()
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
             what = str(error) or type(error).__name__
-            step = "Is it a registry without encryption? Then say --insecure." if self.base.scheme == "https" else ""
             raise DownloadError(
-                f"the registry {self.origin.host} cannot be reached: {what}", *filter(None, [step])
+                f"the registry {self.origin.host} cannot be reached: {what}",
+                f"Is the name right? One without encryption: `insecure_registries: {self.origin.host}`.",
             ) from error
 
     async def _identify(self, challenge: str) -> None:

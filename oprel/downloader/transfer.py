@@ -1,8 +1,8 @@
 """One file from elsewhere to here, whole and verified, however often it is interrupted.
 
 The file grows as `NAME.part`, filled by several requests at a time; `NAME.part.json` says which bytes of it are there.
-Both are good after a kill -9 at any time. Who fetches holds the kernel's lock on `NAME.part`: another process that wants
-the file waits, and finds it done or carries on.
+Both are good after a kill -9 at any time. Who fetches holds the kernel's lock on `NAME.part`: another process that
+wants the file waits, and finds it done or carries on.
 """
 
 import logging
@@ -67,7 +67,7 @@ async def fetch(
     of any process; it stays when the call is cancelled. A `pace` of several transfers takes the place of the limits'
     `rate`. Raises DownloadError.
     """
-    part = destination.with_name(f"{destination.name}.part")
+    part = disk.part_of(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         descriptor = await _held(part, destination, file, progress)

@@ -192,6 +192,10 @@ class Library:
         """Give `source` a second name, and return that. Raises as `manifest`, and as `Manifests.put`."""
         return self.manifests.put(replace(self.manifest(source), name=destination.text))
 
+    def check(self, manifest: Manifest) -> InstalledModel:
+        """The model of a manifest that is not written down yet. Blocks for its header. Raises InvalidModelError."""
+        return self._installed(manifest)
+
     async def all(self) -> list[InstalledModel]:
         """Every named model whose file can be used, newest first; of those in place the ones without a name of ours."""
         return (await self.survey())[0]

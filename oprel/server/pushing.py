@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio.to_thread
@@ -16,7 +17,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, UnsupportedError
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
 from oprel.downloader.push import Blob, push
-from oprel.downloader.registry_http import Registry, login_of
+from oprel.downloader.registry_http import Access, Registry
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer
 from oprel.server.library import InstalledModel
 from oprel.utils.text import human_count
@@ -42,8 +43,10 @@ async def pushed(
     try:
         blobs = await anyio.to_thread.run_sync(lambda: list(_blobs(model)))
         async with httpx.AsyncClient() as client:
-            login = login_of(config.docker_config, origin.host)
-            registry = Registry(origin, client, insecure=insecure, login=login, actions="pull,push")
+            access = Access.of(config)
+            if insecure:
+                access = replace(access, insecure=access.insecure | {origin.host})
+            registry = Registry(origin, client, access, actions="pull,push")
             async with aclosing(push(registry, _config(model, blobs), blobs)) as steps:
                 async for step in steps:
                     digest = step.layer.digest

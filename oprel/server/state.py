@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from oprel.server.conversations import Conversations
+from oprel.server.downloads import Downloads
 from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
@@ -18,6 +19,7 @@ class Daemon:
     library: Library
     conversations: Conversations
     last_use: LastUse
+    downloads: Downloads
     started: float
 
 

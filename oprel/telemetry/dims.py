@@ -38,7 +38,8 @@ class ModelDims:
     """A model. Lengths count elements, `window` and `trained_context` tokens; 0 where it has no such thing.
 
     A recurrent layer keeps `state` for a sequence, and the `past` of its convolution, in f32 elements; `inner`,
-    `channels` and `steps` are its widths: of what it computes, of its convolution, of its time step.
+    `channels` and `steps` are its widths: of what it computes, of its convolution, of its time step. `blocks` are all
+    layers in the file, with those that only predict further tokens; of a layer's `experts` a token uses some.
     """
 
     architecture: str
@@ -58,6 +59,8 @@ class ModelDims:
     inner: int
     channels: int
     steps: int
+    blocks: int
+    experts: int
 
     @property
     def widest_value(self) -> int:
@@ -113,6 +116,8 @@ def dims_of(header: GGUFFile) -> ModelDims:
         inner=keys.integer("ssm.inner_size") or keys.integer("kda.head_dim") * first_heads,
         channels=_channels(keys),
         steps=keys.integer("ssm.time_step_rank"),
+        blocks=total,
+        experts=keys.integer("expert_count"),
     )
 
 

@@ -11,7 +11,7 @@ from oprel.formats.gguf import GGUFFile
 from oprel.telemetry import kv_cache
 from oprel.telemetry.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
 from oprel.telemetry.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
-from oprel.telemetry.dims import MOST_LAYERS, Keys, ModelDims, dims_of
+from oprel.telemetry.dims import Keys, ModelDims, dims_of
 from oprel.telemetry.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes
 from oprel.telemetry.weights import CPU, Weights, devices_of, weights_of
 from oprel.telemetry.widths import Widths, widths_of
@@ -30,12 +30,26 @@ STREAMED_TENSORS = 2  # Weights that lie on the CPU are copied for large batches
 
 
 @dataclass(frozen=True)
+class Anatomy:
+    """A model taken apart, for as many estimates as are wanted."""
+
+    dims: ModelDims
+    weights: Weights
+    widths: Widths
+
+    def resized(self, weights_bytes: int) -> "Anatomy":
+        """The same model in another quantization, of which only the size is known: about that."""
+        return replace(self, weights=self.weights.resized(weights_bytes))
+
+
+@dataclass(frozen=True)
 class Share:
-    """What one device, or the CPU, holds. Bytes."""
+    """What one device, or the CPU, holds. Bytes; `experts` are a part of the weights."""
 
     weights: int = 0
     kv: int = 0
     state: int = 0
+    experts: int = 0
     compute: int = 0
     output: int = 0
 
@@ -99,23 +113,28 @@ class Estimate:
         return sum(part(share) for share in (*self.devices, self.host))
 
 
-def estimate(header: GGUFFile, wishes: Wishes) -> Estimate:
-    """What an engine of this model takes, run as wished. A model in shards: give a header with all their tensors.
+def anatomy_of(header: GGUFFile) -> Anatomy:
+    """A model in shards: give a header with all their tensors."""
+    return Anatomy(dims_of(header), weights_of(header), widths_of(header))
+
+
+def estimate(model: GGUFFile | Anatomy, wishes: Wishes) -> Estimate:
+    """What an engine of this model takes, run as wished.
 
     Raises KeyError for a cache type that engines do not have.
     """
-    model, weights = dims_of(header), weights_of(header)
-    if model.architecture in WITHOUT_FLASH_ATTENTION:
+    anatomy = anatomy_of(model) if isinstance(model, GGUFFile) else model
+    dims, weights = anatomy.dims, anatomy.weights
+    if dims.architecture in WITHOUT_FLASH_ATTENTION:
         wishes = replace(wishes, flash_attention=False)
-    cells = cells_of(model, wishes)
-    layers = _layers(model, weights, wishes, cells)
-    places = devices_of(max(len(weights.layers), min(header.block_count or 0, MOST_LAYERS)), wishes)
+    cells = cells_of(dims, wishes)
+    layers = _layers(dims, weights, wishes, cells)
+    places = devices_of(max(len(weights.layers), dims.blocks), wishes)
     held = [_held(layers, weights, places, wishes, device) for device in (CPU, *range(len(wishes.split)))]
-    widths = widths_of(header)
-    computing = _computing(model, widths, weights, wishes, cells, places)
+    computing = _computing(anatomy, wishes, cells, places)
     shares = [
-        Share(*parts, compute=compute, output=output_bytes(model, wishes) if number == 0 else 0)
-        for number, (parts, compute) in enumerate(zip(held, computing, strict=True))
+        replace(held, compute=compute, output=output_bytes(dims, wishes) if number == 0 else 0)
+        for number, (held, compute) in enumerate(zip(held, computing, strict=True))
     ]
     return Estimate(
         devices=tuple(shares[1:]),
@@ -123,8 +142,8 @@ def estimate(header: GGUFFile, wishes: Wishes) -> Estimate:
         layers=layers,
         context=cells.context,
         slots=max(1, wishes.slots),
-        checkpoint=_checkpoint(model, layers, cells, wishes),
-        rough=model.architecture in ROUGH or (bool(model.state) and widths.mixer is None),
+        checkpoint=_checkpoint(dims, layers, cells, wishes),
+        rough=dims.architecture in ROUGH or (bool(dims.state) and anatomy.widths.mixer is None),
     )
 
 
@@ -165,37 +184,34 @@ def _layers(model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells) ->
     )
 
 
-def _held(
-    layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: Wishes, device: int
-) -> tuple[int, int, int]:
+def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: Wishes, device: int) -> Share:
     """Weights, caches and states that lie on a device."""
     output = places[-1]
     tensors = weights.output + (weights.shared_output if output != CPU else 0) if output == device else 0
     tensors += weights.input if device == CPU else 0
-    kv = state = 0
+    experts = kv = state = 0
     for number, layer in enumerate(layers):
         # A model's layers may be gone through more than once: what has no place of its own is where the last one is.
         place = places[number] if number < len(places) - 1 else places[-2] if len(places) > 1 else CPU
-        experts = layer.experts if number < wishes.cpu_experts else 0
-        tensors += experts if device == CPU else 0
+        place_of_experts = CPU if number < wishes.cpu_experts else place
+        experts += layer.experts if place_of_experts == device else 0
         if place == device:
-            tensors += layer.weights - experts
+            tensors += layer.weights - layer.experts
             kv, state = kv + layer.kv, state + layer.state
-    return tensors, kv, state
+    return Share(tensors + experts, kv, state, experts)
 
 
-def _computing(
-    model: ModelDims, widths: Widths, weights: Weights, wishes: Wishes, cells: Cells, places: list[int]
-) -> list[int]:
+def _computing(anatomy: Anatomy, wishes: Wishes, cells: Cells, places: list[int]) -> list[int]:
     """Compute buffers: of the CPU, then of each device that has a layer or the output, or else of the first."""
-    whole = compute_bytes(model, widths, wishes, cells)
+    dims = anatomy.dims
+    whole = compute_bytes(dims, anatomy.widths, wishes, cells)
     used = {place for place in places if place != CPU} or {0}
     if not wishes.split:
         return [whole]
     on_cpu = CPU in places
-    inputs = host_bytes(model, wishes, cells)
+    inputs = host_bytes(dims, wishes, cells)
     device = whole + (inputs * (PIPELINE_COPIES - 1) if len(used) > 1 and not on_cpu else 0)
-    device += STREAMED_TENSORS * weights.largest if on_cpu or wishes.cpu_experts else 0
+    device += STREAMED_TENSORS * anatomy.weights.largest if on_cpu or wishes.cpu_experts else 0
     return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(wishes.split)))]
 
 

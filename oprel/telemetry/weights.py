@@ -40,6 +40,17 @@ class Weights:
     def total(self) -> int:
         return sum(self.layers) + self.input + self.output
 
+    def resized(self, total: int) -> "Weights":
+        """All of them larger or smaller by the same share, until they are `total` together."""
+        factor = total / self.total if self.total else 0.0
+
+        def sizes(numbers: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(round(number * factor) for number in numbers)
+
+        return Weights(
+            sizes(self.layers), sizes(self.experts), *sizes((self.input, self.output, self.shared_output, self.largest))
+        )
+
 
 def weights_of(header: GGUFFile) -> Weights:
     """The sizes of what is in the file; of one shard, when the model is split."""

@@ -17,6 +17,7 @@ from oprel.cli.options import (
     session_from,
     suggesting_names,
 )
+from oprel.cli.pulling import pull_if_missing
 from oprel.core.exceptions import UnsupportedError, ValidationError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
 
     with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
+        pull_if_missing(client, args.model)
         if args.dimensions is not None or args.truncate is not None:
             _embed(client, session, args, prompt)
         else:

@@ -18,7 +18,7 @@ from oprel.core.names import Kind, ModelRef
 from oprel.runtime.backends.base import LoadOptions, Sampling
 from oprel.server import creation, removal
 from oprel.server.creation import Progress, Recipe
-from oprel.server.library import Library
+from oprel.server.downloads import Downloads
 from oprel.server.reply import NDJSON, Reply
 from oprel.server.routes import decode
 from oprel.server.routes.answer import once
@@ -85,7 +85,7 @@ async def delete(request: Request) -> Response:
 async def pull(request: Request) -> Response:
     asked = await decode.body(request, wire.PullRequest)
     name = name_of(asked.model, "invalid model name")
-    return progress(_pulled(daemon_of(request).library, name), asked.stream)
+    return progress(_pulled(daemon_of(request).downloads, name), asked.stream)
 
 
 async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
@@ -95,19 +95,16 @@ async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
     await removal.prune(daemon.manager, daemon.library)  # what a model of that name used before
 
 
-async def _pulled(library: Library, name: ModelRef) -> Progress:
-    """Nothing is downloaded: a model that is here already is as good as pulled."""
-    yield wire.ProgressResponse(status="pulling manifest")
+async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:
     try:
-        await library.find(name.text, may_use_paths=False)
-    except ModelNotFoundError:
+        async with aclosing(downloads.follow(downloads.start(name, keep=False))) as pulled:
+            async for step in pulled:
+                yield step
+    except ModelNotFoundError as error:
+        words = "pull model manifest: file does not exist"
         raise ModelNotFoundError(
-            "pull model manifest: file does not exist",
-            "This version of oprel downloads nothing. Get the model as a .gguf file and name its path,"
-            " or give it a name with `oprel create`.",
+            words, f"{error.message[:1].upper()}{error.message[1:]}.", *error.resolution_steps
         ) from None
-    for status in ("verifying sha256 digest", "writing manifest", "success"):
-        yield wire.ProgressResponse(status=status)
 
 
 def progress(steps: Progress, stream: bool) -> Reply:

@@ -1,7 +1,6 @@
 """Names on disk, and beside them the models that come with the package."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest

@@ -10,7 +10,7 @@ from oprel.core.places import Places, places
 from oprel.stores import stores_in
 from oprel.stores.folders import HubCache, LlamaCpp, LmStudio
 from oprel.stores.found import Store, Stores
-from tests.fixtures.model_stores import REVISION, add_files, add_to_hub_cache
+from tests.fixtures.model_stores import add_files, add_to_hub_cache
 
 
 def found(store: Store) -> dict[str, Manifest]:
@@ -91,8 +91,12 @@ def test_folders_are_where_the_environment_says(tmp_path: Path):
     assert usual.llama_cpp == (tmp_path / ".cache" / "llama.cpp",)
     assert usual.lm_studio == (tmp_path / "lm" / "models",)
     (tmp_path / "lm" / "settings.json").write_text('{"downloadsFolder": "/big/disk"}')
-    told = places({"HOME": str(tmp_path), "OLLAMA_MODELS": " '/m' ", "HF_HOME": "/hf", "LLAMA_CACHE": "/l"})
-    assert told == Places((Path("/m"),), (Path("/hf/hub"),), (Path("/big/disk"),), (Path("/l"),))
+    told = places(
+        {"HOME": str(tmp_path), "DOCKER_CONFIG": "/d", "OLLAMA_MODELS": " '/m' ", "HF_HOME": "/hf", "LLAMA_CACHE": "/l"}
+    )
+    assert told == Places(
+        (Path("/m"),), (Path("/hf/hub"),), (Path("/big/disk"),), (Path("/l"),), Path("/d/config.json")
+    )
     assert places({"HOME": str(tmp_path), "HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}).hub == (Path("/hub"),)
 
 
