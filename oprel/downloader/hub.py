@@ -148,13 +148,8 @@ class Hub:
         paths = [self._linked(listing, file.path) for file in variant.files]
         seeing = self._linked(listing, projector.path) if projector else None
         self._cache.set_ref(listing.repository, REVISION, listing.commit)
-        return Manifest(
-            name,
-            paths[0],
-            projector=seeing,
-            parts=tuple(paths) if len(paths) > 1 else (),
-            source=f"hf.co/{listing.repository}",
-        )
+        parts = tuple(paths) if len(paths) > 1 else ()
+        return Manifest(name, paths[0], projector=seeing, parts=parts, source=f"hf.co/{listing.repository}")
 
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]

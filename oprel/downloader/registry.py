@@ -13,7 +13,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.manifests import Manifest
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.offers import Offer, Target
-from oprel.downloader.registry_http import Access, Answer, Registry
+from oprel.downloader.registry_http import USUAL_ACCESS, Access, Answer, Registry
 from oprel.downloader.source import RemoteFile
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import (
@@ -80,7 +80,7 @@ class Registries:
         )
 
 
-async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = Access()) -> RemoteModel:
+async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = USUAL_ACCESS) -> RemoteModel:
     """The model that the registry has there.
 
     Raises ModelNotFoundError, DownloadError, InvalidModelError for a manifest that is none, UnsupportedError for a

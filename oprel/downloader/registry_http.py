@@ -56,9 +56,10 @@ class Access:
         try:
             return httpx.URL(f"{'http' if over_http else 'https'}://{origin.host}/v2/{origin.repository}/")
         except httpx.InvalidURL as error:
-            raise ValidationError(
-                f"{origin.host!r} is no registry's address", "It is like host or host:5000."
-            ) from error
+            raise ValidationError(f"{origin.host!r} is no registry's address", "Write host or host:5000.") from error
+
+
+USUAL_ACCESS = Access()
 
 
 def login_of(config_file: Path, host: str) -> Login | None:
@@ -88,7 +89,7 @@ class Registry:
     """Requests about one repository. `actions` are what a token is asked for: "pull", or "pull,push"."""
 
     def __init__(
-        self, origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = Access(), actions: str = "pull"
+        self, origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = USUAL_ACCESS, actions: str = "pull"
     ) -> None:
         self.origin = origin
         self.base = access.base(origin)
