@@ -270,6 +270,32 @@ class AsyncClient(BaseClient):
         """Let the requests go whose hash begins so, or all."""
         return await self._send(calls.clear_quarantine(hash))
 
+    async def library(
+        self, *, provider: str = "", status: str = "", capability: str = ""
+    ) -> daemon_models.LibraryResponse:
+        """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
+        return await self._send(calls.library(provider, status, capability))
+
+    async def remove(self, model: str) -> daemon_models.RemovedResponse:
+        """Forget a model, with the files that nothing else uses."""
+        return await self._send(calls.remove(model))
+
+    async def import_model(self, model: str, path: str, *, how: str = "link") -> AsyncIterator[wire.ProgressResponse]:
+        """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
+        return self._stream(calls.import_model(model, path, how))
+
+    async def cache(self) -> daemon_models.CacheResponse:
+        """The files behind the models, the largest first."""
+        return await self._send(calls.cache())
+
+    async def verify_cache(self, *, all: bool = False) -> AsyncIterator[wire.ProgressResponse]:
+        """Read the files and compare them with their digests; with `all` those of other programs too."""
+        return self._stream(calls.verify_cache(all))
+
+    async def clear_cache(self, *, all: bool = False) -> daemon_models.RemovedResponse:
+        """Remove files that no model uses; with `all` every model that oprel keeps."""
+        return await self._send(calls.clear_cache(all))
+
     async def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
     ) -> wire.LoadResponse:

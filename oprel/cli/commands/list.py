@@ -1,4 +1,4 @@
-"""`oprel list`: the models there are."""
+"""`oprel list`: the models there are, and where they come from."""
 
 import argparse
 from datetime import UTC, datetime
@@ -35,10 +35,16 @@ def print_models(client: "Client", prefix: str = "", *, as_json: bool = False) -
         render.json(found)
         return
     rows = [
-        (model.name, model.digest.removeprefix("sha256:")[:12], human_size(model.size), _ago(model.modified_at))
+        (
+            model.name,
+            model.digest.removeprefix("sha256:")[:12],
+            human_size(model.size),
+            _ago(model.modified_at),
+            model.source or "",
+        )
         for model in found.models
     ]
-    render.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+    render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), rows)
 
 
 def _ago(moment: str | datetime) -> str:

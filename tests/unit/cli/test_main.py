@@ -47,6 +47,8 @@ CHANGED: dict[str, str | int] = {
     "kv_cache_type": "q8_0",
     "flash_attention": "off",
     "crash_prompts": "on",
+    "in_place": "off",
+    "insecure_registries": "box:5000",
     "models": '{"tiny:latest": {"pin": "on"}}',
 }
 
@@ -94,6 +96,7 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command: str) -> None:
     needed = {"show": ["tiny"], "create": ["tiny"], "rm": ["tiny"], "cp": ["tiny", "other"], "completion": ["bash"]}
+    needed |= {"push": ["tiny"], "import": ["./tiny.gguf"]}
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
     assert parsed(command, *needed.get(command, [])).main is module.main
 
@@ -197,7 +200,6 @@ def test_a_mistyped_command_leads_to_the_one_that_was_meant(
     ("words", "said"),
     [
         ("pull llama3.2", "name the path of a .gguf file"),
-        ("push mine", "Nothing is downloaded yet"),
         ("signin", "There are no accounts"),
         ("list --jsn", "oprel list has no flag --jsn\n  Did you mean --json?\n  `oprel list --help`"),
         ("run guide --formt json hello", "oprel run has no flag --formt\n  Did you mean --format?"),
