@@ -9,14 +9,12 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.names import HubOrigin, ModelRef, RegistryOrigin, UrlOrigin
 from oprel.downloader.aliases import Aliases
-from oprel.downloader.cache import HubCache
+from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.registry import Registries
 from oprel.downloader.registry_http import Access
 from oprel.downloader.url import Urls
-
-URLS = "urls"  # folder in the cache, of files that are in no repository
 
 
 class Sources:

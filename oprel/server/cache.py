@@ -12,6 +12,7 @@ import anyio.to_thread
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
 from oprel.core.manifests import Provider
+from oprel.downloader.cache import HubCache
 from oprel.formats.gguf import read_gguf
 from oprel.server.last_use import LastUse
 from oprel.server.library import Library
@@ -50,8 +51,8 @@ class _Use:
     used: float | None = None
 
 
-def cached_files(library: Library, last_use: LastUse) -> list[CachedFile]:
-    """The largest first: those of all models, and blobs that no model uses. Blocks for a look at each."""
+def cached_files(library: Library, last_use: LastUse, hub_dir: Path) -> list[CachedFile]:
+    """The largest first: those of all models, and oprel's own that no model uses. Blocks for a look at each."""
     uses: dict[Path, _Use] = {}
     for manifest in library.known():
         for path in manifest.files:
@@ -59,7 +60,7 @@ def cached_files(library: Library, last_use: LastUse) -> list[CachedFile]:
             use.names.append(manifest.name)
             moments = [moment for moment in (use.used, last_use.of(manifest.weights)) if moment]
             use.used = max(moments, default=None)
-    for path in library.blobs.files():
+    for path in (*library.blobs.files(), *HubCache(hub_dir).files()):
         uses.setdefault(Path(os.path.realpath(path)), _Use("oprel"))
     found = [file for path, use in uses.items() if (file := _file(path, use))]
     return sorted(found, key=lambda file: file.size_bytes, reverse=True)
@@ -113,6 +114,8 @@ def _file(path: Path, use: _Use) -> CachedFile | None:
     try:
         status = path.stat()
     except OSError:  # gone meanwhile, or a model whose file is
+        return None
+    if path.name.endswith(".part.json"):  # which says how far a transfer is
         return None
     match = _DIGEST.fullmatch(path.name)
     return CachedFile(

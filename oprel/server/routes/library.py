@@ -16,6 +16,7 @@ from oprel.daemon_models import LibraryModel, ModelStatus
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.server import cache, importing, pushing, removal
 from oprel.server.cache import CachedFile
+from oprel.server.download_records import State
 from oprel.server.library import InstalledModel
 from oprel.server.removal import Removed
 from oprel.server.routes import decode
@@ -85,7 +86,12 @@ async def prune(request: Request) -> Response:
     asked = await decode.body(request, daemon_models.CacheRequest)
     daemon = daemon_of(request)
     work = removal.clear if asked.all else removal.sweep
-    return _removed(await work(daemon.manager, daemon.library))
+    waiting = [download for download in daemon.downloads.all() if download.state is not State.DONE]
+    arriving = removal.Arriving(
+        frozenset(path for download in waiting for path in download.destinations),
+        are_all=all(download.destinations for download in waiting),
+    )
+    return _removed(await work(daemon.manager, daemon.library, arriving))
 
 
 @router.post("/api/models/import")
@@ -172,7 +178,8 @@ def _available(alias: Alias) -> LibraryModel:
 
 
 async def _files(daemon: Daemon) -> list[CachedFile]:
-    return await anyio.to_thread.run_sync(cache.cached_files, daemon.library, daemon.last_use)
+    hub_dir = daemon.manager.config.hub_dir
+    return await anyio.to_thread.run_sync(cache.cached_files, daemon.library, daemon.last_use, hub_dir)
 
 
 def _cached_file(file: CachedFile) -> daemon_models.CachedFile:

@@ -158,7 +158,7 @@ WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "completion", "help"}
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    none = dict.fromkeys(("version", "doctor", "crash", "quarantine"), list[str]())
+    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache"), list[str]())
     names = {**none, "cp": ["tiny", "other"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
