@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from oprel.cli import render
-from oprel.core.exceptions import ModelNotFoundError, OprelError
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, is_path
 from oprel.utils.text import human_size
 
@@ -34,6 +34,11 @@ def pull_if_missing(client: "Client", model: str) -> None:
             pull(client, model)
         except ModelNotFoundError:
             raise missing from None
+        except DownloadError as error:
+            if _download(client, ModelRef.parse(model).key):
+                raise
+            # Nobody could be asked: it may be a name that was mistyped.
+            raise ModelNotFoundError(f"{missing.message}, and {error.message}", *missing.resolution_steps) from error
 
 
 def pull(client: "Client", model: str) -> None:

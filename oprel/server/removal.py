@@ -66,7 +66,7 @@ async def remove(manager: ModelManager, library: Library, name: str) -> Removed:
 
 async def prune(manager: ModelManager, library: Library) -> None:
     """Remove the blobs that neither a manifest nor an engine uses any more, but for young ones."""
-    used = _of_engines(manager)
+    used = _of_engines(manager, library)
     await anyio.to_thread.run_sync(lambda: library.blobs.prune(used | _of_manifests(library), time.time()))
 
 
@@ -120,7 +120,7 @@ async def _stop(manager: ModelManager, library: Library, model: InstalledModel) 
 
 async def _free(manager: ModelManager, library: Library, names: set[str] | None, keep: Collection[str] = ()) -> int:
     """Remove blobs that are called so, or any, and that nothing uses."""
-    used = _of_engines(manager).union(keep)
+    used = _of_engines(manager, library).union(keep)
     return await anyio.to_thread.run_sync(lambda: library.blobs.discard(used | _of_manifests(library), names))
 
 
@@ -143,8 +143,10 @@ def _blobs(manifest: Manifest) -> set[str]:
     return {path.name for path in manifest.files} | {manifest.weights.parent.name}
 
 
-def _of_engines(manager: ModelManager) -> set[str]:
-    return {name for loaded in manager.loaded for name in _blobs(loaded.model.manifest)}
+def _of_engines(manager: ModelManager, library: Library) -> set[str]:
+    """Those that engines have open, and not files of other programs that are called the same."""
+    manifests = (loaded.model.manifest for loaded in manager.loaded)
+    return {name for one in manifests if any(map(library.blobs.holds, one.files)) for name in _blobs(one)}
 
 
 def _of_manifests(library: Library) -> set[str]:

@@ -18,9 +18,9 @@ import pytest
 
 from oprel.core.blobs import GRACE_SECONDS
 from oprel.core.config import Config
-from oprel.formats.gguf import read_gguf
 from tests.conftest import RunningDaemon, alive, eventually, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import scalar, text, write_tiny_gguf
+from tests.fixtures.gguf_parts import split
 
 SHORT = {"num_predict": 8, "seed": 7, "temperature": 0}
 
@@ -112,29 +112,6 @@ def test_a_template_in_ollama_s_form_is_what_the_model_sees(client: ollama.Clien
     whole = client.chat("templated", [{"role": "user", "content": "old stone"}], options=SHORT)
     raw = client.generate("templated", "the moon sun old stone sea ", raw=True, options=SHORT)
     assert (whole.message.content, whole.prompt_eval_count) == (raw.response, raw.prompt_eval_count)
-
-
-def split(path: Path, folder: Path) -> list[Path]:
-    """The model at `path` as two files: one of metadata, one of tensors, as llama-gguf-split makes them."""
-    content, header = path.read_bytes(), read_gguf(path)
-    table = content.index(struct.pack("<Q", 17) + b"token_embd.weight")
-    table_end = table + sum(24 + len(one.name) + 8 * len(one.shape) for one in header.tensors)
-    metadata = content[24:table]
-    (keys,) = struct.unpack_from("<Q", content, 16)
-    tensors = len(header.tensors)
-    parts = [
-        (metadata, keys, b"", 0, b""),
-        (b"", 0, content[table:table_end], tensors, content[header.data_offset :]),
-    ]
-    files = []
-    for number, (entries, keys, table_bytes, count, data) in enumerate(parts):
-        for key, kind, value in (("no", "HH", number), ("count", "HH", 2), ("tensors.count", "Ii", tensors)):
-            code = {"HH": 2, "Ii": 5}[kind]
-            entries += text(f"split.{key}") + struct.pack(f"<I{kind[1]}", code, value)
-        head = b"GGUF" + struct.pack("<IQQ", 3, count, keys + 3) + entries + table_bytes
-        files.append(folder / f"part-{number}.gguf")
-        files[-1].write_bytes(head + bytes(-len(head) % 32) + data)
-    return files
 
 
 def test_a_split_model_is_loaded_from_its_parts(client: ollama.Client, tmp_path: Path, tiny: Path):

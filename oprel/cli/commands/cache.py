@@ -76,7 +76,7 @@ def _clear(client: "Client", *, sure: bool) -> None:
 
 
 def _tell(done: "RemovedResponse") -> None:
-    later = "; more when the answers that are being made are done" if done.busy else ""
+    later = "; answers are still being made with other files, which go later" if done.busy else ""
     render.line(f"{human_size(done.freed_bytes)} freed{later}")
 
 

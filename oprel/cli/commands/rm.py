@@ -37,5 +37,5 @@ def main(args: argparse.Namespace) -> int:
 def _remove(client: "Client", name: str) -> None:
     done = client.remove(name)
     freed = f", {human_size(done.freed_bytes)} freed" if done.freed_bytes else ""
-    later = "; its files go with the last answer that is being made" if done.busy else ""
+    later = "; an answer is still being made with its files, which go later" if done.busy else ""
     render.line(f"deleted '{name}'{freed}{later}")
