@@ -22,6 +22,7 @@ from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest c
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
 ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
+NOWHERE = "http://127.0.0.1:9"  # in place of Hugging Face: tests ask nobody in the internet
 DEADLINE = 20.0  # s within which what must happen has happened
 
 
@@ -97,7 +98,7 @@ def temporary_home() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine that runs the tests reaches them."""
-    for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_"))]:
+    for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_", "HF_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
 
@@ -123,7 +124,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def config(home: Path) -> Config:
-    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS)
+    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS, hf_endpoint=NOWHERE)
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
 def lasting_daemon(tiny: Path) -> Iterator[RunningDaemon]:
     """A daemon that knows the tiny model as `tiny` and lets no model go."""
     with temporary_home() as folder:
-        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS)
+        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS, hf_endpoint=NOWHERE)
         Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
         with running_daemon(config) as daemon:
             yield daemon

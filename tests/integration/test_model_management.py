@@ -329,7 +329,7 @@ def test_a_pull_that_fails_has_begun_already(http: httpx.Client):
     response = http.post("/api/pull", json={"model": "nonesuch"})
     first, last = (json.loads(line) for line in response.text.splitlines())
     assert (response.status_code, first) == (200, {"status": "pulling manifest"})
-    assert last["error"] == NO_PULL and "oprel create" in last["resolution_steps"][0]
+    assert last["error"] == NO_PULL and "nobody is known to have nonesuch" in last["resolution_steps"][0]
 
 
 def test_copy_and_delete_answer_with_nothing(http: httpx.Client):
