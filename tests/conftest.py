@@ -22,6 +22,8 @@ from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest c
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
 ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
+# In place of Hugging Face and of Ollama's registry: tests ask nobody in the internet.
+NOWHERE = "http://127.0.0.1:9"
 DEADLINE = 20.0  # s within which what must happen has happened
 
 
@@ -136,7 +138,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def config(home: Path) -> Config:
-    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS)
+    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS, hf_endpoint=NOWHERE, ollama_registry=NOWHERE)
 
 
 @pytest.fixture
@@ -150,7 +152,14 @@ def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
 def lasting_daemon(tiny: Path) -> Iterator[RunningDaemon]:
     """A daemon that knows the tiny model as `tiny` and lets no model go."""
     with temporary_home() as folder:
-        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS)
+        config = Config(
+            home=str(folder),
+            server_port=0,
+            keep_alive="-1",
+            n_threads=ENGINE_THREADS,
+            hf_endpoint=NOWHERE,
+            ollama_registry=NOWHERE,
+        )
         Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
         with running_daemon(config) as daemon:
             yield daemon

@@ -51,6 +51,5 @@ class Bars:
         self._progress.update(self._tasks[name], completed=completed)
 
     def step(self, text: str) -> None:
-        """A line above the bars; the first one says nothing that they do not."""
-        if self._tasks:
-            self._progress.console.print(Text(text))
+        """A line above the bars."""
+        self._progress.console.print(Text(text))

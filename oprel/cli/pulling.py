@@ -1,7 +1,8 @@
 """A model fetched before the user's eyes: at a terminal a bar for each file, elsewhere a line for each step."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oprel.cli import render
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
@@ -11,6 +12,8 @@ from oprel.utils.text import human_size
 if TYPE_CHECKING:
     from oprel.client_api import Client
     from oprel.download_models import DownloadResponse
+
+Result = TypeVar("Result")
 
 
 class Shown(Protocol):
@@ -23,13 +26,16 @@ class Shown(Protocol):
         """Something is done that is about no single file."""
 
 
-def pull_if_missing(client: "Client", model: str) -> None:
-    """Fetch a model that is not here, after saying what and how much. Raises ModelNotFoundError when nobody has it."""
-    if is_path(model):
-        return
+def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) -> Result:
+    """What `use` returns; when it finds no such model that is fetched first, after saying what and how much.
+
+    Raises what `use` raises, ModelNotFoundError too when nobody has the model.
+    """
     try:
-        client.show(model)
+        return use()
     except ModelNotFoundError as missing:
+        if is_path(model):
+            raise
         try:
             pull(client, model)
         except ModelNotFoundError:
@@ -39,6 +45,7 @@ def pull_if_missing(client: "Client", model: str) -> None:
                 raise
             # Nobody could be asked: it may be a name that was mistyped.
             raise ModelNotFoundError(f"{missing.message}, and {error.message}", *missing.resolution_steps) from error
+        return use()
 
 
 def pull(client: "Client", model: str) -> None:
@@ -47,12 +54,12 @@ def pull(client: "Client", model: str) -> None:
     try:
         with _shown() as shown:
             for step in client.pull(model, stream=True):
-                if not step.total:
+                if step.total:
+                    names = names or _announced(client, model)
+                    key = step.digest or (step.status or "").removeprefix("pulling ")
+                    shown.file(names.get(key, key), step.completed or 0, step.total)
+                elif names:
                     shown.step(step.status or "")
-                    continue
-                names = names or _announced(client, model)
-                key = step.digest or (step.status or "").removeprefix("pulling ")
-                shown.file(names.get(key, key), step.completed or 0, step.total)
     except KeyboardInterrupt:
         render.note(f"Stopped. What is here of it is kept: `oprel pull {model}` carries on.")
         raise

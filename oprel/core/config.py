@@ -69,6 +69,7 @@ class Config:
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
     in_place: str = setting("on", "whether models of other programs are found and used where they lie", SWITCH)
+    ollama_registry: str = setting("https://registry.ollama.ai", "address of Ollama's registry or of a mirror")
     insecure_registries: str = setting("", "registries spoken to over http, comma-separated: HOST or HOST:PORT")
     cache_dir: str = setting("", "folder of downloaded files, laid out as Hugging Face's cache; empty = hub/ in home")
     max_concurrent_downloads: int = setting(3, "models that are downloaded at the same time", smallest=1)

@@ -16,7 +16,7 @@ import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
-from oprel.core.names import RegistryOrigin
+from oprel.core.names import OLLAMA_HOST, RegistryOrigin
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
 TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
@@ -37,15 +37,19 @@ class Login:
 
 @dataclass(frozen=True)
 class Access:
-    """How registries are spoken to: those of `insecure` hosts over http; logins are in Docker's `config.json`."""
+    """How registries are spoken to: those of `insecure` hosts over http; logins are in Docker's `config.json`.
 
+    `ollama` is the address of the registry whose name is Ollama's.
+    """
+
+    ollama: str = f"https://{OLLAMA_HOST}"
     insecure: frozenset[str] = frozenset()
     docker_config: Path | None = None
 
     @classmethod
     def of(cls, config: Config) -> "Access":
         hosts = (host.strip() for host in config.insecure_registries.split(","))
-        return cls(frozenset(filter(None, hosts)), config.places.docker_config)
+        return cls(config.ollama_registry, frozenset(filter(None, hosts)), config.places.docker_config)
 
     def login(self, host: str) -> Login | None:
         return login_of(self.docker_config, host) if self.docker_config else None
@@ -53,8 +57,11 @@ class Access:
     def base(self, origin: RegistryOrigin) -> httpx.URL:
         """The address of a repository. Raises ValidationError."""
         over_http = origin.host in self.insecure or _is_this_machine(origin.host)
+        address = f"{'http' if over_http else 'https'}://{origin.host}"
+        if origin.host == OLLAMA_HOST:
+            address = self.ollama.rstrip("/")
         try:
-            return httpx.URL(f"{'http' if over_http else 'https'}://{origin.host}/v2/{origin.repository}/")
+            return httpx.URL(f"{address}/v2/{origin.repository}/")
         except httpx.InvalidURL as error:
             raise ValidationError(f"{origin.host!r} is no registry's address", "Write host or host:5000.") from error
 

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 MIB = 2**20
 LOOK_INTERVAL = 0.2  # s between two looks at a file that another process fetches
+WRITE_INTERVAL = 0.25  # s after which even few bytes are written, and told of
 STARTS = 3  # from the beginning, when the file changes while it is fetched
 
 
@@ -221,15 +222,15 @@ class _Transfer:
     async def _write(self, number: int, pieces: AsyncIterator[bytes], gap: tuple[int, int]) -> None:
         """Put a range's bytes into the file, and no more of them than were asked for."""
         position, end = gap[0], gap[1] + 1
-        waiting = bytearray()
+        waiting, due = bytearray(), anyio.current_time() + WRITE_INTERVAL
         try:
             async for piece in pieces:
                 waiting += piece[: end - position - len(waiting)]
                 await self._pace.take(len(piece))
-                if len(waiting) >= self._block_bytes:
+                if len(waiting) >= self._block_bytes or anyio.current_time() > due:
                     block, waiting = waiting, bytearray()
                     await anyio.to_thread.run_sync(self._put, block, position)
-                    position += len(block)
+                    position, due = position + len(block), anyio.current_time() + WRITE_INTERVAL
                     self._count(number, len(block))
         finally:
             if waiting:

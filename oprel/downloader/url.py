@@ -1,5 +1,6 @@
 """Single files from anywhere, by their URL; the other parts of a split model come along."""
 
+import base64
 import hashlib
 import re
 from dataclasses import replace
@@ -20,6 +21,8 @@ from oprel.downloader.source import RemoteFile, checked_name
 
 ANSWER_SECONDS = 30.0
 TRIES = 5
+_LINKED = re.compile(r'"?([0-9a-f]{64})"?')
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
@@ -78,7 +81,17 @@ def _described(response: httpx.Response, name: str) -> RemoteFile:
     if not length.isdigit():
         raise DownloadError(f"{response.url.host} does not tell how large {name} is", "Fetch it by other means.")
     etag = response.headers.get("etag", "").removeprefix("W/").strip('"')
-    return RemoteFile(name, "", int(length), etag=etag)
+    return RemoteFile(name, "", int(length), sha256=_sha256(response), etag=etag)
+
+
+def _sha256(response: httpx.Response) -> str:
+    """The digest that the server tells, as Hugging Face does before it redirects, or by RFC 9530; "" without one."""
+    for answer in (*response.history, response):
+        if match := _LINKED.fullmatch(answer.headers.get("x-linked-etag", "")):
+            return match[1]
+        if match := _DIGEST.search(answer.headers.get("repr-digest", "")):
+            return base64.b64decode(match[1]).hex()
+    return ""
 
 
 def _parts(url: str) -> list[str]:

@@ -276,7 +276,13 @@ class Downloads:
             manifest = offer.manifest(ref.text)
         except OSError as error:
             raise DownloadError(f"{ref.text} cannot be put in its place: {error.strerror}") from error
-        self._library.check(manifest)
+        try:
+            self._library.check(manifest)
+        except InvalidModelError:
+            for target in offer.targets:
+                if not target.file.sha256:  # nobody could tell that it came over wrong: the next try fetches it again
+                    target.destination.unlink(missing_ok=True)
+            raise
         self._library.manifests.put(manifest)
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:

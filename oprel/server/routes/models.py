@@ -101,10 +101,8 @@ async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:
             async for step in pulled:
                 yield step
     except ModelNotFoundError as error:
-        words = "pull model manifest: file does not exist"
-        raise ModelNotFoundError(
-            words, f"{error.message[:1].upper()}{error.message[1:]}.", *error.resolution_steps
-        ) from None
+        steps = (f"In full: {error.message}.", *error.resolution_steps)
+        raise ModelNotFoundError("pull model manifest: file does not exist", *steps) from None
 
 
 def progress(steps: Progress, stream: bool) -> Reply:
