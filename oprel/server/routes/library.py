@@ -54,9 +54,9 @@ async def library(request: Request, provider: str = "", status: str = "", capabi
 
 @router.delete(LIBRARY + "/{name:path}")
 async def remove(request: Request, name: str) -> Response:
-    ref = name_of(name, f'name "{name}" is invalid')
+    name_of(name, f'name "{name}" is invalid')
     daemon = daemon_of(request)
-    return _removed(await removal.remove(daemon.manager, daemon.library, ref.text))
+    return _removed(await removal.remove(daemon.manager, daemon.library, name))
 
 
 @router.api_route(CACHE, methods=READ)
