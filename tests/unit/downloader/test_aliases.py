@@ -56,7 +56,7 @@ def test_no_name_is_two_models(tmp_path: Path):
 
 
 def test_a_user_s_own_go_before(tmp_path: Path):
-    own = "qwencoder: {sizes: {1b: me/mine-GGUF}}\nmy-model: {sizes: {7B: me/other}, about: mine, capabilities: [tools]}\n"
+    own = "qwencoder: {sizes: {1b: me/mine-GGUF}}\nmy-model: {sizes: {7B: me/other}, capabilities: [tools]}\n"
     (tmp_path / "aliases.yaml").write_text(own)
     assert origins(tmp_path, "qwencoder") == (HubOrigin("me/mine-GGUF"),)
     assert origins(tmp_path, "my-model:7b-q4_0") == (HubOrigin("me/other", "Q4_0"),)

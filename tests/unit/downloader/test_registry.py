@@ -35,7 +35,7 @@ def layer(kind: str, digest: str, size: int) -> dict[str, object]:
 
 @dataclass
 class FakeRegistry:
-    """A registry as far as one model's download goes. `seen` are the requests, `changed` answers in place of its own."""
+    """A registry as far as one model's download goes. `changed` are answers in place of its own, by a path's end."""
 
     layers: list[dict[str, object]] = field(default_factory=lambda: [layer("model", WEIGHTS, 7)])
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -147,10 +147,9 @@ def truncated(request: httpx.Request) -> httpx.Response:
         (lambda request: httpx.Response(200, content=b"{}"), InvalidModelError),
         (lambda request: httpx.Response(200, content=b" " * (LONGEST_TEXT + 1)), DownloadError),
         (lambda request: httpx.Response(302, headers={"Location": str(request.url)}), DownloadError),
-        (lambda request: httpx.Response(302, headers={"Location": "http://[bad"}), DownloadError),
         (truncated, DownloadError),
     ],
-    ids=["fault", "page", "nothing", "endless", "circle", "nowhere", "broken"],
+    ids=["fault", "page", "nothing", "endless", "circle", "broken"],
 )
 async def test_a_manifest_that_is_none_is_told(answer: Answer, error: type[OprelError]):
     registry = FakeRegistry()
@@ -297,9 +296,7 @@ async def pushed(
 
 
 @pytest.mark.parametrize("breaks", [frozenset(), frozenset([1]), frozenset([2]), frozenset([1, 2, 3, 4])], ids=str)
-async def test_a_blob_arrives_whole_over_connections_that_break(
-    monkeypatch: pytest.MonkeyPatch, breaks: frozenset[int]
-):
+async def test_a_blob_survives_connections_that_break(monkeypatch: pytest.MonkeyPatch, breaks: frozenset[int]):
     registry = TakingRegistry(breaks)
     steps = await pushed(registry, monkeypatch)
     assert bytes(registry.taken) == CONTENT and len(registry.manifests) == 1
