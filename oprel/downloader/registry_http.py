@@ -146,10 +146,10 @@ class Registry:
                 await response.aclose()
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
             what = str(error) or type(error).__name__
-            raise DownloadError(
-                f"the registry {self.origin.host} cannot be reached: {what}",
-                f"Is the name right? One without encryption: `insecure_registries: {self.origin.host}`.",
-            ) from error
+            steps = ["Is the name right, and is there a network?"]
+            if self.base.scheme == "https":
+                steps.append(f"For one without encryption set `insecure_registries: {self.origin.host}`.")
+            raise DownloadError(f"the registry {self.origin.host} cannot be reached: {what}", *steps) from error
 
     async def _identify(self, challenge: str) -> None:
         """Do what the registry wants to be told who asks: a name and a password, or a token from elsewhere."""

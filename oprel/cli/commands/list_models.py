@@ -1,9 +1,13 @@
 """`oprel list-models`: short names of models that can be pulled."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+
+if TYPE_CHECKING:
+    from oprel.daemon_models import LibraryModel
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,11 +25,7 @@ def main(args: argparse.Namespace) -> int:
     with Client(config=config_from(args)) as client:
         found = client.library(status="available", capability=args.capability)
     words = [word.lower() for word in args.word]
-    found.models = [
-        model
-        for model in found.models
-        if all(word in f"{model.name} {' '.join(model.aliases)} {model.about}".lower() for word in words)
-    ]
+    found.models = [model for model in found.models if all(word in _text(model) for word in words)]
     if args.json:
         render.json(found)
         return 0
@@ -36,3 +36,8 @@ def main(args: argparse.Namespace) -> int:
     render.table(("NAME", "SIZES", "CAN", "LICENSE", "GOOD FOR"), rows)
     render.note("`oprel pull NAME:SIZE` fetches one. There are many more: `oprel search`.")
     return 0
+
+
+def _text(model: "LibraryModel") -> str:
+    """All that is said about it, to look for words in."""
+    return " ".join([model.name, *model.aliases, *model.capabilities, model.about or ""]).lower()
