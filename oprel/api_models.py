@@ -350,7 +350,10 @@ class ProcessResponse(Wire):
 
 
 class ShowResponse(Wire):
-    """`notes` are oprel's own: what of the model is not followed."""
+    """`notes` and `plan` are oprel's own: what of the model is not followed, and how it would be run now.
+
+    The plan is that of `oprel.daemon_models.PlanResponse`.
+    """
 
     modelfile: str
     parameters: str | None = None
@@ -365,6 +368,7 @@ class ShowResponse(Wire):
     capabilities: list[str]
     modified_at: str
     notes: list[str] | None = None
+    plan: dict[str, JsonValue] | None = None
 
 
 class VersionResponse(Wire):

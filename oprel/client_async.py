@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models, download_models
+from oprel import daemon_models, download_models, library_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -272,11 +272,11 @@ class AsyncClient(BaseClient):
 
     async def library(
         self, *, provider: str = "", status: str = "", capability: str = ""
-    ) -> daemon_models.LibraryResponse:
+    ) -> library_models.LibraryResponse:
         """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
         return await self._send(calls.library(provider, status, capability))
 
-    async def remove(self, model: str) -> daemon_models.RemovedResponse:
+    async def remove(self, model: str) -> library_models.RemovedResponse:
         """Forget a model, with the files that nothing else uses."""
         return await self._send(calls.remove(model))
 
@@ -284,7 +284,7 @@ class AsyncClient(BaseClient):
         """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
         return self._stream(calls.import_model(model, path, how))
 
-    async def cache(self) -> daemon_models.CacheResponse:
+    async def cache(self) -> library_models.CacheResponse:
         """The files behind the models, the largest first."""
         return await self._send(calls.cache())
 
@@ -292,7 +292,7 @@ class AsyncClient(BaseClient):
         """Read the files and compare them with their digests; with `all` those of other programs too."""
         return self._stream(calls.verify_cache(all))
 
-    async def clear_cache(self, *, all: bool = False) -> daemon_models.RemovedResponse:
+    async def clear_cache(self, *, all: bool = False) -> library_models.RemovedResponse:
         """Remove files that no model uses; with `all` every model that oprel keeps."""
         return await self._send(calls.clear_cache(all))
 

@@ -2,16 +2,28 @@
 
 from typing import Literal
 
-from oprel.api_models import Request, Wire
+from oprel.api_models import Wire
 
 EngineState = Literal["stopped", "starting", "ready", "draining", "crashed", "backing_off", "broken"]
+
+
+class BufferSizes(Wire):
+    """What an engine keeps, in bytes, on all devices together."""
+
+    weights: int
+    kv: int
+    state: int
+    compute: int
+    output: int
 
 
 class EngineModel(Wire):
     """One engine, in `GET /models`. `address` is what the engine listens on; `adjustments` what was changed to fit.
 
     `in_flight` requests use it, of which `slots_taken` slots of `slots` are busy and `queued` requests wait for one.
-    `memory_bytes` is measured, and 0 before that; `tokens_per_second` is the pace of its latest answers.
+    `memory_bytes` is what its processes take, measured, and 0 before that; `predicted_bytes` what they and GPUs were to
+    take. `measured` are the buffers that the engine told of, None where it did not, `predicted` the same before its
+    start. `tokens_per_second` is the pace of its latest answers.
     """
 
     name: str
@@ -30,6 +42,8 @@ class EngineModel(Wire):
     tokens_per_second: float | None
     memory_bytes: int
     predicted_bytes: int
+    predicted: BufferSizes
+    measured: BufferSizes | None
     load_seconds: float
     restarts: int
     pinned: bool
@@ -140,78 +154,73 @@ class ClearedResponse(Wire):
     cleared: int
 
 
-ModelStatus = Literal["installed", "loaded", "damaged", "available"]
-
-
-class LibraryModel(Wire):
-    """A model in `GET /api/models/library`: one that is here, or with the status "available" one that can be pulled.
-
-    `provider` is who keeps it, `source` where it comes from; `repositories` are those of an alias, by size.
+class PlacedMemory(Wire):
+    """What one place holds, in bytes. `overhead_bytes` is what is no buffer of the model's: the process, states of
+    prompts, a projector and adapters. `budget_bytes` may be taken there.
     """
 
     name: str
-    provider: str
-    status: ModelStatus
-    capabilities: list[str] = []
-    source: str = ""
-    path: str | None = None
-    size: int = 0
-    digest: str | None = None
-    family: str | None = None
-    parameter_size: str | None = None
-    quantization_level: str | None = None
-    modified_at: str | None = None
-    last_used_at: str | None = None
-    aliases: list[str] = []
-    repositories: dict[str, str] = {}
-    license: str | None = None
-    about: str | None = None
-    notes: list[str] = []
+    budget_bytes: int
+    total_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    overhead_bytes: int
 
 
-class LibraryResponse(Wire):
-    models: list[LibraryModel]
+class PlannedMemory(Wire):
+    """All of it, and each place: the GPUs, then the machine's own memory."""
+
+    total_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    overhead_bytes: int
+    devices: list[PlacedMemory]
 
 
-class RemovedResponse(Wire):
-    """`busy`: an engine still uses files that go when it does."""
+class PlannedVariant(Wire):
+    """One form of the model, how it would run, and why it was not `chosen`, in `reason`."""
 
-    freed_bytes: int
-    busy: bool = False
-
-
-class CachedFile(Wire):
-    """`models` use the file; of one that is `partial` a download goes on."""
-
-    path: str
-    size: int
-    digest: str | None
-    provider: str
-    models: list[str]
-    last_used_at: str | None
-    partial: bool
+    quantization: str
+    size_bytes: int
+    fits: bool
+    chosen: bool
+    where: str
+    context: int
+    slots: int
+    total_bytes: int
+    tokens_per_second: float | None
+    reason: str
 
 
-class CacheResponse(Wire):
-    """Largest first. `duplicates` are paths of equal files, which take room more than once."""
+class PlanResponse(Wire):
+    """How a model is, or would be, run. `context` is what one request may use, of `cells` that all `slots` have.
 
-    files: list[CachedFile]
-    duplicates: list[list[str]]
+    `gpu_layers` counts as llama-server's `-ngl` does. `rejected` are the other variants with the reasons. `rough`: of
+    such a model too little is known to be exact. `command` is the engine's.
+    """
 
-
-class CacheRequest(Request):
-    """`all`: the models too that are made of the files."""
-
-    all: bool = False
-
-
-ImportHow = Literal["link", "copy", "in_place"]
-
-
-class ImportRequest(Request):
-    """`how` is "link", "copy" or "in_place"; `path` is a file, or a folder with one model."""
-
-    model: str = ""
-    path: str = ""
-    how: ImportHow = "link"
-    stream: bool = True
+    model: str
+    fits: bool
+    refusal: str
+    advice: list[str]
+    quantization: str
+    where: str
+    context: int
+    cells: int
+    slots: int
+    kv_cache_type: str
+    gpu_layers: int
+    cpu_expert_layers: int
+    tokens_per_second: float | None
+    rough: bool
+    memory: PlannedMemory
+    variants: list[PlannedVariant]
+    rejected: dict[str, str]
+    notes: list[str]
+    command: list[str]

@@ -15,8 +15,8 @@ from oprel.core.exceptions import InvalidModelError
 from oprel.core.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.core.variants import RepoFile, projector_of, variants
-from oprel.daemon_models import ImportHow
 from oprel.formats.gguf import read_gguf
+from oprel.library_models import ImportHow
 from oprel.server.library import Library
 
 FICLONE = 0x40049409  # linux/fs.h: a copy that shares its blocks until one of the two is written to

@@ -11,7 +11,7 @@ from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
     from oprel.client_api import Client
-    from oprel.daemon_models import CachedFile, CacheResponse, RemovedResponse
+    from oprel.library_models import CachedFile, CacheResponse, RemovedResponse
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -7,7 +7,7 @@ from oprel.cli import render
 from oprel.cli.options import add_address, config_from
 
 if TYPE_CHECKING:
-    from oprel.daemon_models import LibraryModel
+    from oprel.library_models import LibraryModel
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

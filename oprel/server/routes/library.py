@@ -9,11 +9,11 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 
 from oprel import api_models as wire
-from oprel import daemon_models
+from oprel import library_models
 from oprel.core.exceptions import ModelNotFoundError, OprelError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.daemon_models import LibraryModel, ModelStatus
 from oprel.downloader.aliases import Alias, Aliases
+from oprel.library_models import LibraryModel, ModelStatus
 from oprel.server import cache, importing, pushing, removal
 from oprel.server.cache import CachedFile
 from oprel.server.download_records import State
@@ -49,7 +49,7 @@ async def library(request: Request, provider: str = "", status: str = "", capabi
         if all(not values or model[key] in values for key, values in keep.items())
         and _values(capability) <= set(model.capabilities)
     ]
-    return json_response(daemon_models.LibraryResponse(models=shown))
+    return json_response(library_models.LibraryResponse(models=shown))
 
 
 @router.delete(LIBRARY + "/{name:path}")
@@ -63,7 +63,7 @@ async def remove(request: Request, name: str) -> Response:
 async def cached(request: Request) -> Response:
     _check_own_user(request)
     files = await _files(daemon_of(request))
-    reply = daemon_models.CacheResponse(
+    reply = library_models.CacheResponse(
         files=[_cached_file(file) for file in files],
         duplicates=[[str(file.path) for file in group] for group in cache.duplicates(files)],
     )
@@ -74,7 +74,7 @@ async def cached(request: Request) -> Response:
 async def verify(request: Request) -> Response:
     """Reads the files whose content their names tell, and tells of each; an error at the end names the damaged."""
     _check_own_user(request)
-    asked = await decode.body(request, daemon_models.CacheRequest)
+    asked = await decode.body(request, library_models.CacheRequest)
     files = await _files(daemon_of(request))
     return progress(cache.verified([file for file in files if asked.all or file.provider == "oprel"]), True)
 
@@ -83,7 +83,7 @@ async def verify(request: Request) -> Response:
 async def prune(request: Request) -> Response:
     """Removes what no model uses; with `all`, the models too whose files are oprel's."""
     _check_own_user(request)
-    asked = await decode.body(request, daemon_models.CacheRequest)
+    asked = await decode.body(request, library_models.CacheRequest)
     daemon = daemon_of(request)
     work = removal.clear if asked.all else removal.sweep
     waiting = [download for download in daemon.downloads.all() if download.state is not State.DONE]
@@ -98,7 +98,7 @@ async def prune(request: Request) -> Response:
 async def import_model(request: Request) -> Response:
     """Gives a file of this machine a name; for this machine's own user."""
     _check_own_user(request)
-    asked = await decode.body(request, daemon_models.ImportRequest)
+    asked = await decode.body(request, library_models.ImportRequest)
     name = name_of(asked.model, "invalid model name")
     files = await anyio.to_thread.run_sync(importing.files_at, Path(asked.path))
     return progress(importing.adopted(daemon_of(request).library, name, files, asked.how), asked.stream)
@@ -182,8 +182,8 @@ async def _files(daemon: Daemon) -> list[CachedFile]:
     return await anyio.to_thread.run_sync(cache.cached_files, daemon.library, daemon.last_use, hub_dir)
 
 
-def _cached_file(file: CachedFile) -> daemon_models.CachedFile:
-    return daemon_models.CachedFile(
+def _cached_file(file: CachedFile) -> library_models.CachedFile:
+    return library_models.CachedFile(
         path=str(file.path),
         size=file.size_bytes,
         digest=file.digest or None,
@@ -195,7 +195,7 @@ def _cached_file(file: CachedFile) -> daemon_models.CachedFile:
 
 
 def _removed(done: Removed) -> Response:
-    return json_response(daemon_models.RemovedResponse(freed_bytes=done.freed_bytes, busy=done.busy))
+    return json_response(library_models.RemovedResponse(freed_bytes=done.freed_bytes, busy=done.busy))
 
 
 def _moment(seconds: float | None) -> str | None:
