@@ -20,7 +20,7 @@ from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import Kind, ModelRef, is_path
 from oprel.core.places import Places, places
-from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
+from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
 ENV_PREFIX = "OPREL_"
@@ -157,7 +157,7 @@ class Config:
         """Those that have settings of their own."""
         return tuple(_of_models(self.models))
 
-    def for_model(self, name: str) -> "ModelSettings":
+    def for_model(self, name: str) -> ModelSettings:
         """What holds for the model of that name."""
         own = dict(_of_models(self.models).get(ModelRef.parse(name).key, {}))
         pin = own.pop("pin", "off") == "on"
@@ -169,23 +169,6 @@ class Config:
             keep_alive_locked=merged.keep_alive_locked == "on",
             **{name: getattr(merged, name) for name in LOAD_SETTINGS},
         )
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
-
-    pin: bool
-    keep_alive_seconds: float
-    keep_alive_locked: bool
-    ctx_size: int
-    batch_size: int
-    parallel: int
-    max_queue: int
-    n_threads: int
-    n_gpu_layers: int
-    kv_cache_type: str
-    flash_attention: str
 
 
 @dataclass(frozen=True)

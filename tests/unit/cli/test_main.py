@@ -101,8 +101,8 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command: str) -> None:
-    needed = {**dict.fromkeys(("show", "create", "pull", "push", "rm"), ["tiny"]), "cp": ["tiny", "other"]}
-    needed |= {"completion": ["bash"], "hf": ["whoami"], "import": ["./tiny.gguf"]}
+    needed = {**dict.fromkeys(("show", "create", "pull", "push", "rm", "plan"), ["tiny"]), "cp": ["tiny", "other"]}
+    needed |= {"completion": ["bash"], "hf": ["whoami"], "import": ["./tiny.gguf"], "bench": ["memory"]}
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
     assert parsed(command, *needed.get(command, [])).main is module.main
 
@@ -165,7 +165,7 @@ WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "completion", "help"}
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
     none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache"), list[str]())
-    names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"]}.get(command, ["tiny"])
+    names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
 
