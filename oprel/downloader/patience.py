@@ -34,12 +34,12 @@ class Pace:
     """Bytes per second that all who share this may read together; 0 for as many as come."""
 
     def __init__(self, rate: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
+        self.rate = rate
         self._clock = clock
         self._due = 0.0
 
     async def take(self, count: int) -> None:
         """Wait until `count` bytes that were read are within the rate."""
-        if self._rate:
-            self._due = max(self._due, self._clock()) + count / self._rate
+        if self.rate:
+            self._due = max(self._due, self._clock()) + count / self.rate
             await anyio.sleep(self._due - self._clock())

@@ -7,6 +7,7 @@ wants the file waits, and finds it done or carries on.
 
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import httpx
 from oprel.core.exceptions import DownloadError
 from oprel.downloader import disk, segments
 from oprel.downloader.asking import Asking, Changed, NoRanges, Timeouts, TryAgain
+from oprel.downloader.block import Block
 from oprel.downloader.digest import Digest
 from oprel.downloader.patience import Pace, backoff
 from oprel.downloader.segments import Segments
@@ -27,6 +29,7 @@ from oprel.downloader.source import Progress, RemoteFile
 logger = logging.getLogger(__name__)
 
 MIB = 2**20
+BLOCK_BYTES = MIB // 2  # written at a time: more would fall out of the processor's cache meanwhile
 LOOK_INTERVAL = 0.2  # s between two looks at a file that another process fetches
 WRITE_INTERVAL = 0.25  # s after which even few bytes are written, and told of
 STARTS = 3  # from the beginning, when the file changes while it is fetched
@@ -112,8 +115,9 @@ class _Transfer:
         self._progress, self._limits, self._pace = progress, limits, pace
         self._asking = Asking(client, file, Timeouts(limits.header_timeout, limits.stall_timeout))
         # What all requests hold in memory, and what is not yet written down, is less than a segment together.
-        self._block_bytes = max(1, min(MIB, limits.segment_bytes // (2 * limits.segments)))
+        self._block_bytes = max(1, min(BLOCK_BYTES, limits.segment_bytes // (2 * limits.segments)))
         self._save_bytes = limits.segment_bytes // 4
+        self._writing = anyio.CapacityLimiter(1)  # several would wait for each other in the kernel, spinning
         self._unsaved = 0
         self._segments = Segments(file.size_bytes, limits.segment_bytes)
         self._digest = self._new_digest()
@@ -221,21 +225,20 @@ class _Transfer:
 
     async def _write(self, number: int, pieces: AsyncIterator[bytes], gap: tuple[int, int]) -> None:
         """Put a range's bytes into the file, and no more of them than were asked for."""
-        position, end = gap[0], gap[1] + 1
-        waiting, due = bytearray(), anyio.current_time() + WRITE_INTERVAL
+        block = Block(*gap)
+        due = time.monotonic() + WRITE_INTERVAL
         try:
             async for piece in pieces:
-                waiting += piece[: end - position - len(waiting)]
-                await self._pace.take(len(piece))
-                if len(waiting) >= self._block_bytes or anyio.current_time() > due:
-                    block, waiting = waiting, bytearray()
-                    await anyio.to_thread.run_sync(self._put, block, position)
-                    position, due = position + len(block), anyio.current_time() + WRITE_INTERVAL
-                    self._count(number, len(block))
+                block.add(piece)
+                if self._pace.rate:
+                    await self._pace.take(len(piece))
+                if block.is_full(self._block_bytes) or time.monotonic() > due:
+                    count = await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
+                    due = time.monotonic() + WRITE_INTERVAL
+                    self._count(number, count)
         finally:
-            if waiting:
-                self._put(waiting, position)
-                self._count(number, len(waiting))
+            if block.size_bytes:
+                self._count(number, block.write(self._descriptor))
 
     async def _in_one_piece(self) -> None:
         failures = 0
@@ -254,20 +257,17 @@ class _Transfer:
         """Put the bytes into the file that are not there yet."""
         position = 0
         async for piece in pieces:
-            await self._pace.take(len(piece))
+            if self._pace.rate:
+                await self._pace.take(len(piece))
             end = min(position + len(piece), self._file.size_bytes)
             frontier = self._segments.frontier
             if end > frontier >= position:
-                await anyio.to_thread.run_sync(self._put, piece[frontier - position : end - position], frontier)
+                block = Block(frontier, end - 1)
+                block.add(piece[frontier - position :])
+                await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
                 self._segments.add_until(end)
                 self._moved(end - frontier)
             position = end
-
-    def _put(self, content: bytes | bytearray, position: int) -> None:
-        rest = memoryview(content)
-        while rest:
-            count = os.pwrite(self._descriptor, rest, position)
-            rest, position = rest[count:], position + count
 
     def _count(self, number: int, count: int) -> None:
         self._segments.add(number, count)

@@ -23,6 +23,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef
 from oprel.downloader import disk
+from oprel.downloader.connections import open_client
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.patience import Pace
 from oprel.downloader.source import Progress
@@ -100,7 +101,7 @@ class Downloads:
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=32))
+        return open_client()
 
     @cached_property
     def sources(self) -> Sources:
