@@ -234,8 +234,8 @@ class Downloads:
             logger.warning("%s was not downloaded: %s", download.ref.text, download.error.message)
         download.state = State.FAILED if download.error else State.DONE
         self._noted(download)
-        if download.error and not (download.keep or download.files):
-            self._forget(download)  # there is nothing to carry on with
+        if not (download.keep or download.files):
+            self._forget(download)  # nothing was to be fetched, or nobody had it: there is nothing to carry on with
 
     def _forget(self, download: Download) -> None:
         self._records.delete(download.id)
