@@ -349,6 +349,8 @@ class ProcessResponse(Wire):
 
 
 class ShowResponse(Wire):
+    """`plan` is oprel's own: how the model would be run now (`oprel.daemon_models.PlanResponse`)."""
+
     modelfile: str
     parameters: str | None = None
     template: str | None = None
@@ -361,6 +363,7 @@ class ShowResponse(Wire):
     tensors: list[dict[str, JsonValue]] | None = None
     capabilities: list[str]
     modified_at: str
+    plan: dict[str, JsonValue] | None = None
 
 
 class VersionResponse(Wire):

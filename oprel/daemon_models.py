@@ -7,11 +7,23 @@ from oprel.api_models import Wire
 EngineState = Literal["stopped", "starting", "ready", "draining", "crashed", "backing_off", "broken"]
 
 
+class BufferSizes(Wire):
+    """What an engine keeps, in bytes, on all devices together."""
+
+    weights: int
+    kv: int
+    state: int
+    compute: int
+    output: int
+
+
 class EngineModel(Wire):
     """One engine, in `GET /models`. `address` is what the engine listens on; `adjustments` what was changed to fit.
 
     `in_flight` requests use it, of which `slots_taken` slots of `slots` are busy and `queued` requests wait for one.
-    `memory_bytes` is measured, and 0 before that; `tokens_per_second` is the pace of its latest answers.
+    `memory_bytes` is what its processes take, measured, and 0 before that; `predicted_bytes` what they and GPUs were to
+    take. `measured` are the buffers that the engine told of, None where it did not, `predicted` the same before its
+    start. `tokens_per_second` is the pace of its latest answers.
     """
 
     name: str
@@ -30,6 +42,8 @@ class EngineModel(Wire):
     tokens_per_second: float | None
     memory_bytes: int
     predicted_bytes: int
+    predicted: BufferSizes
+    measured: BufferSizes | None
     load_seconds: float
     restarts: int
     pinned: bool
@@ -138,3 +152,75 @@ class ClearedResponse(Wire):
     """How many requests were let go."""
 
     cleared: int
+
+
+class PlacedMemory(Wire):
+    """What one place holds, in bytes. `overhead_bytes` is what is no buffer of the model's: the process, states of
+    prompts, a projector and adapters. `budget_bytes` may be taken there.
+    """
+
+    name: str
+    budget_bytes: int
+    total_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    overhead_bytes: int
+
+
+class PlannedMemory(Wire):
+    """All of it, and each place: the GPUs, then the machine's own memory."""
+
+    total_bytes: int
+    weights_bytes: int
+    kv_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    overhead_bytes: int
+    devices: list[PlacedMemory]
+
+
+class PlannedVariant(Wire):
+    """One form of the model, how it would run, and why it was not `chosen`, in `reason`."""
+
+    quantization: str
+    size_bytes: int
+    fits: bool
+    chosen: bool
+    where: str
+    context: int
+    slots: int
+    total_bytes: int
+    tokens_per_second: float | None
+    reason: str
+
+
+class PlanResponse(Wire):
+    """How a model is, or would be, run. `context` is what one request may use, of `cells` that all `slots` have.
+
+    `gpu_layers` counts as llama-server's `-ngl` does. `rejected` are the other variants with the reasons. `rough`: of
+    such a model too little is known to be exact. `command` is the engine's.
+    """
+
+    model: str
+    fits: bool
+    refusal: str
+    advice: list[str]
+    quantization: str
+    where: str
+    context: int
+    cells: int
+    slots: int
+    kv_cache_type: str
+    gpu_layers: int
+    cpu_expert_layers: int
+    tokens_per_second: float | None
+    rough: bool
+    memory: PlannedMemory
+    variants: list[PlannedVariant]
+    rejected: dict[str, str]
+    notes: list[str]
+    command: list[str]

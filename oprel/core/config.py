@@ -56,14 +56,16 @@ class Config:
         "how long an engine at work may show no progress, or a third of it use no CPU; slower models have longer",
     )
     drain_timeout: str = setting("10s", "how long a daemon that is asked to stop lets answers finish")
-    ctx_size: int = setting(4096, "context length in tokens of each request; a model's own limit caps it", smallest=1)
+    ctx_size: int = setting(0, "context length in tokens of each request; 0 = as much as is sensible here")
     batch_size: int = setting(0, "prompt tokens per batch; 0 = the engine's choice")
-    parallel: int = setting(4, "requests that one engine answers at the same time", smallest=1)
+    parallel: int = setting(0, "requests that one engine answers at the same time; 0 = four, or fewer to fit")
     max_queue: int = setting(512, "requests that may wait for one engine; more are refused")
     n_threads: int = setting(0, "CPU threads of an engine; 0 = the engine's choice")
     n_gpu_layers: int = setting(-1, "layers on the GPU; -1 = as many as fit", smallest=-1)
     kv_cache_type: str = setting(
-        "f16", "type of the KV cache", ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+        "auto",
+        "type of the KV cache; auto = f16, or q8_0 to fit",
+        ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"),
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
@@ -243,7 +245,9 @@ SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 def child_environment() -> dict[str, str]:
     """The environment for an engine: ours, without variables that would silently change llama-server's flags."""
     unwanted = ("LLAMA_", "HF_", "OPREL_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    # As hardware counts GPUs; by itself CUDA begins with the fastest.
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return order | {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 
 def _default_file(environ: Mapping[str, str]) -> Path | None:

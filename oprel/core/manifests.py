@@ -48,8 +48,12 @@ class Manifest:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that an engine reads; of a split model the parts, without the name that the first one goes by."""
-        weights = self.parts or (self.weights,)
-        return (*weights, *self.adapters, *([self.projector] if self.projector else []))
+        return (*(self.parts or (self.weights,)), *self.beside)
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Those of them that are not weights."""
+        return (*self.adapters, *([self.projector] if self.projector else []))
 
     def modelfile(self) -> Modelfile:
         """What makes an equal model."""

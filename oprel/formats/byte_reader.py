@@ -21,12 +21,14 @@ class ByteReader:
     before it reads or allocates.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, *, limit_bytes: int, limit_work: int) -> None:
+    def __init__(
+        self, file: BinaryIO, path: Path, *, limit_bytes: int, limit_work: int, size_bytes: int | None = None
+    ) -> None:
         self._file = file
         self._limit_bytes = limit_bytes
         self._work_left = limit_work
         self.path = path
-        self.size_bytes = os.fstat(file.fileno()).st_size
+        self.size_bytes = os.fstat(file.fileno()).st_size if size_bytes is None else size_bytes
         self.position = 0
         self.byte_order: ByteOrder = "little"
 

@@ -61,18 +61,18 @@ def _one_model(files: Sequence[Path]) -> Path | None:
 def _file(path: Path) -> ModelInfo:
     check_file(path)
     if looks_like_gguf(path) or path.suffix == ".gguf":
-        return from_gguf(*map(read_gguf, _parts(path)))
+        return from_gguf(*map(read_gguf, parts(path)))
     if path.suffix == ".safetensors":
-        return _tensors(path.parent, _parts(path))
+        return _tensors(path.parent, parts(path))
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(PYTORCH_STARTS) and path.suffix in (".bin", ".pt", ".pth"):
-        return _pytorch(path.parent, _parts(path))
+        return _pytorch(path.parent, parts(path))
     advice = "Give a .gguf or .safetensors file. A download may have brought a web page or a Git LFS pointer instead."
     raise invalid(path, "it is of no known format", 0, advice)
 
 
-def _parts(path: Path) -> tuple[Path, ...]:
+def parts(path: Path) -> tuple[Path, ...]:
     """All files of the model that `path` is a part of, in order. Raises InvalidModelError where one is missing."""
     part = SHARD.fullmatch(path.name)
     if part is None:

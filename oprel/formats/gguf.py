@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import ByteOrder, ByteReader
@@ -175,6 +176,12 @@ def read_gguf(path: Path) -> GGUFFile:
             return _read(ByteReader(file, path, limit_bytes=MAX_HEADER_BYTES, limit_work=MAX_WORK))
     except OSError as error:
         raise InvalidModelError(f"{path} cannot be read: {error.strerror}", "Check its permissions.") from error
+
+
+def read_gguf_from(file: BinaryIO, name: str, size_bytes: int) -> GGUFFile:
+    """The same of something that can be read and sought like a file of that size; `name` is what errors call it."""
+    limits = {"limit_bytes": MAX_HEADER_BYTES, "limit_work": MAX_WORK}
+    return _read(ByteReader(file, Path(name), **limits, size_bytes=size_bytes))
 
 
 def _read(reader: ByteReader) -> GGUFFile:

@@ -1,18 +1,16 @@
-"""What an engine that ran out of memory is started with the next time, and remembering it.
+"""What an engine that ran out of memory is started with the next time: remembering it.
 
-First its idle neighbours go, then it gets less, one step after the other (`runtime.ladder`). The steps that helped are
-kept in OPREL_HOME for the same model, options, engine and machine, so that the next daemon starts with them.
+First its idle neighbours go, then it gets less (`telemetry.ladder`). How much helped is kept in OPREL_HOME for the same
+model, options, engine and machine, so that the next daemon starts with that.
 """
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
 from oprel.runtime.binaries.shelf import Binary
-from oprel.runtime.ladder import Step
 from oprel.server.loaded import LoadedModel
 from oprel.telemetry.hardware import memory_bytes
 from oprel.utils.files import write_atomically
@@ -27,28 +25,27 @@ class Descents:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._steps: dict[str, list[str]] = self._read()
+        self._sufficed: dict[str, int] = self._read()
 
-    def of(self, loaded: LoadedModel, binary: Binary | None) -> Sequence[Step]:
-        """The steps such an engine took before."""
-        known = {step.name: step for step in Step}
-        return [known[name] for name in self._steps.get(_key(loaded, binary), ()) if name in known]
+    def of(self, loaded: LoadedModel, binary: Binary | None) -> int | None:
+        """The bytes that such an engine started with, where memory had run out; None if it never did."""
+        return self._sufficed.get(_key(loaded, binary))
 
-    def remember(self, loaded: LoadedModel, binary: Binary | None) -> None:
-        """It started with the steps it took."""
-        self._steps.pop(_key(loaded, binary), None)
-        self._steps[_key(loaded, binary)] = [step.name for step in loaded.steps]
-        while len(self._steps) > MOST:
-            del self._steps[next(iter(self._steps))]
+    def remember(self, loaded: LoadedModel, binary: Binary | None, bytes: int) -> None:
+        """It started with so much."""
+        self._sufficed.pop(_key(loaded, binary), None)
+        self._sufficed[_key(loaded, binary)] = bytes
+        while len(self._sufficed) > MOST:
+            del self._sufficed[next(iter(self._sufficed))]
         try:
-            write_atomically(self._path, orjson.dumps(self._steps))
+            write_atomically(self._path, orjson.dumps(self._sufficed))
         except OSError as error:
             logger.warning("cannot write %s: %s", self._path, error.strerror)
 
-    def _read(self) -> dict[str, list[str]]:
+    def _read(self) -> dict[str, int]:
         try:
             found = orjson.loads(self._path.read_bytes())
-            return {str(key): [str(name) for name in names] for key, names in found.items()}
+            return {str(key): int(bytes) for key, bytes in found.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 

@@ -45,7 +45,7 @@ class _Figures(Collector):
         yield from map(_histogram, manager.metrics.histograms)
         yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
         yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
-        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget_bytes)
+        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget.total)
         yield _gauge("models_waiting", "Models that wait for memory", len(manager.room.waiting))
         yield _engines(manager.loaded)
         yield from _of_models(manager.loaded, manager.metrics)
@@ -83,7 +83,7 @@ def _of_models(loaded: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metr
         "requests_in_flight": ("Requests that an engine answers", [one.slots.taken for one in loaded]),
         "requests_queued": ("Requests that wait for a slot", [one.slots.waiting for one in loaded]),
         "slots": ("Requests that an engine answers at the same time", [one.slots.total for one in loaded]),
-        "engine_memory_predicted_bytes": ("What an engine was to take", [one.predicted_bytes for one in loaded]),
+        "engine_memory_predicted_bytes": ("What an engine was to take", [one.needs.total for one in loaded]),
         "engine_memory_bytes": ("What an engine takes", [one.process.memory_bytes for one in loaded]),
     }
     owners = [(metrics.label(one.model.name), one.spec.mode.value) for one in loaded]

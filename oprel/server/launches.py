@@ -1,21 +1,21 @@
 """Engines before they are started: what they are started with, and what is known from those before them.
 
-An engine that ran out of memory gets more room or is started with less the next time, one step after the other
-(`runtime.ladder`).
+An engine that ran out of memory gets more room or is started with less the next time (`telemetry.ladder`).
 """
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from oprel.core.config import Config, ModelSettings
+from oprel.daemon_models import PlanResponse
 from oprel.runtime.backends import llama_cpp
-from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
+from oprel.runtime.backends.base import LoadOptions, Mode, Parts
+from oprel.runtime.backends.specs import Fixed, spec_of
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.ladder import next_step
 from oprel.runtime.life import Ended
 from oprel.runtime.process import EngineProcess, Launch
 from oprel.runtime.pulse import Pace
@@ -23,13 +23,15 @@ from oprel.runtime.restarts import History
 from oprel.server.descents import Descents
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, LoadedModel
+from oprel.server.planning import Planning, asked_of, needs_of, refusal
 from oprel.server.slots import Slots
-from oprel.telemetry import memory
+from oprel.telemetry import ladder
+from oprel.telemetry.plan_wire import plan_response
+from oprel.telemetry.recommender import Plan
 
 logger = logging.getLogger(__name__)
 
 MAX_RECORDS = 256
-MOST_CACHE_RAM_MIB = 512
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Record:
 class Launches:
     """Owner of that experience. `run_dir` takes the engines' sockets."""
 
-    def __init__(self, config: Config, shelf: Shelf, run_dir: Path) -> None:
+    def __init__(self, config: Config, shelf: Shelf, planning: Planning, run_dir: Path) -> None:
         self._config = config
+        self._planning = planning
         self._shelf = shelf
         self._run_dir = run_dir
         self._descents = Descents(config.home_dir / "memory.json")
@@ -57,11 +60,19 @@ class Launches:
         settings: ModelSettings,
         asked: LoadOptions,
         mode: Mode,
+        residents: Sequence[LoadedModel],
         on_end: Callable[[LoadedModel, Ended], None],
     ) -> LoadedModel:
-        """An engine for the model; it is not started, and nothing is on disk."""
+        """An engine for the model, with `residents` beside it or in its way; it is not started, and nothing is on disk.
+
+        Raises InsufficientMemoryError when it can never fit.
+        """
         number, wanted = next(self._numbers), wanted_of(model, settings, asked)
-        spec = _spec(model, settings, wanted, mode, self._run_dir / f"engine-{number}.sock")
+        found = self._planning.plan(model, asked_of(wanted, settings, mode), residents)
+        if not found.fits:
+            raise refusal(model.name, found, residents)
+        fixed = self._fixed(model, settings, wanted, mode, number)
+        spec = spec_of(found, fixed)
         record = self._record((spec.parts, mode), wanted, model.modified)
         launch = Launch(
             label=model.name if mode is Mode.COMPLETION else f"{model.name} ({mode.value})",
@@ -78,12 +89,32 @@ class Launches:
             on_end=lambda ended: on_end(loaded, ended),
         )
         loaded: LoadedModel = LoadedModel(
-            number, model, settings, asked, wanted, spec, process, Slots(spec.parallel), settings.keep_alive_seconds
+            number,
+            model,
+            settings,
+            asked,
+            wanted,
+            fixed,
+            found,
+            found,
+            spec,
+            needs_of(found.solution, found.budgets),
+            process,
+            Slots(spec.parallel),
+            settings.keep_alive_seconds,
         )
-        for step in self._descents.of(loaded, next(iter(self._shelf.usable), None)):
-            loaded.descend(step)
-        loaded.predicted_bytes = _predicted(model, loaded.spec)
+        self._descend_as_before(loaded)
         return loaded
+
+    async def told(self, model: InstalledModel, residents: Sequence[LoadedModel]) -> PlanResponse:
+        """How the model would be loaded now, for who only asks. Raises NoEngineError."""
+        settings, mode = self._config.for_model(model.name), model.usual_mode
+        wanted = wanted_of(model, settings, LoadOptions())
+        others = [one for one in residents if one.spec.parts != parts_of(model)]
+        found = self._planning.plan(model, asked_of(wanted, settings, mode), others)
+        binary, flags = await self._shelf.choose()
+        spec = spec_of(found, self._fixed(model, settings, wanted, mode, 0))
+        return plan_response(model.name, found, [*binary.command, *llama_cpp.arguments(spec, flags)])
 
     def descend(self, loaded: LoadedModel, *, alone: bool) -> bool:
         """Have the engine started with less, as it ran out of memory; False when there is nothing left to give up.
@@ -91,18 +122,50 @@ class Launches:
         What it gives up beside others, which may be gone the next time, is not remembered.
         """
         loaded.lacked_alone &= alone
-        step = next_step(loaded.spec, loaded.steps, context_is_fixed=loaded.asked.num_ctx is not None)
-        if step:
-            logger.warning("%s ran out of memory: from now on %s", loaded.model.name, step.value)
-            loaded.descend(step)
+        found = ladder.less(loaded.plan)
+        if found:
+            before = loaded.plan.solution
+            self._replan(loaded, found)
+            words = ", ".join(ladder.given_up(before, found.solution))
+            logger.warning("%s ran out of memory: from now on %s", loaded.model.name, words)
             # What it died of is mended: it may start at once. More room alone is no such reason: that comes and goes.
             self._record(loaded.key, loaded.wanted, loaded.model.modified).history.ends.clear()
-        return step is not None
+        return found is not None
+
+    def _descend_as_before(self, loaded: LoadedModel) -> None:
+        """As far as such an engine had to, the last time."""
+        sufficed = self._descents.of(loaded, next(iter(self._shelf.usable), None))
+        while sufficed is not None and ladder.moves(loaded.plan.solution, loaded.plan) > sufficed:
+            found = ladder.less(loaded.plan)
+            if found is None:
+                return
+            self._replan(loaded, found)
+
+    def _replan(self, loaded: LoadedModel, found: Plan) -> None:
+        loaded.descend(found, spec_of(found, loaded.fixed), needs_of(found.solution, found.budgets))
+
+    def _fixed(
+        self, model: InstalledModel, settings: ModelSettings, wanted: LoadOptions, mode: Mode, number: int
+    ) -> Fixed:
+        return Fixed(
+            parts_of(model),
+            self._run_dir / f"engine-{number}.sock",
+            wanted,
+            self._planning.hardware.cpu.threads,
+            mode,
+            _pooling(model, mode),
+            settings.flash_attention,
+        )
 
     def note_start(self, loaded: LoadedModel) -> None:
-        """The engine is up: so much memory suffices."""
-        if loaded.steps and loaded.lacked_alone:
-            self._descents.remember(loaded, loaded.process.binary)
+        """The engine is up: so much memory suffices, and so much it took."""
+        self._planning.note_load(loaded)
+        if loaded.adjustments and loaded.lacked_alone:
+            self._descents.remember(loaded, loaded.process.binary, ladder.moves(loaded.plan.solution, loaded.plan))
+
+    def note_end(self, loaded: LoadedModel) -> None:
+        """It is about to be stopped."""
+        self._planning.note_end(loaded)
 
     def _record(self, key: Key, load: LoadOptions, modified: datetime) -> Record:
         while len(self._records) > MAX_RECORDS:
@@ -121,32 +184,8 @@ def parts_of(model: InstalledModel) -> Parts:
     return Parts(manifest.weights, manifest.projector, manifest.adapters, template)
 
 
-def _spec(model: InstalledModel, settings: ModelSettings, load: LoadOptions, mode: Mode, socket: Path) -> EngineSpec:
-    cells = (load.num_ctx or 0) * settings.parallel
-    cache_mib = memory.kv_bytes(model.header, cells, settings.kv_cache_type) // 1024**2
-    return EngineSpec(
-        parts=parts_of(model),
-        socket=socket,
-        load=load,
-        mode=mode,
-        pooling=_pooling(model, mode),
-        parallel=settings.parallel,
-        kv_cache_type=settings.kv_cache_type,
-        flash_attention=settings.flash_attention,
-        # For states of prompts that left their slot: as much as all slots have, within bounds.
-        cache_ram_mib=max(1, min(MOST_CACHE_RAM_MIB, cache_mib)),
-    )
-
-
 def _pooling(model: InstalledModel, mode: Mode) -> str | None:
     """How an engine makes one vector of many, where the model itself does not say."""
     if mode is Mode.RERANK:
         return "rank"
     return "mean" if mode is Mode.EMBEDDING and model.header.pooling_type is None else None
-
-
-def _predicted(model: InstalledModel, spec: EngineSpec) -> int:
-    """Bytes the engine will take: its files, the cells of all its slots, the cache of prompts, and the process."""
-    cells = (spec.load.num_ctx or 0) * spec.parallel
-    cache = memory.kv_bytes(model.header, cells, spec.kv_cache_type)
-    return model.size_bytes + cache + spec.cache_ram_mib * 1024**2 + memory.EVERY_ENGINE

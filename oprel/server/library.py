@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,11 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
+from oprel.formats.whole import read_whole
 from oprel.runtime.backends.base import Mode
+from oprel.telemetry.memory import projector_bytes
+
+Version = tuple[tuple[int, int], ...]  # of each file the time, in ns, and the size
 
 MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
 
@@ -33,7 +37,8 @@ FIM_KEYS = (
 class InstalledModel:
     """A model of this machine. `name` is the canonical name, `modified` the time of its newest file.
 
-    `other_bytes` is the size of its files beside that: more parts, adapters, a projector.
+    `other_bytes` is the size of its files beside the weights: adapters, a projector. `projector_bytes` is what
+    reading images takes, `adapter_bytes` what adapters do.
     """
 
     name: str
@@ -41,6 +46,8 @@ class InstalledModel:
     header: GGUFFile
     modified: datetime
     other_bytes: int = 0
+    projector_bytes: int = 0
+    adapter_bytes: int = 0
 
     @property
     def weights(self) -> Path:
@@ -139,7 +146,7 @@ class Library:
     def __init__(self, config: Config) -> None:
         self.manifests = Manifests(config.models_dir)
         self.blobs = Blobs(config.models_dir / "blobs")
-        self._headers: dict[Path, tuple[tuple[int, int], GGUFFile]] = {}
+        self._headers: dict[tuple[Path, ...], tuple[Version, GGUFFile]] = {}
 
     async def find(self, name: str, *, may_use_paths: bool) -> InstalledModel:
         """The model called `name`.
@@ -182,18 +189,34 @@ class Library:
 
     def _installed(self, manifest: Manifest) -> InstalledModel:
         try:
-            status, files = manifest.weights.stat(), [file.stat() for file in manifest.files]
+            manifest.weights.stat()
+            files = {file: file.stat() for file in manifest.files}
         except OSError as error:
             raise InvalidModelError(
                 f"the file of model '{manifest.name}' cannot be read: {error.strerror}",
                 f"Is {error.filename} still there?",
             ) from error
-        version = (status.st_mtime_ns, status.st_size)
-        known = self._headers.get(manifest.weights)
+        weights = manifest.parts or (manifest.weights,)
+        header = self._header(weights, lambda: read_whole(manifest.weights, manifest.parts))
+        return InstalledModel(
+            manifest.name,
+            manifest,
+            header,
+            modified=datetime.fromtimestamp(max(status.st_mtime for status in files.values())).astimezone(),
+            other_bytes=sum(files[file].st_size for file in manifest.beside),
+            projector_bytes=self._projector_bytes(manifest.projector) if manifest.projector else 0,
+            adapter_bytes=sum(files[file].st_size for file in manifest.adapters),
+        )
+
+    def _projector_bytes(self, path: Path) -> int:
+        return projector_bytes(self._header((path,), lambda: read_gguf(path)))
+
+    def _header(self, files: tuple[Path, ...], read: Callable[[], GGUFFile]) -> GGUFFile:
+        """Read again only when one of the files is another one by now."""
+        version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
+        known = self._headers.get(files)
         if known is None or known[0] != version:
-            known = self._headers[manifest.weights] = version, read_gguf(manifest.weights)
+            known = self._headers[files] = version, read()
             while len(self._headers) > MAX_HEADERS:
                 self._headers.pop(next(iter(self._headers)), None)
-        modified = datetime.fromtimestamp(max(one.st_mtime for one in files)).astimezone()
-        others = sum(one.st_size for one in files) - status.st_size
-        return InstalledModel(manifest.name, manifest, known[1], modified, others)
+        return known[1]

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from oprel.core.config import ModelSettings
 from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
-from oprel.runtime.ladder import Step, stepped
+from oprel.runtime.backends.specs import Fixed
+from oprel.runtime.buffers import Buffers
 from oprel.runtime.process import DOWN, EngineProcess, State
 from oprel.server.crashes import InFlight
 from oprel.server.library import InstalledModel
 from oprel.server.quarantine import request_hash
-from oprel.server.scheduling import Resident, Use
+from oprel.server.scheduling import Amount, Resident, Use
 from oprel.server.slots import Held, Slots
+from oprel.telemetry.ladder import given_up
+from oprel.telemetry.recommender import Plan
 
 Key = tuple[Parts, Mode]
 PACE_MEMORY = 0.7  # share that what was measured before has in an engine's pace
@@ -22,7 +25,8 @@ PACE_MEMORY = 0.7  # share that what was measured before has in an engine's pace
 
 @dataclass
 class LoadedModel:
-    """Times are of the manager's clock, in seconds. `wanted` is what was to be started, `spec` what is.
+    """Times are of the manager's clock, in seconds. `wanted`, and all of `fixed`, is what requests and settings fix;
+    `first_plan` is what was to be started, `plan` and `spec` what is.
 
     `closed`: it takes no further request, as others wait for its memory; `leaving`: it is being stopped for them.
     """
@@ -32,11 +36,15 @@ class LoadedModel:
     settings: ModelSettings
     asked: LoadOptions
     wanted: LoadOptions
+    fixed: Fixed
+    first_plan: Plan
+    plan: Plan
     spec: EngineSpec
+    needs: Amount
     process: EngineProcess
     slots: Slots
     keep_alive: float
-    predicted_bytes: int = 0
+    buffers: Buffers | None = None  # as the engine told when it was up
     names: set[str] = field(default_factory=set)
     leases: int = 0
     closed: bool = False
@@ -46,7 +54,6 @@ class LoadedModel:
     expires_at: float = math.inf
     timer: asyncio.TimerHandle | None = None
     starts_seen: int = 0
-    steps: tuple[Step, ...] = ()
     lacked_alone: bool = True  # its steps were taken with no other engine beside it
     stepped_at: int = 0  # which of the engine's starts the last step followed
     stepping: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -92,13 +99,12 @@ class LoadedModel:
     @property
     def adjustments(self) -> tuple[str, ...]:
         """What was given up for lack of memory, in words."""
-        return tuple(step.value for step in self.steps)
+        return tuple(given_up(self.first_plan.solution, self.plan.solution))
 
-    def descend(self, step: Step) -> None:
+    def descend(self, plan: Plan, spec: EngineSpec, needs: Amount) -> None:
         """Be started with less from now on."""
-        self.steps += (step,)
-        self.spec = stepped(self.spec, step)
-        self.slots.total = self.spec.parallel
+        self.plan, self.spec, self.needs = plan, spec, needs
+        self.slots.total = spec.parallel
 
     def note_answer(self, tokens: int, generating: float, whole: float) -> None:
         """A request was answered with so many tokens; seconds for them alone, and for all of it."""
@@ -132,7 +138,7 @@ class LoadedModel:
         return Resident(
             self.id,
             self.model.name,
-            self.predicted_bytes,
+            self.needs,
             self._use(),
             self.pinned,
             self.closed,

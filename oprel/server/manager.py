@@ -29,9 +29,12 @@ from oprel.server.launches import Launches, parts_of, wanted_of
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, Lease, LoadedModel
 from oprel.server.metrics import Eviction, Metrics
+from oprel.server.planning import Planning
 from oprel.server.quarantine import Quarantine
 from oprel.server.room import Room
 from oprel.server.slots import too_many
+from oprel.telemetry.hardware import probe
+from oprel.telemetry.settings import SLOTS
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +55,9 @@ class ModelManager:
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
-        self._launches = Launches(config, shelf, run_dir)
-        self.room = Room(config, clock, lambda: self.loaded, self._evict)
+        self.planning = Planning(config, shelf, probe())
+        self.launches = Launches(config, shelf, self.planning, run_dir)
+        self.room = Room(self.planning.budget, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}
         self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -139,6 +143,7 @@ class ModelManager:
         self.room.end()
         for loaded in self.loaded:
             _cancel_timer(loaded)
+            self.launches.note_end(loaded)
         ends = (*(loaded.process.close() for loaded in self.loaded), *self._tasks)
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, OprelError):
@@ -146,12 +151,12 @@ class ModelManager:
         for loaded in self.loaded:
             loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
+        self.planning.close()
 
     def kill(self) -> None:
         """End every engine this instant: for a daemon that ends at once itself."""
-        for loaded in self.loaded:
-            if loaded.process.pid:
-                _posix.signal_group(loaded.process.pid, signal.SIGKILL)
+        for pid in filter(None, [loaded.process.pid for loaded in self.loaded]):
+            _posix.signal_group(pid, signal.SIGKILL)
 
     async def _join(
         self, model: InstalledModel, asked: LoadOptions, mode: Mode, *, slots: int, makes_room: bool
@@ -163,7 +168,7 @@ class ModelManager:
             self._check_open()
             loaded = await self._joinable(key, lambda one: one.serves(model, asked, wanted), makes_room=makes_room)
             if loaded is None:
-                loaded = self._launches.plan(model, settings, asked, mode, self._note_end)
+                loaded = self.launches.plan(model, settings, asked, mode, self.loaded, self._note_end)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:
                 self._check_queue(loaded, settings)
@@ -190,10 +195,10 @@ class ModelManager:
     async def _admit(self, loaded: LoadedModel, *, makes_room: bool) -> None:
         """Put the engine among the loaded ones once there is memory for it."""
         name = loaded.model.name
-        loaded.predicted_bytes = self.room.possible(name, loaded.predicted_bytes)
-        if not (makes_room or self.room.would_fit(loaded.predicted_bytes)):
+        self.room.check_possible(name, loaded.needs)
+        if not (makes_room or self.room.would_fit(loaded.needs)):
             raise BusyError(f"there is no room for {name} beside the models that are loaded")
-        async with self.room.entered(name, loaded.predicted_bytes, makes_room=makes_room):
+        async with self.room.entered(name, loaded.needs, makes_room=makes_room):
             self._check_open()
             loaded.write_template()
             self._loaded[loaded.key] = loaded
@@ -202,7 +207,7 @@ class ModelManager:
     @contextlib.asynccontextmanager
     async def _turn(self, key: Key, model: InstalledModel, settings: ModelSettings) -> AsyncIterator[None]:
         """The engine's door, when it is this caller's turn. Raises BusyError where too many wait for its end."""
-        if self._at_door[key] >= settings.parallel + settings.max_queue:
+        if self._at_door[key] >= (settings.parallel or SLOTS[0]) + settings.max_queue:
             raise self._too_many(model.name, self._at_door[key])
         self._at_door[key] += 1
         try:
@@ -233,7 +238,7 @@ class ModelManager:
             if loaded.stepped_at == loaded.process.starts:  # another request has seen to it
                 return True
             made_room = await self.room.empty(beside=loaded)
-            if not made_room and not self._launches.descend(loaded, alone=len(self._loaded) == 1):
+            if not made_room and not self.launches.descend(loaded, alone=len(self._loaded) == 1):
                 return False
             loaded.stepped_at = loaded.process.starts
             return True
@@ -296,6 +301,7 @@ class ModelManager:
     async def _retire(self, loaded: LoadedModel, why: Eviction) -> None:
         """Stop an idle engine. The caller holds its door."""
         _cancel_timer(loaded)
+        self.launches.note_end(loaded)
         try:
             await loaded.process.close()
         except asyncio.CancelledError:  # who asked has left, but the engine goes on stopping
@@ -324,7 +330,7 @@ class ModelManager:
             self.metrics.restart(name, process.last_exit.reason.value)
         loaded.starts_seen, loaded.ready_at = process.starts, self.clock()
         self.metrics.loaded(name, process.load_seconds)
-        self._launches.note_start(loaded)
+        self.launches.note_start(loaded)
         self._tell()
         self.room.reconsider()
 

@@ -6,18 +6,14 @@ import itertools
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError
 from oprel.server import scheduling
 from oprel.server.loaded import LoadedModel
-from oprel.server.scheduling import Plan, Resident, Use, Wanted
-from oprel.telemetry.hardware import memory_bytes
+from oprel.server.scheduling import Amount, Plan, Resident, Use, Wanted, amount
 
 logger = logging.getLogger(__name__)
-
-RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of the machine's memory, for everything else that runs on it
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Waiting:
     """A model that waits for memory since so many seconds."""
 
     name: str
-    bytes: int
+    needs: Amount
     seconds: float
     why: str
 
@@ -43,15 +39,12 @@ class Room:
 
     def __init__(
         self,
-        config: Config,
+        budget: Amount,
         clock: Callable[[], float],
         engines: Callable[[], Sequence[LoadedModel]],
         evict: Callable[[LoadedModel, str], None],
     ) -> None:
-        limit = config.default_max_memory_mb * 1024**2
-        total = memory_bytes()
-        self._is_limit = bool(limit)
-        self.budget_bytes = limit or max(total // 2, total - max(RESERVE_BYTES, round(total * RESERVE_SHARE)))
+        self.budget = budget
         self._clock = clock
         self._engines = engines
         self._evict = evict
@@ -65,37 +58,29 @@ class Room:
     def waiting(self) -> list[Waiting]:
         now = self._clock()
         line = (ticket for ticket in self._line.values() if not ticket.admitted)
-        return [Waiting(one.wanted.name, one.wanted.bytes, now - one.wanted.since, one.why) for one in line]
+        return [Waiting(one.wanted.name, one.wanted.needs, now - one.wanted.since, one.why) for one in line]
 
-    def possible(self, name: str, wanted: int) -> int:
-        """The bytes to ask for. Raises InsufficientMemoryError when they can never be had.
-
-        Without a limit of the user's the largest models are tried all the same, alone: what is mapped from a file or
-        lies on a GPU needs no memory of the machine's.
-        """
+    def check_possible(self, name: str, needs: Amount) -> None:
+        """Raises InsufficientMemoryError when so much can never be had."""
         residents = self._residents()
-        if not self._is_limit:
-            pinned = sum(one.bytes for one in residents if one.pinned)
-            return max(0, min(wanted, self.budget_bytes - pinned))
-        if why := scheduling.impossible(wanted, residents, self.budget_bytes):
-            pinned = sum(one.bytes for one in residents if one.pinned)
-            least = math.ceil((pinned + wanted) / 1024**2)
+        if why := scheduling.impossible(needs, residents, self.budget):
+            pinned = amount(one.needs for one in residents if one.pinned)
+            least = math.ceil(pinned.plus(needs).host / 1024**2)
             raise InsufficientMemoryError(
                 f"{name} does not fit: {why}",
                 "Ask for a smaller context (num_ctx), or use a smaller quantization.",
                 f"Set default_max_memory_mb to {least} or more"
-                + ("; or unpin a model, or let it go with `oprel stop`." if pinned else "."),
+                + ("; or unpin a model, or let it go with `oprel stop`." if pinned.total else "."),
             )
-        return wanted
 
     @contextlib.asynccontextmanager
-    async def entered(self, name: str, bytes: int, *, makes_room: bool) -> AsyncIterator[None]:
-        """Wait until `bytes` are there; inside the block they are kept for the engine that is made in it.
+    async def entered(self, name: str, needs: Amount, *, makes_room: bool) -> AsyncIterator[None]:
+        """Wait until that is there; inside the block it is kept for the engine that is made in it.
 
         After `end` nobody waits, and nothing is kept.
         """
         number = next(self._numbers)
-        ticket = self._line[number] = _Ticket(Wanted(number, name, bytes, self._clock(), makes_room))
+        ticket = self._line[number] = _Ticket(Wanted(number, name, needs, self._clock(), makes_room))
         try:
             self.reconsider()
             await self.until(lambda: ticket.admitted or ticket.refusal or self._has_ended)
@@ -106,9 +91,14 @@ class Room:
             del self._line[number]
             self.reconsider()
 
-    def would_fit(self, bytes: int) -> bool:
+    @property
+    def free(self) -> Amount:
+        """What is left beside the engines there are, and those that are about to be."""
+        return self.budget.minus(amount(one.needs for one in self._residents()))
+
+    def would_fit(self, needs: Amount) -> bool:
         """Whether there is room now, with nobody in front."""
-        return not self.waiting and bytes <= self.budget_bytes - sum(one.bytes for one in self._residents())
+        return not self.waiting and needs.within(self.free)
 
     async def empty(self, beside: LoadedModel) -> bool:
         """Stop every idle engine but `beside`; True once they are gone, False when there was none."""
@@ -128,7 +118,7 @@ class Room:
         self._check_line()
         engines = {engine.id: engine for engine in self._engines()}
         line = [ticket.wanted for ticket in self._line.values() if not (ticket.admitted or ticket.refusal)]
-        plan = scheduling.decide(self._residents(), line, self.budget_bytes, self._clock())
+        plan = scheduling.decide(self._residents(), line, self.budget, self._clock())
         for number in plan.admit:
             self._line[number].admitted = True
         for number, why in plan.waits.items():
@@ -146,8 +136,7 @@ class Room:
         for ticket in self._line.values():
             if not ticket.admitted:
                 try:
-                    bytes = self.possible(ticket.wanted.name, ticket.wanted.bytes)
-                    ticket.wanted = replace(ticket.wanted, bytes=bytes)
+                    self.check_possible(ticket.wanted.name, ticket.wanted.needs)
                 except InsufficientMemoryError as refusal:
                     ticket.refusal = refusal
 
@@ -168,5 +157,5 @@ class Room:
         coming = [ticket.wanted for ticket in self._line.values() if ticket.admitted]
         return [
             *(engine.as_resident() for engine in self._engines()),
-            *(Resident(-one.id, one.name, one.bytes, Use.LOADING) for one in coming),
+            *(Resident(-one.id, one.name, one.needs, Use.LOADING) for one in coming),
         ]

@@ -8,15 +8,58 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from oprel.utils.text import human_size
 
 PATIENCE = 5.0  # s
 SHORTEST_TURN = 2.0  # s that an engine serves before it must make room
 LOADS_A_TURN = 2.0  # a turn is at least so many times what its load took
+
+
+class Amount(NamedTuple):
+    """Bytes of the machine's memory, and of the memory that GPUs have for themselves.
+
+    >>> Amount(8, 2).within(Amount(8, 1)), Amount(8, 2).minus(Amount(3, 3))
+    (False, Amount(host=5, vram=-1))
+    """
+
+    host: int = 0
+    vram: int = 0
+
+    def within(self, room: "Amount") -> bool:
+        return self.host <= room.host and self.vram <= room.vram
+
+    def plus(self, other: "Amount") -> "Amount":
+        return Amount(self.host + other.host, self.vram + other.vram)
+
+    def minus(self, other: "Amount") -> "Amount":
+        return Amount(self.host - other.host, self.vram - other.vram)
+
+    def at_most(self, other: "Amount") -> "Amount":
+        return Amount(min(self.host, other.host), min(self.vram, other.vram))
+
+    @property
+    def not_negative(self) -> "Amount":
+        return Amount(max(0, self.host), max(0, self.vram))
+
+    @property
+    def total(self) -> int:
+        return self.host + self.vram
+
+    def __str__(self) -> str:
+        return f"{human_size(self.host)} and {human_size(self.vram)} on GPUs" if self.vram else human_size(self.host)
+
+
+def amount(needs: Iterable[Amount]) -> Amount:
+    """All of them together."""
+    total = Amount()
+    for one in needs:
+        total = total.plus(one)
+    return total
 
 
 class Use(Enum):
@@ -32,7 +75,7 @@ class Resident:
 
     id: int
     name: str
-    bytes: int
+    needs: Amount
     use: Use
     pinned: bool = False
     closed: bool = False
@@ -54,7 +97,7 @@ class Wanted:
 
     id: int
     name: str
-    bytes: int
+    needs: Amount
     since: float
     makes_room: bool = True
 
@@ -70,42 +113,42 @@ class Plan:
     look_again: float = math.inf
 
 
-def impossible(wanted: int, residents: Sequence[Resident], budget: int) -> str | None:
-    """Why so many bytes can never be had, or None when they can."""
-    pinned = sum(one.bytes for one in residents if one.pinned)
-    if wanted <= budget - pinned:
+def impossible(needs: Amount, residents: Sequence[Resident], budget: Amount) -> str | None:
+    """Why so much can never be had, or None when it can."""
+    pinned = amount(one.needs for one in residents if one.pinned)
+    if needs.within(budget.minus(pinned)):
         return None
-    beside = f", of which pinned models take {human_size(pinned)}" if pinned else ""
-    return f"it needs {human_size(wanted)}, and models may take {human_size(budget)}{beside}"
+    beside = f", of which pinned models take {pinned}" if pinned.total else ""
+    return f"it needs {needs}, and models may take {budget}{beside}"
 
 
-def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: int, now: float) -> Plan:
+def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: Amount, now: float) -> Plan:
     """`wanted` in the order of asking.
 
-    >>> old = Resident(1, "old", 60, Use.IDLE)
-    >>> decide([old], [Wanted(2, "new", 50, since=0.0)], budget=100, now=30.0).evict
+    >>> old = Resident(1, "old", Amount(60), Use.IDLE)
+    >>> decide([old], [Wanted(2, "new", Amount(50), since=0.0)], budget=Amount(100), now=30.0).evict
     {1: 'idle for 30 s; new needs 50 B, and 40 B of 100 B are free'}
     """
     plan = Plan()
     memory = _Memory(residents, budget)
     for one in wanted:
-        if one.bytes <= memory.free:
+        if one.needs.within(memory.free):
             plan.admit.append(one.id)
-            memory.free -= one.bytes
+            memory.free = memory.free.minus(one.needs)
         elif one.makes_room:
             _make_room(one, memory, plan, now)
         else:
-            plan.waits[one.id] = f"{human_size(one.bytes)} must be free, and nobody goes for it"
+            plan.waits[one.id] = f"{one.needs} must be free, and nobody goes for it"
     return plan
 
 
 class _Memory:
-    """What is left while the wanted ones are gone through, in bytes; `coming` are those of engines that leave."""
+    """What is left while the wanted ones are gone through; `coming` is that of engines that leave."""
 
-    def __init__(self, residents: Sequence[Resident], budget: int) -> None:
+    def __init__(self, residents: Sequence[Resident], budget: Amount) -> None:
         self.budget = budget
-        self.free = budget - sum(one.bytes for one in residents)
-        self.coming = sum(one.bytes for one in residents if one.use is Use.LEAVING)
+        self.free = budget.minus(amount(one.needs for one in residents))
+        self.coming = amount(one.needs for one in residents if one.use is Use.LEAVING)
         self.residents = [one for one in residents if one.use is not Use.LEAVING and not one.pinned]
 
     def candidates(self, now: float) -> list[Resident]:
@@ -113,55 +156,56 @@ class _Memory:
         may_go = [one for one in self.residents if _may_go(one, now)]
         return sorted(may_go, key=lambda one: (one.use is Use.BUSY, not one.closed, one.worth(now)))
 
-    def promise(self, wanted: int, victims: Sequence[Resident]) -> None:
+    def promise(self, wanted: Amount, victims: Sequence[Resident]) -> None:
         """Keep what the wanted one will take; of what is left then, no more is free now than there is now."""
-        left = max(0, self.free + self.coming + sum(one.bytes for one in victims) - wanted)
-        self.free = max(0, min(self.free, left))
-        self.coming = left - self.free
+        there = amount([self.free, self.coming, *(one.needs for one in victims)])
+        left = there.minus(wanted).not_negative
+        self.free = self.free.at_most(left).not_negative
+        self.coming = left.minus(self.free)
         gone = {one.id for one in victims}
         self.residents = [one for one in self.residents if one.id not in gone]
 
 
 def _make_room(one: Wanted, memory: _Memory, plan: Plan, now: float) -> None:
-    victims = _enough(one.bytes - memory.free - memory.coming, memory.candidates(now))
+    short = one.needs.minus(memory.free).minus(memory.coming)
+    victims = _enough(short, memory.candidates(now))
     if victims is None:
         turns = [other.turn_ends() for other in memory.residents if other.use is Use.BUSY]
         plan.look_again = min([plan.look_again, *(end for end in turns if end > now)])
         plan.waits[one.id] = f"{_names(memory.residents) or 'others'} must have had their turn"
         if now - one.since >= PATIENCE:
-            memory.promise(one.bytes, memory.residents)
+            memory.promise(one.needs, memory.residents)
     elif busy := [victim for victim in victims if victim.use is Use.BUSY]:
         plan.close |= {victim.id for victim in busy}
         plan.waits[one.id] = f"{_names(busy)} must finish what was asked before"
         if now - one.since >= PATIENCE:
-            memory.promise(one.bytes, victims)
+            memory.promise(one.needs, victims)
     else:
-        need = f"{one.name} needs {human_size(one.bytes)}, and {human_size(max(0, memory.free))}"
+        need = f"{one.name} needs {one.needs}, and {memory.free.not_negative}"
         for victim in victims:
             idle = f"idle for {now - victim.used_at:.0f} s"
-            plan.evict[victim.id] = f"{idle}; {need} of {human_size(memory.budget)} are free"
+            plan.evict[victim.id] = f"{idle}; {need} of {memory.budget} are free"
         plan.waits[one.id] = f"{_names(victims) or 'others'} must have ended"
-        memory.promise(one.bytes, victims)
+        memory.promise(one.needs, victims)
 
 
 def _may_go(one: Resident, now: float) -> bool:
     return one.use is Use.IDLE or (one.use is Use.BUSY and one.turn_ends() <= now)
 
 
-def _enough(short: int, candidates: Sequence[Resident]) -> list[Resident] | None:
-    """The first candidates that make up for what is short, without those that the later ones make needless."""
+def _enough(short: Amount, candidates: Sequence[Resident]) -> list[Resident] | None:
+    """The first candidates that make up for what is short, without those that the others make needless."""
     chosen: list[Resident] = []
     for one in candidates:
-        if sum(other.bytes for other in chosen) >= short:
+        if short.within(amount(other.needs for other in chosen)):
             break
         chosen.append(one)
-    spare = sum(one.bytes for one in chosen) - short
-    if spare < 0:
+    if not short.within(amount(one.needs for one in chosen)):
         return None
     for one in reversed(chosen):
-        if one.bytes <= spare:
-            spare -= one.bytes
-            chosen = [other for other in chosen if other is not one]
+        others = [other for other in chosen if other is not one]
+        if short.within(amount(other.needs for other in others)):
+            chosen = others
     return chosen
 
 

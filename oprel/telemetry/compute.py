@@ -32,10 +32,10 @@ def compute_bytes(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells
 def mask_bytes(model: ModelDims, wishes: Wishes, cells: Cells) -> int:
     """Which cell each token sees: one mask for each kind of cache (`build_attn_inp_kq_mask`)."""
     element = 2 if wishes.flash_attention else ELEMENT_BYTES
-    if not any(layer.cached for layer in model.layers):
+    if not any(layer.cached for layer in model.kinds):
         seen = cells.tokens if _attends(model) else 0
     else:
-        kinds = {layer.windowed for layer in model.layers if layer.cached}
+        kinds = {layer.windowed for layer in model.kinds if layer.cached}
         seen = sum(cells.windowed if windowed else cells.full for windowed in kinds)
     return element * cells.tokens * seen
 
@@ -52,7 +52,7 @@ def output_bytes(model: ModelDims, wishes: Wishes) -> int:
 
 
 def _attends(model: ModelDims) -> bool:
-    return any(layer.heads for layer in model.layers)
+    return any(layer.heads for layer in model.kinds)
 
 
 def _steps(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells) -> Iterator[int]:
@@ -61,8 +61,9 @@ def _steps(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells) -> It
     yield tokens * (around + (model.embedding if widths.parallel else 0) + widths.dense)
     if model.experts_used and widths.expert:
         yield tokens * (around + _experts(model, widths))
-    for layer in {layer for layer in model.layers if layer.heads and layer.kv_heads}:
-        yield tokens * _attention(model, widths, wishes, layer, cells)
+    for layer in model.kinds:
+        if layer.heads and layer.kv_heads:
+            yield tokens * _attention(model, widths, wishes, layer, cells)
     if widths.mixer:
         yield MIXING[widths.mixer](model, tokens, max(1, wishes.slots))
     if wishes.embedding and model.causal:  # Logits of all tokens, though nobody reads them.
@@ -135,8 +136,8 @@ MIXING: dict[Mixer, Callable[[ModelDims, int, int], int]] = {
 def _rotation_bytes(model: ModelDims, wishes: Wishes) -> int:
     """Matrices that spread outliers before keys and values are quantized (`build_input_k_rot`, `build_input_v_rot`)."""
     heads = {
-        windowed: {layer.key // layer.kv_heads for layer in model.layers if layer.windowed is windowed and layer.key}
-        for windowed in {layer.windowed for layer in model.layers if layer.cached}
+        windowed: {layer.key // layer.kv_heads for layer in model.kinds if layer.windowed is windowed and layer.key}
+        for windowed in {layer.windowed for layer in model.kinds if layer.cached}
     }
     total = 0
     for lengths in heads.values():

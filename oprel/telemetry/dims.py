@@ -4,6 +4,7 @@ Source: `llama_model_base::load_hparams` in src/llama-model.cpp and src/llama-hp
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.architectures import (
@@ -62,9 +63,20 @@ class ModelDims:
     blocks: int
     experts: int
 
+    @cached_property
+    def kinds(self) -> tuple[LayerDims, ...]:
+        """Its layers, each that is like an earlier one left out."""
+        return tuple(dict.fromkeys(self.layers))
+
+    @cached_property
+    def kind_of(self) -> tuple[int, ...]:
+        """Which of the kinds each layer is."""
+        numbers = {kind: number for number, kind in enumerate(self.kinds)}
+        return tuple(numbers[layer] for layer in self.layers)
+
     @property
     def widest_value(self) -> int:
-        return max((layer.value for layer in self.layers), default=0)
+        return max((layer.value for layer in self.kinds), default=0)
 
 
 class Keys:

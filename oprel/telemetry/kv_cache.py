@@ -75,7 +75,7 @@ def refusal(model: ModelDims, wishes: Wishes) -> str | None:
         return f"keys and values of {model.architecture} need one type"
     if value_block > 1 and not wishes.flash_attention:
         return f"values in {wishes.value_type} need flash attention"
-    for layer in model.layers if wishes.flash_attention else ():
+    for layer in model.kinds if wishes.flash_attention else ():
         heads = layer.kv_heads or 1
         if layer.key // heads % key_block or layer.value // heads % value_block:
             return f"heads of {layer.key // heads} elements do not divide into blocks of 32"

@@ -6,9 +6,9 @@ for itself is in no header: leave the margins free.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from oprel.formats.gguf import GGUFFile
-from oprel.telemetry import kv_cache
 from oprel.telemetry.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
 from oprel.telemetry.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
 from oprel.telemetry.dims import Keys, ModelDims, dims_of
@@ -85,6 +85,14 @@ class Estimate:
     checkpoint: int
     rough: bool
 
+    def with_compute(self, ratio: float) -> "Estimate":
+        """Compute buffers as much larger or smaller than estimated as experience says."""
+
+        def corrected(share: Share) -> Share:
+            return replace(share, compute=round(share.compute * ratio))
+
+        return replace(self, devices=tuple(map(corrected, self.devices)), host=corrected(self.host))
+
     @property
     def weights_bytes(self) -> int:
         return self._sum(lambda share: share.weights)
@@ -159,29 +167,14 @@ def projector_bytes(header: GGUFFile) -> int:
     return sum(tensor.size_bytes for tensor in header.tensors) + ELEMENT_BYTES * patches * (patch + scores)
 
 
-def refusal(header: GGUFFile, wishes: Wishes) -> str | None:
-    """Why engines do not start like that, as the end of a sentence; None if they do."""
-    return kv_cache.refusal(dims_of(header), wishes)
-
-
-def kv_bytes(header: GGUFFile, cells: int, cache_type: str) -> int:
-    """The cache of `cells` tokens in one conversation, with recurrent states; 0 where the header does not tell."""
-    found = estimate(header, Wishes(context=cells, key_type=cache_type, value_type=cache_type))
-    return found.kv_bytes + found.state_bytes
-
-
 def _layers(model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells) -> tuple[LayerMemory, ...]:
     """Layers that only the file, or only the metadata, knows of have the rest at 0."""
-
-    def at(numbers: tuple[int, ...], number: int) -> int:
-        return numbers[number] if number < len(numbers) else 0
-
-    caches = tuple(layer_kv_bytes(model, layer, wishes, cells) for layer in model.layers)
-    states = tuple(layer_state_bytes(model, layer, wishes) for layer in model.layers)
-    return tuple(
-        LayerMemory(at(weights.layers, number), at(weights.experts, number), at(caches, number), at(states, number))
-        for number in range(max(len(weights.layers), len(model.layers)))
-    )
+    kept = [
+        (layer_kv_bytes(model, kind, wishes, cells), layer_state_bytes(model, kind, wishes)) for kind in model.kinds
+    ]
+    tensors = zip(weights.layers, weights.experts, strict=True)
+    caches = (kept[number] for number in model.kind_of)
+    return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip_longest(tensors, caches, fillvalue=(0, 0)))
 
 
 def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: Wishes, device: int) -> Share:

@@ -47,7 +47,8 @@ class CPU(Part):
 class Memory(Part):
     """`limit_bytes` is what a container allows, None when that is everything.
 
-    `available_bytes` can be had now without swapping, the limit considered.
+    `available_bytes` can be had now without swapping, the limit considered. `bandwidth_bytes` is what all cores
+    together read in a second, None where nobody measured it (`oprel bench memory`).
     """
 
     total_bytes: int
@@ -55,6 +56,7 @@ class Memory(Part):
     limit_bytes: int | None = None
     swap_total_bytes: int = 0
     swap_free_bytes: int = 0
+    bandwidth_bytes: int | None = None
 
     @property
     def usable_bytes(self) -> int:

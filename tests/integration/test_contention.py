@@ -68,7 +68,7 @@ Opened = Callable[..., contextlib.AbstractAsyncContextManager[Office]]
 @pytest.fixture
 def office(config: Config, home: Path) -> Opened:
     for name in "one", "two":
-        weights = write_tiny_gguf(home / f"{name}.gguf", shape=Shape(context=8192))
+        weights = write_tiny_gguf(home / f"{name}.gguf", shape=Shape(width=64, heads=2, context=8192))
         Manifests(config.models_dir).put(Manifest(f"{name}:latest", weights))
     Manifests(config.models_dir).put(Manifest("alias:latest", home / "one.gguf"))
 
@@ -147,8 +147,8 @@ def test_a_locked_name_is_locked_in_the_engine_of_another_name(office: Opened) -
 
 def test_a_context_that_is_asked_for_is_not_the_shorter_one_of_an_engine_short_of_memory(office: Opened) -> None:
     async def scenario() -> None:
-        limit = 2048 + 256  # the fake's units: 2048 tokens in q8_0, and a small batch
-        async with office({"memory_limit": limit}, ctx_size=4096, parallel=1) as it:
+        limit = 2048 + 512  # the fake's units: 2048 tokens in q8_0, and a batch
+        async with office({"memory_limit": limit}, parallel=1) as it:
             async with it.manager.lease(await it.model("one"), LoadOptions()) as lease:
                 assert lease.num_ctx == 2048
             with pytest.raises(OprelError):

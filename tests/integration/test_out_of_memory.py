@@ -25,17 +25,17 @@ def starts(daemon: RunningDaemon) -> int:
 
 
 def test_it_gets_less_until_it_starts_and_says_so(start_daemon: Start, engine: Callable[[int], str]) -> None:
-    daemon = start_daemon(engine_path=engine(2048 * 2 * 2 + 2048))  # units of the fake's: two slots of 2048 tokens
+    daemon = start_daemon(engine_path=engine(2048 * 2 * 2 + 512))  # units of the fake's: two slots of 2048 tokens
     with daemon.client as client:
         assert client.generate("tiny", "hello", options={"num_ctx": 2048}).response
         [loaded] = client.engines().models
-    assert loaded.adjustments == ["smaller batches", "one request at a time"]
+    assert loaded.adjustments == ["2 requests at a time"]
     assert loaded.context_length == 2048  # it was asked for
     assert "ran out of memory: from now on" in daemon.log
 
 
 def test_what_helped_is_remembered_by_the_next_daemon(start_daemon: Start, engine: Callable[[int], str]) -> None:
-    path = engine(2048 * 2 * 2 + 2048)
+    path = engine(2048 * 2 * 2 + 512)
     first = start_daemon(engine_path=path, restore="off")
     with first.client as client:
         client.generate("tiny", "hello", options={"num_ctx": 2048})

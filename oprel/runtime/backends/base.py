@@ -67,7 +67,12 @@ class Parts:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """A model to start an engine for. `load` has every value that the configuration sets filled in."""
+    """A model to start an engine for. `load` has every value filled in that is decided; None is the engine's choice.
+
+    The cache has `cells` tokens, which all `parallel` slots share, each up to `load.num_ctx` of them; `ubatch` tokens
+    are computed at once. `cache_ram_mib` is for the states of prompts that are in no slot, and of each slot's state
+    `checkpoints` are kept. `one_gpu`: layers are not shared among several.
+    """
 
     parts: Parts
     socket: Path
@@ -75,9 +80,16 @@ class EngineSpec:
     mode: Mode
     pooling: str | None  # for an engine whose model declares none of its own
     parallel: int
-    kv_cache_type: str
+    cells: int
+    key_type: str
+    value_type: str
     flash_attention: str
-    cache_ram_mib: int  # for the states of prompts that are in no slot
+    cache_ram_mib: int
+    ubatch: int | None = None
+    checkpoints: int = 0
+    unified: bool = True
+    swa_full: bool = False
+    one_gpu: bool = False
     projector_on_cpu: bool = False
 
     @property

@@ -1,14 +1,25 @@
-"""llama-server: its arguments and quirks, nothing else. Flags as of b11434 and b11549."""
+"""llama-server: its arguments and quirks, nothing else. Flags as of b11434 and b11549.
 
-from dataclasses import fields
+Where the user placed no layers, none are placed here: then the engine's own `--fit`, which is on unless `-ngl` or the
+like is given, has the last word (common/fit.cpp).
+"""
+
+from dataclasses import fields, replace
 
 from oprel.core.config import ModelSettings
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode
+
+# From here on an engine tells how large its buffers are.
+VERBOSITY = 4
 
 # Flags that older builds do not know and that only limit or quieten: left out there.
 DISPENSABLE = {
     "--kv-unified-per-slot": 1,
     "--cache-ram": 1,
+    "--ctx-checkpoints": 1,
+    "--log-verbosity": 1,
+    "--split-mode": 1,
+    "--swa-full": 0,
     "--offline": 0,
     "--no-ui": 0,
     "--context-shift": 0,
@@ -17,16 +28,18 @@ DISPENSABLE = {
 
 
 def resolve(asked: LoadOptions, settings: ModelSettings, trained_ctx: int | None) -> LoadOptions:
-    """What the engine is started with: what was asked, else configured; the context capped to the trained length."""
+    """What is fixed: what was asked, else configured; the context capped to the trained length. The rest is chosen."""
     defaults = LoadOptions(
-        num_ctx=settings.ctx_size,
+        num_ctx=settings.ctx_size or None,
         num_batch=settings.batch_size or None,
         num_gpu=settings.n_gpu_layers if settings.n_gpu_layers >= 0 else None,
         num_thread=settings.n_threads or None,
     )
     values = {entry.name: getattr(asked, entry.name) for entry in fields(LoadOptions)}
-    chosen = {name: getattr(defaults, name) if value is None else value for name, value in values.items()}
-    return LoadOptions(**chosen | {"num_ctx": min(chosen["num_ctx"], trained_ctx or chosen["num_ctx"])})
+    fixed = LoadOptions(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
+    if fixed.num_ctx is not None and trained_ctx:
+        return replace(fixed, num_ctx=min(fixed.num_ctx, trained_ctx))
+    return fixed
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -39,19 +52,25 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--host": spec.socket,
         "--port": 0,
         "--parallel": spec.parallel,
+        "--ctx-size": spec.cells,
+        "--kv-unified-per-slot": load.num_ctx if spec.unified and "--kv-unified-per-slot" in flags else None,
         "--batch-size": load.num_batch,
-        **_context(spec, flags),
+        "--ubatch-size": spec.ubatch,
         "--n-gpu-layers": load.num_gpu,
+        "--split-mode": "none" if spec.one_gpu else None,
         "--main-gpu": load.main_gpu,
         "--threads": load.num_thread,
-        "--cache-type-k": spec.kv_cache_type,
-        "--cache-type-v": spec.kv_cache_type,
+        "--cache-type-k": spec.key_type,
+        "--cache-type-v": spec.value_type,
         "--flash-attn": spec.flash_attention,
         "--pooling": spec.pooling,
         "--cache-ram": spec.cache_ram_mib,
+        "--ctx-checkpoints": spec.checkpoints,
+        "--log-verbosity": VERBOSITY,
     }
     switches = {
-        "--kv-unified": True,
+        "--kv-unified": spec.unified,
+        "--swa-full": spec.swa_full,
         "--context-shift": spec.mode is Mode.COMPLETION,
         "--embedding": spec.mode is not Mode.COMPLETION,
         "--no-mmap": load.use_mmap is False,
@@ -62,15 +81,6 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     pairs = [item for flag, value in given.items() if value is not None for item in (flag, str(value))]
     pairs += [item for adapter in parts.adapters for item in ("--lora", str(adapter))]
     return _known(pairs + [flag for flag, wanted in switches.items() if wanted], flags)
-
-
-def _context(spec: EngineSpec, flags: frozenset[str]) -> dict[str, int | None]:
-    """Slots share one pool of cells in which each may use the whole of its own num_ctx."""
-    length = spec.load.num_ctx or 0
-    # A pooled embedding, or a score, needs a whole input in one physical batch, which fits in a logical one.
-    whole = {"--batch-size": length, "--ubatch-size": length} if spec.mode is not Mode.COMPLETION else {}
-    per_slot = {"--kv-unified-per-slot": length} if "--kv-unified-per-slot" in flags else {}
-    return {"--ctx-size": length * spec.parallel, **per_slot, **whole}
 
 
 def _known(arguments: list[str], flags: frozenset[str]) -> list[str]:

@@ -46,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mmproj-offload", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--pooling", choices=("none", "mean", "cls", "last", "rank"))
     parser.add_argument("--cache-ram", type=int, default=8192, metavar="MiB")
+    parser.add_argument("-ctxcp", "--ctx-checkpoints", type=int, default=32)
+    parser.add_argument("--swa-full", action="store_true")
+    parser.add_argument("-lv", "--log-verbosity", type=int, default=3)
     parser.add_argument("--offline", action="store_true")
     parser.add_argument("--ui", action=argparse.BooleanOptionalAction, default=True)
     return parser
@@ -78,7 +81,9 @@ def to_params(llama: Any, options: argparse.Namespace) -> Any:
     params.lora_adapters = [_adapter(llama, path) for path in options.lora]
     if options.pooling:
         params.pooling_type = llama.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
-    params.cache_ram_mib, params.offline, params.ui = options.cache_ram, options.offline, options.ui
+    params.cache_ram_mib, params.n_ctx_checkpoints = options.cache_ram, options.ctx_checkpoints
+    params.swa_full, params.verbosity = options.swa_full, options.log_verbosity
+    params.offline, params.ui = options.offline, options.ui
     return params
 
 

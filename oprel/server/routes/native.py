@@ -9,6 +9,7 @@ from oprel import __version__, daemon_models
 from oprel import api_models as wire
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.base import Chunk, CompletionRequest, Message, Mode
+from oprel.runtime.buffers import Buffers
 from oprel.server import completions, vectors
 from oprel.server.completions import Job
 from oprel.server.loaded import LoadedModel
@@ -18,6 +19,7 @@ from oprel.server.routes.answer import once
 from oprel.server.routes.encode import expiry, json_response, logprobs
 from oprel.server.routes.lines import answer
 from oprel.server.state import daemon_of
+from oprel.telemetry.memory import Estimate
 from oprel.utils.text import timestamp
 
 router = APIRouter()
@@ -48,7 +50,7 @@ async def models(request: Request) -> Response:
     reply = daemon_models.ModelsResponse(
         models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
         waiting=[_waiting(one) for one in manager.room.waiting],
-        budget_bytes=manager.room.budget_bytes,
+        budget_bytes=manager.room.budget.total,
     )
     return json_response(reply, nulls=True)
 
@@ -160,7 +162,9 @@ def _engine(loaded: LoadedModel, now: float) -> daemon_models.EngineModel:
         queued=slots.waiting,
         tokens_per_second=loaded.tokens_per_second,
         memory_bytes=process.memory_bytes,
-        predicted_bytes=loaded.predicted_bytes,
+        predicted_bytes=loaded.needs.total,
+        predicted=_predicted(loaded.plan.solution.estimate),
+        measured=_measured(loaded.buffers) if loaded.buffers else None,
         load_seconds=process.load_seconds,
         restarts=max(0, process.starts - 1),
         pinned=loaded.pinned,
@@ -170,5 +174,21 @@ def _engine(loaded: LoadedModel, now: float) -> daemon_models.EngineModel:
     )
 
 
+def _predicted(found: Estimate) -> daemon_models.BufferSizes:
+    return daemon_models.BufferSizes(
+        weights=found.weights_bytes,
+        kv=found.kv_bytes,
+        state=found.state_bytes,
+        compute=found.compute_bytes,
+        output=found.output_bytes,
+    )
+
+
+def _measured(told: Buffers) -> daemon_models.BufferSizes:
+    return daemon_models.BufferSizes(
+        weights=told.weights, kv=told.kv, state=told.state, compute=told.compute, output=told.output
+    )
+
+
 def _waiting(one: Waiting) -> daemon_models.WaitingModel:
-    return daemon_models.WaitingModel(name=one.name, bytes=one.bytes, seconds=round(one.seconds, 3), why=one.why)
+    return daemon_models.WaitingModel(name=one.name, bytes=one.needs.total, seconds=round(one.seconds, 3), why=one.why)

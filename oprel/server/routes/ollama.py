@@ -3,10 +3,11 @@
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
+from pydantic import JsonValue
 
 from oprel import __version__
 from oprel import api_models as wire
-from oprel.core.exceptions import ModelNotFoundError, ValidationError
+from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
 from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.go_template import is_jinja
@@ -73,9 +74,20 @@ async def show(request: Request) -> Response:
     path = model.manifest.projector
     projector = await anyio.to_thread.run_sync(read_gguf, path) if path else None
     reply = shown(model, verbose=asked.verbose, projector=projector)
+    reply.plan = await _plan(request, model)
     if request.headers.get("user-agent", "").startswith(COPILOT):
         reply.model_info["general.basename"] = asked.model
     return json_response(reply)
+
+
+async def _plan(request: Request, model: InstalledModel) -> dict[str, JsonValue] | None:
+    """How it would be run. The command has paths, which are for this machine's own user."""
+    manager = daemon_of(request).manager
+    try:
+        found = await manager.launches.told(model, manager.loaded)
+    except NoEngineError:
+        return None
+    return found.model_dump(mode="json", exclude=set() if decode.is_own_user(request) else {"command"})
 
 
 @router.post("/api/generate")

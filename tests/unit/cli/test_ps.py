@@ -4,7 +4,7 @@ import pytest
 
 from oprel.api_models import Details, RunningModel
 from oprel.cli.commands.ps import TITLES, engine_row, fitting, waiting_row
-from oprel.daemon_models import EngineModel, WaitingModel
+from oprel.daemon_models import BufferSizes, EngineModel, WaitingModel
 
 ENGINE = EngineModel(
     name="tiny:latest",
@@ -23,6 +23,8 @@ ENGINE = EngineModel(
     tokens_per_second=41.7,
     memory_bytes=310_000_000,
     predicted_bytes=512_000_000,
+    predicted=BufferSizes(weights=300_000_000, kv=100_000_000, state=0, compute=1_000_000, output=1000),
+    measured=None,
     load_seconds=1.5,
     restarts=2,
     pinned=False,

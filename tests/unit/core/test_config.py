@@ -82,8 +82,8 @@ def test_a_bad_value_is_reported_with_its_place(tmp_path: Path, place: str, load
 WRONG = [
     ("parallel", "many", "parallel must be a whole number, not 'many'"),
     ("ctx_size", "4096.5", "ctx_size must be a whole number, not '4096.5'"),
-    ("parallel", "0", "parallel must be at least 1, not 0"),
-    ("ctx_size", "0", "ctx_size must be at least 1, not 0"),
+    ("parallel", "-1", "parallel must be at least 0, not -1"),
+    ("ctx_size", "-1", "ctx_size must be at least 0, not -1"),
     ("batch_size", "-1", "batch_size must be at least 0, not -1"),
     ("n_threads", "-1", "n_threads must be at least 0, not -1"),
     ("n_gpu_layers", "-2", "n_gpu_layers must be at least -1, not -2"),

@@ -13,6 +13,7 @@ from oprel.core.manifests import Manifest
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.server.library import InstalledModel, Library
 from tests.fixtures.gguf_factory import write_tiny_gguf
+from tests.fixtures.gguf_parts import write_projector
 
 LONG_AGO = datetime(2024, 1, 1).astimezone()
 
@@ -114,12 +115,13 @@ async def test_a_model_without_its_file_is_not_listed(library: Library, tmp_path
 async def test_every_file_of_a_model_counts_and_must_be_there(library: Library, tmp_path: Path, header: GGUFFile):
     tiny = header.path
     adapter, projector, parts = tmp_path / "lora.gguf", tmp_path / "mmproj.gguf", (tmp_path / "1.gguf", tiny)
-    for number, file in enumerate((adapter, projector, parts[0])):
-        file.write_bytes(bytes(10**number))
+    adapter.write_bytes(bytes(1))
+    eye = write_projector(projector).stat().st_size
+    part = write_tiny_gguf(parts[0]).stat().st_size
     library.manifests.put(Manifest("all:latest", tiny, adapters=(adapter,), projector=projector))
     library.manifests.put(Manifest("parted:latest", tiny, parts=parts))
     sizes = [(await library.find(name, may_use_paths=False)).size_bytes for name in ("all", "parted")]
-    assert sizes == [header.size_bytes + 11, header.size_bytes + 100]
+    assert sizes == [header.size_bytes + 1 + eye, header.size_bytes + part]
     adapter.unlink()
     with pytest.raises(InvalidModelError, match="the file of model 'all:latest' cannot be read") as caught:
         await library.find("all", may_use_paths=False)

@@ -1,6 +1,7 @@
 """Who may load and who goes, as data: histories of events in, decisions out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -8,29 +9,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from oprel.server import scheduling
 from oprel.server.scheduling import (
     LOADS_A_TURN,
     PATIENCE,
     SHORTEST_TURN,
+    Amount,
     Plan,
     Resident,
     Use,
     Wanted,
-    decide,
-    impossible,
 )
 
 
+def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: int, now: float) -> Plan:
+    return scheduling.decide(residents, wanted, Amount(budget), now)
+
+
+def impossible(needs: int, residents: Sequence[Resident], budget: int) -> str | None:
+    return scheduling.impossible(Amount(needs), residents, Amount(budget))
+
+
 def idle(id: int, bytes: int, **others: object) -> Resident:
-    return Resident(id, f"m{id}", bytes, Use.IDLE, **others)  # type: ignore[arg-type]
+    return Resident(id, f"m{id}", Amount(bytes), Use.IDLE, **others)  # type: ignore[arg-type]
 
 
 def busy(id: int, bytes: int, **others: object) -> Resident:
-    return Resident(id, f"m{id}", bytes, Use.BUSY, **others)  # type: ignore[arg-type]
+    return Resident(id, f"m{id}", Amount(bytes), Use.BUSY, **others)  # type: ignore[arg-type]
 
 
 def wanted(id: int, bytes: int, since: float = 0.0, **others: object) -> Wanted:
-    return Wanted(id, f"m{id}", bytes, since, **others)  # type: ignore[arg-type]
+    return Wanted(id, f"m{id}", Amount(bytes), since, **others)  # type: ignore[arg-type]
 
 
 def test_what_fits_loads_at_once_and_side_by_side() -> None:
@@ -56,7 +65,7 @@ def test_a_reason_is_given_for_every_eviction_and_every_wait() -> None:
 
 @pytest.mark.parametrize("use", [Use.LOADING, Use.BUSY, Use.LEAVING])
 def test_only_an_idle_engine_is_evicted(use: Use) -> None:
-    assert not decide([Resident(1, "m1", 100, use)], [wanted(2, 50)], 100, 100.0).evict
+    assert not decide([Resident(1, "m1", Amount(100), use)], [wanted(2, 50)], 100, 100.0).evict
 
 
 def test_a_pinned_engine_stays() -> None:
@@ -105,6 +114,18 @@ def test_what_can_never_fit_is_told_with_the_pins_that_are_in_its_way() -> None:
     assert impossible(100, [busy(1, 100)], 100) is None
 
 
+def test_memory_of_gpus_is_kept_apart_from_the_machines() -> None:
+    large = Resident(1, "large", Amount(10, 90), Use.IDLE, load_seconds=9.0)
+    small = Resident(2, "small", Amount(60, 0), Use.IDLE)
+    budget = Amount(100, 100)
+    fits = Wanted(3, "m3", Amount(30, 10), 0.0)
+    assert scheduling.decide([large, small], [fits], budget, 9.0).admit == [3]
+    on_gpu = Wanted(3, "m3", Amount(30, 20), 0.0)
+    assert list(scheduling.decide([large, small], [on_gpu], budget, 9.0).evict) == [1], "the other has none of that"
+    on_both = Wanted(3, "m3", Amount(95, 20), 0.0)
+    assert set(scheduling.decide([large, small], [on_both], budget, 9.0).evict) == {1, 2}
+
+
 BUDGET = 100
 KINDS = dict(enumerate((10, 25, 40, 60, 75, 100)))
 
@@ -122,7 +143,7 @@ class World:
         plan = decide(list(self.engines.values()), list(self.wanted.values()), BUDGET, self.now)
         for id in plan.admit:
             admitted = self.wanted.pop(id)
-            self.engines[id] = Resident(id, admitted.name, admitted.bytes, Use.LOADING)
+            self.engines[id] = Resident(id, admitted.name, admitted.needs, Use.LOADING)
             self.leases[id] = 1  # of whoever waited for it
         for id in plan.evict:
             assert self.engines[id].use is Use.IDLE and not self.leases[id] and not self.engines[id].pinned
@@ -160,9 +181,11 @@ class Scheduling(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(list(KINDS)), makes_room=st.booleans())
     def ask(self, kind: int, makes_room: bool) -> None:
         self.number += 1
-        pinned = sum(one.bytes for one in self.world.engines.values() if one.pinned)
+        pinned = sum(one.needs.host for one in self.world.engines.values() if one.pinned)
         if KINDS[kind] <= BUDGET - pinned:
-            self.world.wanted[self.number] = Wanted(self.number, f"m{kind}", KINDS[kind], self.world.now, makes_room)
+            self.world.wanted[self.number] = Wanted(
+                self.number, f"m{kind}", Amount(KINDS[kind]), self.world.now, makes_room
+            )
         self.world.act()
 
     @precondition(lambda self: self.world.wanted)
@@ -207,7 +230,7 @@ class Scheduling(RuleBasedStateMachine):
         self.world.now += seconds
         self.world.act()
 
-    @precondition(lambda self: sum(one.bytes for one in self.world.engines.values()) <= BUDGET / 2)
+    @precondition(lambda self: sum(one.needs.host for one in self.world.engines.values()) <= BUDGET / 2)
     @rule(data=st.data())
     def pin(self, data: st.DataObject) -> None:
         if not self.world.wanted and self.world.engines:
@@ -215,7 +238,7 @@ class Scheduling(RuleBasedStateMachine):
 
     @invariant()
     def the_budget_is_kept(self) -> None:
-        assert sum(one.bytes for one in self.world.engines.values()) <= BUDGET
+        assert sum(one.needs.host for one in self.world.engines.values()) <= BUDGET
 
     @invariant()
     def an_engine_in_use_is_never_on_its_way_out(self) -> None:
@@ -238,13 +261,13 @@ TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40, dead
 def test_the_first_in_the_line_is_served_however_many_come_after_it(later: list[int]) -> None:
     """Each time an engine ends, another small one asks: the large one is not overtaken for ever."""
     world = World()
-    world.engines[0] = Resident(0, "m0", 60, Use.BUSY)
+    world.engines[0] = Resident(0, "m0", Amount(60), Use.BUSY)
     world.leases[0] = 1
-    world.wanted[1] = Wanted(1, "large", BUDGET, 0.0)
+    world.wanted[1] = Wanted(1, "large", Amount(BUDGET), 0.0)
     for number, kind in enumerate(later, start=2):
         world.now += PATIENCE
         if kind < len(KINDS) - 1:
-            world.wanted[number] = Wanted(number, f"m{kind}", KINDS[kind], world.now)
+            world.wanted[number] = Wanted(number, f"m{kind}", Amount(KINDS[kind]), world.now)
         world.act()
         world.settle()
     for _ in range(4):

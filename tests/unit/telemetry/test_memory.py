@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from oprel.formats.ggml_types import GGML_TYPES
 from oprel.formats.gguf import Tensor, Value
 from oprel.telemetry.dims import dims_of
-from oprel.telemetry.memory import MIB, Estimate, estimate, kv_bytes, projector_bytes, refusal
+from oprel.telemetry.kv_cache import refusal
+from oprel.telemetry.memory import MIB, Estimate, estimate, projector_bytes
 from oprel.telemetry.widths import widths_of
 from oprel.telemetry.wishes import Wishes
 from tests.fixtures.known_models import DATA, header_of, known_header, known_models
@@ -175,13 +176,8 @@ def test_without_flash_attention_values_are_padded_to_the_widest() -> None:
     ],
 )
 def test_caches_that_engines_refuse_are_known(name: str, wishes: Wishes, reason: str | None) -> None:
-    found = refusal(known_header(name), wishes)
+    found = refusal(dims_of(known_header(name)), wishes)
     assert found is None if reason is None else found is not None and reason in found
-
-
-def test_a_cache_alone_can_be_asked_for() -> None:
-    assert kv_bytes(known_header("llama3.1-8b"), 4096, "f16") == 512 * MIB
-    assert kv_bytes(header_of({}), 4096, "f16") == 0
 
 
 def test_architectures_whose_caches_are_only_guessed_say_so() -> None:

@@ -19,7 +19,9 @@ PLAIN = EngineSpec(
     mode=Mode.COMPLETION,
     pooling=None,
     parallel=4,
-    kv_cache_type="f16",
+    cells=2048,
+    key_type="f16",
+    value_type="f16",
     flash_attention="auto",
     cache_ram_mib=512,
 )
@@ -48,6 +50,8 @@ def test_the_plain_start() -> None:
         "--cache-type-v": "f16",
         "--flash-attn": "auto",
         "--cache-ram": "512",
+        "--ctx-checkpoints": "0",
+        "--log-verbosity": "4",
     }
     assert switches == ["--kv-unified", "--context-shift", "--offline", "--no-ui"]
 
@@ -73,12 +77,22 @@ def test_mapping_the_file_is_only_ever_switched_off(use_mmap: bool | None, refus
     assert ("--no-mmap" in given) is refused
 
 
-def test_an_embedding_engine_takes_a_whole_input_in_one_batch() -> None:
-    given = pairs(arguments(replace(PLAIN, mode=Mode.EMBEDDING, pooling="mean"), NEW))
+def test_an_embedding_engine_says_so() -> None:
+    whole = replace(PLAIN, mode=Mode.EMBEDDING, pooling="mean", ubatch=512)
+    given = pairs(arguments(whole, NEW))
     assert (given["--ubatch-size"], given["--pooling"]) == ("512", "mean")
     assert "--embedding" in given
     assert "--context-shift" not in given
     assert not {"--ubatch-size", "--pooling", "--embedding"} & set(arguments(PLAIN, NEW))
+
+
+def test_what_was_decided_is_passed() -> None:
+    decided = replace(PLAIN, unified=False, swa_full=True, one_gpu=True, checkpoints=3, key_type="q8_0")
+    given = arguments(decided, NEW)
+    assert {"--swa-full"} <= set(given) and not {"--kv-unified", "--kv-unified-per-slot"} & set(given)
+    found = pairs(given)
+    assert (found["--split-mode"], found["--ctx-checkpoints"], found["--cache-type-k"]) == ("none", "3", "q8_0")
+    assert (found["--cache-type-v"], "--n-gpu-layers" in found) == ("f16", False)
 
 
 def test_old_builds_are_spared_what_they_do_not_know() -> None:
@@ -113,9 +127,8 @@ def test_images_are_encoded_on_the_cpu_where_memory_is_short() -> None:
     assert not build_parser().parse_args(given).mmproj_offload
 
 
-def test_an_engine_that_scores_takes_a_whole_document_in_one_batch() -> None:
-    given = pairs(arguments(replace(PLAIN, mode=Mode.RERANK, pooling="rank"), NEW))
-    assert (given["--ubatch-size"], given["--pooling"]) == ("512", "rank")
+def test_an_engine_that_scores_ranks() -> None:
+    assert pairs(arguments(replace(PLAIN, mode=Mode.RERANK, pooling="rank"), NEW))["--pooling"] == "rank"
 
 
 CONFIGURED = Config(ctx_size=4096, batch_size=256, n_gpu_layers=3, n_threads=2)
@@ -124,14 +137,14 @@ CONFIGURED = Config(ctx_size=4096, batch_size=256, n_gpu_layers=3, n_threads=2)
 @pytest.mark.parametrize(
     ("asked", "config", "trained_ctx", "expected"),
     [
-        (LoadOptions(), Config(), None, LoadOptions(num_ctx=4096)),
+        (LoadOptions(), Config(), None, LoadOptions()),
         (LoadOptions(), CONFIGURED, None, LoadOptions(4096, num_batch=256, num_gpu=3, num_thread=2)),
         (LoadOptions(num_gpu=0, num_batch=8), CONFIGURED, None, LoadOptions(4096, 8, 0, None, 2)),
-        (LoadOptions(main_gpu=1, use_mmap=False), Config(), None, LoadOptions(4096, main_gpu=1, use_mmap=False)),
+        (LoadOptions(main_gpu=1, use_mmap=False), Config(), None, LoadOptions(main_gpu=1, use_mmap=False)),
         (LoadOptions(num_ctx=8192), Config(), 32_768, LoadOptions(num_ctx=8192)),
         (LoadOptions(num_ctx=8192), Config(), 2048, LoadOptions(num_ctx=2048)),
-        (LoadOptions(), Config(), 2048, LoadOptions(num_ctx=2048)),
-        (LoadOptions(), Config(n_gpu_layers=0), None, LoadOptions(num_ctx=4096, num_gpu=0)),
+        (LoadOptions(), Config(ctx_size=4096), 2048, LoadOptions(num_ctx=2048)),
+        (LoadOptions(), Config(n_gpu_layers=0), None, LoadOptions(num_gpu=0)),
     ],
 )
 def test_what_was_asked_counts_more_than_what_is_configured(

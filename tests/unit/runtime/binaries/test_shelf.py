@@ -155,7 +155,7 @@ async def test_flags_are_read_from_the_help(tmp_path: Path) -> None:
 
 async def test_the_wheels_flags_are_known_without_starting_it() -> None:
     _, flags = await Shelf([Binary(Source.WHEEL, ("/nonexistent",))]).choose()
-    assert flags >= {"-m", "--model", "--no-mmap", "--kv-unified", *DISPENSABLE}
+    assert flags >= {"-m", "--model", "--no-mmap", "--kv-unified", *DISPENSABLE} - {"--split-mode"}
 
 
 @pytest.mark.parametrize("status", [0, 1, -signal.SIGSEGV, -signal.SIGKILL])

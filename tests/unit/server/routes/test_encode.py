@@ -18,7 +18,9 @@ from oprel.server.completions import Done
 from oprel.server.launches import Launches
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import LoadedModel
+from oprel.server.planning import Planning
 from oprel.server.routes import encode
+from oprel.telemetry.hardware import probe
 
 MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -32,9 +34,10 @@ def model(tiny: Path) -> InstalledModel:
 def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
     """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
     config = Config(home=str(tmp_path))
-    launches = Launches(config, Shelf([]), tmp_path)
+    shelf = Shelf([])
+    launches = Launches(config, shelf, Planning(config, shelf, probe()), tmp_path)
     settings = config.for_model(model.name)
-    return launches.plan(model, settings, LoadOptions(num_ctx=512), Mode.COMPLETION, lambda *_: None)
+    return launches.plan(model, settings, LoadOptions(num_ctx=512), Mode.COMPLETION, [], lambda *_: None)
 
 
 def until(expiry: str) -> float:

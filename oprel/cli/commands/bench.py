@@ -1,0 +1,27 @@
+"""`oprel bench memory`: how fast this machine's memory is, which decides how fast models answer from it."""
+
+import argparse
+
+from oprel.cli import render
+from oprel.cli.options import add_address, config_from
+from oprel.utils.text import human_size
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("bench", help="measure what plans are made of")
+    parser.add_argument("what", choices=("memory",), help="memory: how much its bus moves in a second")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.telemetry import bandwidth
+    from oprel.telemetry.hardware import probe
+
+    config, hardware = config_from(args), probe()
+    threads = hardware.cpu.threads
+    measured = max(bandwidth.measure(threads) for _ in range(3))
+    config.home_dir.mkdir(parents=True, exist_ok=True)
+    bandwidth.remember(config.home_dir, hardware, measured)
+    render.line(f"{human_size(measured)}/s, read by {threads} threads; `oprel plan` reckons with it from now on")
+    return 0

@@ -1,0 +1,57 @@
+"""From a plan to what an engine is started with. Pure."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
+from oprel.telemetry.memory import MIB
+from oprel.telemetry.placing import Where
+from oprel.telemetry.recommender import Plan
+from oprel.telemetry.settings import BATCH, UBATCH
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What no plan decides: `load` as asked and configured, `threads` for who leaves them to us."""
+
+    parts: Parts
+    socket: Path
+    load: LoadOptions
+    threads: int
+    mode: Mode = Mode.COMPLETION
+    pooling: str | None = None
+    flash_attention: str = "auto"
+
+
+def spec_of(plan: Plan, fixed: Fixed) -> EngineSpec:
+    """Layers are placed only if the user places them, or if GPUs are better left alone; else the engine does it."""
+    solution, setting = plan.solution, plan.solution.setting
+    devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
+    leaves_gpus_alone = solution.placement.where is Where.CPU and bool(plan.budgets.devices)
+    load = replace(
+        fixed.load,
+        num_ctx=setting.context,
+        num_batch=setting.batch if setting.batch != BATCH else fixed.load.num_batch,
+        num_gpu=0 if leaves_gpus_alone else fixed.load.num_gpu,
+        num_thread=fixed.load.num_thread or fixed.threads,
+        main_gpu=devices[0] if is_one_of_many else fixed.load.main_gpu,
+    )
+    return EngineSpec(
+        parts=fixed.parts,
+        socket=fixed.socket,
+        load=load,
+        mode=fixed.mode,
+        pooling=fixed.pooling,
+        parallel=setting.slots,
+        cells=setting.cells,
+        key_type=setting.key_type,
+        value_type=setting.value_type,
+        flash_attention=fixed.flash_attention,
+        cache_ram_mib=solution.cache_ram // MIB,
+        ubatch=setting.ubatch if setting.ubatch != UBATCH else None,
+        checkpoints=solution.checkpoints,
+        unified=setting.unified,
+        swa_full=setting.swa_full,
+        one_gpu=is_one_of_many,
+        projector_on_cpu=setting.projector_on_cpu,
+    )

@@ -1,0 +1,140 @@
+"""How a model would be run on this machine, beside the others: the recommender, asked with this daemon's budgets."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from oprel.core.config import Config, ModelSettings
+from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
+from oprel.runtime.backends.base import LoadOptions, Mode
+from oprel.runtime.binaries.shelf import Shelf, Source
+from oprel.runtime.buffers import buffers_of
+from oprel.server.calibration import Calibration
+from oprel.server.library import InstalledModel
+from oprel.server.loaded import LoadedModel
+from oprel.server.scheduling import Amount, amount
+from oprel.telemetry import bandwidth
+from oprel.telemetry.budgets import Budgets, daemon_budgets
+from oprel.telemetry.hardware import Hardware
+from oprel.telemetry.memory import MIB, anatomy_of, estimate
+from oprel.telemetry.placing import Solution
+from oprel.telemetry.recommender import Candidate, Plan, plan
+from oprel.telemetry.settings import Asked
+
+SWITCH = {"on": True, "off": False}
+
+
+class Planning:
+    """Owner of what is known of the machine. It is looked at once, when no engine of this daemon runs yet."""
+
+    def __init__(self, config: Config, shelf: Shelf, hardware: Hardware) -> None:
+        self.hardware = bandwidth.known(config.home_dir, hardware)
+        self._calibration = Calibration(config.home_dir / "state.db")
+        self._shelf = shelf
+        self._budgets = daemon_budgets(self.hardware, config.default_max_memory_mb * MIB or None)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What all engines may take together. The wheel's engine knows no GPU but Apple's."""
+        engine = next(iter(self._shelf.usable), None)
+        is_blind = engine is not None and engine.source is Source.WHEEL and sys.platform != "darwin"
+        return self._budgets.without_gpus() if is_blind else self._budgets
+
+    @property
+    def budget(self) -> Amount:
+        return Amount(self._budgets.host, 0 if self._budgets.shared else sum(self._budgets.devices))
+
+    def plan(self, model: InstalledModel, asked: Asked, residents: Sequence[LoadedModel] = ()) -> Plan:
+        """The best plan beside `residents`, if that is as good as the one without those that could go; else that one.
+
+        More than usual is taken only of what is free. The plan may not fit.
+        """
+        candidate = self._candidate(model)
+        pinned = [one for one in residents if one.pinned]
+        alone = plan([candidate], _left(self.budgets, pinned), replace(asked, ample=False))
+        beside = plan([candidate], _left(self.budgets, residents), asked)
+        return beside if beside.fits and _is_as_good(beside.solution, alone.solution) else alone
+
+    def _candidate(self, model: InstalledModel) -> Candidate:
+        header, engine = model.header, str(next(iter(self._shelf.usable), None))
+        return Candidate(
+            header.quantization,
+            anatomy_of(header),
+            header.parameter_count,
+            model.projector_bytes,
+            model.adapter_bytes,
+            self._calibration.compute_ratio(model.digest, header.architecture, engine),
+        )
+
+    def note_load(self, loaded: LoadedModel) -> None:
+        """An engine is up: what it took is kept beside what was predicted."""
+        model, solution = loaded.model, loaded.plan.solution
+        loaded.buffers = buffers_of(loaded.process.log)
+        if loaded.buffers:
+            predicted = estimate(loaded.plan.chosen.candidate.anatomy, solution.wishes)
+            engine, header = str(loaded.process.binary), model.header
+            setting = repr(solution.wishes)
+            self._calibration.note(model.digest, header.architecture, engine, setting, predicted, loaded.buffers)
+
+    def note_end(self, loaded: LoadedModel) -> None:
+        """It is let go: what its processes had in the end."""
+        if loaded.process.memory_bytes:
+            setting, engine = repr(loaded.plan.solution.wishes), str(loaded.process.binary)
+            self._calibration.note_resident(loaded.model.digest, engine, setting, loaded.process.memory_bytes)
+
+    def close(self) -> None:
+        self._calibration.close()
+
+
+def _is_as_good(one: Solution, other: Solution) -> bool:
+    return (one.placement.where, one.setting.comfort, -one.setting.slots) <= (
+        other.placement.where,
+        other.setting.comfort,
+        -other.setting.slots,
+    )
+
+
+def _left(budgets: Budgets, residents: Sequence[LoadedModel]) -> Budgets:
+    """What is left beside them."""
+    host, devices = budgets.host, list(budgets.devices)
+    for one in residents:
+        host -= one.needs.host
+        for device, needs in zip(one.plan.solution.placement.devices, one.plan.solution.needs, strict=True):
+            if device < len(devices) and not budgets.shared:
+                devices[device] -= needs
+    return replace(budgets, host=max(0, host), devices=tuple(max(0, one) for one in devices))
+
+
+def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:
+    """What is fixed by requests and settings."""
+    cache_type = None if settings.kv_cache_type == "auto" else settings.kv_cache_type
+    return Asked(
+        context=fixed.num_ctx,
+        slots=settings.parallel or None,
+        key_type=cache_type,
+        value_type=cache_type,
+        flash_attention=SWITCH.get(settings.flash_attention),
+        batch=fixed.num_batch,
+        layers_on_gpu=fixed.num_gpu,
+        embedding=mode is not Mode.COMPLETION,
+    )
+
+
+def needs_of(solution: Solution, budgets: Budgets) -> Amount:
+    if budgets.shared:
+        return Amount(solution.total)
+    return Amount(solution.host_needs, sum(solution.needs))
+
+
+def refusal(name: str, found: Plan, residents: Sequence[LoadedModel]) -> OprelError:
+    """Why a model is not loaded, and what would be."""
+    if found.is_contradictory:
+        return ValidationError(f"{name} cannot run like that: {found.refusal}", *found.advice)
+    pinned = amount(one.needs for one in residents if one.pinned)
+    least = -(-(found.solution.host_needs + pinned.host) // MIB)
+    return InsufficientMemoryError(
+        f"{name} does not fit: {found.refusal}" + (f"; pinned models take {pinned}" if pinned.total else ""),
+        *found.advice,
+        *(["Unpin a model, or let it go with `oprel stop`."] if pinned.total else []),
+        f"`oprel plan {name}` shows what it takes. To try all the same, set default_max_memory_mb to {least} or more.",
+    )
