@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         ps,
         pull,
         push,
+        search,
         show,
         unload,
     )
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
         ConnectError,
         ContextLengthError,
         DaemonStartError,
+        DiskFullError,
+        DownloadError,
         EngineBrokenError,
         InsufficientMemoryError,
         InvalidModelError,
@@ -76,11 +79,12 @@ _HOME = {
     "oprel.client.types": "ChatResponse Image ListResponse Message Options ProcessResponse RequestError "
     "ResponseError ShowResponse StatusResponse Tool",
     "oprel.client_api": "Client chat copy create create_blob delete embed embeddings generate list load ps pull push "
-    "show unload",
+    "search show unload",
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
-    "ConnectError ContextLengthError DaemonStartError EngineBrokenError InsufficientMemoryError InvalidModelError "
-    "ModelNotFoundError NoEngineError OprelError QuarantinedError ShuttingDownError UnsupportedError ValidationError",
+    "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError "
+    "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
+    "ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
     "oprel.core.planning": "recommend",
 }
@@ -99,6 +103,8 @@ __all__ = [
     "ConnectError",
     "ContextLengthError",
     "DaemonStartError",
+    "DiskFullError",
+    "DownloadError",
     "EmbedResponse",
     "EmbeddingsResponse",
     "EngineBrokenError",
@@ -140,6 +146,7 @@ __all__ = [
     "pull",
     "push",
     "recommend",
+    "search",
     "show",
     "unload",
 ]

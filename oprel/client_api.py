@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models
+from oprel import daemon_models, download_models, library_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -152,6 +152,34 @@ class Client(BaseClient):
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else self._send(call)
 
+    def search(self, words: str = "", *, limit: int = 20) -> download_models.SearchResponse:
+        """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
+        return self._send(calls.search(words, limit))
+
+    def download(self, model: str) -> download_models.DownloadResponse:
+        """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
+        return self._send(calls.download(model))
+
+    def downloads(self) -> download_models.DownloadsResponse:
+        """Every download that the daemon knows, oldest first."""
+        return self._send(calls.downloads())
+
+    def download_status(self, id: str) -> download_models.DownloadResponse:
+        """How far one download is."""
+        return self._send(calls.one_download(id))
+
+    def pause_download(self, id: str) -> download_models.DownloadResponse:
+        """Stop a download, so that it can be resumed."""
+        return self._send(calls.one_download(id, "POST", "/pause"))
+
+    def resume_download(self, id: str) -> download_models.DownloadResponse:
+        """Carry on with a download that was paused or has failed."""
+        return self._send(calls.one_download(id, "POST", "/resume"))
+
+    def cancel_download(self, id: str) -> download_models.DownloadResponse:
+        """Give a download up, and throw away what there is of its files."""
+        return self._send(calls.one_download(id, "DELETE"))
+
     # fmt: off
     @overload
     def push(self, model: str, *, insecure: bool = False, stream: Literal[False] = False) -> wire.ProgressResponse: ...
@@ -249,6 +277,30 @@ class Client(BaseClient):
         """Let the requests go whose hash begins so, or all."""
         return self._send(calls.clear_quarantine(hash))
 
+    def library(self, *, provider: str = "", status: str = "", capability: str = "") -> library_models.LibraryResponse:
+        """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
+        return self._send(calls.library(provider, status, capability))
+
+    def remove(self, model: str) -> library_models.RemovedResponse:
+        """Forget a model, with the files that nothing else uses."""
+        return self._send(calls.remove(model))
+
+    def import_model(self, model: str, path: str, *, how: str = "link") -> Iterator[wire.ProgressResponse]:
+        """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
+        return self._stream(calls.import_model(model, path, how))
+
+    def cache(self) -> library_models.CacheResponse:
+        """The files behind the models, the largest first."""
+        return self._send(calls.cache())
+
+    def verify_cache(self, *, all: bool = False) -> Iterator[wire.ProgressResponse]:
+        """Read the files and compare them with their digests; with `all` those of other programs too."""
+        return self._stream(calls.verify_cache(all))
+
+    def clear_cache(self, *, all: bool = False) -> library_models.RemovedResponse:
+        """Remove files that no model uses; with `all` every model that oprel keeps."""
+        return self._send(calls.clear_cache(all))
+
     def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
     ) -> wire.LoadResponse:
@@ -288,5 +340,6 @@ load = _default.load
 ps = _default.ps
 pull = _default.pull
 push = _default.push
+search = _default.search
 show = _default.show
 unload = _default.unload

@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models
+from oprel import daemon_models, download_models, library_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -145,6 +145,34 @@ class AsyncClient(BaseClient):
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else await self._send(call)
 
+    async def search(self, words: str = "", *, limit: int = 20) -> download_models.SearchResponse:
+        """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
+        return await self._send(calls.search(words, limit))
+
+    async def download(self, model: str) -> download_models.DownloadResponse:
+        """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
+        return await self._send(calls.download(model))
+
+    async def downloads(self) -> download_models.DownloadsResponse:
+        """Every download that the daemon knows, oldest first."""
+        return await self._send(calls.downloads())
+
+    async def download_status(self, id: str) -> download_models.DownloadResponse:
+        """How far one download is."""
+        return await self._send(calls.one_download(id))
+
+    async def pause_download(self, id: str) -> download_models.DownloadResponse:
+        """Stop a download, so that it can be resumed."""
+        return await self._send(calls.one_download(id, "POST", "/pause"))
+
+    async def resume_download(self, id: str) -> download_models.DownloadResponse:
+        """Carry on with a download that was paused or has failed."""
+        return await self._send(calls.one_download(id, "POST", "/resume"))
+
+    async def cancel_download(self, id: str) -> download_models.DownloadResponse:
+        """Give a download up, and throw away what there is of its files."""
+        return await self._send(calls.one_download(id, "DELETE"))
+
     # fmt: off
     @overload
     async def push(self, model: str, *, insecure: bool = False, stream: Literal[False] = False) -> wire.ProgressResponse: ...  # noqa: E501
@@ -241,6 +269,32 @@ class AsyncClient(BaseClient):
     async def clear_quarantine(self, hash: str | None = None) -> daemon_models.ClearedResponse:
         """Let the requests go whose hash begins so, or all."""
         return await self._send(calls.clear_quarantine(hash))
+
+    async def library(
+        self, *, provider: str = "", status: str = "", capability: str = ""
+    ) -> library_models.LibraryResponse:
+        """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
+        return await self._send(calls.library(provider, status, capability))
+
+    async def remove(self, model: str) -> library_models.RemovedResponse:
+        """Forget a model, with the files that nothing else uses."""
+        return await self._send(calls.remove(model))
+
+    async def import_model(self, model: str, path: str, *, how: str = "link") -> AsyncIterator[wire.ProgressResponse]:
+        """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
+        return self._stream(calls.import_model(model, path, how))
+
+    async def cache(self) -> library_models.CacheResponse:
+        """The files behind the models, the largest first."""
+        return await self._send(calls.cache())
+
+    async def verify_cache(self, *, all: bool = False) -> AsyncIterator[wire.ProgressResponse]:
+        """Read the files and compare them with their digests; with `all` those of other programs too."""
+        return self._stream(calls.verify_cache(all))
+
+    async def clear_cache(self, *, all: bool = False) -> library_models.RemovedResponse:
+        """Remove files that no model uses; with `all` every model that oprel keeps."""
+        return await self._send(calls.clear_cache(all))
 
     async def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None

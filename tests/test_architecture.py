@@ -18,7 +18,10 @@ LONGEST_FUNCTION = 50
 
 READS_ENVIRONMENT = {"core/config.py"}
 PRINTS = {"cli/render.py", "runtime/binaries/wheel.py"}  # the second is a program of its own: it prints an engine's log
-CREATES_TASKS = {"runtime/life.py", "runtime/process.py", "runtime/watch.py", "server/manager.py", "server/reply.py"}
+CREATES_TASKS = {
+    *("runtime/life.py", "runtime/process.py", "runtime/watch.py"),
+    *("server/downloads.py", "server/manager.py", "server/reply.py"),
+}
 # The boundaries: main of the command, request handler. A file here says there why it must go on.
 CATCHES_EVERYTHING = {"cli/main.py", "server/reply.py"}
 

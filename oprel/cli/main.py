@@ -17,7 +17,12 @@ COMMANDS = {
     "serve": "serve",
     "run": "run",
     "chat": "chat",
+    "pull": "pull",
+    "search": "search",
+    "push": "push",
+    "import": "import_",
     "list": "list",
+    "list-models": "list_models",
     "ps": "ps",
     "logs": "logs",
     "show": "show",
@@ -25,6 +30,8 @@ COMMANDS = {
     "create": "create",
     "cp": "cp",
     "rm": "rm",
+    "cache": "cache",
+    "hf": "hf",
     "crash": "crash",
     "quarantine": "quarantine",
     "plan": "plan",
@@ -37,11 +44,12 @@ COMMANDS = {
     "help": "help",
 }
 HIDDEN = ("complete",)
-NO_DOWNLOADS = "Nothing is downloaded yet: name the path of a .gguf file, as in `oprel run ./model.gguf`."
 # What Ollama's users may type, and oprel does not have -> what to do instead.
 ELSEWHERE = {
-    **dict.fromkeys(("pull", "push"), NO_DOWNLOADS),
-    **dict.fromkeys(("signin", "login", "signout", "logout"), "There are no accounts: everything is on this machine."),
+    **dict.fromkeys(
+        ("signin", "login", "signout", "logout"),
+        "There are no accounts: everything is on this machine. For models that Hugging Face guards: `oprel hf login`.",
+    ),
     "launch": "Point the program at http://127.0.0.1:11435 itself; README.md shows how.",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells count

@@ -19,7 +19,8 @@ from pathlib import Path
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import Kind, ModelRef, is_path
-from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
+from oprel.core.places import Places, places
+from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
 ENV_PREFIX = "OPREL_"
@@ -69,6 +70,16 @@ class Config:
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
+    in_place: str = setting("on", "whether models of other programs are found and used where they lie", SWITCH)
+    ollama_registry: str = setting("https://registry.ollama.ai", "address of Ollama's registry or of a mirror")
+    insecure_registries: str = setting("", "registries spoken to over http, comma-separated: HOST or HOST:PORT")
+    cache_dir: str = setting("", "folder of downloaded files, laid out as Hugging Face's cache; empty = hub/ in home")
+    max_concurrent_downloads: int = setting(3, "models that are downloaded at the same time", smallest=1)
+    download_rate: int = setting(0, "MB per second that all downloads may take together; 0 = as many as come")
+    offline: str = setting("off", "whether nothing is downloaded or looked up elsewhere", SWITCH)
+    hf_endpoint: str = setting(
+        "https://huggingface.co", "address of Hugging Face's hub or of a mirror; HF_ENDPOINT too"
+    )
     models: str = setting("", "settings of single models: a mapping of names to settings, as YAML or JSON")
 
     def __post_init__(self) -> None:
@@ -99,6 +110,10 @@ class Config:
         return Path(os.path.expanduser(self.binary_dir)) if self.binary_dir else self.home_dir / "binaries"
 
     @property
+    def hub_dir(self) -> Path:
+        return Path(os.path.expanduser(self.cache_dir)) if self.cache_dir else self.home_dir / "hub"
+
+    @property
     def run_dir(self) -> Path:
         """Folder of sockets and locks; a short name in the temporary folder where home's is too long for a socket."""
         near = self.home_dir / "run"
@@ -110,6 +125,10 @@ class Config:
     @property
     def socket_path(self) -> Path:
         return self.run_dir / "oprel.sock"
+
+    @property
+    def places(self) -> Places:
+        return places(os.environ, with_models=self.in_place == "on")
 
     @property
     def keep_alive_seconds(self) -> float:
@@ -138,7 +157,7 @@ class Config:
         """Those that have settings of their own."""
         return tuple(_of_models(self.models))
 
-    def for_model(self, name: str) -> "ModelSettings":
+    def for_model(self, name: str) -> ModelSettings:
         """What holds for the model of that name."""
         own = dict(_of_models(self.models).get(ModelRef.parse(name).key, {}))
         pin = own.pop("pin", "off") == "on"
@@ -150,23 +169,6 @@ class Config:
             keep_alive_locked=merged.keep_alive_locked == "on",
             **{name: getattr(merged, name) for name in LOAD_SETTINGS},
         )
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
-
-    pin: bool
-    keep_alive_seconds: float
-    keep_alive_locked: bool
-    ctx_size: int
-    batch_size: int
-    parallel: int
-    max_queue: int
-    n_threads: int
-    n_gpu_layers: int
-    kv_cache_type: str
-    flash_attention: str
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ def load_config(
         values |= _from_file(path)
     if drop_in:
         values |= _from_ollama(environ)[0]
+    values |= _from_hugging_face(environ)
     values |= _from_environment(environ)
     values |= {name: _converted(name, value, f"argument {flag(name)}") for name, value in (overrides or {}).items()}
     return Config(**values)  # type: ignore[arg-type]  # every value was converted to its field's type
@@ -260,6 +263,11 @@ def _from_file(path: Path) -> dict[str, Value]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
     variables = {entry.name: ENV_PREFIX + entry.name.upper() for entry in settings()}
     return {name: _converted(name, environ[key], key) for name, key in variables.items() if environ.get(key)}
+
+
+def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
+    """What its own programs follow. The token, HF_TOKEN, is its library's to read."""
+    return {"hf_endpoint": environ["HF_ENDPOINT"]} if environ.get("HF_ENDPOINT") else {}
 
 
 def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:

@@ -15,6 +15,8 @@
     │   ├── BackendCrashedError    the engine died while it answered
     │   ├── EngineBrokenError      the engine ended too often to be started again now
     │   └── InsufficientMemoryError  the model needs more memory than there is (`oprel.MemoryError`)
+    ├── DownloadError              a file could not be had from elsewhere; what is here of it stays
+    │   └── DiskFullError          there is no room for it
     ├── QuarantinedError           the request has killed its engine twice
     ├── BusyError                  too many requests wait for the model
     └── ShuttingDownError          the daemon is stopping
@@ -119,6 +121,17 @@ class EngineBrokenError(BackendError):
 
 class InsufficientMemoryError(BackendError):
     code = "insufficient_memory"
+
+
+class DownloadError(OprelError):
+    code = "download_failed"
+    http_status = 502
+    exit_code = 8
+
+
+class DiskFullError(DownloadError):
+    code = "disk_full"
+    http_status = 507
 
 
 class QuarantinedError(OprelError):

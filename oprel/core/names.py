@@ -1,10 +1,13 @@
-"""Model names: the only place where they are parsed.
+"""Model names: the only place where they are parsed. Pure.
 
-    ./tiny.gguf  ~/m.gguf  /models/m.gguf  folder/m.gguf   -> PATH
+    ./tiny.gguf  ~/m.gguf  /models/m.gguf  folder/m.gguf    -> PATH
+    https://host/folder/m.gguf                              -> URL
     tiny  tiny:latest  user/tiny:q4  host:5000/user/tiny:q4 -> NAME  ([host/][namespace/]model[:tag])
+    hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME, of a repository, its quant or a file
 
-A name stands for a manifest in OPREL_HOME/models, or for a model bundled with the package. Grammar of names as in
-Ollama's: parts start with a letter, digit or underscore, then also `-` and `.`; 80 bytes at most; the host 350.
+A name stands for a manifest in OPREL_HOME/models, for a model bundled with the package, or for one that another
+program keeps. Grammar of names as in Ollama's: parts start with a letter, digit or underscore, then also `-` and `.`;
+80 bytes at most; the host 350. Where a name can be fetched from is `origins`.
 """
 
 import os
@@ -12,26 +15,71 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from oprel.core.exceptions import ValidationError
 
 DEFAULT_TAG = "latest"
 # The model that comes with the package, in oprel/bundled: what commands use when none is named.
 GUIDE = "guide"
+HUB_HOSTS = ("hf.co", "huggingface.co")
+OLLAMA_HOST, OLLAMA_NAMESPACE = "registry.ollama.ai", "library"
+LONGEST_URL = 2000  # characters
+
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAME = re.compile(
     rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
 )
+# Names of repositories may be longer than those of models, and what follows them may be a file's.
+_HUB_NAME = re.compile(
+    rf"(?P<host>hf\.co|huggingface\.co)/(?P<namespace>{_PART})/(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.+=@ ()/-]{0,254}))?"
+)
+_FILE_SUFFIXES = (".gguf", ".safetensors")
 
 
 class Kind(Enum):
     PATH = "path"
     NAME = "name"
+    URL = "url"
+
+
+@dataclass(frozen=True)
+class HubOrigin:
+    """A repository of Hugging Face, and what of it: a quant as users write it, a file's path, or what suits best."""
+
+    repository: str
+    quant: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class RegistryOrigin:
+    """A model in Ollama's registry or another one that speaks OCI's protocol."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str = DEFAULT_TAG
+
+    @property
+    def repository(self) -> str:
+        return f"{self.namespace}/{self.model}"
+
+
+@dataclass(frozen=True)
+class UrlOrigin:
+    """A single file anywhere."""
+
+    url: str
+
+
+Origin = HubOrigin | RegistryOrigin | UrlOrigin
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A parsed model name. `text` is canonical: an absolute path, or a name with its tag."""
+    """A parsed model name. `text` is canonical: an absolute path, a URL, or a name with its tag."""
 
     kind: Kind
     text: str
@@ -42,30 +90,98 @@ class ModelRef:
 
     @property
     def key(self) -> str:
-        """The form under which equal names are equal: names ignore case, paths do not."""
-        return self.text if self.kind is Kind.PATH else self.text.casefold()
+        """The form under which equal names are equal: names ignore case, paths and URLs do not."""
+        return self.text.casefold() if self.kind is Kind.NAME else self.text
 
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
         """Raises ValidationError when `text` can be no model's name."""
+        if is_url(text):
+            return cls(Kind.URL, _checked_url(text))
         if is_path(text):
             return cls(Kind.PATH, absolute(text))
-        match = _NAME.fullmatch(text)
+        match = _match(text)
         if match is None:
             raise ValidationError(
-                f"{text!r} is not a valid model name",
+                f"{_shown(text)} is not a valid model name",
                 "A name looks like model, model:tag or user/model:tag; a file's name ends in .gguf or starts with ./",
             )
         return cls(Kind.NAME, text if match["tag"] else f"{text}:{DEFAULT_TAG}")
 
 
+def origins(ref: ModelRef) -> tuple[Origin, ...]:
+    """Where a model of that name may be had, to be asked in this order; nowhere for a path.
+
+    >>> origins(ModelRef.parse("hf.co/Qwen/Qwen3-8B-GGUF:q5_k_m"))
+    (HubOrigin(repository='Qwen/Qwen3-8B-GGUF', quant='Q5_K_M', file=''),)
+    >>> [type(one).__name__ for one in origins(ModelRef.parse("user/tiny"))]
+    ['HubOrigin', 'RegistryOrigin']
+    """
+    if ref.kind is Kind.URL:
+        return (UrlOrigin(ref.text),)
+    match = _match(ref.text) if ref.kind is Kind.NAME else None
+    if match is None:
+        return ()
+    host, namespace = match["host"], match["namespace"]
+    if host and not namespace and ":" not in host:  # of `a/b` the first part is a namespace, as Ollama has it
+        host, namespace = None, host
+    tag = match["tag"] or DEFAULT_TAG
+    repository = f"{namespace}/{match['model']}"
+    hub = (_hub(repository, tag),) if namespace and host in (None, *HUB_HOSTS) else ()
+    if host in HUB_HOSTS:
+        return hub
+    return (*hub, RegistryOrigin(host or OLLAMA_HOST, namespace or OLLAMA_NAMESPACE, match["model"], tag))
+
+
 def is_path(text: str) -> bool:
+    if is_url(text) or text.startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
+        return False
     return text.startswith((".", "~", "/", "\\")) or text.lower().endswith(".gguf") or _is_windows_path(text)
+
+
+def is_url(text: str) -> bool:
+    return text.lower().startswith(("https://", "http://"))
 
 
 def absolute(text: str) -> str:
     """A path as another process can find it; a name unchanged."""
     return os.path.abspath(os.path.expanduser(text)) if is_path(text) else text
+
+
+def _match(text: str) -> re.Match[str] | None:
+    match = _HUB_NAME.fullmatch(text)
+    if match is None:
+        return _NAME.fullmatch(text)
+    return match if _stays_inside(match["tag"] or "") else None
+
+
+def _stays_inside(file: str) -> bool:
+    return not any(part in ("", ".", "..") for part in file.split("/")) if file else True
+
+
+def _hub(repository: str, tag: str) -> HubOrigin:
+    if "/" in tag or tag.lower().endswith(_FILE_SUFFIXES):
+        return HubOrigin(repository, file=tag)
+    return HubOrigin(repository, quant="" if tag.lower() == DEFAULT_TAG else tag.upper())
+
+
+def _checked_url(text: str) -> str:
+    """Raises ValidationError for what is no address of a file, or has a password that would be written down."""
+    try:
+        parts = urlsplit(text)
+        is_good = bool(parts.hostname and parts.path.strip("/")) and parts.username is None and (parts.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or not text.isascii() or not text.isprintable() or " " in text or len(text) > LONGEST_URL:
+        raise ValidationError(
+            f"{_shown(text)} is not the URL of a model's file",
+            "It looks like https://host/folder/model.gguf, without a user's name; other characters are written as %20.",
+        )
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}…")
 
 
 def _is_windows_path(text: str) -> bool:

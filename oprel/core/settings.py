@@ -14,7 +14,7 @@ from oprel.utils.text import parse_duration
 Value = str | int
 Entries = Mapping[str, dataclasses.Field[Value]]
 
-PATHS = ("home", "engine_path", "binary_dir")
+PATHS = ("home", "engine_path", "binary_dir", "cache_dir")
 SWITCH = ("on", "off")
 
 
@@ -41,6 +41,23 @@ DURATIONS = {
     "stall_timeout": parse_duration,
     "drain_timeout": parse_duration,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
+
+    pin: bool
+    keep_alive_seconds: float
+    keep_alive_locked: bool
+    ctx_size: int
+    batch_size: int
+    parallel: int
+    max_queue: int
+    n_threads: int
+    n_gpu_layers: int
+    kv_cache_type: str
+    flash_attention: str
 
 
 def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:

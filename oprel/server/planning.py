@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from oprel.core.config import Config, ModelSettings
+from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
+from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.buffers import buffers_of

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from oprel.server.conversations import Conversations
+from oprel.server.downloads import Downloads
+from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
 
@@ -16,6 +18,8 @@ class Daemon:
     manager: ModelManager
     library: Library
     conversations: Conversations
+    last_use: LastUse
+    downloads: Downloads
     started: float
 
 

@@ -12,7 +12,11 @@ import oprel
 from oprel import AsyncClient, Client
 
 # No functions of the module.
-OF_A_CLIENT_ONLY = {"clear_quarantine", "close", "crash", "crashes", "engines", "health", "logs", "quarantine"}
+OF_A_CLIENT_ONLY = {
+    *("clear_quarantine", "close", "crash", "crashes", "engines", "health", "logs", "quarantine"),
+    *("download", "downloads", "download_status", "pause_download", "resume_download", "cancel_download"),
+    *("library", "remove", "import_model", "cache", "verify_cache", "clear_cache"),
+}
 BOTH = [Client, AsyncClient]
 # Ollama's services in the internet, and an engine of its own that nothing here has.
 OF_OLLAMA_ONLY = {"web_search", "web_fetch", "systemone"}

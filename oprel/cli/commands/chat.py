@@ -15,6 +15,7 @@ from oprel.cli.options import (
     session_from,
     suggesting_names,
 )
+from oprel.cli.pulling import fetched_if_missing
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:
@@ -67,8 +68,12 @@ def _resumed(last: "Path", session: "Session") -> "Session":
 def _loaded(client: "Client", session: "Session") -> "Session":
     from oprel.cli.session import loaded
 
-    with suggesting_names(client, session.model), render.patience(f"loading {session.model}"):
-        client.chat(session.model, keep_alive=session.keep_alive)  # no messages: loads it, or says that it cannot chat
+    def load() -> None:
+        with render.patience(f"loading {session.model}"):
+            client.chat(session.model, keep_alive=session.keep_alive)  # no messages: loads it, or says it cannot chat
+
+    with suggesting_names(client, session.model):
+        fetched_if_missing(client, session.model, load)
     return loaded(session, session.model, client.show(session.model))
 
 

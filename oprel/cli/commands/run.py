@@ -17,6 +17,7 @@ from oprel.cli.options import (
     session_from,
     suggesting_names,
 )
+from oprel.cli.pulling import fetched_if_missing
 from oprel.core.exceptions import UnsupportedError, ValidationError
 
 if TYPE_CHECKING:
@@ -55,10 +56,8 @@ def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
 
     with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
-        if args.dimensions is not None or args.truncate is not None:
-            _embed(client, session, args, prompt)
-        else:
-            _answer_or_embed(client, session, args, prompt)
+        ask = _embed if args.dimensions is not None or args.truncate is not None else _answer_or_embed
+        fetched_if_missing(client, args.model, lambda: ask(client, session, args, prompt))
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.names import Kind, ModelRef, absolute
+from oprel.core.names import HubOrigin, Kind, ModelRef, RegistryOrigin, UrlOrigin, absolute, is_path, origins
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,90 @@ def test_nonsense_is_refused_with_the_grammar(text: str) -> None:
         ModelRef.parse(text)
     assert repr(text) in caught.value.message
     assert "model:tag" in caught.value.resolution_steps[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("hf.co/Qwen/Qwen3-8B-GGUF", "hf.co/Qwen/Qwen3-8B-GGUF:latest"),
+        ("hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M", "hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M"),
+        ("hf.co/a/b:folder/m.gguf", "hf.co/a/b:folder/m.gguf"),
+        ("huggingface.co/a/b:m-00001-of-00002.gguf", "huggingface.co/a/b:m-00001-of-00002.gguf"),
+        ("hf.co/a/" + "r" * 96, "hf.co/a/" + "r" * 96 + ":latest"),
+    ],
+)
+def test_a_name_may_be_a_file_of_a_repository(text: str, canonical: str) -> None:
+    assert ModelRef.parse(text) == ModelRef(Kind.NAME, canonical)
+    assert not is_path(text)
+
+
+def test_a_url_is_as_it_is_written() -> None:
+    ref = ModelRef.parse("https://host:8443/Folder/m.gguf?download=1")
+    assert (ref.kind, ref.text, ref.key) == (Kind.URL, ref.text, "https://host:8443/Folder/m.gguf?download=1")
+    assert absolute(ref.text) == ref.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://",
+        "https://host",
+        "https://host/",
+        "https:///m.gguf",
+        "https://user:password@host/m.gguf",
+        "https://host:99999/m.gguf",
+        "https://host/a b.gguf",
+        "https://host/a\0.gguf",
+        "https://host/\n.gguf",
+        "https://host/ü.gguf",
+        "https://[host/m.gguf",
+        "https://host/" + "m" * 2000,
+    ],
+)
+def test_a_url_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="is not the URL of a model's file"):
+        ModelRef.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf.co/a/b:../c.gguf",
+        "hf.co/a/b:x/../../c.gguf",
+        "hf.co/a/b:/etc/m.gguf",
+        "hf.co/a/b:x//m.gguf",
+        "hf.co/../b:m.gguf:Q4",
+        "hf.co/a/..:Q4",
+        "a/../b",
+        "a\0b",
+        "user/" + "m" * 10_000,
+        "m" * 10_000,
+    ],
+)
+def test_path_tricks_are_no_names(text: str) -> None:
+    with pytest.raises(ValidationError, match="is not a valid model name") as caught:
+        ModelRef.parse(text)
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tiny", [RegistryOrigin("registry.ollama.ai", "library", "tiny")]),
+        ("tiny:7b", [RegistryOrigin("registry.ollama.ai", "library", "tiny", "7b")]),
+        ("user/t:q4_0", [HubOrigin("user/t", "Q4_0"), RegistryOrigin("registry.ollama.ai", "user", "t", "q4_0")]),
+        ("box:5000/t:q4", [RegistryOrigin("box:5000", "library", "t", "q4")]),
+        ("box:5000/user/t", [RegistryOrigin("box:5000", "user", "t")]),
+        ("ghcr.io/user/t", [RegistryOrigin("ghcr.io", "user", "t")]),
+        ("hf.co/a/b", [HubOrigin("a/b")]),
+        ("hf.co/a/b:UD-q4_k_xl", [HubOrigin("a/b", "UD-Q4_K_XL")]),
+        ("hf.co/a/b:x/M.gguf", [HubOrigin("a/b", file="x/M.gguf")]),
+        ("https://host/m.gguf", [UrlOrigin("https://host/m.gguf")]),
+        ("./m.gguf", []),
+    ],
+)
+def test_a_name_says_where_it_may_be_had(text: str, expected: list[object]) -> None:
+    assert list(origins(ModelRef.parse(text))) == expected
 
 
 def test_names_ignore_case_and_paths_do_not() -> None:

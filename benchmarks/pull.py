@@ -1,0 +1,157 @@
+"""A large file over loopback: oprel's verified, resumable transfer beside a plain ranged download of the same client.
+
+usage: bin/bench pull [--megabytes 2000] [--rounds 3] [--folder PATH] [--json]
+
+Both ask for the same ranges with as many requests at a time, write to the same disk and end with fsync. The plain one
+keeps no state and computes no digest. The server is a process of its own that only calls sendfile; each download is one
+too, so that its memory is its own.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from oprel.downloader.connections import open_client
+from oprel.downloader.source import RemoteFile
+from oprel.downloader.transfer import Limits, fetch
+
+ROOT = Path(__file__).parents[1]
+SERVER = ROOT / "tests" / "fixtures" / "hub_server.py"
+LIMITS = Limits()
+MEGABYTE = 10**6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=2000, help="size of the file (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each, in turns (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="where to (the temporary folder)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--one", nargs=5, metavar="WORD", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        return one(*options.one)
+    figures = measure(options.megabytes * MEGABYTE, options.rounds, options.folder)
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        print(f"pull of {options.megabytes} MB over loopback, {options.rounds} rounds, on {os.cpu_count()} CPUs")
+        print(f"  plain ranged download  {figures['plain_mb_s']:7.0f} MB/s")
+        print(f"  oprel, verified        {figures['oprel_mb_s']:7.0f} MB/s   {figures['ratio']:.2f} of that")
+        print(f"  memory at its peak     {figures['small_mb']:7.0f} MB for a tenth of the file")
+        print(f"                         {figures['large_mb']:7.0f} MB for all of it")
+    return 0
+
+
+def measure(size: int, rounds: int, folder: Path | None) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="oprel-bench-", dir=folder) as place:
+        large = write_file(Path(place) / "org/large/model.gguf", size)
+        small = write_file(Path(place) / "org/small/model.gguf", size // 10)
+        with serving(Path(place)) as url:
+            for name in ("large", "small"):  # the server computes their digests once
+                httpx.head(f"{url}/org/{name}/resolve/main/model.gguf", timeout=None, trust_env=False)
+            runs = {kind: list[dict[str, float]]() for kind in ("plain", "oprel")}
+            for _ in range(rounds):
+                for kind, found in runs.items():
+                    found.append(run(kind, f"{url}/org/large/resolve/main/model.gguf", large, Path(place)))
+            light = run("oprel", f"{url}/org/small/resolve/main/model.gguf", small, Path(place))
+    plain, ours = (statistics.median(run["seconds"] for run in runs[kind]) for kind in ("plain", "oprel"))
+    return {
+        "plain_mb_s": size / plain / MEGABYTE,
+        "oprel_mb_s": size / ours / MEGABYTE,
+        "ratio": plain / ours,
+        "small_mb": light["memory"] / MEGABYTE,
+        "large_mb": max(run["memory"] for run in runs["oprel"]) / MEGABYTE,
+    }
+
+
+def write_file(path: Path, size: int) -> RemoteFile:
+    """Without the address, which is not known yet."""
+    path.parent.mkdir(parents=True)
+    block, digest, left = random.Random(1).randbytes(16 * MEGABYTE), hashlib.sha256(), size
+    with path.open("wb") as file:
+        while left:
+            piece = block[:left]
+            file.write(piece)
+            digest.update(piece)
+            left -= len(piece)
+    return RemoteFile("model.gguf", "", size, digest.hexdigest())
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    with subprocess.Popen([sys.executable, SERVER, folder], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
+
+
+def run(kind: str, url: str, file: RemoteFile, folder: Path) -> dict[str, float]:
+    """Seconds and peak memory of one download in a process of its own."""
+    target = folder / "there"
+    command = [sys.executable, __file__, "--one", kind, url, str(file.size_bytes), file.sha256, str(target)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=environment()).stdout
+    target.unlink()
+    found: dict[str, float] = json.loads(output)
+    return found
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def one(kind: str, url: str, size: str, sha256: str, target: str) -> int:
+    file = RemoteFile("model.gguf", url, int(size), sha256)
+    began = time.perf_counter()
+    asyncio.run({"plain": plain, "oprel": ours}[kind](file, Path(target)))
+    seconds = time.perf_counter() - began
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "memory": memory}))
+    return 0
+
+
+async def ours(file: RemoteFile, target: Path) -> None:
+    async with open_client() as client:
+        await fetch(file, target, client=client, limits=LIMITS)
+
+
+async def plain(file: RemoteFile, target: Path) -> None:
+    """Ranges in parallel, written where they belong."""
+    step = LIMITS.segment_bytes
+    ranges = deque((start, min(start + step, file.size_bytes)) for start in range(0, file.size_bytes, step))
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT)
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
+
+        async def work() -> None:
+            while ranges:
+                position, end = ranges.popleft()
+                headers = {"Range": f"bytes={position}-{end - 1}"}
+                async with client.stream("GET", file.url, headers=headers) as response:
+                    async for piece in response.aiter_raw():
+                        os.pwrite(descriptor, piece, position)
+                        position += len(piece)
+
+        await asyncio.gather(*(work() for _ in range(LIMITS.segments)))
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

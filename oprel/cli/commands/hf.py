@@ -1,0 +1,50 @@
+"""`oprel hf login|logout|whoami`: the token for models that Hugging Face guards."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from oprel.cli import render
+from oprel.cli.options import add_address, config_from
+from oprel.core.exceptions import ValidationError
+
+if TYPE_CHECKING:
+    from oprel.downloader.hub import Hub
+
+WHERE = "Make one at https://huggingface.co/settings/tokens; it needs to read only."
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("hf", help="log in to Hugging Face, for models that it guards")
+    parser.add_argument("action", choices=("login", "logout", "whoami"), help="the token is kept as by `hf auth login`")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.downloader.cache import HubCache
+    from oprel.downloader.hub import Hub
+
+    config = config_from(args)
+    hub = Hub(config.hf_endpoint, HubCache(config.hub_dir))
+    if args.action == "login":
+        render.line(f"logged in as {_login(hub)}")
+    elif args.action == "logout":
+        hub.logout()
+        render.line("logged out")
+    else:
+        render.line(hub.whoami())
+    return 0
+
+
+def _login(hub: "Hub") -> str:
+    """Never as an argument: other users of the machine see those."""
+    from getpass import getpass
+
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if at_terminal:
+        render.note(WHERE)
+    token = (getpass("Token: ") if at_terminal else sys.stdin.readline() if sys.stdin else "").strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ValidationError("there is no token", f"{WHERE} Type it, or give it on standard input.")
+    return hub.login(token)

@@ -1,0 +1,24 @@
+"""`oprel pull MODEL…`: fetch models."""
+
+import argparse
+
+from oprel.cli import render
+from oprel.cli.options import add_address, config_from
+from oprel.cli.pulling import pull
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("pull", help="download models")
+    parser.add_argument("model", nargs="+", help="such as hf.co/ORG/REPO, hf.co/ORG/REPO:Q4_K_M or the URL of a file")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    with Client(config=config_from(args)) as client:
+        for name in args.model:
+            pull(client, name)
+            render.line(f"pulled '{name}'")
+    return 0

@@ -1,0 +1,41 @@
+"""`oprel search WORDS`: models that can be pulled."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from oprel.cli import render
+from oprel.cli.options import add_address, config_from
+from oprel.utils.text import human_count
+
+if TYPE_CHECKING:
+    from oprel.download_models import FoundModel
+
+TITLES = ("NAME", "DOWNLOADS", "LIKES", "MODIFIED", "")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("search", help="find models on Hugging Face")
+    parser.add_argument("words", nargs="*", help="what the name must have in it")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many to show (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    with Client(config=config_from(args)) as client, render.patience("asking Hugging Face"):
+        found = client.search(" ".join(args.words), limit=args.limit)
+    if args.json:
+        render.json(found)
+    elif not found.models:
+        render.note("nothing was found; fewer words find more")
+    else:
+        render.table(TITLES, [_row(model) for model in found.models])
+    return 0
+
+
+def _row(model: "FoundModel") -> tuple[str, ...]:
+    guarded = "(gated)" if model.gated else ""
+    return model.name, human_count(model.downloads), human_count(model.likes), model.modified_at[:10], guarded

@@ -1,0 +1,106 @@
+"""A model fetched before the user's eyes: at a terminal a bar for each file, elsewhere a line for each step."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from oprel.cli import render
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
+from oprel.core.names import ModelRef, is_path
+from oprel.utils.text import human_size
+
+if TYPE_CHECKING:
+    from oprel.client_api import Client
+    from oprel.download_models import DownloadResponse
+
+Result = TypeVar("Result")
+
+
+class Shown(Protocol):
+    """What is shown of a pull."""
+
+    def file(self, name: str, completed: int, total: int) -> None:
+        """So many bytes of a file are here."""
+
+    def step(self, text: str) -> None:
+        """Something is done that is about no single file."""
+
+
+def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) -> Result:
+    """What `use` returns; when it finds no such model that is fetched first, after saying what and how much.
+
+    Raises what `use` raises, ModelNotFoundError too when nobody has the model.
+    """
+    try:
+        return use()
+    except ModelNotFoundError as missing:
+        if is_path(model):
+            raise
+        try:
+            pull(client, model)
+        except ModelNotFoundError:
+            raise missing from None
+        except DownloadError as error:
+            if _download(client, ModelRef.parse(model).key):
+                raise
+            # Nobody could be asked: it may be a name that was mistyped.
+            raise ModelNotFoundError(f"{missing.message}, and {error.message}", *missing.resolution_steps) from error
+        return use()
+
+
+def pull(client: "Client", model: str) -> None:
+    """Fetch a model. Raises ModelNotFoundError, DownloadError."""
+    names: dict[str, str] = {}
+    try:
+        with _shown() as shown:
+            for step in client.pull(model, stream=True):
+                if step.total:
+                    names = names or _announced(client, model)
+                    key = step.digest or (step.status or "").removeprefix("pulling ")
+                    shown.file(names.get(key, key), step.completed or 0, step.total)
+                elif names:
+                    shown.step(step.status or "")
+    except KeyboardInterrupt:
+        render.note(f"Stopped. What is here of it is kept: `oprel pull {model}` carries on.")
+        raise
+
+
+def _announced(client: "Client", model: str) -> dict[str, str]:
+    """Say what is fetched, and how much; what its files are called, by their digests."""
+    found = _download(client, ModelRef.parse(model).key)
+    if found is None:
+        return {}
+    count = f"{len(found.files)} files" if len(found.files) > 1 else "1 file"
+    render.note(f"{found.title}: {count}, {human_size(found.total)}")
+    return {file.digest or file.name: file.name for file in found.files}
+
+
+def _download(client: "Client", key: str) -> "DownloadResponse | None":
+    try:
+        known = client.downloads().downloads
+    except OprelError:  # a daemon that knows no more than Ollama's
+        return None
+    return next((one for one in reversed(known) if ModelRef.parse(one.model).key == key), None)
+
+
+def _shown() -> AbstractContextManager[Shown]:
+    if render.has_watcher() and render.columns():
+        from oprel.cli.bars import Bars
+
+        return Bars()
+    return nullcontext(_Lines())
+
+
+class _Lines:
+    """For logs and scripts: each thing once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def file(self, name: str, completed: int, total: int) -> None:
+        self.step(f"pulling {name} ({human_size(total)})")
+
+    def step(self, text: str) -> None:
+        if text not in self._said:
+            render.note(text)
+        self._said.add(text)

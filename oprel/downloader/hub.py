@@ -1,0 +1,228 @@
+"""Hugging Face's hub, spoken to by its own library: what a repository holds, search, and whose token there is.
+
+The only module that imports `huggingface_hub`, and inside its functions: that takes some 0.3 s. It finds the token in
+HF_TOKEN, or where `oprel hf login` and `hf auth login` put it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.manifests import Manifest
+from oprel.core.names import HubOrigin
+from oprel.core.variants import RepoFile, Variant, projector_of, variants
+from oprel.downloader.cache import HubCache
+from oprel.downloader.offers import Choose, Offer, Target, usual, wanted
+from oprel.downloader.source import RemoteFile, checked_name
+from oprel.utils.files import write_atomically
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+REVISION = "main"
+ANSWER_SECONDS = 30.0
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A repository that a search found. `gated`: its owner wants something first."""
+
+    repository: str
+    downloads: int
+    likes: int
+    modified: str
+    gated: bool
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A repository at one commit: its files by their path."""
+
+    repository: str
+    commit: str
+    files: dict[str, RemoteFile]
+
+    @property
+    def repo_files(self) -> list[RepoFile]:
+        return [RepoFile(file.name, file.size_bytes, file.sha256) for file in self.files.values()]
+
+
+class Hub:
+    """The hub at `endpoint`, whose files go into `cache`."""
+
+    def __init__(self, endpoint: str, cache: HubCache, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._cache = cache
+        self._seconds = seconds
+
+    async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
+        """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
+        listing = await self._within_time(partial(self._listing, origin.repository))
+        variant = _variant(listing, origin, choose)
+        projector = projector_of(listing.repo_files, variant)
+        names = [file.path for file in (*variant.files, *([projector] if projector else []))]
+        targets = tuple(
+            Target(listing.files[name], self._cache.blob(listing.repository, listing.files[name].etag))
+            for name in names
+        )
+        title = f"{listing.repository} {variant.label}"
+        return Offer(title, targets, lambda name: self._manifest(name, listing, variant, projector))
+
+    async def search(self, words: str, limit: int) -> list[FoundModel]:
+        """Repositories with GGUF files, those that most people fetch first. Raises DownloadError."""
+        return await self._within_time(partial(self._search, words, limit))
+
+    def whoami(self) -> str:
+        """The user whose token there is. Raises ValidationError without one, DownloadError."""
+        if not self._api.token:
+            raise ValidationError("nobody is logged in", "`oprel hf login` takes a token of huggingface.co.")
+        with hub_errors(self._endpoint):
+            return str(self._api.whoami()["name"])
+
+    def login(self, token: str) -> str:
+        """Keep a token where Hugging Face's own programs do, once the hub has said whose it is; that user's name."""
+        from huggingface_hub import HfApi, constants
+
+        with hub_errors(self._endpoint):
+            user = str(HfApi(endpoint=self._endpoint, token=token).whoami()["name"])
+        path = Path(constants.HF_TOKEN_PATH)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, token.encode())
+        return user
+
+    def logout(self) -> None:
+        """Forget every token that was kept. Raises OSError."""
+        from huggingface_hub import logout
+
+        logout()
+
+    @property
+    def _api(self) -> "HfApi":
+        from huggingface_hub import HfApi, get_token
+
+        return HfApi(endpoint=self._endpoint, token=get_token() or False)
+
+    async def _within_time(self, ask: Callable[[], Result]) -> Result:
+        try:
+            with anyio.fail_after(self._seconds):
+                return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+        except TimeoutError:
+            raise DownloadError(
+                f"{self._endpoint} did not answer within {self._seconds:.0f} s", "Try again later."
+            ) from None
+
+    def _search(self, words: str, limit: int) -> list[FoundModel]:
+        with hub_errors(self._endpoint):
+            found = self._api.list_models(search=words or None, filter="gguf", sort="downloads", limit=limit)
+            return [_found(info) for info in found]
+
+    def _listing(self, repository: str) -> _Listing:
+        with hub_errors(self._endpoint, repository):
+            info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
+        commit, token = info.sha or "", self._api.token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        files = [self._file(info.id, commit, entry, headers) for entry in info.siblings or ()]
+        return _Listing(info.id, commit, {file.name: file for file in files})
+
+    def _file(self, repository: str, commit: str, entry: "RepoSibling", headers: dict[str, str]) -> RemoteFile:
+        from huggingface_hub import hf_hub_url
+
+        name = checked_name(entry.rfilename)
+        url = hf_hub_url(repository, name, revision=commit, endpoint=self._endpoint)
+        sha256 = entry.lfs.sha256 if entry.lfs else ""
+        return RemoteFile(name, url, entry.size or 0, sha256, sha256 or entry.blob_id or "", headers)
+
+    def _manifest(self, name: str, listing: _Listing, variant: Variant, projector: RepoFile | None) -> Manifest:
+        paths = [self._linked(listing, file.path) for file in variant.files]
+        seeing = self._linked(listing, projector.path) if projector else None
+        self._cache.set_ref(listing.repository, REVISION, listing.commit)
+        parts = tuple(paths) if len(paths) > 1 else ()
+        return Manifest(name, paths[0], projector=seeing, parts=parts, source=f"hf.co/{listing.repository}")
+
+    def _linked(self, listing: _Listing, name: str) -> Path:
+        file = listing.files[name]
+        if not file.sha256:
+            check_git_hash(self._cache.blob(listing.repository, file.etag), file)
+        return self._cache.link(listing.repository, listing.commit, name, file.etag)
+
+
+def check_git_hash(path: Path, file: RemoteFile) -> None:
+    """Small files have no SHA-256, but git's hash. Raises DownloadError for another content, which is thrown away."""
+    content = path.read_bytes()
+    found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    if found != file.etag:
+        path.unlink()
+        raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {found}", "Fetch it again.")
+
+
+@contextmanager
+def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
+    """The library's errors as ours, in one place."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise DownloadError(
+            f"{repository} is only for those who accepted its terms",
+            f"Accept them at {endpoint}/{repository}, and `oprel hf login`.",
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise ModelNotFoundError(
+            f"there is no repository {repository} at {endpoint}",
+            "Check the name; a private one wants `oprel hf login`.",
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise _http_error(endpoint, error.response.status_code) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise DownloadError("HF_HUB_OFFLINE is set, so nothing is fetched", "Unset it.") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise DownloadError(
+            f"{endpoint} cannot be reached: {str(error) or type(error).__name__}",
+            "Is there a network? Another endpoint goes into hf_endpoint or HF_ENDPOINT.",
+        ) from error
+
+
+def _http_error(endpoint: str, status: int) -> OprelError:
+    if status == httpx.codes.UNAUTHORIZED:
+        return ValidationError(f"{endpoint} does not know the token", "`oprel hf login` takes another.")
+    return DownloadError(f"{endpoint} answered HTTP {status}", "Try again later.")
+
+
+def _variant(listing: _Listing, origin: HubOrigin, choose: Choose) -> Variant:
+    found = variants(listing.repo_files)
+    if origin.file:
+        found = tuple(one for one in found if any(file.path == origin.file for file in one.files))
+        if not found:
+            raise ModelNotFoundError(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
+        return found[0]
+    if not found:
+        raise UnsupportedError(
+            f"{listing.repository} has no GGUF files",
+            f"Others may have converted it: `oprel search {listing.repository.split('/')[1]}`.",
+        )
+    return wanted(found, origin.quant, choose, listing.repository)
+
+
+def _found(info: "ModelInfo") -> FoundModel:
+    modified: Any = info.last_modified
+    return FoundModel(
+        repository=info.id,
+        downloads=info.downloads or 0,
+        likes=info.likes or 0,
+        modified=modified.isoformat() if modified else "",
+        gated=bool(info.gated),
+        tags=tuple(info.tags or ()),
+    )

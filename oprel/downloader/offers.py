@@ -1,0 +1,53 @@
+"""What a source of models answers when asked for one: which files to fetch, and what model they then are. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oprel.core.exceptions import ModelNotFoundError
+from oprel.core.manifests import Manifest
+from oprel.core.variants import Variant, named
+from oprel.downloader.source import RemoteFile
+
+Choose = Callable[[Sequence[Variant]], Variant]
+USUAL = ("Q4_K_M", "Q8_0")  # what llama.cpp takes where nobody says which
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file to be fetched, and where it goes."""
+
+    file: RemoteFile
+    destination: Path
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that can be had. `title` is for people.
+
+    When all of `targets` are there, `manifest` makes the model of that name of them: it may put further files beside
+    them, blocks for as long, and raises OprelError or OSError. It is not written down yet.
+    """
+
+    title: str
+    targets: tuple[Target, ...]
+    manifest: Callable[[str], Manifest]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(target.file.size_bytes for target in self.targets)
+
+
+def usual(found: Sequence[Variant]) -> Variant:
+    """The variant for those who know nothing of the machine. `found` is not empty."""
+    return next((one for label in USUAL if (one := named(found, label))), found[0])
+
+
+def wanted(found: Sequence[Variant], quantization: str, choose: Choose, repository: str) -> Variant:
+    """The variant that a name asks for, or the one that suits. Raises ModelNotFoundError with those there are."""
+    if not quantization:
+        return choose(found)
+    if variant := named(found, quantization):
+        return variant
+    labels = ", ".join(dict.fromkeys(one.label for one in found))
+    raise ModelNotFoundError(f"{repository} has no {quantization}", f"It has {labels}: hf.co/{repository}:QUANT.")

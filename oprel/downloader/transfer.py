@@ -1,0 +1,320 @@
+"""One file from elsewhere to here, whole and verified, however often it is interrupted.
+
+The file grows as `NAME.part`, filled by several requests at a time; `NAME.part.json` says which bytes of it are there.
+Both are good after a kill -9 at any time. Who fetches holds the kernel's lock on `NAME.part`: another process that
+wants the file waits, and finds it done or carries on.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from oprel.core.exceptions import DownloadError
+from oprel.downloader import disk, segments
+from oprel.downloader.asking import Asking, Changed, NoRanges, Timeouts, TryAgain
+from oprel.downloader.block import Block
+from oprel.downloader.digest import Digest
+from oprel.downloader.patience import Pace, backoff
+from oprel.downloader.segments import Segments
+from oprel.downloader.source import Progress, RemoteFile
+
+logger = logging.getLogger(__name__)
+
+MIB = 2**20
+BLOCK_BYTES = MIB // 2  # written at a time: more would fall out of the processor's cache meanwhile
+LOOK_INTERVAL = 0.2  # s between two looks at a file that another process fetches
+WRITE_INTERVAL = 0.25  # s after which even few bytes are written, and told of
+STARTS = 3  # from the beginning, when the file changes while it is fetched
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a transfer behaves; times are in seconds.
+
+    `segment_bytes` is what one request asks for, and more than is fetched again after a crash. `tries` are requests in
+    a row that bring nothing; `first_wait` is between the first two. `rate` is in bytes per second, 0 for no limit.
+    """
+
+    segments: int = 8
+    segment_bytes: int = 16 * MIB
+    header_timeout: float = 30.0
+    stall_timeout: float = 30.0
+    tries: int = 8
+    first_wait: float = 0.5
+    rate: int = 0
+
+
+def _unheard(progress: Progress) -> None:
+    pass
+
+
+async def fetch(
+    file: RemoteFile,
+    destination: Path,
+    *,
+    client: httpx.AsyncClient,
+    progress: Callable[[Progress], None] = _unheard,
+    limits: Limits = Limits(),
+    pace: Pace | None = None,
+) -> None:
+    """Have `file` at `destination`, whole and verified. A file of the right size that is there already is taken for it.
+
+    Partial state lies beside it as `destination.name + ".part"` and `".part.json"`, and is continued by the next call,
+    of any process; it stays when the call is cancelled. A `pace` of several transfers takes the place of the limits'
+    `rate`. Raises DownloadError.
+    """
+    part = disk.part_of(destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = await _held(part, destination, file, progress)
+        if descriptor is not None:
+            try:
+                transfer = _Transfer(file, part, descriptor, client, progress, limits, pace or Pace(limits.rate))
+                await transfer.run()
+                await anyio.to_thread.run_sync(disk.publish, part, descriptor, destination)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise disk.storage_error(error, file.name, file.size_bytes, destination.parent) from error
+    progress(Progress(file, file.size_bytes, "done"))
+
+
+async def _held(part: Path, destination: Path, file: RemoteFile, progress: Callable[[Progress], None]) -> int | None:
+    """The partial file, open and ours alone; None when another process has finished it. Raises OSError."""
+    while not disk.is_there(file, destination):
+        if (descriptor := disk.open_alone(part)) is not None:
+            return descriptor
+        if state := segments.load(disk.state_of(part), segments.Version(file.size_bytes, file.sha256)):
+            progress(Progress(file, state[1].done_bytes, "downloading"))
+        await anyio.sleep(LOOK_INTERVAL)
+    return None
+
+
+class _Transfer:
+    """Fills the file behind `descriptor`, which is ours alone."""
+
+    def __init__(
+        self,
+        file: RemoteFile,
+        part: Path,
+        descriptor: int,
+        client: httpx.AsyncClient,
+        progress: Callable[[Progress], None],
+        limits: Limits,
+        pace: Pace,
+    ) -> None:
+        self._file, self._part, self._descriptor = file, part, descriptor
+        self._progress, self._limits, self._pace = progress, limits, pace
+        self._asking = Asking(client, file, Timeouts(limits.header_timeout, limits.stall_timeout))
+        # What all requests hold in memory, and what is not yet written down, is less than a segment together.
+        self._block_bytes = max(1, min(BLOCK_BYTES, limits.segment_bytes // (2 * limits.segments)))
+        self._save_bytes = limits.segment_bytes // 4
+        self._writing = anyio.CapacityLimiter(1)  # several would wait for each other in the kernel, spinning
+        self._unsaved = 0
+        self._segments = Segments(file.size_bytes, limits.segment_bytes)
+        self._digest = self._new_digest()
+
+    async def run(self) -> None:
+        """Return when the file is whole and verified. Raises DownloadError, OSError."""
+        try:
+            await self._until_verified()
+        finally:
+            if not (self._segments.done_bytes or self._segments.is_complete):
+                disk.discard(self._part)
+
+    async def _until_verified(self) -> None:
+        resumed = self._resume()
+        for _ in range(STARTS):
+            try:
+                if await self._attempt():
+                    return
+            except Changed as change:
+                logger.warning("%s: it is fetched from the beginning", change)
+            else:
+                if not resumed:
+                    raise self._damaged()
+                logger.warning("%s was damaged while it waited: it is fetched from the beginning", self._file.name)
+            resumed = False
+            self._start_afresh()
+        raise DownloadError(f"{self._file.name} keeps changing while it is fetched", "Try again later.")
+
+    async def _attempt(self) -> bool:
+        """Fetch what is missing; whether the result is what it should be."""
+        self._check_room()
+        try:
+            await together(self._fill, self._hash)
+        finally:
+            self._save()
+        return self._file.sha256 in ("", self._digest.hexadecimal)
+
+    def _resume(self) -> bool:
+        """Carry on from what is written down; whether there was anything."""
+        state = segments.load(disk.state_of(self._part), self._asking.version)
+        if state is None or os.fstat(self._descriptor).st_size != self._file.size_bytes:
+            self._start_afresh()
+            return False
+        self._asking.version, self._segments = state
+        self._digest = self._new_digest()
+        return self._segments.done_bytes > 0
+
+    def _start_afresh(self) -> None:
+        disk.state_of(self._part).unlink(missing_ok=True)
+        os.ftruncate(self._descriptor, 0)
+        os.ftruncate(self._descriptor, self._file.size_bytes)
+        self._asking.version = segments.Version(self._file.size_bytes, self._file.sha256)
+        self._segments = Segments(self._file.size_bytes, self._limits.segment_bytes)
+        self._digest = self._new_digest()
+
+    def _new_digest(self) -> Digest:
+        return Digest(self._descriptor, lambda: self._segments.frontier)
+
+    def _damaged(self) -> DownloadError:
+        disk.discard(self._part)
+        return DownloadError(
+            f"digest mismatch for {self._file.name}, the file must be downloaded again:"
+            f" want sha256:{self._file.sha256}, got sha256:{self._digest.hexadecimal}",
+            "What was fetched is thrown away. Should it happen again, something on the way changes the file.",
+        )
+
+    def _check_room(self) -> None:
+        allocated = os.fstat(self._descriptor).st_blocks * 512
+        disk.check_room(self._file.name, self._file.size_bytes - allocated, self._part.parent)
+
+    async def _hash(self) -> None:
+        if self._file.sha256:
+            await self._digest.follow(self._file.size_bytes, self._tell)
+
+    async def _fill(self) -> None:
+        try:
+            await self._in_ranges()
+        except NoRanges:
+            logger.info("the server sends %s in one piece only: it cannot be resumed", self._file.name)
+            await self._in_one_piece()
+
+    async def _in_ranges(self) -> None:
+        missing = deque(self._segments.missing())
+
+        async def work() -> None:
+            while missing:
+                await self._segment(missing.popleft())
+
+        async def help() -> None:
+            await self._asking.answered.wait()  # else all would find out that there are no ranges
+            await work()
+
+        helpers = min(self._limits.segments, len(missing)) - 1
+        await together(work, *[help] * helpers)
+
+    async def _segment(self, number: int) -> None:
+        failures = 0
+        while gap := self._segments.gap(number):
+            try:
+                async with self._asking.range(*gap) as pieces:
+                    await self._write(number, pieces, gap)
+            except TryAgain as error:
+                failures = failures + 1 if self._segments.gap(number) == gap else 1
+                await self._wait(failures, error)
+
+    async def _write(self, number: int, pieces: AsyncIterator[bytes], gap: tuple[int, int]) -> None:
+        """Put a range's bytes into the file, and no more of them than were asked for."""
+        block = Block(*gap)
+        due = time.monotonic() + WRITE_INTERVAL
+        try:
+            async for piece in pieces:
+                block.add(piece)
+                if self._pace.rate:
+                    await self._pace.take(len(piece))
+                if block.is_full(self._block_bytes) or time.monotonic() > due:
+                    count = await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
+                    due = time.monotonic() + WRITE_INTERVAL
+                    self._count(number, count)
+        finally:
+            if block.size_bytes:
+                self._count(number, block.write(self._descriptor))
+
+    async def _in_one_piece(self) -> None:
+        failures = 0
+        while not self._segments.is_complete:
+            before = self._segments.frontier
+            try:
+                async with self._asking.whole() as pieces:
+                    await self._write_whole(pieces)
+                if not self._segments.is_complete:
+                    raise TryAgain("the answer ended too early")
+            except TryAgain as error:
+                failures = failures + 1 if self._segments.frontier == before else 1
+                await self._wait(failures, error)
+
+    async def _write_whole(self, pieces: AsyncIterator[bytes]) -> None:
+        """Put the bytes into the file that are not there yet."""
+        position = 0
+        async for piece in pieces:
+            if self._pace.rate:
+                await self._pace.take(len(piece))
+            end = min(position + len(piece), self._file.size_bytes)
+            frontier = self._segments.frontier
+            if end > frontier >= position:
+                block = Block(frontier, end - 1)
+                block.add(piece[frontier - position :])
+                await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
+                self._segments.add_until(end)
+                self._moved(end - frontier)
+            position = end
+
+    def _count(self, number: int, count: int) -> None:
+        self._segments.add(number, count)
+        self._moved(count)
+
+    def _moved(self, count: int) -> None:
+        self._unsaved += count
+        if self._unsaved >= self._save_bytes:
+            self._save()
+        self._digest.wake()
+        self._tell()
+
+    def _save(self) -> None:
+        try:
+            segments.save(disk.state_of(self._part), self._asking.version, self._segments)
+            self._unsaved = 0
+        except FileNotFoundError:
+            pass  # the file was given up, and its state with it
+        except OSError as error:
+            if error.errno not in disk.FULL:  # what was written down before is true, and less
+                raise
+
+    def _tell(self) -> None:
+        if self._segments.is_complete:
+            self._progress(Progress(self._file, self._digest.done_bytes, "verifying"))
+        else:
+            self._progress(Progress(self._file, self._segments.done_bytes, "downloading"))
+
+    async def _wait(self, failures: int, error: TryAgain) -> None:
+        if failures >= self._limits.tries:
+            raise DownloadError(
+                f"{self._file.name} cannot be fetched: {error} ({failures} tries in a row)",
+                "What is here of it is kept: ask again to carry on.",
+            ) from error
+        seconds = max(backoff(failures, self._limits.first_wait), error.seconds or 0.0)
+        logger.info("%s: %s; again in %.1f s", self._file.name, error, seconds)
+        await anyio.sleep(seconds)
+
+
+async def together(*jobs: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Do all of them at the same time; the first that fails ends the others, and its error is raised as it is."""
+    try:
+        async with anyio.create_task_group() as group:
+            for job in jobs:
+                group.start_soon(job)
+    except BaseExceptionGroup as several:
+        error: BaseException = several
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from error.__cause__

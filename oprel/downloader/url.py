@@ -1,0 +1,105 @@
+"""Single files from anywhere, by their URL; the other parts of a split model come along."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import anyio
+import httpx
+
+from oprel.core.exceptions import DownloadError, UnsupportedError
+from oprel.core.manifests import Manifest
+from oprel.core.names import UrlOrigin
+from oprel.core.variants import SHARD
+from oprel.downloader.asking import TryAgain, check_status
+from oprel.downloader.offers import Offer, Target
+from oprel.downloader.patience import backoff
+from oprel.downloader.source import RemoteFile, checked_name
+
+ANSWER_SECONDS = 30.0
+TRIES = 5
+_LINKED = re.compile(r'"?([0-9a-f]{64})"?')
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
+
+
+class Urls:
+    """Files go into `root`, each version of one into a folder of its own."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, root: Path, *, seconds: float = ANSWER_SECONDS, first_wait: float = 0.5
+    ) -> None:
+        self._client = client
+        self._root = root
+        self._seconds = seconds
+        self._first_wait = first_wait
+
+    async def offer(self, origin: UrlOrigin) -> Offer:
+        """The model behind a URL. Raises DownloadError, UnsupportedError, ValidationError."""
+        files = [await self._probe(url) for url in _parts(origin.url)]
+        identity = " ".join(f"{file.url} {file.etag} {file.size_bytes}" for file in files)
+        folder = self._root / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        targets = tuple(Target(file, folder / file.name) for file in files)
+        paths = tuple(target.destination for target in targets)
+        parts = paths if len(paths) > 1 else ()
+        return Offer(origin.url, targets, lambda name: Manifest(name, paths[0], parts=parts, source=origin.url))
+
+    async def _probe(self, url: str) -> RemoteFile:
+        """What the server tells of a file."""
+        failures = 0
+        while True:
+            try:
+                return await self._first_byte(url)
+            except TryAgain as error:
+                failures += 1
+                if failures == TRIES:
+                    raise DownloadError(f"{urlsplit(url).hostname}: {error}", "Try again later.") from error
+                await anyio.sleep(max(backoff(failures, self._first_wait), error.seconds or 0.0))
+
+    async def _first_byte(self, url: str) -> RemoteFile:
+        name = checked_name(unquote(urlsplit(url).path.rsplit("/", 1)[-1]))
+        headers = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
+        try:
+            with anyio.fail_after(self._seconds):
+                async with self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+                    return replace(_described(response, name), url=url)
+        except TimeoutError:
+            raise TryAgain(f"no answer within {self._seconds:.0f} s") from None
+        except httpx.HTTPError as error:
+            raise TryAgain(f"cannot be reached: {str(error) or type(error).__name__}") from error
+
+
+def _described(response: httpx.Response, name: str) -> RemoteFile:
+    check_status(response, name)
+    if response.headers.get("content-type", "").startswith("text/html"):
+        raise UnsupportedError(f"what is at {response.url.host} is a web page, not a model", "Give the file's own URL.")
+    total = _TOTAL.fullmatch(response.headers.get("content-range", ""))
+    length = total[1] if total else response.headers.get("content-length", "")
+    if not length.isdigit():
+        raise DownloadError(f"{response.url.host} does not tell how large {name} is", "Fetch it by other means.")
+    etag = response.headers.get("etag", "").removeprefix("W/").strip('"')
+    return RemoteFile(name, "", int(length), sha256=_sha256(response), etag=etag)
+
+
+def _sha256(response: httpx.Response) -> str:
+    """The digest that the server tells, as Hugging Face does before it redirects, or by RFC 9530; "" without one."""
+    for answer in (*response.history, response):
+        if match := _LINKED.fullmatch(answer.headers.get("x-linked-etag", "")):
+            return match[1]
+        if match := _DIGEST.search(answer.headers.get("repr-digest", "")):
+            return base64.b64decode(match[1]).hex()
+    return ""
+
+
+def _parts(url: str) -> list[str]:
+    """The URLs of all parts, when `url` is that of one."""
+    head, slash, name = url.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    shard = SHARD.fullmatch(stem)
+    if shard is None or int(shard["count"]) > 1000:
+        return [url]
+    count = shard["count"]
+    return [f"{head}{slash}{shard['stem']}-{number:05}-of-{count}{dot}{suffix}" for number in range(1, int(count) + 1)]

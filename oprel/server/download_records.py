@@ -1,0 +1,80 @@
+"""Downloads that outlive the daemon, in OPREL_HOME/state.db."""
+
+import sqlite3
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from oprel.core.exceptions import ConfigError
+
+KEPT = 200  # records; the oldest that are over go
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS downloads (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '',
+    total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+);
+"""
+
+
+class State(Enum):
+    """`RUNNING` ones go on when the next daemon starts; of the others, `PAUSED` and `FAILED` when they are asked to."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a download without the daemon that does it. `name` is the model's; counts in bytes."""
+
+    id: str
+    name: str
+    state: State
+    error: str = ""
+    total: int = 0
+    completed: int = 0
+
+
+class Records:
+    """Owner of the table. A call takes well under a millisecond: the loop may wait for it."""
+
+    def __init__(self, file: Path) -> None:
+        try:
+            self._database = sqlite3.connect(file, timeout=1.0, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            raise ConfigError(f"cannot use {file}: {error}", "Is the folder writable and the disk not full?") from error
+
+    def all(self) -> list[Record]:
+        """Oldest first."""
+        query = "SELECT id, name, state, error, total, completed FROM downloads ORDER BY created_at, rowid"
+        return [Record(key, name, State(state), *rest) for key, name, state, *rest in self._database.execute(query)]
+
+    def put(self, record: Record) -> None:
+        """Write a record, or write over the one of that id. Raises sqlite3.Error."""
+        values = (record.id, record.name, record.state.value, record.error, record.total, record.completed)
+        with self._database:
+            self._database.execute(
+                "INSERT INTO downloads (id, name, state, error, total, completed) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET state = excluded.state, error = excluded.error,"
+                " total = excluded.total, completed = excluded.completed",
+                values,
+            )
+            self._database.execute(
+                "DELETE FROM downloads WHERE state IN ('done', 'failed') AND rowid NOT IN"
+                " (SELECT rowid FROM downloads ORDER BY rowid DESC LIMIT ?)",
+                (KEPT,),
+            )
+
+    def delete(self, id: str) -> None:
+        with self._database:
+            self._database.execute("DELETE FROM downloads WHERE id = ?", (id,))
+
+    def close(self) -> None:
+        self._database.close()

@@ -1,0 +1,348 @@
+"""Models fetched by a real daemon from a server that speaks the hub's protocol."""
+
+import json
+import re
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from huggingface_hub import try_to_load_from_cache
+
+from oprel.client_api import Client
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, ValidationError
+from oprel.download_models import DownloadResponse
+from tests.conftest import RunningDaemon, eventually, running_daemon, temporary_home
+from tests.fixtures.gguf_parts import write_projector
+from tests.fixtures.hub_server import TOKEN, Behaviour, HubServer, Mode
+
+QUIET = "org/quiet-GGUF"  # for daemons of a test's own
+HUB = "hf.co/{repo}:Q8_0"
+ONE_TOKEN = {"num_predict": 1}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[HubServer]:
+    with HubServer(tmp_path_factory.mktemp("served")).running() as running:
+        add_models(running, QUIET, tiny)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(hub: HubServer) -> Iterator[RunningDaemon]:
+    """A daemon for tests that have a repository of their own."""
+    with temporary_home() as home:
+        config = Config(home=str(home), server_port=0, n_threads=1, hf_endpoint=hub.url)
+        with running_daemon(config) as daemon:
+            yield daemon
+
+
+@pytest.fixture
+def client(shared: RunningDaemon) -> Iterator[Client]:
+    with shared.client as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def good_manners(hub: HubServer) -> Iterator[None]:
+    """A test's misbehaviour of the server ends with it."""
+    yield
+    hub.behaviour = Behaviour()
+    hub.gated.clear()
+
+
+@pytest.fixture
+def repo(hub: HubServer, tiny: Path) -> str:
+    """A repository of a test's own, with two variants of a model."""
+    name = f"org/tiny-{uuid.uuid4().hex[:8]}-GGUF"
+    add_models(hub, name, tiny)
+    return name
+
+
+def add_models(hub: HubServer, name: str, tiny: Path) -> None:
+    (hub.folder / name).mkdir(parents=True)
+    for quant in ("Q4_K_M", "Q8_0"):
+        (hub.folder / name / f"tiny-{quant}.gguf").write_bytes(tiny.read_bytes())
+    (hub.folder / name / "README.md").write_text("a model")
+
+
+def named(repo: str) -> str:
+    return HUB.format(repo=repo)
+
+
+def asked_for_files(hub: HubServer, repo: str) -> list[str]:
+    return [line for line in hub.seen if line.startswith(f"GET /cdn/{repo}/")]
+
+
+def sent(hub: HubServer, repo: str) -> int:
+    return sum(count for path, count in hub.sent.items() if path.startswith(f"/cdn/{repo}/"))
+
+
+def size(hub: HubServer, repo: str) -> int:
+    return (hub.folder / repo / "tiny-Q8_0.gguf").stat().st_size
+
+
+def slowly(hub: HubServer) -> None:
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.1)
+
+
+def of_repo(client: Client, repo: str) -> list[DownloadResponse]:
+    return [one for one in client.downloads().downloads if repo in one.model]
+
+
+def begun(client: Client, name: str) -> DownloadResponse:
+    """A download of which some bytes are here."""
+    task = client.download(name)
+    eventually(lambda: client.download_status(task.id).completed > 0)
+    return task
+
+
+def await_status(client: Client, task: DownloadResponse, status: str) -> None:
+    eventually(lambda: client.download_status(task.id).status == status)
+
+
+def files_of(daemon: RunningDaemon, repo: str) -> list[Path]:
+    folder = daemon.config.hub_dir / f"models--{repo.replace('/', '--')}"
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_pull_tells_its_steps_as_ollama_does(shared: RunningDaemon, hub: HubServer, repo: str):
+    response = httpx.post(f"{shared.url}/api/pull", json={"model": named(repo)}, timeout=20)
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    digest = hub.repository(repo).oid("tiny-Q8_0.gguf")
+    pulling = [line for line in lines if "digest" in line]
+    assert {(line["status"], line["digest"]) for line in pulling} == {(f"pulling {digest[:12]}", f"sha256:{digest}")}
+    assert pulling[-1]["completed"] == pulling[-1]["total"] == size(hub, repo)
+    statuses = ["pulling manifest", "verifying sha256 digest", "writing manifest", "success"]
+    assert [line for line in lines if line not in pulling] == [{"status": status} for status in statuses]
+
+
+def test_a_pulled_model_is_listed_and_answers(client: Client, repo: str):
+    assert client.pull(named(repo)).status == "success"
+    assert named(repo) in [model.name for model in client.list().models]
+    assert client.generate(named(repo), "Hello", options=ONE_TOKEN).eval_count == 1
+
+
+def test_without_a_quant_the_usual_one_is_taken(client: Client, repo: str):
+    client.pull(f"hf.co/{repo}")
+    (download,) = of_repo(client, repo)
+    assert (download.title, download.status) == (f"{repo} Q4_K_M", "done")
+    assert [file.name for file in download.files] == ["tiny-Q4_K_M.gguf"]
+
+
+def test_what_was_pulled_is_found_by_hugging_faces_own_library(client: Client, shared: RunningDaemon, repo: str):
+    client.pull(named(repo))
+    found = try_to_load_from_cache(repo, "tiny-Q8_0.gguf", cache_dir=shared.config.hub_dir)
+    assert isinstance(found, str) and Path(found).is_file()
+
+
+def test_a_second_pull_fetches_nothing(client: Client, hub: HubServer, repo: str):
+    client.pull(named(repo))
+    before = asked_for_files(hub, repo)
+    client.pull(named(repo))
+    assert asked_for_files(hub, repo) == before
+
+
+def test_a_projector_and_all_parts_of_a_split_model_come_along(client: Client, hub: HubServer, tiny: Path):
+    folder = hub.folder / "org/eyes-GGUF"
+    folder.mkdir()
+    write_projector(folder / "mmproj-eyes-f16.gguf")
+    for part in (1, 2):
+        (folder / f"eyes-Q8_0-0000{part}-of-00002.gguf").write_bytes(tiny.read_bytes() + bytes(part))
+    client.pull("hf.co/org/eyes-GGUF")
+    assert len(asked_for_files(hub, "org/eyes-GGUF")) == 3
+    assert "vision" in client.show("hf.co/org/eyes-GGUF").capabilities
+    (model,) = [one for one in client.list().models if "eyes" in one.name]
+    assert model.size == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer, repo: str):
+    url = f"{hub.url}/{repo}/resolve/main/tiny-Q8_0.gguf"
+    client.pull(url)
+    assert client.generate(url, "Hello", options=ONE_TOKEN).eval_count == 1
+
+
+def test_clients_that_want_the_same_share_one_download(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    slowly(hub)
+    ended: list[str | None] = []
+
+    def pull() -> None:
+        with shared.client as other:
+            ended.append([step.status for step in other.pull(named(repo), stream=True)][-1])
+
+    threads = [threading.Thread(target=pull) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: of_repo(client, repo))
+    hub.behaviour = Behaviour()
+    for thread in threads:
+        thread.join()
+    assert ended == ["success"] * 3
+    assert sent(hub, repo) == size(hub, repo)
+
+
+def test_a_download_stops_with_the_last_client_that_waits(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    slowly(hub)
+    with httpx.stream("POST", f"{shared.url}/api/pull", json={"model": named(repo)}) as response:
+        next(line for line in response.iter_lines() if "completed" in line)
+    eventually(lambda: of_repo(client, repo)[0].status == "paused")
+    hub.behaviour = Behaviour()
+    client.pull(named(repo))
+    assert of_repo(client, repo)[0].status == "done"
+    assert sent(hub, repo) < 2 * size(hub, repo)
+
+
+def test_a_task_is_paused_resumed_and_done(client: Client, hub: HubServer, repo: str):
+    slowly(hub)
+    task = begun(client, named(repo))
+    assert client.pause_download(task.id).status == "paused"
+    hub.behaviour = Behaviour()
+    assert client.resume_download(task.id).status == "running"
+    await_status(client, task, "done")
+    assert client.show(named(repo)).details
+
+
+def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, hub: HubServer, repo: str):
+    slowly(hub)
+    task = begun(client, named(repo))
+    client.cancel_download(task.id)
+    assert not of_repo(client, repo) and not files_of(shared, repo)
+    with pytest.raises(ModelNotFoundError):
+        client.download_status(task.id)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_download_goes_on_after_a_restart_of_the_daemon(
+    number: signal.Signals, start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
+):
+    slowly(hub)
+    first = start_daemon(hf_endpoint=hub.url)
+    with first.client as client:
+        task = begun(client, named(repo))
+    first.end(number)
+    hub.behaviour = Behaviour()
+    with start_daemon(hf_endpoint=hub.url).client as client:
+        await_status(client, task, "done")
+        assert client.show(named(repo)).details
+
+
+def test_a_failed_task_says_why_and_can_be_resumed(client: Client, hub: HubServer, repo: str):
+    hub.gated.add(repo)
+    task = client.download(named(repo))
+    await_status(client, task, "failed")
+    failed = client.download_status(task.id)
+    assert "HTTP 401" in (failed.error or "") and "oprel hf login" in failed.resolution_steps[0]
+    hub.gated.clear()
+    client.resume_download(task.id)
+    await_status(client, task, "done")
+
+
+def test_a_gated_repository_is_fetched_with_the_users_token(
+    start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.gated.add(repo)
+    with start_daemon(hf_endpoint=hub.url).client as client:
+        client.pull(named(repo))
+    assert not [path for _, path in hub.authorized if path.startswith("/cdn/")]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("hf.co/org/nonesuch", "there is no repository org/nonesuch"),
+        (f"hf.co/{QUIET}:Q5_0", f"{QUIET} has no Q5_0"),
+        (f"hf.co/{QUIET}:other.gguf", "has no model other.gguf"),
+        ("nonesuch", "nobody is known to have nonesuch"),
+    ],
+)
+def test_what_nobody_has_is_told_and_not_kept(client: Client, name: str, step: str):
+    with pytest.raises(ModelNotFoundError) as caught:
+        client.pull(name)
+    assert step in caught.value.resolution_steps[0]
+    assert of_repo(client, name) == []
+
+
+@pytest.mark.parametrize("file", ["../tiny", "a/../../b", "/etc/x", "a\0b", "x" * 10_000, "a\\b", "a//b"])
+def test_names_that_play_tricks_are_refused(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str, file: str
+):
+    hub.tricks[repo] = f"{file}-Q8_0.gguf"
+    with pytest.raises(ValidationError, match="the file name"):
+        client.pull(named(repo))
+    assert files_of(shared, repo) == []
+
+
+def test_a_damaged_model_gets_no_name(client: Client, hub: HubServer, repo: str):
+    (hub.folder / repo / "tiny-Q8_0.gguf").write_bytes(b"GGUF but not really")
+    with pytest.raises(ValidationError):
+        client.pull(named(repo))
+    assert named(repo) not in [model.name for model in client.list().models]
+
+
+def test_search_finds_repositories(client: Client):
+    (found,) = client.search("quiet").models
+    assert (found.name, found.gated) == (f"hf.co/{QUIET}", False)
+    assert client.search("nonesuch").models == []
+
+
+def test_offline_what_is_there_works_and_the_rest_says_why_not(
+    start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
+):
+    first = start_daemon(hf_endpoint=hub.url)
+    with first.client as client:
+        client.pull(named(repo))
+    first.end()
+    asked = len(hub.seen)
+    with start_daemon(hf_endpoint=hub.url, offline="on").client as client:
+        assert client.generate(named(repo), "Hello", options=ONE_TOKEN).eval_count == 1
+        assert client.pull(named(repo)).status == "success"
+        _refuses(lambda: client.pull("hf.co/org/other"))
+        _refuses(lambda: client.search("tiny"))
+    assert len(hub.seen) == asked
+
+
+def _refuses(ask: Callable[[], object]) -> None:
+    with pytest.raises(DownloadError, match="oprel is offline"):
+        ask()
+
+
+def test_no_more_models_come_at_once_than_allowed(
+    start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
+):
+    slowly(hub)
+    with start_daemon(hf_endpoint=hub.url, max_concurrent_downloads=1).client as client:
+        first = begun(client, named(repo))
+        second = client.download(f"hf.co/{repo}:Q4_K_M")
+        assert client.download_status(second.id).files == []
+        hub.behaviour = Behaviour()
+        await_status(client, first, "done")
+        await_status(client, second, "done")
+
+
+QUICK_MODES = [mode for mode in Mode if mode not in (Mode.SILENT, Mode.STALLS, Mode.DOWN)]
+
+
+@pytest.mark.parametrize("mode", QUICK_MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", [HUB, "{hub}/{repo}/resolve/main/tiny-Q8_0.gguf", "{hub}/cdn/{repo}/tiny-Q8_0.gguf"])
+def test_every_source_gives_the_right_file_or_a_clear_error_whatever_the_server_does(
+    client: Client, hub: HubServer, repo: str, mode: Mode, name: str
+):
+    name = name.format(hub=hub.url, repo=repo)
+    hub.behaviour = Behaviour(mode, pause=0.0)
+    try:
+        client.pull(name)
+    except OprelError as error:
+        assert re.search("digest mismatch|no usable GGUF", error.message), error
+        hub.behaviour = Behaviour()
+        client.pull(name)
+    weights = next(line for line in client.show(name).modelfile.splitlines() if line.startswith("FROM "))
+    assert Path(weights.removeprefix("FROM ")).read_bytes() == (hub.folder / repo / "tiny-Q8_0.gguf").read_bytes()
