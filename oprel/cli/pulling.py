@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oprel.cli import render
-from oprel.core.exceptions import ModelNotFoundError, OprelError
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, is_path
 from oprel.utils.text import human_size
 
@@ -40,6 +40,8 @@ def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
             pull(client, model)
         except ModelNotFoundError:
             raise missing from None
+        except DownloadError as error:
+            raise type(error)(f"{model} is not here, and {error.message}", *error.resolution_steps) from None
         return use()
 
 
