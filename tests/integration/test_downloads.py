@@ -36,7 +36,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[HubSer
 def shared(hub: HubServer) -> Iterator[RunningDaemon]:
     """A daemon for tests that have a repository of their own."""
     with temporary_home() as home:
-        config = Config(home=str(home), server_port=0, n_threads=1, hf_endpoint=hub.url)
+        config = Config(home=str(home), server_port=0, n_threads=1, hf_endpoint=hub.url, ollama_registry=hub.url)
         with running_daemon(config) as daemon:
             yield daemon
 
@@ -261,7 +261,7 @@ def test_a_gated_repository_is_fetched_with_the_users_token(
         ("hf.co/org/nonesuch", "there is no repository org/nonesuch"),
         (f"hf.co/{QUIET}:Q5_0", f"{QUIET} has no Q5_0"),
         (f"hf.co/{QUIET}:other.gguf", "has no model other.gguf"),
-        ("nonesuch", "nobody is known to have nonesuch"),
+        ("nonesuch", "he registry registry.ollama.ai has no library/nonesuch:latest"),
     ],
 )
 def test_what_nobody_has_is_told_and_not_kept(client: Client, name: str, step: str):
