@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import anyio.to_thread
@@ -111,23 +111,21 @@ class Blobs:
                 path.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
-        """Every whole blob. Blocks for a look at the folder."""
-        return [path for path in self._folder.glob("sha256-*") if re.fullmatch(BLOB_NAME, path.name)]
+        """Every blob, and what there is of those that are being fetched. Blocks for a look at the folder."""
+        return [path for path in self._folder.glob("sha256-*") if path.is_file()]
 
     def holds(self, path: Path) -> bool:
         return path.parent == self._folder or path.parent.parent == self._folder
 
-    def discard(self, used: Collection[str], names: Collection[str] | None = None) -> int:
-        """Remove blobs whose names are not in `used`, young ones too; promised ones stay. How many bytes that freed.
+    def discard(self, used: Collection[str], may_go: Callable[[str], bool]) -> int:
+        """Remove blobs that are not `used` and whose name `may_go`, young ones too; how many bytes that freed.
 
-        Only those called `names`, where that is given. A file that has another name elsewhere frees nothing.
+        Promised ones stay. A file that has another name elsewhere frees nothing.
         """
         freed, kept = 0, self._kept(used, time.time())
-        for path in self._folder.glob("s*-*"):
-            if not re.fullmatch(f"{BLOB_NAME}|{SPLIT_NAME}", path.name) or path.name in kept:
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                if names is None or path.name in names:
+        for path in (*self.files(), *self._folder.glob("split-*")):
+            with contextlib.suppress(FileNotFoundError):  # another request like this
+                if path.name not in kept and may_go(path.name):
                     freed += _remove(path)
         return freed
 

@@ -95,8 +95,8 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
     )
     if answer.status == HTTPStatus.NOT_FOUND:
         raise ModelNotFoundError(
-            "pull model manifest: file does not exist",
-            f"{origin.host} has no {origin.repository}:{origin.tag}. `oprel list-models` shows names that there are.",
+            f"the registry {origin.host} has no {origin.repository}:{origin.tag}",
+            "`oprel list-models` shows short names that there are, and `oprel search` finds others.",
         )
     _check(answer, registry)
     name = _title(origin)

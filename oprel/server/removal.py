@@ -3,8 +3,8 @@
 import os
 import re
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio.to_thread
@@ -24,6 +24,7 @@ ELSEWHERE = {
     "lmstudio": "LM Studio removes it.",
     "llama.cpp": "It lies in llama.cpp's cache.",
 }
+PARTIAL = re.compile(r"\.part(\.json)?$")  # of a transfer: what is here of a file, and the note of it
 
 
 @dataclass(frozen=True)
@@ -41,66 +42,100 @@ class Arriving:
     files: frozenset[Path] = frozenset()
     are_all: bool = True
 
-
-async def remove(manager: ModelManager, library: Library, name: str) -> Removed:
-    """Forget the model called `name`; its engine goes with its last answer, unless the weights have another name too.
-
-    Files of oprel's own that nothing else uses go at once. Raises ModelNotFoundError, UnsupportedError for a bundled
-    model and for those that other programs keep.
-    """
-    ref = ModelRef.parse(name)
-    try:
-        model = await library.find(name, may_use_paths=False)
-        _check_own(model.manifest)
-    except InvalidModelError:  # all the more reason to let it go
-        model = None
-    library.manifests.delete(ref)
-    busy = bool(model and await _stop(manager, library, model))
-    freed = 0
-    if model:
-        freed += await _free(manager, library, _blobs(model.manifest))
-        freed += await _free_fetched(manager, library, model.manifest.files if model.manifest.source else ())
-    await prune(manager, library)
-    return Removed(freed, busy)
+    def want(self, path: Path) -> bool:
+        """Whether a download still wants the file, or what there is of it."""
+        whole = path.with_name(PARTIAL.sub("", path.name))
+        return whole in self.files or (whole != path and not self.are_all)
 
 
-async def prune(manager: ModelManager, library: Library) -> None:
-    """Remove the blobs that neither a manifest nor an engine uses any more, but for young ones."""
-    used = _of_engines(manager, library)
-    await anyio.to_thread.run_sync(lambda: library.blobs.prune(used | _of_manifests(library), time.time()))
+@dataclass(frozen=True)
+class Removal:
+    """What may be removed: nothing that a model, an engine or a download of this daemon uses."""
 
+    manager: ModelManager
+    library: Library
+    arriving: Callable[[], Arriving] = field(default=Arriving)
 
-async def sweep(manager: ModelManager, library: Library, arriving: Arriving) -> Removed:
-    """Remove what nothing uses, young or not: blobs, fetched files, what is left of transfers that nobody goes on with.
+    async def remove(self, name: str) -> Removed:
+        """Forget the model called `name`; its engine goes with its last answer, if the weights have no other name.
 
-    A cache that others share is left alone.
-    """
-    names = {path.name for path in arriving.files}
-    freed = await _free(manager, library, None, keep=names)
-    cache = HubCache(manager.config.hub_dir)
-    if cache.root.is_relative_to(manager.config.home_dir):
-        files = await anyio.to_thread.run_sync(cache.files)
-        kept = [path for path in files if _belongs(path, arriving)]
-        freed += await _free_fetched(manager, library, files, kept)
-    return Removed(freed)
+        Files of oprel's own that nothing else uses go at once. Raises ModelNotFoundError, UnsupportedError for a
+        bundled model and for those that other programs keep.
+        """
+        try:
+            model = await self.library.find(name, may_use_paths=False)
+            _check_own(model.manifest)
+        except InvalidModelError:  # all the more reason to let it go
+            model = None
+        self.library.manifests.delete(ModelRef.parse(name))
+        freed, busy = 0, False
+        if model:
+            busy = await self._stop(model)
+            freed = await self._free_blobs(_blobs(model.manifest).__contains__)
+            freed += await self._free_fetched(model.manifest.files if model.manifest.source else ())
+        await self.prune()
+        return Removed(freed, busy)
 
+    async def prune(self) -> None:
+        """Remove the blobs that neither a model nor an engine uses any more, but for young ones."""
+        engines, arriving, blobs = self._of_engines(), self.arriving(), self.library.blobs
+        if arriving.are_all:  # else a file that is whole may belong to a download that goes on later
+            used = self._used_blobs
+            await anyio.to_thread.run_sync(lambda: blobs.prune(used(engines, arriving), time.time()))
 
-async def clear(manager: ModelManager, library: Library, arriving: Arriving) -> Removed:
-    """Forget every model whose files are among oprel's own, with those; models whose files are elsewhere stay."""
-    freed, busy = 0, False
-    for manifest in list(library.manifests):
-        own = manifest.source or any(library.blobs.holds(path) for path in manifest.files)
-        if manifest.provider == "oprel" and own:
-            removed = await remove(manager, library, manifest.name)
-            freed, busy = freed + removed.freed_bytes, busy or removed.busy
-    swept = await sweep(manager, library, arriving)
-    return Removed(freed + swept.freed_bytes, busy)
+    async def sweep(self) -> Removed:
+        """Remove what nothing uses, young or not: blobs, fetched files, and what is left of transfers.
 
+        A cache that others share is left alone.
+        """
+        freed = await self._free_blobs(lambda name: True)
+        cache = HubCache(self.manager.config.hub_dir)
+        if cache.root.is_relative_to(self.manager.config.home_dir):
+            freed += await self._free_fetched(await anyio.to_thread.run_sync(cache.files))
+        return Removed(freed)
 
-def _belongs(path: Path, arriving: Arriving) -> bool:
-    """Whether it is a file that a download still wants, or what there is of it."""
-    whole = path.with_name(re.sub(r"\.part(\.json)?$", "", path.name))
-    return whole in arriving.files or (whole != path and not arriving.are_all)
+    async def clear(self) -> Removed:
+        """Forget every model whose files are among oprel's own, with those; models whose files are elsewhere stay."""
+        freed, busy = 0, False
+        for manifest in list(self.library.manifests):
+            own = manifest.source or any(self.library.blobs.holds(path) for path in manifest.files)
+            if manifest.provider == "oprel" and own:
+                removed = await self.remove(manifest.name)
+                freed, busy = freed + removed.freed_bytes, busy or removed.busy
+        return Removed(freed + (await self.sweep()).freed_bytes, busy)
+
+    async def _stop(self, model: InstalledModel) -> bool:
+        """Let the engines of a model go that has no other name; whether one is still at work."""
+        if model.weights in {other.weights for other in self.library.manifests}:
+            return False
+        return any(loaded.leases for loaded in await self.manager.unload(model))
+
+    async def _free_blobs(self, may_go: Callable[[str], bool]) -> int:
+        engines, arriving, blobs = self._of_engines(), self.arriving(), self.library.blobs
+        return await anyio.to_thread.run_sync(lambda: blobs.discard(self._used_blobs(engines, arriving), may_go))
+
+    def _of_engines(self) -> set[str]:
+        """Names of blobs that engines have open; files of other programs may be called the same, and do not count."""
+        manifests = (loaded.model.manifest for loaded in self.manager.loaded)
+        return {name for one in manifests if any(map(self.library.blobs.holds, one.files)) for name in _blobs(one)}
+
+    def _used_blobs(self, engines: set[str], arriving: Arriving) -> set[str]:
+        wanted = {path.name for path in self.library.blobs.files() if arriving.want(path)}
+        return engines | wanted | self.library.manifests.mentions(f"{BLOB_NAME}|{SPLIT_NAME}")
+
+    async def _free_fetched(self, files: Iterable[Path]) -> int:
+        """Remove those of the files in the cache that nothing uses."""
+        cache = HubCache(self.manager.config.hub_dir)
+        engines = [path for loaded in self.manager.loaded for path in loaded.model.manifest.files]
+        arriving = self.arriving()
+
+        def discard() -> int:
+            named = (path for manifest in self.library.manifests for path in manifest.files)
+            used = {os.path.realpath(path) for path in (*engines, *named)}
+            unused = [path for path in files if os.path.realpath(path) not in used and not arriving.want(path)]
+            return sum(map(cache.discard, unused))
+
+        return await anyio.to_thread.run_sync(discard)
 
 
 def _check_own(manifest: Manifest) -> None:
@@ -111,43 +146,6 @@ def _check_own(manifest: Manifest) -> None:
         )
 
 
-async def _stop(manager: ModelManager, library: Library, model: InstalledModel) -> bool:
-    """Let the engines of a model go that has no other name; whether one is still at work."""
-    if model.weights in {other.weights for other in library.manifests}:
-        return False
-    return any(loaded.leases for loaded in await manager.unload(model))
-
-
-async def _free(manager: ModelManager, library: Library, names: set[str] | None, keep: Collection[str] = ()) -> int:
-    """Remove blobs that are called so, or any, and that nothing uses."""
-    used = _of_engines(manager, library).union(keep)
-    return await anyio.to_thread.run_sync(lambda: library.blobs.discard(used | _of_manifests(library), names))
-
-
-async def _free_fetched(
-    manager: ModelManager, library: Library, files: Iterable[Path], keep: Collection[Path] = ()
-) -> int:
-    """Remove those of the files in the cache that nothing uses."""
-    cache = HubCache(manager.config.hub_dir)
-    engines = [path for loaded in manager.loaded for path in loaded.model.manifest.files]
-
-    def discard() -> int:
-        named = (path for manifest in library.manifests for path in manifest.files)
-        used = {os.path.realpath(path) for path in (*keep, *engines, *named)}
-        return sum(cache.discard(path) for path in files if os.path.realpath(path) not in used)
-
-    return await anyio.to_thread.run_sync(discard)
-
-
-def _blobs(manifest: Manifest) -> set[str]:
+def _blobs(manifest: Manifest) -> Collection[str]:
+    """Names of the files, and of the folder of a split model's links."""
     return {path.name for path in manifest.files} | {manifest.weights.parent.name}
-
-
-def _of_engines(manager: ModelManager, library: Library) -> set[str]:
-    """Those that engines have open, and not files of other programs that are called the same."""
-    manifests = (loaded.model.manifest for loaded in manager.loaded)
-    return {name for one in manifests if any(map(library.blobs.holds, one.files)) for name in _blobs(one)}
-
-
-def _of_manifests(library: Library) -> set[str]:
-    return library.manifests.mentions(f"{BLOB_NAME}|{SPLIT_NAME}")

@@ -78,7 +78,6 @@ MADE = "wire-made"
 COPY = Request("POST", "/api/copy", {"source": GUIDE, "destination": MADE})
 DELETE = Request("DELETE", "/api/delete", {"model": MADE})
 LOAD, LOAD_TINY = (Request("POST", "/load", {"model": model}) for model in (GUIDE, "tiny"))
-PULL = Request("POST", "/api/pull", {"model": GUIDE, "stream": False})
 CREATE = {"model": MADE, "from": GUIDE, "system": "You are short."}
 
 NATIVE = {
@@ -171,7 +170,7 @@ OPREL = {
     "metrics": get("/metrics"),
     "search error": get("/api/search?q=tiny"),
     "download error": post("/api/models/download"),
-    "downloads": Exchange(Request("GET", "/api/models/download"), before=(PULL,)),
+    "downloads": get("/api/models/download"),
     "download status error": get("/api/models/download/nonesuch"),
     "download pause error": post("/api/models/download/nonesuch/pause"),
     "download resume error": post("/api/models/download/nonesuch/resume"),

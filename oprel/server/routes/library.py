@@ -14,9 +14,8 @@ from oprel.core.exceptions import ModelNotFoundError, OprelError, ValidationErro
 from oprel.core.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.library_models import LibraryModel, ModelStatus
-from oprel.server import cache, importing, pushing, removal
+from oprel.server import cache, importing, pushing
 from oprel.server.cache import CachedFile
-from oprel.server.download_records import State
 from oprel.server.library import InstalledModel
 from oprel.server.removal import Removed
 from oprel.server.routes import decode
@@ -56,7 +55,7 @@ async def library(request: Request, provider: str = "", status: str = "", capabi
 async def remove(request: Request, name: str) -> Response:
     name_of(name, f'name "{name}" is invalid')
     daemon = daemon_of(request)
-    return _removed(await removal.remove(daemon.manager, daemon.library, name))
+    return _removed(await daemon.removal.remove(name))
 
 
 @router.api_route(CACHE, methods=READ)
@@ -76,7 +75,8 @@ async def verify(request: Request) -> Response:
     _check_own_user(request)
     asked = await decode.body(request, library_models.CacheRequest)
     files = await _files(daemon_of(request))
-    return progress(cache.verified([file for file in files if asked.all or file.provider == "oprel"]), True)
+    chosen = [file for file in files if not file.is_partial and (asked.all or file.provider == "oprel")]
+    return progress(cache.verified(chosen), True)
 
 
 @router.delete(CACHE)
@@ -85,13 +85,7 @@ async def prune(request: Request) -> Response:
     _check_own_user(request)
     asked = await decode.body(request, library_models.CacheRequest)
     daemon = daemon_of(request)
-    work = removal.clear if asked.all else removal.sweep
-    waiting = [download for download in daemon.downloads.all() if download.state is not State.DONE]
-    arriving = removal.Arriving(
-        frozenset(path for download in waiting for path in download.destinations),
-        are_all=all(download.destinations for download in waiting),
-    )
-    return _removed(await work(daemon.manager, daemon.library, arriving))
+    return _removed(await (daemon.removal.clear() if asked.all else daemon.removal.sweep()))
 
 
 @router.post("/api/models/import")
@@ -100,6 +94,8 @@ async def import_model(request: Request) -> Response:
     _check_own_user(request)
     asked = await decode.body(request, library_models.ImportRequest)
     name = name_of(asked.model, "invalid model name")
+    if not Path(asked.path).is_absolute():  # of which folder would it be?
+        raise ValidationError(f"{asked.path!r} is no absolute path", "Name the file from the root on.")
     files = await anyio.to_thread.run_sync(importing.files_at, Path(asked.path))
     return progress(importing.adopted(daemon_of(request).library, name, files, asked.how), asked.stream)
 

@@ -16,7 +16,7 @@ from oprel.core.manifests import Manifest
 from oprel.core.modelfile import ROLES, Parameter
 from oprel.core.names import Kind, ModelRef
 from oprel.runtime.backends.base import LoadOptions, Sampling
-from oprel.server import creation, removal
+from oprel.server import creation
 from oprel.server.creation import Progress, Recipe
 from oprel.server.downloads import Downloads
 from oprel.server.reply import NDJSON, Reply
@@ -68,7 +68,7 @@ async def copy(request: Request) -> Response:
         await anyio.to_thread.run_sync(daemon.library.copy, source, destination)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f'model "{asked.source}" not found', *error.resolution_steps) from None
-    await removal.prune(daemon.manager, daemon.library)
+    await daemon.removal.prune()
     return Response()
 
 
@@ -77,7 +77,7 @@ async def delete(request: Request) -> Response:
     asked = await decode.body(request, wire.DeleteRequest)
     name_of(asked.model, f'name "{asked.model}" is invalid')
     daemon = daemon_of(request)
-    await removal.remove(daemon.manager, daemon.library, asked.model)
+    await daemon.removal.remove(asked.model)
     return Response()
 
 
@@ -92,7 +92,7 @@ async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
     async with aclosing(creation.create(daemon.library, daemon.manager.config, recipe)) as steps:
         async for step in steps:
             yield step
-    await removal.prune(daemon.manager, daemon.library)  # what a model of that name used before
+    await daemon.removal.prune()  # what a model of that name used before
 
 
 async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:

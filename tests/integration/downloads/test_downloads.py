@@ -214,7 +214,7 @@ def test_a_gated_repository_is_fetched_with_the_users_token(
         ("hf.co/org/nonesuch", "there is no repository org/nonesuch"),
         (f"hf.co/{QUIET}:Q5_0", f"{QUIET} has no Q5_0"),
         (f"hf.co/{QUIET}:other.gguf", "has no model other.gguf"),
-        ("nonesuch", "nobody is known to have nonesuch"),
+        ("nonesuch", "he registry registry.ollama.ai has no library/nonesuch:latest"),
     ],
 )
 def test_what_nobody_has_is_told_and_not_kept(client: Client, name: str, step: str):

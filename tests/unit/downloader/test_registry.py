@@ -128,10 +128,10 @@ async def test_a_token_that_is_none_is_told(answer: bytes):
         await manifest(ORIGIN, registry.client)
 
 
-async def test_a_model_that_is_not_there_is_told_in_ollama_s_words():
+async def test_a_model_that_is_not_there_is_told():
     registry = FakeRegistry()
     registry.changed["v1"] = lambda request: httpx.Response(404)
-    with pytest.raises(ModelNotFoundError, match="pull model manifest: file does not exist"):
+    with pytest.raises(ModelNotFoundError, match="the registry box.example has no team/tiny:v1"):
         await manifest(ORIGIN, registry.client)
 
 
