@@ -63,7 +63,7 @@ def usual(repository: Repository) -> Variant:
 def wanted(repository: Repository, quantization: str, choose: Choose) -> Variant:
     """The variant that a name asks for, or the one that suits. Raises ModelNotFoundError with those there are."""
     if not quantization:
-        return choose(repository)
+        return choose(repository) if len(repository.variants) > 1 else repository.variants[0]
     if variant := named(repository.variants, quantization):
         return variant
     labels = ", ".join(dict.fromkeys(one.label for one in repository.variants))
