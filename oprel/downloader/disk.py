@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from oprel.core.exceptions import DiskFullError, DownloadError
+from oprel.downloader.segments import temporary_of
 from oprel.downloader.source import RemoteFile
 from oprel.utils.files import locked
 from oprel.utils.text import human_size
@@ -41,8 +42,14 @@ def state_of(part: Path) -> Path:
 
 def discard(part: Path) -> None:
     """Leave nothing of a transfer."""
-    state_of(part).unlink(missing_ok=True)
+    forget(part)
     part.unlink(missing_ok=True)
+
+
+def forget(part: Path) -> None:
+    """Leave nothing of what is noted about a partial file."""
+    for path in (state_of(part), temporary_of(state_of(part))):
+        path.unlink(missing_ok=True)
 
 
 def publish(part: Path, descriptor: int, destination: Path) -> None:
@@ -54,7 +61,7 @@ def publish(part: Path, descriptor: int, destination: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-    state_of(part).unlink(missing_ok=True)
+    forget(part)
 
 
 def check_room(name: str, needed_bytes: int, folder: Path) -> None:

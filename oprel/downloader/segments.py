@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from oprel.utils.files import write_atomically
-
 VERSION = 1
 
 
@@ -99,7 +97,7 @@ class Segments:
 
 
 def save(path: Path, version: Version, segments: Segments) -> None:
-    """Write the state down, for a process that is killed rather than for a machine that stops. Raises OSError."""
+    """Write the state down, so that a process may be killed at any time, though not the machine. Raises OSError."""
     content = {
         "version": VERSION,
         "size": version.size_bytes,
@@ -109,7 +107,15 @@ def save(path: Path, version: Version, segments: Segments) -> None:
         "boot": _boot(),
         **segments.state,
     }
-    write_atomically(path, json.dumps(content).encode(), sync=False)
+    temporary = temporary_of(
+        path
+    )  # always the same: who saves is alone, and one that is killed leaves no more than this
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
+
+
+def temporary_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:

@@ -166,7 +166,7 @@ class _Transfer:
         return self._segments.done_bytes > 0
 
     def _start_afresh(self) -> None:
-        disk.state_of(self._part).unlink(missing_ok=True)
+        disk.forget(self._part)
         os.ftruncate(self._descriptor, 0)
         os.ftruncate(self._descriptor, self._file.size_bytes)
         self._asking.version = segments.Version(self._file.size_bytes, self._file.sha256)

@@ -51,7 +51,7 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
         last_use = LastUse(manager.config.home_dir / "last-used.json")
         manager.on_use = last_use.note
         known = Library(manager.config)
-        arriving = Downloads(manager.config, known, draining=lambda: manager.draining)
+        arriving = Downloads(manager.config, known, manager.planning.choose, draining=lambda: manager.draining)
         app.state.daemon = Daemon(manager, known, conversations, last_use, arriving, manager.clock())
         arriving.open()
         try:

@@ -1,7 +1,8 @@
 """Downloads that outlive the daemon, in OPREL_HOME/state.db."""
 
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -12,7 +13,7 @@ KEPT = 200  # records; the oldest that are over go
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '',
-    total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0,
+    total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0, places TEXT NOT NULL DEFAULT '[]',
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
 );
 """
@@ -29,7 +30,10 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a download without the daemon that does it. `name` is the model's; counts in bytes."""
+    """What is known of a download without the daemon that does it. Counts in bytes.
+
+    `name` is the model's; `places` are the paths of its files, where they are known.
+    """
 
     id: str
     name: str
@@ -37,6 +41,7 @@ class Record:
     error: str = ""
     total: int = 0
     completed: int = 0
+    places: tuple[str, ...] = ()
 
 
 class Records:
@@ -53,17 +58,21 @@ class Records:
 
     def all(self) -> list[Record]:
         """Oldest first."""
-        query = "SELECT id, name, state, error, total, completed FROM downloads ORDER BY created_at, rowid"
-        return [Record(key, name, State(state), *rest) for key, name, state, *rest in self._database.execute(query)]
+        query = "SELECT id, name, state, error, total, completed, places FROM downloads ORDER BY created_at, rowid"
+        return [
+            Record(id, name, State(state), error, total, completed, tuple(json.loads(places)))
+            for id, name, state, error, total, completed, places in self._database.execute(query)
+        ]
 
     def put(self, record: Record) -> None:
         """Write a record, or write over the one of that id. Raises sqlite3.Error."""
-        values = (record.id, record.name, record.state.value, record.error, record.total, record.completed)
+        values = asdict(record) | {"state": record.state.value, "places": json.dumps(record.places)}
         with self._database:
             self._database.execute(
-                "INSERT INTO downloads (id, name, state, error, total, completed) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET state = excluded.state, error = excluded.error,"
-                " total = excluded.total, completed = excluded.completed",
+                "INSERT INTO downloads (id, name, state, error, total, completed, places)"
+                " VALUES (:id, :name, :state, :error, :total, :completed, :places)"
+                " ON CONFLICT (id) DO UPDATE SET state = :state, error = :error, total = :total,"
+                " completed = :completed, places = :places",
                 values,
             )
             self._database.execute(

@@ -9,8 +9,7 @@ import contextlib
 import logging
 import sqlite3
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -29,62 +28,16 @@ from oprel.downloader.patience import Pace
 from oprel.downloader.source import Progress
 from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import fetch
-from oprel.server.download_records import Record, Records, State
+from oprel.server.download import Download
+from oprel.server.download_records import Records, State
 from oprel.server.errors import unexpected
 from oprel.server.library import InstalledModel, Library
 
 logger = logging.getLogger(__name__)
 
 TELL_INTERVAL = 0.06  # s between two lines about one file, as with Ollama
+VERIFYING = "verifying sha256 digest"
 MEGABYTE = 10**6
-
-
-@dataclass
-class Download:
-    """One model on its way. `files` tells of each file by its name; `waiting` clients follow it."""
-
-    id: str
-    ref: ModelRef
-    state: State = State.RUNNING
-    keep: bool = False
-    error: OprelError | None = None
-    title: str = ""
-    files: dict[str, Progress] = field(default_factory=dict)
-    destinations: frozenset[Path] = frozenset()
-    waiting: int = 0
-    job: "asyncio.Task[None] | None" = None
-    known: tuple[int, int] = (0, 0)  # total and completed bytes, before this daemon has looked
-    changed: anyio.Event = field(default_factory=anyio.Event)
-
-    @property
-    def total(self) -> int:
-        return sum(one.file.size_bytes for one in self.files.values()) or self.known[0]
-
-    @property
-    def completed(self) -> int:
-        done = (one.done_bytes if one.phase == "downloading" else one.file.size_bytes for one in self.files.values())
-        return sum(done) if self.files else self.known[1]
-
-    @property
-    def record(self) -> Record:
-        error = self.error.message if self.error else ""
-        return Record(self.id, self.ref.text, self.state, error, self.total, self.completed)
-
-    def offered(self, offer: Offer) -> None:
-        """It is known what there is to fetch."""
-        self.title = offer.title
-        self.destinations = frozenset(target.destination for target in offer.targets)
-        self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}
-        self.tell()
-
-    def heard(self, progress: Progress) -> None:
-        self.files[progress.file.name] = progress
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake all who wait for news."""
-        self.changed.set()
-        self.changed = anyio.Event()
 
 
 class Downloads:
@@ -115,8 +68,15 @@ class Downloads:
             except OprelError:  # written by a later oprel
                 continue
             error = DownloadError(record.error, "Ask again to carry on.") if record.error else None
-            known = record.total, record.completed
-            download = Download(record.id, ref, record.state, keep=True, error=error, known=known)
+            download = Download(
+                record.id,
+                ref,
+                record.state,
+                keep=True,
+                error=error,
+                known=(record.total, record.completed),
+                destinations=frozenset(Path(place) for place in record.places),
+            )
             self._all[download.id] = download
             if download.state is State.RUNNING:
                 self._run(download)
@@ -186,12 +146,16 @@ class Downloads:
         """Each step until the model is here, in Ollama's words. Raises what ended the download."""
         download.waiting += 1
         told: dict[str, Progress] = {}
+        verifying = False
         try:
             yield ProgressResponse(status="pulling manifest")
             while True:
                 changed = download.changed
-                for line in _news(download, told):
+                for line in download.news(told):
                     yield line
+                if download.is_verifying and not verifying:
+                    verifying = True
+                    yield ProgressResponse(status=VERIFYING)
                 if download.state is not State.RUNNING:
                     break
                 await changed.wait()
@@ -201,7 +165,7 @@ class Downloads:
             self._left(download)
         if download.state is not State.DONE:
             raise download.error or DownloadError("the download was paused", "Ask again to carry on.")
-        for status in ("verifying sha256 digest", "writing manifest", "success"):
+        for status in (*([] if verifying else [VERIFYING]), "writing manifest", "success"):
             yield ProgressResponse(status=status)
 
     def _left(self, download: Download) -> None:
@@ -266,6 +230,7 @@ class Downloads:
 
     async def _fetch(self, download: Download, offer: Offer) -> None:
         download.offered(offer)
+        self._noted(download)
         await anyio.to_thread.run_sync(_check_room, offer)
         for target in offer.targets:
             await fetch(target.file, target.destination, client=self._client, progress=download.heard, pace=self._pace)
@@ -296,25 +261,6 @@ class Downloads:
         others = frozenset(path for one in self._all.values() if one is not download for path in one.destinations)
         for destination in download.destinations - others:
             disk.discard(disk.part_of(destination))
-
-
-def _news(download: Download, told: dict[str, Progress]) -> Iterator[ProgressResponse]:
-    """A line for each file of which there is more than was told."""
-    for name, progress in download.files.items():
-        if told.get(name) != progress:
-            told[name] = progress
-            yield _line(progress)
-
-
-def _line(progress: Progress) -> ProgressResponse:
-    file = progress.file
-    done = progress.done_bytes if progress.phase == "downloading" else file.size_bytes
-    return ProgressResponse(
-        status=f"pulling {file.sha256[:12] or file.name}",
-        digest=f"sha256:{file.sha256}" if file.sha256 else None,
-        total=file.size_bytes,
-        completed=done or None,
-    )
 
 
 def _check_room(offer: Offer) -> None:

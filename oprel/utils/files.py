@@ -9,18 +9,14 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Replace `path` by a file with `data`: temporary file beside it, fsync, rename. Raises OSError.
-
-    Without `sync` a process may be killed at any time, but not the machine.
-    """
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by a file with `data`: temporary file beside it, fsync, rename. Raises OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            if sync:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from oprel.core.exceptions import ValidationError
 from oprel.core.names import Kind, ModelRef
 from oprel.downloader.hub import FoundModel
 from oprel.downloader.source import Progress
-from oprel.server.downloads import Download
+from oprel.server.download import Download
 from oprel.server.routes import decode
 from oprel.server.routes.encode import json_response
 from oprel.server.state import daemon_of
@@ -55,10 +55,12 @@ async def cancel(request: Request, task: str) -> Response:
 
 
 @router.api_route("/api/search", methods=READ)
-async def search(request: Request, q: str = "", limit: int = 20) -> Response:
+async def search(request: Request, q: str = "", limit: str = "20") -> Response:
+    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_FOUND:
+        raise ValidationError(f"limit must be a number from 1 to {MOST_FOUND}")
     sources = daemon_of(request).downloads.sources
     sources.check_online()
-    found = await sources.hub.search(q, max(1, min(limit, MOST_FOUND)))
+    found = await sources.hub.search(q, int(limit))
     return json_response(wire.SearchResponse(models=[_found(model) for model in found]))
 
 

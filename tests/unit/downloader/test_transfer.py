@@ -14,7 +14,7 @@ import pytest
 from oprel.core.exceptions import DiskFullError, DownloadError
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import Limits, fetch
-from tests.fixtures.hub_server import Behaviour, HubServer, Mode
+from tests.fixtures.hub_server import PIECE, Behaviour, HubServer, Mode
 
 SIZE = 1_000_003
 HURRIED = Limits(segments=4, segment_bytes=64 * 1024, header_timeout=0.3, stall_timeout=0.3, tries=5, first_wait=0.005)
@@ -138,6 +138,16 @@ async def test_without_a_digest_a_changed_file_is_fetched_from_the_beginning(hub
     await fetch(file, target, client=client, limits=HURRIED)
     assert target.read_bytes() == content(hub)
     assert "has changed at localhost since the transfer began: it is fetched from the beginning" in caplog.text
+
+
+async def test_without_a_digest_a_file_that_changes_meanwhile_is_wholly_the_new_one(hub, client, tmp_path, caplog):
+    hub.behaviour = Behaviour(Mode.CHANGES)
+    await fetch(offered(hub, sha256=False), tmp_path / "model", client=client, limits=HURRIED)
+    changed = bytearray(content(hub))
+    for start in range(0, SIZE, PIECE):
+        changed[start] ^= 1
+    assert (tmp_path / "model").read_bytes() == changed
+    assert "it is fetched from the beginning" in caplog.text
 
 
 async def _give_up_halfway(hub: HubServer, file: RemoteFile, target: Path, client: httpx.AsyncClient) -> None:

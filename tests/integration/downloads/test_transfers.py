@@ -22,7 +22,7 @@ from tests.fixtures.hub_server import Behaviour, HubServer, Mode
 SIZE = 24_000_001
 SEGMENT = 2 * 2**20
 KILLS = 20
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass

@@ -1,0 +1,99 @@
+"""`oprel pull`, `search`, `hf`, and `run` of a model that is not here, as a user types them."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningDaemon
+from tests.fixtures.hub_server import TOKEN, Behaviour, HubServer, Mode
+from tests.fixtures.terminal import CTRL_C, Terminal
+
+Oprel = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def oprel(shared: RunningDaemon, hub: HubServer, tmp_path: Path) -> Oprel:
+    """Run a command; its status and what it said."""
+    own = {"OPREL_HOME": shared.config.home, "OPREL_HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+
+    def run(*words: str, stdin: str = "") -> tuple[int, str, str]:
+        command = [sys.executable, "-P", "-m", "oprel", *words]
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, env={**os.environ, **own}, timeout=30, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_away_from_a_terminal_each_step_is_one_line(oprel: Oprel, repo: str):
+    status, said, beside = oprel("pull", f"hf.co/{repo}:Q8_0")
+    assert (status, said) == (0, f"pulled 'hf.co/{repo}:Q8_0'\n")
+    assert beside.splitlines() == [
+        f"{repo} Q8_0: 1 file, 275 KB",
+        "pulling tiny-Q8_0.gguf (275 KB)",
+        *("verifying sha256 digest", "writing manifest", "success"),
+    ]
+
+
+def test_a_model_that_is_not_here_is_fetched_before_it_runs(oprel: Oprel, repo: str):
+    status, said, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=2")
+    assert (status, bool(said.strip())) == (0, True)
+    assert beside.startswith(f"{repo} Q4_K_M: 1 file, 275 KB\n")
+    status, _, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=2")
+    assert (status, "pulling" in beside) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (("pull", "hf.co/org/nonesuch"), 3, "there is no repository org/nonesuch"),
+        (("run", "nonesuch", "Hello"), 3, "Error: model 'nonesuch' not found"),
+        (("pull", "a b"), 2, "Error: invalid model name"),
+        (("hf", "whoami"), 2, "nobody is logged in"),
+        (("search", "x", "--limit", "0"), 2, "limit must be a number from 1 to 100"),
+    ],
+)
+def test_what_cannot_be_had_is_told(oprel: Oprel, words: tuple[str, ...], status: int, text: str):
+    ended, _, beside = oprel(*words)
+    assert (ended, text in beside) == (status, True), beside
+
+
+def test_a_search_shows_what_to_pull(oprel: Oprel):
+    _, said, _ = oprel("search", "quiet")
+    assert [line.split()[0] for line in said.splitlines()] == ["NAME", "hf.co/org/quiet-GGUF"]
+    assert oprel("search", "nonesuch") == (0, "", "nothing was found; fewer words find more\n")
+
+
+def test_a_token_is_taken_kept_and_forgotten(oprel: Oprel):
+    assert oprel("hf", "login", stdin=f"{TOKEN}\n")[:2] == (0, "logged in as tester\n")
+    assert oprel("hf", "whoami")[:2] == (0, "tester\n")
+    assert oprel("hf", "logout")[:2] == (0, "logged out\n")
+    assert oprel("hf", "whoami")[0] == 2
+    assert "does not know the token" in oprel("hf", "login", stdin="hf_bad\n")[2]
+
+
+def test_at_a_terminal_bars_move_and_ctrl_c_leaves_what_can_be_carried_on(
+    shared: RunningDaemon, hub: HubServer, repo: str
+):
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.1)
+    words = ("pull", f"hf.co/{repo}:Q8_0")
+    with contextlib.closing(Terminal(shared.config.home, *words, columns=100)) as terminal:
+        terminal.await_text(f"{repo} Q8_0: 1 file, 275 KB")
+        terminal.await_text("tiny-Q8_0.gguf")
+        terminal.await_text("/275.5 kB")
+        terminal.type(CTRL_C)
+        status, lines = terminal.end()
+        assert (status, f"Stopped. What is here of it is kept: `oprel pull {words[1]}`" in "\n".join(lines)) == (
+            130,
+            True,
+        )
+    hub.behaviour = Behaviour()
+    with contextlib.closing(Terminal(shared.config.home, *words, columns=100)) as terminal:
+        status, lines = terminal.end()
+        assert (status, lines[-1]) == (0, f"pulled '{words[1]}'")

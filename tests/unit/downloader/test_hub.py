@@ -1,0 +1,124 @@
+"""The hub as its own library sees it, on a server of ours."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, UnsupportedError, ValidationError
+from oprel.core.names import HubOrigin, UrlOrigin
+from oprel.downloader.cache import HubCache
+from oprel.downloader.hub import Hub, check_git_hash
+from oprel.downloader.source import RemoteFile
+from oprel.downloader.url import Urls
+from tests.conftest import NOWHERE
+from tests.fixtures.hub_server import TOKEN, HubServer
+
+FILES = ("m-Q4_K_M.gguf", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf", "mmproj-m-f16.gguf", "a.json")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[HubServer]:
+    for name in ("org/model", "org/plain"):
+        (tmp_path / "served" / name).mkdir(parents=True)
+    for number, name in enumerate(FILES):
+        (tmp_path / "served/org/model" / name).write_bytes(bytes(number + 1))
+    (tmp_path / "served/org/plain/model.safetensors").write_bytes(b"x")
+    with HubServer(tmp_path / "served").running() as running:
+        yield running
+
+
+@pytest.fixture
+def hub(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "tokens" / "token"))
+    return Hub(server.url, HubCache(tmp_path / "cache"), seconds=5.0)
+
+
+async def test_a_variant_comes_with_all_its_parts_and_a_projector(hub: Hub, server: HubServer):
+    offer = await hub.offer(HubOrigin("org/model", quant="Q8_0"))
+    assert [target.file.name for target in offer.targets] == [*FILES[1:3], "mmproj-m-f16.gguf"]
+    for target in offer.targets:
+        assert target.destination.name == target.file.sha256 == server.repository("org/model").oid(target.file.name)
+        assert target.file.size_bytes == (server.folder / "org/model" / target.file.name).stat().st_size
+    assert (offer.title, offer.size_bytes) == ("org/model Q8_0", 2 + 3 + 4)
+
+
+async def test_a_file_may_be_named_instead_of_a_quant(hub: Hub):
+    offer = await hub.offer(HubOrigin("org/model", file=FILES[0]))
+    assert offer.targets[0].file.name == FILES[0]
+
+
+@pytest.mark.parametrize(
+    ("origin", "error", "words"),
+    [
+        (HubOrigin("org/nonesuch"), ModelNotFoundError, "there is no repository org/nonesuch"),
+        (HubOrigin("org/plain"), UnsupportedError, "org/plain has no GGUF files"),
+        (HubOrigin("org/model", quant="Q2_K"), ModelNotFoundError, "org/model has no Q2_K"),
+        (HubOrigin("org/model", file="other.gguf"), ModelNotFoundError, "has no model other.gguf"),
+    ],
+)
+async def test_what_is_not_there_is_told(hub: Hub, origin: HubOrigin, error: type[Exception], words: str):
+    with pytest.raises(error, match=words):
+        await hub.offer(origin)
+
+
+async def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path):
+    with pytest.raises(DownloadError, match=f"{NOWHERE} cannot be reached"):
+        await Hub(NOWHERE, HubCache(tmp_path)).offer(HubOrigin("org/model"))
+
+
+async def test_a_search_is_by_words_and_bounded(hub: Hub):
+    assert [found.repository for found in await hub.search("mod", 10)] == ["org/model"]
+    assert len(await hub.search("", 1)) == 1
+
+
+def test_a_login_is_kept_for_the_user_alone_when_the_hub_knows_the_token(hub: Hub, tmp_path: Path):
+    with pytest.raises(ValidationError, match="does not know the token"):
+        hub.login("hf_bad")
+    assert not (tmp_path / "tokens").exists()
+    assert hub.login(TOKEN) == "tester"
+    assert (tmp_path / "tokens" / "token").stat().st_mode & 0o077 == 0
+    assert hub.whoami() == "tester"
+
+
+def test_who_is_not_logged_in_is_told_how_to(hub: Hub):
+    with pytest.raises(ValidationError, match="nobody is logged in"):
+        hub.whoami()
+
+
+async def test_a_token_goes_along_with_each_file(hub: Hub):
+    hub.login(TOKEN)
+    offer = await hub.offer(HubOrigin("org/model"))
+    assert offer.targets[0].file.headers == {"Authorization": f"Bearer {TOKEN}"}
+
+
+def test_a_small_file_that_came_over_wrong_is_thrown_away(tmp_path: Path):
+    path = tmp_path / "config.json"
+    path.write_bytes(b"{}")
+    check_git_hash(path, RemoteFile("config.json", "", 2, etag="9e26dfeeb6e641a33dae4961196235bdb965b21b"))
+    with pytest.raises(DownloadError, match="digest mismatch for config.json"):
+        check_git_hash(path, RemoteFile("config.json", "", 2, etag="0" * 40))
+    assert not path.exists()
+
+
+async def test_of_a_url_the_other_parts_are_found(server: HubServer, tmp_path: Path):
+    url = f"{server.url}/org/model/resolve/main/{FILES[2]}?download=true"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        offer = await Urls(client, tmp_path).offer(UrlOrigin(url.removesuffix("?download=true")))
+        whole = await Urls(client, tmp_path).offer(UrlOrigin(f"{server.url}/org/model/resolve/main/{FILES[0]}?a=b"))
+    assert [target.file.name for target in offer.targets] == [*FILES[1:3]]
+    assert offer.targets[0].file.sha256 == server.repository("org/model").oid(FILES[1])
+    assert whole.targets[0].file.name == FILES[0]
+
+
+async def test_a_url_of_nothing_is_told(server: HubServer, tmp_path: Path):
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(DownloadError, match="x.gguf cannot be had from 127.0.0.1"):
+            await Urls(client, tmp_path).offer(UrlOrigin(f"{server.url}/org/model/resolve/main/x.gguf"))
+
+
+async def test_a_server_that_cannot_be_reached_is_asked_a_few_times(tmp_path: Path):
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(DownloadError, match="127.0.0.1: cannot be reached"):
+            await Urls(client, tmp_path, first_wait=0.001).offer(UrlOrigin(f"{NOWHERE}/x.gguf"))
