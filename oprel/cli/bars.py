@@ -13,9 +13,10 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Column
 from rich.text import Text
 
+OTHER_COLUMNS = 58  # what the bar, the sizes, the speed and the time left take
+SHORTEST_NAME = 22
 SPEED_SECONDS = 5.0  # over which the speed is the mean
 
 
@@ -23,15 +24,15 @@ class Bars:
     """A context: the bars move while it is open, and stay as they were at its end."""
 
     def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(compact=True),
-            console=console or Console(stderr=True),
+            console=self._console,
             speed_estimate_period=SPEED_SECONDS,
-            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -47,9 +48,14 @@ class Bars:
     def file(self, name: str, completed: int, total: int) -> None:
         """So many bytes of a file are here. What was here before counts in no speed."""
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, completed=completed)
+            self._tasks[name] = self._progress.add_task(self._short(name), total=total, completed=completed)
         self._progress.update(self._tasks[name], completed=completed)
 
     def step(self, text: str) -> None:
         """A line above the bars."""
-        self._progress.console.print(Text(text))
+        self._console.print(Text(text))
+
+    def _short(self, name: str) -> str:
+        """The end of a name that is too long: there stands which part of which quant it is."""
+        room = max(SHORTEST_NAME, self._console.width - OTHER_COLUMNS)
+        return name if len(name) <= room else f"…{name[1 - room :]}"

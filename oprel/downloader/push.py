@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from oprel.core.exceptions import DownloadError
+from oprel.core.exceptions import DownloadError, OprelError
 from oprel.downloader.patience import backoff
 from oprel.downloader.registry_http import Answer, Registry
 from oprel.formats.ollama_manifest import MANIFEST_TYPE, Layer
@@ -69,19 +69,25 @@ async def _push_blob(registry: Registry, blob: Blob) -> AsyncGenerator[Pushed, N
     if not known.is_success:
         location, done, failures = await _begun(registry), 0, 0
         while done < blob.layer.size_bytes:
-            chunk = await anyio.to_thread.run_sync(blob.read, done)
-            if not chunk:
-                raise DownloadError(f"{blob.layer.digest} became shorter while it was sent", "Push the model again.")
             try:
-                location, done, failures = await _sent(registry, location, chunk, done), done + len(chunk), 0
+                if failures:
+                    location, done = await _asked_again(registry, location)
+                location, done = await _sent(registry, location, await _chunk(blob, done), done)
+                failures = 0
             except DownloadError:
                 if (failures := failures + 1) == TRIES:
                     raise
                 await anyio.sleep(backoff(failures, FIRST_WAIT))
-                location, done = await _asked_again(registry, location)
             yield Pushed(blob.layer, done)
         await _finish(registry, location, blob.layer)
     yield Pushed(blob.layer, blob.layer.size_bytes)
+
+
+async def _chunk(blob: Blob, done: int) -> bytes:
+    chunk = await anyio.to_thread.run_sync(blob.read, done)
+    if not chunk and done < blob.layer.size_bytes:
+        raise OprelError(f"{blob.layer.digest} became shorter while it was sent", "Push the model again.")
+    return chunk
 
 
 async def _begun(registry: Registry) -> httpx.URL:
@@ -91,11 +97,12 @@ async def _begun(registry: Registry) -> httpx.URL:
     return _location(registry, answer)
 
 
-async def _sent(registry: Registry, location: httpx.URL, chunk: bytes, done: int) -> httpx.URL:
+async def _sent(registry: Registry, location: httpx.URL, chunk: bytes, done: int) -> tuple[httpx.URL, int]:
+    """Where the upload goes on after this chunk, and how much of it is there then."""
     headers = {"Content-Range": f"{done}-{done + len(chunk) - 1}", "Content-Type": "application/octet-stream"}
     answer = await registry.ask("PATCH", location, headers=headers, content=chunk)
     _check(answer, registry, "a part of a file")
-    return _location(registry, answer)
+    return _location(registry, answer), done + len(chunk)
 
 
 async def _asked_again(registry: Registry, location: httpx.URL) -> tuple[httpx.URL, int]:

@@ -141,6 +141,7 @@ class Registry:
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
             try:
+                self._check_way(response)
                 return Answer(response.status_code, response.headers, await _read(response))
             finally:
                 await response.aclose()
@@ -150,6 +151,12 @@ class Registry:
             if self.base.scheme == "https":
                 steps.append(f"For one without encryption set `insecure_registries: {self.origin.host}`.")
             raise DownloadError(f"the registry {self.origin.host} cannot be reached: {what}", *steps) from error
+
+    def _check_way(self, response: httpx.Response) -> None:
+        """Raises DownloadError where redirects left the encryption behind."""
+        way = [one.url for one in (*response.history, response)]
+        if way[0].scheme == "https" and (plain := [url for url in way if url.scheme != "https"]):
+            raise DownloadError(f"the registry {self.origin.host} sends us to {plain[0].host} without encryption")
 
     async def _identify(self, challenge: str) -> None:
         """Do what the registry wants to be told who asks: a name and a password, or a token from elsewhere."""

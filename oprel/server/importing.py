@@ -35,6 +35,13 @@ def files_at(path: Path) -> Files:
 
     Blocks for a look at the folder. Raises InvalidModelError.
     """
+    try:
+        return _files_at(path)
+    except OSError as error:
+        raise InvalidModelError(f"{path} cannot be read: {error.strerror}", "Check its permissions.") from error
+
+
+def _files_at(path: Path) -> Files:
     folder = path if path.is_dir() else path.parent
     listed = [RepoFile(one.name, one.stat().st_size) for one in folder.glob("*.gguf") if one.is_file()]
     found = variants(listed)
@@ -56,8 +63,9 @@ async def adopted(
     copies them; "in_place" leaves them where they are. Raises InvalidModelError for what is no model, OprelError.
     """
     header = await anyio.to_thread.run_sync(read_gguf, files.weights[0])
-    if not header.block_count or header.architecture == "clip":
-        raise InvalidModelError(f"{files.weights[0]} is no model alone", "Name the weights; a projector comes along.")
+    if not header.block_count or header.architecture == "clip" or header.metadata.get("general.type") == "adapter":
+        told = f"{files.weights[0]} is no model alone"
+        raise InvalidModelError(told, "Name the weights, or a folder with them and their projector.")
     stored = {}
     for path in (*files.weights, *([files.projector] if files.projector else [])):
         if how != "in_place":

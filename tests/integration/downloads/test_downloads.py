@@ -300,7 +300,7 @@ def test_no_more_models_come_at_once_than_allowed(
         await_status(client, second, "done")
 
 
-QUICK_MODES = [mode for mode in Mode if mode not in (Mode.SILENT, Mode.STALLS, Mode.DOWN)]
+QUICK_MODES = [mode for mode in Mode if mode not in (Mode.WELL, Mode.SLOW, Mode.SILENT, Mode.STALLS, Mode.DOWN)]
 
 
 @pytest.mark.parametrize("mode", QUICK_MODES, ids=lambda mode: mode.value)

@@ -1,14 +1,13 @@
 """`oprel pull`, `search`, `hf`, and `run` of a model that is not here, as a user types them."""
 
 import contextlib
-import os
-import subprocess
-import sys
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from oprel.cli.main import main
 from tests.conftest import RunningDaemon
 from tests.fixtures.hub_server import TOKEN, Behaviour, HubServer, Mode
 from tests.fixtures.terminal import CTRL_C, Terminal
@@ -17,16 +16,19 @@ Oprel = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def oprel(shared: RunningDaemon, hub: HubServer, tmp_path: Path) -> Oprel:
-    """Run a command; its status and what it said."""
-    own = {"OPREL_HOME": shared.config.home, "OPREL_HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+def oprel(
+    shared: RunningDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Oprel:
+    """Run a command away from a terminal; its status and what it said."""
+    monkeypatch.setenv("OPREL_HOME", shared.config.home)
+    monkeypatch.setenv("OPREL_HF_ENDPOINT", shared.config.hf_endpoint)
+    for name in ("HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", str(tmp_path / "tokens" / name))
 
     def run(*words: str, stdin: str = "") -> tuple[int, str, str]:
-        command = [sys.executable, "-P", "-m", "oprel", *words]
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, env={**os.environ, **own}, timeout=30, check=False
-        )
-        return done.returncode, done.stdout, done.stderr
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        status = main(words)
+        return status, *capsys.readouterr()
 
     return run
 

@@ -247,6 +247,7 @@ class TakingRegistry:
     taken: bytearray = field(default_factory=bytearray)
     manifests: list[bytes] = field(default_factory=list)
     forgets: bool = False
+    silent: int = 0  # times that it does not even say how far an upload is
     patches: int = 0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -259,6 +260,9 @@ class TakingRegistry:
                 return httpx.Response(202, headers=here)
             case "PATCH", _:
                 return self._patch(request, here)
+            case "GET", _ if self.silent:
+                self.silent -= 1
+                raise httpx.ConnectError("no route to host")
             case "GET", _ if self.forgets:
                 return httpx.Response(404)
             case "GET", _:
@@ -309,6 +313,21 @@ async def test_an_upload_that_the_registry_forgot_begins_again(monkeypatch: pyte
     assert bytes(registry.taken) == CONTENT
 
 
+async def test_a_registry_that_is_away_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    registry = TakingRegistry(frozenset([2]), silent=2)
+    await pushed(registry, monkeypatch)
+    assert bytes(registry.taken) == CONTENT
+
+
+async def test_a_manifest_is_not_followed_out_of_the_encryption():
+    registry = FakeRegistry()
+    registry.changed["manifests/v1"] = lambda request: httpx.Response(
+        302, headers={"Location": "http://box.example/v2/x"}
+    )
+    with pytest.raises(DownloadError, match="without encryption"):
+        await manifest(ORIGIN, registry.client)
+
+
 async def test_a_connection_that_keeps_breaking_ends_the_push(monkeypatch: pytest.MonkeyPatch):
     registry = TakingRegistry(frozenset(range(100)), forgets=True)
     with pytest.raises(DownloadError, match="broken pipe"):
@@ -319,7 +338,7 @@ async def test_a_connection_that_keeps_breaking_ends_the_push(monkeypatch: pytes
 async def test_a_file_that_is_not_what_it_was_ends_the_push(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     path = tmp_path / "m.gguf"
     path.write_bytes(CONTENT[:12])
-    with pytest.raises(DownloadError, match="became shorter"):
+    with pytest.raises(OprelError, match="became shorter"):
         await pushed(TakingRegistry(), monkeypatch, path)
     path.write_bytes(CONTENT[::-1])
     with pytest.raises(DownloadError, match="digest invalid"):
