@@ -21,6 +21,7 @@ GATES: dict[str, list[list[str]]] = {
     "tests": [[*PYTEST, "-m", "not slow", "--cov"]],
     "unit": [[*PYTEST, "-m", "not slow", "tests/unit", "tests/test_architecture.py"]],
     "integration": [[*PYTEST, "-m", "not slow", "tests/integration", "tests/clients", "tests/wire"]],
+    "registry": [[*PYTEST, "-m", "registry"]],  # against Debian's docker-registry, which is unpacked for it
     "slow": [[*PYTEST, "-m", "slow"]],
     "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # 200 clients for three minutes
     "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination

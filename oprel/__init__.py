@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     )
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.core.model import Model
+    from oprel.core.planning import recommend
 
 _HOME = {
     "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
@@ -85,6 +86,7 @@ _HOME = {
     "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
     "ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
+    "oprel.core.planning": "recommend",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 _RENAMED = {"MemoryError": "InsufficientMemoryError"}
@@ -143,6 +145,7 @@ __all__ = [
     "ps",
     "pull",
     "push",
+    "recommend",
     "search",
     "show",
     "unload",

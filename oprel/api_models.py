@@ -327,6 +327,7 @@ class ListedModel(Wire):
     digest: str
     details: Details
     capabilities: list[str] = []
+    source: str | None = Field(None, description="oprel's own: where it was fetched from, or who keeps it")
 
 
 class ListResponse(Wire):
@@ -349,7 +350,10 @@ class ProcessResponse(Wire):
 
 
 class ShowResponse(Wire):
-    """`plan` is oprel's own: how the model would be run now (`oprel.daemon_models.PlanResponse`)."""
+    """`notes` and `plan` are oprel's own: what of the model is not followed, and how it would be run now.
+
+    The plan is that of `oprel.daemon_models.PlanResponse`.
+    """
 
     modelfile: str
     parameters: str | None = None
@@ -363,6 +367,7 @@ class ShowResponse(Wire):
     tensors: list[dict[str, JsonValue]] | None = None
     capabilities: list[str]
     modified_at: str
+    notes: list[str] | None = None
     plan: dict[str, JsonValue] | None = None
 
 

@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models, download_models
+from oprel import daemon_models, download_models, library_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -269,6 +269,32 @@ class AsyncClient(BaseClient):
     async def clear_quarantine(self, hash: str | None = None) -> daemon_models.ClearedResponse:
         """Let the requests go whose hash begins so, or all."""
         return await self._send(calls.clear_quarantine(hash))
+
+    async def library(
+        self, *, provider: str = "", status: str = "", capability: str = ""
+    ) -> library_models.LibraryResponse:
+        """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
+        return await self._send(calls.library(provider, status, capability))
+
+    async def remove(self, model: str) -> library_models.RemovedResponse:
+        """Forget a model, with the files that nothing else uses."""
+        return await self._send(calls.remove(model))
+
+    async def import_model(self, model: str, path: str, *, how: str = "link") -> AsyncIterator[wire.ProgressResponse]:
+        """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
+        return self._stream(calls.import_model(model, path, how))
+
+    async def cache(self) -> library_models.CacheResponse:
+        """The files behind the models, the largest first."""
+        return await self._send(calls.cache())
+
+    async def verify_cache(self, *, all: bool = False) -> AsyncIterator[wire.ProgressResponse]:
+        """Read the files and compare them with their digests; with `all` those of other programs too."""
+        return self._stream(calls.verify_cache(all))
+
+    async def clear_cache(self, *, all: bool = False) -> library_models.RemovedResponse:
+        """Remove files that no model uses; with `all` every model that oprel keeps."""
+        return await self._send(calls.clear_cache(all))
 
     async def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None

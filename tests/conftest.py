@@ -22,7 +22,8 @@ from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest c
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
 ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
-NOWHERE = "http://127.0.0.1:9"  # in place of Hugging Face: tests ask nobody in the internet
+# In place of Hugging Face and of Ollama's registry: tests ask nobody in the internet.
+NOWHERE = "http://127.0.0.1:9"
 DEADLINE = 20.0  # s within which what must happen has happened
 
 
@@ -95,12 +96,25 @@ def temporary_home() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine that runs the tests reaches them."""
+def _without_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_", "HF_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS", "HF_HUB_CACHE", "LLAMA_CACHE"):
+        monkeypatch.setenv(name, "/nonexistent")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def clean_start() -> Iterator[None]:
+    """What `clean_environment` is for a test, for daemons that many share."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _without_own(monkeypatch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting and no model of the machine that runs the tests reaches them."""
+    _without_own(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +138,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def config(home: Path) -> Config:
-    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS, hf_endpoint=NOWHERE)
+    return Config(home=str(home), server_port=0, n_threads=ENGINE_THREADS, hf_endpoint=NOWHERE, ollama_registry=NOWHERE)
 
 
 @pytest.fixture
@@ -138,7 +152,14 @@ def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
 def lasting_daemon(tiny: Path) -> Iterator[RunningDaemon]:
     """A daemon that knows the tiny model as `tiny` and lets no model go."""
     with temporary_home() as folder:
-        config = Config(home=str(folder), server_port=0, keep_alive="-1", n_threads=ENGINE_THREADS, hf_endpoint=NOWHERE)
+        config = Config(
+            home=str(folder),
+            server_port=0,
+            keep_alive="-1",
+            n_threads=ENGINE_THREADS,
+            hf_endpoint=NOWHERE,
+            ollama_registry=NOWHERE,
+        )
         Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
         with running_daemon(config) as daemon:
             yield daemon

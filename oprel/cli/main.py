@@ -19,7 +19,10 @@ COMMANDS = {
     "chat": "chat",
     "pull": "pull",
     "search": "search",
+    "push": "push",
+    "import": "import_",
     "list": "list",
+    "list-models": "list_models",
     "ps": "ps",
     "logs": "logs",
     "show": "show",
@@ -27,6 +30,7 @@ COMMANDS = {
     "create": "create",
     "cp": "cp",
     "rm": "rm",
+    "cache": "cache",
     "hf": "hf",
     "crash": "crash",
     "quarantine": "quarantine",
@@ -42,7 +46,6 @@ COMMANDS = {
 HIDDEN = ("complete",)
 # What Ollama's users may type, and oprel does not have -> what to do instead.
 ELSEWHERE = {
-    "push": "Give others the .gguf file and its Modelfile: `oprel show --modelfile`.",
     **dict.fromkeys(
         ("signin", "login", "signout", "logout"),
         "There are no accounts: everything is on this machine. For models that Hugging Face guards: `oprel hf login`.",

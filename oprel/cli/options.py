@@ -25,6 +25,12 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, ("home", "host"))
 
 
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """--config and --home, for commands that ask no daemon."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
+    add_settings(parser, ("home",))
+
+
 def add_settings(parser: argparse.ArgumentParser, names: Container[str]) -> None:
     """Flags for the settings called `names`."""
     for entry in settings():

@@ -41,7 +41,10 @@ def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
         except ModelNotFoundError:
             raise missing from None
         except DownloadError as error:
-            raise type(error)(f"{model} is not here, and {error.message}", *error.resolution_steps) from None
+            if _download(client, ModelRef.parse(model).key):
+                raise
+            # Nobody could be asked: it may be a name that was mistyped.
+            raise ModelNotFoundError(f"{missing.message}, and {error.message}", *missing.resolution_steps) from error
         return use()
 
 

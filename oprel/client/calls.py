@@ -1,5 +1,6 @@
 """Every call of the API as data, free of any connection: what to send, and what to make of the answer."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypedDict, TypeVar, Unpack
@@ -10,7 +11,7 @@ import pydantic_core
 from pydantic import JsonValue
 
 from oprel import api_models as wire
-from oprel import daemon_models, download_models
+from oprel import daemon_models, download_models, library_models
 from oprel.client import types
 from oprel.client.functions import function_tool
 from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, ValidationError, error_classes
@@ -202,6 +203,32 @@ def quarantine() -> Call[daemon_models.QuarantineResponse]:
 def clear_quarantine(hash: str | None) -> Call[daemon_models.ClearedResponse]:
     one = "" if hash is None else f"/{quote(hash, safe='')}"
     return Call("DELETE", f"/quarantine{one}", daemon_models.ClearedResponse)
+
+
+def library(provider: str, status: str, capability: str) -> Call[library_models.LibraryResponse]:
+    asked = urlencode({"provider": provider, "status": status, "capability": capability})
+    return Call("GET", f"/api/models/library?{asked}", library_models.LibraryResponse)
+
+
+def remove(model: str) -> Call[library_models.RemovedResponse]:
+    return Call("DELETE", f"/api/models/library/{quote(model, safe='')}", library_models.RemovedResponse)
+
+
+def import_model(model: str, path: str, how: str) -> Call[wire.ProgressResponse]:
+    place = os.path.abspath(os.path.expanduser(path))
+    return _post("/api/models/import", wire.ProgressResponse, model, {"path": place, "how": how})
+
+
+def cache() -> Call[library_models.CacheResponse]:
+    return Call("GET", "/api/models/cache", library_models.CacheResponse)
+
+
+def verify_cache(all: bool) -> Call[wire.ProgressResponse]:
+    return Call("POST", "/api/models/cache/verify", wire.ProgressResponse, {"all": all})
+
+
+def clear_cache(all: bool) -> Call[library_models.RemovedResponse]:
+    return Call("DELETE", "/api/models/cache", library_models.RemovedResponse, {"all": all})
 
 
 def show(model: str, *, verbose: bool = False) -> Call[types.ShowResponse]:

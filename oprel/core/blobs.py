@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import anyio.to_thread
@@ -110,20 +110,52 @@ class Blobs:
             if path:
                 path.unlink(missing_ok=True)
 
+    def files(self) -> list[Path]:
+        """Every blob, and what there is of those that are being fetched. Blocks for a look at the folder."""
+        return [path for path in self._folder.glob("sha256-*") if path.is_file()]
+
+    def holds(self, path: Path) -> bool:
+        return path.parent == self._folder or path.parent.parent == self._folder
+
+    def discard(self, used: Collection[str], may_go: Callable[[str], bool]) -> int:
+        """Remove blobs that are not `used` and whose name `may_go`, young ones too; how many bytes that freed.
+
+        Promised ones stay. A file that has another name elsewhere frees nothing.
+        """
+        freed, kept = 0, self._kept(used, time.time())
+        for path in (*self.files(), *self._folder.glob("split-*")):
+            with contextlib.suppress(FileNotFoundError):  # another request like this
+                if path.name not in kept and may_go(path.name):
+                    freed += _remove(path)
+        return freed
+
     def prune(self, used: Collection[str], now: float) -> list[str]:
         """Remove the blobs whose names are not in `used`, and return those; young and promised ones stay.
 
         `now` is in seconds since 1970. Touches nothing but blobs and what is left of broken uploads.
         """
-        kept = {name for name, until in self._promised.items() if until > now}.union(used)
+        kept = self._kept(used, now)
         removed = []
         for path in self._folder.glob("*"):
             is_ours = re.fullmatch(f"{BLOB_NAME}|{SPLIT_NAME}", path.name) or path.name.startswith(UPLOAD_PREFIX)
             with contextlib.suppress(FileNotFoundError):  # an upload that ends meanwhile, or another request like this
                 if is_ours and path.name not in kept and now - path.lstat().st_mtime > GRACE_SECONDS:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    _remove(path)
                     removed.append(path.name)
         return removed
+
+    def _kept(self, used: Collection[str], now: float) -> set[str]:
+        return {name for name, until in self._promised.items() if until > now}.union(used)
+
+
+def _remove(path: Path) -> int:
+    """A blob, or the folder of a split model's links; how many bytes the disk has more. Raises FileNotFoundError."""
+    if path.is_dir():
+        shutil.rmtree(path)
+        return 0
+    status = path.lstat()
+    path.unlink()
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 async def _write(content: AsyncIterable[bytes], path: Path) -> str:

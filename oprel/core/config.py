@@ -19,7 +19,8 @@ from pathlib import Path
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import Kind, ModelRef, is_path
-from oprel.core.settings import PATHS, SWITCH, Value, converted, known, parse_keep_alive, setting
+from oprel.core.places import Places, places
+from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
 ENV_PREFIX = "OPREL_"
@@ -69,6 +70,9 @@ class Config:
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
+    in_place: str = setting("on", "whether models of other programs are found and used where they lie", SWITCH)
+    ollama_registry: str = setting("https://registry.ollama.ai", "address of Ollama's registry or of a mirror")
+    insecure_registries: str = setting("", "registries spoken to over http, comma-separated: HOST or HOST:PORT")
     cache_dir: str = setting("", "folder of downloaded files, laid out as Hugging Face's cache; empty = hub/ in home")
     max_concurrent_downloads: int = setting(3, "models that are downloaded at the same time", smallest=1)
     download_rate: int = setting(0, "MB per second that all downloads may take together; 0 = as many as come")
@@ -123,6 +127,10 @@ class Config:
         return self.run_dir / "oprel.sock"
 
     @property
+    def places(self) -> Places:
+        return places(os.environ, with_models=self.in_place == "on")
+
+    @property
     def keep_alive_seconds(self) -> float:
         return parse_keep_alive(self.keep_alive)
 
@@ -149,7 +157,7 @@ class Config:
         """Those that have settings of their own."""
         return tuple(_of_models(self.models))
 
-    def for_model(self, name: str) -> "ModelSettings":
+    def for_model(self, name: str) -> ModelSettings:
         """What holds for the model of that name."""
         own = dict(_of_models(self.models).get(ModelRef.parse(name).key, {}))
         pin = own.pop("pin", "off") == "on"
@@ -161,23 +169,6 @@ class Config:
             keep_alive_locked=merged.keep_alive_locked == "on",
             **{name: getattr(merged, name) for name in LOAD_SETTINGS},
         )
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
-
-    pin: bool
-    keep_alive_seconds: float
-    keep_alive_locked: bool
-    ctx_size: int
-    batch_size: int
-    parallel: int
-    max_queue: int
-    n_threads: int
-    n_gpu_layers: int
-    kv_cache_type: str
-    flash_attention: str
 
 
 @dataclass(frozen=True)

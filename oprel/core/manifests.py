@@ -10,12 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.modelfile import Modelfile, Parameter
 from oprel.core.names import Kind, ModelRef
 from oprel.utils.files import write_atomically
+
+Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 BUNDLED_PREFIX = "bundled:"
@@ -28,8 +31,9 @@ class Manifest:
 
     `weights` is a GGUF, the first one of a split model, whose blobs are then `parts`. `projector` (an mmproj) lets the
     model see, `adapters` are LoRAs, `template` is as the user wrote it: Jinja or Ollama's Go. `parent` is the name of
-    the model that this one was made from. `written` is the time of the manifest's file, in seconds since 1970; 0 for
-    what has no file.
+    the model that this one was made from, `source` where its files were fetched from, such as "hf.co/ORG/REPO".
+    `provider` is whose model it is: one that another program keeps is only read. `written` is the time of the
+    manifest's file, in seconds since 1970; 0 for what has no file.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Manifest:
     projector: Path | None = None
     parts: tuple[Path, ...] = ()
     parent: str = ""
+    source: str = ""
+    provider: Provider = "oprel"
     written: float = field(default=0.0, compare=False)
 
     @property
@@ -93,7 +99,7 @@ class Manifests:
         Raises OprelError when it cannot be written.
         """
         ref = ModelRef.parse(manifest.name)
-        manifest = replace(manifest, name=self._spelling(ref))
+        manifest = replace(manifest, name=self._spelling(ref), provider="oprel")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
@@ -103,10 +109,6 @@ class Manifests:
                 f"Is there room in {self._folder}, and may oprel write there?",
             ) from error
         return manifest
-
-    def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
-        """Give `source` a second name, and return that. Raises as `get` and `put`."""
-        return self.put(replace(self.get(source), name=destination.text))
 
     def delete(self, ref: ModelRef) -> None:
         """Forget a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
@@ -157,7 +159,7 @@ class Manifests:
 
     def _all_bundled(self) -> Iterator[Manifest]:
         for weights in sorted(self._bundled.glob("*.gguf")):
-            yield Manifest(f"{weights.stem}:latest", weights)
+            yield Manifest(f"{weights.stem}:latest", weights, provider="bundled")
 
     def _content(self, manifest: Manifest) -> dict[str, object]:
         content = asdict(manifest) | {
@@ -166,7 +168,7 @@ class Manifests:
             "projector": self._relative(manifest.projector) if manifest.projector else None,
             "parts": [self._relative(path) for path in manifest.parts],
         }
-        del content["written"]
+        del content["written"], content["provider"]
         return content
 
     def _read(self, file: Path) -> Manifest:
@@ -185,6 +187,7 @@ class Manifests:
                 projector=self._absolute(projector) if projector else None,
                 parts=tuple(self._absolute(path) for path in content.get("parts", ())),
                 parent=str(content.get("parent", "")),
+                source=str(content.get("source", "")),
                 written=file.stat().st_mtime,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:

@@ -1,10 +1,10 @@
 """Ollama's environment variables as settings of ours, for `oprel serve --drop-in`. Pure.
 
->>> environ = {"OLLAMA_HOST": "0.0.0.0", "OLLAMA_NUM_PARALLEL": " '2' ", "OLLAMA_MODELS": "/models"}
+>>> environ = {"OLLAMA_HOST": "0.0.0.0", "OLLAMA_NUM_PARALLEL": " '2' ", "OLLAMA_NOPRUNE": "1"}
 >>> [dict(reading.settings) for reading in readings(environ)]
 [{'server_host': '0.0.0.0', 'server_port': 11434}, {'parallel': 2}]
 >>> meaningless(environ)
-['OLLAMA_MODELS']
+['OLLAMA_NOPRUNE']
 """
 
 import ipaddress
@@ -15,6 +15,8 @@ from oprel.utils.text import parse_duration
 
 PREFIX = "OLLAMA_"
 PORT = 11434
+# Not for a daemon in Ollama's place alone: `places` reads it.
+ALWAYS_FOLLOWED = {"OLLAMA_MODELS"}
 # As long as a daemon lives: Ollama's "infinite", for a setting that must be a length of time.
 NEVER = "87600h"
 
@@ -43,7 +45,7 @@ def readings(environ: Mapping[str, str]) -> Iterator[Reading]:
 
 def meaningless(environ: Mapping[str, str]) -> list[str]:
     """The variables of Ollama's that are set and mean nothing here."""
-    return sorted(_given(environ).keys() - READERS.keys())
+    return sorted(_given(environ).keys() - READERS.keys() - ALWAYS_FOLLOWED)
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:

@@ -43,6 +43,23 @@ DURATIONS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
+
+    pin: bool
+    keep_alive_seconds: float
+    keep_alive_locked: bool
+    ctx_size: int
+    batch_size: int
+    parallel: int
+    max_queue: int
+    n_threads: int
+    n_gpu_layers: int
+    kv_cache_type: str
+    flash_attention: str
+
+
 def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
     """The setting called `name`. Raises ConfigError that says what may be meant; `source` is where it was found."""
     if name not in entries:

@@ -5,6 +5,7 @@ models--ORG--REPO/snapshots/COMMIT/folder/name     a link to it
 models--ORG--REPO/refs/main                        the commit that was the newest
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from oprel.downloader.source import checked_name
 from oprel.utils.files import write_atomically
 
 REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+URLS = "urls"  # folder of files that are in no repository
 _HEXADECIMAL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -48,6 +50,27 @@ class HubCache:
         path = self._folder(repository) / "refs" / checked_name(revision)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _checked_hash(commit).encode())
+
+    def files(self) -> list[Path]:
+        """All content in the cache, that of unfinished transfers too. Blocks for a walk."""
+        found = (*self.root.glob("models--*/blobs/*"), *self.root.glob(f"{URLS}/*/*"))
+        return [path for path in found if path.is_file() and not path.is_symlink()]
+
+    def discard(self, path: Path) -> int:
+        """Remove content of the cache, by its own path or by a link to it; how many bytes the disk has more."""
+        target, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.root))
+        if not target.is_relative_to(root) or not target.is_file():
+            return 0
+        status = target.stat()
+        target.unlink()
+        top = root / target.relative_to(root).parts[0]
+        for link in top.glob("snapshots/**/*"):
+            if link.is_symlink() and not link.exists():
+                link.unlink(missing_ok=True)
+        for folder in sorted((one for one in top.glob("**/") if one != top), reverse=True):
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+        return status.st_size if status.st_nlink == 1 else 0
 
     def _folder(self, repository: str) -> Path:
         if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:

@@ -21,7 +21,8 @@ from oprel.core.manifests import Manifest
 from oprel.core.names import HubOrigin
 from oprel.core.variants import RepoFile, Variant, projector_of, variants
 from oprel.downloader.cache import HubCache
-from oprel.downloader.offers import Choose, Offer, Target, usual, wanted
+from oprel.downloader.offers import Choose, Offer, Repository, Target, usual, wanted
+from oprel.downloader.remote_header import read_header
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.utils.files import write_atomically
 
@@ -70,7 +71,7 @@ class Hub:
     async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._within_time(partial(self._listing, origin.repository))
-        variant = _variant(listing, origin, choose)
+        variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
         targets = tuple(
@@ -79,6 +80,10 @@ class Hub:
         )
         title = f"{listing.repository} {variant.label}"
         return Offer(title, targets, lambda name: self._manifest(name, listing, variant, projector))
+
+    async def repository(self, origin: HubOrigin) -> Repository:
+        """The variants there are. Raises as `offer`."""
+        return _repository(await self._within_time(partial(self._listing, origin.repository)), origin)
 
     async def search(self, words: str, limit: int) -> list[FoundModel]:
         """Repositories with GGUF files, those that most people fetch first. Raises DownloadError."""
@@ -148,7 +153,8 @@ class Hub:
         paths = [self._linked(listing, file.path) for file in variant.files]
         seeing = self._linked(listing, projector.path) if projector else None
         self._cache.set_ref(listing.repository, REVISION, listing.commit)
-        return Manifest(name, paths[0], projector=seeing, parts=tuple(paths) if len(paths) > 1 else ())
+        parts = tuple(paths) if len(paths) > 1 else ()
+        return Manifest(name, paths[0], projector=seeing, parts=parts, source=f"hf.co/{listing.repository}")
 
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]
@@ -201,18 +207,22 @@ def _http_error(endpoint: str, status: int) -> OprelError:
 
 
 def _variant(listing: _Listing, origin: HubOrigin, choose: Choose) -> Variant:
+    found = _repository(listing, origin)
+    return found.variants[0] if origin.file else wanted(found, origin.quant, choose)
+
+
+def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
     found = variants(listing.repo_files)
     if origin.file:
         found = tuple(one for one in found if any(file.path == origin.file for file in one.files))
         if not found:
             raise ModelNotFoundError(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
-        return found[0]
     if not found:
         raise UnsupportedError(
             f"{listing.repository} has no GGUF files",
             f"Others may have converted it: `oprel search {listing.repository.split('/')[1]}`.",
         )
-    return wanted(found, origin.quant, choose, listing.repository)
+    return Repository(listing.repository, found, lambda variant: read_header(listing.files[variant.files[0].path]))
 
 
 def _found(info: "ModelInfo") -> FoundModel:

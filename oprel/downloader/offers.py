@@ -1,6 +1,6 @@
 """What a source of models answers when asked for one: which files to fetch, and what model they then are. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +8,25 @@ from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.manifests import Manifest
 from oprel.core.variants import Variant, named
 from oprel.downloader.source import RemoteFile
+from oprel.formats.gguf import GGUFFile
 
-Choose = Callable[[Sequence[Variant]], Variant]
 USUAL = ("Q4_K_M", "Q8_0")  # what llama.cpp takes where nobody says which
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What there is to choose from. `read` fetches the header of a variant: it blocks, and raises OprelError."""
+
+    title: str
+    variants: tuple[Variant, ...]
+    read: Callable[[Variant], GGUFFile]
+
+    def read_one(self) -> GGUFFile:
+        """The header of one of them, whole if one comes in a single file. Raises as `read`."""
+        return self.read(min(self.variants, key=lambda one: (len(one.files), one.size_bytes)))
+
+
+Choose = Callable[[Repository], Variant]
 
 
 @dataclass(frozen=True)
@@ -38,16 +54,18 @@ class Offer:
         return sum(target.file.size_bytes for target in self.targets)
 
 
-def usual(found: Sequence[Variant]) -> Variant:
-    """The variant for those who know nothing of the machine. `found` is not empty."""
+def usual(repository: Repository) -> Variant:
+    """The variant for those who know nothing of the machine. There is at least one."""
+    found = repository.variants
     return next((one for label in USUAL if (one := named(found, label))), found[0])
 
 
-def wanted(found: Sequence[Variant], quantization: str, choose: Choose, repository: str) -> Variant:
+def wanted(repository: Repository, quantization: str, choose: Choose) -> Variant:
     """The variant that a name asks for, or the one that suits. Raises ModelNotFoundError with those there are."""
     if not quantization:
-        return choose(found)
-    if variant := named(found, quantization):
+        return choose(repository) if len(repository.variants) > 1 else repository.variants[0]
+    if variant := named(repository.variants, quantization):
         return variant
-    labels = ", ".join(dict.fromkeys(one.label for one in found))
-    raise ModelNotFoundError(f"{repository} has no {quantization}", f"It has {labels}: hf.co/{repository}:QUANT.")
+    labels = ", ".join(dict.fromkeys(one.label for one in repository.variants))
+    title = repository.title
+    raise ModelNotFoundError(f"{title} has no {quantization}", f"It has {labels}: hf.co/{title}:QUANT.")

@@ -7,13 +7,14 @@ import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
-from oprel.core.names import HubOrigin, ModelRef, UrlOrigin, origins
-from oprel.downloader.cache import HubCache
+from oprel.core.names import HubOrigin, ModelRef, RegistryOrigin, UrlOrigin
+from oprel.downloader.aliases import Aliases
+from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Choose, Offer, usual
+from oprel.downloader.registry import Registries
+from oprel.downloader.registry_http import Access
 from oprel.downloader.url import Urls
-
-URLS = "urls"  # folder in the cache, of files that are in no repository
 
 
 class Sources:
@@ -22,9 +23,12 @@ class Sources:
     def __init__(self, config: Config, client: httpx.AsyncClient, choose: Choose = usual) -> None:
         self._offline = config.offline == "on"
         self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir))
+        self._home = config.home_dir
+        registries = Registries(client, config.models_dir / "blobs", Access.of(config))
         urls = Urls(client, config.hub_dir / URLS)
         self._asked: dict[type, Callable[[Any], Awaitable[Offer]]] = {
             HubOrigin: lambda origin: self.hub.offer(origin, choose),
+            RegistryOrigin: registries.offer,
             UrlOrigin: urls.offer,
         }
 
@@ -32,7 +36,7 @@ class Sources:
         """The first offer of that model. Raises ModelNotFoundError when nobody has it, DownloadError."""
         self.check_online()
         unknown: ModelNotFoundError | None = None
-        for origin in origins(ref):
+        for origin in Aliases.load(self._home).origins(ref):
             if ask := self._asked.get(type(origin)):
                 try:
                     return await ask(origin)

@@ -45,7 +45,7 @@ class Urls:
         targets = tuple(Target(file, folder / file.name) for file in files)
         paths = tuple(target.destination for target in targets)
         parts = paths if len(paths) > 1 else ()
-        return Offer(origin.url, targets, lambda name: Manifest(name, paths[0], parts=parts))
+        return Offer(origin.url, targets, lambda name: Manifest(name, paths[0], parts=parts, source=origin.url))
 
     async def _probe(self, url: str) -> RemoteFile:
         """What the server tells of a file."""

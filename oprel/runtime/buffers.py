@@ -35,7 +35,7 @@ def buffers_of(lines: Iterable[str]) -> Buffers | None:
     """What the last of several loads made; None where the log does not tell.
 
     >>> buffers_of(["0.01 I load_tensors:   CPU_Mapped model buffer size =     3.05 MiB"])
-    Buffers(weights=3198156, kv=0, state=0, compute=0, output=0, on_gpus=0)
+    Buffers(weights=3198157, kv=0, state=0, compute=0, output=0, on_gpus=0)
     """
     parts, on_gpus, was_loading = dict.fromkeys(PARTS, 0), 0, False
     for line in lines:

@@ -15,9 +15,10 @@ from oprel.server.conversations import Conversations
 from oprel.server.downloads import Downloads
 from oprel.server.errors import error_response, unexpected
 from oprel.server.guard import Guard
+from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
-from oprel.server.routes import anthropic, downloads, models, native, observe, ollama, openai, responses
+from oprel.server.routes import anthropic, downloads, library, models, native, observe, ollama, openai, responses
 from oprel.server.state import Daemon
 
 
@@ -32,6 +33,7 @@ def create_app(manager: ModelManager) -> FastAPI:
     app.include_router(observe.router)
     app.include_router(observe.private)
     app.include_router(models.router)
+    app.include_router(library.router)
     app.include_router(downloads.router)
     app.add_exception_handler(OprelError, _known_error)
     app.add_exception_handler(HTTPException, _no_such_route)
@@ -46,9 +48,11 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_exception_handler(_log_fault)
         conversations = Conversations(manager.config.home_dir / "state.db")
-        library = Library(manager.config)
-        arriving = Downloads(manager.config, library, draining=lambda: manager.draining)
-        app.state.daemon = Daemon(manager, library, conversations, arriving, manager.clock())
+        last_use = LastUse(manager.config.home_dir / "last-used.json")
+        manager.on_use = last_use.note
+        known = Library(manager.config)
+        arriving = Downloads(manager.config, known, manager.planning.choose, draining=lambda: manager.draining)
+        app.state.daemon = Daemon(manager, known, conversations, last_use, arriving, manager.clock())
         arriving.open()
         try:
             yield
@@ -56,6 +60,7 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
             await arriving.close()
             await manager.close()
             conversations.close()
+            last_use.close()
 
     return lifespan
 

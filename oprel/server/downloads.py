@@ -216,7 +216,7 @@ class Downloads:
         if before:
             await asyncio.wait([before])
         model = await self._installed(download.ref)
-        if model and not model.weights.is_relative_to(self._config.hub_dir):
+        if model and not model.manifest.source:
             return  # it never came from elsewhere: there is nobody to ask for a newer one
         async with self._turns:
             try:

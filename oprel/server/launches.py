@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from oprel.core.config import Config, ModelSettings
+from oprel.core.config import Config
+from oprel.core.settings import ModelSettings
 from oprel.daemon_models import PlanResponse
 from oprel.runtime.backends import llama_cpp
 from oprel.runtime.backends.base import LoadOptions, Mode, Parts

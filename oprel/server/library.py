@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,12 @@ from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.formats.whole import read_whole
 from oprel.runtime.backends.base import Mode
+from oprel.stores import stores_in
 from oprel.telemetry.memory import projector_bytes
 
 Version = tuple[tuple[int, int], ...]  # of each file the time, in ns, and the size
 
-MAX_HEADERS = 64  # kept, of some 100 KB each; the oldest goes first
+MAX_HEADERS = 256  # kept, of some 100 KB each; the oldest goes first
 
 
 RANK_POOLING = 4
@@ -64,12 +65,17 @@ class InstalledModel:
         return datetime.fromtimestamp(written).astimezone() if written else self.modified
 
     @property
+    def source(self) -> str:
+        """Where it was fetched from, else who keeps it."""
+        return self.manifest.source or self.manifest.provider
+
+    @property
     def digest(self) -> str:
         """64 hex digits that change with the manifest or the file. Not of the content: that may be 100 GB to read.
 
         A copy has its source's.
         """
-        identity = asdict(replace(self.manifest, name="", written=0.0))
+        identity = asdict(replace(self.manifest, name="", source="", provider="oprel", written=0.0))
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -115,6 +121,16 @@ class InstalledModel:
         return self.header.chat_template
 
     @property
+    def notes(self) -> list[str]:
+        """What of the manifest is not followed, for people."""
+        try:
+            go_template.to_jinja(self.manifest.template)
+        except OprelError as error:
+            instead = "the model's own is used" if self.header.chat_template else "the engine's usual one is used"
+            return [f"{error.message}: {instead}"]
+        return []
+
+    @property
     def fim_tokens(self) -> tuple[int, int, int] | None:
         """The tokens before, after and in the middle of a gap that the model can fill; None when it cannot."""
         for keys in FIM_KEYS:
@@ -140,12 +156,14 @@ class InstalledModel:
 class Library:
     """Finds models by name. Headers are read once a file and again when it changes.
 
-    `manifests` and `blobs` are for those who make and delete models.
+    Those of other programs count too, where none of our own has the name. `manifests` and `blobs` are for those who
+    make and delete models.
     """
 
     def __init__(self, config: Config) -> None:
         self.manifests = Manifests(config.models_dir)
         self.blobs = Blobs(config.models_dir / "blobs")
+        self._stores = stores_in(config.places)
         self._headers: dict[tuple[Path, ...], tuple[Version, GGUFFile]] = {}
 
     async def find(self, name: str, *, may_use_paths: bool) -> InstalledModel:
@@ -165,27 +183,51 @@ class Library:
         if ref.kind is Kind.PATH and not (may_use_paths and looks_like_gguf(ref.path)):
             raise unknown
         try:
-            manifest = self.manifests.get(ref)
+            return await anyio.to_thread.run_sync(lambda: self._installed(self.manifest(ref)))
         except ModelNotFoundError:
             raise unknown from None
-        return await anyio.to_thread.run_sync(self._installed, manifest)
+
+    def manifest(self, ref: ModelRef) -> Manifest:
+        """What a name or a path stands for. Blocks for a look at the disk. Raises ModelNotFoundError."""
+        try:
+            return self.manifests.get(ref)
+        except ModelNotFoundError:
+            if found := self._stores.find(ref):
+                return found
+            raise
+
+    def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
+        """Give `source` a second name, and return that. Raises as `manifest`, and as `Manifests.put`."""
+        return self.manifests.put(replace(self.manifest(source), name=destination.text))
 
     def check(self, manifest: Manifest) -> InstalledModel:
         """The model of a manifest that is not written down yet. Blocks for its header. Raises InvalidModelError."""
         return self._installed(manifest)
 
     async def all(self) -> list[InstalledModel]:
-        """Every named model whose file can be used, newest first."""
-        return await anyio.to_thread.run_sync(
-            lambda: sorted(self._usable(), key=lambda model: model.changed, reverse=True)
-        )
+        """Every named model whose file can be used, newest first; of those in place the ones without a name of ours."""
+        return (await self.survey())[0]
 
-    def _usable(self) -> Iterator[InstalledModel]:
-        for manifest in self.manifests:
+    async def survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
+        """What `all` has, and the others with what is wrong with them."""
+        return await anyio.to_thread.run_sync(self._survey)
+
+    def known(self) -> list[Manifest]:
+        """What all names stand for, whether their files are there or not. Blocks for a walk of the stores."""
+        own = list(self.manifests)
+        names = {ModelRef.parse(manifest.name).key for manifest in own}
+        files = {manifest.weights for manifest in own}
+        others = (one for one in self._stores.all() if one.weights not in files)
+        return [*own, *(one for one in others if ModelRef.parse(one.name).key not in names)]
+
+    def _survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
+        usable, faults = [], []
+        for manifest in self.known():
             try:
-                yield self._installed(manifest)
-            except OprelError:
-                continue
+                usable.append(self._installed(manifest))
+            except OprelError as error:
+                faults.append((manifest, error))
+        return sorted(usable, key=lambda model: model.changed, reverse=True), faults
 
     def _installed(self, manifest: Manifest) -> InstalledModel:
         try:

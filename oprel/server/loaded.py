@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from oprel.core.config import ModelSettings
+from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
 from oprel.runtime.backends.specs import Fixed
 from oprel.runtime.buffers import Buffers

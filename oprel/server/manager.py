@@ -16,8 +16,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
-from oprel.core.config import Config, ModelSettings
+from oprel.core.config import Config
 from oprel.core.exceptions import BackendError, BackendStartError, BusyError, OprelError, ShuttingDownError
+from oprel.core.settings import ModelSettings
 from oprel.runtime import _posix
 from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf
@@ -51,7 +52,8 @@ class ModelManager:
         self.shelf = shelf
         self.clock = clock
         self.draining = False
-        self.on_change: Callable[[], None] | None = None  # told when an engine comes, goes or gets another keep-alive
+        self.on_change: Callable[[], None] = lambda: None  # told when an engine comes, goes or gets another keep-alive
+        self.on_use: Callable[[InstalledModel], None] = lambda model: None  # told of each lease
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
@@ -100,6 +102,7 @@ class ModelManager:
                 await self.make_ready(loaded, makes_room=makes_room)
                 load_ns = round((joined - began + self.clock() - placed) * 1e9)
                 queued_ns = round((placed - joined) * 1e9)
+                self.on_use(model)
                 yield Lease(model, loaded, held, load_ns, queued_ns, revive=lambda: self.make_ready(loaded))
         finally:
             self._release(loaded)
@@ -202,7 +205,7 @@ class ModelManager:
             self._check_open()
             loaded.write_template()
             self._loaded[loaded.key] = loaded
-        self._tell()
+        self.on_change()
 
     @contextlib.asynccontextmanager
     async def _turn(self, key: Key, model: InstalledModel, settings: ModelSettings) -> AsyncIterator[None]:
@@ -252,7 +255,7 @@ class ModelManager:
         loaded.used_at = self.clock()
         if loaded.leases == 0:
             self._schedule_expiry(loaded)
-            self._tell()
+            self.on_change()
             self.room.reconsider()
             if loaded.process.state in (State.STARTING, State.BACKING_OFF):
                 self._start(self._see_loaded(loaded), f"see {loaded.model.name} loaded")
@@ -312,17 +315,13 @@ class ModelManager:
         self._loaded.pop(loaded.key, None)
         self._gone.append(loaded)
         self.metrics.eviction(loaded.model.name, why)
-        self._tell()
+        self.on_change()
         self.room.reconsider()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _tell(self) -> None:
-        if self.on_change:
-            self.on_change()
 
     def _note_start(self, loaded: LoadedModel) -> None:
         name, process = loaded.model.name, loaded.process
@@ -331,7 +330,7 @@ class ModelManager:
         loaded.starts_seen, loaded.ready_at = process.starts, self.clock()
         self.metrics.loaded(name, process.load_seconds)
         self.launches.note_start(loaded)
-        self._tell()
+        self.on_change()
         self.room.reconsider()
 
     def _note_end(self, loaded: LoadedModel, ended: Ended) -> None:

@@ -1,13 +1,16 @@
 """How a model would be run on this machine, beside the others: the recommender, asked with this daemon's budgets."""
 
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from oprel.core.config import Config, ModelSettings
+from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
+from oprel.core.settings import ModelSettings
+from oprel.core.variants import Variant
+from oprel.downloader.offers import Repository, usual
 from oprel.runtime.backends.base import LoadOptions, Mode
-from oprel.runtime.binaries.shelf import Shelf, Source
+from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.buffers import buffers_of
 from oprel.server.calibration import Calibration
 from oprel.server.library import InstalledModel
@@ -18,8 +21,10 @@ from oprel.telemetry.budgets import Budgets, daemon_budgets
 from oprel.telemetry.hardware import Hardware
 from oprel.telemetry.memory import MIB, anatomy_of, estimate
 from oprel.telemetry.placing import Solution
-from oprel.telemetry.recommender import Candidate, Plan, plan
+from oprel.telemetry.recommender import Candidate, Plan, plan, sized
 from oprel.telemetry.settings import Asked
+
+logger = logging.getLogger(__name__)
 
 SWITCH = {"on": True, "off": False}
 
@@ -35,10 +40,9 @@ class Planning:
 
     @property
     def budgets(self) -> Budgets:
-        """What all engines may take together. The wheel's engine knows no GPU but Apple's."""
+        """What all engines may take together."""
         engine = next(iter(self._shelf.usable), None)
-        is_blind = engine is not None and engine.source is Source.WHEEL and sys.platform != "darwin"
-        return self._budgets.without_gpus() if is_blind else self._budgets
+        return self._budgets if engine is None or engine.knows_gpus else self._budgets.without_gpus()
 
     @property
     def budget(self) -> Amount:
@@ -65,6 +69,18 @@ class Planning:
             model.adapter_bytes,
             self._calibration.compute_ratio(model.digest, header.architecture, engine),
         )
+
+    def choose(self, repository: Repository) -> Variant:
+        """The variant that suits this machine, all of it; the usual one where no header can be read. Blocks."""
+        found = repository.variants
+        try:
+            header = repository.read_one()
+        except OprelError as error:
+            logger.warning("%s is not planned for: %s", repository.title, error.message)
+            return usual(repository)
+        candidates = sized(header, found)
+        chosen = plan(candidates, self.budgets).chosen.candidate
+        return next(one for one, candidate in zip(found, candidates, strict=True) if candidate is chosen)
 
     def note_load(self, loaded: LoadedModel) -> None:
         """An engine is up: what it took is kept beside what was predicted."""

@@ -65,7 +65,7 @@ class Preloading:
         async with anyio.create_task_group() as group:
             group.start_soon(self._load_all)
             yield
-            self._manager.on_change = None
+            self._manager.on_change = lambda: None
             self._pending[:0] = self._trying
             self._write()
             group.cancel_scope.cancel()

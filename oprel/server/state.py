@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from oprel.server.conversations import Conversations
+from oprel.server.download_records import State
 from oprel.server.downloads import Downloads
+from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 from oprel.server.manager import ModelManager
+from oprel.server.removal import Arriving, Removal
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,18 @@ class Daemon:
     manager: ModelManager
     library: Library
     conversations: Conversations
+    last_use: LastUse
     downloads: Downloads
     started: float
+
+    @property
+    def removal(self) -> Removal:
+        return Removal(self.manager, self.library, self._arriving)
+
+    def _arriving(self) -> Arriving:
+        waiting = [download for download in self.downloads.all() if download.state is not State.DONE]
+        files = frozenset(path for download in waiting for path in download.destinations)
+        return Arriving(files, are_all=all(download.destinations for download in waiting))
 
 
 def daemon_of(request: Request) -> Daemon:

@@ -6,6 +6,7 @@ What is asked for stays; what was chosen goes, in the planner's own order.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from oprel.telemetry.budgets import Budgets
 from oprel.telemetry.placing import Solution, Where, solutions
 from oprel.telemetry.recommender import Plan
 
@@ -13,17 +14,29 @@ SHARE = 0.9  # of what did not fit, that the next try may take
 
 
 def less(before: Plan) -> Plan | None:
-    """The next best plan that takes at most `SHARE` of what moves, or else less at all; None at the end.
+    """The best plan within `SHARE` of what moves, or else within less at all; None at the end.
 
-    What moves is what lies on GPUs, as long as something does.
+    What moves is what lies on GPUs, as long as something does; once given up they stay so.
     """
-    found = None
-    for one in solutions(before.chosen.candidate.subject, before.budgets, before.asked):
-        if moves(one, before) <= SHARE * moves(before.solution, before):
-            return _with(before, one)
-        if found is None and moves(one, before) < moves(before.solution, before):
-            found = one
+    subject = before.chosen.candidate.subject
+    room = before.budgets if before.solution.needs else before.budgets.without_gpus()
+    for one in solutions(subject, _within(before, room), before.asked):
+        return _with(before, one)
+    smaller = (
+        one for one in solutions(subject, room, before.asked) if moves(one, before) < moves(before.solution, before)
+    )
+    found = next(smaller, None)
     return _with(before, found) if found else None
+
+
+def _within(before: Plan, room: Budgets) -> Budgets:
+    """Where memory ran out, less than was to be taken."""
+    solution = before.solution
+    if not solution.needs:
+        return replace(room, host=int(SHARE * solution.host_needs))
+    needs = dict(zip(solution.placement.devices, solution.needs, strict=True))
+    devices = (min(size, int(SHARE * needs.get(number, size))) for number, size in enumerate(room.devices))
+    return replace(room, devices=tuple(devices))
 
 
 def moves(solution: Solution, before: Plan) -> int:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 
-from oprel.core.variants import bits_per_weight
+from oprel.core.variants import Variant, bits_per_weight
+from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.budgets import Budgets
-from oprel.telemetry.memory import Anatomy
+from oprel.telemetry.memory import Anatomy, anatomy_of
 from oprel.telemetry.placing import (
     Placement,
     Solution,
@@ -145,6 +146,17 @@ class Plan:
         return self.chosen.solution
 
 
+def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> list[Candidate]:
+    """Candidates of which only one variant's header was read: the others are as that one, larger or smaller.
+
+    Where a model comes in shards its first one tells of a part of the tensors: the names of quantizations tell more.
+    """
+    whole, labels = anatomy_of(header), {variant.label: bits_per_weight(variant.label) for variant in variants}
+    counts = [8 * one.size_bytes / bits for one in variants if (bits := labels[one.label])]
+    parameters = max(header.parameter_count, round(min(counts, default=0)))
+    return [Candidate(one.label, whole.resized(one.size_bytes), parameters, projector) for one in variants]
+
+
 def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None = None) -> Plan:
     """The best of `candidates` (at least one) within `budgets`, run as asked.
 
@@ -230,9 +242,9 @@ def _why_not(row: Row, chosen: Row, budgets: Budgets) -> str:
         return ""
     mine, best = row.candidate, chosen.candidate
     if mine.bits < best.bits:
-        return f"loses more than {best.label}, which fits too" if row.speed != chosen.speed else "fits, loses more"
+        return f"loses more than {best.label}, which fits too"
     if row.solution.placement.where > chosen.solution.placement.where:
-        return f"would not be all where {best.label} is: {where_in_words(row)}"
+        return f"only {where_in_words(row)}" if row.solution.placement.devices else "on the CPU only"
     if mine.bits > LARGE_BITS:
         return "twice the size, and no better"
     return "takes more of the memory than its bits are worth"

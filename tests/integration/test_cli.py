@@ -354,8 +354,8 @@ def test_list_shows_the_models_there_are(oprel_shared: Shell) -> None:
     done = oprel_shared("list")
     titles, *models = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
-    assert titles.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
-    assert any(re.fullmatch(r"tiny:latest +[0-9a-f]{12} +275 KB +\d+ \w+ ago", model) for model in models)
+    assert titles.split() == ["NAME", "ID", "SIZE", "MODIFIED", "SOURCE"]
+    assert any(re.fullmatch(r"tiny:latest +[0-9a-f]{12} +275 KB +\d+ \w+ ago +oprel", model) for model in models)
     assert any(model.startswith("guide:latest") for model in models)
 
 

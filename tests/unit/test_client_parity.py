@@ -15,6 +15,7 @@ from oprel import AsyncClient, Client
 OF_A_CLIENT_ONLY = {
     *("clear_quarantine", "close", "crash", "crashes", "engines", "health", "logs", "quarantine"),
     *("download", "downloads", "download_status", "pause_download", "resume_download", "cancel_download"),
+    *("library", "remove", "import_model", "cache", "verify_cache", "clear_cache"),
 }
 BOTH = [Client, AsyncClient]
 # Ollama's services in the internet, and an engine of its own that nothing here has.

@@ -77,6 +77,7 @@ NO_MODEL = {"model": "nonesuch"}
 MADE = "wire-made"
 COPY = Request("POST", "/api/copy", {"source": GUIDE, "destination": MADE})
 DELETE = Request("DELETE", "/api/delete", {"model": MADE})
+LOAD, LOAD_TINY = (Request("POST", "/load", {"model": model}) for model in (GUIDE, "tiny"))
 CREATE = {"model": MADE, "from": GUIDE, "system": "You are short."}
 
 NATIVE = {
@@ -174,6 +175,15 @@ OPREL = {
     "download pause error": post("/api/models/download/nonesuch/pause"),
     "download resume error": post("/api/models/download/nonesuch/resume"),
     "download cancel error": Exchange(Request("DELETE", "/api/models/download/nonesuch")),
+    "library": Exchange(Request("GET", "/api/models/library?provider=bundled"), before=(LOAD,)),
+    "library available": get("/api/models/library?status=available&capability=insert"),
+    "library error": get("/api/models/library?status=lost"),
+    "library remove": Exchange(Request("DELETE", f"/api/models/library/{MADE}"), before=(COPY,)),
+    "library remove error": Exchange(Request("DELETE", "/api/models/library/nonesuch")),
+    "import error": Exchange(Request("POST", "/api/models/import", {"model": MADE, "path": "/nonexistent/m.gguf"})),
+    "cache": Exchange(Request("GET", "/api/models/cache"), before=(LOAD, LOAD_TINY)),
+    "cache verify": post("/api/models/cache/verify"),
+    "cache prune": Exchange(Request("DELETE", "/api/models/cache", {})),
     "logs error": get("/logs"),
     "crashes": get("/crashes"),
     "crash error": get("/crashes/nonesuch"),

@@ -3,14 +3,14 @@
 import argparse
 
 from oprel.cli import render
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_home, config_from
 from oprel.utils.text import human_size
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("bench", help="measure what plans are made of")
     parser.add_argument("what", choices=("memory",), help="memory: how much its bus moves in a second")
-    add_address(parser)
+    add_home(parser)
     parser.set_defaults(main=main)
 
 

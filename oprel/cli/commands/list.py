@@ -1,4 +1,4 @@
-"""`oprel list`: the models there are."""
+"""`oprel list`: the models there are, and where they come from."""
 
 import argparse
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from oprel.cli.options import add_address, config_from
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
+    from oprel.client.types import ListResponse
     from oprel.client_api import Client
 
 
@@ -34,11 +35,12 @@ def print_models(client: "Client", prefix: str = "", *, as_json: bool = False) -
     if as_json:
         render.json(found)
         return
-    rows = [
-        (model.name, model.digest.removeprefix("sha256:")[:12], human_size(model.size), _ago(model.modified_at))
-        for model in found.models
-    ]
-    render.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+    render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, found.models))
+
+
+def _row(model: "ListResponse.Model") -> tuple[str, ...]:
+    digest = model.digest.removeprefix("sha256:")[:12]
+    return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 
 
 def _ago(moment: str | datetime) -> str:

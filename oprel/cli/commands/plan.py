@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_home, config_from
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
@@ -40,17 +40,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     context.add_argument(
         "--ctx", type=_count, metavar="N", help="tokens of the KV cache, which all slots share (one unless --parallel)"
     )
-    parser.add_argument("--parallel", type=_count, metavar="N", help="requests at the same time")
+    parser.add_argument("--parallel", dest="slots", type=_count, metavar="N", help="requests at the same time")
     parser.add_argument(
         "--kv-unified", action=argparse.BooleanOptionalAction, default=True, help="slots share the cache, or divide it"
     )
-    parser.add_argument("--kv-cache-type", type=_types, metavar="TYPE[,TYPE]", help="of keys and values, such as q8_0")
-    parser.add_argument("--flash-attention", choices=("on", "off", "auto"), default="auto")
+    parser.add_argument(
+        "--kv-cache-type", dest="types", type=_types, metavar="TYPE[,TYPE]", help="of keys and values, such as q8_0"
+    )
+    parser.add_argument("--flash-attention", dest="attention", choices=("on", "off", "auto"), default="auto")
     parser.add_argument("--ubatch", type=_count, metavar="N", help="tokens that are computed at once")
     parser.add_argument("--swa-full", action="store_true", help="keep what is beyond the window of sliding attention")
     parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on GPUs, counted as llama-server does")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_address(parser)
+    add_home(parser)
     parser.set_defaults(main=main)
 
 
@@ -70,15 +72,15 @@ def main(args: argparse.Namespace) -> int:
 def asked(args: argparse.Namespace) -> "Asked":
     from oprel.telemetry.settings import Asked
 
-    key, value = args.kv_cache_type or (None, None)
+    key, value = args.types or (None, None)
     return Asked(
         context=args.num_ctx,
         cells=args.ctx,
-        slots=args.parallel,
+        slots=args.slots,
         unified=args.kv_unified,
         key_type=key,
         value_type=value,
-        flash_attention={"on": True, "off": False}.get(args.flash_attention),
+        flash_attention={"on": True, "off": False}.get(args.attention),
         ubatch=args.ubatch,
         swa_full=args.swa_full,
         layers_on_gpu=args.gpu_layers,

@@ -1,4 +1,4 @@
-"""`oprel rm MODEL…`: delete names."""
+"""`oprel rm MODEL…`: delete models, with the files that nothing else uses."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from, suggesting_names
 from oprel.core.exceptions import OprelError
+from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
     from oprel.client_api import Client
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("rm", help="delete models")
-    parser.add_argument("model", nargs="+", help="names; files that a name points to stay")
+    parser.add_argument("model", nargs="+", help="names; files of your own that a name points to stay")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -34,6 +35,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _remove(client: "Client", name: str) -> None:
-    client.unload(name)  # also says when there is no such model
-    client.delete(name)
-    render.line(f"deleted '{name}'")
+    done = client.remove(name)
+    freed = f", {human_size(done.freed_bytes)} freed" if done.freed_bytes else ""
+    later = "; an answer is still being made with its files, which go later" if done.busy else ""
+    render.line(f"deleted '{name}'{freed}{later}")

@@ -70,6 +70,7 @@ def described(info: "ShowResponse", verbose: bool = False) -> str:
         "Metadata": _metadata(info) if verbose else [],
         "Tensors": _tensors(info) if verbose else [],
         "System": [(line,) for line in (info.system or "").splitlines()],
+        "Notes": [(line,) for line in info.notes or ()],
         "License": [(line,) for line in (info.license or "").strip().splitlines()[:LICENSE_LINES]],
     }
     return "\n\n".join(_section(title, rows) for title, rows in sections.items() if rows)

@@ -6,7 +6,7 @@ like is given, has the last word (common/fit.cpp).
 
 from dataclasses import fields, replace
 
-from oprel.core.config import ModelSettings
+from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode
 
 # From here on an engine tells how large its buffers are.

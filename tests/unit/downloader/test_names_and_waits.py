@@ -5,9 +5,10 @@ import pytest
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.core.variants import RepoFile, Variant
 from oprel.downloader.cache import HubCache
-from oprel.downloader.offers import usual, wanted
+from oprel.downloader.offers import Repository, usual, wanted
 from oprel.downloader.patience import LONGEST_WAIT, Pace, backoff, retry_after
 from oprel.downloader.source import checked_name
+from oprel.formats.gguf import GGUFFile
 
 HASH = "0123456789abcdef" * 4
 
@@ -50,8 +51,13 @@ def test_a_link_is_renewed_when_the_file_changes(tmp_path):
     assert len(list(cache.snapshot("org/repo", HASH[:40]).rglob("*"))) == 2
 
 
-def variants(*labels: str) -> list[Variant]:
-    return [Variant(label, (RepoFile(f"m-{label}.gguf", 1),)) for label in labels]
+def unread(variant: Variant) -> GGUFFile:
+    raise AssertionError(f"nobody needs the header of {variant.label}")
+
+
+def repository(*labels: str) -> Repository:
+    found = tuple(Variant(label, (RepoFile(f"m-{label}.gguf", 1),)) for label in labels)
+    return Repository("org/repo", found, unread)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +65,12 @@ def variants(*labels: str) -> list[Variant]:
     [(("F16", "Q8_0", "Q4_K_M"), "Q4_K_M"), (("F16", "Q8_0"), "Q8_0"), (("F16", "Q2_K"), "F16")],
 )
 def test_who_names_no_quant_gets_the_usual_one(labels: tuple[str, ...], taken: str):
-    assert wanted(variants(*labels), "", usual, "org/repo").label == taken
+    assert wanted(repository(*labels), "", usual).label == taken
 
 
 def test_who_names_one_that_there_is_not_is_told_those_there_are():
     with pytest.raises(ModelNotFoundError, match="org/repo has no Q5_0") as caught:
-        wanted(variants("Q8_0", "Q4_0"), "Q5_0", usual, "org/repo")
+        wanted(repository("Q8_0", "Q4_0"), "Q5_0", usual)
     assert "It has Q8_0, Q4_0" in caught.value.resolution_steps[0]
 
 

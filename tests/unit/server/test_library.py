@@ -10,6 +10,7 @@ import pytest
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 from oprel.core.manifests import Manifest
+from oprel.core.names import ModelRef
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.server.library import InstalledModel, Library
 from tests.fixtures.gguf_factory import write_tiny_gguf
@@ -132,3 +133,17 @@ async def test_every_file_of_a_model_counts_and_must_be_there(library: Library, 
 async def test_whatever_is_no_model_is_not_found(library: Library, name: str):
     with pytest.raises(ModelNotFoundError, match=f"model '{name}' not found"):
         await library.find(name, may_use_paths=True)
+
+
+def test_a_copy_has_everything_but_the_name(library: Library, tiny: Path):
+    source = Manifest("m:latest", tiny, system="Be kind.", parameters={"top_k": 5})
+    library.manifests.put(source)
+    assert library.copy(ModelRef.parse("m"), ModelRef.parse("copy")) == replace(source, name="copy:latest")
+    assert library.manifests.get(ModelRef.parse("copy")) == replace(source, name="copy:latest")
+    with pytest.raises(ModelNotFoundError):
+        library.copy(ModelRef.parse("nonesuch"), ModelRef.parse("copy"))
+
+
+def test_a_bundled_model_can_be_copied(library: Library):
+    library.copy(ModelRef.parse("guide"), ModelRef.parse("mine"))
+    assert library.manifests.get(ModelRef.parse("mine")).weights.name == "guide.gguf"

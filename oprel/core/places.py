@@ -1,0 +1,64 @@
+"""Where other programs keep their models on this machine. Pure, but for a look at what LM Studio says of itself.
+
+Ollama: OLLAMA_MODELS, else ~/.ollama/models and what its Linux service uses. Hugging Face: HF_HUB_CACHE, HF_HOME, else
+~/.cache/huggingface/hub. LM Studio: what ~/.lmstudio-home-pointer and its settings name, else ~/.lmstudio/models.
+llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. And what `docker login` wrote: DOCKER_CONFIG, else ~/.docker.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders, and Docker's file of logins, that may or may not be there."""
+
+    ollama: tuple[Path, ...] = ()
+    hub: tuple[Path, ...] = ()
+    lm_studio: tuple[Path, ...] = ()
+    llama_cpp: tuple[Path, ...] = ()
+    docker_config: Path | None = None
+
+
+def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
+    """Of the user whose environment it is."""
+    home = Path(environ.get("HOME") or Path.home())
+    docker_config = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if not with_models:
+        return Places(docker_config=docker_config)
+    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    hub_home = environ.get("HF_HOME") or cache / "huggingface"
+    ollama = environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
+    return Places(
+        ollama=(Path(ollama).expanduser(),) if ollama else (home / ".ollama" / "models", Path(OLLAMA_SERVICE)),
+        hub=(Path(environ.get("HF_HUB_CACHE") or Path(hub_home, "hub")).expanduser(),),
+        lm_studio=tuple(dict.fromkeys(_lm_studio(home))),
+        llama_cpp=(Path(environ.get("LLAMA_CACHE") or cache / "llama.cpp").expanduser(),),
+        docker_config=docker_config,
+    )
+
+
+def _lm_studio(home: Path) -> list[Path]:
+    pointer = _text(home / ".lmstudio-home-pointer").strip()
+    homes = [Path(pointer)] if pointer else [home / ".lmstudio", home / ".cache" / "lm-studio"]
+    return [_downloads(one) or one / "models" for one in homes]
+
+
+def _downloads(home: Path) -> Path | None:
+    """The folder that the user told LM Studio to use."""
+    try:
+        found = json.loads(_text(home / "settings.json"))["downloadsFolder"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Path(found) if isinstance(found, str) and found else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace") if file.is_file() else ""
+    except OSError:
+        return ""

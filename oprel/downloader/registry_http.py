@@ -1,0 +1,207 @@
+"""Talking to a registry: OCI's distribution protocol with the tokens that it wants.
+
+https, but for registries of this machine and those that the user calls insecure, as with Docker.
+"""
+
+import base64
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError, ValidationError
+from oprel.core.names import OLLAMA_HOST, RegistryOrigin
+from oprel.formats.ollama_manifest import LONGEST_TEXT
+
+TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Login:
+    """What `docker login` wrote down for one registry."""
+
+    user: str
+    password: str
+
+    @property
+    def header(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How registries are spoken to: those of `insecure` hosts over http; logins are in Docker's `config.json`.
+
+    `ollama` is the address of the registry whose name is Ollama's.
+    """
+
+    ollama: str = f"https://{OLLAMA_HOST}"
+    insecure: frozenset[str] = frozenset()
+    docker_config: Path | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "Access":
+        hosts = (host.strip() for host in config.insecure_registries.split(","))
+        return cls(config.ollama_registry, frozenset(filter(None, hosts)), config.places.docker_config)
+
+    def login(self, host: str) -> Login | None:
+        return login_of(self.docker_config, host) if self.docker_config else None
+
+    def base(self, origin: RegistryOrigin) -> httpx.URL:
+        """The address of a repository. Raises ValidationError."""
+        over_http = origin.host in self.insecure or _is_this_machine(origin.host)
+        address = f"{'http' if over_http else 'https'}://{origin.host}"
+        if origin.host == OLLAMA_HOST:
+            address = self.ollama.rstrip("/")
+        try:
+            return httpx.URL(f"{address}/v2/{origin.repository}/")
+        except httpx.InvalidURL as error:
+            raise ValidationError(f"{origin.host!r} is no registry's address", "Write host or host:5000.") from error
+
+
+USUAL_ACCESS = Access()
+
+
+def login_of(config_file: Path, host: str) -> Login | None:
+    """The login for `host` in Docker's `config.json`; None where there is none that is readable without a helper."""
+    try:
+        entry = json.loads(config_file.read_bytes())["auths"][host]["auth"]
+        user, _, password = base64.b64decode(entry, validate=True).decode().partition(":")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Login(user, password)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All of it: what a registry says in one piece is short."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+class Registry:
+    """Requests about one repository. `actions` are what a token is asked for: "pull", or "pull,push"."""
+
+    def __init__(
+        self, origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = USUAL_ACCESS, actions: str = "pull"
+    ) -> None:
+        self.origin = origin
+        self.base = access.base(origin)
+        self._client = client
+        self._login = access.login(origin.host)
+        self._scope = f"repository:{origin.repository}:{actions}"
+        self.headers: dict[str, str] = {}  # what the registry wants to see
+
+    def url(self, path: str) -> httpx.URL:
+        """Of `path` in the repository, or of an address that an answer gave."""
+        return self.base.join(path)
+
+    async def ask(
+        self,
+        method: str,
+        url: httpx.URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        follow_redirects: bool = False,
+    ) -> Answer:
+        """What the registry says, once it knows who asks if it wants to. Raises DownloadError."""
+        answer = await self._send(method, url, headers, content, follow_redirects)
+        if answer.status == HTTPStatus.UNAUTHORIZED:  # at the beginning, and again when a token is too old
+            await self._identify(answer.headers.get("www-authenticate", ""))
+            answer = await self._send(method, url, headers, content, follow_redirects)
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise self._refused(answer.status)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+        follow_redirects: bool,
+    ) -> Answer:
+        own = self.headers if _host(url) == _host(self.base) else {}
+        sent = {"Accept-Encoding": "identity", **own, **(headers or {})}
+        request = self._client.build_request(method, url, headers=sent, content=content, timeout=TIMEOUT)
+        try:
+            response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
+            try:
+                return Answer(response.status_code, response.headers, await _read(response))
+            finally:
+                await response.aclose()
+        except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            what = str(error) or type(error).__name__
+            steps = ["Is the name right, and is there a network?"]
+            if self.base.scheme == "https":
+                steps.append(f"For one without encryption set `insecure_registries: {self.origin.host}`.")
+            raise DownloadError(f"the registry {self.origin.host} cannot be reached: {what}", *steps) from error
+
+    async def _identify(self, challenge: str) -> None:
+        """Do what the registry wants to be told who asks: a name and a password, or a token from elsewhere."""
+        kind, _, rest = challenge.partition(" ")
+        if kind.lower() == "basic" and self._login:
+            self.headers["Authorization"] = self._login.header
+        elif kind.lower() == "bearer":
+            self.headers["Authorization"] = f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)))}"
+        else:
+            raise self._refused(HTTPStatus.UNAUTHORIZED)
+
+    async def _token(self, asked: Mapping[str, str]) -> str:
+        try:
+            realm = httpx.URL(asked["realm"])
+        except (KeyError, httpx.InvalidURL):
+            raise DownloadError(f"the registry {self.origin.host} does not say where its tokens are") from None
+        if realm.scheme != "https" and _host(realm) != _host(self.base):
+            raise DownloadError(
+                f"the registry {self.origin.host} sends us to {realm.host} without encryption for a token"
+            )
+        query = {"service": asked.get("service", ""), "scope": asked.get("scope") or self._scope}
+        headers = {"Authorization": self._login.header} if self._login else {}
+        answer = await self._send("GET", realm.copy_merge_params(query), headers, None, False)
+        try:
+            told = json.loads(answer.content)
+            return str(told.get("token") or told["access_token"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise self._refused(answer.status) from None
+
+    def _refused(self, status: int) -> DownloadError:
+        return DownloadError(
+            f"the registry {self.origin.host} does not let us at {self.origin.repository} (HTTP {status})",
+            f"Is there such a model? If it is not for everybody: `docker login {self.origin.host}`, which oprel reads.",
+        )
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = b""
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > LONGEST_TEXT:
+            raise DownloadError(f"{response.url.host} sends more than {LONGEST_TEXT} bytes where a few are expected")
+    return content
+
+
+def _host(url: httpx.URL) -> tuple[str, bytes]:
+    return url.scheme, url.netloc
+
+
+def _is_this_machine(host: str) -> bool:
+    name = httpx.URL(f"http://{host}").host if host.count(":") <= 1 else host
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

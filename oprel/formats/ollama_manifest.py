@@ -1,0 +1,142 @@
+"""Ollama's manifests, which are OCI's with media types of its own: which files a model has, and the texts among them.
+
+They come out of other programs' folders and from registries, so that nothing in them is believed: digests name files.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oprel.core.exceptions import InvalidModelError, UnsupportedError
+from oprel.core.modelfile import ROLES, Parameter
+from oprel.formats.untrusted_json import Json, parse_object
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+LAYER_TYPE = "application/vnd.ollama.image."
+OCI_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+# Of Docker's models, which lie in any registry of images.
+DOCKER_KINDS = {
+    "application/vnd.docker.ai.gguf.v3": "model",
+    "application/vnd.docker.ai.mmproj": "projector",
+    "application/vnd.docker.ai.license": "license",
+}
+TEXTS = ("template", "prompt", "system", "license", "params", "messages")
+FILES = ("model", "projector", "adapter")
+LONGEST_TEXT = 4 * 1024**2  # bytes of a text layer or of a manifest
+MOST_LAYERS = 1000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A blob of a model. `digest` is "sha256:" and 64 hex digits, `size_bytes` what the manifest says."""
+
+    media_type: str
+    digest: str
+    size_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """Such as "model" or "template"; empty for what is of no known type."""
+        if self.media_type.startswith(LAYER_TYPE):
+            return self.media_type.removeprefix(LAYER_TYPE)
+        return DOCKER_KINDS.get(self.media_type, "")
+
+    @property
+    def file_name(self) -> str:
+        """What the blob is called in a store."""
+        return self.digest.replace(":", "-")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a model adds to its files; as in a Modelfile."""
+
+    template: str = ""
+    system: str = ""
+    license: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    messages: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class OllamaManifest:
+    layers: tuple[Layer, ...]
+    config: Layer | None = None
+
+    def of(self, *kinds: str) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.layers if layer.kind in kinds)
+
+
+def parse(content: bytes, name: str) -> OllamaManifest:
+    """The manifest of the model called `name`.
+
+    Raises InvalidModelError for one that is damaged or names what is no digest, UnsupportedError for a model that is
+    not made of GGUF files.
+    """
+    if len(content) > LONGEST_TEXT:
+        raise _invalid(name, f"it takes more than {LONGEST_TEXT} bytes")
+    found = parse_object(content, Path(name))
+    layers = found.get("layers")
+    if not isinstance(layers, list) or len(layers) > MOST_LAYERS:
+        raise _invalid(name, "it has no list of layers")
+    config = found.get("config")
+    manifest = OllamaManifest(
+        tuple(_layer(one, name) for one in layers), _layer(config, name) if isinstance(config, dict) else None
+    )
+    if not manifest.of("model"):
+        raise UnsupportedError(
+            f"{name} has no GGUF model in it",
+            "Models that run in a cloud, and those that are made of other files, cannot be used here.",
+        )
+    return manifest
+
+
+def texts(manifest: OllamaManifest, contents: Mapping[str, bytes], name: str) -> Texts:
+    """What the text layers say; `contents` are theirs, by digest. Raises InvalidModelError."""
+
+    def plain(*kinds: str) -> list[str]:
+        return [contents[layer.digest].decode(errors="replace") for layer in manifest.of(*kinds)]
+
+    return Texts(
+        template="".join(plain("template", "prompt")[-1:]),
+        system="".join(plain("system")[-1:]),
+        license="\n".join(plain("license")),
+        parameters=_parameters("".join(plain("params")[-1:]), name),
+        messages=_messages("".join(plain("messages")[-1:]), name),
+    )
+
+
+def _layer(given: Json, name: str) -> Layer:
+    match given:
+        case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if size >= 0:
+            if DIGEST.fullmatch(digest):
+                return Layer(media_type, digest, size)
+    raise _invalid(name, "a layer has no usable digest and size")
+
+
+def _parameters(text: str, name: str) -> dict[str, Parameter]:
+    """Those of the types that parameters have; others are of no use to anybody."""
+    found: dict[str, Parameter] = {}
+    for key, value in (parse_object(text.encode(), Path(name)) if text.strip() else {}).items():
+        if isinstance(value, bool | int | float | str):
+            found[key] = [value] if key == "stop" and isinstance(value, str) else value
+        elif isinstance(value, list) and value:
+            found[key] = [str(one) for one in value]
+    return found
+
+
+def _messages(text: str, name: str) -> tuple[tuple[str, str], ...]:
+    try:
+        given = json.loads(text) if text.strip() else []
+        said = [(str(one["role"]).lower(), str(one["content"])) for one in given]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _invalid(name, "its messages cannot be read") from error
+    return tuple((role, content) for role, content in said if role in ROLES)
+
+
+def _invalid(name: str, what: str) -> InvalidModelError:
+    return InvalidModelError(f"the manifest of {name} cannot be used: {what}", "Was it made for Ollama?")

@@ -1,0 +1,105 @@
+"""Files of the user's that become models: what is behind `POST /api/models/import`."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+
+from oprel.api_models import ProgressResponse
+from oprel.core.blobs import Blobs, with_colon
+from oprel.core.exceptions import InvalidModelError
+from oprel.core.manifests import Manifest
+from oprel.core.names import ModelRef
+from oprel.core.variants import RepoFile, projector_of, variants
+from oprel.formats.gguf import read_gguf
+from oprel.library_models import ImportHow
+from oprel.server.library import Library
+
+FICLONE = 0x40049409  # linux/fs.h: a copy that shares its blocks until one of the two is written to
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a model is made of, as it lies there: its parts in order, or one; and what lets it see."""
+
+    weights: tuple[Path, ...]
+    projector: Path | None = None
+
+
+def files_at(path: Path) -> Files:
+    """The model of a file, with all its parts, or the only one of a folder, with its projector.
+
+    Blocks for a look at the folder. Raises InvalidModelError.
+    """
+    folder = path if path.is_dir() else path.parent
+    listed = [RepoFile(one.name, one.stat().st_size) for one in folder.glob("*.gguf") if one.is_file()]
+    found = variants(listed)
+    if path.is_dir():
+        if len(found) != 1:
+            raise InvalidModelError(f"{path} has {len(found) or 'no'} models in it", "Give the path of one file.")
+        eyes = projector_of(listed, found[0])
+        return Files(tuple(folder / one.path for one in found[0].files), folder / eyes.path if eyes else None)
+    whole = next((one for one in found if path.name in {file.path for file in one.files}), None)
+    return Files(tuple(folder / one.path for one in whole.files) if whole else (path,))
+
+
+async def adopted(
+    library: Library, name: ModelRef, files: Files, how: ImportHow
+) -> AsyncGenerator[ProgressResponse, None]:
+    """Give the files a name, and tell of each step; "success" is the last.
+
+    "link" shares the bytes with the user's file where the file system can (a reflink, else a hard link), and else
+    copies them; "in_place" leaves them where they are. Raises InvalidModelError for what is no model, OprelError.
+    """
+    header = await anyio.to_thread.run_sync(read_gguf, files.weights[0])
+    if not header.block_count or header.architecture == "clip":
+        raise InvalidModelError(f"{files.weights[0]} is no model alone", "Name the weights; a projector comes along.")
+    stored = {}
+    for path in (*files.weights, *([files.projector] if files.projector else [])):
+        if how != "in_place":
+            yield ProgressResponse(status=f"reading {path.name}")
+            stored[path] = await anyio.to_thread.run_sync(_store, library.blobs, path, how)
+            yield ProgressResponse(status=f"using layer {with_colon(stored[path].name)}")
+    parts = tuple(stored.get(path, path) for path in files.weights)
+    split = len(parts) > 1
+    weights = await anyio.to_thread.run_sync(library.blobs.join, parts) if split and stored else parts[0]
+    projector = stored.get(files.projector, files.projector) if files.projector else None
+    manifest = Manifest(name.text, weights, parts=parts if split else (), projector=projector)
+    yield ProgressResponse(status="writing manifest")
+    await anyio.to_thread.run_sync(library.manifests.put, manifest)
+    library.blobs.release(manifest.files)
+    yield ProgressResponse(status="success")
+
+
+def _store(blobs: Blobs, path: Path, how: ImportHow) -> Path:
+    """The file among the blobs. Blocks for as long as it is read. Raises OprelError, ValidationError."""
+    with blobs.temporary() as temporary:
+        if how == "copy" or not (_cloned(path, temporary) or _linked(path, temporary)):
+            shutil.copyfile(path, temporary)
+        stored = blobs.adopt(temporary)
+    blobs.find(with_colon(stored.name))  # and it stays until a manifest names it
+    return stored
+
+
+def _cloned(path: Path, target: Path) -> bool:
+    try:
+        with path.open("rb") as source, target.open("wb") as copy:
+            fcntl.ioctl(copy.fileno(), FICLONE, source.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _linked(path: Path, target: Path) -> bool:
+    """A link is the same file: what is written to one is in both, which for models nobody does."""
+    try:
+        target.unlink()
+        os.link(path.resolve(), target)
+    except OSError:
+        target.touch()
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""Which files go when models do, and which stay."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from oprel.core.config import Config
+from oprel.core.exceptions import ModelNotFoundError
+from oprel.core.manifests import Manifest
+from oprel.downloader.cache import HubCache
+from oprel.server.library import Library
+from oprel.server.removal import Arriving, Removal, Removed
+from tests.fixtures.gguf_factory import write_tiny_gguf
+
+COMMIT = "0" * 40
+ETAGS = ("a" * 64, "b" * 64)
+
+
+class Engines:
+    """A manager of engines that run these models; asked to unload, they stay for their answer."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.loaded: list[Any] = []
+
+    def run(self, manifest: Manifest) -> None:
+        self.loaded.append(SimpleNamespace(model=SimpleNamespace(manifest=manifest), leases=1))
+
+    async def unload(self, model: Any) -> list[Any]:
+        return [one for one in self.loaded if one.model.manifest.weights == model.weights]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(home=str(tmp_path / "home"))
+
+
+@pytest.fixture
+def library(config: Config) -> Library:
+    (config.models_dir / "blobs").mkdir(parents=True)
+    return Library(config)
+
+
+@pytest.fixture
+def engines(config: Config) -> Engines:
+    return Engines(config)
+
+
+def removal(engines: Engines, library: Library, arriving: Arriving = Arriving()) -> Removal:  # noqa: B008 - frozen
+    return Removal(engines, library, lambda: arriving)  # type: ignore[arg-type]
+
+
+def is_there(path: Path) -> bool:
+    return path.exists()
+
+
+def blob(library: Library, seed: int) -> Path:
+    with library.blobs.temporary() as temporary:
+        write_tiny_gguf(temporary, seed=seed)
+        return library.blobs.adopt(temporary)
+
+
+@pytest.fixture
+def fetched(config: Config) -> Iterator[tuple[Path, Path]]:
+    """Two models of one repository in the hub's cache."""
+    cache, paths = HubCache(config.hub_dir), []
+    for number, etag in enumerate(ETAGS):
+        content = cache.blob("org/repo", etag)
+        content.parent.mkdir(parents=True, exist_ok=True)
+        write_tiny_gguf(content, seed=number)
+        paths.append(cache.link("org/repo", COMMIT, f"m{number}.gguf", etag))
+    yield paths[0], paths[1]
+
+
+async def test_a_blob_goes_with_its_last_name(library: Library, engines: Engines):
+    path = blob(library, 1)
+    size = path.stat().st_size
+    for name in ("one", "two"):
+        library.manifests.put(Manifest(name, path))
+    assert await removal(engines, library).remove("one") == Removed()
+    assert await removal(engines, library).remove("two") == Removed(size)
+    with pytest.raises(ModelNotFoundError):
+        await removal(engines, library).remove("two")
+
+
+async def test_a_file_that_has_another_link_frees_nothing(library: Library, engines: Engines, tmp_path: Path):
+    path = blob(library, 1)
+    os.link(path, tmp_path / "mine.gguf")
+    library.manifests.put(Manifest("linked", path))
+    assert await removal(engines, library).remove("linked") == Removed(0)
+    assert not path.exists() and (tmp_path / "mine.gguf").exists()
+
+
+async def test_a_file_of_the_user_s_stays(library: Library, engines: Engines, tiny: Path):
+    library.manifests.put(Manifest("theirs", tiny))
+    assert await removal(engines, library).remove("theirs") == Removed(0)
+    assert is_there(tiny)
+
+
+async def test_what_an_engine_uses_stays_and_is_said_to(library: Library, engines: Engines):
+    path = blob(library, 1)
+    engines.run(library.manifests.put(Manifest("busy", path)))
+    assert await removal(engines, library).remove("busy") == Removed(0, busy=True)
+    assert path.exists()
+    engines.loaded.clear()
+    size = path.stat().st_size
+    assert await removal(engines, library).sweep() == Removed(size)
+
+
+async def test_a_fetched_file_goes_and_its_neighbour_stays(
+    library: Library, engines: Engines, fetched: tuple[Path, Path]
+):
+    for number, path in enumerate(fetched):
+        library.manifests.put(Manifest(f"m{number}", path, source="hf.co/org/repo"))
+    size = fetched[0].stat().st_size
+    assert await removal(engines, library).remove("m0") == Removed(size)
+    assert (fetched[0].is_symlink(), fetched[1].exists()) == (False, True)
+    await removal(engines, library).remove("m1")
+    assert [
+        path for path in engines.config.hub_dir.rglob("*") if not path.is_dir() and path.parent.name != "refs"
+    ] == []
+
+
+async def test_what_a_download_wants_stays(library: Library, engines: Engines, fetched: tuple[Path, Path]):
+    wanted, other = blob(library, 1), blob(library, 2)
+    part = wanted.with_name(f"{'sha256-' + 'c' * 64}.part")
+    part.write_bytes(b"half")
+    arriving = Arriving(frozenset([wanted, part.with_suffix(""), fetched[0].resolve()]))
+    freed = other.stat().st_size + fetched[1].stat().st_size
+    assert await removal(engines, library, arriving).sweep() == Removed(freed)
+    assert wanted.exists() and part.exists() and fetched[0].exists() and not other.exists()
+
+
+@pytest.mark.parametrize(("are_all", "left"), [(True, []), (False, ["x.part", "x.part.json"])])
+async def test_what_is_left_of_a_transfer_goes_when_nobody_goes_on_with_it(
+    library: Library, engines: Engines, are_all: bool, left: list[str]
+):
+    folder = HubCache(engines.config.hub_dir).blob("org/repo", ETAGS[0]).parent
+    folder.mkdir(parents=True)
+    for name in ("x.part", "x.part.json"):
+        (folder / name).write_bytes(b"half")
+    await removal(engines, library, Arriving(are_all=are_all)).sweep()
+    assert sorted(path.name for path in folder.glob("*")) == left
+
+
+async def test_a_cache_that_others_share_is_not_swept(library: Library, tmp_path: Path, fetched: tuple[Path, Path]):
+    shared = Engines(
+        Config(home=str(tmp_path / "elsewhere"), cache_dir=str(library.manifests and fetched[0].parents[3]))
+    )
+    assert await removal(shared, library).sweep() == Removed(0)
+    assert fetched[0].exists()
+
+
+async def test_clearing_leaves_names_of_files_elsewhere(library: Library, engines: Engines, tiny: Path):
+    path = blob(library, 1)
+    size = path.stat().st_size
+    library.manifests.put(Manifest("own", path))
+    library.manifests.put(Manifest("theirs", tiny))
+    assert await removal(engines, library).clear() == Removed(size)
+    assert [manifest.name for manifest in library.manifests if manifest.provider == "oprel"] == ["theirs:latest"]
+
+
+async def test_a_damaged_name_can_be_removed(library: Library, engines: Engines, tmp_path: Path):
+    library.manifests.put(Manifest("gone", tmp_path / "gone.gguf"))
+    assert await removal(engines, library).remove("gone") == Removed(0)
+
+
+def test_a_link_out_of_the_cache_is_not_followed(config: Config, tmp_path: Path):
+    outside = tmp_path / "outside.gguf"
+    outside.write_bytes(b"1")
+    link = config.hub_dir / "models--a--b" / "snapshots" / COMMIT / "m.gguf"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    assert HubCache(config.hub_dir).discard(link) == 0
+    assert outside.exists()

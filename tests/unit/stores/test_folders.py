@@ -1,0 +1,111 @@
+"""GGUF files that other programs keep, as models with names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from oprel.core.manifests import Manifest
+from oprel.core.places import Places, places
+from oprel.stores import stores_in
+from oprel.stores.folders import HubCache, LlamaCpp, LmStudio
+from oprel.stores.found import Store, Stores
+from tests.fixtures.model_stores import add_files, add_to_hub_cache
+
+
+def found(store: Store) -> dict[str, Manifest]:
+    return {manifest.name: manifest for manifest in Stores([store]).all()}
+
+
+def test_a_repository_in_the_hub_s_cache_has_a_model_for_each_quant(tmp_path: Path):
+    files = {"m-Q4_K_M.gguf": b"GGUF a", "m-Q8_0.gguf": b"GGUF bb", "mmproj-m-f16.gguf": b"GGUF c", "README.md": b"#"}
+    snapshot = add_to_hub_cache(tmp_path, "org/repo-GGUF", files)
+    models = found(HubCache(tmp_path))
+    assert set(models) == {"hf.co/org/repo-GGUF:Q4_K_M", "hf.co/org/repo-GGUF:Q8_0"}
+    model = models["hf.co/org/repo-GGUF:Q4_K_M"]
+    assert (model.weights, model.projector) == (snapshot / "m-Q4_K_M.gguf", snapshot / "mmproj-m-f16.gguf")
+    assert model.provider == "huggingface"
+
+
+def test_a_split_model_is_one_when_it_is_whole(tmp_path: Path):
+    names = [f"Q4_K_M/big-Q4_K_M-{number:05}-of-00003.gguf" for number in (1, 2, 3)]
+    snapshot = add_to_hub_cache(tmp_path, "org/big", {name: name.encode() for name in names[:2]})
+    assert found(HubCache(tmp_path)) == {}
+    add_to_hub_cache(tmp_path, "org/big", {names[2]: b"GGUF 3"})
+    assert found(HubCache(tmp_path))["hf.co/org/big:Q4_K_M"].parts == tuple(snapshot / name for name in names)
+
+
+def test_files_that_tell_no_quant_or_the_same_go_by_their_names(tmp_path: Path):
+    add_to_hub_cache(tmp_path, "org/r", {"one-Q4_0.gguf": b"1", "two-Q4_0.gguf": b"2", "plain.gguf": b"3"})
+    assert set(found(HubCache(tmp_path))) == {"hf.co/org/r:one-Q4_0", "hf.co/org/r:two-Q4_0", "hf.co/org/r:plain"}
+
+
+def test_of_several_snapshots_the_one_that_is_main_counts(tmp_path: Path):
+    add_to_hub_cache(tmp_path, "org/r", {"new-Q4_0.gguf": b"1"})
+    old = tmp_path / "models--org--r" / "snapshots" / ("f" * 40)
+    add_files(old, {"old-Q8_0.gguf": b"2"})
+    add_files(old.parent / "..nonsense", {"bad-Q6_K.gguf": b"2"})
+    assert set(found(HubCache(tmp_path))) == {"hf.co/org/r:Q4_0"}
+    (tmp_path / "models--org--r" / "refs" / "main").write_text("../../../etc")
+    assert len(found(HubCache(tmp_path))) == 1
+
+
+def test_a_link_out_of_a_repository_is_not_followed(tmp_path: Path):
+    snapshot = add_to_hub_cache(tmp_path / "hub", "org/r", {"m-Q4_0.gguf": b"1"})
+    add_files(tmp_path, {"secret.gguf": b"GGUF"})
+    (snapshot / "secret-Q8_0.gguf").symlink_to(tmp_path / "secret.gguf")
+    assert set(found(HubCache(tmp_path / "hub"))) == {"hf.co/org/r:Q4_0"}
+
+
+def test_lm_studio_s_models_go_by_publisher_and_repository(tmp_path: Path):
+    add_files(
+        tmp_path, {"pub/repo-GGUF/m-Q6_K.gguf": b"1", "pub/repo-GGUF/mmproj-m.gguf": b"2", "odd name/x/m.gguf": b"3"}
+    )
+    models = found(LmStudio(tmp_path))
+    assert set(models) == {"pub/repo-GGUF:Q6_K"}
+    assert models["pub/repo-GGUF:Q6_K"].projector == tmp_path / "pub" / "repo-GGUF" / "mmproj-m.gguf"
+
+
+def test_llama_cpp_s_manifests_tell_owner_repository_and_file_apart(tmp_path: Path):
+    add_files(
+        tmp_path,
+        {
+            "ggml-org_gemma-3-1b-it-GGUF_gemma-3-1b-it-Q4_K_M.gguf": b"1",
+            "ggml-org_gemma-3-1b-it-GGUF_mmproj-model-f16.gguf": b"2",
+            "manifest=ggml-org=gemma-3-1b-it-GGUF=latest.json": json.dumps({}).encode(),
+            "my-own.gguf": b"3",
+        },
+    )
+    models = found(LlamaCpp(tmp_path))
+    assert set(models) == {"hf.co/ggml-org/gemma-3-1b-it-GGUF:Q4_K_M", "my-own:latest"}
+    assert models["hf.co/ggml-org/gemma-3-1b-it-GGUF:Q4_K_M"].projector
+    assert models["my-own:latest"].weights == tmp_path / "my-own.gguf"
+
+
+def test_folders_are_where_the_environment_says(tmp_path: Path):
+    (tmp_path / "lm" / "deep").mkdir(parents=True)
+    (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/lm\n")
+    usual = places({"HOME": str(tmp_path)})
+    assert usual.ollama == (tmp_path / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models"))
+    assert usual.hub == (tmp_path / ".cache" / "huggingface" / "hub",)
+    assert usual.llama_cpp == (tmp_path / ".cache" / "llama.cpp",)
+    assert usual.lm_studio == (tmp_path / "lm" / "models",)
+    (tmp_path / "lm" / "settings.json").write_text('{"downloadsFolder": "/big/disk"}')
+    told = places(
+        {"HOME": str(tmp_path), "DOCKER_CONFIG": "/d", "OLLAMA_MODELS": " '/m' ", "HF_HOME": "/hf", "LLAMA_CACHE": "/l"}
+    )
+    assert told == Places(
+        (Path("/m"),), (Path("/hf/hub"),), (Path("/big/disk"),), (Path("/l"),), Path("/d/config.json")
+    )
+    assert places({"HOME": str(tmp_path), "HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}).hub == (Path("/hub"),)
+
+
+@pytest.mark.parametrize("settings", ["", "{", "[]", '{"downloadsFolder": 1}'])
+def test_settings_of_lm_studio_that_say_nothing_do_no_harm(tmp_path: Path, settings: str):
+    (tmp_path / ".lmstudio").mkdir()
+    (tmp_path / ".lmstudio" / "settings.json").write_text(settings)
+    assert places({"HOME": str(tmp_path)}).lm_studio[0] == tmp_path / ".lmstudio" / "models"
+
+
+def test_folders_that_are_not_there_have_no_models(tmp_path: Path):
+    assert stores_in(places({"HOME": str(tmp_path / "nobody"), "OLLAMA_MODELS": str(tmp_path / "gone")})).all() == []
