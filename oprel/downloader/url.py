@@ -14,7 +14,7 @@ from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.manifests import Manifest
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
-from oprel.downloader.asking import TryAgain, check_status
+from oprel.downloader.asking import Changed, TryAgain, check_status
 from oprel.downloader.offers import Offer, Target
 from oprel.downloader.patience import backoff
 from oprel.downloader.source import RemoteFile, checked_name
@@ -66,6 +66,8 @@ class Urls:
             with anyio.fail_after(self._seconds):
                 async with self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
                     return replace(_described(response, name), url=url)
+        except Changed:  # there is no first byte
+            raise UnsupportedError(f"{name} at {urlsplit(url).hostname} is empty", "Give the URL of a model.") from None
         except TimeoutError:
             raise TryAgain(f"no answer within {self._seconds:.0f} s") from None
         except httpx.HTTPError as error:

@@ -118,6 +118,13 @@ async def test_a_url_of_nothing_is_told(server: HubServer, tmp_path: Path):
             await Urls(client, tmp_path).offer(UrlOrigin(f"{server.url}/org/model/resolve/main/x.gguf"))
 
 
+async def test_a_url_of_an_empty_file_is_told(server: HubServer, tmp_path: Path):
+    (server.folder / "org/model/empty.gguf").touch()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(UnsupportedError, match="empty.gguf at 127.0.0.1 is empty"):
+            await Urls(client, tmp_path).offer(UrlOrigin(f"{server.url}/cdn/org/model/empty.gguf"))
+
+
 async def test_a_server_that_cannot_be_reached_is_asked_a_few_times(tmp_path: Path):
     async with httpx.AsyncClient(trust_env=False) as client:
         with pytest.raises(DownloadError, match="127.0.0.1: cannot be reached"):
