@@ -151,8 +151,8 @@ def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> 
 
     Where a model comes in shards its first one tells of a part of the tensors: the names of quantizations tell more.
     """
-    whole, labels = anatomy_of(header), {variant.label: bits_per_weight(variant.label) for variant in variants}
-    counts = [8 * one.size_bytes / bits for one in variants if (bits := labels[one.label])]
+    whole = anatomy_of(header)
+    counts = [8 * one.size_bytes / bits for one in variants if (bits := bits_per_weight(one.label))]
     parameters = max(header.parameter_count, round(min(counts, default=0)))
     return [Candidate(one.label, whole.resized(one.size_bytes), parameters, projector) for one in variants]
 
@@ -216,15 +216,13 @@ def _order(candidate: Candidate, where: Where, budgets: Budgets) -> int:
     """Among variants that are as good to have: native ones, the usual ones, their kin, those of more bits than help."""
     label = candidate.label.removeprefix("UD-")
     if label in NATIVE:
-        return 0
+        return -1
     is_slow = where is not Where.GPU and candidate.active_parameters > SMALL_MODEL
     order = BY_SPEED if is_slow else BY_QUALITY
-    kin = next((name for name in order if bits_per_weight(name) == bits_per_weight(label)), None)
     if candidate.bits > LARGE_BITS or _is_too_much(candidate, where, budgets):
-        return 2 * len(order) + 3
-    if kin is None:
-        return 2 * len(order) + 2
-    return 2 * order.index(kin) + 1 + (label not in order) if kin else 0
+        return 2 * len(order) + 1
+    kin = (number for number, name in enumerate(order) if bits_per_weight(name) == bits_per_weight(label))
+    return 2 * next(kin, len(order)) + (label not in order)
 
 
 def _is_too_much(candidate: Candidate, where: Where, budgets: Budgets) -> bool:
