@@ -14,16 +14,21 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 
 PYTEST = ["pytest", "-n", "2", "--durations=10"]
+QUICK = "not slow and not engines"
 GATES: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "--quiet"], ["ruff", "format", "--check", "--quiet"]],
     "types": [["mypy"]],
     "layers": [["lint-imports", "--no-logo"]],
-    "tests": [[*PYTEST, "-m", "not slow", "--cov"]],
-    "unit": [[*PYTEST, "-m", "not slow", "tests/unit", "tests/test_architecture.py"]],
-    "integration": [[*PYTEST, "-m", "not slow", "tests/integration", "tests/clients", "tests/wire"]],
+    "tests": [[*PYTEST, "-m", QUICK, "--cov"]],
+    "unit": [[*PYTEST, "-m", QUICK, "tests/unit", "tests/test_architecture.py"]],
+    "integration": [[*PYTEST, "-m", QUICK, "tests/integration", "tests/clients", "tests/wire"]],
     "registry": [[*PYTEST, "-m", "registry"]],  # against Debian's docker-registry, which is unpacked for it
     "slow": [[*PYTEST, "-m", "slow"]],
     "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # 200 clients for three minutes
+    "vllm": [  # real vLLM and transformers, in an environment of their own: some minutes
+        ["python", "bin/engines_env.py"],
+        ["pytest", "-m", "engines", "--durations=5", "tests/engines"],
+    ],
     "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination
 }
 DEFAULT = ["lint", "types", "layers", "tests"]

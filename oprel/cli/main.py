@@ -26,6 +26,8 @@ COMMANDS = {
     "ps": "ps",
     "logs": "logs",
     "show": "show",
+    "inspect": "inspect",
+    "engines": "engines",
     "stop": "stop",
     "create": "create",
     "cp": "cp",

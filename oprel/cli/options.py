@@ -160,8 +160,10 @@ def check_path(model: str) -> None:
     if not path.exists():
         raise ModelNotFoundError(f"there is no file {model}", "Check the path; `oprel list` shows the named models.")
     if path.is_dir():
+        if (path / "config.json").is_file():  # what is wrong with it the daemon may tell: it is a model's folder
+            return
         found = sorted(path.glob("*.gguf"))
-        step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file."
+        step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file, nor a config.json."
         raise ModelNotFoundError(f"{model} is a folder, not a model file", step)
     if not path.is_file():  # a pipe would keep us waiting
         raise ModelNotFoundError(f"{model} is not a file", "Name a .gguf file.")

@@ -69,6 +69,8 @@ class Config:
         ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"),
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
+    backend: str = setting("", "engine to prefer, as `oprel engines` calls it; empty = the one that does best")
+    engine_args: str = setting("", "further arguments of engines, as a shell would read them")
     crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
     in_place: str = setting("on", "whether models of other programs are found and used where they lie", SWITCH)
     ollama_registry: str = setting("https://registry.ollama.ai", "address of Ollama's registry or of a mirror")

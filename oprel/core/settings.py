@@ -58,6 +58,8 @@ class ModelSettings:
     n_gpu_layers: int
     kv_cache_type: str
     flash_attention: str
+    backend: str
+    engine_args: str
 
 
 def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:

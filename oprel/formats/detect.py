@@ -2,23 +2,51 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
-from oprel.formats.gguf import looks_like_gguf, read_gguf
+from oprel.formats.gguf import MAGIC, read_gguf
 from oprel.formats.hf_config import HFConfig, capabilities, read_config
-from oprel.formats.model_info import Format, ModelInfo, from_gguf
-from oprel.formats.safetensors import BITS, StoredTensor, read_index, read_safetensors
-from oprel.formats.untrusted_json import check_file, invalid, shown, unreadable
+from oprel.formats.model_info import Evidence, Format, ModelInfo, from_gguf
+from oprel.formats.safetensors import BITS, LENGTH_BYTES, MAX_HEADER_BYTES, StoredTensor, read_index, read_safetensors
+from oprel.formats.untrusted_json import check_file, invalid, read_object, shown, unreadable
 
 MAX_PARTS = 1024
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
-SUFFIXES = (".gguf", ".safetensors", ".bin", ".pth", ".pt")
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "gguf": (".gguf",),
+    "safetensors": (".safetensors",),
+    "pytorch": (".bin", ".pth", ".pt"),
+    "mlc": (),  # known by its configuration
+}
+"""How files of each format are named, the formats in order of preference."""
+MLC_CONFIG = "mlc-chat-config.json"
 USUAL_STEMS = ("model", "pytorch_model")
-PYTORCH_STARTS = (b"PK\x03\x04", b"\x80\x02")  # a ZIP archive, and a pickle as older ones are
+ZIP_START = b"PK\x03\x04"
+PICKLE_STARTS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 # Beside a model, of the same format, but none.
 BESIDE = re.compile(r"mmproj|imatrix|^adapter_model|^training_args|^optimizer|^scheduler|^rng_state")
+
+
+def sniff(path: Path) -> Format | None:
+    """What the first bytes of a file are those of; of a pickle, which could be anybody's, the name counts as well.
+
+    Raises OSError.
+    """
+    with path.open("rb") as file:
+        start = file.read(LENGTH_BYTES + 1)
+    if start.startswith(MAGIC):
+        return "gguf"
+    if is_pytorch_start(start) and path.suffix in SUFFIXES["pytorch"]:
+        return "pytorch"
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    return "safetensors" if start[LENGTH_BYTES:] == b"{" and 2 <= length <= MAX_HEADER_BYTES else None
+
+
+def is_pytorch_start(start: bytes) -> bool:
+    return start.startswith((ZIP_START, *PICKLE_STARTS))
 
 
 def detect(path: Path) -> ModelInfo:
@@ -35,13 +63,17 @@ def detect(path: Path) -> ModelInfo:
 
 
 def _folder(folder: Path) -> ModelInfo:
+    if (folder / MLC_CONFIG).is_file():
+        return _mlc(folder)
     files = sorted(one for one in folder.iterdir() if one.is_file() and not BESIDE.search(one.name))
     for index, read in (("model.safetensors.index.json", _tensors), ("pytorch_model.bin.index.json", _pytorch)):
         if (folder / index).is_file():
             return read(folder, read_index(folder / index))
-    for suffix in SUFFIXES:
+    for suffix in (suffix for suffixes in SUFFIXES.values() for suffix in suffixes):
         if first := _one_model([one for one in files if one.suffix == suffix]):
             return _file(first)
+    if renamed := _one_model([one for one in files if sniff(one)]):
+        return _file(renamed)
     raise InvalidModelError(
         f"{folder} has no model in it",
         "Give a folder with a .gguf file, or with safetensors and their config.json.",
@@ -60,14 +92,14 @@ def _one_model(files: Sequence[Path]) -> Path | None:
 
 def _file(path: Path) -> ModelInfo:
     check_file(path)
-    if looks_like_gguf(path) or path.suffix == ".gguf":
-        return from_gguf(*map(read_gguf, parts(path)))
-    if path.suffix == ".safetensors":
-        return _tensors(path.parent, parts(path))
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(PYTORCH_STARTS) and path.suffix in (".bin", ".pt", ".pth"):
-        return _pytorch(path.parent, parts(path))
+    named = next((format for format, suffixes in SUFFIXES.items() if path.suffix in suffixes), None)
+    match sniff(path) or named:
+        case "gguf":
+            return _gguf(parts(path))
+        case "safetensors":
+            return _tensors(path.parent, parts(path))
+        case "pytorch" if sniff(path):
+            return _pytorch(path.parent, parts(path))
     advice = "Give a .gguf or .safetensors file. A download may have brought a web page or a Git LFS pointer instead."
     raise invalid(path, "it is of no known format", 0, advice)
 
@@ -87,6 +119,19 @@ def parts(path: Path) -> tuple[Path, ...]:
     return parts
 
 
+def _gguf(files: Sequence[Path]) -> ModelInfo:
+    info = from_gguf(*map(read_gguf, files))
+    unnamed = () if info.architecture else (Evidence("its header names no architecture", 0.5),)
+    return replace(
+        info, evidence=(Evidence("it starts as GGUF, and its header is whole"), *_name("gguf", files), *unnamed)
+    )
+
+
+def _name(format: Format, files: Sequence[Path]) -> Iterator[Evidence]:
+    if files and SUFFIXES[format] and files[0].suffix not in SUFFIXES[format]:
+        yield Evidence(f"its name ends in {shown(files[0].suffix)}, not in {SUFFIXES[format][0]}", 0.1)
+
+
 def _tensors(folder: Path, files: Sequence[Path]) -> ModelInfo:
     if len(files) > MAX_PARTS:
         raise InvalidModelError(f"{folder} has a model in {len(files)} parts, where {MAX_PARTS} are allowed")
@@ -103,7 +148,8 @@ def _tensors(folder: Path, files: Sequence[Path]) -> ModelInfo:
         sizes[tensor.dtype] += tensor.size_bytes
     label = packing.label if packing else max(sizes, key=sizes.__getitem__, default="unknown")
     parameters = sum(packing.parameters(tensor) if packing else tensor.elements for tensor in seen.values())
-    return _described("safetensors", folder, files, config, label, parameters or None)
+    why = Evidence(f"its headers are those of safetensors, of {len(seen)} tensors")
+    return _described("safetensors", folder, files, config, label, parameters or None, why)
 
 
 def _pytorch(folder: Path, files: Sequence[Path]) -> ModelInfo:
@@ -111,13 +157,36 @@ def _pytorch(folder: Path, files: Sequence[Path]) -> ModelInfo:
     config = read_config(folder)
     bits, packing = BITS.get(config.dtype), config.quantization
     about = 8 * sum(file.stat().st_size for file in files) // bits if bits and not packing else None
-    return _described("pytorch", folder, files, config, packing.label if packing else config.dtype or "unknown", about)
+    label = packing.label if packing else config.dtype or "unknown"
+    why = Evidence("it starts as PyTorch's files do, and nothing of it was run", 0.1)
+    return _described("pytorch", folder, files, config, label, about, why)
+
+
+def _mlc(folder: Path) -> ModelInfo:
+    """Weights that MLC has compiled: of 32-bit words, whatever is packed in them."""
+    told = HFConfig(folder / MLC_CONFIG, read_object(folder / MLC_CONFIG))
+    inner, packing = told.values.get("model_config"), told.values.get("quantization")
+    both = {**(inner if isinstance(inner, dict) else {}), **told.values}
+    files = sorted(folder.glob("params_shard_*.bin"))
+    if not files:
+        raise InvalidModelError(f"{folder} has no params_shard_*.bin", "Get the whole folder that MLC has compiled.")
+    label = packing if isinstance(packing, str) and len(packing) < 20 else "unknown"
+    why = Evidence(f"it has MLC's {MLC_CONFIG}")
+    info = _described("mlc", folder, files, HFConfig(told.path, both), label, None, why)
+    return replace(info, capabilities=("completion",))
 
 
 def _described(
-    format: Format, folder: Path, files: Sequence[Path], config: HFConfig, quantization: str, parameters: int | None
+    format: Format,
+    folder: Path,
+    files: Sequence[Path],
+    config: HFConfig,
+    quantization: str,
+    parameters: int | None,
+    why: Evidence,
 ) -> ModelInfo:
     heads, width = config.per_layer("heads"), config.number("embedding_length")
+    told = Evidence("a config.json describes it") if config.values else Evidence("no config.json describes it", 0.4)
     return ModelInfo(
         format=format,
         architecture=config.architecture,
@@ -134,4 +203,5 @@ def _described(
         experts=config.number("experts"),
         experts_used=config.number("experts_used"),
         capabilities=capabilities(folder, config),
+        evidence=(why, *_name(format, files), told),
     )

@@ -145,7 +145,7 @@ def capabilities(folder: Path, config: HFConfig) -> tuple[Capability, ...]:
         return ("rerank",)
     found = list[Capability]()
     if "LMHead" in told or "ForCausalLM" in told or "ForConditionalGeneration" in told:
-        found += ["completion", *of_template(_chat_template(folder))]
+        found += ["completion", *of_template(chat_template(folder))]
     elif told:
         return ("embedding",)
     senses: dict[str, Capability] = {"vision_config": "vision", "audio_config": "audio"}
@@ -154,7 +154,7 @@ def capabilities(folder: Path, config: HFConfig) -> tuple[Capability, ...]:
     return (*found, *(sense for name, sense in senses.items() if name in told_of))
 
 
-def _chat_template(folder: Path) -> str:
+def chat_template(folder: Path) -> str:
     """Jinja source, untrusted; "" where there is none. Of several all."""
     separate, path = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if separate.is_file():

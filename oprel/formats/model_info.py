@@ -1,12 +1,15 @@
 """What a model is, whatever its files are."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 from oprel.formats.gguf import GGUFFile, Value
+from oprel.utils.text import human_count, human_size
 
-Format = Literal["gguf", "safetensors", "pytorch"]
+Format = Literal["gguf", "safetensors", "pytorch", "mlc"]
 Capability = Literal["completion", "embedding", "rerank", "tools", "thinking", "insert", "vision", "audio"]
 
 RANK_POOLING = 4
@@ -14,8 +17,28 @@ MAX_LAYERS = 1024  # engines have at most 512
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Why files are taken for what they are: a sentence without its full stop. `doubt`, from 0 to 1, speaks against."""
+
+    text: str
+    doubt: float = 0.0
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes: of the weights as they are in the files, and of the KV cache of all that is served at the same time."""
+
+    weights: int
+    kv_cache: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache
+
+
+@dataclass(frozen=True)
 class ModelInfo:
-    """None, or nothing, stands for what the files do not tell.
+    """A model of any format. None, or nothing, stands for what the files do not tell.
 
     `architecture` is such as "llama" or "qwen2", `quantization` such as "Q4_K_M", "BF16" or "GPTQ-4bit". `parameters`
     and `size_bytes` are of all files together. `heads` and `kv_heads` have a number for each layer, `head_dim` is the
@@ -37,10 +60,54 @@ class ModelInfo:
     experts: int | None = None
     experts_used: int | None = None
     capabilities: tuple[Capability, ...] = ()
+    evidence: tuple[Evidence, ...] = field(default=(), compare=False)
 
     @property
     def bits_per_weight(self) -> float | None:
         return 8 * self.size_bytes / self.parameters if self.parameters else None
+
+    @property
+    def method(self) -> str:
+        """How the weights are packed, such as "GPTQ"; the type of weights that are not."""
+        return re.sub(r"-\d+bit$", "", self.quantization)
+
+    @property
+    def confidence(self) -> float:
+        """From 0 to 1: how sure it is that the files are such a model."""
+        return prod(1 - one.doubt for one in self.evidence)
+
+    def estimate_memory(self, context: int, sequences: int = 1, element_bytes: float = 2.0) -> MemoryNeed:
+        """What serving `sequences` of `context` tokens at once takes, whichever engine does it.
+
+        Every layer is taken for one of plain attention, so that windows and latent caches count as more than they are.
+        Of a GGUF `telemetry.memory` tells exactly. What computing takes comes on top.
+        """
+        values = 2 * sum(self.kv_heads) * (self.head_dim or 0)  # keys and values of a token
+        return MemoryNeed(self.size_bytes, round(values * element_bytes) * context * sequences)
+
+    def display(self) -> Iterator[tuple[str, str]]:
+        """What is known, as titles and texts for people."""
+        bits, counts = self.bits_per_weight, {"attention heads": self.heads, "KV heads": self.kv_heads}
+        told = {
+            "format": f"{self.format} (confidence {self.confidence:.2f})",
+            "architecture": self.architecture,
+            "parameters": human_count(self.parameters) if self.parameters else "",
+            "quantization": f"{self.quantization}, {bits:.3g} bits a weight" if bits else self.quantization,
+            "size": human_size(self.size_bytes),
+            "context length": str(self.context_length or ""),
+            "vocabulary": str(self.vocabulary_size or ""),
+            "layers": str(self.layers or ""),
+            **{title: _range(numbers) for title, numbers in counts.items()},
+            "experts": f"{self.experts}, {self.experts_used} of them used" if self.experts else "",
+            "capabilities": ", ".join(self.capabilities),
+        }
+        return ((title, text) for title, text in told.items() if text)
+
+
+def _range(numbers: tuple[int, ...]) -> str:
+    if not numbers:
+        return ""
+    return str(numbers[0]) if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}, by layer"
 
 
 def from_gguf(*parts: GGUFFile) -> ModelInfo:

@@ -33,15 +33,18 @@ class Child:
             os.close(self.tether)
 
 
-async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child:
-    """Start `command` as leader of its own process group.
+async def spawn(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, *, tethered: bool = TETHERED
+) -> Child:
+    """Start `command` as leader of its own process group, in `folder` if there is one.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
-    thread that may retire. Elsewhere a tether does, when this process ends. Raises OSError.
+    thread that may retire. Elsewhere, and where its children would live on, a tether kills all of the group when this
+    process ends. Raises OSError.
     """
-    held, holding = os.pipe() if TETHERED else (None, None)
+    held, holding = os.pipe() if tethered else (None, None)
     try:
-        return await _spawn([*TETHER, *command] if TETHERED else command, environment, held, holding)
+        return await _spawn([*TETHER, *command] if tethered else command, environment, folder, held, holding)
     except BaseException:
         if holding is not None:
             os.close(holding)
@@ -52,7 +55,7 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> Child
 
 
 async def _spawn(
-    command: Sequence[str], environment: Mapping[str, str], held: int | None, holding: int | None
+    command: Sequence[str], environment: Mapping[str, str], folder: Path | None, held: int | None, holding: int | None
 ) -> Child:
     """`held` is its standard input, and `holding` the other end."""
     # A pipe of our own: asyncio tells of no exit while a child of the child holds its pipe (python/cpython#119710).
@@ -70,8 +73,10 @@ async def _spawn(
                 stdout=writing,
                 stderr=writing,
                 env=environment,
+                cwd=folder,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),
+                # A tether lives on for a moment, to end what it holds.
+                preexec_fn=_die_with_parent() if held is None else None,
             )
         except BaseException:
             transport.close()

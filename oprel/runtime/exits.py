@@ -33,13 +33,19 @@ class Exit:
     advice: str
 
 
+RAISED = re.compile(r"(?:^|\s)((?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception): \S.*)")  # the end of Python's tracebacks
 LAST_WORDS = 10  # lines
 
 _PHRASES = (
-    (Reason.OUT_OF_MEMORY, r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc"),
+    (
+        Reason.OUT_OF_MEMORY,
+        r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc"
+        r"|no available memory for the cache|larger than the available KV cache memory",
+    ),
     (
         Reason.UNKNOWN_ARCHITECTURE,
-        r"unknown model architecture|unknown pre-tokenizer type|unsupported model architecture",
+        r"unknown model architecture|unknown pre-tokenizer type|unsupported model architecture"
+        r"|does not recognize this architecture|architectures? .* (is|are) not supported",
     ),
     (
         Reason.FILE_CORRUPT,
@@ -79,6 +85,11 @@ def hung(detail: str, advice: str = _ADVICE[Reason.HUNG]) -> Exit:
     return Exit(Reason.HUNG, detail, advice)
 
 
+def declared(detail: str) -> Exit:
+    """The exit of an engine that said itself that it cannot go on, and was killed for that."""
+    return Exit(Reason.CRASH_SIGNAL, f"it said: {detail}", _ADVICE[Reason.CRASH_SIGNAL])
+
+
 def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:
     if why := unusable(returncode, "\n".join(log)):
         return Reason.UNUSABLE_ENGINE, why
@@ -97,8 +108,10 @@ def _judge(returncode: int, log: list[str]) -> tuple[Reason, str]:
 
 
 def _telling(log: list[str]) -> str:
-    """The first line of level E: those after it say only what failed because of it. Else the last line."""
-    return next((line for line in log if re.match(r"[\d.]+ E ", line)), log[-1] if log else "")
+    """The first line of level E: those after it say only what failed because of it. Else Python's last exception."""
+    first = next((line for line in log if re.match(r"[\d.]+ E ", line)), None)
+    raised = next((found[1] for line in reversed(log) if (found := RAISED.search(line))), None)
+    return first or raised or (log[-1] if log else "")
 
 
 def _signal_name(number: int) -> str:

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from oprel.core.config import child_environment
@@ -41,6 +42,19 @@ class Ended:
     pid: int
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an engine lives: the `socket` that it listens on, and what is added to its environment.
+
+    With a `folder` it works there, puts its temporary files there, and is tethered: for an engine whose children would
+    outlive it.
+    """
+
+    socket: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+
 class Life:
     """A process group that `begin` started. `ended` is its exit, seen at once."""
 
@@ -48,7 +62,7 @@ class Life:
         self,
         child: _posix.Child,
         command: Sequence[str],
-        socket: Path,
+        place: Place,
         log: EngineLog,
         on_exit: Callable[["Life", Exit], None],
         clock: Callable[[], float] = time.monotonic,
@@ -59,7 +73,7 @@ class Life:
         self.is_asked_to_end = False
         self.memory: deque[tuple[float, int]] = deque(maxlen=MEMORY_SAMPLES)
         self._child = child
-        self._socket = socket
+        self._place = place
         self._on_exit = on_exit
         self._clock = clock
         self._began = clock()
@@ -129,7 +143,7 @@ class Life:
             self._sampling.cancel()
         memory_ran_out = _posix.memory_kills() > kills_before
         seen = classify_exit(status, self.log.lines[-LINES_KEPT:], memory_ran_out=memory_ran_out)
-        self._socket.unlink(missing_ok=True)
+        await asyncio.to_thread(_clean, self._place)
         if record:
             record.unlink(missing_ok=True)
         self._on_exit(self, self._verdict or seen)
@@ -139,7 +153,7 @@ class Life:
         """Its file in the run folder; None where the disk takes none: then it runs without."""
         try:
             while not self.is_over:
-                if path := records.write(self._socket.parent, self.pid, self._socket):
+                if path := records.write(self._place.socket.parent, self.pid, self._place.folder or self._place.socket):
                     return path
                 await asyncio.sleep(EXEC_INTERVAL)
         except OSError as error:
@@ -149,16 +163,23 @@ class Life:
 
 async def begin(
     command: Sequence[str],
-    socket: Path,
+    place: Place,
     log: EngineLog,
     on_exit: Callable[[Life, Exit], None],
     clock: Callable[[], float],
 ) -> Life:
-    """Start an engine that will listen on `socket`. `on_exit` is called before `ended` is done. Raises OSError."""
-    _make_room(socket)
+    """Start an engine there. `on_exit` is called before `ended` is done. Raises OSError."""
+    _clean(place)  # a killed engine leaves its socket, and the next bind would fail
     log.begin()
-    return Life(await _posix.spawn(command, child_environment()), command, socket, log, on_exit, clock)
+    environment, tethered = {**child_environment(), **place.environment}, _posix.TETHERED
+    if place.folder:
+        place.folder.mkdir(mode=0o700)
+        environment["TMPDIR"], tethered = str(place.folder), True
+    child = await _posix.spawn(command, environment, place.folder, tethered=tethered)
+    return Life(child, command, place, log, on_exit, clock)
 
 
-def _make_room(socket: Path) -> None:
-    socket.unlink(missing_ok=True)  # a killed engine leaves its socket, and the next bind would fail
+def _clean(place: Place) -> None:
+    place.socket.unlink(missing_ok=True)
+    if place.folder:
+        shutil.rmtree(place.folder, ignore_errors=True)

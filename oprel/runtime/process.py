@@ -16,16 +16,15 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 import httpx
 
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
 from oprel.runtime import life, loading, restarts
 from oprel.runtime.binaries.shelf import Binary, Shelf
-from oprel.runtime.exits import Exit, Reason
+from oprel.runtime.exits import Exit, Reason, declared
+from oprel.runtime.launch import Launch
 from oprel.runtime.life import LINES_KEPT, Ended, Life
 from oprel.runtime.log import EngineLog
 from oprel.runtime.pulse import Pace
@@ -35,9 +34,6 @@ from oprel.runtime.watch import Watch, Work
 logger = logging.getLogger(__name__)
 
 LINES_TOLD = 20
-# A connection for each request: llama-server closes 1 in 50 of its kept-alive ones at the moment they are used again
-# (b11549, 8 of 300), and over a Unix socket a new one costs no measurable time (medians of 1.1 and 1.2 ms).
-ONE_REQUEST_EACH = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 
 
 class State(Enum):
@@ -61,17 +57,6 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.BACKING_OFF: frozenset({State.STARTING, State.DRAINING}),
     State.BROKEN: frozenset({State.STARTING, State.BACKING_OFF, State.STOPPED}),
 }
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How to start an engine: `arguments` for a program that knows `flags`; it listens on the Unix socket `socket`."""
-
-    label: str
-    socket: Path
-    arguments: Callable[[frozenset[str]], list[str]]
-    load_timeout: float  # s without a new log line, and without anything read or filled
-    stall_timeout: float = 30.0  # s for which a busy engine may show no progress, at least
 
 
 class EngineProcess:
@@ -106,7 +91,7 @@ class EngineProcess:
         self._closed = False
         self._starts = 0
         self.load_seconds = 0.0  # from the last start until it was ready
-        self.http = _client(launch.socket)
+        self.http = launch.client(_nobody)
 
     @property
     def state(self) -> State:
@@ -127,7 +112,7 @@ class EngineProcess:
 
     @property
     def address(self) -> str:
-        return f"unix:{self._launch.socket}"
+        return self._launch.address
 
     @property
     def last_exit(self) -> Exit | None:
@@ -251,7 +236,7 @@ class EngineProcess:
     async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
         """True once ready; False when the program cannot run on this machine and was set aside."""
         self._binary = binary
-        one = await self._spawn([*binary.command, *self._launch.arguments(flags)])
+        one = await self._spawn([*self._launch.runner(binary.command), *self._launch.arguments(flags)])
         loaded = loading.until_ready(one, self._healthy, self._launch.load_timeout, self._clock)
         ready = asyncio.create_task(loaded, name=f"ready {self._launch.label}")
         try:
@@ -273,12 +258,13 @@ class EngineProcess:
         self._starts += 1
         logger.debug("%s: %s", self._launch.label, " ".join(command))
         try:
-            self._life = await life.begin(command, self._launch.socket, self._log, self._ended, self._clock)
+            self._life = await life.begin(command, self._launch.place, self._log, self._ended, self._clock)
         except OSError as error:
             raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
         await self.http.aclose()
-        self.http = _client(self._launch.socket)
-        return self._life
+        one = self._life
+        self.http = self._launch.client(lambda why: one.condemn(declared(why)))  # not to be waited for
+        return one
 
     def _ended(self, one: Life, ended: Exit) -> None:
         """The engine has ended; a READY one that did so has crashed."""
@@ -307,7 +293,7 @@ class EngineProcess:
 
     async def _healthy(self) -> bool:
         try:
-            return (await self.http.get("/health", timeout=10.0)).status_code == httpx.codes.OK
+            return (await self.http.get(self._launch.health_path, timeout=10.0)).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
@@ -322,18 +308,12 @@ class EngineProcess:
             self._enter(State.STOPPED)
 
 
+def _nobody(why: str) -> None:
+    """There is no engine yet that could die."""
+
+
 def _broken(last: Exit, wait: float) -> EngineBrokenError:
     again = f"It will be tried again in {wait:.0f} s at the earliest."
     error = EngineBrokenError(f"the engine is not started again for now: {last.detail}", last.advice, again)
     error.retry_after = wait
     return error
-
-
-def _client(socket: Path) -> httpx.AsyncClient:
-    """Decoding has no time limit, and a request waits in the engine for its slot: only connecting is bounded."""
-    return httpx.AsyncClient(
-        # Without `verify=False` httpx loads the certificates of the world, which blocks the loop for 25 ms.
-        transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=ONE_REQUEST_EACH, verify=False),
-        base_url="http://engine",
-        timeout=httpx.Timeout(None, connect=10.0),
-    )

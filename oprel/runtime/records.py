@@ -2,7 +2,8 @@
 
 Each engine has a file `engines/PID.json` in the run folder. A process is ours only if number, start time, boot and
 command line are those that were written down: numbers are used again, and a foreign llama-server is not to be touched.
-Of an engine that is gone, a child may be there still: in its group, and with its socket in the command line.
+Of an engine that is gone, a child may be there still: in its group, and with its socket in the command line, or in the
+folder that is the engine's alone.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -20,12 +22,16 @@ from oprel.runtime import _posix, vitals
 
 logger = logging.getLogger(__name__)
 
+FOLDER = ".d"  # ending of the folders that engines work in
 GONE_WITHIN = 3.0  # s after SIGKILL
 
 
 @dataclass(frozen=True)
 class Record:
-    """An engine's process. `start` is in the kernel's own unit; `command` is a digest of its command line."""
+    """An engine's process. `start` is in the kernel's own unit; `command` is a digest of its command line.
+
+    `socket` is what its children are known by: its socket, or the folder that it works in.
+    """
 
     pid: int
     start: float
@@ -64,6 +70,8 @@ def reconcile(run_dir: Path) -> list[Record]:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
         path.unlink(missing_ok=True)
+    for folder in run_dir.glob(f"*{FOLDER}"):
+        shutil.rmtree(folder, ignore_errors=True)
     return left
 
 

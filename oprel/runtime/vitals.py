@@ -49,12 +49,12 @@ def group(leader: int) -> "list[psutil.Process]":
 
 
 def is_named(name: str, leader: int) -> bool:
-    """Whether a process of the group has `name` among its arguments."""
+    """Whether a process of the group has `name` among its arguments, or works in a folder of that name."""
     import psutil
 
     for process in group(leader):
         with contextlib.suppress(psutil.Error):
-            if name in process.cmdline():
+            if name in process.cmdline() or name == process.cwd():
                 return True
     return False
 

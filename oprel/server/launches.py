@@ -3,28 +3,35 @@
 An engine that ran out of memory gets more room or is started with less the next time (`telemetry.ladder`).
 """
 
+import asyncio
 import itertools
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from oprel.core.config import Config
+from oprel.core.exceptions import ConfigError
 from oprel.core.settings import ModelSettings
 from oprel.daemon_models import PlanResponse
-from oprel.runtime.backends import llama_cpp
-from oprel.runtime.backends.base import LoadOptions, Mode, Parts
+from oprel.formats.validation import require_sound
+from oprel.runtime.backends import launching, llama_cpp
+from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
 from oprel.runtime.backends.specs import Fixed, spec_of
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.life import Ended
-from oprel.runtime.process import EngineProcess, Launch
+from oprel.runtime.process import EngineProcess
 from oprel.runtime.pulse import Pace
 from oprel.runtime.restarts import History
+from oprel.runtime.shelves import Shelves
 from oprel.server.descents import Descents
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, LoadedModel
 from oprel.server.planning import Planning, asked_of, needs_of, refusal
+from oprel.server.scheduling import Amount
 from oprel.server.slots import Slots
 from oprel.telemetry import ladder
 from oprel.telemetry.plan_wire import plan_response
@@ -49,10 +56,10 @@ class Launches:
     def __init__(self, config: Config, shelf: Shelf, planning: Planning, run_dir: Path) -> None:
         self._config = config
         self._planning = planning
-        self._shelf = shelf
+        self._shelves = Shelves(config, shelf)
         self._run_dir = run_dir
         self._descents = Descents(config.home_dir / "memory.json")
-        self._records: dict[tuple[Key, LoadOptions, datetime], Record] = {}
+        self._records: dict[tuple[Key, LoadOptions, datetime, str], Record] = {}
         self._numbers = itertools.count(1)
 
     def plan(
@@ -63,32 +70,21 @@ class Launches:
         mode: Mode,
         residents: Sequence[LoadedModel],
         on_end: Callable[[LoadedModel, Ended], None],
+        backends: Sequence[Backend] = (llama_cpp.BACKEND,),
     ) -> LoadedModel:
         """An engine for the model, with `residents` beside it or in its way; it is not started, and nothing is on disk.
 
-        Raises InsufficientMemoryError when it can never fit.
+        It is of the first of `backends`; the others are for when that does not start. Raises InsufficientMemoryError
+        when it can never fit.
         """
         number, wanted = next(self._numbers), wanted_of(model, settings, asked)
+        backend, *others = backends
         found = self._planning.plan(model, asked_of(wanted, settings, mode), residents)
         if not found.fits:
             raise refusal(model.name, found, residents)
-        fixed = self._fixed(model, settings, wanted, mode, number)
+        fixed = launching.placed(backend, self._fixed(model, settings, wanted, mode, number))
         spec = spec_of(found, fixed)
-        record = self._record((spec.parts, mode), wanted, model.modified)
-        launch = Launch(
-            label=model.name if mode is Mode.COMPLETION else f"{model.name} ({mode.value})",
-            socket=spec.socket,
-            arguments=lambda flags: llama_cpp.arguments(loaded.spec, flags),
-            load_timeout=self._config.load_timeout_seconds,
-            stall_timeout=self._config.stall_timeout_seconds,
-        )
-        process = EngineProcess(
-            launch,
-            self._shelf,
-            history=record.history,
-            pace=record.pace,
-            on_end=lambda ended: on_end(loaded, ended),
-        )
+        process = self._process(backend, model, wanted, spec, lambda: loaded, on_end)
         loaded: LoadedModel = LoadedModel(
             number,
             model,
@@ -99,10 +95,12 @@ class Launches:
             found,
             found,
             spec,
-            needs_of(found.solution, found.budgets),
+            _needs(found, backend),
             process,
             Slots(spec.parallel),
             settings.keep_alive_seconds,
+            backend=backend,
+            others=tuple(others),
         )
         self._descend_as_before(loaded)
         return loaded
@@ -113,9 +111,54 @@ class Launches:
         wanted = wanted_of(model, settings, LoadOptions())
         others = [one for one in residents if one.spec.parts != parts_of(model)]
         found = self._planning.plan(model, asked_of(wanted, settings, mode), others)
-        binary, flags = await self._shelf.choose()
+        binary, flags = await self._shelves.of(llama_cpp.BACKEND).choose()
         spec = spec_of(found, self._fixed(model, settings, wanted, mode, 0))
         return plan_response(model.name, found, [*binary.command, *llama_cpp.arguments(spec, flags)])
+
+    async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
+        """The engines that may serve it, best first. Raises NoEngineError, InvalidModelError."""
+        if model.is_folder:
+            await asyncio.to_thread(require_sound, model.weights)
+        return await self._shelves.backends(model.info, mode, settings.backend)
+
+    def fall_back(
+        self, loaded: LoadedModel, failed: EngineProcess, on_end: Callable[[LoadedModel, Ended], None]
+    ) -> bool:
+        """Have the next backend serve the model, as the engine of this one did not start; False where there is none."""
+        if loaded.process is not failed:  # another request has seen to it
+            return True
+        if not loaded.others:
+            return False
+        backend, *others = loaded.others
+        why = failed.last_exit.detail if failed.last_exit else "it cannot be started"
+        note = f"{backend.name}, as {loaded.backend.name} did not start ({why})"
+        logger.warning("%s: from now on %s", loaded.model.name, note)
+        loaded.fixed = launching.placed(backend, loaded.fixed)
+        loaded.descend(loaded.plan, spec_of(loaded.plan, loaded.fixed), _needs(loaded.plan, backend))
+        process = self._process(backend, loaded.model, loaded.wanted, loaded.spec, lambda: loaded, on_end)
+        loaded.change_engine(backend, tuple(others), process, note)
+        return True
+
+    def _process(
+        self,
+        backend: Backend,
+        model: InstalledModel,
+        wanted: LoadOptions,
+        spec: EngineSpec,
+        loaded: Callable[[], LoadedModel],
+        on_end: Callable[[LoadedModel, Ended], None],
+    ) -> EngineProcess:
+        """`loaded` is what the process is for, once there is any."""
+        label = model.name if spec.mode is Mode.COMPLETION else f"{model.name} ({spec.mode.value})"
+        timeouts = self._config.load_timeout_seconds, self._config.stall_timeout_seconds
+        record = self._record((spec.parts, spec.mode), wanted, model.modified, backend.name)
+        return EngineProcess(
+            launching.launch(backend, spec, lambda: loaded().spec, label, *timeouts),
+            self._shelves.of(backend),
+            history=record.history,
+            pace=record.pace,
+            on_end=lambda ended: on_end(loaded(), ended),
+        )
 
     def descend(self, loaded: LoadedModel, *, alone: bool) -> bool:
         """Have the engine started with less, as it ran out of memory; False when there is nothing left to give up.
@@ -130,12 +173,13 @@ class Launches:
             words = ", ".join(ladder.given_up(before, found.solution))
             logger.warning("%s ran out of memory: from now on %s", loaded.model.name, words)
             # What it died of is mended: it may start at once. More room alone is no such reason: that comes and goes.
-            self._record(loaded.key, loaded.wanted, loaded.model.modified).history.ends.clear()
+            record = self._record(loaded.key, loaded.wanted, loaded.model.modified, loaded.backend.name)
+            record.history.ends.clear()
         return found is not None
 
     def _descend_as_before(self, loaded: LoadedModel) -> None:
         """As far as such an engine had to, the last time."""
-        sufficed = self._descents.of(loaded, next(iter(self._shelf.usable), None))
+        sufficed = self._descents.of(loaded, next(iter(self._shelves.of(loaded.backend).usable), None))
         while sufficed is not None and ladder.moves(loaded.plan.solution, loaded.plan) > sufficed:
             found = ladder.less(loaded.plan)
             if found is None:
@@ -143,7 +187,7 @@ class Launches:
             self._replan(loaded, found)
 
     def _replan(self, loaded: LoadedModel, found: Plan) -> None:
-        loaded.descend(found, spec_of(found, loaded.fixed), needs_of(found.solution, found.budgets))
+        loaded.descend(found, spec_of(found, loaded.fixed), _needs(found, loaded.backend))
 
     def _fixed(
         self, model: InstalledModel, settings: ModelSettings, wanted: LoadOptions, mode: Mode, number: int
@@ -156,6 +200,7 @@ class Launches:
             mode,
             _pooling(model, mode),
             settings.flash_attention,
+            _words(settings.engine_args),
         )
 
     def note_start(self, loaded: LoadedModel) -> None:
@@ -168,10 +213,23 @@ class Launches:
         """It is about to be stopped."""
         self._planning.note_end(loaded)
 
-    def _record(self, key: Key, load: LoadOptions, modified: datetime) -> Record:
+    def _record(self, key: Key, load: LoadOptions, modified: datetime, backend: str) -> Record:
         while len(self._records) > MAX_RECORDS:
             self._records.pop(next(iter(self._records)))
-        return self._records.setdefault((key, load, modified), Record())
+        return self._records.setdefault((key, load, modified, backend), Record())
+
+
+def _needs(found: Plan, backend: Backend) -> Amount:
+    needs = needs_of(found.solution, found.budgets)
+    return needs._replace(host=needs.host + backend.overhead_bytes)
+
+
+def _words(arguments: str) -> tuple[str, ...]:
+    """Raises ConfigError."""
+    try:
+        return tuple(shlex.split(arguments))
+    except ValueError as error:
+        raise ConfigError(f"engine_args: {error}", "Close what is quoted.") from None
 
 
 def wanted_of(model: InstalledModel, settings: ModelSettings, asked: LoadOptions) -> LoadOptions:

@@ -16,6 +16,8 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
+from oprel.formats.hf_header import FolderHeader, read_folder
+from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.whole import read_whole
 from oprel.runtime.backends.base import Mode
 from oprel.stores import stores_in
@@ -53,6 +55,15 @@ class InstalledModel:
     @property
     def weights(self) -> Path:
         return self.manifest.weights
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.header.info if isinstance(self.header, FolderHeader) else from_gguf(self.header)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether its weights are files of a folder, as Hugging Face has them."""
+        return isinstance(self.header, FolderHeader)
 
     @property
     def size_bytes(self) -> int:
@@ -174,13 +185,13 @@ class Library:
         """
         unknown = ModelNotFoundError(
             f"model '{name}' not found",
-            "`oprel list` shows the names there are; a path must name a readable GGUF file.",
+            "`oprel list` shows the names there are; a path must name a GGUF file, or a folder of safetensors.",
         )
         try:
             ref = ModelRef.parse(name)
         except ValidationError:
             raise unknown from None
-        if ref.kind is Kind.PATH and not (may_use_paths and looks_like_gguf(ref.path)):
+        if ref.kind is Kind.PATH and not (may_use_paths and _may_be_model(ref.path)):
             raise unknown
         try:
             return await anyio.to_thread.run_sync(lambda: self._installed(self.manifest(ref)))
@@ -238,13 +249,13 @@ class Library:
                 f"the file of model '{manifest.name}' cannot be read: {error.strerror}",
                 f"Is {error.filename} still there?",
             ) from error
-        weights = manifest.parts or (manifest.weights,)
-        header = self._header(weights, lambda: read_whole(manifest.weights, manifest.parts))
+        weights = manifest.parts or _files_of(manifest.weights)
+        header = self._header(weights, lambda: _read(manifest))
         return InstalledModel(
             manifest.name,
             manifest,
             header,
-            modified=datetime.fromtimestamp(max(status.st_mtime for status in files.values())).astimezone(),
+            modified=datetime.fromtimestamp(max(path.stat().st_mtime for path in (*files, *weights))).astimezone(),
             other_bytes=sum(files[file].st_size for file in manifest.beside),
             projector_bytes=self._projector_bytes(manifest.projector) if manifest.projector else 0,
             adapter_bytes=sum(files[file].st_size for file in manifest.adapters),
@@ -262,3 +273,18 @@ class Library:
             while len(self._headers) > MAX_HEADERS:
                 self._headers.pop(next(iter(self._headers)), None)
         return known[1]
+
+
+def _may_be_model(path: Path) -> bool:
+    return looks_like_gguf(path) or path.is_dir()
+
+
+def _files_of(weights: Path) -> tuple[Path, ...]:
+    """Of a folder all its files: whichever changes, it may be another model."""
+    return tuple(sorted(one for one in weights.iterdir() if one.is_file())) if weights.is_dir() else (weights,)
+
+
+def _read(manifest: Manifest) -> GGUFFile:
+    """Raises InvalidModelError."""
+    weights = manifest.weights
+    return read_folder(weights) if weights.is_dir() else read_whole(weights, manifest.parts)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from oprel.core.settings import ModelSettings
+from oprel.runtime.backends import llama_cpp
+from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.base import CompletionRequest, EngineSpec, LoadOptions, Mode, Parts, Prompt, Tokens
 from oprel.runtime.backends.specs import Fixed
 from oprel.runtime.buffers import Buffers
@@ -54,6 +56,9 @@ class LoadedModel:
     expires_at: float = math.inf
     timer: asyncio.TimerHandle | None = None
     starts_seen: int = 0
+    backend: Backend = llama_cpp.BACKEND
+    others: tuple[Backend, ...] = ()  # that may serve it if an engine of this one does not start
+    fallbacks: tuple[str, ...] = ()
     lacked_alone: bool = True  # its steps were taken with no other engine beside it
     stepped_at: int = 0  # which of the engine's starts the last step followed
     stepping: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -96,10 +101,23 @@ class LoadedModel:
         is_shorter = asked.num_ctx is not None and self.num_ctx < (wanted.num_ctx or 0)  # for lack of memory
         return not is_shorter and wanted.served_by(self.wanted)
 
+    def cancel_timer(self) -> None:
+        """It does not go by itself for now."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+        self.expires_at = math.inf
+
     @property
     def adjustments(self) -> tuple[str, ...]:
-        """What was given up for lack of memory, in words."""
-        return tuple(given_up(self.first_plan.solution, self.plan.solution))
+        """What was given up for lack of memory, and which engine serves in place of another, in words."""
+        return (*self.fallbacks, *given_up(self.first_plan.solution, self.plan.solution))
+
+    def change_engine(self, backend: Backend, others: tuple[Backend, ...], process: EngineProcess, why: str) -> None:
+        """Be served by another backend; its engine was never started."""
+        self.backend, self.others, self.process = backend, others, process
+        self.fallbacks += (why,)
+        self.starts_seen = self.stepped_at = 0
 
     def descend(self, plan: Plan, spec: EngineSpec, needs: Amount) -> None:
         """Be started with less from now on."""

@@ -108,9 +108,10 @@ class ModelManager:
             self._release(loaded)
 
     async def make_ready(self, loaded: LoadedModel, *, makes_room: bool = True) -> None:
-        """Start the engine if it does not run; with `makes_room` with less, step by step, if it runs out of memory."""
-        process, was_killed = loaded.process, False
+        """Start the engine if it does not run: with `makes_room` with less if need be; else the model's next engine."""
+        was_killed = False
         while True:
+            process = loaded.process
             if process.state in DOWN:
                 await self._descend(loaded, makes_room=makes_room)
             try:
@@ -118,7 +119,9 @@ class ModelManager:
                 break
             except BackendStartError:
                 by_others = process.last_exit is not None and process.last_exit.reason is Reason.KILLED
-                if not await self._descend(loaded, makes_room=makes_room) and (was_killed or not by_others):
+                if await self._descend(loaded, makes_room=makes_room):
+                    continue
+                if (was_killed or not by_others) and not self.launches.fall_back(loaded, process, self._note_end):
                     raise
                 was_killed |= by_others
         if process.starts > loaded.starts_seen:
@@ -130,7 +133,7 @@ class ModelManager:
         for loaded in found:
             loaded.keep_alive = 0.0
             if loaded.leases == 0:
-                _cancel_timer(loaded)
+                loaded.cancel_timer()
                 await self._expire(loaded)
         return found
 
@@ -145,7 +148,7 @@ class ModelManager:
         self.draining = True
         self.room.end()
         for loaded in self.loaded:
-            _cancel_timer(loaded)
+            loaded.cancel_timer()
             self.launches.note_end(loaded)
         ends = (*(loaded.process.close() for loaded in self.loaded), *self._tasks)
         for result in await asyncio.gather(*ends, return_exceptions=True):
@@ -171,11 +174,12 @@ class ModelManager:
             self._check_open()
             loaded = await self._joinable(key, lambda one: one.serves(model, asked, wanted), makes_room=makes_room)
             if loaded is None:
-                loaded = self.launches.plan(model, settings, asked, mode, self.loaded, self._note_end)
+                backends = await self.launches.backends(model, settings, mode)
+                loaded = self.launches.plan(model, settings, asked, mode, self.loaded, self._note_end, backends)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:
                 self._check_queue(loaded, settings)
-            _cancel_timer(loaded)
+            loaded.cancel_timer()
             loaded.leases += 1
             if loaded.join(model.name, settings):
                 self.room.reconsider()
@@ -267,7 +271,7 @@ class ModelManager:
         self.room.reconsider()
 
     def _schedule_expiry(self, loaded: LoadedModel) -> None:
-        _cancel_timer(loaded)
+        loaded.cancel_timer()
         loaded.expires_at = self.clock() + loaded.keep_alive
         if self.draining or math.isinf(loaded.keep_alive):
             return
@@ -303,7 +307,7 @@ class ModelManager:
 
     async def _retire(self, loaded: LoadedModel, why: Eviction) -> None:
         """Stop an idle engine. The caller holds its door."""
-        _cancel_timer(loaded)
+        loaded.cancel_timer()
         self.launches.note_end(loaded)
         try:
             await loaded.process.close()
@@ -340,10 +344,3 @@ class ModelManager:
         if not ended.served:
             self.metrics.loaded(name, ended.uptime, ended.exit.reason.value)
         self.crashes.record(ended, loaded.in_flight(self.clock()), name, loaded.process.starts)
-
-
-def _cancel_timer(loaded: LoadedModel) -> None:
-    if loaded.timer:
-        loaded.timer.cancel()
-        loaded.timer = None
-    loaded.expires_at = math.inf

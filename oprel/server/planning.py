@@ -53,10 +53,12 @@ class Planning:
 
         More than usual is taken only of what is free. The plan may not fit.
         """
+        # Other engines than llama.cpp bring what they need for GPUs: what its program is says nothing of them.
+        budgets = self._budgets if model.is_folder else self.budgets
         candidate = self._candidate(model)
         pinned = [one for one in residents if one.pinned]
-        alone = plan([candidate], _left(self.budgets, pinned), replace(asked, ample=False))
-        beside = plan([candidate], _left(self.budgets, residents), asked)
+        alone = plan([candidate], _left(budgets, pinned), replace(asked, ample=False))
+        beside = plan([candidate], _left(budgets, residents), asked)
         return beside if beside.fits and _is_as_good(beside.solution, alone.solution) else alone
 
     def _candidate(self, model: InstalledModel) -> Candidate:

@@ -763,7 +763,7 @@ def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, 
 def test_an_empty_folder_is_no_model(oprel_shared: Shell) -> None:
     (oprel_shared.folder / "models").mkdir()
     done = oprel_shared("run", "./models", "hi")
-    assert failed(done, 3, "./models is a folder", "It holds no .gguf file.")
+    assert failed(done, 3, "./models is a folder", "It holds no .gguf file, nor a config.json.")
 
 
 def test_a_folder_with_a_model_leads_to_it(oprel_shared: Shell, tiny: Path) -> None:

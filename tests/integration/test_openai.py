@@ -145,7 +145,7 @@ def test_errors_are_openais(api: openai.OpenAI) -> None:
         api.chat.completions.create(model="nonesuch", messages=HELLO)
     assert missing.value.body == {
         "message": "model 'nonesuch' not found. `oprel list` shows the names there are; "
-        "a path must name a readable GGUF file.",
+        "a path must name a GGUF file, or a folder of safetensors.",
         "type": "not_found_error",
         "param": None,
         "code": "model_not_found",

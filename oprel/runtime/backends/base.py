@@ -91,6 +91,11 @@ class EngineSpec:
     swa_full: bool = False
     one_gpu: bool = False
     projector_on_cpu: bool = False
+    gpus: int = 0  # that share the layers
+    kv_bytes: int = 0  # of the KV cache of all slots; 0 where the model does not tell
+    extra_arguments: tuple[str, ...] = ()  # the user's own, after all others
+    port: int = 0  # for engines that know no Unix sockets, on loopback, with the key that they want
+    key: str = field(default="", repr=False)
 
     @property
     def template_file(self) -> Path:

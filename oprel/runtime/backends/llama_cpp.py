@@ -7,6 +7,7 @@ like is given, has the last word (common/fit.cpp).
 from dataclasses import fields, replace
 
 from oprel.core.settings import ModelSettings
+from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode
 
 # From here on an engine tells how large its buffers are.
@@ -80,7 +81,7 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     }
     pairs = [item for flag, value in given.items() if value is not None for item in (flag, str(value))]
     pairs += [item for adapter in parts.adapters for item in ("--lora", str(adapter))]
-    return _known(pairs + [flag for flag, wanted in switches.items() if wanted], flags)
+    return [*_known(pairs + [flag for flag, wanted in switches.items() if wanted], flags), *spec.extra_arguments]
 
 
 def _known(arguments: list[str], flags: frozenset[str]) -> list[str]:
@@ -90,3 +91,18 @@ def _known(arguments: list[str], flags: frozenset[str]) -> list[str]:
             at = kept.index(flag)
             del kept[at : at + 1 + values]
     return kept
+
+
+BACKEND = Backend(
+    name="llama.cpp",
+    title="llama.cpp",
+    formats=frozenset(("gguf",)),
+    suits={"nvidia": 1.0, "amd": 1.0, "apple": 1.0, "intel": 0.9, "cpu": 0.9},
+    executables=("llama-server",),
+    install="pip install xllamacpp, or llama.cpp's llama-server on PATH",
+    arguments=arguments,
+    modes=frozenset(Mode),
+    spills=True,
+    maps=True,
+    probes=True,
+)

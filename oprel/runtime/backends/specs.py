@@ -1,6 +1,6 @@
 """From a plan to what an engine is started with. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
@@ -21,6 +21,9 @@ class Fixed:
     mode: Mode = Mode.COMPLETION
     pooling: str | None = None
     flash_attention: str = "auto"
+    extra_arguments: tuple[str, ...] = ()
+    port: int = 0
+    key: str = field(default="", repr=False)
 
 
 def spec_of(plan: Plan, fixed: Fixed) -> EngineSpec:
@@ -54,4 +57,9 @@ def spec_of(plan: Plan, fixed: Fixed) -> EngineSpec:
         swa_full=setting.swa_full,
         one_gpu=is_one_of_many,
         projector_on_cpu=setting.projector_on_cpu,
+        gpus=len(devices),
+        kv_bytes=solution.estimate.kv_bytes + solution.estimate.state_bytes,
+        extra_arguments=fixed.extra_arguments,
+        port=fixed.port,
+        key=fixed.key,
     )

@@ -31,6 +31,7 @@ class Source(Enum):
     CONFIGURED = "engine_path"
     INSTALLED = "binary_dir"
     PATH = "PATH"
+    BESIDE = "beside oprel"
     WHEEL = "xllamacpp wheel"
 
 
@@ -57,10 +58,11 @@ class Aside:
 
 
 class Shelf:
-    """Owner of the choice among engines."""
+    """Owner of the choice among programs of one engine. Without `probes` their flags are not looked at."""
 
-    def __init__(self, binaries: Sequence[Binary]) -> None:
+    def __init__(self, binaries: Sequence[Binary], *, probes: bool = True) -> None:
         self._binaries = tuple(binaries)
+        self._probes = probes
         self._aside: dict[Binary, Aside] = {}
         self._flags: dict[Binary, frozenset[str]] = {}
 
@@ -95,6 +97,8 @@ class Shelf:
         )
 
     async def _known_flags(self, binary: Binary) -> frozenset[str]:
+        if not self._probes:
+            return frozenset()
         if binary not in self._flags:
             text = wheel.build_parser().format_help() if binary.source is Source.WHEEL else await _help(binary)
             self._flags[binary] = frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text))

@@ -80,14 +80,14 @@ def logprobs(found: Sequence[Logprob]) -> list[wire.Logprob] | None:
 
 
 def details(model: InstalledModel) -> wire.Details:
-    header = model.header
+    header, info = model.header, model.info
     return wire.Details(
         parent_model=model.manifest.parent,
-        format="gguf",
+        format=info.format,
         family=header.architecture,
         families=[header.architecture],
-        parameter_size=human_count(header.parameter_count),
-        quantization_level=header.quantization,
+        parameter_size=human_count(info.parameters or 0),
+        quantization_level=info.quantization,
         context_length=header.context_length,
         embedding_length=header.embedding_length,
     )
@@ -131,7 +131,8 @@ def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = 
         model_info=_info(header, verbose),
         projector_info=_info(projector, verbose) if projector else None,
         tensors=[
-            {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)} for tensor in header.tensors
+            {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)}
+            for tensor in (() if model.is_folder else header.tensors)
         ],
         capabilities=model.capabilities,
         modified_at=model.changed.isoformat(),

@@ -46,6 +46,8 @@ CHANGED: dict[str, str | int] = {
     "n_gpu_layers": 0,
     "kv_cache_type": "q8_0",
     "flash_attention": "off",
+    "backend": "vllm",
+    "engine_args": "--dtype float16",
     "crash_prompts": "on",
     "in_place": "off",
     "insecure_registries": "box:5000",
@@ -101,7 +103,10 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command: str) -> None:
-    needed = {**dict.fromkeys(("show", "create", "pull", "push", "rm", "plan"), ["tiny"]), "cp": ["tiny", "other"]}
+    needed = {
+        **dict.fromkeys(("show", "inspect", "create", "pull", "push", "rm", "plan"), ["tiny"]),
+        "cp": ["tiny", "other"],
+    }
     needed |= {"completion": ["bash"], "hf": ["whoami"], "import": ["./tiny.gguf"], "bench": ["memory"]}
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
     assert parsed(command, *needed.get(command, [])).main is module.main
@@ -164,7 +169,7 @@ WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completio
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache"), list[str]())
+    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache", "engines"), list[str]())
     names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)

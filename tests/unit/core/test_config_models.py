@@ -56,7 +56,7 @@ def test_the_same_can_be_said_in_a_variable_and_a_flag_as_yaml_or_json(config: C
     ("text", "complaint", "step"),
     [
         ("{tiny: {pinn: on}}", "models: tiny: unknown key 'pinn'", "Did you mean pin?"),
-        ("{tiny: {home: /srv}}", "models: tiny: unknown key 'home'", "Known keys: batch_size"),
+        ("{tiny: {home: /srv}}", "models: tiny: unknown key 'home'", "Known keys: backend, batch_size"),
         ("{tiny: {ctx_size: -1}}", "models: tiny: ctx_size must be at least 0, not -1", ""),
         ("{tiny: {pin: maybe}}", "models: tiny: pin is 'maybe'", "Use one of on, off."),
         ("{tiny: {keep_alive: soon}}", 'models: tiny: keep_alive: time: invalid duration "soon"', "Write a number"),

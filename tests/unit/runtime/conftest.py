@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from oprel.runtime.binaries.shelf import Binary, Shelf, Source
-from oprel.runtime.life import Ended
-from oprel.runtime.process import EngineProcess, Launch
+from oprel.runtime.launch import Launch
+from oprel.runtime.life import Ended, Place
+from oprel.runtime.process import EngineProcess
 from tests.conftest import temporary_home
 from tests.fixtures.fake_engine import install
 
@@ -34,7 +35,7 @@ async def engine(folder: Path, ends: list[Ended]) -> AsyncIterator[Callable[...,
         programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
         shelf = Shelf([Binary(Source.CONFIGURED, (str(program),)) for program in programs])
         socket = folder / f"{len(made)}.sock"
-        launch = Launch("fake", socket, lambda flags: ["--host", str(socket)], load_timeout, stall_timeout)
+        launch = Launch("fake", Place(socket), lambda flags: ["--host", str(socket)], load_timeout, stall_timeout)
         made.append(EngineProcess(launch, shelf, on_end=ends.append))
         return made[-1]
 

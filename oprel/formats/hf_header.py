@@ -1,0 +1,66 @@
+"""What the header of a GGUF would say of a folder's model, so that whatever is asked of headers can be asked of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from oprel.formats.detect import detect
+from oprel.formats.ggml_types import GGMLType
+from oprel.formats.gguf import GGUFFile, Tensor, Value
+from oprel.formats.hf_config import chat_template
+from oprel.formats.model_info import RANK_POOLING, ModelInfo
+
+MEAN_POOLING = 1
+
+
+@dataclass(frozen=True)
+class FolderHeader(GGUFFile):
+    """Of the model in a folder. The weights are shared out evenly among the layers: that all together is right."""
+
+    info: ModelInfo
+
+
+def read_folder(folder: Path) -> FolderHeader:
+    """Raises InvalidModelError."""
+    info = detect(folder)
+    metadata = {name: value for name, value in _metadata(folder, info).items() if value is not None and value != ""}
+    return FolderHeader(
+        path=folder,
+        version=0,
+        byte_order="little",
+        metadata=metadata,
+        tensors=tuple(_tensors(info)),
+        data_offset=0,
+        size_bytes=info.size_bytes,
+        info=info,
+    )
+
+
+def _tensors(info: ModelInfo) -> Iterator[Tensor]:
+    count = (info.layers or 0) + 1
+    size, elements = info.size_bytes // count, (info.parameters or 0) // count
+    names = ("token_embd.weight", *(f"blk.{number}.weight" for number in range(count - 1)))
+    for number, name in enumerate(names):
+        yield Tensor(name, (elements,), GGMLType.F16, number * size, size)
+
+
+def _metadata(folder: Path, info: ModelInfo) -> dict[str, Value | None]:
+    named = info.architecture
+    pooling = RANK_POOLING if "rerank" in info.capabilities else MEAN_POOLING
+    answers = "completion" in info.capabilities or not info.capabilities
+    return {
+        "general.architecture": named,
+        "general.name": folder.name,
+        f"{named}.context_length": info.context_length,
+        f"{named}.embedding_length": info.embedding_length,
+        f"{named}.block_count": info.layers,
+        f"{named}.vocab_size": info.vocabulary_size,
+        f"{named}.attention.head_count": info.heads,
+        f"{named}.attention.head_count_kv": info.kv_heads,
+        f"{named}.attention.key_length": info.head_dim,
+        f"{named}.attention.value_length": info.head_dim,
+        f"{named}.expert_count": info.experts,
+        f"{named}.expert_used_count": info.experts_used,
+        f"{named}.pooling_type": None if answers else pooling,
+        "tokenizer.chat_template": chat_template(folder),
+    }

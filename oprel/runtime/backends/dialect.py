@@ -1,0 +1,90 @@
+"""How an engine that speaks another dialect of OpenAI's is made to speak llama-server's, which the daemon knows.
+
+A dialect translates plain JSON: what is asked, each event of a stream, and whole answers. It stands between the
+daemon's HTTP client and the engine (`translating`), so that nothing above knows which engine it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+Json = dict[str, JsonValue]
+
+MODEL = "oprel"
+"""What engines that want a name are told to call their model, and are asked for."""
+
+
+class Dead(Exception):
+    """The engine says that it cannot go on: it is to be replaced."""
+
+
+class Unknown(Exception):
+    """The engine has nothing of the kind."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request: the engine's own path, and what is sent."""
+
+    path: str
+    body: Json
+
+
+class Dialect:
+    """OpenAI's own. Engines override what they do otherwise; all of it is pure.
+
+    `renamed` are llama-server's names of parameters -> the engine's, None for those that it does not have.
+    `says_done`: a stream ends in `[DONE]`; else in the piece that has a `finish_reason`.
+    """
+
+    renamed: Mapping[str, str | None] = {
+        "return_progress": None,
+        "post_sampling_probs": None,
+        "n_keep": None,
+        "typical_p": None,
+        "repeat_last_n": None,
+        "repeat_penalty": None,
+        "top_k": None,
+        "min_p": None,
+    }
+    says_done = True
+
+    def completion(self, path: str, body: Json) -> Call:
+        """What is sent for an answer, streamed."""
+        if body.get("post_sampling_probs"):  # asked for tokens, not for their probabilities
+            body = {name: value for name, value in body.items() if name not in ("logprobs", "top_logprobs")}
+        named = ((self.renamed.get(name, name), value) for name, value in body.items())
+        return Call(path, {"model": MODEL, **{name: value for name, value in named if name}})
+
+    def event(self, event: Json) -> Json:
+        """One event of the stream. Raises Dead."""
+        return event
+
+    def tokenize(self, body: Json) -> Call:
+        """For `{content, add_special, parse_special}`. Raises Unknown."""
+        raise Unknown("tokenize")
+
+    def tokens(self, reply: Json) -> JsonValue:
+        """Of the answer to that."""
+        return reply.get("tokens", [])
+
+    def detokenize(self, body: Json) -> Call:
+        """For `{tokens}`. Raises Unknown."""
+        raise Unknown("detokenize")
+
+    def text(self, reply: Json) -> JsonValue:
+        """Of the answer to that."""
+        return reply.get("content", "")
+
+    def template(self, body: Json) -> Call:
+        """For a chat, of which the prompt's tokens are wanted. Raises Unknown."""
+        raise Unknown("apply a chat template")
+
+    def other(self, path: str, body: Json) -> Call:
+        """Vectors and scores, which all of them have alike."""
+        return Call(path, {"model": MODEL, **body})
+
+    def error(self, status: int, error: Json) -> Json:
+        """What an error says, under llama-server's names. Raises Dead."""
+        return error

@@ -1,0 +1,36 @@
+"""Which engine the user prefers, and where engines are that are not on PATH: `engines.json` in OPREL_HOME."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from oprel.utils.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Choices:
+    """`preferred` is a backend's name, "" for whichever does best; `programs` has paths by backends' names."""
+
+    preferred: str = ""
+    programs: Mapping[str, str] = field(default_factory=dict)
+
+    def using(self, name: str, program: Path | None) -> "Choices":
+        programs = {**self.programs, name: str(program)} if program else self.programs
+        return replace(self, preferred=name, programs=programs)
+
+    def write(self, home: Path) -> None:
+        """Raises OSError."""
+        home.mkdir(parents=True, exist_ok=True)
+        write_atomically(home / "engines.json", orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
+
+
+def read_choices(home: Path) -> Choices:
+    """Those that were written; none where the file is missing or damaged."""
+    try:
+        found = orjson.loads((home / "engines.json").read_bytes())
+        programs = {str(name): str(path) for name, path in found.get("programs", {}).items()}
+        return Choices(str(found.get("preferred", "")), programs)
+    except (OSError, ValueError, AttributeError):
+        return Choices()
