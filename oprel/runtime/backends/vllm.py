@@ -24,6 +24,7 @@ CACHE_DTYPES = {"f16": "auto", "bf16": "bfloat16", "q8_0": "fp8"}
 ON_CPU = frozenset(("AWQ", "GPTQ", "COMPRESSED-TENSORS"))
 NEVER = frozenset(("EXL2", "EXL3", "MLX"))
 CHAT: tuple[str, ...] = ("messages", "tools", "chat_template_kwargs")
+TOO_LONG = ("input_tokens", "input_text")  # counted, or of so many characters that it need not be
 DEATHS = ("EngineCore", "EngineDeadError", "cannot schedule new futures after shutdown")
 LENGTH = re.compile(r"at least (\d+) input tokens")
 
@@ -114,7 +115,7 @@ class VLLMDialect(Dialect):
         message = str(error.get("message", ""))
         if status >= 500 and any(word in message for word in DEATHS):
             raise Dead(message)
-        if error.get("param") == "input_tokens":
+        if error.get("param") in TOO_LONG:
             length = LENGTH.search(message)
             return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1]) if length else 0}
         return error

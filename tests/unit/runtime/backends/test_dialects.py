@@ -156,6 +156,15 @@ REFUSALS = {
         },
         (400, "exceed_context_size_error", 513),
     ),
+    "far too long": (
+        {
+            "message": "This model's maximum context length is 512 tokens. However, your prompt contains 18050 letters",
+            "type": "BadRequestError",
+            "param": "input_text",
+            "code": 400,
+        },
+        (400, "exceed_context_size_error", 0),
+    ),
     "not found": ({"message": "The model `x` does not exist.", "type": "NotFoundError"}, (400, "NotFoundError", 0)),
     "a text": ("Unauthorized", (400, "", 0)),
 }
