@@ -20,6 +20,8 @@ QUANTIZATION = re.compile(
     r"|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?:_R\d+)?(?=$|[-.])",
     re.IGNORECASE,
 )
+FOLDER_FILE = re.compile(r"[^/]+\.(?:safetensors|json|jinja|txt|model)")
+OTHER_FORM = re.compile(r"consolidated|adapter_", re.IGNORECASE)
 SPELLINGS = {"FP16": "F16", "FP32": "F32", "MXFP4": "MXFP4_MOE"}
 # Bits of a weight, measured on Llama 3.1 8B by llama.cpp's `quantize` (tools/quantize/README.md); MXFP4 on gpt-oss.
 # fmt: off
@@ -130,6 +132,15 @@ def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None
         if near := [file for file in eyes if str(PurePosixPath(file.path).parent) == folder]:
             return min(near, key=lambda file: abs((bits_per_weight(quantization_of(file.path) or "") or 16.0) - bits))
     return None
+
+
+def folder_files(files: Iterable[RepoFile]) -> tuple[RepoFile, ...]:
+    """What engines read of a repository of safetensors, none without any: weights, configuration, tokenizer, template.
+
+    Only what lies at its top, and no program: `consolidated` is the same weights in their author's own form.
+    """
+    found = tuple(file for file in files if FOLDER_FILE.fullmatch(file.path) and not OTHER_FORM.match(file.path))
+    return found if any(file.path.endswith(".safetensors") for file in found) else ()
 
 
 def _stem(place: PurePosixPath) -> str:

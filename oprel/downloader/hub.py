@@ -5,7 +5,7 @@ HF_TOKEN, or where `oprel hf login` and `hf auth login` put it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import httpx
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.core.names import HubOrigin
-from oprel.core.variants import RepoFile, Variant, projector_of, variants
+from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.offers import Choose, Offer, Repository, Target, usual, wanted
 from oprel.downloader.remote_header import read_header
@@ -63,23 +63,55 @@ class _Listing:
 class Hub:
     """The hub at `endpoint`, whose files go into `cache`."""
 
-    def __init__(self, endpoint: str, cache: HubCache, *, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        cache: HubCache,
+        *,
+        seconds: float = ANSWER_SECONDS,
+        serves_folders: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`serves_folders`: whether an engine is here for repositories of safetensors, which come whole."""
         self._endpoint = endpoint.rstrip("/")
         self._cache = cache
         self._seconds = seconds
+        self._serves_folders = serves_folders
 
     async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._within_time(partial(self._listing, origin.repository))
+        if (folder := folder_files(listing.repo_files)) and not variants(listing.repo_files):
+            return self._folder_offer(listing, folder)
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
-        targets = tuple(
-            Target(listing.files[name], self._cache.blob(listing.repository, listing.files[name].etag))
-            for name in names
-        )
+        targets = tuple(self._target(listing, name) for name in names)
         title = f"{listing.repository} {variant.label}"
         return Offer(title, targets, lambda name: self._manifest(name, listing, variant, projector))
+
+    def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile]) -> Offer:
+        """All that an engine reads of a model in Hugging Face's own form."""
+        if not self._serves_folders():
+            raise UnsupportedError(
+                f"{listing.repository} has safetensors and no GGUF files, and no engine for them is here",
+                f"Others may have converted it: `oprel search {listing.repository.split('/')[1]}`.",
+                "Or install one, such as vLLM: `oprel engines` shows how.",
+            )
+        return Offer(
+            f"{listing.repository} safetensors",
+            tuple(self._target(listing, file.path) for file in files),
+            lambda name: self._folder_manifest(name, listing, files),
+        )
+
+    def _folder_manifest(self, name: str, listing: _Listing, files: Sequence[RepoFile]) -> Manifest:
+        parts = tuple(self._linked(listing, file.path) for file in files)
+        self._cache.set_ref(listing.repository, REVISION, listing.commit)
+        folder = self._cache.snapshot(listing.repository, listing.commit)
+        return Manifest(name, folder, parts=parts, source=f"hf.co/{listing.repository}")
+
+    def _target(self, listing: _Listing, name: str) -> Target:
+        file = listing.files[name]
+        return Target(file, self._cache.blob(listing.repository, file.etag))
 
     async def repository(self, origin: HubOrigin) -> Repository:
         """The variants there are. Raises as `offer`."""

@@ -18,11 +18,17 @@ from oprel.downloader.url import Urls
 
 
 class Sources:
-    """`choose` takes the variant where a name does not say which."""
+    """`choose` takes the variant where a name does not say which; `serves_folders` is as of `Hub`."""
 
-    def __init__(self, config: Config, client: httpx.AsyncClient, choose: Choose = usual) -> None:
+    def __init__(
+        self,
+        config: Config,
+        client: httpx.AsyncClient,
+        choose: Choose = usual,
+        serves_folders: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._offline = config.offline == "on"
-        self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir))
+        self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir), serves_folders=serves_folders)
         self._home = config.home_dir
         registries = Registries(client, config.models_dir / "blobs", Access.of(config))
         urls = Urls(client, config.hub_dir / URLS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.core.config import Config
-from oprel.formats.model_info import ModelInfo
+from oprel.formats.model_info import Format, ModelInfo
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.registry import backends
 from oprel.runtime.binaries.choices import Choices, read_choices
@@ -30,6 +30,11 @@ def find_engines(config: Config) -> list[Found]:
     """Every backend; nothing is started."""
     choices = read_choices(config.home_dir)
     return [Found(backend, tuple(programs_of(backend, config, choices))) for backend in backends().values()]
+
+
+def serves(config: Config, format: Format) -> bool:
+    """Whether an engine for such models is here."""
+    return any(found.programs for found in find_engines(config) if format in found.backend.formats)
 
 
 def programs_of(backend: Backend, config: Config, choices: Choices) -> Iterator[Binary]:

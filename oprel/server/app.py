@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from oprel.core.exceptions import OprelError
+from oprel.runtime.engines import serves
 from oprel.server.conversations import Conversations
 from oprel.server.downloads import Downloads
 from oprel.server.errors import error_response, unexpected
@@ -51,7 +52,13 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
         last_use = LastUse(manager.config.home_dir / "last-used.json")
         manager.on_use = last_use.note
         known = Library(manager.config)
-        arriving = Downloads(manager.config, known, manager.planning.choose, draining=lambda: manager.draining)
+        arriving = Downloads(
+            manager.config,
+            known,
+            manager.planning.choose,
+            serves_folders=lambda: serves(manager.config, "safetensors"),
+            draining=lambda: manager.draining,
+        )
         app.state.daemon = Daemon(manager, known, conversations, last_use, arriving, manager.clock())
         arriving.open()
         try:

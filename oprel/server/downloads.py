@@ -41,12 +41,20 @@ MEGABYTE = 10**6
 
 
 class Downloads:
-    """`choose` takes the variant where a name does not say which; `draining` is true when the daemon is to end."""
+    """`choose` takes the variant where a name does not say which; `serves_folders` tells whether an engine is here for
+    repositories of safetensors; `draining` is true when the daemon is to end.
+    """
 
     def __init__(
-        self, config: Config, library: Library, choose: Choose = usual, draining: Callable[[], bool] = lambda: False
+        self,
+        config: Config,
+        library: Library,
+        choose: Choose = usual,
+        serves_folders: Callable[[], bool] = lambda: False,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._config, self._library, self._choose, self._draining = config, library, choose, draining
+        self._config, self._library, self._draining = config, library, draining
+        self._choose, self._serves_folders = choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
         self._turns = anyio.Semaphore(config.max_concurrent_downloads)
         self._pace = Pace(config.download_rate * MEGABYTE)
@@ -58,7 +66,7 @@ class Downloads:
 
     @cached_property
     def sources(self) -> Sources:
-        return Sources(self._config, self._client, self._choose)
+        return Sources(self._config, self._client, self._choose, self._serves_folders)
 
     def open(self) -> None:
         """Go on with what the last daemon was at."""

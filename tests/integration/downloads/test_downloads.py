@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,15 @@ import pytest
 from huggingface_hub import try_to_load_from_cache
 
 from oprel.client_api import Client
-from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, ValidationError
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.planning import recommend
 from oprel.download_models import DownloadResponse
-from tests.conftest import RunningDaemon, eventually
+from oprel.runtime.binaries.choices import Choices
+from tests.conftest import RunningDaemon, eventually, running_daemon
+from tests.fixtures.fake_openai_engine import WORDS, install
 from tests.fixtures.gguf_parts import write_projector
+from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import TOKEN, Behaviour, HubServer, Mode
 
 QUIET = "org/quiet-GGUF"
@@ -318,3 +323,40 @@ def test_every_source_gives_the_right_file_or_a_clear_error_whatever_the_server_
         client.pull(name)
     weights = next(line for line in client.show(name).modelfile.splitlines() if line.startswith("FROM "))
     assert Path(weights.removeprefix("FROM ")).read_bytes() == (hub.folder / repo / "tiny-Q8_0.gguf").read_bytes()
+
+
+@pytest.fixture
+def folder_repo(hub: HubServer) -> str:
+    """A repository of safetensors, with what no engine reads beside them."""
+    name = f"org/folder-{uuid.uuid4().hex[:8]}"
+    write_tiny_llama(hub.folder / name)
+    (hub.folder / name / "README.md").write_text("a model")
+    (hub.folder / name / "modeling_own.py").write_text("raise SystemExit")
+    (hub.folder / name / "original").mkdir()
+    (hub.folder / name / "original" / "consolidated.safetensors").write_bytes(bytes(100))
+    return name
+
+
+def test_a_repository_of_safetensors_comes_whole_and_is_served(hub: HubServer, folder_repo: str, home: Path):
+    Choices("vllm", {"vllm": str(install(home / "engine", "vllm"))}).write(home)
+    config = Config(home=str(home), server_port=0, hf_endpoint=hub.url, ollama_registry=hub.url)
+    with running_daemon(config) as daemon, daemon.client as client:
+        name = f"hf.co/{folder_repo}"
+        client.pull(name)
+        (download,) = of_repo(client, folder_repo)
+        assert {file.name for file in download.files} == {
+            *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+            "model.safetensors",
+        }
+        assert client.chat(name, [{"role": "user", "content": "hello"}]).message.content == "".join(WORDS)
+        (listed,) = [one for one in client.list().models if folder_repo in one.model]
+        assert listed.details and listed.details.format == "safetensors"
+        client.unload(name)
+        client.delete(name)
+        assert not [path for path in files_of(daemon, folder_repo) if path.suffix == ".safetensors"]
+
+
+def test_without_an_engine_for_safetensors_they_are_not_fetched(client: Client, folder_repo: str):
+    with pytest.raises(UnsupportedError, match="no engine for them is here") as caught:
+        client.pull(f"hf.co/{folder_repo}")
+    assert "such as vLLM" in caught.value.resolution_steps[1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oprel.core.variants import RepoFile, bits_per_weight, named, projector_of, quantization_of, variants
+from oprel.core.variants import RepoFile, bits_per_weight, folder_files, named, projector_of, quantization_of, variants
 
 MIB = 1024**2
 
@@ -82,3 +82,10 @@ def test_the_nearest_projector_with_about_as_many_bits_comes_along() -> None:
 
 def test_bits_of_unusual_labels_are_those_of_their_kin() -> None:
     assert bits_per_weight("Q6_K_L") == bits_per_weight("Q6_K") and bits_per_weight("IQ4_KS") is None
+
+
+def test_of_a_repository_of_safetensors_engines_read_what_lies_at_its_top() -> None:
+    read = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.model", "merges.txt", "chat_template.jinja"]
+    others = ["README.md", "modeling.py", "original/params.json", "consolidated.safetensors", "pytorch_model.bin"]
+    assert [file.path for file in folder_files(RepoFile(name, 1) for name in read + others)] == read
+    assert not folder_files([RepoFile("config.json", 1)])
