@@ -15,6 +15,7 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelEr
 from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
+from oprel.formats.detect import SUFFIXES
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.formats.hf_header import FolderHeader, read_folder
 from oprel.formats.model_info import ModelInfo, from_gguf
@@ -276,7 +277,15 @@ class Library:
 
 
 def _may_be_model(path: Path) -> bool:
-    return looks_like_gguf(path) or path.is_dir()
+    """Of a folder: whether weights are in it. Of others nothing is told."""
+    return looks_like_gguf(path) or any(one.suffix in SUFFIXES for one in _listed(path))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # it is none, or not to be looked into
+        return []
 
 
 def _files_of(weights: Path) -> tuple[Path, ...]:
