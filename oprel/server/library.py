@@ -15,10 +15,10 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelEr
 from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
-from oprel.formats.detect import SUFFIXES
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.formats.hf_header import FolderHeader, read_folder
 from oprel.formats.model_info import ModelInfo, from_gguf
+from oprel.formats.validation import NAMED
 from oprel.formats.whole import read_whole
 from oprel.runtime.backends.base import Mode
 from oprel.stores import stores_in
@@ -278,7 +278,7 @@ class Library:
 
 def _may_be_model(path: Path) -> bool:
     """Of a folder: whether weights are in it. Of others nothing is told."""
-    return looks_like_gguf(path) or any(one.suffix in SUFFIXES for one in _listed(path))
+    return looks_like_gguf(path) or any(one.suffix in NAMED for one in _listed(path))
 
 
 def _listed(folder: Path) -> list[Path]:
