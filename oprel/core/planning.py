@@ -116,6 +116,8 @@ def _forms(name: str, config: Config) -> list[Form]:
     try:
         return [_form(Manifests(config.models_dir).get(ref))]
     except ModelNotFoundError:
+        if Path(name).is_dir():
+            return list(_in_folder(Path(name)))
         origin = next(iter(Aliases.load(config.home_dir).origins(ref)), None)
         if not isinstance(origin, HubOrigin):
             raise

@@ -167,7 +167,9 @@ def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None 
     chosen = min(rows, key=lambda row: (not row.fits, _preference(row, candidates, budgets)))
     if not chosen.fits:
         chosen = min(rows, key=lambda row: row.solution.total)
-    told = tuple(row if row is chosen else replace(row, why=_why_not(row, chosen, budgets)) for row in rows)
+    told = tuple(
+        row if row is chosen and row.fits else replace(row, why=_why_not(row, chosen, budgets)) for row in rows
+    )
     refusal, advice = ("", ()) if chosen.fits else _refused(chosen, budgets, asked)
     return Plan(chosen, told, budgets, asked, refusal, advice)
 

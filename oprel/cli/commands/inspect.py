@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from oprel.formats.validation import Inspection
     from oprel.runtime.routing import Route
 
+UNSOUND = "its files must be mended first"
 TITLES = ("ENGINE", "SCORE", "WHY")
 
 
@@ -35,6 +37,8 @@ def main(args: argparse.Namespace) -> int:
     config = config_from(args)
     found = inspect(_path(args.model, config))
     engines = routes(found.info, probe(), config) if found.info else ()
+    if found.errors:  # nobody should be led to load it
+        engines = tuple(replace(one, score=0.0, reasons=(UNSOUND, *one.reasons)) for one in engines)
     if args.json:
         render.line(json.dumps(as_json(found, engines), indent=2))
     else:

@@ -53,7 +53,7 @@ async def test_a_file_may_be_named_instead_of_a_quant(hub: Hub):
     ("origin", "error", "words"),
     [
         (HubOrigin("org/nonesuch"), ModelNotFoundError, "there is no repository org/nonesuch"),
-        (HubOrigin("org/plain"), UnsupportedError, "org/plain has no GGUF files"),
+        (HubOrigin("org/plain"), UnsupportedError, "org/plain has safetensors and no GGUF files"),
         (HubOrigin("org/model", quant="Q2_K"), ModelNotFoundError, "org/model has no Q2_K"),
         (HubOrigin("org/model", file="other.gguf"), ModelNotFoundError, "has no model other.gguf"),
     ],
