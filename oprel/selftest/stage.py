@@ -138,8 +138,10 @@ class Stage:
         return found[0]
 
     def signal(self, model: str, number: signal.Signals) -> None:
+        """Nothing is done to an engine that has just ended, whether or not the daemon has noticed."""
         if pid := self.engine(model).pid:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     @contextlib.contextmanager
     def held(self, model: str) -> Iterator[None]:

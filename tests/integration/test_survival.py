@@ -16,7 +16,7 @@ from tests.conftest import RunningDaemon, alive, eventually
 from tests.fixtures import fake_engine
 
 LENGTH = 1000  # tokens: long enough for the kill to come in time
-ATTEMPTS = 20  # at killing an engine within one of guide's short answers
+ATTEMPTS = 20  # at killing an engine in mid-answer
 OPTIONS = {"temperature": 0, "num_predict": LENGTH, "seed": 1}
 HELLO = [{"role": "user", "content": "hello"}]
 Event = dict[str, object]
@@ -100,13 +100,17 @@ def test_killed_at_random_a_plain_answer_is_whole(stage: Callable[..., Stage], e
     body: dict[str, object] = {"prompt": "hello", "raw": True, "options": OPTIONS}
     calm = scene.hear("/api/generate", body)
     assert "recoveries" not in objects(calm)[-1]
-    for kill_at in random.Random(5).sample(range(1, 60), 3):
+    hits = 0
+    for kill_at in random.Random(5).sample(range(1, 60), ATTEMPTS):
         hurt = scene.hear("/api/generate", body, kill_at)
         assert text(hurt[:kill_at]) == text(calm[:kill_at])
         last, undisturbed = objects(hurt)[-1], objects(calm)[-1]
-        assert last["recoveries"] == 1
         for count in ("eval_count", "prompt_eval_count"):
             assert last[count] == undisturbed[count]
+        hits += last.get("recoveries") == 1  # on a busy machine its whole answer is at times there before the kill
+        if hits == 3:
+            return
+    raise AssertionError("no kill came in time")
 
 
 @pytest.mark.parametrize("think", [False, True])
