@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -17,6 +17,8 @@ from oprel.downloader.source import RemoteFile
 
 REDIRECTS = 8
 NOT_NOW = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+FINAL = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)  # in any form
+_XET_HASH = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -37,6 +39,23 @@ class Changed(Exception):
 
 
 @dataclass(frozen=True)
+class XetPlace:
+    """Where a hub has a file in Xet storage: its hash there, the URL that gives tokens for it, and what to send along."""
+
+    hash: str
+    tokens_url: str
+    headers: Mapping[str, str]
+
+
+class InXetOnly(DownloadError):
+    """The file is not to be had over HTTP, but there is `place` to read it from."""
+
+    def __init__(self, error: DownloadError, place: XetPlace) -> None:
+        super().__init__(error.message, *error.resolution_steps)
+        self.place = place
+
+
+@dataclass(frozen=True)
 class Timeouts:
     """In seconds: until an answer begins, and between two pieces of it."""
 
@@ -54,6 +73,7 @@ class Asking:
         self._file = file
         self._timeouts = timeouts
         self._location = ""  # where the last answer came from: spares the redirects
+        self._xet: XetPlace | None = None
 
     @asynccontextmanager
     async def range(self, first: int, last: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -105,6 +125,7 @@ class Asking:
         url = httpx.URL(self._location or self._file.url)
         for _ in range(REDIRECTS):
             response = await self._send(url, wanted)
+            self._xet = self._xet or self._told_xet(response)
             if not response.has_redirect_location:
                 return response
             await response.aclose()
@@ -139,9 +160,21 @@ class Asking:
         except DownloadError as error:
             if self._location:  # an address that was good for a while; the first one leads to the next
                 raise self._again(error.message) from None
+            if self._xet and response.status_code not in FINAL:
+                raise InXetOnly(error, self._xet) from None
             raise
         if response.headers.get("content-encoding", "identity") != "identity":
             raise DownloadError(f"{response.url.host} sends {self._file.name} compressed, though not asked to")
+
+    def _told_xet(self, response: httpx.Response) -> XetPlace | None:
+        """What a hub says in its answer, a redirect included (huggingface.co/docs/xet, "Authentication")."""
+        found, links = response.headers.get("x-xet-hash", ""), response.links
+        told = links.get("xet-auth", {}).get("url") or response.headers.get("x-xet-refresh-route", "")
+        if not (told and _XET_HASH.fullmatch(found)):
+            return None
+        url = response.url.join(told)
+        is_ours = _origin(str(url)) == _origin(self._file.url)
+        return XetPlace(found, str(url), self._file.headers if is_ours else {})
 
     def _check_version(self, response: httpx.Response) -> None:
         etag = response.headers.get("etag") or response.headers.get("last-modified", "")

@@ -19,12 +19,13 @@ import httpx
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader import disk, segments
-from oprel.downloader.asking import Asking, Changed, NoRanges, Timeouts, TryAgain
+from oprel.downloader.asking import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
 from oprel.downloader.block import Block
 from oprel.downloader.digest import Digest
 from oprel.downloader.patience import Pace, backoff
 from oprel.downloader.segments import Segments
 from oprel.downloader.source import Progress, RemoteFile
+from oprel.downloader.xet import XetReading
 
 logger = logging.getLogger(__name__)
 
@@ -194,17 +195,21 @@ class _Transfer:
 
     async def _fill(self) -> None:
         try:
-            await self._in_ranges()
+            await self._in_ranges(self._asking)
+        except InXetOnly as told:
+            logger.info("%s is read from Xet storage: %s", self._file.name, told.message)
+            self._asking.answered.set()
+            await self._in_ranges(XetReading(self._file, told.place, self._limits.stall_timeout))
         except NoRanges:
             logger.info("the server sends %s in one piece only: it cannot be resumed", self._file.name)
             await self._in_one_piece()
 
-    async def _in_ranges(self) -> None:
+    async def _in_ranges(self, reading: Asking | XetReading) -> None:
         missing = deque(self._segments.missing())
 
         async def work() -> None:
             while missing:
-                await self._segment(missing.popleft())
+                await self._segment(missing.popleft(), reading)
 
         async def help() -> None:
             await self._asking.answered.wait()  # else all would find out that there are no ranges
@@ -213,11 +218,11 @@ class _Transfer:
         helpers = min(self._limits.segments, len(missing)) - 1
         await together(work, *[help] * helpers)
 
-    async def _segment(self, number: int) -> None:
+    async def _segment(self, number: int, reading: Asking | XetReading) -> None:
         failures = 0
         while gap := self._segments.gap(number):
             try:
-                async with self._asking.range(*gap) as pieces:
+                async with reading.range(*gap) as pieces:
                     await self._write(number, pieces, gap)
             except TryAgain as error:
                 failures = failures + 1 if self._segments.gap(number) == gap else 1

@@ -42,6 +42,7 @@ def good_manners(hub: HubServer) -> Iterator[None]:
     yield
     hub.behaviour = Behaviour()
     hub.gated.clear()
+    hub.in_xet_only.clear()
 
 
 @pytest.fixture

@@ -51,6 +51,13 @@ def test_a_model_that_is_not_here_is_fetched_before_it_runs(oprel: Oprel, repo: 
     assert (status, "pulling" in beside) == (0, False)
 
 
+def test_a_repository_in_xet_storage_only_is_pulled_and_runs(oprel: Oprel, hub: HubServer, repo: str):
+    hub.in_xet_only.add(repo)
+    status, _, beside = oprel("pull", f"hf.co/{repo}:Q8_0")
+    assert (status, beside.splitlines()[-1]) == (0, "success")
+    assert oprel("run", f"hf.co/{repo}:Q8_0", "Hello", "--option", "num_predict=2")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [

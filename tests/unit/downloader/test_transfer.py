@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
 from oprel.core.exceptions import DiskFullError, DownloadError
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import Limits, fetch
+from tests.fixtures import xet_store
 from tests.fixtures.hub_server import PIECE, Behaviour, HubServer, Mode
 
 SIZE = 1_000_003
@@ -243,3 +245,33 @@ async def test_a_disk_without_room_says_what_is_needed_before_a_byte_is_fetched(
         await fetch(replace(offered(hub), size_bytes=10 * 10**12), tmp_path / "m", client=client, limits=HURRIED)
     assert "are free" in caught.value.message
     assert not hub.seen
+
+
+async def test_a_file_in_xet_storage_only_is_read_by_the_hubs_own_library_and_resumed_as_any_other(
+    hub: HubServer, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    hub.in_xet_only.add("org/repo")
+    target = tmp_path / "model.gguf"
+    with anyio.CancelScope() as scope:
+
+        def leave(progress: Progress) -> None:
+            if progress.done_bytes > SIZE // 2:
+                scope.cancel()
+
+        await fetch(offered(hub), target, client=client, progress=leave, limits=HURRIED)
+    assert leftovers(target) == ["model.gguf.part", "model.gguf.part.json", "served"]
+    before, hub.sent["/xet/model.gguf"] = hub.sent["/xet/model.gguf"], 0
+    await fetch(offered(hub), target, client=client, limits=HURRIED)
+    assert target.read_bytes() == content(hub)
+    assert leftovers(target) == ["served"]
+    assert hub.sent["/xet/model.gguf"] < before
+
+
+async def test_xet_storage_that_takes_no_token_is_told_of(
+    hub: HubServer, client: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.in_xet_only.add("org/repo")
+    monkeypatch.setattr(xet_store, "TOKEN", "xet_old")
+    with pytest.raises(DownloadError, match="Xet storage"):
+        await fetch(offered(hub), tmp_path / "model.gguf", client=client, limits=HURRIED)
+    assert leftovers(tmp_path / "model.gguf") == ["served"]
