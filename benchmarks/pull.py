@@ -31,7 +31,7 @@ from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer import Limits, fetch
 
 ROOT = Path(__file__).parents[1]
-SERVER = ROOT / "tests" / "fixtures" / "hub_server.py"
+SERVER = "tests.fixtures.hub_server"
 LIMITS = Limits()
 MEGABYTE = 10**6
 
@@ -95,7 +95,9 @@ def write_file(path: Path, size: int) -> RemoteFile:
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    with subprocess.Popen([sys.executable, SERVER, folder], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", SERVER, folder], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as server:
         assert server.stdout
         try:
             yield server.stdout.readline().strip()

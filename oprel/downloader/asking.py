@@ -40,7 +40,7 @@ class Changed(Exception):
 
 @dataclass(frozen=True)
 class XetPlace:
-    """Where a hub has a file in Xet storage: its hash there, the URL that gives tokens for it, and what to send along."""
+    """Where a hub has a file in Xet storage: its hash there, and the URL that gives tokens, with what to send along."""
 
     hash: str
     tokens_url: str
