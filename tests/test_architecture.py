@@ -22,8 +22,8 @@ CREATES_TASKS = {
     *("runtime/life.py", "runtime/process.py", "runtime/watch.py"),
     *("server/downloads.py", "server/manager.py", "server/reply.py"),
 }
-# The boundaries: main of the command, request handler. A file here says there why it must go on.
-CATCHES_EVERYTHING = {"cli/main.py", "server/reply.py"}
+# The boundaries: main of the command, request handler, code of others. A file here says there why it must go on.
+CATCHES_EVERYTHING = {"cli/main.py", "server/reply.py", "utils/announced.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
