@@ -55,7 +55,7 @@ class HubOrigin:
 
 @dataclass(frozen=True)
 class RegistryOrigin:
-    """A model in Ollama's registry or another one that speaks OCI's protocol."""
+    """A model in Ollama's registry, in another one that speaks OCI's protocol, or with a source of a package's."""
 
     host: str
     namespace: str
@@ -65,6 +65,10 @@ class RegistryOrigin:
     @property
     def repository(self) -> str:
         return f"{self.namespace}/{self.model}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.host}/{self.repository}:{self.tag}"
 
 
 @dataclass(frozen=True)

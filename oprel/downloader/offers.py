@@ -1,13 +1,14 @@
 """What a source of models answers when asked for one: which files to fetch, and what model they then are. Pure."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.manifests import Manifest
 from oprel.core.variants import Variant, named
-from oprel.downloader.source import RemoteFile
+from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
 
 USUAL = ("Q4_K_M", "Q8_0")  # what llama.cpp takes where nobody says which
@@ -52,6 +53,21 @@ class Offer:
     @property
     def size_bytes(self) -> int:
         return sum(target.file.size_bytes for target in self.targets)
+
+
+def together(title: str, files: Sequence[RemoteFile], root: Path) -> Offer:
+    """The model that `files` are: a single file, the parts of a GGUF in order, or all of a folder.
+
+    They go into `root`, each version of them into a folder of its own. Raises ValidationError for a name that would
+    leave it.
+    """
+    versions = (f"{file.name} {file.sha256 or file.etag} {file.size_bytes}" for file in files)
+    folder = root / hashlib.sha256("\n".join((title, *versions)).encode()).hexdigest()[:32]
+    targets = tuple(Target(file, folder / checked_name(file.name)) for file in files)
+    paths = tuple(target.destination for target in targets)
+    is_folder = len(paths) > 1 and any(path.suffix.lower() != ".gguf" for path in paths)
+    weights, parts = folder if is_folder else paths[0], paths if len(paths) > 1 else ()
+    return Offer(title, targets, lambda name: Manifest(name, weights, parts=parts, source=title))
 
 
 def usual(repository: Repository) -> Variant:

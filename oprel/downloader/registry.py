@@ -41,10 +41,6 @@ class RemoteModel:
     texts: Texts
 
     @property
-    def title(self) -> str:
-        return _title(self.origin)
-
-    @property
     def files(self) -> tuple[RemoteFile, ...]:
         return (*self.weights, *self.adapters, *([self.projector] if self.projector else []))
 
@@ -61,7 +57,7 @@ class Registries:
         """The model that `origin` names. Raises as `manifest`."""
         found = await manifest(origin, self._client, self._access)
         targets = tuple(Target(file, self._blobs / file.name) for file in found.files)
-        return Offer(found.title, targets, partial(self._manifest, found))
+        return Offer(found.origin.title, targets, partial(self._manifest, found))
 
     def _manifest(self, found: RemoteModel, name: str) -> Manifest:
         paths = [self._blobs / file.name for file in found.weights]
@@ -76,7 +72,7 @@ class Registries:
             license=found.texts.license,
             parameters=found.texts.parameters,
             messages=found.texts.messages,
-            source=found.title,
+            source=found.origin.title,
         )
 
 
@@ -99,8 +95,7 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
             "`oprel list-models` shows short names that there are, and `oprel search` finds others.",
         )
     _check(answer, registry)
-    name = _title(origin)
-    found = ollama_manifest.parse(answer.content, name)
+    found = ollama_manifest.parse(answer.content, origin.title)
     contents = {layer.digest: await _text(registry, layer) for layer in found.of(*TEXTS)}
     projectors = _files(registry, found, "projector")
     return RemoteModel(
@@ -108,12 +103,8 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
         _files(registry, found, "model"),
         projectors[0] if projectors else None,
         _files(registry, found, "adapter"),
-        ollama_manifest.texts(found, contents, name),
+        ollama_manifest.texts(found, contents, origin.title),
     )
-
-
-def _title(origin: RegistryOrigin) -> str:
-    return f"{origin.host}/{origin.repository}:{origin.tag}"
 
 
 def _files(registry: Registry, found: OllamaManifest, kind: str) -> tuple[RemoteFile, ...]:

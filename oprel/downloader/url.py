@@ -1,7 +1,6 @@
 """Single files from anywhere, by their URL; the other parts of a split model come along."""
 
 import base64
-import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,10 @@ import anyio
 import httpx
 
 from oprel.core.exceptions import DownloadError, UnsupportedError
-from oprel.core.manifests import Manifest
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
 from oprel.downloader.asking import Changed, TryAgain, check_status
-from oprel.downloader.offers import Offer, Target
+from oprel.downloader.offers import Offer, together
 from oprel.downloader.patience import backoff
 from oprel.downloader.source import RemoteFile, checked_name
 
@@ -40,12 +38,7 @@ class Urls:
     async def offer(self, origin: UrlOrigin) -> Offer:
         """The model behind a URL. Raises DownloadError, UnsupportedError, ValidationError."""
         files = [await self._probe(url) for url in _parts(origin.url)]
-        identity = " ".join(f"{file.url} {file.etag} {file.size_bytes}" for file in files)
-        folder = self._root / hashlib.sha256(identity.encode()).hexdigest()[:32]
-        targets = tuple(Target(file, folder / file.name) for file in files)
-        paths = tuple(target.destination for target in targets)
-        parts = paths if len(paths) > 1 else ()
-        return Offer(origin.url, targets, lambda name: Manifest(name, paths[0], parts=parts, source=origin.url))
+        return together(origin.url, files, self._root)
 
     async def _probe(self, url: str) -> RemoteFile:
         """What the server tells of a file."""
