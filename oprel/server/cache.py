@@ -13,7 +13,7 @@ from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
 from oprel.core.manifests import Provider
 from oprel.downloader.cache import HubCache
-from oprel.formats.gguf import read_gguf
+from oprel.formats.gguf import looks_like_gguf, read_gguf
 from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 
@@ -82,8 +82,8 @@ async def verified(files: Sequence[CachedFile]) -> AsyncGenerator[ProgressRespon
         status = f"verifying {file.path.name}"
         try:
             if not file.digest:
-                await anyio.to_thread.run_sync(read_gguf, file.path)
-                yield ProgressResponse(status=f"{status}: its header is good, nobody told its digest")
+                told = await anyio.to_thread.run_sync(_looked_at, file.path)
+                yield ProgressResponse(status=f"{status}: {told}")
                 continue
             digest, done = hashlib.sha256(), 0
             while step := await anyio.to_thread.run_sync(_hashed, file.path, digest, done):
@@ -97,6 +97,14 @@ async def verified(files: Sequence[CachedFile]) -> AsyncGenerator[ProgressRespon
         told = ", ".join(f"{file.path} ({', '.join(file.names) or 'unused'})" for file in damaged)
         raise InvalidModelError(f"damaged: {told}", "Remove those models with `oprel rm`, and fetch them again.")
     yield ProgressResponse(status="success")
+
+
+def _looked_at(path: Path) -> str:
+    """What can be said of a file whose digest nobody told. Raises InvalidModelError for a damaged GGUF."""
+    if path.suffix != ".gguf" and not looks_like_gguf(path):
+        return "nobody told its digest"
+    read_gguf(path)
+    return "its header is good, nobody told its digest"
 
 
 def _hashed(path: Path, digest: "hashlib._Hash", offset: int) -> int:
