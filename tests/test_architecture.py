@@ -23,7 +23,7 @@ CREATES_TASKS = {
     *("server/downloads.py", "server/manager.py", "server/reply.py"),
 }
 # The boundaries: main of the command, request handler, code of others. A file here says there why it must go on.
-CATCHES_EVERYTHING = {"cli/main.py", "server/reply.py", "utils/announced.py"}
+CATCHES_EVERYTHING = {"cli/main.py", "formats/readers.py", "server/reply.py", "utils/announced.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -155,12 +155,13 @@ def check_path(model: str) -> None:
     if not is_path(model):
         return
     from oprel.formats.gguf import MAGIC
+    from oprel.formats.readers import knows
 
     path = Path(model).expanduser()
     if not path.exists():
         raise ModelNotFoundError(f"there is no file {model}", "Check the path; `oprel list` shows the named models.")
     if path.is_dir():
-        if (path / "config.json").is_file():  # what is wrong with it the daemon may tell: it is a model's folder
+        if (path / "config.json").is_file() or knows(path):  # it is a model's: what is wrong with it the daemon tells
             return
         found = sorted(path.glob("*.gguf"))
         step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file, nor a config.json."
@@ -172,7 +173,7 @@ def check_path(model: str) -> None:
             magic = file.read(len(MAGIC))
     except OSError as error:
         raise ModelNotFoundError(f"{model} cannot be read: {error.strerror}", "Check its permissions.") from error
-    if magic != MAGIC:
+    if magic != MAGIC and not knows(path):
         raise ModelNotFoundError(
             f"{model} is not a GGUF model file", "Its first bytes are not GGUF: was it downloaded whole?"
         )

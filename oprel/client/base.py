@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from oprel.client.transports import scheme_of, transports
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError
 
@@ -17,23 +18,28 @@ DEFAULT_PORT = 11435
 TIMEOUT = httpx.Timeout(None, connect=10.0)
 # httpx wants a URL; over a Unix socket or in-process its host is only a name.
 LOCAL_URL = "http://localhost"
+OVER_TCP = ("", "http", "https")  # schemes: "" of the short forms
 
 
 class Scheme(Enum):
     HTTP = "http"
     UNIX = "unix"
+    ANNOUNCED = "announced"  # one of a package's: `transports` has them by the address's own scheme
 
 
 @dataclass(frozen=True)
 class Address:
-    """`http://HOST:PORT` or `unix:/PATH`. `own` = this machine's own daemon, which clients start when it is down."""
+    """`http://HOST:PORT`, `unix:/PATH`, or what a package takes for its own scheme.
+
+    `own` = this machine's own daemon, which clients start when it is down.
+    """
 
     scheme: Scheme
     target: str
     own: bool = False
 
     def __str__(self) -> str:
-        return self.target if self.scheme is Scheme.HTTP else f"unix:{self.target}"
+        return f"unix:{self.target}" if self.scheme is Scheme.UNIX else self.target
 
     @classmethod
     def parse(cls, text: str) -> "Address":
@@ -44,10 +50,12 @@ class Address:
         """
         if text.startswith("unix:"):
             return cls(Scheme.UNIX, re.sub("^/+", "/", text.removeprefix("unix:")))
+        if (scheme := scheme_of(text)) not in OVER_TCP and scheme in transports():
+            return cls(Scheme.ANNOUNCED, text)
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or {"https": 443}.get(parts.scheme, DEFAULT_PORT if "://" not in text else 80)
-            if parts.scheme not in ("http", "https"):
+            if parts.scheme not in OVER_TCP:
                 raise ValueError(parts.scheme)
         except ValueError as error:
             raise ConfigError(f"{text!r} is no daemon's address", "Write http://HOST:PORT or unix:/PATH.") from error

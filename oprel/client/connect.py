@@ -20,6 +20,7 @@ import httpx
 from oprel.client.base import LOCAL_URL, Address, Scheme
 from oprel.client.http import open_http, open_http_async
 from oprel.client.socket import open_socket, open_socket_async
+from oprel.client.transports import scheme_of, transports
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import check_home, prepare_home
@@ -35,6 +36,8 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     """A transport to `address`; the machine's own daemon is started when it does not answer."""
     if address.scheme is Scheme.HTTP:
         return open_http(secure=address.target.startswith("https:"))
+    if address.scheme is Scheme.ANNOUNCED:
+        return transports()[scheme_of(address.target)].open(address.target)
     transport = open_socket(address.target)
     if not address.own:
         return transport
@@ -45,6 +48,8 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.HTTP:
         return open_http_async(secure=address.target.startswith("https:"))
+    if address.scheme is Scheme.ANNOUNCED:
+        return transports()[scheme_of(address.target)].open_async(address.target)
     transport = open_socket_async(address.target)
     if not address.own:
         return transport

@@ -15,7 +15,7 @@ from oprel.downloader.source import checked_name
 from oprel.utils.files import write_atomically
 
 REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
-URLS = "urls"  # folder of files that are in no repository
+URLS = "urls"  # folder of files that are in no repository of the hub's
 _HEXADECIMAL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -53,7 +53,7 @@ class HubCache:
 
     def files(self) -> list[Path]:
         """All content in the cache, that of unfinished transfers too. Blocks for a walk."""
-        found = (*self.root.glob("models--*/blobs/*"), *self.root.glob(f"{URLS}/*/*"))
+        found = (*self.root.glob("models--*/blobs/*"), *self.root.glob(f"{URLS}/*/**/*"))
         return [path for path in found if path.is_file() and not path.is_symlink()]
 
     def discard(self, path: Path) -> int:

@@ -1,11 +1,17 @@
-"""What all sources of models have in common: the files they offer, and how far the getting of one is. Pure."""
+"""What all sources of models have in common: the files they offer, how far the getting of one is. Pure.
 
-from collections.abc import Mapping
+`Source` is what a package announces.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
+import httpx
+
 from oprel.core.exceptions import ValidationError
+from oprel.core.names import RegistryOrigin
 
 LONGEST_NAME = 1024  # bytes of a whole relative path
 LONGEST_PART = 255  # bytes of one file's or folder's name: what file systems hold
@@ -25,6 +31,18 @@ class RemoteFile:
     sha256: str = ""
     etag: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A further place of models, which a package announces: those whose names begin with `host`, `HOST/USER/MODEL:TAG`.
+
+    `files` are those of the model of that name: a single file, the parts of a GGUF in order, or all of a folder. It
+    raises ModelNotFoundError where there is no such model, and may let httpx's errors pass.
+    """
+
+    host: str
+    files: Callable[[RegistryOrigin, httpx.AsyncClient], Awaitable[Sequence[RemoteFile]]]
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,36 @@
 """Everywhere that models come from, behind one question: who has the model of that name?"""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any
 
+import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
-from oprel.core.names import HubOrigin, ModelRef, RegistryOrigin, UrlOrigin
+from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, RegistryOrigin, UrlOrigin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.hub import Hub
-from oprel.downloader.offers import Choose, Offer, usual
+from oprel.downloader.offers import Choose, Offer, together, usual
 from oprel.downloader.registry import Registries
 from oprel.downloader.registry_http import Access
+from oprel.downloader.source import Source
 from oprel.downloader.url import Urls
+from oprel.utils.announced import announced
+
+GROUP = "oprel.sources"
+
+
+@cache
+def announced_sources() -> Mapping[str, Source]:
+    """Those of installed packages, by the host in the names of their models; none replaces Ollama's registry.
+
+    Blocks for the import of those packages.
+    """
+    found = {source.host.casefold(): source for source in announced(GROUP, Source)}
+    return {host: source for host, source in found.items() if host != OLLAMA_HOST}
 
 
 class Sources:
@@ -30,11 +46,12 @@ class Sources:
         self._offline = config.offline == "on"
         self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir), serves_folders=serves_folders)
         self._home = config.home_dir
-        registries = Registries(client, config.models_dir / "blobs", Access.of(config))
-        urls = Urls(client, config.hub_dir / URLS)
+        self._client, self._root = client, config.hub_dir / URLS
+        self._registries = Registries(client, config.models_dir / "blobs", Access.of(config))
+        urls = Urls(client, self._root)
         self._asked: dict[type, Callable[[Any], Awaitable[Offer]]] = {
             HubOrigin: lambda origin: self.hub.offer(origin, choose),
-            RegistryOrigin: registries.offer,
+            RegistryOrigin: self._named,
             UrlOrigin: urls.offer,
         }
 
@@ -51,6 +68,20 @@ class Sources:
         raise unknown or ModelNotFoundError(
             f"nobody is known to have {ref.text}", "Models are found by `oprel search`; name one as hf.co/ORG/REPO."
         )
+
+    async def _named(self, origin: RegistryOrigin) -> Offer:
+        """Of a name with a host: a package's source has it, or a registry."""
+        source = (await anyio.to_thread.run_sync(announced_sources)).get(origin.host.casefold())
+        if source is None:
+            return await self._registries.offer(origin)
+        try:
+            files = await source.files(origin, self._client)
+        except httpx.HTTPError as error:
+            why = str(error).partition("\n")[0] or type(error).__name__  # where to read about it is not for users
+            raise DownloadError(f"{origin.title} cannot be asked for: {why}", "Try again later.") from error
+        if not files:
+            raise ModelNotFoundError(f"{origin.host} has no {origin.repository}:{origin.tag}", "Is the name right?")
+        return together(origin.title, files, self._root)
 
     def check_online(self) -> None:
         """Raises DownloadError where the user wants to stay offline."""

@@ -10,6 +10,7 @@ from oprel.core.exceptions import InvalidModelError
 from oprel.formats.gguf import MAGIC, read_gguf
 from oprel.formats.hf_config import HFConfig, capabilities, read_config
 from oprel.formats.model_info import Evidence, Format, ModelInfo, from_gguf
+from oprel.formats.readers import read_announced
 from oprel.formats.safetensors import BITS, LENGTH_BYTES, MAX_HEADER_BYTES, StoredTensor, read_index, read_safetensors
 from oprel.formats.untrusted_json import check_file, invalid, read_object, shown, unreadable
 
@@ -57,12 +58,24 @@ def detect(path: Path) -> ModelInfo:
     one; also when there is no model, or more than one.
     """
     try:
-        return _folder(path) if path.is_dir() else _file(path)
+        found = (_folder(path) if path.is_dir() else _file(path)) or read_announced(path)
     except OSError as error:
         raise unreadable(path, error) from error
+    if found is None:
+        raise _unknown(path)
+    return found
 
 
-def _folder(folder: Path) -> ModelInfo:
+def _unknown(path: Path) -> InvalidModelError:
+    if path.is_dir():
+        advice = "Give a folder with a .gguf file, or with safetensors and their config.json."
+        return InvalidModelError(f"{path} has no model in it", advice)
+    advice = "Give a .gguf or .safetensors file. A download may have brought a web page or a Git LFS pointer instead."
+    return invalid(path, "it is of no known format", 0, advice)
+
+
+def _folder(folder: Path) -> ModelInfo | None:
+    """None where no file is of a format that is known here."""
     if (folder / MLC_CONFIG).is_file():
         return _mlc(folder)
     files = sorted(one for one in folder.iterdir() if one.is_file() and not BESIDE.search(one.name))
@@ -72,12 +85,8 @@ def _folder(folder: Path) -> ModelInfo:
     for suffix in (suffix for suffixes in SUFFIXES.values() for suffix in suffixes):
         if first := _one_model([one for one in files if one.suffix == suffix]):
             return _file(first)
-    if renamed := _one_model([one for one in files if sniff(one)]):
-        return _file(renamed)
-    raise InvalidModelError(
-        f"{folder} has no model in it",
-        "Give a folder with a .gguf file, or with safetensors and their config.json.",
-    )
+    renamed = _one_model([one for one in files if sniff(one)])
+    return _file(renamed) if renamed else None
 
 
 def _one_model(files: Sequence[Path]) -> Path | None:
@@ -90,7 +99,8 @@ def _one_model(files: Sequence[Path]) -> Path | None:
     return next(iter(usual or files), None)
 
 
-def _file(path: Path) -> ModelInfo:
+def _file(path: Path) -> ModelInfo | None:
+    """None for a file of a format that is not known here."""
     check_file(path)
     named = next((format for format, suffixes in SUFFIXES.items() if path.suffix in suffixes), None)
     match sniff(path) or named:
@@ -100,8 +110,7 @@ def _file(path: Path) -> ModelInfo:
             return _tensors(path.parent, parts(path))
         case "pytorch" if sniff(path):
             return _pytorch(path.parent, parts(path))
-    advice = "Give a .gguf or .safetensors file. A download may have brought a web page or a Git LFS pointer instead."
-    raise invalid(path, "it is of no known format", 0, advice)
+    return None
 
 
 def parts(path: Path) -> tuple[Path, ...]:

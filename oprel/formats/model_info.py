@@ -40,12 +40,13 @@ class MemoryNeed:
 class ModelInfo:
     """A model of any format. None, or nothing, stands for what the files do not tell.
 
+    `format` is one of `Format`, or that of a package's reader.
     `architecture` is such as "llama" or "qwen2", `quantization` such as "Q4_K_M", "BF16" or "GPTQ-4bit". `parameters`
     and `size_bytes` are of all files together. `heads` and `kv_heads` have a number for each layer, `head_dim` is the
     length of a key. `experts` are those of a layer, of which each token uses `experts_used`.
     """
 
-    format: Format
+    format: str
     architecture: str
     quantization: str
     size_bytes: int

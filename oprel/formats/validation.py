@@ -91,6 +91,8 @@ def _absent(path: Path) -> Finding | None:
 
 
 def _looked_at(path: Path, info: ModelInfo | None) -> Iterator[Finding]:
+    if info and info.format not in SUFFIXES:  # what there is to say, the reader of that format has said
+        return
     folder, files = (path, _weights_in(path)) if path.is_dir() else (path.parent, _with_parts(path))
     tensors, kinds = list[SafetensorsFile](), set[Format]()
     for file in files:

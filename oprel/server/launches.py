@@ -117,7 +117,7 @@ class Launches:
 
     async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
         """The engines that may serve it, best first. Raises NoEngineError, InvalidModelError."""
-        if model.is_folder:
+        if not model.is_gguf:
             await asyncio.to_thread(require_sound, model.weights)
         return await self._shelves.backends(model.info, mode, settings.backend)
 

@@ -16,8 +16,9 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
-from oprel.formats.hf_header import FolderHeader, read_folder
 from oprel.formats.model_info import ModelInfo, from_gguf
+from oprel.formats.other_header import OtherHeader, read_other
+from oprel.formats.readers import knows
 from oprel.formats.validation import NAMED
 from oprel.formats.whole import read_whole
 from oprel.runtime.backends.base import Mode
@@ -59,12 +60,12 @@ class InstalledModel:
 
     @property
     def info(self) -> ModelInfo:
-        return self.header.info if isinstance(self.header, FolderHeader) else from_gguf(self.header)
+        return self.header.info if isinstance(self.header, OtherHeader) else from_gguf(self.header)
 
     @property
-    def is_folder(self) -> bool:
-        """Whether its weights are files of a folder, as Hugging Face has them."""
-        return isinstance(self.header, FolderHeader)
+    def is_gguf(self) -> bool:
+        """Whether llama.cpp reads it; else it is a folder as Hugging Face has them, or of a format of a package's."""
+        return not isinstance(self.header, OtherHeader)
 
     @property
     def size_bytes(self) -> int:
@@ -192,12 +193,17 @@ class Library:
             ref = ModelRef.parse(name)
         except ValidationError:
             raise unknown from None
-        if ref.kind is Kind.PATH and not (may_use_paths and _may_be_model(ref.path)):
+        if ref.kind is Kind.PATH and not may_use_paths:
             raise unknown
         try:
-            return await anyio.to_thread.run_sync(lambda: self._installed(self.manifest(ref)))
+            return await anyio.to_thread.run_sync(self._found, ref)
         except ModelNotFoundError:
             raise unknown from None
+
+    def _found(self, ref: ModelRef) -> InstalledModel:
+        if ref.kind is Kind.PATH and not _may_be_model(ref.path):
+            raise ModelNotFoundError(f"no model is at {ref.text}")
+        return self._installed(self.manifest(ref))
 
     def manifest(self, ref: ModelRef) -> Manifest:
         """What a name or a path stands for. Blocks for a look at the disk. Raises ModelNotFoundError."""
@@ -278,7 +284,7 @@ class Library:
 
 def _may_be_model(path: Path) -> bool:
     """Of a folder: whether weights are in it. Of others nothing is told."""
-    return looks_like_gguf(path) or any(one.suffix in NAMED for one in _listed(path))
+    return looks_like_gguf(path) or any(one.suffix in NAMED for one in _listed(path)) or knows(path)
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -296,4 +302,5 @@ def _files_of(weights: Path) -> tuple[Path, ...]:
 def _read(manifest: Manifest) -> GGUFFile:
     """Raises InvalidModelError."""
     weights = manifest.weights
-    return read_folder(weights) if weights.is_dir() else read_whole(weights, manifest.parts)
+    is_other = weights.is_dir() or not looks_like_gguf(weights) and knows(weights)
+    return read_other(weights) if is_other else read_whole(weights, manifest.parts)

@@ -54,7 +54,7 @@ class Planning:
         More than usual is taken only of what is free. The plan may not fit.
         """
         # Other engines than llama.cpp bring what they need for GPUs: what its program is says nothing of them.
-        budgets = self._budgets if model.is_folder else self.budgets
+        budgets = self.budgets if model.is_gguf else self._budgets
         candidate = self._candidate(model)
         pinned = [one for one in residents if one.pinned]
         alone = plan([candidate], _left(budgets, pinned), replace(asked, ample=False))

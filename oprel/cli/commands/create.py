@@ -90,7 +90,11 @@ def _sources(client: "Client", modelfile: "Modelfile", folder: Path) -> tuple[st
 
 
 def _is_local(address: "Address") -> bool:
-    return str(address).startswith("unix:") or urlsplit(address.target).hostname in ("127.0.0.1", "::1", "localhost")
+    from oprel.client.base import Scheme
+
+    if address.scheme is Scheme.HTTP:
+        return urlsplit(address.target).hostname in ("127.0.0.1", "::1", "localhost")
+    return address.scheme is Scheme.UNIX  # where a package's transport leads, nobody knows
 
 
 def _file(name: str, folder: Path) -> Path:

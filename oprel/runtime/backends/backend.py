@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from oprel.formats.model_info import Format, ModelInfo
+from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.base import EngineSpec, Mode
 from oprel.runtime.backends.dialect import Dialect
 
@@ -40,7 +40,7 @@ class Backend:
 
     name: str
     title: str
-    formats: frozenset[Format]
+    formats: frozenset[str]
     suits: Mapping[Accelerator, float]
     executables: tuple[str, ...]
     install: str

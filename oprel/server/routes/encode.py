@@ -132,7 +132,7 @@ def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = 
         projector_info=_info(projector, verbose) if projector else None,
         tensors=[
             {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)}
-            for tensor in (() if model.is_folder else header.tensors)
+            for tensor in (header.tensors if model.is_gguf else ())
         ],
         capabilities=model.capabilities,
         modified_at=model.changed.isoformat(),

@@ -1,4 +1,4 @@
-"""What the header of a GGUF would say of a folder's model, so that whatever is asked of headers can be asked of it."""
+"""What the header of a GGUF would say of any other model, so that whatever is asked of headers can be asked of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ MEAN_POOLING = 1
 
 
 @dataclass(frozen=True)
-class FolderHeader(GGUFFile):
-    """Of the model in a folder. The weights are shared out evenly among the layers: that all together is right."""
+class OtherHeader(GGUFFile):
+    """Of a model that is no GGUF. The weights are shared out evenly among the layers: that all together is right."""
 
     info: ModelInfo
 
 
-def read_folder(folder: Path) -> FolderHeader:
+def read_other(path: Path) -> OtherHeader:
     """Raises InvalidModelError."""
-    info = detect(folder)
-    metadata = {name: value for name, value in _metadata(folder, info).items() if value is not None and value != ""}
-    return FolderHeader(
-        path=folder,
+    info = detect(path)
+    metadata = {name: value for name, value in _metadata(path, info).items() if value is not None and value != ""}
+    return OtherHeader(
+        path=path,
         version=0,
         byte_order="little",
         metadata=metadata,
@@ -44,13 +44,13 @@ def _tensors(info: ModelInfo) -> Iterator[Tensor]:
         yield Tensor(name, (elements,), GGMLType.F16, number * size, size)
 
 
-def _metadata(folder: Path, info: ModelInfo) -> dict[str, Value | None]:
+def _metadata(path: Path, info: ModelInfo) -> dict[str, Value | None]:
     named = info.architecture
     pooling = RANK_POOLING if "rerank" in info.capabilities else MEAN_POOLING
     answers = "completion" in info.capabilities or not info.capabilities
     return {
         "general.architecture": named,
-        "general.name": folder.name,
+        "general.name": path.name,
         f"{named}.context_length": info.context_length,
         f"{named}.embedding_length": info.embedding_length,
         f"{named}.block_count": info.layers,
@@ -62,5 +62,5 @@ def _metadata(folder: Path, info: ModelInfo) -> dict[str, Value | None]:
         f"{named}.expert_count": info.experts,
         f"{named}.expert_used_count": info.experts_used,
         f"{named}.pooling_type": None if answers else pooling,
-        "tokenizer.chat_template": chat_template(folder),
+        "tokenizer.chat_template": chat_template(path),
     }
