@@ -155,10 +155,14 @@ class ShuttingDownError(OprelError):
 
 
 def error_classes() -> dict[str, type[OprelError]]:
-    """Wire code -> class, for every class of the tree; the client rebuilds errors with it."""
+    """Wire code -> class, for every class of the tree; the client rebuilds errors with it.
+
+    A module's own class without a code of its own goes over the wire as what it is derived from.
+    """
     found, pending = dict[str, type[OprelError]](), [OprelError]
     while pending:
         cls = pending.pop()
-        found[cls.code] = cls
+        if "code" in vars(cls):
+            found[cls.code] = cls
         pending.extend(cls.__subclasses__())
     return found

@@ -18,6 +18,16 @@ def test_codes_are_unique_and_lead_back_to_their_class() -> None:
     assert error_classes() == {cls.code: cls for cls in CLASSES}
 
 
+def test_a_class_without_a_code_of_its_own_is_rebuilt_as_its_parent() -> None:
+    class Full(exceptions.DownloadError):
+        def __init__(self, free_bytes: int) -> None:
+            super().__init__(f"{free_bytes} bytes are free")
+
+    with pytest.raises(exceptions.DownloadError, match="3 bytes are free") as caught:
+        calls.ps().parse(502, encode_error(Full(3), "/api/chat"))
+    assert type(caught.value) is exceptions.DownloadError
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_class_says_what_to_answer_and_how_to_exit(cls: type[OprelError]) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", cls.code)
