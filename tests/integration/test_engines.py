@@ -13,7 +13,7 @@ from oprel.core.exceptions import InvalidModelError, NoEngineError
 from oprel.runtime import vitals
 from oprel.runtime.binaries.choices import Choices
 from tests.conftest import RunningDaemon, eventually
-from tests.fixtures.fake_openai_engine import WORDS, install
+from tests.fixtures.fake_openai_engine import DIES, WORDS, install
 from tests.fixtures.hf_llama import write_tiny_llama
 
 StartDaemon = Callable[..., RunningDaemon]
@@ -54,9 +54,9 @@ def test_a_folder_is_served_and_shown(engines: Callable[..., None], start_daemon
 def test_an_engine_that_says_that_it_is_dead_is_replaced_in_mid_answer(
     engines: Callable[..., None], start_daemon: StartDaemon, folder: str
 ) -> None:
-    engines(vllm={"die_at": 3})
+    engines(vllm={})
     with start_daemon().client as client:
-        pieces = list(client.generate(folder, "hello", stream=True))
+        pieces = list(client.generate(folder, DIES, stream=True))
         assert "".join(piece.response for piece in pieces) == ANSWER
         assert pieces[-1].recoveries == 1
 

@@ -4,7 +4,7 @@ A dialect translates plain JSON: what is asked, each event of a stream, and whol
 daemon's HTTP client and the engine (`translating`), so that nothing above knows which engine it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -35,7 +35,9 @@ class Dialect:
     """OpenAI's own. Engines override what they do otherwise; all of it is pure.
 
     `renamed` are llama-server's names of parameters -> the engine's, None for those that it does not have.
-    `says_done`: a stream ends in `[DONE]`; else in the piece that has a `finish_reason`.
+    `says_done`: a stream ends in `[DONE]`; else in the piece that has a `finish_reason`. `fills_context`: an answer of
+    which no length is asked goes on until the context is full, and one for which that is too long is refused.
+    `told_text`: what the text of tokens is called.
     """
 
     renamed: Mapping[str, str | None] = {
@@ -49,6 +51,8 @@ class Dialect:
         "min_p": None,
     }
     says_done = True
+    fills_context = False
+    told_text = "content"
 
     def completion(self, path: str, body: Json) -> Call:
         """What is sent for an answer, streamed."""
@@ -65,17 +69,17 @@ class Dialect:
         """For `{content, add_special, parse_special}`. Raises Unknown."""
         raise Unknown("tokenize")
 
-    def tokens(self, reply: Json) -> JsonValue:
+    def tokens(self, reply: JsonValue) -> JsonValue:
         """Of the answer to that."""
-        return reply.get("tokens", [])
+        return reply.get("tokens", []) if isinstance(reply, dict) else []
 
     def detokenize(self, body: Json) -> Call:
         """For `{tokens}`. Raises Unknown."""
         raise Unknown("detokenize")
 
-    def text(self, reply: Json) -> JsonValue:
+    def text(self, reply: JsonValue) -> JsonValue:
         """Of the answer to that."""
-        return reply.get("content", "")
+        return reply.get(self.told_text, "") if isinstance(reply, dict) else ""
 
     def template(self, body: Json) -> Call:
         """For a chat, of which the prompt's tokens are wanted. Raises Unknown."""
@@ -88,3 +92,33 @@ class Dialect:
     def error(self, status: int, error: Json) -> Json:
         """What an error says, under llama-server's names. Raises Dead."""
         return error
+
+
+def choices(event: Json) -> Iterator[Json]:
+    found = event.get("choices")
+    return (one for one in found if isinstance(one, dict)) if isinstance(found, list) else iter(())
+
+
+def rename_reasoning(choice: Json) -> None:
+    """Thoughts under the name that llama-server has for them."""
+    delta = choice.get("delta")
+    if isinstance(delta, dict) and "reasoning" in delta:
+        delta["reasoning_content"] = delta.pop("reasoning")
+
+
+def list_logprobs(choice: Json) -> None:
+    """Columns of logprobs, which /v1/completions has, as the list that chats have."""
+    logprobs = choice.get("logprobs")
+    if isinstance(logprobs, dict) and "content" not in logprobs:
+        columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
+        tokens, chosen, others = (column if isinstance(column, list) else [] for column in columns)
+        choice["logprobs"] = {
+            "content": [
+                {"token": token, "logprob": value, "top_logprobs": _top(other)}
+                for token, value, other in zip(tokens, chosen, others or [None] * len(tokens), strict=False)
+            ]
+        }
+
+
+def _top(found: JsonValue) -> list[JsonValue]:
+    return [{"token": token, "logprob": value} for token, value in found.items()] if isinstance(found, dict) else []

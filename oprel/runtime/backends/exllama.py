@@ -1,20 +1,22 @@
-"""TabbyAPI, the server of ExLlamaV2 and ExLlamaV3: EXL2 and EXL3 weights on NVIDIA. As of November 2026.
+"""TabbyAPI, the server of ExLlamaV2 and ExLlamaV3: EXL2 and EXL3 weights on NVIDIA. As of its source of August 2026.
 
 It has no package: `oprel engines use exllama DIR/main.py`, of a checkout with its virtual environment. Each of its
-options is a flag with a value, switches too. Its keys are off: nobody else reaches its socket.
+options is a flag with a value, switches too. Its keys are off: nobody else reaches its socket. By then it had given up
+ExLlamaV2: EXL2 weights want an older checkout.
 """
 
+import re
 from collections.abc import Mapping
-
-from pydantic import JsonValue
 
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Call, Dialect, Json
+from oprel.runtime.backends.dialect import Call, Dialect, Json, choices, list_logprobs
 
 CACHE_MODES = {"q8_0": "8,8", "q4_0": "4,4"}
 KNOWN = ("EXL2", "EXL3")
+PAGE = 256  # tokens; its cache has whole ones
+LENGTH = re.compile(r"Prompt length (\d+)")
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -23,10 +25,13 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--model-dir": spec.parts.weights.parent,
         "--model-name": spec.parts.weights.name,
         "--max-seq-len": length,
-        "--cache-size": length * spec.parallel,
+        "--cache-size": -(-length * spec.parallel // PAGE) * PAGE,
         "--cache-mode": CACHE_MODES.get(spec.key_type, "FP16"),
         "--max-batch-size": spec.parallel,
+        # An answer has its whole context in the cache, as planned: in chunks, prompts that nearly fill it are refused.
+        "--output-chunking": "false",
         "--disable-auth": "true",
+        "--port": 0,  # it ends where another program has the usual one, which it would not use
     }
     return [*(text for flag, value in given.items() for text in (flag, str(value))), *spec.extra_arguments]
 
@@ -36,6 +41,8 @@ def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
 
 
 class TabbyDialect(Dialect):
+    fills_context = True
+    told_text = "text"
     renamed: Mapping[str, str | None] = {
         **Dialect.renamed,
         "repeat_penalty": "repetition_penalty",
@@ -61,11 +68,19 @@ class TabbyDialect(Dialect):
     def detokenize(self, body: Json) -> Call:
         return Call("/v1/token/decode", {"tokens": body["tokens"], "decode_special_tokens": True})
 
-    def text(self, reply: Json) -> JsonValue:
-        return reply.get("text", "")
-
     def template(self, body: Json) -> Call:
         return Call("/v1/token/encode", {"text": body["messages"]})
+
+    def event(self, event: Json) -> Json:
+        for choice in choices(event):
+            list_logprobs(choice)
+        return event
+
+    def error(self, status: int, error: Json) -> Json:
+        if error.get("code") != "context_length_exceeded":
+            return error
+        length = LENGTH.search(str(error.get("message")))
+        return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1]) if length else 0}
 
 
 BACKEND = Backend(

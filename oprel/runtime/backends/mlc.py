@@ -1,10 +1,18 @@
-"""`mlc_llm serve`: models that MLC has compiled, on almost any GPU. As of its documentation of 2026."""
+"""`mlc_llm serve`: models that MLC has compiled, on almost any GPU. As of its source of July 2026.
 
+It has only one model, whatever it is asked for, and refuses with JSON in a string of JSON.
+"""
+
+import re
 from collections.abc import Mapping
+
+import orjson
 
 from oprel.runtime.backends.backend import Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Dialect
+from oprel.runtime.backends.dialect import Call, Dialect, Json, choices, list_logprobs
+
+LENGTH = re.compile(r"has (\d+) tokens in total, larger than the model input length limit")
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -20,6 +28,27 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     return ["serve", model, "--mode", "server", "--overrides", overrides, *spec.extra_arguments]
 
 
+class MLCDialect(Dialect):
+    def completion(self, path: str, body: Json) -> Call:
+        sent = super().completion(path, body).body
+        match sent.get("response_format"):
+            case {"json_schema": {"schema": schema}}:
+                sent["response_format"] = {"type": "json_object", "schema": orjson.dumps(schema).decode()}
+        if path == "/v1/completions" and sent.pop("logprobs", None):
+            sent["logprobs"] = sent.pop("top_logprobs", 0)
+        return Call(path, sent)
+
+    def event(self, event: Json) -> Json:
+        for choice in choices(event):
+            list_logprobs(choice)
+        return event
+
+    def error(self, status: int, error: Json) -> Json:
+        if length := LENGTH.search(str(error.get("message"))):
+            return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1])}
+        return error
+
+
 BACKEND = Backend(
     name="mlc",
     title="MLC-LLM",
@@ -30,6 +59,6 @@ BACKEND = Backend(
     arguments=arguments,
     listens=Listens.WRAPPED,
     health_path="/v1/models",
-    dialect=Dialect(),
-    experimental="its arguments and replies are from its documentation, and nobody has run it with oprel yet",
+    dialect=MLCDialect(),
+    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
 )

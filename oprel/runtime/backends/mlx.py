@@ -1,7 +1,7 @@
-"""`mlx_lm.server`: safetensors, also those that MLX has quantized, on Apple's GPUs. As of SERVER.md of 2026.
+"""`mlx_lm.server`: safetensors, also those that MLX has quantized, on Apple's GPUs. As of its source of August 2026.
 
 Its own server says that it is not for production: it has only basic checks, and no keys. On the socket that it gets
-here nobody else reaches it.
+here nobody else reaches it. It listens before it loads, and ends the connection where a number is not to its liking.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown
+from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown, choices, rename_reasoning
 
 PLAIN = ("F32", "F16", "BF16", "unknown")
 
@@ -41,7 +41,15 @@ class MLXDialect(Dialect):
         sent.pop("model")  # the one that it was started with
         if sent.pop("logprobs", None):
             raise Unknown("tell the probabilities of tokens as OpenAI does")
+        window = sent.get("repetition_context_size")
+        if isinstance(window, int) and window < 0:  # all of it, which it cannot be told
+            del sent["repetition_context_size"]
         return Call(path, sent)
+
+    def event(self, event: Json) -> Json:
+        for choice in choices(event):
+            rename_reasoning(choice)
+        return event
 
 
 BACKEND = Backend(
@@ -55,5 +63,5 @@ BACKEND = Backend(
     refuses=refuses,
     listens=Listens.WRAPPED,
     dialect=MLXDialect(),
-    experimental="its arguments and replies are from its documentation, and nobody has run it with oprel yet",
+    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
 )

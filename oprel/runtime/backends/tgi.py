@@ -1,8 +1,9 @@
-"""Hugging Face's text-generation-inference. As of launcher.md and its OpenAPI description of 2026.
+"""Hugging Face's text-generation-inference. As of its source of January 2026, its last.
 
 It knows no Unix sockets: it listens on a loopback port, and wants a random key from who asks.
 """
 
+import re
 from collections.abc import Mapping
 
 from pydantic import JsonValue
@@ -10,9 +11,11 @@ from pydantic import JsonValue
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown
+from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
 
 NEVER = ("EXL3", "MLX")
+DEATHS = ("Incomplete generation", "transport error")  # its shard is gone
+LENGTH = re.compile(r"`inputs` must have less than \d+ tokens. Given: (\d+)")
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -24,7 +27,9 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--max-total-tokens": length,
         "--max-input-tokens": max(1, length - 1),
         "--max-batch-total-tokens": length * spec.parallel,
+        "--max-batch-prefill-tokens": length,  # by itself it may choose more than the line above
         "--max-concurrent-requests": spec.parallel,
+        "--prometheus-port": 0,  # a second one would not start where the first has the usual one
         "--shard-uds-path": spec.socket.with_suffix(".shard"),
     }
     return [*(text for flag, value in given.items() for text in (flag, str(value))), *spec.extra_arguments]
@@ -39,19 +44,32 @@ def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
 
 
 class TGIDialect(Dialect):
+    renamed: Mapping[str, str | None] = {**Dialect.renamed, "repeat_penalty": "repetition_penalty"}
+    fills_context = True
+
     def completion(self, path: str, body: Json) -> Call:
-        call = super().completion(path, body)
-        match call.body.get("response_format"):
+        sent = super().completion(path, body).body
+        sent.pop("model")  # any name is that of an adapter
+        if sent.get("top_p") == 1:  # that is all of them, which it refuses to be asked for
+            del sent["top_p"]
+        match sent.get("response_format"):
             case {"json_schema": {"schema": schema}}:
-                return Call(path, {**call.body, "response_format": {"type": "json", "value": schema}})
-        return call
+                sent["response_format"] = {"type": "json", "value": schema}
+        return Call(path, sent)
 
     def tokenize(self, body: Json) -> Call:
         return Call("/tokenize", {"inputs": body["content"], "add_special_tokens": body.get("add_special", True)})
 
-    def tokens(self, reply: Json) -> JsonValue:
-        found = reply.get("tokens")
-        return [one["id"] for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    def tokens(self, reply: JsonValue) -> JsonValue:
+        return [one["id"] for one in reply if isinstance(one, dict)] if isinstance(reply, list) else []
+
+    def error(self, status: int, error: Json) -> Json:
+        message = str(error.get("message"))
+        if any(word in message for word in DEATHS):
+            raise Dead(message)
+        if length := LENGTH.search(message):
+            return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1])}
+        return error
 
     def other(self, path: str, body: Json) -> Call:
         raise Unknown("make vectors or scores")
@@ -70,5 +88,5 @@ BACKEND = Backend(
     listens=Listens.PORT,
     dialect=TGIDialect(),
     leaves_children=True,
-    experimental="its arguments and replies are from its documentation, and nobody has run it with oprel yet",
+    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
 )

@@ -10,6 +10,7 @@ from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 DONE = b"data: [DONE]\n\n"
+NONSENSE = "the engine sent what is not its dialect"
 
 
 class Translating(httpx.AsyncBaseTransport):
@@ -64,13 +65,15 @@ class Translating(httpx.AsyncBaseTransport):
         return self._dialect.text(await self._ask(request, self._dialect.detokenize(body)))
 
     async def _completion(self, request: httpx.Request, path: str, body: Json) -> httpx.Response:
-        prompt = body.get("prompt")
+        dialect, prompt = self._dialect, body.get("prompt")
         if isinstance(prompt, list) and not all(isinstance(part, int) for part in prompt):
             body = {**body, "prompt": await self._flat(request, prompt)}
         most, context = body.get("max_tokens"), self._context()
         if isinstance(most, int) and not 0 <= most <= context:
             body = {**body, "max_tokens": context}
-        response = await self._send(request, self._dialect.completion(path, body))
+            if dialect.fills_context:
+                del body["max_tokens"]
+        response = await self._send(request, dialect.completion(path, body))
         if response.is_error:
             return self._refused(response.status_code, _error(await response.aread()))
         return httpx.Response(200, stream=_Events(self._events(request, response), response))
@@ -88,17 +91,20 @@ class Translating(httpx.AsyncBaseTransport):
         # A rendered template may begin with the token that the engine adds by itself.
         return found[1:] if found[:1] and found[:1] == found[1:2] and isinstance(prompt[0], str) else found
 
-    async def _ask(self, request: httpx.Request, call: Call) -> Json:
+    async def _ask(self, request: httpx.Request, call: Call) -> JsonValue:
         """The engine's answer to one call. Raises _Refused."""
         response = await self._send(request, call)
         content = await response.aread()
         if response.is_error:
             raise _Refused(self._refused(response.status_code, _error(content)))
-        return _object(content)
+        return _json(content)
 
     async def _send(self, request: httpx.Request, call: Call) -> httpx.Response:
         content = orjson.dumps(call.body)
-        url, headers = request.url.copy_with(path=call.path), {"content-type": "application/json"}
+        url = request.url.copy_with(path=call.path)
+        headers = {"content-type": "application/json"}
+        if key := request.headers.get("authorization"):
+            headers["authorization"] = key
         sent = httpx.Request("POST", url, content=content, headers=headers, extensions=request.extensions)
         return await self._engine.handle_async_request(sent)
 
@@ -156,30 +162,37 @@ class _Refused(Exception):
         self.response = response
 
 
-def _answer(status: int, content: Json) -> httpx.Response:
+def _answer(status: int, content: JsonValue) -> httpx.Response:
     return httpx.Response(status, content=orjson.dumps(content))
 
 
 def _object(content: bytes) -> Json:
-    """Raises Dead where the engine sends what is no JSON object: nothing it says can be relied on."""
-    try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        raise Dead("the engine sent what is not its dialect")
+    """Raises Dead."""
+    if not isinstance(found := _json(content), dict):
+        raise Dead(NONSENSE)
     return found
+
+
+def _json(content: bytes) -> JsonValue:
+    """Raises Dead where the engine sends none: nothing it says can be relied on."""
+    try:
+        found: JsonValue = orjson.loads(content)
+        return found
+    except orjson.JSONDecodeError:
+        raise Dead(NONSENSE) from None
 
 
 def _error(content: bytes) -> Json:
     """What an answer with an error's status says, however the engine puts it."""
     try:
         found = orjson.loads(content)
+        if isinstance(found, str):  # MLC-LLM's is a JSON object in a JSON string
+            found = orjson.loads(found)
     except orjson.JSONDecodeError:
         found = content[:200].decode(errors="replace")
     if isinstance(found, dict):
-        found = found.get("error", found.get("detail", found.get("message", "the engine gave no reason")))
-    return _named(found)
+        found = found.get("error", found.get("detail", found.get("message")))
+    return _named(found or "the engine gave no reason")
 
 
 def _named(error: JsonValue) -> Json:

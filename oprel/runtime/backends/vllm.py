@@ -16,7 +16,16 @@ from pydantic import JsonValue
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.base import EngineSpec, Mode
-from oprel.runtime.backends.dialect import MODEL, Call, Dead, Dialect, Json
+from oprel.runtime.backends.dialect import (
+    MODEL,
+    Call,
+    Dead,
+    Dialect,
+    Json,
+    choices,
+    list_logprobs,
+    rename_reasoning,
+)
 
 SMALLEST_CACHE = 64 * 1024**2
 # Its own dtype of a KV cache, where llama.cpp's type has one.
@@ -73,6 +82,7 @@ def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
 
 
 class VLLMDialect(Dialect):
+    told_text = "prompt"
     renamed: Mapping[str, str | None] = {
         **Dialect.renamed,
         "repeat_penalty": "repetition_penalty",
@@ -92,10 +102,8 @@ class VLLMDialect(Dialect):
         return Call(path, sent)
 
     def event(self, event: Json) -> Json:
-        choices = event.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                _translate(choice)
+        for choice in choices(event):
+            _translate(choice)
         return event
 
     def tokenize(self, body: Json) -> Call:
@@ -103,9 +111,6 @@ class VLLMDialect(Dialect):
 
     def detokenize(self, body: Json) -> Call:
         return Call("/detokenize", {"tokens": body["tokens"]})
-
-    def text(self, reply: Json) -> JsonValue:
-        return reply.get("prompt", "")
 
     def template(self, body: Json) -> Call:
         told: Json = {name: body[name] for name in CHAT if name in body}
@@ -124,33 +129,18 @@ class VLLMDialect(Dialect):
 def _translate(choice: Json) -> None:
     if choice.get("finish_reason") in ("abort", "error"):
         raise Dead("the engine broke off its answers")
-    delta, tokens, logprobs = choice.get("delta"), choice.pop("token_ids", None), choice.get("logprobs")
-    if isinstance(delta, dict) and "reasoning" in delta:
-        delta["reasoning_content"] = delta.pop("reasoning")
+    rename_reasoning(choice)
+    delta, tokens = choice.get("delta"), choice.pop("token_ids", None)
     if isinstance(tokens, list):
         text = choice.get("text") or (delta.get("content") if isinstance(delta, dict) else "") or ""
         choice["logprobs"] = {"content": _spelled(str(text), tokens)}
-    elif isinstance(logprobs, dict) and "content" not in logprobs:
-        choice["logprobs"] = {"content": _alternatives(logprobs)}
+    else:
+        list_logprobs(choice)
 
 
 def _spelled(text: str, tokens: list[JsonValue]) -> list[JsonValue]:
     """Which token spells what is not told, and need not be: all together spell the text."""
     return [{"id": token, "token": "" if at else text} for at, token in enumerate(tokens)]
-
-
-def _alternatives(logprobs: Json) -> list[JsonValue]:
-    """Logprobs as /v1/completions has them, as chats have them."""
-    columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
-    tokens, chosen, others = (column if isinstance(column, list) else [] for column in columns)
-    return [
-        {"token": token, "logprob": value, "top_logprobs": _top(other)}
-        for token, value, other in zip(tokens, chosen, others or [None] * len(tokens), strict=False)
-    ]
-
-
-def _top(found: JsonValue) -> list[JsonValue]:
-    return [{"token": token, "logprob": value} for token, value in found.items()] if isinstance(found, dict) else []
 
 
 BACKEND = Backend(

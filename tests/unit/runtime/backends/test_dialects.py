@@ -263,7 +263,7 @@ async def test_experimental_engines_answer_as_openai_does(backend: str) -> None:
     assert joined(chunks).text == " sun" and chunks[-1].finish is Finish.STOP
     sent = engine.asked[0][1]
     assert "return_progress" not in sent and "repeat_penalty" not in sent
-    assert ("model" in sent) == (backend in ("mlc", "tgi"))
+    assert ("model" in sent) == (backend == "mlc")
 
 
 @pytest.mark.parametrize(
@@ -271,6 +271,7 @@ async def test_experimental_engines_answer_as_openai_does(backend: str) -> None:
     [
         ("exllama", {"json_schema": {"type": "object"}}),
         ("tgi", {"response_format": {"type": "json", "value": {"type": "object"}}}),
+        ("mlc", {"response_format": {"type": "json_object", "schema": '{"type":"object"}'}}),
     ],
 )
 async def test_schemas_of_those(backend: str, sent: Mapping[str, object]) -> None:
@@ -305,6 +306,77 @@ async def test_tokens_of_tabbyapi(replies: Mapping[str, object], ask: Callable[.
 
 
 async def test_tokens_of_tgi_have_texts() -> None:
-    reply = {"tokens": [{"id": 7, "text": "a", "start": 0, "stop": 1}]}
+    reply = [{"id": 7, "text": "a", "start": 0, "stop": 1}]
     async with Engine("tgi", {"/tokenize": reply}).http as http:
         assert await openai_http.tokenize(http, "a") == [7]
+
+
+MLC_REFUSAL = {
+    "object": "error",
+    "message": "Request prompt has 600 tokens in total, larger than the model input length limit 512.",
+    "code": 400,
+}
+TABBY_REFUSAL = {
+    "error": {
+        "message": "Prompt length 600 exceeds the available context size of 512 tokens",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "context_length_exceeded",
+    }
+}
+TGI_REFUSAL = {
+    "error": "Input validation error: `inputs` must have less than 511 tokens. Given: 600",
+    "error_type": "validation",
+}
+
+
+@pytest.mark.parametrize(
+    ("backend", "reply"),
+    [
+        ("mlc", httpx.Response(400, json=json.dumps(MLC_REFUSAL))),  # a text that is JSON
+        ("exllama", httpx.Response(400, json=TABBY_REFUSAL)),
+        ("tgi", httpx.Response(422, json=TGI_REFUSAL)),
+    ],
+)
+async def test_a_prompt_that_is_too_long_for_them_is_known_as_one(backend: str, reply: httpx.Response) -> None:
+    with pytest.raises(EngineRefused) as caught:
+        await Engine(backend, {"/v1/chat/completions": reply}).complete()
+    assert (caught.value.kind, caught.value.prompt_tokens) == ("exceed_context_size_error", 600)
+
+
+@pytest.mark.parametrize(("backend", "sent"), [("exllama", None), ("tgi", None), ("mlx", CONTEXT), ("mlc", CONTEXT)])
+async def test_an_answer_without_end_is_as_long_as_the_context_lets_it(backend: str, sent: int | None) -> None:
+    engine = Engine(backend, {"/v1/chat/completions": stream(chat("", "stop"))})
+    await engine.complete(sampling=Sampling(num_predict=-1))
+    assert engine.asked[0][1].get("max_tokens") == sent
+
+
+async def test_thoughts_of_mlx_are_thoughts() -> None:
+    thought = {"choices": [{"index": 0, "delta": {"role": "assistant", "reasoning": "hm"}}]}
+    engine = Engine("mlx", {"/v1/chat/completions": stream(thought, chat("yes", "stop"))})
+    answer = joined(await engine.complete(sampling=Sampling(repeat_last_n=-1)))
+    assert (answer.reasoning, answer.text) == ("hm", "yes")
+    assert "repetition_context_size" not in engine.asked[0][1]
+
+
+@pytest.mark.parametrize("backend", ["exllama", "mlc"])
+async def test_columns_of_probabilities_are_those_of_tokens(backend: str) -> None:
+    told = {"tokens": ["z"], "token_logprobs": [-0.5], "top_logprobs": [{"z": -0.5}], "text_offset": [0]}
+    event = {"choices": [{"index": 0, "text": "z", "logprobs": told, "finish_reason": "stop"}]}
+    engine = Engine(backend, {"/v1/completions": stream(event)})
+    assert joined(await engine.complete("x", top_logprobs=1)).logprobs[0].token == "z"
+
+
+async def test_tgi_is_asked_for_no_adapter_and_not_for_all_tokens() -> None:
+    engine = Engine("tgi", {"/v1/chat/completions": stream(chat("", "stop"))})
+    await engine.complete(sampling=Sampling(top_p=1.0, repeat_penalty=1.1))
+    assert not {"model", "top_p"} & engine.asked[0][1].keys()
+    assert engine.asked[0][1]["repetition_penalty"] == 1.1
+
+
+async def test_tgi_whose_shard_is_gone_is_replaced() -> None:
+    gone = {"error": "Request failed during generation: Server error: transport error", "error_type": "generation"}
+    engine = Engine("tgi", {"/v1/chat/completions": stream(chat("a"), gone, done=False)})
+    with pytest.raises(EngineLost):
+        await engine.complete()
+    assert len(engine.deaths) == 1
