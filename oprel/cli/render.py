@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from oprel.core.exceptions import OprelError
+from oprel.core.exceptions import OprelError, ValidationError
 
 if TYPE_CHECKING:
     from oprel.api_models import Wire
@@ -65,6 +65,14 @@ def has_colour() -> bool:
 def has_watcher() -> bool:
     """True when somebody sees what is said beside the output proper."""
     return sys.stderr.isatty()
+
+
+def agrees(question: str) -> bool:
+    """Whether a person says yes. Raises ValidationError where nobody can be asked."""
+    if not (sys.stdin and sys.stdin.isatty() and has_watcher()):
+        raise ValidationError("nobody can be asked whether this is wanted", "Say --yes.")
+    aside(f"{question} [y/N] ")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def error(problem: OprelError) -> None:

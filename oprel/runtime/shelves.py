@@ -1,19 +1,21 @@
 """The programs of all engines, a shelf for each backend, and the choice among backends for a model."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from oprel.core.config import Config
 from oprel.core.exceptions import NoEngineError
 from oprel.formats.model_info import ModelInfo
-from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.base import Mode
 from oprel.runtime.backends.registry import backends, named
 from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.engines import LLAMA_CPP, programs_of, routes
+from oprel.runtime.engines import LLAMA_CPP, accelerators, programs_of, routes
 from oprel.runtime.routing import Route
 from oprel.telemetry.hardware import probe
+
+MORE = "`oprel inspect MODEL` tells of every engine."
 
 
 class Shelves:
@@ -37,21 +39,24 @@ class Shelves:
         """
         if preferred:
             named(preferred)
-        able = [backend for backend in backends().values() if info.format in backend.formats]
-        if len(able) == 1 and able[0].name in self._shelves:  # nothing to choose, and what is here was found already
-            return able
-        found = await asyncio.to_thread(lambda: routes(info, probe(), self._config, preferred))
-        return [one.backend for one in found if one.is_open and mode in one.backend.modes] or _nowhere(
-            info, mode, found
-        )
+        readers = [backend for backend in backends().values() if info.format in backend.formats]
+        # Nothing to choose, and what is here was found already.
+        if len(readers) == 1 and readers[0].name in self._shelves:
+            return readers
+        hardware = await asyncio.to_thread(probe)
+        found = await asyncio.to_thread(routes, info, hardware, self._config, preferred)
+        suited = [one for one in found if mode in one.backend.modes]
+        if ready := [one.backend for one in suited if one.is_open]:
+            return ready
+        raise _none(info, mode, suited, accelerators(hardware))
 
 
-def _nowhere(info: ModelInfo, mode: Mode, found: Sequence[Route]) -> list[Backend]:
-    readers = [one for one in found if info.format in one.backend.formats]
-    why = "; ".join(f"{one.backend.name}: {', '.join(one.reasons)}" for one in readers)
-    steps = [f"Get {one.backend.name}: {one.backend.install}." for one in readers if one.score and not one.installed]
-    raise NoEngineError(
-        f"no engine here serves such a model for {mode.value} ({why})",
-        *steps[:2],
-        "`oprel inspect` tells of every engine.",
-    )
+def _none(info: ModelInfo, mode: Mode, found: Sequence[Route], here: Set[Accelerator]) -> NoEngineError:
+    """With the best engine to get, or why those that run on this machine cannot serve the model."""
+    what = f"{info.architecture} in {info.format}, {info.quantization}, for {mode.value}"
+    readers = [one for one in found if info.format in one.backend.formats and not here.isdisjoint(one.backend.suits)]
+    if able := [one.backend for one in readers if one.score]:
+        best = f"{able[0].title} could. To get it: {able[0].install}"
+        return NoEngineError(f"no engine that is here serves this model ({what})", best, MORE)
+    why = [f"{one.backend.title}: {one.reasons[0]}." for one in readers]
+    return NoEngineError(f"no engine serves this model on this machine ({what})", *why, MORE)

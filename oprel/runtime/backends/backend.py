@@ -8,6 +8,7 @@ from typing import Literal
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.base import EngineSpec, Mode
 from oprel.runtime.backends.dialect import Dialect
+from oprel.runtime.binaries.environments import Recipe
 
 Accelerator = Literal["nvidia", "amd", "intel", "apple", "cpu"]
 
@@ -35,6 +36,7 @@ class Backend:
     `suits` tells how well it does on each accelerator, from 0 to 1; where one is missing it does not run. `executables`
     are looked for on PATH and beside oprel's own Python, the first best; `install` is what users type to get one.
     `arguments` follow the program, of which the flags are known where `probes`; `environment` is added to the daemon's.
+    `recipes` say how pip installs it for an accelerator, where pip can.
     `refuses` is why it cannot run such weights on such an accelerator, as the end of a sentence; None where it can.
     """
 
@@ -46,6 +48,7 @@ class Backend:
     install: str
     arguments: Callable[[EngineSpec, frozenset[str]], list[str]]
     environment: Callable[[EngineSpec], Mapping[str, str]] = nothing
+    recipes: Mapping[Accelerator, Recipe] = field(default_factory=dict)
     refuses: Callable[[ModelInfo, Accelerator], str | None] = anything
     listens: Listens = Listens.SOCKET
     health_path: str = "/health"

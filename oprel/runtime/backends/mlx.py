@@ -10,6 +10,7 @@ from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown, choices, rename_reasoning
+from oprel.runtime.binaries.environments import Recipe
 
 PLAIN = ("F32", "F16", "BF16", "unknown")
 
@@ -58,8 +59,9 @@ BACKEND = Backend(
     formats=frozenset(("safetensors",)),
     suits={"apple": 1.0},
     executables=("mlx_lm.server",),
-    install="pip install mlx-lm",
+    install="oprel engines install mlx",
     arguments=arguments,
+    recipes={"apple": Recipe(("mlx-lm",), 10**9, wants="MLX is for macOS on Apple's processors.")},
     refuses=refuses,
     listens=Listens.WRAPPED,
     dialect=MLXDialect(),

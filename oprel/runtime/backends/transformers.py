@@ -11,6 +11,7 @@ from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown
+from oprel.runtime.binaries.environments import Recipe
 
 ON_GPU_ONLY = ("GPTQ", "AWQ", "FP8", "MXFP4", "BITSANDBYTES")
 NEVER = ("EXL2", "EXL3", "MLX")
@@ -18,6 +19,10 @@ SENT = (
     *("messages", "prompt", "tools", "stream", "max_tokens"),
     *("temperature", "top_p", "seed", "stop", "frequency_penalty"),
 )
+
+REQUIREMENTS = ("transformers[serving]>=5.19,<6", "accelerate")
+RECIPE = Recipe(REQUIREMENTS, 6 * 10**9)  # most of it what PyTorch needs for CUDA, which PyPI's builds for Linux bring
+ON_APPLE = Recipe(REQUIREMENTS, 2 * 10**9)
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -52,9 +57,10 @@ BACKEND = Backend(
     formats=frozenset(("safetensors", "pytorch")),
     suits={"nvidia": 0.5, "amd": 0.5, "apple": 0.6, "intel": 0.3, "cpu": 0.3},
     executables=("transformers",),
-    install='pip install "transformers[serving]" accelerate, into an environment of its own',
+    install="oprel engines install transformers",
     arguments=arguments,
     environment=environment,
+    recipes={"nvidia": RECIPE, "apple": ON_APPLE, "cpu": RECIPE},
     refuses=refuses,
     listens=Listens.WRAPPED,
     dialect=TransformersDialect(),

