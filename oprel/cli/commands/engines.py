@@ -26,7 +26,7 @@ PROBE_SECONDS = 60.0  # some import half a minute before they tell their version
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("engines", help="list the inference engines; install, try or prefer one")
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="list is the default")
-    parser.add_argument("name", nargs="?", help=f"an engine's name; `use {AUTO}` prefers none")
+    parser.add_argument("name", nargs="?", help=f"an engine's name; `use {AUTO}` prefers none, `test` tries all")
     parser.add_argument("program", nargs="?", type=Path, help="for `use`: its program, where that is not on PATH")
     parser.add_argument("--yes", action="store_true", help="install without being asked")
     add_address(parser)
@@ -35,7 +35,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def main(args: argparse.Namespace) -> int:
     config = config_from(args)
-    if args.action != "list" and not args.name:
+    if args.action not in ("list", "test") and not args.name:
         raise ValidationError(f"`oprel engines {args.action}` wants an engine's name", "`oprel engines` lists them.")
     match args.action:
         case "list":
@@ -113,17 +113,17 @@ def _uninstall(config: Config, name: str) -> None:
     render.line(f"{name} is removed")
 
 
-def _test(config: Config, name: str) -> None:
-    """Raises NoEngineError where no program of the engine starts."""
+def _test(config: Config, name: str | None) -> None:
+    """Of one engine, or of all that are here. Raises NoEngineError where a program does not start, or there is none."""
     from oprel.runtime.backends.registry import named
-    from oprel.runtime.engines import find
+    from oprel.runtime.engines import find, find_engines
 
-    found = find(named(name), config)
-    if not found.programs:
-        raise NoEngineError(f"{found.backend.title} is not installed", f"To get it: {found.backend.install}")
-    for program in found.programs:
-        told = _started(program.command)
-        render.line(f"{program} starts: {told}")
+    engines = [find(named(name), config)] if name else find_engines(config)
+    if name and not engines[0].programs:
+        backend = engines[0].backend
+        raise NoEngineError(f"{backend.title} is not installed", f"To get it: {backend.install}")
+    for program in (program for found in engines for program in found.programs):
+        render.line(f"{program} starts: {_started(program.command)}")
 
 
 def _started(command: tuple[str, ...]) -> str:

@@ -98,13 +98,20 @@ def test_a_preferred_engine_is_remembered_with_its_program(oprel, home: Path, tm
     [
         (("use", "nothing"), 2, "there is no engine 'nothing'"),
         (("use", "vllm", "/nowhere"), 2, "/nowhere is no program"),
-        (("test",), 2, "wants an engine's name"),
+        (("use",), 2, "wants an engine's name"),
         (("test", "mlx"), 6, "MLX is not installed"),
     ],
 )
 def test_what_cannot_be_done_is_said(oprel, words: tuple[str, ...], status: int, error: str) -> None:
     done, _, said = oprel("engines", *words)
     assert done == status and error in said
+
+
+def test_every_engine_that_is_here_is_tried(oprel, tmp_path: Path) -> None:
+    path = program(tmp_path, "echo 0.32.0")
+    oprel("engines", "use", "vllm", str(path))
+    status, out, _ = oprel("engines", "test")
+    assert status == 0 and "xllamacpp wheel starts: " in out and out.endswith(f"{path} starts: 0.32.0\n")
 
 
 def test_an_engine_that_does_not_run_says_why(oprel, tmp_path: Path) -> None:
