@@ -16,8 +16,8 @@ from oprel.core.exceptions import NoEngineError
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures import fake_openai_engine
 from tests.fixtures.hf_llama import write_tiny_llama
+from tests.fixtures.packages import write_wheel
 from tests.fixtures.terminal import ENTER, Terminal
-from tests.fixtures.wheels import write_wheel
 
 pytestmark = pytest.mark.timeout(180)  # a virtual environment takes seconds, and many on a busy machine
 

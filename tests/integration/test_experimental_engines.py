@@ -17,6 +17,7 @@ from oprel.core.exceptions import OprelError
 from oprel.runtime import vitals
 from oprel.runtime.binaries.choices import Choices
 from tests.conftest import NOWHERE, RunningDaemon, eventually, running_daemon, temporary_home
+from tests.fixtures import packages
 from tests.fixtures.fake_openai_engine import DIES, TOKENS, TOO_LONG, WORDS, install
 from tests.fixtures.hf_llama import write_tiny_llama
 
@@ -48,14 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("package")
-    (folder / "oprel_here.py").write_text(PACKAGE)
-    told = folder / "oprel_here-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: oprel-here\nVersion: 1.0\n")
-    points = "\n".join(f"{name}-here = oprel_here:{name}" for name in NAMES)
-    (told / "entry_points.txt").write_text(f"[oprel.backends]\n{points}\n")
-    return folder
+    site = tmp_path_factory.mktemp("site")
+    packages.install(site, "oprel.backends", "\n".join(f"{name}-here = oprel_here:{name}" for name in NAMES), PACKAGE)
+    return site
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -33,6 +33,7 @@ from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_da
 from tests.fixtures import fake_openai_engine, fake_ssh
 from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
+from tests.fixtures.packages import install
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 EXAMPLE = re.compile(r'```toml\n\[project\.entry-points\."([\w.]+)"\]\n(.*?)```\n\n```python\n(.*?)```', re.DOTALL)
@@ -40,18 +41,6 @@ GROUPS = ("oprel.backends", "oprel.formats", "oprel.sources", "oprel.transports"
 CACHES = (registry.backends, readers.readers, sources.announced_sources, transports.transports)
 ANSWER = "".join(fake_openai_engine.WORDS)
 NAME = "models.acme.example/team/tiny"
-
-
-def install(site: Path, group: str, point: str, source: str) -> str:
-    """Have a package of a single module in the folder `site`, as pip does; the module's name."""
-    module = point.partition(" = ")[2].partition(":")[0].strip('"')
-    (site / f"{module}.py").write_text(source)
-    info = site / f"{module}-1.0.dist-info"
-    info.mkdir(exist_ok=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 1.0\n")
-    with (info / "entry_points.txt").open("a") as file:
-        file.write(f"[{group}]\n{point.replace(chr(34), '').strip()}\n")
-    return module
 
 
 @contextlib.contextmanager
