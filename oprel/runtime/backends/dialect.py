@@ -4,6 +4,7 @@ A dialect translates plain JSON: what is asked, each event of a stream, and whol
 daemon's HTTP client and the engine (`translating`), so that nothing above knows which engine it is.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -37,7 +38,8 @@ class Dialect:
     `renamed` are llama-server's names of parameters -> the engine's, None for those that it does not have.
     `says_done`: a stream ends in `[DONE]`; else in the piece that has a `finish_reason`. `fills_context`: an answer of
     which no length is asked goes on until the context is full, and one for which that is too long is refused.
-    `told_text`: what the text of tokens is called.
+    `told_text`: what the text of tokens is called. `too_long` finds in an error that the prompt does not fit, and how
+    many tokens it has.
     """
 
     renamed: Mapping[str, str | None] = {
@@ -53,6 +55,7 @@ class Dialect:
     says_done = True
     fills_context = False
     told_text = "content"
+    too_long: re.Pattern[str] | None = None
 
     def completion(self, path: str, body: Json) -> Call:
         """What is sent for an answer, streamed."""
@@ -63,6 +66,9 @@ class Dialect:
 
     def event(self, event: Json) -> Json:
         """One event of the stream. Raises Dead."""
+        for choice in choices(event):
+            _rename_reasoning(choice)
+            _list_logprobs(choice)
         return event
 
     def tokenize(self, body: Json) -> Call:
@@ -91,6 +97,8 @@ class Dialect:
 
     def error(self, status: int, error: Json) -> Json:
         """What an error says, under llama-server's names. Raises Dead."""
+        if self.too_long and (length := self.too_long.search(str(error.get("message")))):
+            return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1])}
         return error
 
 
@@ -99,14 +107,14 @@ def choices(event: Json) -> Iterator[Json]:
     return (one for one in found if isinstance(one, dict)) if isinstance(found, list) else iter(())
 
 
-def rename_reasoning(choice: Json) -> None:
+def _rename_reasoning(choice: Json) -> None:
     """Thoughts under the name that llama-server has for them."""
     delta = choice.get("delta")
     if isinstance(delta, dict) and "reasoning" in delta:
         delta["reasoning_content"] = delta.pop("reasoning")
 
 
-def list_logprobs(choice: Json) -> None:
+def _list_logprobs(choice: Json) -> None:
     """Columns of logprobs, which /v1/completions has, as the list that chats have."""
     logprobs = choice.get("logprobs")
     if isinstance(logprobs, dict) and "content" not in logprobs:

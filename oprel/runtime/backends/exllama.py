@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Call, Dialect, Json, choices, list_logprobs
+from oprel.runtime.backends.dialect import Call, Dialect, Json
 
 CACHE_MODES = {"q8_0": "8,8", "q4_0": "4,4"}
 KNOWN = ("EXL2", "EXL3")
 PAGE = 256  # tokens; its cache has whole ones
-LENGTH = re.compile(r"Prompt length (\d+)")
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -43,6 +42,7 @@ def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
 class TabbyDialect(Dialect):
     fills_context = True
     told_text = "text"
+    too_long = re.compile(r"Prompt length (\d+) exceeds")
     renamed: Mapping[str, str | None] = {
         **Dialect.renamed,
         "repeat_penalty": "repetition_penalty",
@@ -70,17 +70,6 @@ class TabbyDialect(Dialect):
 
     def template(self, body: Json) -> Call:
         return Call("/v1/token/encode", {"text": body["messages"]})
-
-    def event(self, event: Json) -> Json:
-        for choice in choices(event):
-            list_logprobs(choice)
-        return event
-
-    def error(self, status: int, error: Json) -> Json:
-        if error.get("code") != "context_length_exceeded":
-            return error
-        length = LENGTH.search(str(error.get("message")))
-        return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1]) if length else 0}
 
 
 BACKEND = Backend(

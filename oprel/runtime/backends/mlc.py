@@ -10,9 +10,7 @@ import orjson
 
 from oprel.runtime.backends.backend import Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Call, Dialect, Json, choices, list_logprobs
-
-LENGTH = re.compile(r"has (\d+) tokens in total, larger than the model input length limit")
+from oprel.runtime.backends.dialect import Call, Dialect, Json
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -29,6 +27,8 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
 
 
 class MLCDialect(Dialect):
+    too_long = re.compile(r"has (\d+) tokens in total, larger than the model input length limit")
+
     def completion(self, path: str, body: Json) -> Call:
         sent = super().completion(path, body).body
         match sent.get("response_format"):
@@ -37,16 +37,6 @@ class MLCDialect(Dialect):
         if path == "/v1/completions" and sent.pop("logprobs", None):
             sent["logprobs"] = sent.pop("top_logprobs", 0)
         return Call(path, sent)
-
-    def event(self, event: Json) -> Json:
-        for choice in choices(event):
-            list_logprobs(choice)
-        return event
-
-    def error(self, status: int, error: Json) -> Json:
-        if length := LENGTH.search(str(error.get("message"))):
-            return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1])}
-        return error
 
 
 BACKEND = Backend(

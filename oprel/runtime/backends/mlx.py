@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
-from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown, choices, rename_reasoning
+from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown
 from oprel.runtime.binaries.environments import Recipe
 
 PLAIN = ("F32", "F16", "BF16", "unknown")
@@ -46,11 +46,6 @@ class MLXDialect(Dialect):
         if isinstance(window, int) and window < 0:  # all of it, which it cannot be told
             del sent["repetition_context_size"]
         return Call(path, sent)
-
-    def event(self, event: Json) -> Json:
-        for choice in choices(event):
-            rename_reasoning(choice)
-        return event
 
 
 BACKEND = Backend(

@@ -15,7 +15,6 @@ from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
 
 NEVER = ("EXL3", "MLX")
 DEATHS = ("Incomplete generation", "transport error")  # its shard is gone
-LENGTH = re.compile(r"`inputs` must have less than \d+ tokens. Given: (\d+)")
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
@@ -46,6 +45,7 @@ def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
 class TGIDialect(Dialect):
     renamed: Mapping[str, str | None] = {**Dialect.renamed, "repeat_penalty": "repetition_penalty"}
     fills_context = True
+    too_long = re.compile(r"`inputs` must have less than \d+ tokens. Given: (\d+)")
 
     def completion(self, path: str, body: Json) -> Call:
         sent = super().completion(path, body).body
@@ -67,9 +67,7 @@ class TGIDialect(Dialect):
         message = str(error.get("message"))
         if any(word in message for word in DEATHS):
             raise Dead(message)
-        if length := LENGTH.search(message):
-            return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1])}
-        return error
+        return super().error(status, error)
 
     def other(self, path: str, body: Json) -> Call:
         raise Unknown("make vectors or scores")

@@ -16,16 +16,7 @@ from pydantic import JsonValue
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.base import EngineSpec, Mode
-from oprel.runtime.backends.dialect import (
-    MODEL,
-    Call,
-    Dead,
-    Dialect,
-    Json,
-    choices,
-    list_logprobs,
-    rename_reasoning,
-)
+from oprel.runtime.backends.dialect import MODEL, Call, Dead, Dialect, Json, choices
 from oprel.runtime.binaries.environments import Recipe
 
 SMALLEST_CACHE = 64 * 1024**2
@@ -117,7 +108,7 @@ class VLLMDialect(Dialect):
     def event(self, event: Json) -> Json:
         for choice in choices(event):
             _translate(choice)
-        return event
+        return super().event(event)
 
     def tokenize(self, body: Json) -> Call:
         return Call("/tokenize", {"prompt": body["content"], "add_special_tokens": body.get("add_special", True)})
@@ -142,13 +133,10 @@ class VLLMDialect(Dialect):
 def _translate(choice: Json) -> None:
     if choice.get("finish_reason") in ("abort", "error"):
         raise Dead("the engine broke off its answers")
-    rename_reasoning(choice)
     delta, tokens = choice.get("delta"), choice.pop("token_ids", None)
     if isinstance(tokens, list):
         text = choice.get("text") or (delta.get("content") if isinstance(delta, dict) else "") or ""
         choice["logprobs"] = {"content": _spelled(str(text), tokens)}
-    else:
-        list_logprobs(choice)
 
 
 def _spelled(text: str, tokens: list[JsonValue]) -> list[JsonValue]:
