@@ -38,7 +38,8 @@ ON_CPUS = Recipe(
     4 * 10**9,  # 2.5 GB when all is done
     unusable=("torchvision", "torchaudio", "torchcodec", "triton"),
     distribution=("vllm", "0.32.0+cpu"),
-    wants="It is for Linux on x86-64, and needs an index with PyTorch's builds for CPUs (+cpu): PyPI has none.",
+    wants="It is for Linux on x86-64, and needs PyTorch's builds for CPUs (+cpu), which PyPI has not: name PyTorch's"
+    " own index in PIP_EXTRA_INDEX_URL.",
 )
 
 
