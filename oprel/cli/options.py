@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.core.config import Config, flag, load_config, settings
-from oprel.core.exceptions import ConnectError, ModelNotFoundError, OprelError, ShuttingDownError
+from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
 from oprel.core.names import DEFAULT_TAG, GUIDE, is_path
 from oprel.core.settings import DURATIONS, PATHS, Value
 
@@ -151,10 +151,14 @@ def default_model() -> str:
 
 
 def check_path(model: str) -> None:
-    """Say precisely what is wrong with a path, as the daemon, asked by anyone, does not. Raises ModelNotFoundError."""
+    """Say precisely what is wrong with a path, as the daemon, asked by anyone, does not.
+
+    Raises ModelNotFoundError where nothing is, InvalidModelError where that is no model.
+    """
     if not is_path(model):
         return
-    from oprel.formats.gguf import MAGIC
+    from oprel.formats.detect import detect
+    from oprel.formats.gguf import looks_like_gguf
     from oprel.formats.readers import knows
 
     path = Path(model).expanduser()
@@ -165,15 +169,7 @@ def check_path(model: str) -> None:
             return
         found = sorted(path.glob("*.gguf"))
         step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file, nor a config.json."
-        raise ModelNotFoundError(f"{model} is a folder, not a model file", step)
-    if not path.is_file():  # a pipe would keep us waiting
-        raise ModelNotFoundError(f"{model} is not a file", "Name a .gguf file.")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
-    except OSError as error:
-        raise ModelNotFoundError(f"{model} cannot be read: {error.strerror}", "Check its permissions.") from error
-    if magic != MAGIC and not knows(path):
-        raise ModelNotFoundError(
-            f"{model} is not a GGUF model file", "Its first bytes are not GGUF: was it downloaded whole?"
-        )
+        raise InvalidModelError(f"{model} is a folder, not a model file", step)
+    if not (looks_like_gguf(path) or knows(path)):
+        format = detect(path).format
+        raise InvalidModelError(f"{model} is a file of {format}", f"Name its folder, {path.parent}.")

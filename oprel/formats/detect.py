@@ -9,6 +9,7 @@ from pathlib import Path
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.gguf import MAGIC, read_gguf
 from oprel.formats.hf_config import HFConfig, capabilities, read_config
+from oprel.formats.mistaken import START_BYTES, mistaken
 from oprel.formats.model_info import Evidence, Format, ModelInfo, from_gguf
 from oprel.formats.readers import read_announced
 from oprel.formats.safetensors import BITS, LENGTH_BYTES, MAX_HEADER_BYTES, StoredTensor, read_index, read_safetensors
@@ -59,19 +60,23 @@ def detect(path: Path) -> ModelInfo:
     """
     try:
         found = (_folder(path) if path.is_dir() else _file(path)) or read_announced(path)
+        if found is None:
+            raise _unknown(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    if found is None:
-        raise _unknown(path)
     return found
 
 
 def _unknown(path: Path) -> InvalidModelError:
+    """Raises OSError."""
     if path.is_dir():
         advice = "Give a folder with a .gguf file, or with safetensors and their config.json."
         return InvalidModelError(f"{path} has no model in it", advice)
-    advice = "Give a .gguf or .safetensors file. A download may have brought a web page or a Git LFS pointer instead."
-    return invalid(path, "it is of no known format", 0, advice)
+    with path.open("rb") as file:
+        known = mistaken(file.read(START_BYTES))
+    if known:
+        return invalid(path, f"it {known.what}", 0, known.step)
+    return invalid(path, "it is of no known format", 0, "Give a .gguf or .safetensors file.")
 
 
 def _folder(folder: Path) -> ModelInfo | None:
@@ -94,9 +99,13 @@ def _one_model(files: Sequence[Path]) -> Path | None:
     firsts = [file for file in files if (part := SHARD.fullmatch(file.name)) is None or int(part[2]) == 1]
     usual = [file for file in firsts if file.stem in USUAL_STEMS] or firsts
     if len(usual) > 1:
-        some = ", ".join(shown(file.name) for file in usual[:3])
+        some = ", ".join([*(shown(file.name) for file in usual[:3]), *_and_more(len(usual) - 3)])
         raise InvalidModelError(f"{usual[0].parent} has {len(usual)} models in it: {some}", "Give the path of one.")
     return next(iter(usual or files), None)
+
+
+def _and_more(count: int) -> list[str]:
+    return [f"and {count} more"] if count > 0 else []
 
 
 def _file(path: Path) -> ModelInfo | None:

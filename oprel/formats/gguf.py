@@ -20,6 +20,7 @@ from typing import BinaryIO
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import ByteOrder, ByteReader
 from oprel.formats.ggml_types import FILE_TYPES, GGML_TYPES, GUESSED_FILE_TYPE, VALUE_TYPES, GGMLType, ValueType
+from oprel.formats.mistaken import START_BYTES, mistaken
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -199,9 +200,12 @@ def _read(reader: ByteReader) -> GGUFFile:
 def _check_magic(reader: ByteReader) -> None:
     if reader.size_bytes == 0:
         raise reader.error("the file is empty")
-    if reader.size_bytes < len(MAGIC) or reader.take(len(MAGIC)) != MAGIC:
-        advice = "Give a .gguf file. If this one was downloaded, a web page or a Git LFS pointer may have come instead."
-        raise reader.error("it does not start with the letters GGUF", advice, at=0)
+    start = reader.take(min(len(MAGIC), reader.size_bytes))
+    if start == MAGIC:
+        return
+    if known := mistaken(start + reader.take(min(START_BYTES, reader.size_bytes) - len(start))):
+        raise reader.error(f"it {known.what}", known.step, at=0)
+    raise reader.error("it does not start with the letters GGUF", "Give a whole .gguf file.", at=0)
 
 
 def _read_version(reader: ByteReader) -> int:

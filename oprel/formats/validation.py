@@ -14,22 +14,13 @@ from oprel.formats.findings import Finding, Severity, error, note, refusal, warn
 from oprel.formats.folder_checks import check_folder, check_tensors
 from oprel.formats.gguf import read_gguf
 from oprel.formats.gguf_checks import check_gguf
+from oprel.formats.mistaken import START_BYTES, mistaken
 from oprel.formats.model_info import Format, ModelInfo
 from oprel.formats.pickles import Danger, Scan, scan
 from oprel.formats.safetensors import SafetensorsFile, read_safetensors
 from oprel.formats.untrusted_json import shown
 
 NEVER = "Do not load it: get the model as safetensors, from somebody you trust."
-MISTAKEN: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "is a Git LFS pointer in place of the file", "`git lfs pull` gets the file."),
-    (b"<!doctype", "is a web page", "The download brought a page, perhaps one to log in: get the file itself."),
-    (b"<html", "is a web page", "The download brought a page, perhaps one to log in: get the file itself."),
-    (b"\x1f\x8b", "is compressed (gzip)", "Unpack it first."),
-    (b"7z\xbc\xaf", "is compressed (7z)", "Unpack it first."),
-    (b"rar!", "is compressed (RAR)", "Unpack it first."),
-    (b"(\xb5/\xfd", "is compressed (zstd)", "Unpack it first."),
-)
-"""What comes instead of a model's file: its first bytes in lower case, what it is, what to do."""
 UNFINISHED = (".part", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp")
 PICKLES = (*SUFFIXES["pytorch"], ".pkl", ".pickle", ".ckpt")
 NAMED = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -46,6 +37,17 @@ class Inspection:
     @property
     def errors(self) -> list[Finding]:
         return [one for one in self.findings if one.severity is Severity.ERROR]
+
+    def moved(self, folder: Path, to: Path) -> "Inspection":
+        """The same of a model that was looked at in `folder`, but belongs elsewhere."""
+
+        def elsewhere(path: Path) -> Path:
+            return to / path.relative_to(folder)
+
+        told = (
+            replace(one, path=elsewhere(one.path), what=one.what.replace(str(folder), str(to))) for one in self.findings
+        )
+        return replace(self, path=elsewhere(self.path), findings=tuple(told))
 
 
 def inspect(path: Path) -> Inspection:
@@ -130,13 +132,11 @@ def _mistaken(path: Path) -> Finding | None:
     if path.suffix in UNFINISHED:
         return warning(path, "its download was not finished", "Finish it, or delete what is there.")
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(START_BYTES)
     if not start:
         return error(path, "it is empty", DAMAGED)
-    known = (
-        error(path, f"it {what}", step) for magic, what, step in MISTAKEN if start.lower().startswith(magic.lower())
-    )
-    return next(known, None)
+    known = mistaken(start)
+    return error(path, f"it {known.what}", known.step) if known else None
 
 
 def _of_file(path: Path, kind: Format | None, tensors: list[SafetensorsFile]) -> Iterator[Finding]:

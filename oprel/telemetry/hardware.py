@@ -43,9 +43,9 @@ class Hardware(Part):
             return TypeAdapter(Hardware).validate_json(text)
         except Refused as refused:
             first = refused.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "it"
+            where = ".".join(map(str, first["loc"]))
             raise ValidationError(
-                f"{source} cannot be used: {where}: {first['msg']}",
+                ": ".join(filter(None, [f"{source} cannot be used", where, first["msg"]])),
                 "`oprel hardware --json` prints one to begin with.",
             ) from None
 

@@ -111,7 +111,11 @@ def test_a_tensor_in_two_parts_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_several_models_wants_to_be_told_which(tmp_path: Path) -> None:
     for name in ("a-Q4_K_M.gguf", "a-Q8_0.gguf"):
         write_tiny_gguf(tmp_path / name)
-    with pytest.raises(InvalidModelError, match="2 models in it: 'a-Q4_K_M.gguf', 'a-Q8_0.gguf'"):
+    with pytest.raises(InvalidModelError, match="2 models in it: 'a-Q4_K_M.gguf', 'a-Q8_0.gguf'$"):
+        detect(tmp_path)
+    for name in ("b.gguf", "c.gguf", "d.gguf"):
+        write_tiny_gguf(tmp_path / name)
+    with pytest.raises(InvalidModelError, match="5 models in it: .*, 'b.gguf', and 2 more$"):
         detect(tmp_path)
 
 
