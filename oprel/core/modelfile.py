@@ -36,7 +36,8 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 class Modelfile:
     """What a Modelfile says. `from_` is a name or a path, as are `adapters`.
 
-    `also_from` are further FROM lines: the model's other files, such as an mmproj. `notes` tell what was ignored.
+    `also_from` are further FROM lines: the model's other files, such as an mmproj. `notes` tell what was ignored,
+    `lines` where each parameter stands.
     """
 
     from_: str
@@ -48,6 +49,7 @@ class Modelfile:
     messages: tuple[tuple[str, str], ...] = ()
     also_from: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def parse(text: str) -> Modelfile:
         messages=tuple(_message(one) for one in commands if one.word == "message"),
         also_from=tuple(values["from"][1:]),
         notes=tuple(f"Line {one.line}: {one.word.upper()} is ignored." for one in commands if one.word in IGNORED),
+        lines={one.name: one.line for one in commands if one.word == "parameter"},
     )
 
 

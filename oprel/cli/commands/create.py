@@ -1,7 +1,9 @@
 """`oprel create NAME -f Modelfile`: a model of one's own, made from another."""
 
 import argparse
+import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.core.names import is_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from oprel.client.base import Address
     from oprel.client_api import Client
@@ -36,10 +38,23 @@ def main(args: argparse.Namespace) -> int:
     for sentence in modelfile.notes:
         render.note(sentence)
     folder = Path() if args.file == "-" else Path(args.file).parent
-    with Client(config=config_from(args)) as client, suggesting_names(client, modelfile.from_):
+    with Client(config=config_from(args)) as client, suggesting_names(client, modelfile.from_), _blaming(modelfile):
         _create(client, args.model, modelfile, folder, args.quantize)
     render.line(f"created '{args.model}'")
     return 0
+
+
+@contextmanager
+def _blaming(modelfile: "Modelfile") -> "Iterator[None]":
+    """What the daemon finds wrong with a parameter is told with its line."""
+    try:
+        yield
+    except ValidationError as error:
+        named = re.match(r'option "(\w+)"', error.message)
+        line = modelfile.lines.get(named[1]) if named else None
+        if line is None:
+            raise
+        raise ValidationError(f"Modelfile, line {line}: {error.message}", *error.resolution_steps) from None
 
 
 def _read(file: str) -> str:
@@ -81,11 +96,11 @@ def _create(client: "Client", name: str, modelfile: "Modelfile", folder: Path, q
 def _sources(client: "Client", modelfile: "Modelfile", folder: Path) -> tuple[str | None, list[Path]]:
     """The model that FROM names, and the files that it names."""
     names = [modelfile.from_, *modelfile.also_from]
+    if len(names) == 1 and is_path(names[0]) and _is_local(client.address):  # the daemon uses it where it lies
+        return str(_there(names[0], folder)), []
     paths = [_file(name, folder) for name in names if is_path(name)]
     if not paths:
         return modelfile.from_, []
-    if len(names) == 1 and _is_local(client.address):  # the daemon uses the file where it lies
-        return str(paths[0]), []
     return (None if is_path(modelfile.from_) else modelfile.from_), paths
 
 
@@ -98,8 +113,15 @@ def _is_local(address: "Address") -> bool:
 
 
 def _file(name: str, folder: Path) -> Path:
-    path = (folder / Path(name).expanduser()).absolute()
+    path = _there(name, folder)
     if not path.is_file():
+        raise ValidationError(f"{path} is no file, and only files are sent", "`oprel import` it where the daemon runs.")
+    return path
+
+
+def _there(name: str, folder: Path) -> Path:
+    path = (folder / Path(name).expanduser()).absolute()
+    if not path.exists():
         raise ModelNotFoundError(f"there is no file {path}", "Check the Modelfile; its paths begin at its own folder.")
     return path
 
