@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio.to_thread
@@ -81,15 +81,19 @@ class Blobs:
 
     def join(self, parts: Sequence[Path]) -> Path:
         """The first of a split model's `parts` in order, where an engine finds the others by its name."""
-        names = "".join(part.name for part in parts)
-        folder = self._folder / f"split-{hashlib.sha256(names.encode()).hexdigest()}"
+        names = [f"model-{number:05}-of-{len(parts):05}.gguf" for number in range(1, len(parts) + 1)]
+        return self.folder(dict(zip(names, parts, strict=True))) / names[0]
+
+    def folder(self, files: Mapping[str, Path]) -> Path:
+        """A folder of links to blobs, by what they are called there."""
+        content = "".join(f"{name}\0{blob.name}\0" for name, blob in files.items())
+        folder = self._folder / f"split-{hashlib.sha256(content.encode()).hexdigest()}"
         folder.mkdir(exist_ok=True)
         self._promised[folder.name] = time.time() + GRACE_SECONDS
-        links = [folder / f"model-{number:05}-of-{len(parts):05}.gguf" for number in range(1, len(parts) + 1)]
-        for link, part in zip(links, parts, strict=True):
+        for name, blob in files.items():
             with contextlib.suppress(FileExistsError):
-                link.symlink_to(Path("..") / part.name)
-        return links[0]
+                (folder / name).symlink_to(Path("..") / blob.name)
+        return folder
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -149,7 +153,7 @@ class Blobs:
 
 
 def _remove(path: Path) -> int:
-    """A blob, or the folder of a split model's links; how many bytes the disk has more. Raises FileNotFoundError."""
+    """A blob, or a folder of links to some; how many bytes the disk has more. Raises FileNotFoundError."""
     if path.is_dir():
         shutil.rmtree(path)
         return 0

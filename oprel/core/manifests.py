@@ -29,7 +29,8 @@ LONGEST_FILE_NAME = 200  # bytes, which leaves room for what `write_atomically` 
 class Manifest:
     """What a name stands for. Paths are absolute; `parameters` have Ollama's option names.
 
-    `weights` is a GGUF, the first one of a split model, whose blobs are then `parts`. `projector` (an mmproj) lets the
+    `weights` is a GGUF, the first one of a split model, whose blobs are then `parts`; or a folder as Hugging Face has
+    them, of the files in `parts`. `projector` (an mmproj) lets the
     model see, `adapters` are LoRAs, `template` is as the user wrote it: Jinja or Ollama's Go. `parent` is the name of
     the model that this one was made from, `source` where its files were fetched from, such as "hf.co/ORG/REPO".
     `provider` is whose model it is: one that another program keeps is only read. `written` is the time of the
@@ -60,6 +61,11 @@ class Manifest:
     def beside(self) -> tuple[Path, ...]:
         """Those of them that are not weights."""
         return (*self.adapters, *([self.projector] if self.projector else []))
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Its files, and the folder of links to them, if they have one."""
+        return (*self.files, self.weights, self.weights.parent)
 
     def modelfile(self) -> Modelfile:
         """What makes an equal model."""

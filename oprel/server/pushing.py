@@ -38,7 +38,11 @@ def destination(ref: ModelRef) -> RegistryOrigin:
 async def pushed(
     model: InstalledModel, origin: RegistryOrigin, config: Config, *, insecure: bool
 ) -> AsyncGenerator[ProgressResponse, None]:
-    """Push the model and tell of each step; "success" is the last. `insecure`: over http. Raises DownloadError."""
+    """Push the model and tell of each step; "success" is the last. `insecure`: over http. Raises DownloadError,
+    UnsupportedError for a folder of safetensors.
+    """
+    if not model.is_gguf:
+        raise UnsupportedError(f"{model.name} is no GGUF model", "`hf upload` takes such a folder.")
     yield ProgressResponse(status="retrieving manifest")
     try:
         blobs = await anyio.to_thread.run_sync(lambda: list(_blobs(model)))

@@ -147,5 +147,5 @@ def _check_own(manifest: Manifest) -> None:
 
 
 def _blobs(manifest: Manifest) -> Collection[str]:
-    """Names of the files, and of the folder of a split model's links."""
-    return {path.name for path in manifest.files} | {manifest.weights.parent.name}
+    """Names of the files, and of the folder of links to them."""
+    return {path.name for path in manifest.places}

@@ -51,6 +51,21 @@ def test_a_folder_is_served_and_shown(engines: Callable[..., None], start_daemon
         assert client.ps().models[0].name == folder
 
 
+def test_an_imported_folder_and_a_model_made_of_one_are_served(
+    engines: Callable[..., None], start_daemon: StartDaemon, folder: str
+) -> None:
+    engines(vllm={})
+    with start_daemon().client as client:
+        list(client.import_model("imported", folder))
+        list(client.import_model("placed", folder, how="in_place"))
+        assert list(client.verify_cache())[-1].status == "success"
+        client.create("made", from_=folder, system="Be brief.")
+        for name in ("imported", "made"):
+            assert client.chat(name, HELLO).message.content == ANSWER
+        client.delete("imported")
+        assert client.chat("made", HELLO).message.content == ANSWER
+
+
 def test_an_engine_that_says_that_it_is_dead_is_replaced_in_mid_answer(
     engines: Callable[..., None], start_daemon: StartDaemon, folder: str
 ) -> None:

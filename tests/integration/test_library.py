@@ -11,9 +11,11 @@ import pytest
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
+from oprel.library_models import ImportHow
 from tests.conftest import ENGINE_THREADS, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector
+from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.model_stores import add_files, add_to_hub_cache, add_to_ollama, digest_of
 
 SHORT = {"num_predict": 4, "temperature": 0}
@@ -189,6 +191,35 @@ def test_a_folder_is_imported_with_its_projector_and_a_part_with_all_parts(clien
         list(client.import_model("vl", str(folder)))
     with pytest.raises(InvalidModelError, match="is no model alone"):
         list(client.import_model("vl", str(folder / "mmproj-vl.gguf")))
+
+
+@pytest.mark.parametrize("how", ["link", "copy", "in_place"])
+def test_a_folder_of_safetensors_becomes_a_model(client: Client, tmp_path: Path, how: ImportHow):
+    folder = write_tiny_llama(tmp_path / "theirs", seed=333)
+    (folder / "README.md").write_text("not for engines")
+    assert list(client.import_model("folder", str(folder), how=how))[-1].status == "success"
+    details = client.show("folder").details
+    assert (details.format, details.family, details.quantization_level) == ("safetensors", "llama", "F32")
+    weights = Path(next(one.path for one in client.library().models if one.name == "folder:latest") or "")
+    assert (weights == folder) == (how == "in_place")
+    assert sorted(path.name for path in weights.glob("*.[sj]*")) == sorted(path.name for path in folder.glob("*.[sj]*"))
+    is_shared = (weights / "model.safetensors").samefile(folder / "model.safetensors")
+    assert is_shared if how == "in_place" else how == "link" or not is_shared
+    freed = client.remove("folder").freed_bytes
+    assert (folder / "model.safetensors").exists()
+    assert weights.exists() == (how == "in_place")
+    if how == "copy":
+        assert freed > (folder / "model.safetensors").stat().st_size
+
+
+def test_a_folder_that_engines_would_refuse_is_not_taken(client: Client, tmp_path: Path):
+    folder = write_tiny_llama(tmp_path / "theirs", seed=334)
+    (folder / "config.json").unlink()
+    with pytest.raises(InvalidModelError, match="no config.json"):
+        list(client.import_model("folder", str(folder)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidModelError, match="has no model in it"):
+        list(client.import_model("folder", str(tmp_path / "empty")))
 
 
 def test_only_the_machine_s_own_user_names_paths(machine: RunningDaemon, tmp_path: Path):

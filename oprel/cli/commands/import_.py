@@ -1,4 +1,4 @@
-"""`oprel import PATH [NAME]`: a model file of yours among oprel's."""
+"""`oprel import PATH [NAME]`: a model file, or folder, of yours among oprel's."""
 
 import argparse
 import re
@@ -10,8 +10,8 @@ from oprel.core.exceptions import ModelNotFoundError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("import", help="make a model file of yours one of oprel's")
-    parser.add_argument("path", help="a .gguf file (of a split one any part), or a folder with one model")
+    parser = commands.add_parser("import", help="make a model file or folder of yours one of oprel's")
+    parser.add_argument("path", help="a .gguf file (of a split one any part), a folder with one, or with safetensors")
     parser.add_argument("name", nargs="?", default="", help="what to call it; else what the file is called")
     how = parser.add_mutually_exclusive_group()
     text = "copy the bytes (else they are shared with your file where the disk can: a reflink or a hard link)"
