@@ -22,8 +22,9 @@ class EngineModel(Wire):
 
     `in_flight` requests use it, of which `slots_taken` slots of `slots` are busy and `queued` requests wait for one.
     `memory_bytes` is what its processes take, measured, and 0 before that; `predicted_bytes` what they and GPUs were to
-    take. `measured` are the buffers that the engine told of, None where it did not, `predicted` the same before its
-    start. `tokens_per_second` is the pace of its latest answers.
+    take, of the machine's memory (`host_bytes`) and of each GPU by its number (`gpu_bytes`). `measured` are the buffers
+    that the engine told of, None where it did not, `predicted` the same before its start. `tokens_per_second` is the
+    pace of its latest answers.
     """
 
     name: str
@@ -42,6 +43,8 @@ class EngineModel(Wire):
     tokens_per_second: float | None
     memory_bytes: int
     predicted_bytes: int
+    host_bytes: int = 0
+    gpu_bytes: dict[int, int] = {}
     predicted: BufferSizes
     measured: BufferSizes | None
     load_seconds: float
@@ -62,11 +65,15 @@ class WaitingModel(Wire):
 
 
 class ModelsResponse(Wire):
-    """`budget_bytes` is what the engines may take together."""
+    """`budget_bytes` is what the engines may take together: `host_bytes` of the machine's memory, `gpu_bytes` of each
+    GPU.
+    """
 
     models: list[EngineModel]
     waiting: list[WaitingModel] = []
     budget_bytes: int = 0
+    host_bytes: int = 0
+    gpu_bytes: list[int] = []
 
 
 class AsideEngine(Wire):
@@ -184,7 +191,7 @@ class PlannedMemory(Wire):
 
 
 class PlannedVariant(Wire):
-    """One form of the model, how it would run, and why it was not `chosen`, in `reason`."""
+    """One form of the model, how it would run, and why it was not `chosen`, in `reason`. `size_bytes` is its files'."""
 
     quantization: str
     size_bytes: int
@@ -201,12 +208,14 @@ class PlannedVariant(Wire):
 class PlanResponse(Wire):
     """How a model is, or would be, run. `context` is what one request may use, of `cells` that all `slots` have.
 
+    `contradictory`: what is asked for cannot be had with any memory. `tokens_per_second` is 1000 at most.
     `gpu_layers` counts as llama-server's `-ngl` does. `rejected` are the other variants with the reasons. `rough`: of
-    such a model too little is known to be exact. `command` is the engine's.
+    such a model too little is known to be exact. `command` is the engine's, none where the model does not fit.
     """
 
     model: str
     fits: bool
+    contradictory: bool = False
     refusal: str
     advice: list[str]
     quantization: str

@@ -1,41 +1,31 @@
-"""`recommend`: which form of a model suits a machine, and how it would be run. Needs no daemon, and starts no engine.
+"""`recommend`: which form of a model suits a machine, and how it would be run. Asks no daemon, starts no engine."""
 
-A model is a GGUF file, a folder of them (each quantization of one model), a name that is known here, or a repository of
-Hugging Face, of which only a header is fetched.
-"""
-
-import asyncio
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from oprel.core.config import Config, load_config
-from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, NoEngineError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
-from oprel.core.names import HubOrigin, Kind, ModelRef
-from oprel.core.variants import UNKNOWN, RepoFile, Variant, named, quantization_of, variants
-from oprel.daemon_models import PlanResponse
-from oprel.downloader.aliases import Aliases
-from oprel.downloader.cache import HubCache
-from oprel.downloader.hub import Hub
-from oprel.downloader.offers import usual, wanted
-from oprel.formats.gguf import read_gguf
-from oprel.formats.whole import read_whole
+from oprel.core.exceptions import NoEngineError
+from oprel.core.forms import Form, awaited, form_named, forms_of
+from oprel.daemon_models import ModelsResponse, PlanResponse
+from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends import llama_cpp
+from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.base import LoadOptions, Mode, Parts
 from oprel.runtime.backends.specs import Fixed, spec_of
+from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from oprel.runtime.engines import programs_of, routes
 from oprel.telemetry import bandwidth
-from oprel.telemetry.budgets import budgets_of
+from oprel.telemetry.budgets import Budgets, Taken, budgets_of
 from oprel.telemetry.hardware import Hardware, probe
-from oprel.telemetry.memory import anatomy_of, projector_bytes
+from oprel.telemetry.memory import MIB
 from oprel.telemetry.plan_wire import plan_response
-from oprel.telemetry.recommender import Candidate, plan, sized
+from oprel.telemetry.recommender import Plan, plan_among
 from oprel.telemetry.settings import Asked
+from oprel.utils.text import human_size
 
-Result = TypeVar("Result")
+NO_BANDWIDTH = "how fast it would be is not known here: `oprel bench memory` measures the memory once"
 
 
 def recommend(
@@ -45,6 +35,7 @@ def recommend(
     quantization: str = "",
     hardware: Hardware | None = None,
     config: Config | None = None,
+    daemon: ModelsResponse | None = None,
 ) -> PlanResponse:
     """How `model` would be run here, or on a machine like `hardware`; what is `asked` is kept.
 
@@ -52,123 +43,107 @@ def recommend(
     >>> found.fits, found.quantization, found.context
     (True, 'Q8_0', 1024)
 
+    It is what a daemon would do; one that runs tells in `daemon` (`Client.engines`) what it has loaded.
     Reads headers only. Raises ModelNotFoundError, InvalidModelError, ValidationError (no such quantization).
     """
     config = config or load_config()
-    forms = _forms(str(model), config)
+    forms = forms_of(str(model), config)
     if quantization:
-        forms = [_named(forms, quantization)]
+        forms = [form_named(forms, quantization)]
     asked = asked or Asked()
     asked = replace(asked, embedding=asked.embedding or forms[0].embeds)
-    engine = _engine(config) if hardware is None else ELSEWHERE
     here = hardware or bandwidth.known(config.home_dir, probe())
-    budgets, notes = budgets_of(here), list(here.notes)
-    if budgets.gpus and not engine.knows_gpus:
-        budgets = budgets.without_gpus()
-        notes.append(
-            f"the engine that is used here, the {engine}, uses no GPU: install a llama-server that is built for it"
-        )
-    found = plan([form.candidate for form in forms], budgets, asked)
+    engine = _engine(forms[0].info, here, config, is_here=hardware is None)
+    room = _room(here, config, forms, daemon) if hardware is None else Room(budgets_of(here))
+    budgets = room.budgets if engine.knows_gpus else room.budgets.without_gpus()
+    budgets = budgets.beside([Taken(engine.backend.overhead_bytes)])
+    found = plan_among(room.taken, [form.candidate for form in forms], budgets, asked)
     chosen = next(form for form in forms if form.candidate is found.chosen.candidate)
     spec = spec_of(found, _fixed(found.asked, chosen.parts, here, config))
-    return plan_response(str(model), found, [*engine.command, *llama_cpp.arguments(spec, engine.flags)], notes)
+    notes = [*here.notes, *engine.notes, *_notes(found, room, here, is_here=hardware is None)]
+    arguments = engine.backend.arguments(spec, engine.flags) if engine.command else []
+    return plan_response(str(model), found, [*engine.command, *arguments], notes)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What engines may take together, and who has how much of it."""
+
+    budgets: Budgets
+    taken: tuple[Taken, ...] = ()
+
+
+def _room(here: Hardware, config: Config, forms: Sequence[Form], daemon: ModelsResponse | None) -> Room:
+    """As a daemon that is started now would have it, or as the one has it that runs: the model itself makes room."""
+    budgets = budgets_of(here, config.default_max_memory_mb * MIB or None)
+    if daemon is None or len(daemon.gpu_bytes) != len(budgets.devices):
+        return Room(budgets)
+    budgets = replace(budgets, host=daemon.host_bytes, devices=tuple(daemon.gpu_bytes))
+    own = {str(form.parts.weights) for form in forms}
+    others = (one for one in daemon.models if one.path not in own)
+    return Room(budgets, tuple(Taken(one.host_bytes, one.gpu_bytes, one.pinned) for one in others))
+
+
+def _notes(found: Plan, room: Room, here: Hardware, *, is_here: bool) -> Iterator[str]:
+    """What is to be said of this machine, and of what is asked of it."""
+    layers, needs = found.asked.layers_on_gpu, found.solution.host_needs
+    if layers and not found.budgets.devices:
+        yield f"there is no GPU for {layers} layers: all of them lie on the CPU"
+    free = here.memory.available_bytes + sum(one.host for one in room.taken)
+    if is_here and found.fits and needs > free:
+        yield f"other programs use the memory now: it needs {human_size(needs)}, and {human_size(free)} is free"
+    if found.chosen.speed is None and not found.asked.embedding:
+        yield NO_BANDWIDTH
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What would be started, and the flags it knows."""
+    """What would be started, nothing where none serves the model, and the flags it knows."""
 
-    name: str
     command: tuple[str, ...]
-    flags: frozenset[str]
+    flags: frozenset[str] = frozenset()
     knows_gpus: bool = True
-
-    def __str__(self) -> str:
-        return self.name
+    backend: Backend = llama_cpp.BACKEND
+    notes: tuple[str, ...] = ()
 
 
 # Of another machine it is not known what is installed there.
-ELSEWHERE = Engine("llama-server", ("llama-server",), frozenset(llama_cpp.DISPENSABLE))
+ELSEWHERE = Engine(("llama-server",), frozenset(llama_cpp.DISPENSABLE))
 
 
-def _engine(config: Config) -> Engine:
+def _engine(info: ModelInfo | None, here: Hardware, config: Config, *, is_here: bool) -> Engine:
+    """That of a folder's model is the best one for its form, whether it is installed or not."""
+    if info:
+        return _routed(info, here, config)
+    return _llama_server(here, config) if is_here else ELSEWHERE
+
+
+def _llama_server(here: Hardware, config: Config) -> Engine:
     shelf = Shelf(find_binaries(config))
     try:
-        binary, flags = _awaited(shelf.choose())
+        binary, flags = awaited(shelf.choose())
     except NoEngineError:
         return ELSEWHERE
-    return Engine(str(binary), binary.command, flags, binary.knows_gpus)
+    lacking = f"the engine that is used here, the {binary}, uses no GPU: install a llama-server that is built for it"
+    notes = (lacking,) if here.gpus and not binary.knows_gpus else ()
+    return Engine(binary.command, flags, binary.knows_gpus, notes=notes)
 
 
-@dataclass(frozen=True)
-class Form:
-    """A variant with its files."""
-
-    candidate: Candidate
-    parts: Parts
-    embeds: bool
-
-
-def _forms(name: str, config: Config) -> list[Form]:
-    ref = ModelRef.parse(name)
-    if ref.kind is Kind.PATH and ref.path.is_dir():
-        return list(_in_folder(ref.path))
-    try:
-        return [_form(Manifests(config.models_dir).get(ref))]
-    except ModelNotFoundError:
-        if Path(name).is_dir():
-            return list(_in_folder(Path(name)))
-        origin = next(iter(Aliases.load(config.home_dir).origins(ref)), None)
-        if not isinstance(origin, HubOrigin):
-            raise
-    return _in_repository(origin, config)
-
-
-def _in_repository(origin: HubOrigin, config: Config) -> list[Form]:
-    if config.offline == "on":
-        raise DownloadError("oprel is offline, so nothing is looked up", "Set `offline` to off.")
-    found = _awaited(Hub(config.hf_endpoint, HubCache(config.hub_dir)).repository(origin))
-    header, kept = found.read_one(), found.variants
-    if origin.quant:
-        kept = (wanted(found, origin.quant, usual),)
-    files = [Path(variant.files[0].path) for variant in kept]
-    embeds = header.pooling_type is not None
-    return [Form(candidate, Parts(file), embeds) for candidate, file in zip(sized(header, kept), files, strict=True)]
-
-
-def _awaited(work: Coroutine[None, None, Result]) -> Result:
-    """In a thread of its own: the caller may be in an event loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
-
-
-def _in_folder(folder: Path) -> Iterator[Form]:
-    files = [RepoFile(str(path.relative_to(folder)), path.stat().st_size) for path in sorted(folder.rglob("*.gguf"))]
-    found = variants(files)
-    if not found:
-        raise InvalidModelError(f"{folder} has no GGUF model in it", "Name a .gguf file, or a folder with some.")
-    return (_form(Manifest(variant.label, folder / variant.files[0].path), variant.label) for variant in found)
-
-
-def _form(manifest: Manifest, label: str = UNKNOWN) -> Form:
-    header = read_whole(manifest.weights, manifest.parts)
-    if label == UNKNOWN:
-        label = quantization_of(manifest.weights.name) or header.quantization
-    eye = projector_bytes(read_gguf(manifest.projector)) if manifest.projector else 0
-    adapters = sum(path.stat().st_size for path in manifest.adapters)
-    return Form(
-        Candidate(label, anatomy_of(header), header.parameter_count, eye, adapters),
-        Parts(manifest.weights, manifest.projector, manifest.adapters),
-        embeds=header.pooling_type is not None,
+def _routed(info: ModelInfo, here: Hardware, config: Config) -> Engine:
+    best = routes(info, here, config)[0]
+    backend = best.backend
+    program = next(programs_of(backend, config, read_choices(config.home_dir)), None)
+    if not best.score:
+        return Engine((), notes=(f"no engine serves it here: {backend.title}, as {'; '.join(best.reasons)}",))
+    told = [f"{backend.title} would run it: {'; '.join(best.reasons)}"]
+    if not best.installed:
+        told.append(f"to get {backend.title}: {backend.install}")
+    told.append(
+        f"weights and KV cache are exact; what {backend.title} computes with is not known, and taken for llama.cpp's"
+        f" ({human_size(backend.overhead_bytes)} for its processes is left out above)"
     )
-
-
-def _named(forms: list[Form], quantization: str) -> Form:
-    labels = [form.candidate.label for form in forms]
-    found = named([Variant(label, ()) for label in labels], quantization)
-    if found is None:
-        raise ValidationError(f"there is no {quantization}", f"There are: {', '.join(labels)}.")
-    return forms[labels.index(found.label)]
+    command = program.command if program else (backend.executables[0],)
+    return Engine(command, knows_gpus=best.accelerator != "cpu", backend=backend, notes=tuple(told))
 
 
 def _fixed(asked: Asked, parts: Parts, hardware: Hardware, config: Config) -> Fixed:

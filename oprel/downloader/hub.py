@@ -22,7 +22,7 @@ from oprel.core.names import HubOrigin
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.offers import Choose, Offer, Repository, Target, usual, wanted
-from oprel.downloader.remote_header import read_header
+from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.utils.files import write_atomically
 
@@ -59,6 +59,11 @@ class _Listing:
     def repo_files(self) -> list[RepoFile]:
         return [RepoFile(file.name, file.size_bytes, file.sha256) for file in self.files.values()]
 
+    @property
+    def folder(self) -> tuple[RepoFile, ...]:
+        """What engines read of a model in Hugging Face's own form; nothing where there are GGUF files."""
+        return () if variants(self.repo_files) else folder_files(self.repo_files)
+
 
 class Hub:
     """The hub at `endpoint`, whose files go into `cache`."""
@@ -80,8 +85,8 @@ class Hub:
     async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._within_time(partial(self._listing, origin.repository))
-        if (folder := folder_files(listing.repo_files)) and not variants(listing.repo_files):
-            return self._folder_offer(listing, folder)
+        if listing.folder:
+            return self._folder_offer(listing, listing.folder)
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
@@ -113,9 +118,21 @@ class Hub:
         file = listing.files[name]
         return Target(file, self._cache.blob(listing.repository, file.etag))
 
-    async def repository(self, origin: HubOrigin) -> Repository:
-        """The variants there are. Raises as `offer`."""
-        return _repository(await self._within_time(partial(self._listing, origin.repository)), origin)
+    async def repository(self, origin: HubOrigin) -> Repository | None:
+        """The variants there are; None of a model in Hugging Face's own form. Raises as `offer`."""
+        listing = await self._within_time(partial(self._listing, origin.repository))
+        return None if listing.folder else _repository(listing, origin)
+
+    async def skeleton(self, origin: HubOrigin, folder: Path) -> Path:
+        """The model that `origin` names, as `write_skeleton` has it in ORG/REPO of `folder`: the path of it.
+
+        Where it does not say which variant, that is the usual one. Raises as `offer`, and OSError.
+        """
+        listing = await self._within_time(partial(self._listing, origin.repository))
+        files = listing.folder or _variant(listing, origin, usual).files
+        place = folder / listing.repository
+        await anyio.to_thread.run_sync(write_skeleton, [listing.files[file.path] for file in files], place)
+        return place if listing.folder else place / files[0].path
 
     async def search(self, words: str, limit: int) -> list[FoundModel]:
         """Repositories with GGUF files, those that most people fetch first. Raises DownloadError."""

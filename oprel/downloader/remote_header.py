@@ -1,32 +1,79 @@
 """The header of a model that is not here: fetched by ranges, without the weights."""
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
 import httpx
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.remote import read_remote
+from oprel.formats.remote import Fetch, fetched_header, read_remote
+from oprel.formats.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
 SECONDS = 30.0
+MOST_BYTES = 64 * 1024**2  # of a file that is no weights; a large tokenizer has half of it
 
 
 def read_header(file: RemoteFile) -> GGUFFile:
     """Of a GGUF file, the first where it comes in shards. Blocks. Raises DownloadError, InvalidModelError."""
+    with _client(file) as client:
+        return read_remote(partial(_range, client, file), file.name, file.size_bytes)
+
+
+def write_skeleton(files: Sequence[RemoteFile], folder: Path) -> None:
+    """Put the files into `folder` as they are, but for weights: their headers, and a hole where the rest would be.
+
+    Whatever examines a model may examine that; it takes no more of the disk than was fetched. Blocks. Raises
+    DownloadError, OSError.
+    """
+    for file in files:
+        with _client(file) as client:
+            content = _without_weights(client, file)
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as target:
+            target.write(content)
+            target.truncate(file.size_bytes)
+
+
+def _without_weights(client: httpx.Client, file: RemoteFile) -> bytes:
+    fetch: Fetch = partial(_range, client, file)
+    match Path(file.name).suffix:
+        case ".gguf":
+            return fetched_header(fetch, file.name, file.size_bytes)
+        case ".safetensors":
+            start = fetch(0, min(LENGTH_BYTES, file.size_bytes))
+            length = min(int.from_bytes(start, "little"), MAX_HEADER_BYTES, file.size_bytes - len(start))
+            return start + (fetch(len(start), len(start) + length) if length else b"")
+        case _:
+            return _answer(client, file, MOST_BYTES)
+
+
+def _client(file: RemoteFile) -> httpx.Client:
     # httpx leaves a token out where it is led to another host.
-    with httpx.Client(headers=dict(file.headers), timeout=SECONDS, follow_redirects=True) as client:
-        return read_remote(lambda start, end: _range(client, file, start, end), file.name, file.size_bytes)
+    return httpx.Client(headers=dict(file.headers), timeout=SECONDS, follow_redirects=True)
 
 
 def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:
+    return _answer(client, file, end - start, f"bytes={start}-{end - 1}")
+
+
+def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str = "") -> bytes:
+    """The file, or that range of it. Whoever sends more is not listened to."""
+    headers, wanted = ({"Range": range}, httpx.codes.PARTIAL_CONTENT) if range else ({}, httpx.codes.OK)
     try:
-        with client.stream("GET", file.url, headers={"Range": f"bytes={start}-{end - 1}"}) as answer:
-            if answer.status_code != httpx.codes.PARTIAL_CONTENT:
-                raise DownloadError(f"{file.name} cannot be read in part: HTTP {answer.status_code}")
+        with client.stream("GET", file.url, headers=headers) as answer:
+            if answer.status_code != wanted:
+                raise DownloadError(
+                    f"{file.name} cannot be read{' in part' if range else ''}: HTTP {answer.status_code}"
+                )
             content = bytearray()
             for piece in answer.iter_bytes():
                 content += piece
-                if len(content) >= end - start:  # whoever sends more is not listened to
+                if len(content) >= most_bytes:
                     break
     except httpx.HTTPError as error:
         raise DownloadError(f"{file.name} cannot be read: {str(error) or type(error).__name__}") from error
-    return bytes(content[: end - start])
+    return bytes(content[:most_bytes])

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from oprel.formats.detect import detect
 from oprel.formats.ggml_types import GGMLType
-from oprel.formats.gguf import GGUFFile, Tensor, Value
+from oprel.formats.gguf import GGUFFile, Tensor, Value, looks_like_gguf
 from oprel.formats.hf_config import chat_template
 from oprel.formats.model_info import RANK_POOLING, ModelInfo
+from oprel.formats.readers import knows
 
 MEAN_POOLING = 1
 
@@ -18,6 +19,11 @@ class OtherHeader(GGUFFile):
     """Of a model that is no GGUF. The weights are shared out evenly among the layers: that all together is right."""
 
     info: ModelInfo
+
+
+def is_other(path: Path) -> bool:
+    """Whether a model there is read so."""
+    return path.is_dir() or (not looks_like_gguf(path) and knows(path))
 
 
 def read_other(path: Path) -> OtherHeader:

@@ -5,7 +5,9 @@ Three requests suffice for all but the largest vocabularies: headers have 1 to 1
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 
+from oprel.core.exceptions import InvalidModelError
 from oprel.formats.gguf import GGUFFile, read_gguf_from
 
 STEPS = (4 * 1024**2, 8 * 1024**2, 24 * 1024**2)  # bytes of the first requests; the later ones are as the last
@@ -16,6 +18,14 @@ Fetch = Callable[[int, int], bytes]  # from a byte to before another; what it ra
 def read_remote(fetch: Fetch, name: str, size_bytes: int) -> GGUFFile:
     """What `read_gguf` gives for the same file here. `name` is what errors call it; raises InvalidModelError."""
     return read_gguf_from(_Ranges(fetch, size_bytes), name, size_bytes)
+
+
+def fetched_header(fetch: Fetch, name: str, size_bytes: int) -> bytes:
+    """The beginning of the file as it is, as far as its header goes, or as far as that is one."""
+    ranges = _Ranges(fetch, size_bytes)
+    with suppress(InvalidModelError):
+        read_gguf_from(ranges, name, size_bytes)
+    return ranges.getvalue()
 
 
 class _Ranges(io.BytesIO):

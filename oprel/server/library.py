@@ -17,7 +17,7 @@ from oprel.core.names import Kind, ModelRef
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.formats.model_info import ModelInfo, from_gguf
-from oprel.formats.other_header import OtherHeader, read_other
+from oprel.formats.other_header import OtherHeader, is_other, read_other
 from oprel.formats.readers import knows
 from oprel.formats.validation import NAMED
 from oprel.formats.whole import read_whole
@@ -302,5 +302,4 @@ def _files_of(weights: Path) -> tuple[Path, ...]:
 def _read(manifest: Manifest) -> GGUFFile:
     """Raises InvalidModelError."""
     weights = manifest.weights
-    is_other = weights.is_dir() or not looks_like_gguf(weights) and knows(weights)
-    return read_other(weights) if is_other else read_whole(weights, manifest.parts)
+    return read_other(weights) if is_other(weights) else read_whole(weights, manifest.parts)

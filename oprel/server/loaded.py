@@ -18,6 +18,7 @@ from oprel.server.library import InstalledModel
 from oprel.server.quarantine import request_hash
 from oprel.server.scheduling import Amount, Resident, Use
 from oprel.server.slots import Held, Slots
+from oprel.telemetry.budgets import Taken
 from oprel.telemetry.ladder import given_up
 from oprel.telemetry.recommender import Plan
 
@@ -151,6 +152,12 @@ class LoadedModel:
     @property
     def may_go(self) -> bool:
         return self._use() is Use.IDLE and not self.pinned
+
+    @property
+    def taken(self) -> Taken:
+        solution = self.plan.solution
+        devices = dict(zip(solution.placement.devices, solution.needs, strict=True))
+        return Taken(self.needs.host, devices, stays=self.pinned)
 
     def as_resident(self) -> Resident:
         return Resident(

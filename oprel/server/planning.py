@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
@@ -17,11 +16,11 @@ from oprel.server.library import InstalledModel
 from oprel.server.loaded import LoadedModel
 from oprel.server.scheduling import Amount, amount
 from oprel.telemetry import bandwidth
-from oprel.telemetry.budgets import Budgets, daemon_budgets
+from oprel.telemetry.budgets import Budgets, budgets_of
 from oprel.telemetry.hardware import Hardware
 from oprel.telemetry.memory import MIB, anatomy_of, estimate
 from oprel.telemetry.placing import Solution
-from oprel.telemetry.recommender import Candidate, Plan, plan, sized
+from oprel.telemetry.recommender import Candidate, Plan, plan, plan_among, sized
 from oprel.telemetry.settings import Asked
 
 logger = logging.getLogger(__name__)
@@ -36,30 +35,24 @@ class Planning:
         self.hardware = bandwidth.known(config.home_dir, hardware)
         self._calibration = Calibration(config.home_dir / "state.db")
         self._shelf = shelf
-        self._budgets = daemon_budgets(self.hardware, config.default_max_memory_mb * MIB or None)
+        # With the GPUs, whether llama.cpp's program here uses them or not.
+        self.machine = budgets_of(self.hardware, config.default_max_memory_mb * MIB or None)
 
     @property
     def budgets(self) -> Budgets:
         """What all engines may take together."""
         engine = next(iter(self._shelf.usable), None)
-        return self._budgets if engine is None or engine.knows_gpus else self._budgets.without_gpus()
+        return self.machine if engine is None or engine.knows_gpus else self.machine.without_gpus()
 
     @property
     def budget(self) -> Amount:
-        return Amount(self._budgets.host, 0 if self._budgets.shared else sum(self._budgets.devices))
+        return Amount(self.machine.host, 0 if self.machine.shared else sum(self.machine.devices))
 
     def plan(self, model: InstalledModel, asked: Asked, residents: Sequence[LoadedModel] = ()) -> Plan:
-        """The best plan beside `residents`, if that is as good as the one without those that could go; else that one.
-
-        More than usual is taken only of what is free. The plan may not fit.
-        """
+        """How it would run here among `residents`. The plan may not fit."""
         # Other engines than llama.cpp bring what they need for GPUs: what its program is says nothing of them.
-        budgets = self.budgets if model.is_gguf else self._budgets
-        candidate = self._candidate(model)
-        pinned = [one for one in residents if one.pinned]
-        alone = plan([candidate], _left(budgets, pinned), replace(asked, ample=False))
-        beside = plan([candidate], _left(budgets, residents), asked)
-        return beside if beside.fits and _is_as_good(beside.solution, alone.solution) else alone
+        budgets = self.budgets if model.is_gguf else self.machine
+        return plan_among([one.taken for one in residents], [self._candidate(model)], budgets, asked)
 
     def _candidate(self, model: InstalledModel) -> Candidate:
         header, engine = model.header, str(next(iter(self._shelf.usable), None))
@@ -70,6 +63,8 @@ class Planning:
             model.projector_bytes,
             model.adapter_bytes,
             self._calibration.compute_ratio(model.digest, header.architecture, engine),
+            model.size_bytes,
+            is_whole=not model.is_gguf,
         )
 
     def choose(self, repository: Repository) -> Variant:
@@ -104,25 +99,6 @@ class Planning:
         self._calibration.close()
 
 
-def _is_as_good(one: Solution, other: Solution) -> bool:
-    return (one.placement.where, one.setting.comfort, -one.setting.slots) <= (
-        other.placement.where,
-        other.setting.comfort,
-        -other.setting.slots,
-    )
-
-
-def _left(budgets: Budgets, residents: Sequence[LoadedModel]) -> Budgets:
-    """What is left beside them."""
-    host, devices = budgets.host, list(budgets.devices)
-    for one in residents:
-        host -= one.needs.host
-        for device, needs in zip(one.plan.solution.placement.devices, one.plan.solution.needs, strict=True):
-            if device < len(devices) and not budgets.shared:
-                devices[device] -= needs
-    return replace(budgets, host=max(0, host), devices=tuple(max(0, one) for one in devices))
-
-
 def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:
     """What is fixed by requests and settings."""
     cache_type = None if settings.kv_cache_type == "auto" else settings.kv_cache_type
@@ -147,7 +123,8 @@ def needs_of(solution: Solution, budgets: Budgets) -> Amount:
 def refusal(name: str, found: Plan, residents: Sequence[LoadedModel]) -> OprelError:
     """Why a model is not loaded, and what would be."""
     if found.is_contradictory:
-        return ValidationError(f"{name} cannot run like that: {found.refusal}", *found.advice)
+        step = "The setting is kv_cache_type: auto."
+        return ValidationError(f"{name} cannot run like that: {found.refusal}", *found.advice, step)
     pinned = amount(one.needs for one in residents if one.pinned)
     least = -(-(found.solution.host_needs + pinned.host) // MIB)
     return InsufficientMemoryError(

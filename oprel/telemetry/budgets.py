@@ -1,14 +1,25 @@
-"""How much of a machine's memory engines may take. Pure."""
+"""How much of a machine's memory engines may take: one rule, for the daemon and for who only asks. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from oprel.telemetry.hardware import Hardware
 from oprel.telemetry.memory import DEVICE_MARGIN
 from oprel.telemetry.parts import GPU
 
-HOST_MARGIN = 0.1  # of what is free: for what other programs take next
 RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of all that there is, for everything else that runs on the machine
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a loaded model has of the budgets, in bytes: of the machine's memory, and of each GPU by its number.
+
+    `stays`: it is pinned, so that it does not go for another.
+    """
+
+    host: int
+    devices: Mapping[int, int] = field(default_factory=dict)
+    stays: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,23 +43,25 @@ class Budgets:
         """Less of everything."""
         return replace(self, host=int(self.host * share), devices=tuple(int(one * share) for one in self.devices))
 
-
-def budgets_of(hardware: Hardware) -> Budgets:
-    """What may be taken now."""
-    return _budgets(hardware, int(hardware.memory.available_bytes * (1 - HOST_MARGIN)))
-
-
-def daemon_budgets(hardware: Hardware, limit: int | None = None) -> Budgets:
-    """What a daemon's engines may take together: of the machine's memory `limit`, or all but a reserve."""
-    total = hardware.memory.usable_bytes
-    host = max(total // 2, total - max(RESERVE_BYTES, round(total * RESERVE_SHARE))) if limit is None else limit
-    return _budgets(hardware, host)
+    def beside(self, taken: Iterable[Taken]) -> "Budgets":
+        """What those leave."""
+        host, devices = self.host, list(self.devices)
+        for one in taken:
+            host -= one.host
+            for device, size in one.devices.items():
+                if device < len(devices) and not self.shared:
+                    devices[device] -= size
+        return replace(self, host=max(0, host), devices=tuple(max(0, one) for one in devices))
 
 
-def _budgets(hardware: Hardware, host: int) -> Budgets:
-    """GPUs of one kind work together: separate ones rather than one that is integrated, of the vendor that has most
+def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
+    """What a daemon's engines may take together: of the machine's memory `limit`, or all but a reserve.
+
+    GPUs of one kind work together: separate ones rather than one that is integrated, of the vendor that has most
     memory here.
     """
+    total = hardware.memory.usable_bytes
+    host = max(total // 2, total - max(RESERVE_BYTES, round(total * RESERVE_SHARE))) if limit is None else limit
     gpus = _usable(hardware.gpus)
     shared = bool(gpus) and gpus[0].integrated
     return Budgets(

@@ -34,13 +34,15 @@ class Where(IntEnum):
 class Subject:
     """A model to place. `projector` is what reading images takes, `adapters` what LoRAs do; bytes.
 
-    `compute_ratio` corrects the estimate of compute buffers, by what engines took before.
+    `compute_ratio` corrects the estimate of compute buffers, by what engines took before. `is_whole`: its engine does
+    not share it between GPUs and the CPU.
     """
 
     anatomy: Anatomy
     projector: int = 0
     adapters: int = 0
     compute_ratio: float = 1.0
+    is_whole: bool = False
 
     @property
     def blocks(self) -> int:
@@ -99,7 +101,7 @@ class Solution:
 def solutions(subject: Subject, budgets: Budgets, asked: Asked) -> Iterator[Solution]:
     """Everything that fits and is as asked, in order of preference."""
     settings = [one for one in settings_for(subject, asked) if not refused(subject, one)]
-    for ways in (_whole, _experts, _partly, _on_cpu):
+    for ways in (_whole, _on_cpu) if subject.is_whole else (_whole, _experts, _partly, _on_cpu):
         yield from ways(subject, budgets, asked, settings)
 
 

@@ -15,6 +15,7 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
     return PlanResponse(
         model=model,
         fits=plan.fits,
+        contradictory=plan.is_contradictory,
         refusal=plan.refusal,
         advice=list(plan.advice),
         quantization=plan.chosen.candidate.label,
@@ -31,7 +32,7 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
         variants=[_variant(row, plan) for row in plan.rows],
         rejected={row.candidate.label: row.why for row in plan.rows if row is not plan.chosen and row.why},
         notes=[*_notes(plan), *notes],
-        command=list(command),
+        command=list(command) if plan.fits else [],
     )
 
 
@@ -84,7 +85,7 @@ def _place(name: str, budget: int, needs: int, share: Share) -> PlacedMemory:
 def _variant(row: Row, plan: Plan) -> PlannedVariant:
     return PlannedVariant(
         quantization=row.candidate.label,
-        size_bytes=row.candidate.size_bytes,
+        size_bytes=row.candidate.file_bytes or row.candidate.size_bytes,
         fits=row.fits,
         chosen=row is plan.chosen or row.solution is plan.solution,
         where=where_in_words(row) if row.fits else "",

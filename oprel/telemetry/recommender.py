@@ -13,7 +13,7 @@ from functools import cached_property
 
 from oprel.core.variants import Variant, bits_per_weight
 from oprel.formats.gguf import GGUFFile
-from oprel.telemetry.budgets import Budgets
+from oprel.telemetry.budgets import Budgets, Taken
 from oprel.telemetry.memory import Anatomy, anatomy_of
 from oprel.telemetry.placing import (
     Placement,
@@ -74,7 +74,9 @@ PREFERENCE = tuple(dict.fromkeys((*_PREFERRED, *_REST)))
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant of a model; `parameters` is how many weights it has. The rest is as of a `Subject`."""
+    """A variant of a model: how many weights it has, and how many bytes its files, where they are known. The rest is as
+    of a `Subject`.
+    """
 
     label: str
     anatomy: Anatomy
@@ -82,9 +84,12 @@ class Candidate:
     projector: int = 0
     adapters: int = 0
     compute_ratio: float = 1.0
+    file_bytes: int = 0
+    is_whole: bool = False
 
     @property
     def size_bytes(self) -> int:
+        """Of the weights in memory."""
         return self.anatomy.weights.total
 
     @cached_property
@@ -102,7 +107,7 @@ class Candidate:
 
     @property
     def subject(self) -> Subject:
-        return Subject(self.anatomy, self.projector, self.adapters, self.compute_ratio)
+        return Subject(self.anatomy, self.projector, self.adapters, self.compute_ratio, self.is_whole)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,10 @@ def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> 
     whole = anatomy_of(header)
     counts = [8 * one.size_bytes / bits for one in variants if (bits := bits_per_weight(one.label))]
     parameters = max(header.parameter_count, round(min(counts, default=0)))
-    return [Candidate(one.label, whole.resized(one.size_bytes), parameters, projector) for one in variants]
+    return [
+        Candidate(one.label, whole.resized(one.size_bytes), parameters, projector, file_bytes=one.size_bytes)
+        for one in variants
+    ]
 
 
 def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None = None) -> Plan:
@@ -174,6 +182,27 @@ def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None 
     return Plan(chosen, told, budgets, asked, refusal, advice)
 
 
+def plan_among(
+    taken: Sequence[Taken], candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None = None
+) -> Plan:
+    """The best plan beside the models that have `taken` of the budgets, if that is as good as the one without those
+    that could go; else that one. More than usual is taken only of what is free.
+    """
+    asked = asked or Asked()
+    if not taken:
+        return plan(candidates, budgets, asked)
+    alone = plan(candidates, budgets.beside(one for one in taken if one.stays), replace(asked, ample=False))
+    beside = plan(candidates, budgets.beside(taken), asked)
+    return beside if beside.fits and _is_as_good(beside, alone) else alone
+
+
+def _is_as_good(one: Plan, other: Plan) -> bool:
+    def rank(found: Plan) -> tuple[Where, Comfort, int]:
+        return found.solution.placement.where, found.solution.setting.comfort, -found.solution.setting.slots
+
+    return one.chosen.candidate is other.chosen.candidate and rank(one) <= rank(other)
+
+
 def _size(candidate: Candidate) -> int:
     return candidate.size_bytes
 
@@ -181,7 +210,9 @@ def _size(candidate: Candidate) -> int:
 def _row(candidate: Candidate, budgets: Budgets, asked: Asked) -> Row:
     found = next(solutions(candidate.subject, budgets, asked), None)
     solution = found or _smallest(candidate, budgets, asked)
-    speed = tokens_per_second(candidate.anatomy, solution.estimate, solution.placement.devices, budgets)
+    speed = None  # of what makes vectors there is none
+    if not asked.embedding:
+        speed = tokens_per_second(candidate.anatomy, solution.estimate, solution.placement.devices, budgets)
     return Row(candidate, solution, found is not None, speed)
 
 
@@ -236,6 +267,8 @@ def _is_too_much(candidate: Candidate, where: Where, budgets: Budgets) -> bool:
 
 
 def _why_not(row: Row, chosen: Row, budgets: Budgets) -> str:
+    if never := _never(row):
+        return never
     if not row.fits:
         return f"needs {human_size(row.solution.total)}, and {_had(budgets)}"
     if not chosen.fits:
@@ -277,7 +310,7 @@ def _refused(chosen: Row, budgets: Budgets, asked: Asked) -> tuple[str, tuple[st
     solution = chosen.solution
     setting = solution.setting
     if never := _never(chosen):
-        return never, ("Leave the type of its KV cache to oprel (kv_cache_type: auto).",)
+        return never, ("Leave the type of its KV cache to oprel, or take another.",)
     fixed = f" as asked (a context of {setting.context})" if asked.context or asked.cells else ""
     why = f"it needs {human_size(solution.total)}{fixed}, and {_had(budgets)}"
     advice = []

@@ -11,10 +11,12 @@ from oprel.telemetry.memory import Anatomy, Estimate, Share
 
 # Of what a GPU's memory moves at most, what kernels reach: 60 to 80 % are usual with quantized weights.
 GPU_SHARE = 0.65
+# With smaller models what each token costs besides, to launch kernels and to choose it, counts for more than memory.
+FASTEST = 1000.0
 
 
 def tokens_per_second(anatomy: Anatomy, found: Estimate, devices: Sequence[int], budgets: Budgets) -> float | None:
-    """Of one request alone; None where a bandwidth is not known. `devices` are those of the estimate."""
+    """Of one request alone, `FASTEST` at most; None where a bandwidth is not known. `devices` are the estimate's."""
     host = _read_bytes(anatomy, found.host) - anatomy.weights.input
     seconds = 0.0
     if host > 0:
@@ -27,7 +29,7 @@ def tokens_per_second(anatomy: Anatomy, found: Estimate, devices: Sequence[int],
         if not bandwidth and not shared:
             return None
         seconds += _read_bytes(anatomy, share) / (GPU_SHARE * bandwidth if bandwidth else shared or 1)
-    return 1 / seconds if seconds else None
+    return min(FASTEST, 1 / seconds) if seconds else None
 
 
 def _read_bytes(anatomy: Anatomy, share: Share) -> float:

@@ -711,6 +711,7 @@ def test_models_are_removed_also_beside_one_that_cannot_be(oprel_made: Shell, ti
         (["create", "mine", "-f", "nosuch"], 2, ["Modelfile nosuch cannot be read", "-f"]),
         (["create", "mine", "-f", "wrong"], 2, ["line 1", "'frm'"]),
         (["create", "mine", "-f", "gone"], 3, ["there is no file", "gone.gguf"]),
+        (["create", "mine", "-f", "typed"], 2, ['Modelfile, line 3: option "temperature" must be of type float32']),
         (["create", "mine", "-f", "misspelt"], 3, ["'tini' not found", "Did you mean tiny?"]),
         (["cp", "tini", "other"], 3, ["Did you mean tiny?"]),
     ],
@@ -719,7 +720,9 @@ def test_models_are_removed_also_beside_one_that_cannot_be(oprel_made: Shell, ti
 def test_what_cannot_be_made_is_explained(
     oprel_made: Shell, arguments: list[str], status: int, words: list[str]
 ) -> None:
-    for name, text in {"wrong": "FRM tiny", "gone": "FROM ./gone.gguf", "misspelt": "FROM tini"}.items():
+    typed = "FROM tiny\nPARAMETER top_k 5\nPARAMETER temperature hot\n"
+    texts = {"wrong": "FRM tiny", "gone": "FROM ./gone.gguf", "misspelt": "FROM tini", "typed": typed}
+    for name, text in texts.items():
         (oprel_made.folder / name).write_text(text)
     assert failed(oprel_made(*arguments), status, *words)
 
@@ -737,7 +740,7 @@ def test_an_unknown_name_is_an_error(oprel_shared: Shell, command: str) -> None:
     assert failed(oprel_shared(command, "nosuch", stdin=b"hi"), 3, "model 'nosuch", "not found", "`oprel list`")
 
 
-@pytest.mark.parametrize("command", ["run", "chat", "show"])
+@pytest.mark.parametrize("command", ["run", "chat", "show", "plan", "inspect"])
 def test_a_file_that_is_not_there_is_an_error(oprel_shared: Shell, command: str) -> None:
     done = oprel_shared(command, "./nosuch.gguf", stdin=b"hi")
     assert failed(done, 3, "there is no file ./nosuch.gguf", "Check the path")
@@ -748,11 +751,23 @@ def test_what_is_not_loaded_cannot_be_stopped(start_daemon: StartDaemon, oprel_o
     assert failed(oprel_own("stop", str(tiny)), 3, "is not loaded", "`oprel ps`")
 
 
-@pytest.mark.parametrize("content", [b"Dear diary,\n", b"", b"GGU"], ids=repr)
-def test_a_file_that_is_no_model_is_an_error(oprel_shared: Shell, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"Dear diary,\n", "does not start with the letters GGUF"),
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>", "get the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("command", [("run", "diary.gguf", "hi"), ("plan", "diary.gguf"), ("inspect", "diary.gguf")])
+def test_a_file_that_is_no_model_is_the_same_error_of_every_command(
+    oprel_shared: Shell, command: tuple[str, ...], content: bytes, why: str
+) -> None:
     (oprel_shared.folder / "diary.gguf").write_bytes(content)
-    done = oprel_shared("run", "diary.gguf", "hi")
-    assert failed(done, 3, "diary.gguf is not a GGUF model file", "downloaded whole?")
+    done = oprel_shared(*command)
+    assert done.returncode == 4 and why in done.stdout + done.stderr
 
 
 def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, tiny: Path) -> None:
@@ -763,14 +778,14 @@ def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, 
 def test_an_empty_folder_is_no_model(oprel_shared: Shell) -> None:
     (oprel_shared.folder / "models").mkdir()
     done = oprel_shared("run", "./models", "hi")
-    assert failed(done, 3, "./models is a folder", "It holds no .gguf file, nor a config.json.")
+    assert failed(done, 4, "./models is a folder", "It holds no .gguf file, nor a config.json.")
 
 
 def test_a_folder_with_a_model_leads_to_it(oprel_shared: Shell, tiny: Path) -> None:
     (oprel_shared.folder / "models").mkdir()
     (oprel_shared.folder / "models" / "seven.gguf").symlink_to(tiny)
     done = oprel_shared("run", "./models", "hi")
-    assert failed(done, 3, "./models is a folder", "for example models/seven.gguf")
+    assert failed(done, 4, "./models is a folder", "for example models/seven.gguf")
 
 
 # What goes wrong with daemons

@@ -5,14 +5,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from
-from oprel.core.exceptions import InvalidModelError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 
 if TYPE_CHECKING:
     from oprel.core.config import Config
+    from oprel.core.names import HubOrigin
     from oprel.formats.findings import Finding
     from oprel.formats.validation import Inspection
     from oprel.runtime.routing import Route
@@ -23,19 +25,18 @@ TITLES = ("ENGINE", "SCORE", "WHY")
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("inspect", help="examine a model's files, and say which engines can serve it")
-    parser.add_argument("model", help="a name, or the path of a file or folder")
+    parser.add_argument("model", help="a name, hf.co/ORG/REPO[:QUANT], or the path of a file or folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.formats.validation import inspect
     from oprel.runtime.engines import routes
     from oprel.telemetry.hardware import probe
 
     config = config_from(args)
-    found = inspect(_path(args.model, config))
+    found = _inspected(args.model, config)
     engines = routes(found.info, probe(), config) if found.info else ()
     if found.errors:  # nobody should be led to load it
         engines = tuple(replace(one, score=0.0, reasons=(UNSOUND, *one.reasons)) for one in engines)
@@ -46,15 +47,31 @@ def main(args: argparse.Namespace) -> int:
     return InvalidModelError.exit_code if found.errors else 0
 
 
-def _path(model: str, config: "Config") -> Path:
-    """Raises ModelNotFoundError for a name that there is not."""
-    from oprel.core.manifests import Manifests
+def _inspected(model: str, config: "Config") -> "Inspection":
+    """Of a repository of Hugging Face only headers are fetched. Raises ModelNotFoundError, DownloadError."""
+    from oprel.core.forms import hub_origin, known
     from oprel.core.names import ModelRef
+    from oprel.formats.validation import inspect
 
     path = Path(model).expanduser()
     if path.exists() or path.is_symlink():
-        return path
-    return Manifests(config.models_dir).get(ModelRef.parse(model)).weights
+        return inspect(path)
+    try:
+        return inspect(known(model, config).weights)
+    except ModelNotFoundError:
+        origin = hub_origin(ModelRef.parse(model), config)
+        if origin is None:
+            raise
+    return _in_repository(origin, config)
+
+
+def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
+    from oprel.core.forms import awaited, hub_of
+    from oprel.formats.validation import inspect
+
+    with TemporaryDirectory() as folder:
+        path = awaited(hub_of(config).skeleton(origin, Path(folder)))
+        return inspect(path).moved(Path(folder), Path("hf.co"))
 
 
 def _show(found: "Inspection", engines: Sequence["Route"]) -> None:

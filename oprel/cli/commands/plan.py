@@ -3,15 +3,18 @@
 import argparse
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.cli.options import add_home, config_from
+from oprel.core.exceptions import ConnectError, InsufficientMemoryError, ShuttingDownError, ValidationError
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
-    from oprel.daemon_models import PlacedMemory, PlannedVariant, PlanResponse
+    from oprel.core.config import Config
+    from oprel.daemon_models import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
     from oprel.telemetry.settings import Asked
 
 TITLES = ("", "QUANT", "SIZE", "FITS", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
@@ -25,12 +28,14 @@ PARTS = {
     "output": "▒",
     "overhead": "░",
 }
-NO_BANDWIDTH = "how fast it would be is not known here: `oprel bench memory` measures the memory once"
+STATUSES = "exit status: 0 where it fits, 6 where it does not, 2 where no memory would suffice for what is asked"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("plan", help="show how a model would run here: quantization, layers, context, speed")
-    parser.add_argument("model", help="a name, a .gguf file, or a folder with several quantizations")
+    parser = commands.add_parser(
+        "plan", help="show how a model would run here: quantization, layers, context, speed", epilog=STATUSES
+    )
+    parser.add_argument("model", help="a name, a .gguf file, a folder with several quantizations or with safetensors")
     parser.add_argument(
         "--hardware", type=Path, metavar="FILE", help="another machine, as `oprel hardware --json` prints"
     )
@@ -60,13 +65,37 @@ def main(args: argparse.Namespace) -> int:
     from oprel.core.planning import recommend
     from oprel.telemetry.hardware import Hardware
 
-    hardware = Hardware.load(args.hardware) if args.hardware else None
-    found = recommend(args.model, asked(args), quantization=args.quant, hardware=hardware, config=config_from(args))
+    hardware, config = Hardware.load(args.hardware) if args.hardware else None, config_from(args)
+    found = recommend(
+        args.model,
+        asked(args),
+        quantization=args.quant,
+        hardware=hardware,
+        config=config,
+        daemon=None if hardware else _told_by_daemon(config),
+    )
     if args.json:
         render.json(found)
     else:
         show(found)
-    return 0
+    return _status(found)
+
+
+def _told_by_daemon(config: "Config") -> "ModelsResponse | None":
+    """What the daemon of this home has loaded, where one runs."""
+    from oprel.client_api import Client
+
+    with Client(config=replace(config, host=""), start=False) as client:
+        try:
+            return client.engines()
+        except (ConnectError, ShuttingDownError):
+            return None
+
+
+def _status(found: "PlanResponse") -> int:
+    if found.fits:
+        return 0
+    return (ValidationError if found.contradictory else InsufficientMemoryError).exit_code
 
 
 def asked(args: argparse.Namespace) -> "Asked":
@@ -96,22 +125,23 @@ def show(found: "PlanResponse") -> None:
         render.line()
         for line in bar(place):
             render.line(line)
-    render.line()
-    render.line(shlex.join(found.command))
+    if found.command:
+        render.line()
+        render.line(shlex.join(found.command))
     for note in found.notes:
         render.note(note)
-    if found.tokens_per_second is None:
-        render.note(NO_BANDWIDTH)
 
 
 def described(found: "PlanResponse") -> Iterator[str]:
     """What was decided, in a sentence or two."""
     if not found.fits:
-        yield f"{found.model} does not fit: {found.refusal}"
+        yield f"{found.model} {'cannot run like that' if found.contradictory else 'does not fit'}: {found.refusal}"
         yield from found.advice
+        if found.contradictory:
+            yield "The flag is --kv-cache-type."
         return
     requests = "one request" if found.slots == 1 else f"each of {found.slots} requests at a time"
-    speed = f", about {found.tokens_per_second:.0f} tokens/s" if found.tokens_per_second else ""
+    speed = f", {_speed(found.tokens_per_second, 'about ', 'more than ')} tokens/s" if found.tokens_per_second else ""
     yield f"{found.quantization} on {found.where}{speed}"
     yield f"a context of {found.context} tokens for {requests}, KV cache in {found.kv_cache_type}"
 
@@ -137,7 +167,7 @@ def bar(place: "PlacedMemory") -> Iterator[str]:
 
 
 def _row(variant: "PlannedVariant") -> tuple[str, ...]:
-    speed = "" if variant.tokens_per_second is None else f"{variant.tokens_per_second:.0f}"
+    speed = _speed(variant.tokens_per_second, "", "> ") if variant.tokens_per_second else ""
     context = f"{variant.context} x {variant.slots}" if variant.fits else ""
     return (
         CHOSEN if variant.chosen and variant.fits else "",
@@ -149,6 +179,12 @@ def _row(variant: "PlannedVariant") -> tuple[str, ...]:
         speed if variant.fits else "",
         variant.reason,
     )
+
+
+def _speed(tokens_per_second: float, about: str, more_than: str) -> str:
+    from oprel.telemetry.speed import FASTEST
+
+    return f"{more_than if tokens_per_second == FASTEST else about}{tokens_per_second:.0f}"
 
 
 def _count(text: str) -> int:

@@ -51,6 +51,8 @@ async def models(request: Request) -> Response:
         models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
         waiting=[_waiting(one) for one in manager.room.waiting],
         budget_bytes=manager.room.budget.total,
+        host_bytes=manager.planning.machine.host,
+        gpu_bytes=[*manager.planning.machine.devices],
     )
     return json_response(reply, nulls=True)
 
@@ -163,6 +165,8 @@ def _engine(loaded: LoadedModel, now: float) -> daemon_models.EngineModel:
         tokens_per_second=loaded.tokens_per_second,
         memory_bytes=process.memory_bytes,
         predicted_bytes=loaded.needs.total,
+        host_bytes=loaded.taken.host,
+        gpu_bytes=dict(loaded.taken.devices),
         predicted=_predicted(loaded.plan.solution.estimate),
         measured=_measured(loaded.buffers) if loaded.buffers else None,
         load_seconds=process.load_seconds,

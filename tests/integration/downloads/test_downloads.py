@@ -13,11 +13,13 @@ import httpx
 import pytest
 from huggingface_hub import try_to_load_from_cache
 
+from oprel.cli.main import main
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.planning import recommend
 from oprel.download_models import DownloadResponse
+from oprel.formats.remote import STEPS
 from oprel.runtime.binaries.choices import Choices
 from tests.conftest import RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
@@ -109,6 +111,40 @@ def test_a_repository_is_planned_for_without_its_weights(shared: RunningDaemon, 
     assert recommend(f"hf.co/{repo}:q4_k_m", config=shared.config).quantization == "Q4_K_M"
     with pytest.raises(DownloadError, match="offline"):
         recommend(f"hf.co/{repo}", config=replace(shared.config, offline="on"))
+
+
+def test_a_repository_is_inspected_by_its_headers(
+    shared: RunningDaemon,
+    hub: HubServer,
+    repo: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    home = f"--home={shared.config.home_dir}"
+    assert main(["inspect", f"hf.co/{repo}:Q8_0", home]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"hf.co/{repo}/tiny-Q8_0.gguf\n") and "Nothing is the matter with it." in out
+    assert "gguf on the CPU" in out and sent(hub, repo) <= 2 * STEPS[0]
+    (hub.folder / repo / "tiny-Q8_0.gguf").write_bytes(b"<!DOCTYPE html>")
+    assert main(["inspect", f"hf.co/{repo}:Q8_0", home, "--json"]) == 4
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["path"], finding["what"]) == (f"hf.co/{repo}/tiny-Q8_0.gguf", "it is a web page")
+
+
+def test_a_repository_of_safetensors_is_inspected_and_planned(
+    shared: RunningDaemon, hub: HubServer, folder_repo: str, capsys: pytest.CaptureFixture[str]
+):
+    found = recommend(f"hf.co/{folder_repo}", config=shared.config)
+    assert found.fits and found.command[1:3] == ["serve", folder_repo]
+    assert found.variants[0].size_bytes == (hub.folder / folder_repo / "model.safetensors").stat().st_size
+    (hub.folder / folder_repo / "tokenizer.json").unlink()
+    asked = ["inspect", f"hf.co/{folder_repo}", f"--home={shared.config.home_dir}"]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HF_ENDPOINT", hub.url)
+        assert main(asked) == 4
+    out = capsys.readouterr().out
+    assert "safetensors (confidence 1.00)" in out and "error    there is no tokenizer" in out
 
 
 def test_what_was_pulled_is_found_by_hugging_faces_own_library(client: Client, shared: RunningDaemon, repo: str):

@@ -1,5 +1,6 @@
 """The hub as its own library sees it, on a server of ours."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub, check_git_hash
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.url import Urls
+from oprel.formats.safetensors import read_safetensors
 from tests.conftest import NOWHERE
+from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import TOKEN, HubServer
 
 FILES = ("m-Q4_K_M.gguf", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf", "mmproj-m-f16.gguf", "a.json")
@@ -42,6 +45,22 @@ async def test_a_variant_comes_with_all_its_parts_and_a_projector(hub: Hub, serv
         assert target.destination.name == target.file.sha256 == server.repository("org/model").oid(target.file.name)
         assert target.file.size_bytes == (server.folder / "org/model" / target.file.name).stat().st_size
     assert (offer.title, offer.size_bytes) == ("org/model Q8_0", 2 + 3 + 4)
+
+
+async def test_a_skeleton_is_as_large_as_the_model_and_has_its_headers_and_no_weights(
+    hub: Hub, server: HubServer, tmp_path: Path
+):
+    write_tiny_llama(server.folder / "org/llama")
+    with (server.folder / "org/llama/model.safetensors").open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(b"weights!")
+    found = await hub.skeleton(HubOrigin("org/llama"), tmp_path / "bones")
+    assert found == tmp_path / "bones/org/llama"
+    assert read_safetensors(found / "model.safetensors").tensors
+    whole = (server.folder / "org/llama/model.safetensors").read_bytes()
+    bones = (found / "model.safetensors").read_bytes()
+    assert len(bones) == len(whole) and whole.endswith(b"weights!") and bones.endswith(bytes(8))
+    assert (found / "tokenizer.json").read_bytes() == (server.folder / "org/llama/tokenizer.json").read_bytes()
 
 
 async def test_a_file_may_be_named_instead_of_a_quant(hub: Hub):

@@ -10,12 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.core.variants import bits_per_weight
-from oprel.telemetry.budgets import Budgets, budgets_of, daemon_budgets
+from oprel.telemetry.budgets import Budgets, Taken, budgets_of
 from oprel.telemetry.hardware import Hardware
 from oprel.telemetry.memory import anatomy_of
 from oprel.telemetry.parts import CPU, GPU, Memory
 from oprel.telemetry.placing import Where
-from oprel.telemetry.recommender import Candidate, Grade, Plan, _preference, grade_of, plan, where_in_words
+from oprel.telemetry.recommender import (
+    Candidate,
+    Grade,
+    Plan,
+    _preference,
+    grade_of,
+    plan,
+    plan_among,
+    where_in_words,
+)
 from oprel.telemetry.settings import SHORT_CONTEXT, USUAL_CONTEXT, Asked
 from tests.fixtures.known_models import DATA, known_header
 
@@ -203,6 +212,23 @@ def test_where_its_eyes_do_not_fit_they_stay_on_the_cpu() -> None:
     assert found.solution.setting.projector_on_cpu and found.solution.placement.where is Where.GPU
 
 
+def test_an_engine_that_shares_nothing_with_the_cpu_has_a_model_whole() -> None:
+    shared = one("llama3.1-8b", "Q4_K_M")
+    whole = [replace(shared[0], is_whole=True)]
+    assert plan(shared, budgets(16 * GIB, 4 * GIB)).solution.placement.where is Where.MOSTLY_GPU
+    assert plan(whole, budgets(16 * GIB, 4 * GIB)).solution.placement.where is Where.CPU
+    assert plan(whole, budgets(16 * GIB, 8 * GIB)).solution.placement.where is Where.GPU
+
+
+def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
+    model, room = one("llama3.1-8b", "Q4_K_M"), budgets(16 * GIB, 12 * GIB)
+    alone = plan(model, room)
+    little, much = Taken(GIB, {0: GIB}), Taken(GIB, {0: 11 * GIB})
+    assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it goes for nobody's long context
+    assert plan_among([much], model, room).solution.placement.where is alone.solution.placement.where is Where.GPU
+    assert plan_among([replace(much, stays=True)], model, room).solution.placement.where is Where.CPU
+
+
 @pytest.mark.parametrize(
     ("hardware", "limit", "host"),
     [
@@ -213,7 +239,7 @@ def test_where_its_eyes_do_not_fit_they_stay_on_the_cpu() -> None:
     ],
 )
 def test_a_daemons_engines_share_all_but_a_reserve(hardware: Hardware, limit: int | None, host: int) -> None:
-    assert daemon_budgets(hardware, limit).host == host
+    assert budgets_of(hardware, limit).host == host
 
 
 def test_gpus_of_one_vendor_work_together_and_an_integrated_one_only_alone() -> None:

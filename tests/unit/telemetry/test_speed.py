@@ -9,7 +9,7 @@ from oprel.telemetry.budgets import Budgets
 from oprel.telemetry.hardware import Hardware
 from oprel.telemetry.memory import anatomy_of, estimate
 from oprel.telemetry.parts import CPU, GPU, Memory
-from oprel.telemetry.speed import GPU_SHARE, tokens_per_second
+from oprel.telemetry.speed import FASTEST, GPU_SHARE, tokens_per_second
 from oprel.telemetry.wishes import Wishes
 from tests.fixtures.known_models import known_header
 
@@ -33,6 +33,10 @@ def test_a_gpu_reaches_a_part_of_what_its_memory_could() -> None:
     weights = anatomy_of(known_header("llama3.1-8b")).weights
     found = speed("llama3.1-8b", wishes, (0,), Budgets(64 * GB, (GPU_100,), (70 * GB,)))
     assert found == pytest.approx(GPU_SHARE * 100 * GB / (weights.total - weights.input))
+
+
+def test_a_tiny_model_is_not_as_fast_as_memory_would_let_it_be() -> None:
+    assert speed("llama3.2-1b", Wishes(context=4096), (), Budgets(64 * GB, host_bandwidth=9000 * GB)) == FASTEST
 
 
 def test_experts_that_are_not_asked_are_not_read() -> None:
