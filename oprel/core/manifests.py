@@ -30,11 +30,11 @@ class Manifest:
     """What a name stands for. Paths are absolute; `parameters` have Ollama's option names.
 
     `weights` is a GGUF, the first one of a split model, whose blobs are then `parts`; or a folder as Hugging Face has
-    them, of the files in `parts`. `projector` (an mmproj) lets the
-    model see, `adapters` are LoRAs, `template` is as the user wrote it: Jinja or Ollama's Go. `parent` is the name of
-    the model that this one was made from, `source` where its files were fetched from, such as "hf.co/ORG/REPO".
-    `provider` is whose model it is: one that another program keeps is only read. `written` is the time of the
-    manifest's file, in seconds since 1970; 0 for what has no file.
+    them, of the files in `parts`. `projector` (an mmproj) lets the model see, `adapters` are LoRAs, `template` is as
+    the user wrote it: Jinja or Ollama's Go. `parent` is the name of the model that this one was made from, `source`
+    where its files were fetched from, such as "hf.co/ORG/REPO". `provider` is whose model it is: one that another
+    program keeps is only read. `written` is the time of the manifest's file, in seconds since 1970; 0 for what has no
+    file.
     """
 
     name: str

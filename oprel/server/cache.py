@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
-from oprel.core.manifests import Provider
+from oprel.core.manifests import Manifest, Provider
 from oprel.downloader.cache import HubCache
 from oprel.formats.gguf import looks_like_gguf, read_gguf
 from oprel.server.last_use import LastUse
@@ -55,7 +55,7 @@ def cached_files(library: Library, last_use: LastUse, hub_dir: Path) -> list[Cac
     """The largest first: those of all models, and oprel's own that no model uses. Blocks for a look at each."""
     uses: dict[Path, _Use] = {}
     for manifest in library.known():
-        for path in manifest.files:
+        for path in _files_of(manifest):
             use = uses.setdefault(Path(os.path.realpath(path)), _Use(manifest.provider))
             use.names.append(manifest.name)
             moments = [moment for moment in (use.used, last_use.of(manifest.weights)) if moment]
@@ -64,6 +64,12 @@ def cached_files(library: Library, last_use: LastUse, hub_dir: Path) -> list[Cac
         uses.setdefault(Path(os.path.realpath(path)), _Use("oprel"))
     found = [file for path, use in uses.items() if (file := _file(path, use))]
     return sorted(found, key=lambda file: file.size_bytes, reverse=True)
+
+
+def _files_of(manifest: Manifest) -> Iterator[Path]:
+    """Of a folder that is used where it lies, those in it."""
+    for path in manifest.files:
+        yield from (one for one in path.iterdir() if one.is_file()) if path.is_dir() else (path,)
 
 
 def duplicates(files: Sequence[CachedFile]) -> list[list[CachedFile]]:

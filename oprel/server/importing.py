@@ -54,7 +54,7 @@ def files_at(path: Path) -> Files:
 
 def _files_at(path: Path) -> Files:
     folder = path if path.is_dir() else path.parent
-    listed = [RepoFile(one.name, one.stat().st_size) for one in folder.iterdir() if one.is_file()]
+    listed = [RepoFile(one.name, one.stat().st_size) for one in sorted(folder.iterdir()) if one.is_file()]
     found = variants(listed)
     if path.is_dir():
         if len(found) > 1:

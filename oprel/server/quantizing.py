@@ -13,6 +13,7 @@ from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
 from oprel.formats.ggml_types import FILE_TYPES
 from oprel.formats.gguf import GGUFFile
+from oprel.formats.other_header import OtherHeader
 from oprel.runtime.binaries.shelf import Source, find_binaries
 
 PROGRAM = "llama-quantize"
@@ -23,8 +24,11 @@ LAST_WORDS = 3  # lines of the program's output that an error tells
 def prepare(config: Config, header: GGUFFile, kind: str) -> Path:
     """The program that makes a model with that header one of `kind`, such as "q4_K_M".
 
-    Raises ValidationError when it cannot become that, UnsupportedError when there is no such program.
+    Raises ValidationError when it cannot become that, UnsupportedError for what is no GGUF, and when there is no such
+    program.
     """
+    if isinstance(header, OtherHeader):
+        raise UnsupportedError("only GGUF is quantized", "Convert the model first: convert_hf_to_gguf.py of llama.cpp.")
     kinds = sorted(set(FILE_TYPES.values()))
     if kind.upper() not in kinds:
         raise ValidationError(f"unsupported quantization type {kind.upper()} - supported types are {', '.join(kinds)}")

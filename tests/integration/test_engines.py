@@ -9,7 +9,8 @@ import pytest
 
 from oprel.client_api import Client
 from oprel.core.config import Config
-from oprel.core.exceptions import InvalidModelError, NoEngineError
+from oprel.core.exceptions import InvalidModelError, NoEngineError, UnsupportedError
+from oprel.daemon_models import PlanResponse
 from oprel.runtime import vitals
 from oprel.runtime.binaries.choices import Choices
 from tests.conftest import RunningDaemon, eventually
@@ -46,7 +47,9 @@ def test_a_folder_is_served_and_shown(engines: Callable[..., None], start_daemon
     with start_daemon().client as client:
         assert client.chat(folder, HELLO).message.content == ANSWER
         assert "".join(piece.response for piece in client.generate(folder, "hello", stream=True)) == ANSWER
-        details = client.show(folder).details
+        shown = client.show(folder)
+        details, plan = shown.details, PlanResponse.model_validate(shown.plan)
+        assert plan.command[1:3] == ["serve", folder]
         assert (details.format, details.family, details.quantization_level) == ("safetensors", "llama", "F32")
         assert client.ps().models[0].name == folder
 
@@ -58,8 +61,10 @@ def test_an_imported_folder_and_a_model_made_of_one_are_served(
     with start_daemon().client as client:
         list(client.import_model("imported", folder))
         list(client.import_model("placed", folder, how="in_place"))
-        assert list(client.verify_cache())[-1].status == "success"
         client.create("made", from_=folder, system="Be brief.")
+        assert list(client.verify_cache())[-1].status == "success"
+        with pytest.raises(UnsupportedError, match="only GGUF is quantized"):
+            client.create("small", from_="made", quantize="q4_0")
         for name in ("imported", "made"):
             assert client.chat(name, HELLO).message.content == ANSWER
         client.delete("imported")
