@@ -52,7 +52,7 @@ def forms_of(name: str, config: Config) -> list[Form]:
         return [_of_manifest(known(name, config))]
     except ModelNotFoundError:
         if Path(name).is_dir():
-            return _in_folder(Path(name))
+            return _in_folder(Path(name).absolute())
         origin = hub_origin(ref, config)
         if origin is None:
             raise

@@ -7,12 +7,13 @@ from pathlib import Path
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import NoEngineError
 from oprel.core.forms import Form, awaited, form_named, forms_of
+from oprel.core.names import ModelRef
 from oprel.daemon_models import ModelsResponse, PlanResponse
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends import llama_cpp
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.base import LoadOptions, Mode, Parts
-from oprel.runtime.backends.specs import Fixed, spec_of
+from oprel.runtime.backends.specs import Fixed, asked_of, spec_of
 from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.runtime.engines import programs_of, routes
@@ -51,7 +52,8 @@ def recommend(
     if quantization:
         forms = [form_named(forms, quantization)]
     asked = asked or Asked()
-    asked = replace(asked, embedding=asked.embedding or forms[0].embeds)
+    load, configured = _configured(str(model), forms[0], config)
+    asked = replace(asked, embedding=asked.embedding or forms[0].embeds).completed(configured)
     here = hardware or bandwidth.known(config.home_dir, probe())
     engine = _engine(forms[0].info, here, config, is_here=hardware is None)
     room = _room(here, config, forms, daemon) if hardware is None else Room(budgets_of(here))
@@ -59,10 +61,17 @@ def recommend(
     budgets = budgets.beside([Taken(engine.backend.overhead_bytes)])
     found = plan_among(room.taken, [form.candidate for form in forms], budgets, asked)
     chosen = next(form for form in forms if form.candidate is found.chosen.candidate)
-    spec = spec_of(found, _fixed(found.asked, chosen.parts, here, config))
+    spec = spec_of(found, _fixed(asked, load, chosen.parts, here, config))
     notes = [*here.notes, *engine.notes, *_notes(found, room, here, is_here=hardware is None)]
     arguments = engine.backend.arguments(spec, engine.flags) if engine.command else []
     return plan_response(str(model), found, [*engine.command, *arguments], notes)
+
+
+def _configured(name: str, form: Form, config: Config) -> tuple[LoadOptions, Asked]:
+    """What the settings of the model fix."""
+    settings = config.for_model(ModelRef.parse(name).text)
+    load = llama_cpp.resolve(LoadOptions(), settings, form.candidate.anatomy.dims.trained_context or None)
+    return load, asked_of(load, settings, Mode.EMBEDDING if form.embeds else Mode.COMPLETION)
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,8 @@ def _llama_server(here: Hardware, config: Config) -> Engine:
 
 
 def _routed(info: ModelInfo, here: Hardware, config: Config) -> Engine:
-    best = routes(info, here, config)[0]
+    found = routes(info, here, config)
+    best = next((one for one in found if one.score), found[0])
     backend = best.backend
     program = next(programs_of(backend, config, read_choices(config.home_dir)), None)
     if not best.score:
@@ -138,19 +148,18 @@ def _routed(info: ModelInfo, here: Hardware, config: Config) -> Engine:
     told = [f"{backend.title} would run it: {'; '.join(best.reasons)}"]
     if not best.installed:
         told.append(f"to get {backend.title}: {backend.install}")
-    told.append(
-        f"weights and KV cache are exact; what {backend.title} computes with is not known, and taken for llama.cpp's"
-        f" ({human_size(backend.overhead_bytes)} for its processes is left out above)"
-    )
+    told.append("weights and KV cache are exact; what it computes with is not known, and taken for llama.cpp's")
+    if backend.overhead_bytes:
+        told.append(f"what may be taken is without the {human_size(backend.overhead_bytes)} that its processes need")
     command = program.command if program else (backend.executables[0],)
     return Engine(command, knows_gpus=best.accelerator != "cpu", backend=backend, notes=tuple(told))
 
 
-def _fixed(asked: Asked, parts: Parts, hardware: Hardware, config: Config) -> Fixed:
+def _fixed(asked: Asked, load: LoadOptions, parts: Parts, hardware: Hardware, config: Config) -> Fixed:
     return Fixed(
         parts,
         config.run_dir / "engine-1.sock",
-        LoadOptions(num_gpu=asked.layers_on_gpu, num_batch=asked.batch),
+        replace(load, num_gpu=asked.layers_on_gpu, num_batch=asked.batch),
         hardware.cpu.threads,
         Mode.EMBEDDING if asked.embedding else Mode.COMPLETION,
         flash_attention={None: "auto", True: "on", False: "off"}[asked.flash_attention],

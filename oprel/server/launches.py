@@ -20,7 +20,7 @@ from oprel.formats.validation import require_sound
 from oprel.runtime.backends import launching, llama_cpp
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
-from oprel.runtime.backends.specs import Fixed, spec_of
+from oprel.runtime.backends.specs import Fixed, asked_of, spec_of
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.life import Ended
 from oprel.runtime.process import EngineProcess
@@ -30,7 +30,7 @@ from oprel.runtime.shelves import Shelves
 from oprel.server.descents import Descents
 from oprel.server.library import InstalledModel
 from oprel.server.loaded import Key, LoadedModel
-from oprel.server.planning import Planning, asked_of, needs_of, refusal
+from oprel.server.planning import Planning, needs_of, refusal
 from oprel.server.scheduling import Amount
 from oprel.server.slots import Slots
 from oprel.telemetry import ladder
@@ -111,9 +111,10 @@ class Launches:
         wanted = wanted_of(model, settings, LoadOptions())
         others = [one for one in residents if one.spec.parts != parts_of(model)]
         found = self._planning.plan(model, asked_of(wanted, settings, mode), others)
-        binary, flags = await self._shelves.of(llama_cpp.BACKEND).choose()
+        backend = (await self._shelves.backends(model.info, mode, settings.backend))[0]
+        binary, flags = await self._shelves.of(backend).choose()
         spec = spec_of(found, self._fixed(model, settings, wanted, mode, 0))
-        return plan_response(model.name, found, [*binary.command, *llama_cpp.arguments(spec, flags)])
+        return plan_response(model.name, found, [*binary.command, *backend.arguments(spec, flags)])
 
     async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
         """The engines that may serve it, best first. Raises NoEngineError, InvalidModelError."""

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
-from oprel.core.settings import ModelSettings
 from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
-from oprel.runtime.backends.base import LoadOptions, Mode
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.runtime.buffers import buffers_of
 from oprel.server.calibration import Calibration
@@ -24,8 +22,6 @@ from oprel.telemetry.recommender import Candidate, Plan, plan, plan_among, sized
 from oprel.telemetry.settings import Asked
 
 logger = logging.getLogger(__name__)
-
-SWITCH = {"on": True, "off": False}
 
 
 class Planning:
@@ -97,21 +93,6 @@ class Planning:
 
     def close(self) -> None:
         self._calibration.close()
-
-
-def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:
-    """What is fixed by requests and settings."""
-    cache_type = None if settings.kv_cache_type == "auto" else settings.kv_cache_type
-    return Asked(
-        context=fixed.num_ctx,
-        slots=settings.parallel or None,
-        key_type=cache_type,
-        value_type=cache_type,
-        flash_attention=SWITCH.get(settings.flash_attention),
-        batch=fixed.num_batch,
-        layers_on_gpu=fixed.num_gpu,
-        embedding=mode is not Mode.COMPLETION,
-    )
 
 
 def needs_of(solution: Solution, budgets: Budgets) -> Amount:

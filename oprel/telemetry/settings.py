@@ -40,6 +40,12 @@ class Asked:
     embedding: bool = False
     ample: bool = True
 
+    def completed(self, configured: "Asked") -> "Asked":
+        """With what is `configured` where nothing is asked."""
+        names = ["slots", "key_type", "value_type", "flash_attention", "batch", "layers_on_gpu"]
+        names += [] if self.cells else ["context"]
+        return replace(self, **{name: getattr(configured, name) for name in names if getattr(self, name) is None})
+
 
 class Comfort(IntEnum):
     """How good a setting is to have: more than usual, as usual, less, or hardly enough to talk."""

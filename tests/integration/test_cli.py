@@ -23,6 +23,7 @@ from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.manifests import Manifest, Manifests
+from oprel.daemon_models import PlanResponse
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import WORDS
@@ -727,6 +728,15 @@ def test_what_cannot_be_made_is_explained(
     assert failed(oprel_made(*arguments), status, *words)
 
 
+def test_plan_says_what_the_daemon_that_runs_would_do(start_daemon: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
+    with start_daemon(default_max_memory_mb=130).client as client:
+        told = PlanResponse.model_validate(client.show(str(tiny)).plan)
+    found = PlanResponse.model_validate_json(oprel_own("plan", str(tiny), "--json").stdout)
+    assert found.memory == told.memory
+    assert found.memory.devices[-1].budget_bytes == 130 * 1024**2
+    assert (found.context, found.slots, found.kv_cache_type) == (told.context, told.slots, told.kv_cache_type)
+
+
 # What goes wrong with models
 
 
@@ -752,21 +762,20 @@ def test_what_is_not_loaded_cannot_be_stopped(start_daemon: StartDaemon, oprel_o
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("command", "content", "why"),
     [
-        (b"Dear diary,\n", "does not start with the letters GGUF"),
-        (b"", "is empty"),
-        (b"<!DOCTYPE html><html>", "get the file itself"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
+        ("run", b"Dear diary,\n", "does not start with the letters GGUF"),
+        ("run", b"", "is empty"),
+        ("plan", b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
+        *((command, b"<!DOCTYPE html><html>", "get the file itself") for command in ("run", "show", "plan", "inspect")),
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("command", [("run", "diary.gguf", "hi"), ("plan", "diary.gguf"), ("inspect", "diary.gguf")])
 def test_a_file_that_is_no_model_is_the_same_error_of_every_command(
-    oprel_shared: Shell, command: tuple[str, ...], content: bytes, why: str
+    oprel_shared: Shell, command: str, content: bytes, why: str
 ) -> None:
     (oprel_shared.folder / "diary.gguf").write_bytes(content)
-    done = oprel_shared(*command)
+    done = oprel_shared(command, "diary.gguf", stdin=b"hi")
     assert done.returncode == 4 and why in done.stdout + done.stderr
 
 

@@ -1,13 +1,16 @@
-"""From a plan to what an engine is started with. Pure."""
+"""From what is configured to what a plan is asked for, and from a plan to what an engine is started with. Pure."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
 from oprel.telemetry.memory import MIB
 from oprel.telemetry.placing import Where
 from oprel.telemetry.recommender import Plan
-from oprel.telemetry.settings import BATCH, UBATCH
+from oprel.telemetry.settings import BATCH, UBATCH, Asked
+
+SWITCH = {"on": True, "off": False}
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,21 @@ class Fixed:
     extra_arguments: tuple[str, ...] = ()
     port: int = 0
     key: str = field(default="", repr=False)
+
+
+def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:
+    """What is fixed by requests and settings."""
+    cache_type = None if settings.kv_cache_type == "auto" else settings.kv_cache_type
+    return Asked(
+        context=fixed.num_ctx,
+        slots=settings.parallel or None,
+        key_type=cache_type,
+        value_type=cache_type,
+        flash_attention=SWITCH.get(settings.flash_attention),
+        batch=fixed.num_batch,
+        layers_on_gpu=fixed.num_gpu,
+        embedding=mode is not Mode.COMPLETION,
+    )
 
 
 def spec_of(plan: Plan, fixed: Fixed) -> EngineSpec:

@@ -8,6 +8,7 @@ import pytest
 import oprel
 from oprel.cli.commands.plan import BAR, bar, described
 from oprel.cli.main import main
+from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, InvalidModelError, ValidationError
 from oprel.core.planning import recommend
 from oprel.daemon_models import ModelsResponse, PlanResponse
@@ -54,6 +55,13 @@ def test_what_is_asked_is_what_is_planned(folder: Path, capsys: pytest.CaptureFi
     given = dict(zip(found.command, [*found.command[1:], ""], strict=True))
     assert (given["--ctx-size"], given["--parallel"], given["--ubatch-size"]) == ("8192", "2", "256")
     assert "--kv-unified" not in found.command
+
+
+def test_what_is_configured_is_planned_where_no_flag_says_otherwise(folder: Path, tmp_path: Path) -> None:
+    config = Config(home=str(tmp_path), parallel=2, ctx_size=2048, kv_cache_type="q8_0")
+    found = recommend(folder / "m-Q8_0.gguf", Asked(slots=3), config=config)
+    assert (found.context, found.slots, found.kv_cache_type) == (2048, 3, "q8_0")
+    assert recommend(folder / "m-Q8_0.gguf", Asked(cells=1024), config=config).cells == 1024
 
 
 def test_context_is_of_each_request_or_of_the_whole_cache(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
