@@ -175,6 +175,8 @@ class ModelManager:
             loaded = await self._joinable(key, lambda one: one.serves(model, asked, wanted), makes_room=makes_room)
             if loaded is None:
                 backends = await self.launches.backends(model, settings, mode)
+                if not self._loaded:
+                    self.room.budget = await self.planning.look_around()
                 loaded = self.launches.plan(model, settings, asked, mode, self.loaded, self._note_end, backends)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:

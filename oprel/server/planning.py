@@ -1,5 +1,6 @@
 """How a model would be run on this machine, beside the others: the recommender, asked with this daemon's budgets."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from oprel.server.loaded import LoadedModel
 from oprel.server.scheduling import Amount, amount
 from oprel.telemetry import bandwidth
 from oprel.telemetry.budgets import Budgets, budgets_of
-from oprel.telemetry.hardware import Hardware
+from oprel.telemetry.hardware import Hardware, probe
 from oprel.telemetry.memory import MIB, anatomy_of, estimate
 from oprel.telemetry.placing import Solution
 from oprel.telemetry.recommender import Candidate, Plan, plan, plan_among, sized
@@ -28,11 +29,20 @@ class Planning:
     """Owner of what is known of the machine. It is looked at once, when no engine of this daemon runs yet."""
 
     def __init__(self, config: Config, shelf: Shelf, hardware: Hardware) -> None:
-        self.hardware = bandwidth.known(config.home_dir, hardware)
+        self._config = config
         self._calibration = Calibration(config.home_dir / "state.db")
         self._shelf = shelf
+        self._note(hardware)
+
+    async def look_around(self) -> Amount:
+        """Other programs come and go: the budget that they leave now. Only while no engine of this daemon runs."""
+        self._note(await asyncio.to_thread(probe))
+        return self.budget
+
+    def _note(self, hardware: Hardware) -> None:
+        self.hardware = bandwidth.known(self._config.home_dir, hardware)
         # With the GPUs, whether llama.cpp's program here uses them or not.
-        self.machine = budgets_of(self.hardware, config.default_max_memory_mb * MIB or None)
+        self.machine = budgets_of(self.hardware, self._config.default_max_memory_mb * MIB or None)
 
     @property
     def budgets(self) -> Budgets:

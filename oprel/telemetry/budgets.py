@@ -8,6 +8,7 @@ from oprel.telemetry.memory import DEVICE_MARGIN
 from oprel.telemetry.parts import GPU
 
 RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of all that there is, for everything else that runs on the machine
+FREE_SHARE = 0.9  # of what nobody uses now: the others take some more
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,15 @@ class Budgets:
 
 
 def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
-    """What a daemon's engines may take together: of the machine's memory `limit`, or all but a reserve.
+    """What all engines together may take of a machine on which none runs now.
 
-    GPUs of one kind work together: separate ones rather than one that is integrated, of the vendor that has most
-    memory here.
+    Of its memory that is `limit`, or else most of what others leave, and never all but a reserve. GPUs of one kind work
+    together: separate ones rather than one that is integrated, of the vendor that has most memory here.
     """
-    total = hardware.memory.usable_bytes
-    host = max(total // 2, total - max(RESERVE_BYTES, round(total * RESERVE_SHARE))) if limit is None else limit
+    memory = hardware.memory
+    reserve = max(RESERVE_BYTES, round(memory.usable_bytes * RESERVE_SHARE))
+    most = max(memory.usable_bytes // 2, memory.usable_bytes - reserve)
+    host = min(most, int(memory.available_bytes * FREE_SHARE)) if limit is None else limit
     gpus = _usable(hardware.gpus)
     shared = bool(gpus) and gpus[0].integrated
     return Budgets(

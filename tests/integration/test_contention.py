@@ -24,11 +24,13 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.backends.base import CompletionRequest, LoadOptions
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.runtime.process import State
-from oprel.server import completions, vectors
+from oprel.server import completions, planning, vectors
 from oprel.server.completions import Done, Job
 from oprel.server.library import InstalledModel, Library
 from oprel.server.manager import ModelManager
 from oprel.server.vectors import EmbedJob
+from oprel.telemetry.hardware import Hardware
+from oprel.telemetry.parts import CPU, Memory
 from tests.conftest import DEADLINE
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
@@ -118,6 +120,26 @@ def test_an_engine_that_failed_after_its_client_left_makes_room(office: Opened) 
             await until(lambda: it.manager.room.waiting)
             it.manager.kill()
             await soon(other)
+
+    asyncio.run(scenario())
+
+
+def test_what_other_programs_leave_is_looked_at_anew_whenever_no_engine_runs(
+    office: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(size: int) -> None:
+        monkeypatch.setattr(planning, "probe", lambda: Hardware(CPU(), Memory(64 * 1024**3, size)))
+
+    async def scenario() -> None:
+        async with office(keep_alive="-1") as it:
+            leave(1024**2)
+            with pytest.raises(InsufficientMemoryError):
+                await it.ask("one", "hello")
+            leave(1024**3)
+            await it.ask("one", "hello")
+            assert it.manager.room.budget.host == int(0.9 * 1024**3)
+            leave(1024**2)  # now much of it is the engine's own
+            await it.ask("two", "hello")
 
     asyncio.run(scenario())
 

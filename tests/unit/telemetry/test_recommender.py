@@ -232,13 +232,14 @@ def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
 @pytest.mark.parametrize(
     ("hardware", "limit", "host"),
     [
-        (Hardware(CPU(), Memory(32 * GIB, 1 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
+        (Hardware(CPU(), Memory(32 * GIB, 20 * GIB)), None, 18 * GIB),
+        (Hardware(CPU(), Memory(32 * GIB, 32 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
         (Hardware(CPU(), Memory(1 * GIB, 1 * GIB)), None, GIB // 2),
-        (Hardware(CPU(), Memory(32 * GIB, 1 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
+        (Hardware(CPU(), Memory(32 * GIB, 8 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
         (Hardware(CPU(), Memory(32 * GIB, 1 * GIB)), 5 * GIB, 5 * GIB),
     ],
 )
-def test_a_daemons_engines_share_all_but_a_reserve(hardware: Hardware, limit: int | None, host: int) -> None:
+def test_engines_share_what_others_leave_but_for_a_reserve(hardware: Hardware, limit: int | None, host: int) -> None:
     assert budgets_of(hardware, limit).host == host
 
 
