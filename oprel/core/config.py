@@ -18,7 +18,7 @@ from pathlib import Path
 
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
-from oprel.core.names import Kind, ModelRef, is_path
+from oprel.core.names import Kind, ModelRef, is_path, spellings
 from oprel.core.places import Places, places
 from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
@@ -161,7 +161,8 @@ class Config:
 
     def for_model(self, name: str) -> ModelSettings:
         """What holds for the model of that name."""
-        own = dict(_of_models(self.models).get(ModelRef.parse(name).key, {}))
+        known = _of_models(self.models)
+        own = dict(next((known[key] for key in spellings(ModelRef.parse(name)) if key in known), {}))
         pin = own.pop("pin", "off") == "on"
         own.pop("preload", None)
         merged = replace(self, **own)  # type: ignore[arg-type]  # every value was converted to its field's type

@@ -7,7 +7,7 @@ Paths within OPREL_HOME/models and within the package are kept relative to it, s
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.modelfile import Modelfile, Parameter
-from oprel.core.names import Kind, ModelRef
+from oprel.core.names import HUB_HOST, HubOrigin, Kind, ModelRef, hub_origin, is_hub_name
+from oprel.core.variants import Variant, named
 from oprel.utils.files import write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
@@ -23,6 +24,7 @@ Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "lla
 BUNDLED = Path(__file__).parent.parent / "bundled"
 BUNDLED_PREFIX = "bundled:"
 LONGEST_FILE_NAME = 200  # bytes, which leaves room for what `write_atomically` adds
+SHORTENED = 100  # of a longer one so many bytes are kept, before its hash
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Manifest:
     the user wrote it: Jinja or Ollama's Go. `parent` is the name of the model that this one was made from, `source`
     where its files were fetched from, such as "hf.co/ORG/REPO". `provider` is whose model it is: one that another
     program keeps is only read. `written` is the time of the manifest's file, in seconds since 1970; 0 for what has no
-    file.
+    file. `chosen` is when a pull that named no quantization took this one, in the same seconds; 0 if none did.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Manifest:
     parent: str = ""
     source: str = ""
     provider: Provider = "oprel"
+    chosen: float = 0.0
     written: float = field(default=0.0, compare=False)
 
     @property
@@ -92,20 +95,19 @@ class Manifests:
         """Raises ModelNotFoundError, or InvalidModelError for a manifest that cannot be read."""
         if ref.kind is Kind.PATH:
             return Manifest(ref.text, ref.path)
-        file = self._file(ref)
-        if _is_file(file):
-            return self._read(file)
-        if bundled := self._bundled_one(ref):
-            return bundled
-        raise _unknown(ref)
+        found = self._exact(ref) or meant(ref, self._like(ref))
+        if found is None:
+            raise _unknown(ref)
+        return found
 
-    def put(self, manifest: Manifest) -> Manifest:
+    def put(self, manifest: Manifest, instead_of: ModelRef | None = None) -> Manifest:
         """Create or replace a name, atomically, and return it as it is spelled: as one that is there already is.
 
-        Raises OprelError when it cannot be written.
+        `instead_of` is a name that goes, if it is another. Raises OprelError when it cannot be written.
         """
         ref = ModelRef.parse(manifest.name)
-        manifest = replace(manifest, name=self._spelling(ref), provider="oprel")
+        before = self._before(ref) or replace(manifest, name=ref.text)
+        manifest = replace(manifest, name=before.name, provider="oprel", chosen=manifest.chosen or before.chosen)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
@@ -114,6 +116,8 @@ class Manifests:
                 f"the model {ref.text} cannot be written down: {error.strerror}",
                 f"Is there room in {self._folder}, and may oprel write there?",
             ) from error
+        if instead_of and instead_of.key != ref.key:
+            self._file(instead_of).unlink(missing_ok=True)
         return manifest
 
     def delete(self, ref: ModelRef) -> None:
@@ -121,6 +125,8 @@ class Manifests:
         file = self._file(ref)
         if _is_file(file):
             file.unlink(missing_ok=True)
+        elif other := meant(ref, self._like(ref)):
+            self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
         elif self._bundled_one(ref):
             raise UnsupportedError(
                 f"{ref.text} comes with oprel and cannot be deleted",
@@ -138,27 +144,40 @@ class Manifests:
 
     def __iter__(self) -> Iterator[Manifest]:
         """Every readable name; a damaged manifest hides only itself."""
-        own = {}
-        for file in sorted(self._folder.glob("*.json")):
-            try:
-                manifest = self._read(file)
-            except InvalidModelError:
-                continue
-            own[ModelRef.parse(manifest.name).key] = manifest
+        own = {ModelRef.parse(manifest.name).key: manifest for manifest in self._readable("*.json")}
         bundled = {ModelRef.parse(manifest.name).key: manifest for manifest in self._all_bundled()}
         yield from (bundled | own).values()
+
+    def _readable(self, pattern: str) -> Iterator[Manifest]:
+        for file in sorted(self._folder.glob(pattern)):
+            try:
+                yield self._read(file)
+            except InvalidModelError:
+                continue
+
+    def _like(self, ref: ModelRef) -> Iterator[Manifest]:
+        """The models of the repository that the name may be of, and perhaps others."""
+        if origin := hub_origin(ref):
+            beginning = quote(f"{HUB_HOST}/{origin.repository}:".casefold(), safe="")
+            yield from self._readable(f"{beginning[:SHORTENED]}*.json")
 
     def _file(self, ref: ModelRef) -> Path:
         name = quote(ref.key, safe="")
         if len(name) > LONGEST_FILE_NAME:  # a URL may be longer than a file's name
-            name = f"{name[:100]}~{hashlib.sha256(ref.key.encode()).hexdigest()}"
+            name = f"{name[:SHORTENED]}~{hashlib.sha256(ref.key.encode()).hexdigest()}"
         return self._folder / f"{name}.json"
 
-    def _spelling(self, ref: ModelRef) -> str:
+    def _exact(self, ref: ModelRef) -> Manifest | None:
+        """What is called so and in no other way. Raises InvalidModelError."""
+        file = self._file(ref)
+        return self._read(file) if _is_file(file) else self._bundled_one(ref)
+
+    def _before(self, ref: ModelRef) -> Manifest | None:
+        """What has the name now, if that can be read."""
         try:
-            return self.get(ref).name
-        except (ModelNotFoundError, InvalidModelError):
-            return ref.text
+            return self._exact(ref)
+        except InvalidModelError:
+            return None
 
     def _bundled_one(self, ref: ModelRef) -> Manifest | None:
         return next((one for one in self._all_bundled() if ModelRef.parse(one.name).key == ref.key), None)
@@ -194,6 +213,7 @@ class Manifests:
                 parts=tuple(self._absolute(path) for path in content.get("parts", ())),
                 parent=str(content.get("parent", "")),
                 source=str(content.get("source", "")),
+                chosen=float(content.get("chosen", 0)),
                 written=file.stat().st_mtime,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
@@ -211,6 +231,32 @@ class Manifests:
         if text.startswith(BUNDLED_PREFIX):
             return self._bundled / text.removeprefix(BUNDLED_PREFIX)
         return self._folder / text  # which an absolute path replaces
+
+
+def meant(ref: ModelRef, known: Iterable[Manifest]) -> Manifest | None:
+    """Which of a repository's models is meant by a name that none has: ORG/REPO:Q8_0, a file's, or one without a quant.
+
+    The last means the one that a pull of that name took, else the only one there is.
+    """
+    asked = hub_origin(ref)
+    own = [(one, origin) for one in known if asked and (origin := _same_repository(one, asked))]
+    if asked is None or not own:
+        return None
+    if asked.file:
+        return next((one for one, _ in own if one.weights.as_posix().endswith(f"/{asked.file}")), None)
+    if asked.quant:
+        found = named([Variant(origin.quant, ()) for _, origin in own], asked.quant)
+        return next((one for one, origin in own if found and origin.quant == found.label), None)
+    last = max((one for one, _ in own), key=lambda one: one.chosen)
+    return last if last.chosen or len(own) == 1 else None
+
+
+def _same_repository(manifest: Manifest, asked: HubOrigin) -> HubOrigin | None:
+    """What of the repository that is asked for the manifest is."""
+    if not is_hub_name(manifest.name):
+        return None
+    origin = hub_origin(ModelRef.parse(manifest.name))
+    return origin if origin and origin.repository.casefold() == asked.repository.casefold() else None
 
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:

@@ -6,8 +6,9 @@
     hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME, of a repository, its quant or a file
 
 A name stands for a manifest in OPREL_HOME/models, for a model bundled with the package, or for one that another
-program keeps. Grammar of names as in Ollama's: parts start with a letter, digit or underscore, then also `-` and `.`;
-80 bytes at most; the host 350. Where a name can be fetched from is `origins`.
+program keeps. The models of a repository are called hf.co/ORG/REPO:QUANT whatever they are asked for as. Grammar of
+names as in Ollama's: parts start with a letter, digit or underscore, then also `-` and `.`; 80 bytes at most; the host
+350. Where a name can be fetched from is `origins`.
 """
 
 import os
@@ -18,11 +19,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from oprel.core.exceptions import ValidationError
+from oprel.core.variants import QUANTIZATION, quantization_of
 
 DEFAULT_TAG = "latest"
 # The model that comes with the package, in oprel/bundled: what commands use when none is named.
 GUIDE = "guide"
-HUB_HOSTS = ("hf.co", "huggingface.co")
+HUB_HOST = "hf.co"  # as names have it
+HUB_HOSTS = (HUB_HOST, "huggingface.co")
 OLLAMA_HOST, OLLAMA_NAMESPACE = "registry.ollama.ai", "library"
 LONGEST_URL = 2000  # characters
 
@@ -32,7 +35,7 @@ _NAME = re.compile(
 )
 # Names of repositories may be longer than those of models, and what follows them may be a file's.
 _HUB_NAME = re.compile(
-    rf"(?P<host>hf\.co|huggingface\.co)/(?P<namespace>{_PART})/(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
+    rf"(?P<host>(?i:hf\.co|huggingface\.co))/(?P<namespace>{_PART})/(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.+=@ ()/-]{0,254}))?"
 )
 _FILE_SUFFIXES = (".gguf", ".safetensors")
@@ -51,6 +54,11 @@ class HubOrigin:
     repository: str
     quant: str = ""
     file: str = ""
+
+    @property
+    def names_one(self) -> bool:
+        """Whether it says which of the repository's models is meant."""
+        return bool(self.quant or self.file)
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,8 @@ class ModelRef:
                 f"{_shown(text)} is not a valid model name",
                 "A name looks like model, model:tag or user/model:tag; a file's name ends in .gguf or starts with ./",
             )
+        if match.re is _HUB_NAME:
+            return cls(Kind.NAME, hub_name(f"{match['namespace']}/{match['model']}", match["tag"] or DEFAULT_TAG))
         return cls(Kind.NAME, text if match["tag"] else f"{text}:{DEFAULT_TAG}")
 
 
@@ -137,8 +147,41 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
     return (*hub, RegistryOrigin(host or OLLAMA_HOST, namespace or OLLAMA_NAMESPACE, match["model"], tag))
 
 
+def hub_origin(ref: ModelRef) -> HubOrigin | None:
+    """What of which repository the name means, if it can mean one of Hugging Face's."""
+    return next((one for one in origins(ref) if isinstance(one, HubOrigin)), None)
+
+
+def hub_name(repository: str, tag: str) -> str:
+    """The one name of a repository's model, a quantization spelled as llama.cpp does.
+
+    >>> hub_name("Qwen/Qwen3-8B-GGUF", "q4_k_m"), hub_name("a/b", "fp16"), hub_name("a/b", "x/m.gguf")
+    ('hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M', 'hf.co/a/b:F16', 'hf.co/a/b:x/m.gguf')
+    """
+    quantization = quantization_of(f"{tag}.gguf") if QUANTIZATION.fullmatch(tag) else None
+    return f"{HUB_HOST}/{repository}:{quantization or tag}"
+
+
+def spellings(ref: ModelRef) -> tuple[str, ...]:
+    """The keys of all names by which a user may mean the model, those for a whole repository last.
+
+    >>> spellings(ModelRef.parse("hf.co/a/b:Q8_0"))
+    ('hf.co/a/b:q8_0', 'a/b:q8_0', 'hf.co/a/b:latest', 'a/b:latest')
+    """
+    origin = hub_origin(ref)
+    if origin is None or not is_hub_name(ref.text):
+        return (ref.key,)
+    whole = f"{HUB_HOST}/{origin.repository}:{DEFAULT_TAG}".casefold()
+    keys = (one for key in (ref.key, whole) for one in (key, key.removeprefix(f"{HUB_HOST}/")))
+    return tuple(dict.fromkeys(keys))
+
+
+def is_hub_name(text: str) -> bool:
+    return text.casefold().startswith(tuple(f"{host}/" for host in HUB_HOSTS))
+
+
 def is_path(text: str) -> bool:
-    if is_url(text) or text.startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
+    if is_url(text) or is_hub_name(text):
         return False
     return text.startswith((".", "~", "/", "\\")) or text.lower().endswith(".gguf") or _is_windows_path(text)
 

@@ -5,9 +5,10 @@ HF_TOKEN, or where `oprel hf login` and `hf auth login` put it.
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,10 +19,10 @@ import httpx
 
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.core.names import HubOrigin
+from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
-from oprel.downloader.offers import Choose, Offer, Repository, Target, usual, wanted
+from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.utils.files import write_atomically
@@ -85,14 +86,18 @@ class Hub:
     async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._within_time(partial(self._listing, origin.repository))
-        if listing.folder:
+        if listing.folder and not origin.names_one:
             return self._folder_offer(listing, listing.folder)
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
-        targets = tuple(self._target(listing, name) for name in names)
-        title = f"{listing.repository} {variant.label}"
-        return Offer(title, targets, lambda name: self._manifest(name, listing, variant, projector))
+        chosen = 0.0 if origin.names_one else time.time()
+        return Offer(
+            f"{listing.repository} {variant.label}",
+            tuple(self._target(listing, name) for name in names),
+            lambda name: replace(self._manifest(name, listing, variant, projector), chosen=chosen),
+            _name(listing.repository, tag_of(variant, found)),
+        )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile]) -> Offer:
         """All that an engine reads of a model in Hugging Face's own form."""
@@ -106,6 +111,7 @@ class Hub:
             f"{listing.repository} safetensors",
             tuple(self._target(listing, file.path) for file in files),
             lambda name: self._folder_manifest(name, listing, files),
+            _name(listing.repository, DEFAULT_TAG),
         )
 
     def _folder_manifest(self, name: str, listing: _Listing, files: Sequence[RepoFile]) -> Manifest:
@@ -253,6 +259,14 @@ def _http_error(endpoint: str, status: int) -> OprelError:
     if status == httpx.codes.UNAUTHORIZED:
         return ValidationError(f"{endpoint} does not know the token", "`oprel hf login` takes another.")
     return DownloadError(f"{endpoint} answered HTTP {status}", "Try again later.")
+
+
+def _name(repository: str, tag: str) -> str:
+    """What the model is called; "" where it has a file's name that no model can have."""
+    try:
+        return ModelRef.parse(hub_name(repository, tag)).text
+    except ValidationError:
+        return ""
 
 
 def _variant(listing: _Listing, origin: HubOrigin, choose: Choose) -> Variant:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.manifests import Manifest
-from oprel.core.variants import Variant, named
+from oprel.core.variants import UNKNOWN, Variant, named
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
 
@@ -40,7 +40,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Offer:
-    """A model that can be had. `title` is for people.
+    """A model that can be had. `title` is for people. `name` is the model's own, however it was asked for; "" where it
+    is called as it was asked for.
 
     When all of `targets` are there, `manifest` makes the model of that name of them: it may put further files beside
     them, blocks for as long, and raises OprelError or OSError. It is not written down yet.
@@ -49,6 +50,7 @@ class Offer:
     title: str
     targets: tuple[Target, ...]
     manifest: Callable[[str], Manifest]
+    name: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -68,6 +70,12 @@ def together(title: str, files: Sequence[RemoteFile], root: Path) -> Offer:
     is_folder = len(paths) > 1 and any(path.suffix.lower() != ".gguf" for path in paths)
     weights, parts = folder if is_folder else paths[0], paths if len(paths) > 1 else ()
     return Offer(title, targets, lambda name: Manifest(name, weights, parts=parts, source=title))
+
+
+def tag_of(variant: Variant, found: Sequence[Variant]) -> str:
+    """What names this one of a repository's variants: its label, else its first file."""
+    is_told = variant.label != UNKNOWN and named(found, variant.label) == variant
+    return variant.label if is_told else variant.files[0].path
 
 
 def usual(repository: Repository) -> Variant:

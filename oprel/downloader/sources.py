@@ -1,6 +1,7 @@
 """Everywhere that models come from, behind one question: who has the model of that name?"""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
-from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, RegistryOrigin, UrlOrigin
+from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, RegistryOrigin, UrlOrigin, origins
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.hub import Hub
@@ -62,9 +63,11 @@ class Sources:
         for origin in Aliases.load(self._home).origins(ref):
             if ask := self._asked.get(type(origin)):
                 try:
-                    return await ask(origin)
+                    offer = await ask(origin)
                 except ModelNotFoundError as error:
                     unknown = unknown or error
+                    continue
+                return offer if origin in origins(ref) else replace(offer, name="")  # a short name is kept
         raise unknown or ModelNotFoundError(
             f"nobody is known to have {ref.text}", "Models are found by `oprel search`; name one as hf.co/ORG/REPO."
         )

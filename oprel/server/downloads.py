@@ -247,7 +247,7 @@ class Downloads:
     def _adopt(self, ref: ModelRef, offer: Offer) -> None:
         """Make the fetched files a model. Raises OprelError."""
         try:
-            manifest = offer.manifest(ref.text)
+            manifest = offer.manifest(offer.name or ref.text)
         except OSError as error:
             raise DownloadError(f"{ref.text} cannot be put in its place: {error.strerror}") from error
         try:
@@ -257,7 +257,7 @@ class Downloads:
                 if not target.file.sha256:  # nobody could tell that it came over wrong: the next try fetches it again
                     target.destination.unlink(missing_ok=True)
             raise
-        self._library.manifests.put(manifest)
+        self._library.manifests.put(manifest, instead_of=ref)
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:
         try:

@@ -88,7 +88,7 @@ class InstalledModel:
 
         A copy has its source's.
         """
-        identity = asdict(replace(self.manifest, name="", source="", provider="oprel", written=0.0))
+        identity = asdict(replace(self.manifest, name="", source="", provider="oprel", chosen=0.0, written=0.0))
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 

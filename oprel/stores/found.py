@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from oprel.core.manifests import Manifest
+from oprel.core.manifests import Manifest, meant
 from oprel.core.names import ModelRef
 
 logger = logging.getLogger(__name__)
@@ -73,4 +73,4 @@ class Stores:
         if known is None or not known.is_current:
             self.all()
             known = self._known.get(ref.key)
-        return known.manifest if known else None
+        return known.manifest if known else meant(ref, [one.manifest for one in self._known.values()])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError, OprelError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, ModelRef
+from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, Kind, ModelRef
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import LONGEST_TEXT, TEXTS, Layer, OllamaManifest
 from oprel.stores.found import Found, is_inside, version_of
@@ -70,6 +70,6 @@ def _name(host: str, namespace: str, model: str, tag: str) -> str:
         short = f"{host}/{namespace}/{short}"
     elif namespace != OLLAMA_NAMESPACE:
         short = f"{namespace}/{short}"
-    if (ref := ModelRef.parse(short)).text != short:
+    if (ref := ModelRef.parse(short)).kind is not Kind.NAME:
         raise ValidationError(f"{short!r} is not a valid model name")
     return ref.text

@@ -96,6 +96,30 @@ def test_without_a_quant_the_one_that_suits_the_machine_is_taken(client: Client,
     assert [file.name for file in download.files] == ["tiny-Q8_0.gguf"]
 
 
+def test_a_model_pulled_without_a_quant_is_listed_with_it_and_found_by_every_name(
+    client: Client, hub: HubServer, repo: str
+):
+    client.pull(repo)
+    before = asked_for_files(hub, repo)
+    assert [model.name for model in client.list().models if repo in model.name] == [named(repo)]
+    for name in (repo, f"hf.co/{repo}", named(repo), f"huggingface.co/{repo}:q8_0", f"hf.co/{repo}:tiny-Q8_0.gguf"):
+        assert client.chat(name, [{"role": "user", "content": "Hello"}], options=ONE_TOKEN).eval_count == 1
+        assert client.show(name).details
+    client.pull(f"{repo}:q4_k_m")
+    client.pull(f"hf.co/{repo}")
+    assert asked_for_files(hub, repo)[len(before) :] == [f"GET /cdn/{repo}/tiny-Q4_K_M.gguf"]
+    client.remove(f"hf.co/{repo}")
+    assert [model.name for model in client.list().models if repo in model.name] == [f"hf.co/{repo}:Q4_K_M"]
+
+
+def test_a_file_whose_name_tells_no_quant_is_named_itself(client: Client, hub: HubServer, tiny: Path):
+    (hub.folder / "org/plain-GGUF").mkdir()
+    (hub.folder / "org/plain-GGUF/model.gguf").write_bytes(tiny.read_bytes())
+    client.pull("org/plain-GGUF")
+    assert "hf.co/org/plain-GGUF:model.gguf" in [model.name for model in client.list().models]
+    assert client.show("hf.co/org/plain-GGUF").details
+
+
 def test_where_no_header_can_be_read_the_usual_one_is_taken(client: Client, hub: HubServer, repo: str):
     hub.behaviour = Behaviour(Mode.NO_RANGES)
     client.pull(f"hf.co/{repo}")

@@ -38,6 +38,13 @@ def test_a_model_has_its_own_settings_and_else_the_general_ones(config: Config, 
     assert (near.flash_attention, near.kv_cache_type, near.batch_size, near.n_threads) == ("on", "q8_0", 64, 2)
 
 
+def test_settings_of_a_repository_hold_for_each_of_its_models_that_has_none() -> None:
+    own = {"hf.co/a/b": {"ctx_size": 1000}, "A/B:q8_0": {"ctx_size": 2000}}
+    config = load_config({"models": json.dumps(own)}, environ={"XDG_CONFIG_HOME": "/nonexistent"})
+    sizes = [config.for_model(name).ctx_size for name in ("hf.co/a/b:Q4_K_M", "hf.co/a/b:Q8_0", "hf.co/a/c:Q8_0")]
+    assert sizes == [1000, 2000, Config.ctx_size]
+
+
 def test_equal_names_are_one_model(config: Config) -> None:
     assert config.for_model("TINY") == config.for_model("tiny:latest")
     assert config.preloaded == ("Tiny", "guide")

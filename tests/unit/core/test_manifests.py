@@ -1,6 +1,7 @@
 """Names on disk, and beside them the models that come with the package."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,63 @@ def test_a_name_is_replaced_in_one_step(manifests: Manifests, folder: Path) -> N
         manifests.put(Manifest(FULL.name, Path("/new.gguf")))
         assert json.load(reader)["weights"] == str(FULL.weights)
     assert list(folder.iterdir()) == [file]
+
+
+def hub_model(tag: str, chosen: float = 0.0) -> Manifest:
+    return Manifest(f"hf.co/Org/Repo:{tag}", Path(f"/hub/sub/m-{tag}.gguf"), source="hf.co/Org/Repo", chosen=chosen)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("hf.co/Org/Repo", "Org/Repo", "huggingface.co/org/repo", "hf.co/org/repo:q4_k_xl", "org/repo:UD-q4_k_xl"),
+        "hf.co/Org/Repo:sub/m-UD-Q4_K_XL.gguf",
+    ],
+)
+def test_a_repository_s_model_is_found_however_it_is_called(manifests: Manifests, asked: str) -> None:
+    manifests.put(hub_model("UD-Q4_K_XL"))
+    assert manifests.get(ModelRef.parse(asked)) == hub_model("UD-Q4_K_XL")
+    manifests.delete(ModelRef.parse(asked))
+    assert names(manifests) == ["smol:latest"]
+
+
+@pytest.mark.parametrize(
+    "asked", ["Org/Repo:Q8_0", "Org/Other", "Org/Repo2", "hf.co/Org/Repo:m.gguf", "Repo", "box:5000/Org/Repo"]
+)
+def test_no_other_model_is_taken_for_it(manifests: Manifests, asked: str) -> None:
+    manifests.put(hub_model("Q4_K_M"))
+    with pytest.raises(ModelNotFoundError):
+        manifests.get(ModelRef.parse(asked))
+
+
+def test_of_several_the_repository_s_name_means_the_one_that_was_chosen_last(manifests: Manifests) -> None:
+    manifests.put(hub_model("Q8_0"))
+    manifests.put(hub_model("Q6_K"))
+    with pytest.raises(ModelNotFoundError):
+        manifests.get(ModelRef.parse("Org/Repo"))
+    manifests.put(hub_model("Q6_K", chosen=1.0))
+    manifests.put(hub_model("Q8_0", chosen=2.0))
+    manifests.put(hub_model("Q6_K"))  # pulled again by its own name
+    assert manifests.get(ModelRef.parse("Org/Repo")).name == "hf.co/Org/Repo:Q8_0"
+    manifests.delete(ModelRef.parse("Org/Repo"))
+    assert manifests.get(ModelRef.parse("Org/Repo")).name == "hf.co/Org/Repo:Q6_K"
+
+
+def test_a_model_of_that_very_name_goes_before(manifests: Manifests) -> None:
+    manifests.put(hub_model("Q8_0", chosen=1.0))
+    manifests.put(Manifest("Org/Repo:latest", Path("/mine.gguf")))
+    assert manifests.get(ModelRef.parse("org/repo")).weights == Path("/mine.gguf")
+    assert manifests.get(ModelRef.parse("hf.co/org/repo")).weights == hub_model("Q8_0").weights
+
+
+def test_a_long_name_of_a_repository_s_model_is_found_too(manifests: Manifests) -> None:
+    name = f"hf.co/{'o' * 80}/{'r' * 96}"
+    manifests.put(replace(hub_model("Q8_0"), name=f"{name}:Q8_0"))
+    assert manifests.get(ModelRef.parse(name)).name == f"{name}:Q8_0"
+
+
+def test_a_name_that_a_pull_found_a_better_one_for_goes(manifests: Manifests) -> None:
+    manifests.put(replace(hub_model("Q8_0"), name="hf.co/Org/Repo:latest"))
+    manifests.put(hub_model("Q8_0"), instead_of=ModelRef.parse("hf.co/Org/Repo"))
+    manifests.put(hub_model("Q8_0"), instead_of=ModelRef.parse("hf.co/Org/Repo:q8_0"))
+    assert names(manifests) == ["hf.co/Org/Repo:Q8_0", "smol:latest"]

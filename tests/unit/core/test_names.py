@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.names import HubOrigin, Kind, ModelRef, RegistryOrigin, UrlOrigin, absolute, is_path, origins
+from oprel.core.names import HubOrigin, Kind, ModelRef, RegistryOrigin, UrlOrigin, absolute, is_path, origins, spellings
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,33 @@ def test_nonsense_is_refused_with_the_grammar(text: str) -> None:
         ("hf.co/Qwen/Qwen3-8B-GGUF", "hf.co/Qwen/Qwen3-8B-GGUF:latest"),
         ("hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M", "hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M"),
         ("hf.co/a/b:folder/m.gguf", "hf.co/a/b:folder/m.gguf"),
-        ("huggingface.co/a/b:m-00001-of-00002.gguf", "huggingface.co/a/b:m-00001-of-00002.gguf"),
+        ("hf.co/a/b:m-00001-of-00002.gguf", "hf.co/a/b:m-00001-of-00002.gguf"),
         ("hf.co/a/" + "r" * 96, "hf.co/a/" + "r" * 96 + ":latest"),
     ],
 )
 def test_a_name_may_be_a_file_of_a_repository(text: str, canonical: str) -> None:
     assert ModelRef.parse(text) == ModelRef(Kind.NAME, canonical)
     assert not is_path(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("huggingface.co/a/B", "hf.co/a/B:latest"),
+        ("HF.co/a/b:q4_k_m", "hf.co/a/b:Q4_K_M"),
+        ("hf.co/a/b:UD-q4_k_xl", "hf.co/a/b:UD-Q4_K_XL"),
+        ("hf.co/a/b:fp16", "hf.co/a/b:F16"),
+        ("hf.co/a/b:Mine", "hf.co/a/b:Mine"),
+        ("hf.co/a/b:m-q4_0.gguf", "hf.co/a/b:m-q4_0.gguf"),
+    ],
+)
+def test_a_model_of_a_repository_has_one_name(text: str, canonical: str) -> None:
+    assert ModelRef.parse(text) == ModelRef(Kind.NAME, canonical)
+
+
+@pytest.mark.parametrize("text", ["user/tiny:q4_0", "ghcr.io/user/tiny", "tiny", "https://host/m.gguf"])
+def test_other_names_are_spelled_in_one_way(text: str) -> None:
+    assert spellings(ModelRef.parse(text)) == (ModelRef.parse(text).key,)
 
 
 def test_a_url_is_as_it_is_written() -> None:

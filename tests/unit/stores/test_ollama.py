@@ -30,6 +30,7 @@ def blob(store: Path, content: bytes) -> Path:
         (f"{LIBRARY}/llama3.2/1b", "llama3.2:1b"),
         ("registry.ollama.ai/user/x/latest", "user/x:latest"),
         ("hf.co/u/r/Q4_K_M", "hf.co/u/r:Q4_K_M"),
+        ("huggingface.co/u/r/q4_k_m", "hf.co/u/r:Q4_K_M"),
         ("box:5000/user/x/q4", "box:5000/user/x:q4"),
     ],
 )
