@@ -48,12 +48,12 @@ def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
         return use()
 
 
-def pull(client: "Client", model: str) -> None:
-    """Fetch a model. Raises ModelNotFoundError, DownloadError."""
+def pull(client: "Client", model: str, *, insecure: bool = False) -> None:
+    """Fetch a model; from a registry over http if that is `insecure`. Raises ModelNotFoundError, DownloadError."""
     names: dict[str, str] = {}
     try:
         with _shown() as shown:
-            for step in client.pull(model, stream=True):
+            for step in client.pull(model, insecure=insecure, stream=True):
                 if step.total:
                     names = names or _announced(client, model)
                     key = step.digest or (step.status or "").removeprefix("pulling ")

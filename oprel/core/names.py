@@ -63,12 +63,16 @@ class HubOrigin:
 
 @dataclass(frozen=True)
 class RegistryOrigin:
-    """A model in Ollama's registry, in another one that speaks OCI's protocol, or with a source of a package's."""
+    """A model in Ollama's registry, in another one that speaks OCI's protocol, or with a source of a package's.
+
+    `insecure`: it is asked over http.
+    """
 
     host: str
     namespace: str
     model: str
     tag: str = DEFAULT_TAG
+    insecure: bool = False
 
     @property
     def repository(self) -> str:

@@ -96,7 +96,7 @@ class Hub:
             f"{listing.repository} {variant.label}",
             tuple(self._target(listing, name) for name in names),
             lambda name: replace(self._manifest(name, listing, variant, projector), chosen=chosen),
-            _name(listing.repository, tag_of(variant, found)),
+            _name(listing.repository, tag_of(variant, variants(listing.repo_files))),
         )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile]) -> Offer:

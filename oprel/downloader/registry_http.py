@@ -1,6 +1,7 @@
 """Talking to a registry: OCI's distribution protocol with the tokens that it wants.
 
-https, but for registries of this machine and those that the user calls insecure, as with Docker.
+https, but for registries of this machine and those that the user calls insecure, as with Docker: in the settings, or
+for one pull or push.
 """
 
 import base64
@@ -56,7 +57,7 @@ class Access:
 
     def base(self, origin: RegistryOrigin) -> httpx.URL:
         """The address of a repository. Raises ValidationError."""
-        over_http = origin.host in self.insecure or _is_this_machine(origin.host)
+        over_http = origin.insecure or origin.host in self.insecure or _is_this_machine(origin.host)
         address = f"{'http' if over_http else 'https'}://{origin.host}"
         if origin.host == OLLAMA_HOST:
             address = self.ollama.rstrip("/")
@@ -149,7 +150,7 @@ class Registry:
             what = str(error) or type(error).__name__
             steps = ["Is the name right, and is there a network?"]
             if self.base.scheme == "https":
-                steps.append(f"For one without encryption set `insecure_registries: {self.origin.host}`.")
+                steps.append(f"For one without encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
             raise DownloadError(f"the registry {self.origin.host} cannot be reached: {what}", *steps) from error
 
     def _check_way(self, response: httpx.Response) -> None:

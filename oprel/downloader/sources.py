@@ -10,7 +10,7 @@ import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
-from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, RegistryOrigin, UrlOrigin, origins
+from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.hub import Hub
@@ -56,18 +56,23 @@ class Sources:
             UrlOrigin: urls.offer,
         }
 
-    async def find(self, ref: ModelRef) -> Offer:
-        """The first offer of that model. Raises ModelNotFoundError when nobody has it, DownloadError."""
+    async def find(self, ref: ModelRef, *, insecure: bool = False) -> Offer:
+        """The first offer of that model; registries are asked over http if that is `insecure`.
+
+        Raises ModelNotFoundError when nobody has it, DownloadError.
+        """
         self.check_online()
         unknown: ModelNotFoundError | None = None
         for origin in Aliases.load(self._home).origins(ref):
+            if isinstance(origin, RegistryOrigin):
+                origin = replace(origin, insecure=insecure)
             if ask := self._asked.get(type(origin)):
                 try:
                     offer = await ask(origin)
                 except ModelNotFoundError as error:
                     unknown = unknown or error
                     continue
-                return offer if origin in origins(ref) else replace(offer, name="")  # a short name is kept
+                return replace(offer, name="") if _is_short(ref, origin) else offer
         raise unknown or ModelNotFoundError(
             f"nobody is known to have {ref.text}", "Models are found by `oprel search`; name one as hf.co/ORG/REPO."
         )
@@ -90,3 +95,8 @@ class Sources:
         """Raises DownloadError where the user wants to stay offline."""
         if self._offline:
             raise DownloadError("oprel is offline, so nothing is downloaded or looked up", "Set `offline` to off.")
+
+
+def _is_short(ref: ModelRef, origin: Origin) -> bool:
+    """Whether it takes an alias to see that origin in the name. Such names stay what the user calls the model."""
+    return isinstance(origin, HubOrigin) and origin != hub_origin(ref)

@@ -17,12 +17,16 @@ from oprel.server.download_records import Record, State
 
 @dataclass
 class Download:
-    """One model on its way. `files` tells of each file by its name; `waiting` clients follow it."""
+    """One model on its way. `files` tells of each file by its name; `waiting` clients follow it.
+
+    `insecure`: a registry is asked over http, as who began it wants.
+    """
 
     id: str
     ref: ModelRef
     state: State = State.RUNNING
     keep: bool = False
+    insecure: bool = False
     error: OprelError | None = None
     title: str = ""
     files: dict[str, Progress] = field(default_factory=dict)

@@ -109,15 +109,18 @@ class Downloads:
             return self._all[id]
         raise ModelNotFoundError(f"there is no download {id}", "`GET /api/models/download` shows those there are.")
 
-    def start(self, ref: ModelRef, *, keep: bool) -> Download:
-        """The download of that model: the one there is, carried on if need be, or a new one."""
+    def start(self, ref: ModelRef, *, keep: bool, insecure: bool = False) -> Download:
+        """The download of that model: the one there is, carried on if need be, or a new one.
+
+        `insecure`: a registry is asked over http.
+        """
         alike = (one for one in self._all.values() if one.ref.key == ref.key and one.state is not State.DONE)
         download = next(alike, None)
         if download and download.state is State.RUNNING:
             download.keep = download.keep or keep
             return download
         download = download or Download(uuid.uuid4().hex[:12], ref)
-        download.keep = keep
+        download.keep, download.insecure = keep, insecure
         self._all[download.id] = download
         self._run(download)
         return download
@@ -228,7 +231,7 @@ class Downloads:
             return  # it never came from elsewhere: there is nobody to ask for a newer one
         async with self._turns:
             try:
-                offer = await self.sources.find(download.ref)
+                offer = await self.sources.find(download.ref, insecure=download.insecure)
             except OprelError as error:
                 if model is None:
                     raise

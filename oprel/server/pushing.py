@@ -23,8 +23,11 @@ from oprel.server.library import InstalledModel
 from oprel.utils.text import human_count
 
 
-def destination(ref: ModelRef) -> RegistryOrigin:
-    """The registry that a name is of. Raises UnsupportedError for names that are of none that takes models from us."""
+def destination(ref: ModelRef, *, insecure: bool) -> RegistryOrigin:
+    """The registry that a name is of, to be spoken to over http if that is `insecure`.
+
+    Raises UnsupportedError for names that are of none that takes models from us.
+    """
     found = next((one for one in origins(ref) if isinstance(one, RegistryOrigin)), None)
     if found is None or found.host == OLLAMA_HOST:
         raise UnsupportedError(
@@ -32,13 +35,13 @@ def destination(ref: ModelRef) -> RegistryOrigin:
             f"Give the model one first: `oprel cp {ref.text} HOST/NAMESPACE/MODEL`.",
             "Ollama's own registry takes models only from `ollama push`, and Hugging Face from `hf upload`.",
         )
-    return found
+    return replace(found, insecure=insecure)
 
 
 async def pushed(
-    model: InstalledModel, origin: RegistryOrigin, config: Config, *, insecure: bool
+    model: InstalledModel, origin: RegistryOrigin, config: Config
 ) -> AsyncGenerator[ProgressResponse, None]:
-    """Push the model and tell of each step; "success" is the last. `insecure`: over http. Raises DownloadError,
+    """Push the model and tell of each step; "success" is the last. Raises DownloadError,
     UnsupportedError for a folder of safetensors.
     """
     if not model.is_gguf:
@@ -47,10 +50,7 @@ async def pushed(
     try:
         blobs = await anyio.to_thread.run_sync(lambda: list(_blobs(model)))
         async with httpx.AsyncClient() as client:
-            access = Access.of(config)
-            if insecure:
-                access = replace(access, insecure=access.insecure | {origin.host})
-            registry = Registry(origin, client, access, actions="pull,push")
+            registry = Registry(origin, client, Access.of(config), actions="pull,push")
             async with aclosing(push(registry, _config(model, blobs), blobs)) as steps:
                 async for step in steps:
                     digest = step.layer.digest

@@ -17,6 +17,7 @@ from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import split, write_projector
 from tests.fixtures.model_stores import digest_of
 from tests.fixtures.registries import RunningRegistry, docker_login, running_registry
+from tests.integration.test_cli import Shell
 
 pytestmark = pytest.mark.registry
 
@@ -143,6 +144,22 @@ def test_a_registry_that_is_not_there_is_told(client: Client, tmp_path: Path):
     list(client.import_model(name, str(write_tiny_gguf(tmp_path / "m.gguf", seed=405))))
     with pytest.raises(DownloadError, match="the registry 127.0.0.1:9 cannot be reached"):
         client.push(name)
+
+
+def test_a_registry_without_encryption_is_spoken_to_by_who_says_so(
+    client: Client, daemon: RunningDaemon, registry: RunningRegistry, tmp_path: Path
+):
+    # An address of this machine that is not known to be one, as a registry elsewhere would have.
+    name = f"{registry.host.replace('127.0.0.1', '0.0.0.0')}/team/plain"
+    list(client.import_model(name, str(write_tiny_gguf(tmp_path / "m.gguf", seed=408))))
+    assert client.push(name, insecure=True).status == "success"
+    client.remove(name)
+    with pytest.raises(DownloadError, match="cannot be reached") as caught:
+        client.pull(name)
+    assert "--insecure" in caught.value.resolution_steps[1]
+    done = Shell(tmp_path, {"home": str(daemon.config.home_dir)})("pull", "--insecure", name)
+    assert (done.returncode, done.stdout) == (0, f"pulled '{name}'\n")
+    assert client.show(name).details
 
 
 @pytest.mark.parametrize("name", ["guide", "user/model", "hf.co/a/b"])

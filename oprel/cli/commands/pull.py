@@ -10,6 +10,7 @@ from oprel.cli.pulling import pull
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("pull", help="download models")
     parser.add_argument("model", nargs="+", help="such as hf.co/ORG/REPO, hf.co/ORG/REPO:Q4_K_M or the URL of a file")
+    parser.add_argument("--insecure", action="store_true", help="speak to a registry over http")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -19,6 +20,6 @@ def main(args: argparse.Namespace) -> int:
 
     with Client(config=config_from(args)) as client:
         for name in args.model:
-            pull(client, name)
+            pull(client, name, insecure=args.insecure)
             render.line(f"pulled '{name}'")
     return 0

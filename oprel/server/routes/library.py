@@ -106,8 +106,8 @@ async def push(request: Request) -> Response:
     name = name_of(decode.required(asked.model), "invalid model name")
     daemon = daemon_of(request)
     model = await daemon.library.find(name.text, may_use_paths=False)
-    steps = pushing.pushed(model, pushing.destination(name), daemon.manager.config, insecure=asked.insecure)
-    return progress(steps, asked.stream)
+    destination = pushing.destination(name, insecure=asked.insecure)
+    return progress(pushing.pushed(model, destination, daemon.manager.config), asked.stream)
 
 
 def _check_own_user(request: Request) -> None:

@@ -85,7 +85,7 @@ async def delete(request: Request) -> Response:
 async def pull(request: Request) -> Response:
     asked = await decode.body(request, wire.PullRequest)
     name = name_of(asked.model, "invalid model name")
-    return progress(_pulled(daemon_of(request).downloads, name), asked.stream)
+    return progress(_pulled(daemon_of(request).downloads, name, insecure=asked.insecure), asked.stream)
 
 
 async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
@@ -95,9 +95,10 @@ async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
     await daemon.removal.prune()  # what a model of that name used before
 
 
-async def _pulled(downloads: Downloads, name: ModelRef) -> Progress:
+async def _pulled(downloads: Downloads, name: ModelRef, *, insecure: bool) -> Progress:
+    download = downloads.start(name, keep=False, insecure=insecure)
     try:
-        async with aclosing(downloads.follow(downloads.start(name, keep=False))) as pulled:
+        async with aclosing(downloads.follow(download)) as pulled:
             async for step in pulled:
                 yield step
     except ModelNotFoundError as error:

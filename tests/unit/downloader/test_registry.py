@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -226,6 +226,14 @@ async def test_docker_s_own_models_are_read_too():
 )
 def test_a_registry_is_spoken_to_over_https_but_on_this_machine(host: str, access: Access, base: str):
     assert str(access.base(RegistryOrigin(host, "team", "tiny"))) == base
+
+
+async def test_who_calls_a_registry_insecure_has_all_of_a_model_over_http():
+    registry = FakeRegistry()
+    registry.add("system", b"Be kind.")
+    found = await manifest(replace(ORIGIN, insecure=True), registry.client)
+    assert {request.url.scheme for request in registry.seen} == {"http"}
+    assert found.weights[0].url.startswith(f"http://{HOST}/")
 
 
 def test_a_login_is_read_from_docker_s_file(tmp_path: Path):
