@@ -167,6 +167,10 @@ class DeleteRequest(Request):
     model: str = ""
 
 
+# What Ollama says of a model that nobody has. The first step then says it in our own words.
+NOT_TO_BE_PULLED = "pull model manifest: file does not exist"
+
+
 class PullRequest(Request):
     model: str = ""
     insecure: bool = False

@@ -38,8 +38,8 @@ def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
             raise
         try:
             pull(client, model)
-        except ModelNotFoundError:
-            raise missing from None
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(f"{missing.message}, and {error.message}", *error.resolution_steps) from error
         except DownloadError as error:
             if _download(client, ModelRef.parse(model).key):
                 raise
@@ -60,9 +60,21 @@ def pull(client: "Client", model: str, *, insecure: bool = False) -> None:
                     shown.file(names.get(key, key), step.completed or 0, step.total)
                 elif names:
                     shown.step(step.status or "")
+    except ModelNotFoundError as error:
+        raise _in_own_words(error) from None
     except KeyboardInterrupt:
         render.note(f"Stopped. What is here of it is kept: `oprel pull {model}` carries on.")
         raise
+
+
+def _in_own_words(error: ModelNotFoundError) -> ModelNotFoundError:
+    """What the daemon says after what clients of Ollama look for."""
+    from oprel.api_models import NOT_TO_BE_PULLED
+
+    if error.message != NOT_TO_BE_PULLED or not error.resolution_steps:
+        return error
+    first, *others = error.resolution_steps
+    return ModelNotFoundError(first.removesuffix("."), *others)
 
 
 def _announced(client: "Client", model: str) -> dict[str, str]:

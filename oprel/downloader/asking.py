@@ -11,6 +11,7 @@ import anyio
 import httpx
 
 from oprel.core.exceptions import DownloadError
+from oprel.downloader.connections import reason
 from oprel.downloader.patience import LONGEST_PROMISE, retry_after
 from oprel.downloader.segments import Version, host_of
 from oprel.downloader.source import RemoteFile
@@ -105,7 +106,7 @@ class Asking:
         except httpx.TimeoutException as error:
             raise self._again(f"{self._host} sent nothing for {self._timeouts.stall:.0f} s") from error
         except httpx.TransportError as error:
-            raise self._again(f"the connection broke: {str(error) or type(error).__name__}") from error
+            raise self._again(f"the connection broke: {reason(error)}") from error
         except httpx.InvalidURL as error:
             raise DownloadError(f"{self._host} sends us to an address that is none: {error}") from error
 

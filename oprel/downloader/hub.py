@@ -22,6 +22,7 @@ from oprel.core.manifests import Manifest
 from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
+from oprel.downloader.connections import reason
 from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 REVISION = "main"
+# The environment that counts is the daemon's, which may be older than the user's.
+RESTART = "`oprel stop --daemon` ends it, and the next command starts another."
+OTHER_TOKEN = f"HF_TOKEN is read when the daemon starts: {RESTART}"
 ANSWER_SECONDS = 30.0
 Result = TypeVar("Result")
 
@@ -238,26 +242,29 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
         raise DownloadError(
             f"{repository} is only for those who accepted its terms",
             f"Accept them at {endpoint}/{repository}, and `oprel hf login`.",
+            OTHER_TOKEN,
         ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         raise ModelNotFoundError(
             f"there is no repository {repository} at {endpoint}",
             "Check the name; a private one wants `oprel hf login`.",
+            OTHER_TOKEN,
         ) from error
     except errors.HfHubHTTPError as error:
         raise _http_error(endpoint, error.response.status_code) from error
     except errors.OfflineModeIsEnabled as error:
-        raise DownloadError("HF_HUB_OFFLINE is set, so nothing is fetched", "Unset it.") from error
+        raise DownloadError("HF_HUB_OFFLINE is set, so nothing is fetched", f"Unset it: {RESTART}") from error
     except (httpx.HTTPError, OSError) as error:
         raise DownloadError(
-            f"{endpoint} cannot be reached: {str(error) or type(error).__name__}",
-            "Is there a network? Another endpoint goes into hf_endpoint or HF_ENDPOINT.",
+            f"{endpoint} cannot be reached: {reason(error)}",
+            "Is the name right, and is there a network?",
+            f"Another endpoint goes into hf_endpoint or HF_ENDPOINT, which are read when the daemon starts: {RESTART}",
         ) from error
 
 
 def _http_error(endpoint: str, status: int) -> OprelError:
     if status == httpx.codes.UNAUTHORIZED:
-        return ValidationError(f"{endpoint} does not know the token", "`oprel hf login` takes another.")
+        return ValidationError(f"{endpoint} does not know the token", "`oprel hf login` takes another.", OTHER_TOKEN)
     return DownloadError(f"{endpoint} answered HTTP {status}", "Try again later.")
 
 

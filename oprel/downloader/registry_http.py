@@ -18,6 +18,7 @@ import httpx
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
 from oprel.core.names import OLLAMA_HOST, RegistryOrigin
+from oprel.downloader.connections import is_unknown_host, reason
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
 TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
@@ -147,11 +148,12 @@ class Registry:
             finally:
                 await response.aclose()
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            what = str(error) or type(error).__name__
             steps = ["Is the name right, and is there a network?"]
-            if self.base.scheme == "https":
+            if self.base.scheme == "https" and not is_unknown_host(error):
                 steps.append(f"For one without encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
-            raise DownloadError(f"the registry {self.origin.host} cannot be reached: {what}", *steps) from error
+            raise DownloadError(
+                f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps
+            ) from error
 
     def _check_way(self, response: httpx.Response) -> None:
         """Raises DownloadError where redirects left the encryption behind."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from oprel.core.exceptions import DownloadError
+from oprel.downloader.connections import reason
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.remote import Fetch, fetched_header, read_remote
@@ -75,5 +76,5 @@ def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str 
                 if len(content) >= most_bytes:
                     break
     except httpx.HTTPError as error:
-        raise DownloadError(f"{file.name} cannot be read: {str(error) or type(error).__name__}") from error
+        raise DownloadError(f"{file.name} cannot be read: {reason(error)}") from error
     return bytes(content[:most_bytes])

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +12,7 @@ from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
 from oprel.downloader.asking import Changed, TryAgain, check_status
+from oprel.downloader.connections import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.patience import backoff
 from oprel.downloader.source import RemoteFile, checked_name
@@ -49,7 +49,8 @@ class Urls:
             except TryAgain as error:
                 failures += 1
                 if failures == TRIES:
-                    raise DownloadError(f"{urlsplit(url).hostname}: {error}", "Try again later.") from error
+                    step = "Is the URL right, and is there a network?" if is_unknown_host(error) else "Try again later."
+                    raise DownloadError(f"{urlsplit(url).hostname}: {error}", step) from error
                 await anyio.sleep(max(backoff(failures, self._first_wait), error.seconds or 0.0))
 
     async def _first_byte(self, url: str) -> RemoteFile:
@@ -58,25 +59,25 @@ class Urls:
         try:
             with anyio.fail_after(self._seconds):
                 async with self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
-                    return replace(_described(response, name), url=url)
+                    return _described(response, name, url)
         except Changed:  # there is no first byte
             raise UnsupportedError(f"{name} at {urlsplit(url).hostname} is empty", "Give the URL of a model.") from None
         except TimeoutError:
             raise TryAgain(f"no answer within {self._seconds:.0f} s") from None
         except httpx.HTTPError as error:
-            raise TryAgain(f"cannot be reached: {str(error) or type(error).__name__}") from error
+            raise TryAgain(f"cannot be reached: {reason(error)}") from error
 
 
-def _described(response: httpx.Response, name: str) -> RemoteFile:
+def _described(response: httpx.Response, name: str, url: str) -> RemoteFile:
     check_status(response, name)
     if response.headers.get("content-type", "").startswith("text/html"):
-        raise UnsupportedError(f"what is at {response.url.host} is a web page, not a model", "Give the file's own URL.")
+        raise UnsupportedError(f"{url} is a web page, not a model", "Give the file's own URL.")
     total = _TOTAL.fullmatch(response.headers.get("content-range", ""))
     length = total[1] if total else response.headers.get("content-length", "")
     if not length.isdigit():
         raise DownloadError(f"{response.url.host} does not tell how large {name} is", "Fetch it by other means.")
     etag = response.headers.get("etag", "").removeprefix("W/").strip('"')
-    return RemoteFile(name, "", int(length), sha256=_sha256(response), etag=etag)
+    return RemoteFile(name, url, int(length), sha256=_sha256(response), etag=etag)
 
 
 def _sha256(response: httpx.Response) -> str:

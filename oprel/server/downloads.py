@@ -22,6 +22,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef
 from oprel.downloader import disk
+from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import open_client
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.patience import Pace
@@ -255,11 +256,12 @@ class Downloads:
             raise DownloadError(f"{ref.text} cannot be put in its place: {error.strerror}") from error
         try:
             self._library.check(manifest)
-        except InvalidModelError:
+        except InvalidModelError as error:
             for target in offer.targets:
                 if not target.file.sha256:  # nobody could tell that it came over wrong: the next try fetches it again
-                    target.destination.unlink(missing_ok=True)
-            raise
+                    HubCache(self._config.hub_dir).discard(target.destination)
+            message = error.message.replace(str(manifest.weights), offer.title)  # that file says nothing to the user
+            raise InvalidModelError(message, *error.resolution_steps) from error
         self._library.manifests.put(manifest, instead_of=ref)
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:

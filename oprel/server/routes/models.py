@@ -102,8 +102,7 @@ async def _pulled(downloads: Downloads, name: ModelRef, *, insecure: bool) -> Pr
             async for step in pulled:
                 yield step
     except ModelNotFoundError as error:
-        steps = (f"In full: {error.message}.", *error.resolution_steps)
-        raise ModelNotFoundError("pull model manifest: file does not exist", *steps) from None
+        raise ModelNotFoundError(wire.NOT_TO_BE_PULLED, f"{error.message}.", *error.resolution_steps) from None
 
 
 def progress(steps: Progress, stream: bool) -> Reply:

@@ -16,7 +16,14 @@ from huggingface_hub import try_to_load_from_cache
 from oprel.cli.main import main
 from oprel.client_api import Client
 from oprel.core.config import Config
-from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.exceptions import (
+    DownloadError,
+    InvalidModelError,
+    ModelNotFoundError,
+    OprelError,
+    UnsupportedError,
+    ValidationError,
+)
 from oprel.core.planning import recommend
 from oprel.download_models import DownloadResponse
 from oprel.formats.remote import STEPS
@@ -323,6 +330,17 @@ def test_a_damaged_model_gets_no_name(client: Client, hub: HubServer, repo: str)
     with pytest.raises(ValidationError):
         client.pull(named(repo))
     assert named(repo) not in [model.name for model in client.list().models]
+
+
+def test_a_url_of_no_model_is_named_and_leaves_nothing(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    url = f"{hub.url}/cdn/{repo}/README.md"
+    with pytest.raises(InvalidModelError) as caught:
+        client.pull(url)
+    assert caught.value.message.startswith(f"{url} is no usable GGUF model")
+    assert not list((shared.config.hub_dir / "urls").rglob("README*"))
+    assert all(any(folder.iterdir()) for folder in (shared.config.hub_dir / "urls").iterdir())
 
 
 def test_search_finds_repositories(client: Client):

@@ -61,7 +61,8 @@ def test_a_repository_in_xet_storage_only_is_pulled_and_runs(oprel: Oprel, hub: 
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [
-        (("pull", "hf.co/org/nonesuch"), 3, "there is no repository org/nonesuch"),
+        (("pull", "hf.co/org/nonesuch"), 3, "Error: there is no repository org/nonesuch"),
+        (("run", "hf.co/org/nope", "Hello"), 3, "Error: model 'hf.co/org/nope' not found, and there is no repository"),
         (("run", "nonesuch", "Hello"), 3, "Error: model 'nonesuch' not found"),
         (("pull", "a b"), 2, "Error: invalid model name"),
         (("hf", "whoami"), 2, "nobody is logged in"),

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -156,6 +157,18 @@ async def test_a_manifest_that_is_none_is_told(answer: Answer, error: type[Oprel
     registry.changed["v1"] = answer
     with pytest.raises(error):
         await manifest(ORIGIN, registry.client)
+
+
+def unresolved(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("[Errno -2] Name or service not known") from socket.gaierror(socket.EAI_NONAME, "")
+
+
+async def test_a_host_that_is_not_found_is_told_without_advice_on_encryption():
+    registry = FakeRegistry()
+    registry.changed["v1"] = unresolved
+    with pytest.raises(DownloadError, match=f"{HOST} cannot be reached: no host of that name is found$") as caught:
+        await manifest(ORIGIN, registry.client)
+    assert caught.value.resolution_steps == ("Is the name right, and is there a network?",)
 
 
 @pytest.mark.parametrize(
