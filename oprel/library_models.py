@@ -48,7 +48,7 @@ class RemovedResponse(Wire):
 
 
 class CachedFile(Wire):
-    """`models` use the file; of one that is `partial` a download goes on."""
+    """`models` use the file, or will when they are here. Of a `partial` one `size` bytes are here, of `total`."""
 
     path: str
     size: int
@@ -57,6 +57,7 @@ class CachedFile(Wire):
     models: list[str]
     last_used_at: str | None
     partial: bool
+    total: int | None = None
 
 
 class CacheResponse(Wire):

@@ -1,7 +1,8 @@
 """A model fetched before the user's eyes: at a terminal a bar for each file, elsewhere a line for each step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oprel.cli import render
@@ -10,6 +11,7 @@ from oprel.core.names import ModelRef, is_path
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
+    from oprel.api_models import ProgressResponse
     from oprel.client_api import Client
     from oprel.download_models import DownloadResponse
 
@@ -50,21 +52,39 @@ def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
 
 def pull(client: "Client", model: str, *, insecure: bool = False) -> None:
     """Fetch a model; from a registry over http if that is `insecure`. Raises ModelNotFoundError, DownloadError."""
-    names: dict[str, str] = {}
+    first = None
     try:
-        with _shown() as shown:
-            for step in client.pull(model, insecure=insecure, stream=True):
-                if step.total:
-                    names = names or _announced(client, model)
-                    key = step.digest or (step.status or "").removeprefix("pulling ")
-                    shown.file(names.get(key, key), step.completed or 0, step.total)
-                elif names:
-                    shown.step(step.status or "")
+        steps = client.pull(model, insecure=insecure, stream=True)
+        with render.patience(f"looking for {model}"):
+            first = next((step for step in steps if step.total), None)
+        if first:
+            _show(chain([first], steps), _announced(client, model))
     except ModelNotFoundError as error:
         raise _in_own_words(error) from None
     except KeyboardInterrupt:
-        render.note(f"Stopped. What is here of it is kept: `oprel pull {model}` carries on.")
+        kept = f" What is here of it is kept: `oprel pull {model}` carries on." if first else ""
+        render.note(f"Stopped.{kept}")
         raise
+
+
+def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None:
+    """Show each step; `names` are what files are called, by their digests."""
+    with _shown() as shown:
+        for step in steps:
+            if step.total:
+                key = step.digest or (step.status or "").removeprefix("pulling ")
+                shown.file(names.get(key, key), step.completed or 0, step.total)
+            else:
+                shown.step(step.status or "")
+
+
+def gave_up(client: "Client", model: str) -> bool:
+    """Give up the model's download, with what is here of it; False when there is none that has not ended."""
+    found = None if is_path(model) else _download(client, ModelRef.parse(model).key)
+    if found is None or found.status == "done":
+        return False
+    client.cancel_download(found.id)
+    return True
 
 
 def _in_own_words(error: ModelNotFoundError) -> ModelNotFoundError:

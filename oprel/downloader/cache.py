@@ -67,7 +67,10 @@ class HubCache:
         for link in top.glob("snapshots/**/*"):
             if link.is_symlink() and not link.exists():
                 link.unlink(missing_ok=True)
-        for folder in sorted((one for one in top.glob("**/") if one != top), reverse=True):
+        if not any(top.glob("blobs/*")):
+            for ref in top.glob("refs/*"):  # of a repository of which nothing is left
+                ref.unlink(missing_ok=True)
+        for folder in sorted(top.glob("**/"), reverse=True):
             with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
         return status.st_size if status.st_nlink == 1 else 0

@@ -5,10 +5,9 @@ HF_TOKEN, or where `oprel hf login` and `hf auth login` put it.
 """
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -95,11 +94,10 @@ class Hub:
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
-        chosen = 0.0 if origin.names_one else time.time()
         return Offer(
             f"{listing.repository} {variant.label}",
             tuple(self._target(listing, name) for name in names),
-            lambda name: replace(self._manifest(name, listing, variant, projector), chosen=chosen),
+            lambda name: self._manifest(name, listing, variant, projector),
             _name(listing.repository, tag_of(variant, variants(listing.repo_files))),
         )
 

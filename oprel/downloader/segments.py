@@ -134,6 +134,15 @@ def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
     return (version, segments) if trusted and version.agrees(wanted) else None
 
 
+def noted(path: Path) -> Segments | None:
+    """What of a file is here by the note of its transfer; None where there is none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+        return Segments.restored(content["size"], content["segment"], content["frontier"], content["beyond"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def host_of(url: str) -> str:
     return urlsplit(url).netloc
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +12,16 @@ import anyio.to_thread
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
 from oprel.core.manifests import Manifest, Provider
+from oprel.downloader import disk, segments
 from oprel.downloader.cache import HubCache
 from oprel.formats.gguf import looks_like_gguf, read_gguf
+from oprel.server.download import Download
 from oprel.server.last_use import LastUse
 from oprel.server.library import Library
 
 READ_BYTES = 8 * 2**20
 STEP_BYTES = 64 * READ_BYTES  # between two lines of progress
+PART = ".part"  # ends the name of a file that is not all here
 
 # Hugging Face's cache calls a large file by its content too.
 _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
@@ -28,7 +31,8 @@ _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 class CachedFile:
     """A file, wherever links lead to it. `digest` is "sha256:" and 64 hex digits, where its name tells.
 
-    `names` are the models that use it, `used` the last time one of them was, in seconds since 1970.
+    `names` are the models that use it, `used` the last time one of them was, in seconds since 1970. Of a partial file
+    `size_bytes` are here, of `total_bytes` where that was noted.
     """
 
     path: Path
@@ -38,10 +42,16 @@ class CachedFile:
     provider: Provider = "oprel"
     names: tuple[str, ...] = ()
     used: float | None = None
+    total_bytes: int | None = None
 
     @property
     def is_partial(self) -> bool:
-        return self.path.name.endswith(".part")
+        return self.path.name.endswith(PART)
+
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return ", ".join(self.names) or f"{self.path.name[:20]} (unused)"
 
 
 @dataclass
@@ -51,8 +61,13 @@ class _Use:
     used: float | None = None
 
 
-def cached_files(library: Library, last_use: LastUse, hub_dir: Path) -> list[CachedFile]:
-    """The largest first: those of all models, and oprel's own that no model uses. Blocks for a look at each."""
+def cached_files(
+    library: Library, last_use: LastUse, hub_dir: Path, arriving: Mapping[Path, Download]
+) -> list[CachedFile]:
+    """The largest first: those of all models, and oprel's own that no model uses. Blocks for a look at each.
+
+    `arriving` tells which downloads want which files.
+    """
     uses: dict[Path, _Use] = {}
     for manifest in library.known():
         for path in _files_of(manifest):
@@ -61,7 +76,7 @@ def cached_files(library: Library, last_use: LastUse, hub_dir: Path) -> list[Cac
             moments = [moment for moment in (use.used, last_use.of(manifest.weights)) if moment]
             use.used = max(moments, default=None)
     for path in (*library.blobs.files(), *HubCache(hub_dir).files()):
-        uses.setdefault(Path(os.path.realpath(path)), _Use("oprel"))
+        uses.setdefault(Path(os.path.realpath(path)), _wanted(path, arriving))
     found = [file for path, use in uses.items() if (file := _file(path, use))]
     return sorted(found, key=lambda file: file.size_bytes, reverse=True)
 
@@ -82,14 +97,17 @@ def duplicates(files: Sequence[CachedFile]) -> list[list[CachedFile]]:
 
 
 async def verified(files: Sequence[CachedFile]) -> AsyncGenerator[ProgressResponse, None]:
-    """Read each file and tell of each step; "success" is the last. Raises InvalidModelError that names the damaged."""
+    """Read each file and tell of each step; "success" is the last. Raises InvalidModelError that names the damaged.
+
+    A step without a digest is of a file that nobody told one of: only its header was read.
+    """
     damaged = []
     for file in files:
-        status = f"verifying {file.path.name}"
+        status = f"verifying {file.title}"
         try:
             if not file.digest:
                 told = await anyio.to_thread.run_sync(_looked_at, file.path)
-                yield ProgressResponse(status=f"{status}: {told}")
+                yield ProgressResponse(status=f"{file.title}: {told}")
                 continue
             digest, done = hashlib.sha256(), 0
             while step := await anyio.to_thread.run_sync(_hashed, file.path, digest, done):
@@ -100,8 +118,11 @@ async def verified(files: Sequence[CachedFile]) -> AsyncGenerator[ProgressRespon
         except (OSError, OprelError):
             damaged.append(file)
     if damaged:
-        told = ", ".join(f"{file.path} ({', '.join(file.names) or 'unused'})" for file in damaged)
-        raise InvalidModelError(f"damaged: {told}", "Remove those models with `oprel rm`, and fetch them again.")
+        told = ", ".join(f"{file.title}, in {file.path}" for file in damaged)
+        raise InvalidModelError(
+            f"damaged: {told}",
+            "Remove those models with `oprel rm` and what is unused with `oprel cache prune`, and fetch them again.",
+        )
     yield ProgressResponse(status="success")
 
 
@@ -111,6 +132,12 @@ def _looked_at(path: Path) -> str:
         return "nobody told its digest"
     read_gguf(path)
     return "its header is good, nobody told its digest"
+
+
+def _wanted(path: Path, arriving: Mapping[Path, Download]) -> _Use:
+    """For which model a file is that none uses yet."""
+    download = arriving.get(path.with_name(path.name.removesuffix(PART)))
+    return _Use("oprel", [download.ref.text] if download else [])
 
 
 def _hashed(path: Path, digest: "hashlib._Hash", offset: int) -> int:
@@ -132,12 +159,14 @@ def _file(path: Path, use: _Use) -> CachedFile | None:
     if path.name.endswith(".part.json"):  # which says how far a transfer is
         return None
     match = _DIGEST.fullmatch(path.name)
+    noted = segments.noted(disk.state_of(path)) if path.name.endswith(PART) else None
     return CachedFile(
         path=path,
-        size_bytes=status.st_size,
+        size_bytes=noted.done_bytes if noted else status.st_size,
         identity=(status.st_dev, status.st_ino),
         digest=f"sha256:{match[1]}" if match else "",
         provider=use.provider,
         names=tuple(dict.fromkeys(use.names)),
         used=use.used,
+        total_bytes=noted.size_bytes if noted else None,
     )

@@ -19,7 +19,8 @@ from oprel.server.download_records import Record, State
 class Download:
     """One model on its way. `files` tells of each file by its name; `waiting` clients follow it.
 
-    `insecure`: a registry is asked over http, as who began it wants.
+    `insecure`: a registry is asked over http, as who began it wants. `chosen` is the model that was chosen where `ref`
+    leaves a choice: it stays the same when the download goes on.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Download:
     keep: bool = False
     insecure: bool = False
     error: OprelError | None = None
+    chosen: ModelRef | None = None
     title: str = ""
     files: dict[str, Progress] = field(default_factory=dict)
     destinations: frozenset[Path] = frozenset()
@@ -60,6 +62,7 @@ class Download:
     def offered(self, offer: Offer) -> None:
         """It is known what there is to fetch."""
         self.title = offer.title
+        self.chosen = ModelRef.parse(offer.name) if offer.name else None
         self.destinations = frozenset(target.destination for target in offer.targets)
         self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}
         self.tell()

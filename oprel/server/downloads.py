@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import httpx
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
-from oprel.core.names import ModelRef
+from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader import disk
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import open_client
@@ -184,6 +186,8 @@ class Downloads:
         """A client waits no more. As with Ollama, a download that nobody waits for stops."""
         if download.state is State.RUNNING and not (download.waiting or download.keep or self._draining()):
             self._stop(download, State.PAUSED)
+            if not download.destinations:
+                self._forget(download)  # there is nothing to carry on with
 
     def _stop(self, download: Download, state: State) -> None:
         download.state = state
@@ -210,7 +214,7 @@ class Downloads:
             logger.warning("%s was not downloaded: %s", download.ref.text, download.error.message)
         download.state = State.FAILED if download.error else State.DONE
         self._noted(download)
-        if not (download.keep or download.files):
+        if not (download.keep or download.destinations):
             self._forget(download)  # nothing was to be fetched, or nobody had it: there is nothing to carry on with
 
     def _forget(self, download: Download) -> None:
@@ -232,7 +236,7 @@ class Downloads:
             return  # it never came from elsewhere: there is nobody to ask for a newer one
         async with self._turns:
             try:
-                offer = await self.sources.find(download.ref, insecure=download.insecure)
+                offer = await self.sources.find(download.chosen or download.ref, insecure=download.insecure)
             except OprelError as error:
                 if model is None:
                     raise
@@ -262,7 +266,9 @@ class Downloads:
                     HubCache(self._config.hub_dir).discard(target.destination)
             message = error.message.replace(str(manifest.weights), offer.title)  # that file says nothing to the user
             raise InvalidModelError(message, *error.resolution_steps) from error
-        self._library.manifests.put(manifest, instead_of=ref)
+        asked = hub_origin(ref)
+        chosen = time.time() if asked and not asked.names_one else 0.0
+        self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:
         try:

@@ -1,10 +1,12 @@
 """What every route of one app works with."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.requests import Request
 
 from oprel.server.conversations import Conversations
+from oprel.server.download import Download
 from oprel.server.download_records import State
 from oprel.server.downloads import Downloads
 from oprel.server.last_use import LastUse
@@ -28,10 +30,17 @@ class Daemon:
     def removal(self) -> Removal:
         return Removal(self.manager, self.library, self._arriving)
 
+    @property
+    def arriving(self) -> dict[Path, Download]:
+        """Where each file that a download still wants will lie."""
+        return {path: download for download in self._unfinished for path in download.destinations}
+
+    @property
+    def _unfinished(self) -> list[Download]:
+        return [download for download in self.downloads.all() if download.state is not State.DONE]
+
     def _arriving(self) -> Arriving:
-        waiting = [download for download in self.downloads.all() if download.state is not State.DONE]
-        files = frozenset(path for download in waiting for path in download.destinations)
-        return Arriving(files, are_all=all(download.destinations for download in waiting))
+        return Arriving(frozenset(self.arriving), are_all=all(download.destinations for download in self._unfinished))
 
 
 def daemon_of(request: Request) -> Daemon:

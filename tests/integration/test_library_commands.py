@@ -104,11 +104,13 @@ def test_the_cache_is_listed_verified_and_pruned(oprel: Shell, home: Path, tmp_p
     write_tiny_gguf(tmp_path / "kept.gguf", seed=503)
     oprel("import", "kept.gguf", "--copy")
     shown = oprel("cache")
-    assert any(line[0] == "275 KB" and "kept:latest" in line for line in lines(shown.stdout))
+    (shown_file,) = [line[-1] for line in lines(shown.stdout) if line[0] == "275 KB" and "kept:latest" in line]
+    assert re.fullmatch("[0-9a-f]{12}", shown_file)
     assert oprel("cache", "verify").stdout == "every file is as it should be\n"
     orphan = home / "models" / "blobs" / f"sha256-{'1' * 64}"
     orphan.write_bytes(bytes(2000))
-    assert oprel("cache", "prune").stdout == "2.0 KB freed\n"
+    done = oprel("cache", "prune")
+    assert (done.stdout, done.stderr) == ("2.0 KB freed\n", f"removed {'1' * 12}, 2.0 KB\n")
     assert not orphan.exists()
     blob = next(
         Path(file["path"])
@@ -117,8 +119,29 @@ def test_the_cache_is_listed_verified_and_pruned(oprel: Shell, home: Path, tmp_p
     )
     blob.write_bytes(bytes(blob.stat().st_size))
     done = oprel("cache", "verify")
-    assert (done.returncode, f"damaged: {blob} (kept:latest)" in done.stderr) == (4, True)
+    assert (done.returncode, f"damaged: kept:latest, in {blob}" in done.stderr) == (4, True)
+    assert "`oprel rm`" in done.stderr
     oprel("rm", "kept")
+    oprel("cache", "prune")
+    assert not blob.exists()
+
+
+def test_files_that_nobody_told_a_digest_of_are_said_to_be_unverified(oprel: Shell, tmp_path: Path):
+    write_tiny_gguf(tmp_path / "loose.gguf", seed=504)
+    oprel("import", "loose.gguf", "--in-place")
+    done = oprel("cache", "verify")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "every file that has a digest is as it should be",
+        "loose:latest: its header is good, nobody told its digest",
+    ]
+    oprel("rm", "loose")
+
+
+def test_list_models_says_when_nothing_is_found(oprel: Shell):
+    done = oprel("list-models", "zzz")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("no short name is like that")
 
 
 def test_a_mistyped_name_is_asked_nowhere_and_helped(oprel: Shell):

@@ -29,6 +29,9 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         render.json(found)
         return 0
+    if not found.models:
+        render.note("no short name is like that; fewer words find more, and `oprel search` all there is")
+        return 0
     rows = [
         (model.name, " ".join(model.repositories), " ".join(model.capabilities), model.license or "", model.about or "")
         for model in found.models

@@ -1,11 +1,12 @@
-"""`oprel rm MODEL…`: delete models, with the files that nothing else uses."""
+"""`oprel rm MODEL…`: delete models, with the files that nothing else uses, and what is here of a download."""
 
 import argparse
 from typing import TYPE_CHECKING
 
 from oprel.cli import render
 from oprel.cli.options import add_address, config_from, suggesting_names
-from oprel.core.exceptions import OprelError
+from oprel.cli.pulling import gave_up
+from oprel.core.exceptions import ModelNotFoundError, OprelError
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _remove(client: "Client", name: str) -> None:
-    done = client.remove(name)
+    try:
+        done = client.remove(name)
+    except ModelNotFoundError:
+        if not gave_up(client, name):
+            raise
+        render.line(f"gave up the download of '{name}'")
+        return
     freed = f", {human_size(done.freed_bytes)} freed" if done.freed_bytes else ""
     later = "; an answer is still being made with its files, which go later" if done.busy else ""
     render.line(f"deleted '{name}'{freed}{later}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -174,8 +175,8 @@ def _available(alias: Alias) -> LibraryModel:
 
 
 async def _files(daemon: Daemon) -> list[CachedFile]:
-    hub_dir = daemon.manager.config.hub_dir
-    return await anyio.to_thread.run_sync(cache.cached_files, daemon.library, daemon.last_use, hub_dir)
+    look = partial(cache.cached_files, daemon.library, daemon.last_use, daemon.manager.config.hub_dir, daemon.arriving)
+    return await anyio.to_thread.run_sync(look)
 
 
 def _cached_file(file: CachedFile) -> library_models.CachedFile:
@@ -187,6 +188,7 @@ def _cached_file(file: CachedFile) -> library_models.CachedFile:
         models=list(file.names),
         last_used_at=_moment(file.used),
         partial=file.is_partial,
+        total=file.total_bytes,
     )
 
 

@@ -254,6 +254,20 @@ def test_a_task_is_paused_resumed_and_done(client: Client, hub: HubServer, repo:
     assert client.show(named(repo)).details
 
 
+def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer, repo: str):
+    larger = hub.folder / repo / "tiny-Q8_0.gguf"  # so that the other one's header is read to choose by
+    larger.write_bytes(larger.read_bytes() + b"\0")
+    slowly(hub)
+    task = begun(client, f"hf.co/{repo}")
+    client.pause_download(task.id)
+    before = asked_for_files(hub, repo)
+    hub.behaviour = Behaviour()
+    client.resume_download(task.id)
+    await_status(client, task, "done")
+    assert set(asked_for_files(hub, repo)[len(before) :]) == {f"GET /cdn/{repo}/tiny-Q8_0.gguf"}
+    assert client.show(f"hf.co/{repo}").details
+
+
 def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, hub: HubServer, repo: str):
     slowly(hub)
     task = begun(client, named(repo))

@@ -2,13 +2,15 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from oprel.cli.main import main
-from tests.conftest import RunningDaemon
+from oprel.client_api import Client
+from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.hub_server import TOKEN, Behaviour, HubServer, Mode
 from tests.fixtures.terminal import CTRL_C, Terminal
 
@@ -72,6 +74,36 @@ def test_a_repository_in_xet_storage_only_is_pulled_and_runs(oprel: Oprel, hub: 
 def test_what_cannot_be_had_is_told(oprel: Oprel, words: tuple[str, ...], status: int, text: str):
     ended, _, beside = oprel(*words)
     assert (ended, text in beside) == (status, True), beside
+
+
+def test_a_paused_download_is_told_of_kept_and_given_up(
+    oprel: Oprel, client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.1)
+    task = client.download(f"hf.co/{repo}:Q8_0")
+    eventually(lambda: client.download_status(task.id).completed > 0)
+    client.pause_download(task.id)
+    advice = f"paused, `oprel pull hf.co/{repo}:Q8_0` goes on and `oprel rm hf.co/{repo}:Q8_0` gives it up"
+    _, said, beside = oprel("cache")
+    (row,) = [line for line in said.splitlines() if repo in line]
+    assert re.match(rf"\S+ [KM]?B of 275 KB .* hf\.co/{repo}:Q8_0 +[0-9a-f]{{12}}\.part$", row)
+    assert advice in beside
+    _, _, beside = oprel("cache", "prune")
+    assert f"kept: hf.co/{repo}:Q8_0" in beside and advice in beside
+    assert oprel("rm", f"hf.co/{repo}:q8_0")[:2] == (0, f"gave up the download of 'hf.co/{repo}:q8_0'\n")
+    assert repo not in "".join(oprel("cache")[1:])
+    assert oprel("rm", f"hf.co/{repo}")[0] == 3
+
+
+def test_what_was_stopped_before_anything_came_is_forgotten(shared: RunningDaemon, client: Client, hub: HubServer):
+    hub.behaviour = Behaviour(Mode.SILENT)
+    url = f"{hub.url}/cdn/org/quiet-GGUF/tiny-Q8_0.gguf"
+    with contextlib.closing(Terminal(shared.config.home, "pull", url, columns=100)) as terminal:
+        terminal.await_text("looking for")
+        terminal.type(CTRL_C)
+        status, lines = terminal.end()
+    assert (status, lines[-1]) == (130, "Stopped.")
+    eventually(lambda: url not in [download.model for download in client.downloads().downloads])
 
 
 def test_a_search_shows_what_to_pull(oprel: Oprel):

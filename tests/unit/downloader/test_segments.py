@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.downloader.segments import Segments, Version, load, save
+from oprel.downloader.segments import Segments, Version, load, noted, save
 
 WANTED = Version(100, "ab" * 32)
 
@@ -47,6 +47,14 @@ def test_what_was_noted_is_found_again(tmp_path: Path):
     found = load(tmp_path / "state", WANTED)
     assert found is not None
     assert (found[0], found[1].state, found[1].done_bytes) == (version, segments.state, 42)
+    of_any = noted(tmp_path / "state")
+    assert of_any and (of_any.done_bytes, of_any.size_bytes) == (42, 100)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"size": 1}', '{"size": 1, "segment": 0, "frontier": 0, "beyond": {}}'])
+def test_a_note_that_cannot_be_read_tells_nothing(content: str, tmp_path: Path):
+    (tmp_path / "state").write_text(content)
+    assert noted(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize(
