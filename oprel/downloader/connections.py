@@ -21,7 +21,8 @@ def reason(error: Exception) -> str:
     """Why a server could not be spoken to, in words."""
     if is_unknown_host(error):
         return "no host of that name is found"
-    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+    first = str(error).partition("\n")[0]  # httpx then says where to read about it, which is not for users
+    return re.sub(r"^\[Errno -?\d+\] ", "", first) or type(error).__name__
 
 
 def is_unknown_host(error: BaseException) -> bool:

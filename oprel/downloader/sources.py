@@ -13,6 +13,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
+from oprel.downloader.connections import reason
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Choose, Offer, together, usual
 from oprel.downloader.registry import Registries
@@ -85,8 +86,7 @@ class Sources:
         try:
             files = await source.files(origin, self._client)
         except httpx.HTTPError as error:
-            why = str(error).partition("\n")[0] or type(error).__name__  # where to read about it is not for users
-            raise DownloadError(f"{origin.title} cannot be asked for: {why}", "Try again later.") from error
+            raise DownloadError(f"{origin.title} cannot be asked for: {reason(error)}", "Try again later.") from error
         if not files:
             raise ModelNotFoundError(f"{origin.host} has no {origin.repository}:{origin.tag}", "Is the name right?")
         return together(origin.title, files, self._root)
