@@ -354,7 +354,7 @@ def test_a_url_of_no_model_is_named_and_leaves_nothing(
         client.pull(url)
     assert caught.value.message.startswith(f"{url} is no usable GGUF model")
     assert not list((shared.config.hub_dir / "urls").rglob("README*"))
-    assert all(any(folder.iterdir()) for folder in (shared.config.hub_dir / "urls").iterdir())
+    assert all(any(folder.iterdir()) for folder in (shared.config.hub_dir / "urls").glob("*"))
 
 
 def test_search_finds_repositories(client: Client):
