@@ -53,7 +53,7 @@ def forms_of(name: str, config: Config) -> list[Form]:
     except ModelNotFoundError:
         if Path(name).is_dir():
             return _in_folder(Path(name).absolute())
-        origin = hub_origin(ref, config)
+        origin = repository_meant(ref, config)
         if origin is None:
             raise
     return _in_repository(origin, config)
@@ -76,7 +76,7 @@ def known(name: str, config: Config) -> Manifest:
     return Manifests(config.models_dir).get(ref)
 
 
-def hub_origin(ref: ModelRef, config: Config) -> HubOrigin | None:
+def repository_meant(ref: ModelRef, config: Config) -> HubOrigin | None:
     """The repository that a name means; None for one that means none."""
     origin = next(iter(Aliases.load(config.home_dir).origins(ref)), None)
     return origin if isinstance(origin, HubOrigin) else None

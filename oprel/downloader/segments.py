@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
 VERSION = 1
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a note raises that is none
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,7 @@ def save(path: Path, version: Version, segments: Segments) -> None:
         "boot": _boot(),
         **segments.state,
     }
-    temporary = temporary_of(
-        path
-    )  # always the same: who saves is alone, and one that is killed leaves no more than this
+    temporary = temporary_of(path)  # always the same: who saves is alone, and one that is killed leaves no more
     temporary.write_text(json.dumps(content))
     temporary.replace(path)
 
@@ -127,9 +127,9 @@ def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
     try:
         content = json.loads(path.read_bytes())
         version = Version(*(content[key] for key in ("size", "sha256", "etag", "host")))
-        segments = Segments.restored(version.size_bytes, content["segment"], content["frontier"], content["beyond"])
         trusted = content["version"] == VERSION and (wanted.sha256 != "" or content["boot"] == _boot())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        segments = _segments(content)
+    except DAMAGED:
         return None
     return (version, segments) if trusted and version.agrees(wanted) else None
 
@@ -137,10 +137,14 @@ def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
 def noted(path: Path) -> Segments | None:
     """What of a file is here by the note of its transfer; None where there is none that can be read."""
     try:
-        content = json.loads(path.read_bytes())
-        return Segments.restored(content["size"], content["segment"], content["frontier"], content["beyond"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _segments(json.loads(path.read_bytes()))
+    except DAMAGED:
         return None
+
+
+def _segments(content: Any) -> Segments:
+    """Of a note as JSON. Raises one of DAMAGED."""
+    return Segments.restored(content["size"], content["segment"], content["frontier"], content["beyond"])
 
 
 def host_of(url: str) -> str:

@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _inspected(model: str, config: "Config") -> "Inspection":
     """Of a repository of Hugging Face only headers are fetched. Raises ModelNotFoundError, DownloadError."""
-    from oprel.core.forms import hub_origin, known
+    from oprel.core.forms import known, repository_meant
     from oprel.core.names import ModelRef
     from oprel.formats.validation import inspect
 
@@ -59,7 +59,7 @@ def _inspected(model: str, config: "Config") -> "Inspection":
     try:
         return inspect(known(model, config).weights)
     except ModelNotFoundError:
-        origin = hub_origin(ModelRef.parse(model), config)
+        origin = repository_meant(ModelRef.parse(model), config)
         if origin is None:
             raise
     return _in_repository(origin, config)
