@@ -11,6 +11,7 @@ from oprel.utils.files import locked
 from oprel.utils.text import human_size
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+PART = ".part"  # ends the name of a file that is not all here
 
 
 def is_there(file: RemoteFile, destination: Path) -> bool:
@@ -33,7 +34,7 @@ def open_alone(part: Path) -> int | None:
 
 def part_of(destination: Path) -> Path:
     """Where a file is while it grows."""
-    return destination.with_name(f"{destination.name}.part")
+    return destination.with_name(f"{destination.name}{PART}")
 
 
 def state_of(part: Path) -> Path:

@@ -30,11 +30,16 @@ class Found:
 
 def find_engines(config: Config) -> list[Found]:
     """Every backend; nothing is started."""
-    return [find(backend, config) for backend in backends().values()]
+    choices = read_choices(config.home_dir)
+    return [_found(backend, config, choices) for backend in backends().values()]
 
 
 def find(backend: Backend, config: Config) -> Found:
-    return Found(backend, tuple(programs_of(backend, config, read_choices(config.home_dir))))
+    return _found(backend, config, read_choices(config.home_dir))
+
+
+def _found(backend: Backend, config: Config, choices: Choices) -> Found:
+    return Found(backend, tuple(programs_of(backend, config, choices)))
 
 
 def serves(config: Config, format: Format) -> bool:

@@ -21,7 +21,6 @@ from oprel.server.library import Library
 
 READ_BYTES = 8 * 2**20
 STEP_BYTES = 64 * READ_BYTES  # between two lines of progress
-PART = ".part"  # ends the name of a file that is not all here
 
 # Hugging Face's cache calls a large file by its content too.
 _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
@@ -46,7 +45,7 @@ class CachedFile:
 
     @property
     def is_partial(self) -> bool:
-        return self.path.name.endswith(PART)
+        return self.path.name.endswith(disk.PART)
 
     @property
     def title(self) -> str:
@@ -136,7 +135,7 @@ def _looked_at(path: Path) -> str:
 
 def _wanted(path: Path, arriving: Mapping[Path, Download]) -> _Use:
     """For which model a file is that none uses yet."""
-    download = arriving.get(path.with_name(path.name.removesuffix(PART)))
+    download = arriving.get(path.with_name(path.name.removesuffix(disk.PART)))
     return _Use("oprel", [download.ref.text] if download else [])
 
 
@@ -159,7 +158,7 @@ def _file(path: Path, use: _Use) -> CachedFile | None:
     if path.name.endswith(".part.json"):  # which says how far a transfer is
         return None
     match = _DIGEST.fullmatch(path.name)
-    noted = segments.noted(disk.state_of(path)) if path.name.endswith(PART) else None
+    noted = segments.noted(disk.state_of(path)) if path.name.endswith(disk.PART) else None
     return CachedFile(
         path=path,
         size_bytes=noted.done_bytes if noted else status.st_size,

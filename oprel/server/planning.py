@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Planning:
-    """Owner of what is known of the machine. It is looked at once, when no engine of this daemon runs yet."""
+    """Owner of what is known of the machine. It is looked at while no engine of this daemon runs."""
 
     def __init__(self, config: Config, shelf: Shelf, hardware: Hardware) -> None:
         self._config = config
