@@ -1,4 +1,4 @@
-"""How near `oprel.telemetry.memory` is to what llama.cpp says of itself, by architecture.
+"""How near `oprel.telemetry.memory.estimator` is to what llama.cpp says of itself, by architecture.
 
 usage: bin/bench memory [--live] [--models NAME ...] [--json]
 
@@ -21,11 +21,11 @@ from threading import Timer
 from typing import Any
 
 from oprel.formats.gguf import GGUFFile
-from oprel.telemetry.dims import dims_of
-from oprel.telemetry.memory import MIB, estimate
-from oprel.telemetry.weights import weights_of
-from oprel.telemetry.widths import widths_of
-from oprel.telemetry.wishes import Wishes
+from oprel.telemetry.memory.dims import dims_of
+from oprel.telemetry.memory.estimator import MIB, estimate
+from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.weights import weights_of
+from oprel.telemetry.memory.widths import widths_of
 from tests.fixtures.known_models import DATA, known_header, known_models, write_known_model
 
 EXACT_MIB = 0.0101

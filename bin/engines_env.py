@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from oprel.runtime.backends import transformers, vllm
+from oprel.runtime.backends.engines import transformers, vllm
 from oprel.runtime.binaries import environments
 
 VENV = Path(__file__).resolve().parent.parent / ".venv-engines"

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     )
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.core.model import Model
-    from oprel.core.planning import recommend
+    from oprel.preview.plan import recommend
 
 _HOME = {
     "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
@@ -86,7 +86,7 @@ _HOME = {
     "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
     "ShuttingDownError UnsupportedError ValidationError",
     "oprel.core.model": "Model",
-    "oprel.core.planning": "recommend",
+    "oprel.preview.plan": "recommend",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 _RENAMED = {"MemoryError": "InsufficientMemoryError"}

@@ -356,7 +356,7 @@ class ProcessResponse(Wire):
 class ShowResponse(Wire):
     """`notes` and `plan` are oprel's own: what of the model is not followed, and how it would be run now.
 
-    The plan is that of `oprel.daemon_models.PlanResponse`.
+    The plan is that of `oprel.wire.daemon.PlanResponse`.
     """
 
     modelfile: str

@@ -13,7 +13,6 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models, download_models, library_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -21,6 +20,9 @@ from oprel.client.connect import open_transport
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
 from oprel.core.config import Config
+from oprel.wire import daemon as daemon_wire
+from oprel.wire import downloads as downloads_wire
+from oprel.wire import library as library_wire
 
 Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse)
 Result = TypeVar("Result", bound=wire.Wire)
@@ -152,31 +154,31 @@ class Client(BaseClient):
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else self._send(call)
 
-    def search(self, words: str = "", *, limit: int = 20) -> download_models.SearchResponse:
+    def search(self, words: str = "", *, limit: int = 20) -> downloads_wire.SearchResponse:
         """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
         return self._send(calls.search(words, limit))
 
-    def download(self, model: str) -> download_models.DownloadResponse:
+    def download(self, model: str) -> downloads_wire.DownloadResponse:
         """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
         return self._send(calls.download(model))
 
-    def downloads(self) -> download_models.DownloadsResponse:
+    def downloads(self) -> downloads_wire.DownloadsResponse:
         """Every download that the daemon knows, oldest first."""
         return self._send(calls.downloads())
 
-    def download_status(self, id: str) -> download_models.DownloadResponse:
+    def download_status(self, id: str) -> downloads_wire.DownloadResponse:
         """How far one download is."""
         return self._send(calls.one_download(id))
 
-    def pause_download(self, id: str) -> download_models.DownloadResponse:
+    def pause_download(self, id: str) -> downloads_wire.DownloadResponse:
         """Stop a download, so that it can be resumed."""
         return self._send(calls.one_download(id, "POST", "/pause"))
 
-    def resume_download(self, id: str) -> download_models.DownloadResponse:
+    def resume_download(self, id: str) -> downloads_wire.DownloadResponse:
         """Carry on with a download that was paused or has failed."""
         return self._send(calls.one_download(id, "POST", "/resume"))
 
-    def cancel_download(self, id: str) -> download_models.DownloadResponse:
+    def cancel_download(self, id: str) -> downloads_wire.DownloadResponse:
         """Give a download up, and throw away what there is of its files."""
         return self._send(calls.one_download(id, "DELETE"))
 
@@ -249,19 +251,19 @@ class Client(BaseClient):
         """The models that are loaded."""
         return self._send(calls.ps())
 
-    def engines(self) -> daemon_models.ModelsResponse:
+    def engines(self) -> daemon_wire.ModelsResponse:
         """The engines behind the loaded models: state, process, address."""
         return self._send(calls.engines())
 
-    def health(self) -> daemon_models.HealthResponse:
+    def health(self) -> daemon_wire.HealthResponse:
         """The daemon's version and process, and the engines it may use."""
         return self._send(calls.health())
 
-    def crashes(self) -> daemon_models.CrashesResponse:
+    def crashes(self) -> daemon_wire.CrashesResponse:
         """The engines that ended unasked, newest first."""
         return self._send(calls.crashes())
 
-    def crash(self, text: str) -> daemon_models.Crash:
+    def crash(self, text: str) -> daemon_wire.Crash:
         """The newest crash that has `text` in its ID, with all that is known of it."""
         return self._send(calls.crash(text))
 
@@ -269,19 +271,19 @@ class Client(BaseClient):
         """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
         return self._lines(calls.logs(model, follow))
 
-    def quarantine(self) -> daemon_models.QuarantineResponse:
+    def quarantine(self) -> daemon_wire.QuarantineResponse:
         """The requests that are not asked any more, because engines ended under them."""
         return self._send(calls.quarantine())
 
-    def clear_quarantine(self, hash: str | None = None) -> daemon_models.ClearedResponse:
+    def clear_quarantine(self, hash: str | None = None) -> daemon_wire.ClearedResponse:
         """Let the requests go whose hash begins so, or all."""
         return self._send(calls.clear_quarantine(hash))
 
-    def library(self, *, provider: str = "", status: str = "", capability: str = "") -> library_models.LibraryResponse:
+    def library(self, *, provider: str = "", status: str = "", capability: str = "") -> library_wire.LibraryResponse:
         """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
         return self._send(calls.library(provider, status, capability))
 
-    def remove(self, model: str) -> library_models.RemovedResponse:
+    def remove(self, model: str) -> library_wire.RemovedResponse:
         """Forget a model, with the files that nothing else uses."""
         return self._send(calls.remove(model))
 
@@ -289,7 +291,7 @@ class Client(BaseClient):
         """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
         return self._stream(calls.import_model(model, path, how))
 
-    def cache(self) -> library_models.CacheResponse:
+    def cache(self) -> library_wire.CacheResponse:
         """The files behind the models, the largest first."""
         return self._send(calls.cache())
 
@@ -297,7 +299,7 @@ class Client(BaseClient):
         """Read the files and compare them with their digests; with `all` those of other programs too."""
         return self._stream(calls.verify_cache(all))
 
-    def clear_cache(self, *, all: bool = False) -> library_models.RemovedResponse:
+    def clear_cache(self, *, all: bool = False) -> library_wire.RemovedResponse:
         """Remove files that no model uses; with `all` every model that oprel keeps."""
         return self._send(calls.clear_cache(all))
 

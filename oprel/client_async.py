@@ -10,7 +10,6 @@ import anyio.to_thread
 import httpx
 
 from oprel import api_models as wire
-from oprel import daemon_models, download_models, library_models
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
@@ -18,6 +17,9 @@ from oprel.client.connect import open_transport_async
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
 from oprel.core.config import Config
+from oprel.wire import daemon as daemon_wire
+from oprel.wire import downloads as downloads_wire
+from oprel.wire import library as library_wire
 
 Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse)
 Result = TypeVar("Result", bound=wire.Wire)
@@ -145,31 +147,31 @@ class AsyncClient(BaseClient):
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else await self._send(call)
 
-    async def search(self, words: str = "", *, limit: int = 20) -> download_models.SearchResponse:
+    async def search(self, words: str = "", *, limit: int = 20) -> downloads_wire.SearchResponse:
         """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
         return await self._send(calls.search(words, limit))
 
-    async def download(self, model: str) -> download_models.DownloadResponse:
+    async def download(self, model: str) -> downloads_wire.DownloadResponse:
         """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
         return await self._send(calls.download(model))
 
-    async def downloads(self) -> download_models.DownloadsResponse:
+    async def downloads(self) -> downloads_wire.DownloadsResponse:
         """Every download that the daemon knows, oldest first."""
         return await self._send(calls.downloads())
 
-    async def download_status(self, id: str) -> download_models.DownloadResponse:
+    async def download_status(self, id: str) -> downloads_wire.DownloadResponse:
         """How far one download is."""
         return await self._send(calls.one_download(id))
 
-    async def pause_download(self, id: str) -> download_models.DownloadResponse:
+    async def pause_download(self, id: str) -> downloads_wire.DownloadResponse:
         """Stop a download, so that it can be resumed."""
         return await self._send(calls.one_download(id, "POST", "/pause"))
 
-    async def resume_download(self, id: str) -> download_models.DownloadResponse:
+    async def resume_download(self, id: str) -> downloads_wire.DownloadResponse:
         """Carry on with a download that was paused or has failed."""
         return await self._send(calls.one_download(id, "POST", "/resume"))
 
-    async def cancel_download(self, id: str) -> download_models.DownloadResponse:
+    async def cancel_download(self, id: str) -> downloads_wire.DownloadResponse:
         """Give a download up, and throw away what there is of its files."""
         return await self._send(calls.one_download(id, "DELETE"))
 
@@ -242,19 +244,19 @@ class AsyncClient(BaseClient):
         """The models that are loaded."""
         return await self._send(calls.ps())
 
-    async def engines(self) -> daemon_models.ModelsResponse:
+    async def engines(self) -> daemon_wire.ModelsResponse:
         """The engines behind the loaded models: state, process, address."""
         return await self._send(calls.engines())
 
-    async def health(self) -> daemon_models.HealthResponse:
+    async def health(self) -> daemon_wire.HealthResponse:
         """The daemon's version and process, and the engines it may use."""
         return await self._send(calls.health())
 
-    async def crashes(self) -> daemon_models.CrashesResponse:
+    async def crashes(self) -> daemon_wire.CrashesResponse:
         """The engines that ended unasked, newest first."""
         return await self._send(calls.crashes())
 
-    async def crash(self, text: str) -> daemon_models.Crash:
+    async def crash(self, text: str) -> daemon_wire.Crash:
         """The newest crash that has `text` in its ID, with all that is known of it."""
         return await self._send(calls.crash(text))
 
@@ -262,21 +264,21 @@ class AsyncClient(BaseClient):
         """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
         return self._lines(calls.logs(model, follow))
 
-    async def quarantine(self) -> daemon_models.QuarantineResponse:
+    async def quarantine(self) -> daemon_wire.QuarantineResponse:
         """The requests that are not asked any more, because engines ended under them."""
         return await self._send(calls.quarantine())
 
-    async def clear_quarantine(self, hash: str | None = None) -> daemon_models.ClearedResponse:
+    async def clear_quarantine(self, hash: str | None = None) -> daemon_wire.ClearedResponse:
         """Let the requests go whose hash begins so, or all."""
         return await self._send(calls.clear_quarantine(hash))
 
     async def library(
         self, *, provider: str = "", status: str = "", capability: str = ""
-    ) -> library_models.LibraryResponse:
+    ) -> library_wire.LibraryResponse:
         """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
         return await self._send(calls.library(provider, status, capability))
 
-    async def remove(self, model: str) -> library_models.RemovedResponse:
+    async def remove(self, model: str) -> library_wire.RemovedResponse:
         """Forget a model, with the files that nothing else uses."""
         return await self._send(calls.remove(model))
 
@@ -284,7 +286,7 @@ class AsyncClient(BaseClient):
         """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
         return self._stream(calls.import_model(model, path, how))
 
-    async def cache(self) -> library_models.CacheResponse:
+    async def cache(self) -> library_wire.CacheResponse:
         """The files behind the models, the largest first."""
         return await self._send(calls.cache())
 
@@ -292,7 +294,7 @@ class AsyncClient(BaseClient):
         """Read the files and compare them with their digests; with `all` those of other programs too."""
         return self._stream(calls.verify_cache(all))
 
-    async def clear_cache(self, *, all: bool = False) -> library_models.RemovedResponse:
+    async def clear_cache(self, *, all: bool = False) -> library_wire.RemovedResponse:
         """Remove files that no model uses; with `all` every model that oprel keeps."""
         return await self._send(calls.clear_cache(all))
 

@@ -23,11 +23,11 @@ from oprel.client.connect import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
-from oprel.daemon_models import HealthResponse
 from oprel.runtime.binaries.shelf import Binary, Shelf, find_binaries, unusable
-from oprel.telemetry.hardware import memory_bytes
+from oprel.telemetry.hardware.probing import memory_bytes
 from oprel.utils.files import listens
 from oprel.utils.text import human_interval, human_size
+from oprel.wire.daemon import HealthResponse
 
 SECONDS = 5.0  # for a daemon or a program to answer
 ENGINE_SECONDS = 20.0

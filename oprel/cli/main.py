@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from oprel import __version__
-from oprel.cli import render
+from oprel.cli.screen import render
 from oprel.core.exceptions import OprelError, ValidationError
 
 # Command -> its module in oprel.cli.commands, in the order of the help.

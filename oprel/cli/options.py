@@ -8,14 +8,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
+from oprel.cli.screen import render
 from oprel.core.config import Config, flag, load_config, settings
 from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
 from oprel.core.names import DEFAULT_TAG, GUIDE, is_path
 from oprel.core.settings import DURATIONS, PATHS, Value
 
 if TYPE_CHECKING:
-    from oprel.cli.session import Session
+    from oprel.cli.conversation.session import Session
     from oprel.client_api import Client
 
 
@@ -68,7 +68,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
 
 def session_from(args: argparse.Namespace) -> "Session":
     """The session that the arguments of `add_session` ask for. Raises ValidationError."""
-    from oprel.cli.session import Session, answer_format, option, think_level
+    from oprel.cli.conversation.session import Session, answer_format, option, think_level
 
     return Session(
         model=args.model or "",

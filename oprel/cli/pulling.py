@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from oprel.cli import render
+from oprel.cli.screen import render
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, is_path
 from oprel.utils.text import human_size
@@ -13,7 +13,7 @@ from oprel.utils.text import human_size
 if TYPE_CHECKING:
     from oprel.api_models import ProgressResponse
     from oprel.client_api import Client
-    from oprel.download_models import DownloadResponse
+    from oprel.wire.downloads import DownloadResponse
 
 Result = TypeVar("Result")
 
@@ -117,7 +117,7 @@ def _download(client: "Client", key: str) -> "DownloadResponse | None":
 
 def _shown() -> AbstractContextManager[Shown]:
     if render.has_watcher() and render.columns():
-        from oprel.cli.bars import Bars
+        from oprel.cli.screen.bars import Bars
 
         return Bars()
     return nullcontext(_Lines())

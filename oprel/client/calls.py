@@ -11,11 +11,13 @@ import pydantic_core
 from pydantic import JsonValue
 
 from oprel import api_models as wire
-from oprel import daemon_models, download_models, library_models
 from oprel.client import types
 from oprel.client.functions import function_tool
 from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, ValidationError, error_classes
 from oprel.core.names import absolute
+from oprel.wire import daemon as daemon_wire
+from oprel.wire import downloads as downloads_wire
+from oprel.wire import library as library_wire
 
 Result = TypeVar("Result", bound=wire.Wire)
 
@@ -126,22 +128,22 @@ def push(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse
     return _post("/api/push", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
 
 
-def search(words: str, limit: int) -> Call[download_models.SearchResponse]:
+def search(words: str, limit: int) -> Call[downloads_wire.SearchResponse]:
     asked = urlencode({"q": words, "limit": limit})
-    return Call("GET", f"/api/search?{asked}", download_models.SearchResponse)
+    return Call("GET", f"/api/search?{asked}", downloads_wire.SearchResponse)
 
 
-def download(model: str) -> Call[download_models.DownloadResponse]:
-    return _post("/api/models/download", download_models.DownloadResponse, model, {})
+def download(model: str) -> Call[downloads_wire.DownloadResponse]:
+    return _post("/api/models/download", downloads_wire.DownloadResponse, model, {})
 
 
-def downloads() -> Call[download_models.DownloadsResponse]:
-    return Call("GET", "/api/models/download", download_models.DownloadsResponse)
+def downloads() -> Call[downloads_wire.DownloadsResponse]:
+    return Call("GET", "/api/models/download", downloads_wire.DownloadsResponse)
 
 
-def one_download(id: str, method: str = "GET", verb: str = "") -> Call[download_models.DownloadResponse]:
+def one_download(id: str, method: str = "GET", verb: str = "") -> Call[downloads_wire.DownloadResponse]:
     path = f"/api/models/download/{quote(id, safe='')}{verb}"
-    return Call(method, path, download_models.DownloadResponse)
+    return Call(method, path, downloads_wire.DownloadResponse)
 
 
 def create(
@@ -174,20 +176,20 @@ def ps() -> Call[types.ProcessResponse]:
     return Call("GET", "/api/ps", types.ProcessResponse)
 
 
-def engines() -> Call[daemon_models.ModelsResponse]:
-    return Call("GET", "/models", daemon_models.ModelsResponse)
+def engines() -> Call[daemon_wire.ModelsResponse]:
+    return Call("GET", "/models", daemon_wire.ModelsResponse)
 
 
-def health() -> Call[daemon_models.HealthResponse]:
-    return Call("GET", "/health", daemon_models.HealthResponse)
+def health() -> Call[daemon_wire.HealthResponse]:
+    return Call("GET", "/health", daemon_wire.HealthResponse)
 
 
-def crashes() -> Call[daemon_models.CrashesResponse]:
-    return Call("GET", "/crashes", daemon_models.CrashesResponse)
+def crashes() -> Call[daemon_wire.CrashesResponse]:
+    return Call("GET", "/crashes", daemon_wire.CrashesResponse)
 
 
-def crash(text: str) -> Call[daemon_models.Crash]:
-    return Call("GET", f"/crashes/{quote(text, safe='')}", daemon_models.Crash)
+def crash(text: str) -> Call[daemon_wire.Crash]:
+    return Call("GET", f"/crashes/{quote(text, safe='')}", daemon_wire.Crash)
 
 
 def logs(model: str, follow: bool) -> Call[wire.Wire]:
@@ -196,22 +198,22 @@ def logs(model: str, follow: bool) -> Call[wire.Wire]:
     return Call("GET", f"/logs?{asked}", wire.Wire)
 
 
-def quarantine() -> Call[daemon_models.QuarantineResponse]:
-    return Call("GET", "/quarantine", daemon_models.QuarantineResponse)
+def quarantine() -> Call[daemon_wire.QuarantineResponse]:
+    return Call("GET", "/quarantine", daemon_wire.QuarantineResponse)
 
 
-def clear_quarantine(hash: str | None) -> Call[daemon_models.ClearedResponse]:
+def clear_quarantine(hash: str | None) -> Call[daemon_wire.ClearedResponse]:
     one = "" if hash is None else f"/{quote(hash, safe='')}"
-    return Call("DELETE", f"/quarantine{one}", daemon_models.ClearedResponse)
+    return Call("DELETE", f"/quarantine{one}", daemon_wire.ClearedResponse)
 
 
-def library(provider: str, status: str, capability: str) -> Call[library_models.LibraryResponse]:
+def library(provider: str, status: str, capability: str) -> Call[library_wire.LibraryResponse]:
     asked = urlencode({"provider": provider, "status": status, "capability": capability})
-    return Call("GET", f"/api/models/library?{asked}", library_models.LibraryResponse)
+    return Call("GET", f"/api/models/library?{asked}", library_wire.LibraryResponse)
 
 
-def remove(model: str) -> Call[library_models.RemovedResponse]:
-    return Call("DELETE", f"/api/models/library/{quote(model, safe='')}", library_models.RemovedResponse)
+def remove(model: str) -> Call[library_wire.RemovedResponse]:
+    return Call("DELETE", f"/api/models/library/{quote(model, safe='')}", library_wire.RemovedResponse)
 
 
 def import_model(model: str, path: str, how: str) -> Call[wire.ProgressResponse]:
@@ -219,16 +221,16 @@ def import_model(model: str, path: str, how: str) -> Call[wire.ProgressResponse]
     return _post("/api/models/import", wire.ProgressResponse, model, {"path": place, "how": how})
 
 
-def cache() -> Call[library_models.CacheResponse]:
-    return Call("GET", "/api/models/cache", library_models.CacheResponse)
+def cache() -> Call[library_wire.CacheResponse]:
+    return Call("GET", "/api/models/cache", library_wire.CacheResponse)
 
 
 def verify_cache(all: bool) -> Call[wire.ProgressResponse]:
     return Call("POST", "/api/models/cache/verify", wire.ProgressResponse, {"all": all})
 
 
-def clear_cache(all: bool) -> Call[library_models.RemovedResponse]:
-    return Call("DELETE", "/api/models/cache", library_models.RemovedResponse, {"all": all})
+def clear_cache(all: bool) -> Call[library_wire.RemovedResponse]:
+    return Call("DELETE", "/api/models/cache", library_wire.RemovedResponse, {"all": all})
 
 
 def show(model: str, *, verbose: bool = False) -> Call[types.ShowResponse]:

@@ -27,7 +27,7 @@ class InProcessTransport(httpx.BaseTransport):
     def __init__(self, config: Config) -> None:
         from oprel.runtime.binaries.shelf import Shelf, check_configured, find_binaries
         from oprel.server.app import create_app
-        from oprel.server.manager import ModelManager
+        from oprel.server.pool.manager import ModelManager
 
         prepare_home(config)
         check_configured(config)

@@ -6,7 +6,7 @@ from functools import cache
 
 import httpx
 
-from oprel.utils.announced import announced
+from oprel.utils.entry_points import announced
 
 GROUP = "oprel.transports"
 

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import pydantic
 
-from oprel import daemon_models as wire
 from oprel.core.exceptions import ValidationError
+from oprel.wire import daemon as wire
 
 Entry = TypeVar("Entry", bound=wire.CrashEntry)
 

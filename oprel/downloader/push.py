@@ -11,7 +11,7 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.exceptions import DownloadError, OprelError
-from oprel.downloader.patience import backoff
+from oprel.downloader.backoff import backoff
 from oprel.downloader.registry_http import Answer, Registry
 from oprel.formats.ollama_manifest import MANIFEST_TYPE, Layer
 

@@ -20,7 +20,7 @@ from oprel.downloader.registry import Registries
 from oprel.downloader.registry_http import Access
 from oprel.downloader.source import Source
 from oprel.downloader.url import Urls
-from oprel.utils.announced import announced
+from oprel.utils.entry_points import announced
 
 GROUP = "oprel.sources"
 

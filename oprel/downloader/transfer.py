@@ -19,10 +19,10 @@ import httpx
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader import disk, segments
-from oprel.downloader.asking import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
+from oprel.downloader.backoff import Pace, backoff
 from oprel.downloader.block import Block
 from oprel.downloader.digest import Digest
-from oprel.downloader.patience import Pace, backoff
+from oprel.downloader.ranges import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
 from oprel.downloader.segments import Segments
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.xet import XetReading

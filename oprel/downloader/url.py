@@ -11,10 +11,10 @@ import httpx
 from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
-from oprel.downloader.asking import Changed, TryAgain, check_status
+from oprel.downloader.backoff import backoff
 from oprel.downloader.connections import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
-from oprel.downloader.patience import backoff
+from oprel.downloader.ranges import Changed, TryAgain, check_status
 from oprel.downloader.source import RemoteFile, checked_name
 
 ANSWER_SECONDS = 30.0

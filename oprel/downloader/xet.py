@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.asking import TryAgain, XetPlace
+from oprel.downloader.ranges import TryAgain, XetPlace
 from oprel.downloader.source import RemoteFile
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from oprel.core.exceptions import OprelError
 from oprel.formats.model_info import ModelInfo
 from oprel.formats.untrusted_json import invalid
-from oprel.utils.announced import announced
+from oprel.utils.entry_points import announced
 
 GROUP = "oprel.formats"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from oprel.runtime.life import Place
+from oprel.runtime.os_process.child import Place
 
 # A connection for each request: llama-server closes 1 in 50 of its kept-alive ones at the moment they are used again
 # (b11549, 8 of 300), and over a Unix socket a new one costs no measurable time (medians of 1.1 and 1.2 ms).

@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from oprel.core.exceptions import BackendStartError
-from oprel.runtime import vitals
 from oprel.runtime.exits import hung
-from oprel.runtime.life import Life
+from oprel.runtime.os_process import procstat
+from oprel.runtime.os_process.child import Life
 
 HEALTH_INTERVAL = 0.02  # s between looks at a starting engine's health
 QUIET_START = 0.25  # s without the listening line before health alone decides
@@ -25,12 +25,12 @@ async def until_ready(
     """
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(one.log.listening.wait(), QUIET_START)
-    seen, moved_at, looked_at = vitals.Vitals(), 0.0, clock()
+    seen, moved_at, looked_at = procstat.Vitals(), 0.0, clock()
     while not await is_healthy():
         if clock() - looked_at > min(LOOK, load_timeout / 4):
             looked_at = clock()
             one.sample_memory()
-            now = await asyncio.to_thread(vitals.look, one.pid)
+            now = await asyncio.to_thread(procstat.look, one.pid)
             if abs(now.resident - seen.resident) + now.read - seen.read >= STEP:
                 seen, moved_at = now, looked_at
         if clock() - max(one.log.moved_at, moved_at) > load_timeout:

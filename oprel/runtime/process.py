@@ -21,15 +21,16 @@ from enum import Enum
 import httpx
 
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
-from oprel.runtime import life, loading, restarts
+from oprel.runtime import loading, restarts
 from oprel.runtime.binaries.shelf import Binary, Shelf
 from oprel.runtime.exits import Exit, Reason, declared
+from oprel.runtime.hang_detector import Pace
 from oprel.runtime.launch import Launch
-from oprel.runtime.life import LINES_KEPT, Ended, Life
-from oprel.runtime.log import EngineLog
-from oprel.runtime.pulse import Pace
+from oprel.runtime.os_process import child
+from oprel.runtime.os_process.child import LINES_KEPT, Ended, Life
+from oprel.runtime.os_process.log import EngineLog
 from oprel.runtime.restarts import End, History
-from oprel.runtime.watch import Watch, Work
+from oprel.runtime.watchdog import Watch, Work
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ class EngineProcess:
         self._starts += 1
         logger.debug("%s: %s", self._launch.label, " ".join(command))
         try:
-            self._life = await life.begin(command, self._launch.place, self._log, self._ended, self._clock)
+            self._life = await child.begin(command, self._launch.place, self._log, self._ended, self._clock)
         except OSError as error:
             raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
         await self.http.aclose()

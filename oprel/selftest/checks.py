@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from oprel.core.names import GUIDE
 from oprel.selftest.dialects import NATIVE
-from oprel.selftest.stage import Stage, expect
+from oprel.selftest.sandbox import Stage, expect
 
 
 @dataclass(frozen=True)

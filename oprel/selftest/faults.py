@@ -15,7 +15,7 @@ from oprel.client.connect import is_up
 from oprel.core.exceptions import OprelError
 from oprel.selftest.checks import Check, Finding
 from oprel.selftest.dialects import ANTHROPIC, NATIVE, OPENAI, Dialect
-from oprel.selftest.stage import LOOK_INTERVAL, SLOTS, Heard, Stage, Unmet, expect, runs, wait_until
+from oprel.selftest.sandbox import LOOK_INTERVAL, SLOTS, Heard, Stage, Unmet, expect, runs, wait_until
 
 ATTEMPTS = 30  # to hit an engine within one of guide's short answers, or while it loads
 STALL = "2s"

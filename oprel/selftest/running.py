@@ -10,7 +10,7 @@ from oprel.api_models import Wire
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.selftest.checks import Check
-from oprel.selftest.stage import Stage, Unmet
+from oprel.selftest.sandbox import Stage, Unmet
 
 
 class Outcome(Wire):

@@ -11,16 +11,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from oprel.core.exceptions import OprelError
-from oprel.runtime.engines import serves
+from oprel.runtime.selection.engines import serves
+from oprel.server.api.anthropic import routes as anthropic
+from oprel.server.api.common.app_state import Daemon
+from oprel.server.api.guard import Guard
+from oprel.server.api.ollama import routes as ollama
+from oprel.server.api.openai import routes as openai
+from oprel.server.api.oprel import downloads, library, models, native, observe
+from oprel.server.api.responses import routes as responses
 from oprel.server.conversations import Conversations
-from oprel.server.downloads import Downloads
+from oprel.server.downloads.manager import Downloads
 from oprel.server.errors import error_response, unexpected
-from oprel.server.guard import Guard
-from oprel.server.last_use import LastUse
-from oprel.server.library import Library
-from oprel.server.manager import ModelManager
-from oprel.server.routes import anthropic, downloads, library, models, native, observe, ollama, openai, responses
-from oprel.server.state import Daemon
+from oprel.server.models.last_use import LastUse
+from oprel.server.models.library import Library
+from oprel.server.pool.manager import ModelManager
 
 
 def create_app(manager: ModelManager) -> FastAPI:

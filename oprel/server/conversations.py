@@ -4,8 +4,8 @@ import logging
 import sqlite3
 from pathlib import Path
 
+from oprel.core.completion import Message
 from oprel.core.exceptions import ConfigError
-from oprel.runtime.backends.base import Message
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.core.ollama_env import PORT as OLLAMA_PORT
-from oprel.runtime import records
 from oprel.runtime.binaries.shelf import Shelf, check_configured, find_binaries
+from oprel.runtime.os_process import records
 from oprel.server.app import create_app
-from oprel.server.library import Library
-from oprel.server.manager import ModelManager
+from oprel.server.models.library import Library
+from oprel.server.pool.manager import ModelManager
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens, locked
 from oprel.utils.logging import setup_logging

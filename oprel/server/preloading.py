@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 import anyio
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from oprel.core.completion import LoadOptions, Mode
 from oprel.core.exceptions import OprelError, ShuttingDownError
-from oprel.runtime.backends.base import LoadOptions, Mode
-from oprel.server.library import Library
-from oprel.server.loaded import LoadedModel
-from oprel.server.manager import ModelManager
+from oprel.server.models.library import Library
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.manager import ModelManager
 from oprel.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)

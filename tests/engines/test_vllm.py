@@ -14,7 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 from oprel.core.exceptions import ContextLengthError
-from oprel.runtime import vitals
+from oprel.runtime.os_process import procstat
 from tests.conftest import RunningDaemon, eventually
 from tests.engines.conftest import STARTING
 from tests.fixtures.hf_llama import SHAPE
@@ -51,7 +51,7 @@ def group(daemon: RunningDaemon) -> list[psutil.Process]:
     """The engine's processes."""
     with daemon.client as client:
         pid = client.engines().models[0].pid
-    return vitals.group(pid) if pid else []
+    return procstat.group(pid) if pid else []
 
 
 def kill(daemon: RunningDaemon, name: str) -> None:

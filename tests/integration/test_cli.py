@@ -23,7 +23,7 @@ from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.manifests import Manifest, Manifests
-from oprel.daemon_models import PlanResponse
+from oprel.wire.daemon import PlanResponse
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import WORDS

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+from oprel.core.completion import CompletionRequest, LoadOptions
 from oprel.core.config import Config
 from oprel.core.exceptions import (
     BackendError,
@@ -21,16 +22,16 @@ from oprel.core.exceptions import (
 )
 from oprel.core.home import prepare_home
 from oprel.core.manifests import Manifest, Manifests
-from oprel.runtime.backends.base import CompletionRequest, LoadOptions
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
 from oprel.runtime.process import State
-from oprel.server import completions, planning, vectors
-from oprel.server.completions import Done, Job
-from oprel.server.library import InstalledModel, Library
-from oprel.server.manager import ModelManager
-from oprel.server.vectors import EmbedJob
-from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.parts import CPU, Memory
+from oprel.server.inference import completions, embeddings
+from oprel.server.inference.completions import Done, Job
+from oprel.server.inference.embeddings import EmbedJob
+from oprel.server.models.library import InstalledModel, Library
+from oprel.server.pool import planning
+from oprel.server.pool.manager import ModelManager
+from oprel.telemetry.hardware.devices import CPU, Memory
+from oprel.telemetry.hardware.probing import Hardware
 from tests.conftest import DEADLINE
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
@@ -293,7 +294,7 @@ def test_inputs_that_were_in_the_engine_with_a_deadly_one_are_embedded(office: O
             model = await it.model("one")
 
             async def embed(text: str, **faults: object) -> object:
-                return await vectors.embed(it.manager, EmbedJob(model, (f"{text} {told(**faults)}",)))
+                return await embeddings.embed(it.manager, EmbedJob(model, (f"{text} {told(**faults)}",)))
 
             innocent = [asyncio.create_task(embed(f"innocent {number}", token_delay=1.0)) for number in range(2)]
             await until(lambda: [one.slots.taken for one in it.manager.loaded] == [2])

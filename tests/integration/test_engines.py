@@ -10,9 +10,9 @@ import pytest
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, NoEngineError, UnsupportedError
-from oprel.daemon_models import PlanResponse
-from oprel.runtime import vitals
 from oprel.runtime.binaries.choices import Choices
+from oprel.runtime.os_process import procstat
+from oprel.wire.daemon import PlanResponse
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.fake_openai_engine import DIES, WORDS, install
 from tests.fixtures.hf_llama import write_tiny_llama
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_an_engine_with_children_when_its_daemon_is_killed(
     daemon = start_daemon()
     with daemon.client as client:
         client.chat(folder, HELLO)
-        processes = vitals.group(pid_of(client))
+        processes = procstat.group(pid_of(client))
     assert len(processes) == 3  # the tether, the server, its child
     daemon.end(signal.SIGKILL)
     eventually(lambda: not any(process.is_running() for process in processes))
@@ -115,11 +115,11 @@ def test_nothing_is_left_of_one_that_is_stopped_or_killed(
     daemon = start_daemon()
     with daemon.client as client:
         client.chat(folder, HELLO)
-        first = vitals.group(pid_of(client))
+        first = procstat.group(pid_of(client))
         server = next(process for process in first if "tether" not in " ".join(process.cmdline()[:5]))
         os.kill(server.pid, signal.SIGKILL)
         assert client.chat(folder, HELLO).message.content == ANSWER
-        second = vitals.group(pid_of(client))
+        second = procstat.group(pid_of(client))
         client.unload(folder)
     eventually(lambda: not any(process.is_running() for process in (*first, *second)))
     assert not list(Path(daemon.config.run_dir).glob("*.d"))

@@ -14,8 +14,8 @@ import pytest
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
-from oprel.runtime import vitals
 from oprel.runtime.binaries.choices import Choices
+from oprel.runtime.os_process import procstat
 from tests.conftest import NOWHERE, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures import packages
 from tests.fixtures.fake_openai_engine import DIES, TOKENS, TOO_LONG, WORDS, install
@@ -80,7 +80,7 @@ def client(daemon: RunningDaemon) -> Iterator[Client]:
 def processes(client: Client, folder: str) -> "list[psutil.Process]":
     """Those of the engine, which has answered."""
     client.chat(folder, HELLO)
-    return vitals.group(client.engines().models[0].pid or 0)
+    return procstat.group(client.engines().models[0].pid or 0)
 
 
 def test_it_chats_and_completes(client: Client, folder: str) -> None:

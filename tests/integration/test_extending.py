@@ -17,18 +17,19 @@ from oprel.cli import main as cli
 from oprel.client import transports
 from oprel.client_api import Client
 from oprel.client_async import AsyncClient
+from oprel.core.completion import CompletionRequest, Sampling
+from oprel.runtime.engine import EngineLost
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError, DownloadError, InvalidModelError, ModelNotFoundError
 from oprel.downloader import sources
 from oprel.formats import readers
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends import openai_http, registry
-from oprel.runtime.backends.base import CompletionRequest, EngineLost, Sampling
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries.choices import Choices
-from oprel.runtime.routing import Candidate, route
-from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.parts import CPU, Memory
+from oprel.runtime.selection.routing import Candidate, route
+from oprel.telemetry.hardware.devices import CPU, Memory
+from oprel.telemetry.hardware.probing import Hardware
 from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
 from tests.fixtures import fake_openai_engine, fake_ssh
 from tests.fixtures.hf_llama import write_tiny_llama

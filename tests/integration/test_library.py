@@ -11,7 +11,7 @@ import pytest
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
-from oprel.library_models import ImportHow
+from oprel.wire.library import ImportHow
 from tests.conftest import ENGINE_THREADS, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector

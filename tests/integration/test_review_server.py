@@ -13,10 +13,11 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Message, Sampling, Usage
+from oprel.runtime.engine import EngineLost
 from oprel.runtime.backends import openai_http
-from oprel.runtime.backends.base import Chunk, CompletionRequest, EngineLost, Finish, Message, Sampling, Usage
-from oprel.server.structured import check_answer
-from oprel.server.survival import Story
+from oprel.server.inference.continuation import Story
+from oprel.server.inference.structured_output import check_answer
 from tests.conftest import RunningDaemon
 
 

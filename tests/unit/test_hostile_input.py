@@ -14,8 +14,8 @@ from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef
 from oprel.runtime.binaries.shelf import find_binaries
 from oprel.runtime.exits import classify_exit
-from oprel.server.guard import Guard, is_own_host
-from oprel.server.routes import decode, encode
+from oprel.server.api.common import decode, encode
+from oprel.server.api.guard import Guard, is_own_host
 from tests.fixtures import fake_engine
 
 PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))

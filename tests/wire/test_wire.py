@@ -15,7 +15,7 @@ from starlette.routing import Match
 from oprel.core.config import Config
 from oprel.runtime.binaries.shelf import Shelf
 from oprel.server.app import create_app
-from oprel.server.manager import ModelManager
+from oprel.server.pool.manager import ModelManager
 from tests.conftest import RunningDaemon, lasting_daemon
 from tests.fixtures.gguf_parts import write_reranker
 from tests.wire import shape

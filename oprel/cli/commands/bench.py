@@ -2,8 +2,8 @@
 
 import argparse
 
-from oprel.cli import render
 from oprel.cli.options import add_home, config_from
+from oprel.cli.screen import render
 from oprel.utils.text import human_size
 
 
@@ -15,8 +15,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.telemetry import bandwidth
-    from oprel.telemetry.hardware import probe
+    from oprel.telemetry.hardware import bandwidth
+    from oprel.telemetry.hardware.probing import probe
 
     config, hardware = config_from(args), probe()
     threads = hardware.cpu.threads

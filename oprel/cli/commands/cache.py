@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import DEFAULT_TAG
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
     from oprel.client_api import Client
-    from oprel.library_models import CachedFile, CacheResponse, RemovedResponse
+    from oprel.wire.library import CachedFile, CacheResponse, RemovedResponse
 
 # A file that is called by its digest, or what is here of it.
 LONG_NAME = re.compile(r"(?:sha256-)?([0-9a-f]{12})[0-9a-f]{28,52}(|\.part)")

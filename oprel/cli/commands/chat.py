@@ -5,7 +5,6 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import (
     add_address,
     add_session,
@@ -16,12 +15,13 @@ from oprel.cli.options import (
     suggesting_names,
 )
 from oprel.cli.pulling import fetched_if_missing
+from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from oprel.cli.session import Session
+    from oprel.cli.conversation.session import Session
     from oprel.client_api import Client
 
 
@@ -57,7 +57,7 @@ def converse(args: argparse.Namespace) -> int:
 
 
 def _resumed(last: "Path", session: "Session") -> "Session":
-    from oprel.cli.session import load
+    from oprel.cli.conversation.session import load
 
     try:
         return load(last.read_bytes(), session)
@@ -66,7 +66,7 @@ def _resumed(last: "Path", session: "Session") -> "Session":
 
 
 def _loaded(client: "Client", session: "Session") -> "Session":
-    from oprel.cli.session import loaded
+    from oprel.cli.conversation.session import loaded
 
     def load() -> None:
         with render.patience(f"loading {session.model}"):
@@ -78,9 +78,9 @@ def _loaded(client: "Client", session: "Session") -> "Session":
 
 
 def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -> None:
-    from oprel.cli.keyboard import at_terminal, hushed, plain_keyboard, terminal_keyboard
-    from oprel.cli.repl import Repl
-    from oprel.cli.session import dump
+    from oprel.cli.conversation.keyboard import at_terminal, hushed, plain_keyboard, terminal_keyboard
+    from oprel.cli.conversation.repl import Repl
+    from oprel.cli.conversation.session import dump
     from oprel.utils.files import write_atomically
 
     def keep(session: "Session") -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 
-from oprel.cli import render
+from oprel.cli.screen import render
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import OprelError
 

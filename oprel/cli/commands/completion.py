@@ -2,7 +2,7 @@
 
 import argparse
 
-from oprel.cli import render
+from oprel.cli.screen import render
 
 # Each asks `oprel __complete` what the last word of the line may become. Where that knows nothing, files are offered.
 SCRIPTS = {

@@ -2,8 +2,8 @@
 
 import argparse
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from, suggesting_names
+from oprel.cli.screen import render
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.core.config import Config
 from oprel.core.exceptions import ValidationError
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
     from oprel.client_api import Client
-    from oprel.daemon_models import Crash, CrashedRequest, CrashEntry, EngineBuild
+    from oprel.wire.daemon import Crash, CrashedRequest, CrashEntry, EngineBuild
 
 TITLES = ("ID", "WHEN", "REASON", "SERVED")
 LINES = 20  # of the engine's log
@@ -73,7 +73,7 @@ class _Remote:
 
 
 def _list(entries: "list[CrashEntry]", *, as_json: bool) -> None:
-    from oprel.daemon_models import CrashesResponse
+    from oprel.wire.daemon import CrashesResponse
 
     if as_json:
         render.json(CrashesResponse(crashes=entries))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from, suggesting_names
+from oprel.cli.screen import render
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.core.names import is_path
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 
 SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
 

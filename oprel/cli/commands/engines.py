@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import NoEngineError, ValidationError
 from oprel.utils.text import human_size
@@ -15,7 +15,7 @@ from oprel.utils.text import human_size
 if TYPE_CHECKING:
     from oprel.runtime.backends.backend import Backend
     from oprel.runtime.binaries.environments import Recipe
-    from oprel.runtime.engines import Found
+    from oprel.runtime.selection.engines import Found
 
 ACTIONS = ("list", "install", "test", "use", "uninstall")
 TITLES = ("ENGINE", "FORMATS", "RUNS ON", "PROGRAM")
@@ -53,8 +53,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _list(config: Config) -> None:
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.engines import accelerators, find_engines
-    from oprel.telemetry.hardware import probe
+    from oprel.runtime.selection.engines import accelerators, find_engines
+    from oprel.telemetry.hardware.probing import probe
 
     preferred, here = read_choices(config.home_dir).preferred, accelerators(probe())
     engines = find_engines(config)
@@ -77,8 +77,8 @@ def _install(config: Config, name: str, *, sure: bool) -> None:
     """Raises NoEngineError where it cannot run here or does not start, and what `environments.install` raises."""
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries import environments
-    from oprel.runtime.engines import find, recipe_for
-    from oprel.telemetry.hardware import probe
+    from oprel.runtime.selection.engines import find, recipe_for
+    from oprel.telemetry.hardware.probing import probe
 
     found = find(named(name), config)
     if found.programs:
@@ -116,7 +116,7 @@ def _uninstall(config: Config, name: str) -> None:
 def _test(config: Config, name: str | None) -> None:
     """Of one engine, or of all that are here. Raises NoEngineError where a program does not start, or there is none."""
     from oprel.runtime.backends.registry import named
-    from oprel.runtime.engines import find, find_engines
+    from oprel.runtime.selection.engines import find, find_engines
 
     engines = [find(named(name), config)] if name else find_engines(config)
     if name and not engines[0].programs:
@@ -147,7 +147,7 @@ def _started(command: tuple[str, ...]) -> str:
 def _use(config: Config, name: str, program: Path | None) -> None:
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.engines import find
+    from oprel.runtime.selection.engines import find
 
     if program and not program.expanduser().is_file():
         raise ValidationError(f"{program} is no program", "Give the path of the engine's executable.")

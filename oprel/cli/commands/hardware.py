@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
+from oprel.cli.screen import render
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
-    from oprel.telemetry.hardware import Hardware
-    from oprel.telemetry.parts import CPU, GPU, Memory
+    from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+    from oprel.telemetry.hardware.probing import Hardware
 
 TITLES = ("PART", "NAME", "MEMORY", "FREE", "MORE")
 LITTLE_MEMORY = 2 * 10**9  # bytes
@@ -26,7 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.telemetry.hardware import probe
+    from oprel.telemetry.hardware.probing import probe
 
     hardware = probe()
     if args.json:

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:

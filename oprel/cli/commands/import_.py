@@ -4,8 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.core.exceptions import ModelNotFoundError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oprel.core.names import HubOrigin
     from oprel.formats.findings import Finding
     from oprel.formats.validation import Inspection
-    from oprel.runtime.routing import Route
+    from oprel.runtime.selection.routing import Route
 
 UNSOUND = "its files must be mended first"
 TITLES = ("ENGINE", "SCORE", "WHY")
@@ -32,8 +32,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.runtime.engines import routes
-    from oprel.telemetry.hardware import probe
+    from oprel.runtime.selection.engines import routes
+    from oprel.telemetry.hardware.probing import probe
 
     config = config_from(args)
     found = _inspected(args.model, config)
@@ -49,9 +49,9 @@ def main(args: argparse.Namespace) -> int:
 
 def _inspected(model: str, config: "Config") -> "Inspection":
     """Of a repository of Hugging Face only headers are fetched. Raises ModelNotFoundError, DownloadError."""
-    from oprel.core.forms import known, repository_meant
     from oprel.core.names import ModelRef
     from oprel.formats.validation import inspect
+    from oprel.preview.variants import known, repository_meant
 
     path = Path(model).expanduser()
     if path.exists() or path.is_symlink():
@@ -66,8 +66,8 @@ def _inspected(model: str, config: "Config") -> "Inspection":
 
 
 def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
-    from oprel.core.forms import awaited, hub_of
     from oprel.formats.validation import inspect
+    from oprel.preview.variants import awaited, hub_of
 
     with TemporaryDirectory() as folder:
         path = awaited(hub_of(config).skeleton(origin, Path(folder)))

@@ -4,8 +4,8 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:

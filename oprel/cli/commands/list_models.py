@@ -3,11 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 
 if TYPE_CHECKING:
-    from oprel.library_models import LibraryModel
+    from oprel.wire.library import LibraryModel
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -4,8 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-from oprel.cli import render
 from oprel.cli.options import add_address, asking_own_daemon, check_path, config_from, suggesting_names
+from oprel.cli.screen import render
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ValidationError
 from oprel.utils.files import tail

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_home, config_from
+from oprel.cli.screen import render
 from oprel.core.exceptions import ConnectError, InsufficientMemoryError, ShuttingDownError, ValidationError
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
     from oprel.core.config import Config
-    from oprel.daemon_models import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
-    from oprel.telemetry.settings import Asked
+    from oprel.telemetry.recommender.settings import Asked
+    from oprel.wire.daemon import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
 
 TITLES = ("", "QUANT", "SIZE", "FITS", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
 CHOSEN = "➤"
@@ -62,8 +62,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.core.planning import recommend
-    from oprel.telemetry.hardware import Hardware
+    from oprel.preview.plan import recommend
+    from oprel.telemetry.hardware.probing import Hardware
 
     hardware, config = Hardware.load(args.hardware) if args.hardware else None, config_from(args)
     found = recommend(
@@ -99,7 +99,7 @@ def _status(found: "PlanResponse") -> int:
 
 
 def asked(args: argparse.Namespace) -> "Asked":
-    from oprel.telemetry.settings import Asked
+    from oprel.telemetry.recommender.settings import Asked
 
     key, value = args.types or (None, None)
     return Asked(
@@ -182,7 +182,7 @@ def _row(variant: "PlannedVariant") -> tuple[str, ...]:
 
 
 def _speed(tokens_per_second: float, about: str, more_than: str) -> str:
-    from oprel.telemetry.speed import FASTEST
+    from oprel.telemetry.recommender.speed import FASTEST
 
     return f"{more_than if tokens_per_second == FASTEST else about}{tokens_per_second:.0f}"
 
@@ -195,7 +195,7 @@ def _count(text: str) -> int:
 
 def _types(text: str) -> tuple[str, str]:
     """One for keys and values, or one for each."""
-    from oprel.telemetry.wishes import CACHE_TYPES
+    from oprel.telemetry.memory.load_shape import CACHE_TYPES
 
     key, _, value = text.lower().partition(",")
     for name in (key, value or key):

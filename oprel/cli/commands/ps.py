@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.screen import render
 from oprel.core.exceptions import ConnectError
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
     from oprel.api_models import RunningModel
-    from oprel.daemon_models import EngineModel, ModelsResponse, WaitingModel
+    from oprel.wire.daemon import EngineModel, ModelsResponse, WaitingModel
 
 DOWN = ("crashed", "backing_off", "broken")
 FAR = 100 * 365 * 86_400  # s; what expires later never does
@@ -40,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     from oprel.client.connect import is_ending
     from oprel.client_api import Client
-    from oprel.daemon_models import ModelsResponse
+    from oprel.wire.daemon import ModelsResponse
 
     found, sizes, aside = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
     with Client(config=config_from(args), start=False) as client:

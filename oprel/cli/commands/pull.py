@@ -2,9 +2,9 @@
 
 import argparse
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
 from oprel.cli.pulling import pull
+from oprel.cli.screen import render
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -4,14 +4,14 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.screen import render
 from oprel.core.exceptions import ConnectError, ValidationError
 from oprel.utils.text import human_interval
 
 if TYPE_CHECKING:
     from oprel.client_api import Client
-    from oprel.daemon_models import QuarantineEntry
+    from oprel.wire.daemon import QuarantineEntry
 
 TITLES = ("HASH", "MODEL", "REASON", "CRASHES", "UNTIL")
 

@@ -3,9 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from, suggesting_names
 from oprel.cli.pulling import gave_up
+from oprel.cli.screen import render
 from oprel.core.exceptions import ModelNotFoundError, OprelError
 from oprel.utils.text import human_size
 

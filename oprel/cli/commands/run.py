@@ -6,7 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.commands import chat
 from oprel.cli.options import (
     add_address,
@@ -18,13 +17,14 @@ from oprel.cli.options import (
     suggesting_names,
 )
 from oprel.cli.pulling import fetched_if_missing
+from oprel.cli.screen import render
 from oprel.core.exceptions import UnsupportedError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oprel.api_models import GenerateResponse
-    from oprel.cli.session import Session
+    from oprel.cli.conversation.session import Session
     from oprel.client_api import Client
 
 
@@ -82,7 +82,7 @@ def _answer_or_embed(client: "Client", session: "Session", args: argparse.Namesp
 
 
 def _ask(client: "Client", session: "Session", prompt: str) -> "Iterator[GenerateResponse]":
-    from oprel.cli.images import encode, images_for
+    from oprel.cli.conversation.images import encode, images_for
 
     text, images = images_for(client, session.model, prompt)
     return client.generate(
@@ -99,7 +99,7 @@ def _ask(client: "Client", session: "Session", prompt: str) -> "Iterator[Generat
 
 
 def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
-    from oprel.cli.answer import Answer, Look, tell_about
+    from oprel.cli.conversation.answer_view import Answer, Look, tell_about
 
     answer = Answer(Look(render.columns(), session.wordwrap, not session.hide_thinking))
     last = None

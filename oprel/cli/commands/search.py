@@ -3,12 +3,12 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
 from oprel.utils.text import human_count
 
 if TYPE_CHECKING:
-    from oprel.download_models import FoundModel
+    from oprel.wire.downloads import FoundModel
 
 TITLES = ("NAME", "DOWNLOADS", "LIKES", "MODIFIED", "")
 

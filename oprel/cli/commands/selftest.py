@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import config_from
+from oprel.cli.screen import render
 
 if TYPE_CHECKING:
     from oprel.selftest.running import Outcome

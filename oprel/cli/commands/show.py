@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from oprel.cli import render
 from oprel.cli.options import add_address, check_path, config_from, suggesting_names
+from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:

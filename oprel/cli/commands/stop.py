@@ -2,8 +2,8 @@
 
 import argparse
 
-from oprel.cli import render
 from oprel.cli.options import add_address, asking_own_daemon, config_from, suggesting_names
+from oprel.cli.screen import render
 from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationError
 

@@ -3,8 +3,8 @@
 import argparse
 
 from oprel import __version__
-from oprel.cli import render
 from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.screen import render
 from oprel.core.exceptions import ConnectError
 
 

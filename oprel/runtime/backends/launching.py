@@ -9,14 +9,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from oprel.runtime.backends.backend import Backend, Listens
 from oprel.runtime.backends.base import EngineSpec
+from oprel.runtime.backends.backend import Backend, Listens
 from oprel.runtime.backends.specs import Fixed
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries import on_socket
 from oprel.runtime.launch import Launch, Transport, alone, itself
-from oprel.runtime.life import Place
-from oprel.runtime.records import FOLDER
+from oprel.runtime.os_process.child import Place
+from oprel.runtime.os_process.records import FOLDER
 
 PYTHON = re.compile(r"(?:^#!|['\"\s])(/[^'\"\n]*python[\d.]*)")  # in a script's first lines, as pip writes them
 SCRIPT_BYTES = 512

@@ -15,22 +15,9 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Finish, Logprob, Message, Sampling, Scores, Tokens, ToolCall, Usage
+from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.backends import openai_types as sent
-from oprel.runtime.backends.base import (
-    Chunk,
-    CompletionRequest,
-    Embeddings,
-    EngineLost,
-    EngineRefused,
-    Finish,
-    Logprob,
-    Message,
-    Sampling,
-    Scores,
-    Tokens,
-    ToolCall,
-    Usage,
-)
 
 Reply = TypeVar("Reply", bound=BaseModel)
 

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.backend import Backend
-from oprel.utils.announced import announced
+from oprel.utils.entry_points import announced
 
 GROUP = "oprel.backends"
 # In order of preference where several do equally well.

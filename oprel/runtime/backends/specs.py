@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from oprel.runtime.backends.base import EngineSpec, Parts
+from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
-from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
-from oprel.telemetry.memory import MIB
-from oprel.telemetry.placing import Where
-from oprel.telemetry.recommender import Plan
-from oprel.telemetry.settings import BATCH, UBATCH, Asked
+from oprel.telemetry.memory.estimator import MIB
+from oprel.telemetry.recommender.placement import Where
+from oprel.telemetry.recommender.planning import Plan
+from oprel.telemetry.recommender.settings import BATCH, UBATCH, Asked
 
 SWITCH = {"on": True, "off": False}
 

@@ -24,10 +24,10 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
-from oprel.core.planning import recommend
-from oprel.download_models import DownloadResponse
 from oprel.formats.remote import STEPS
+from oprel.preview.plan import recommend
 from oprel.runtime.binaries.choices import Choices
+from oprel.wire.downloads import DownloadResponse
 from tests.conftest import RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
 from tests.fixtures.gguf_parts import write_projector

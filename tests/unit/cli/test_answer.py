@@ -1,7 +1,7 @@
 import pytest
 
 from oprel.api_models import Metrics, Truncated
-from oprel.cli.answer import Answer, Look, cut_short, figures, left_out, tell_about
+from oprel.cli.conversation.answer_view import Answer, Look, cut_short, figures, left_out, tell_about
 
 Captured = pytest.CaptureFixture[str]
 PIPE, TERMINAL = Look(), Look(columns=20)

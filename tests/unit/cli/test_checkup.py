@@ -12,8 +12,8 @@ import pytest
 from oprel import __version__
 from oprel.cli import checkup
 from oprel.core.config import Config
-from oprel.daemon_models import AsideEngine, HealthResponse
 from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from oprel.wire.daemon import AsideEngine, HealthResponse
 from tests.conftest import RunningDaemon
 
 HEALTH = HealthResponse(status="ok", version=__version__, pid=1, uptime_seconds=9.0, engines=[], engines_set_aside=[])

@@ -1,7 +1,7 @@
 """A crash as a person reads it."""
 
 from oprel.cli.commands.crash import LINES, POINTS, described, thinned
-from oprel.daemon_models import Crash, CrashedRequest, EngineBuild
+from oprel.wire.daemon import Crash, CrashedRequest, EngineBuild
 
 CRASH = Crash(
     id="20261121T041500.000Z-1234-tiny",

@@ -4,9 +4,9 @@ import pytest
 
 from oprel.cli.commands.hardware import advice
 from oprel.cli.main import main
-from oprel.telemetry import hardware as probing
-from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.parts import CPU, GPU, Memory
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+from oprel.telemetry.hardware.probing import Hardware
+from oprel.telemetry.hardware import probing
 
 CARD = GPU("nvidia", "NVIDIA RTX 4090", 24_000_000_000, 23_000_000_000, architecture="8.9", bandwidth_bytes=10**12)
 MACHINE = Hardware(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.cli.images import encode, find_images
+from oprel.cli.conversation.images import encode, find_images
 from oprel.core.exceptions import ValidationError
 
 

@@ -13,8 +13,8 @@ import pytest
 
 import oprel
 from oprel.cli import main as cli
+from oprel.cli.conversation.session import Session
 from oprel.cli.options import config_from, session_from
-from oprel.cli.session import Session
 from oprel.client.connect import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oprel.cli.markdown import BOLD, CODE, DIM, ITALIC, LONGEST_WAIT, Markdown, Span
+from oprel.cli.screen.markdown import BOLD, CODE, DIM, ITALIC, LONGEST_WAIT, Markdown, Span
 
 
 def spans(text: str, pieces: int = 1) -> list[Span]:

@@ -10,12 +10,12 @@ from oprel.cli.commands.plan import BAR, bar, described
 from oprel.cli.main import main
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, InvalidModelError, ValidationError
-from oprel.core.planning import recommend
-from oprel.daemon_models import ModelsResponse, PlanResponse
-from oprel.telemetry.budgets import budgets_of
-from oprel.telemetry.hardware import probe
-from oprel.telemetry.settings import Asked
-from oprel.telemetry.speed import FASTEST
+from oprel.preview.plan import recommend
+from oprel.telemetry.hardware.probing import probe
+from oprel.telemetry.recommender.budgets import budgets_of
+from oprel.telemetry.recommender.settings import Asked
+from oprel.telemetry.recommender.speed import FASTEST
+from oprel.wire.daemon import ModelsResponse, PlanResponse
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.hf_llama import SHAPE, write_tiny_llama
 from tests.fixtures.known_models import DATA, write_known_model

@@ -4,7 +4,7 @@ import pytest
 
 from oprel.api_models import Details, RunningModel
 from oprel.cli.commands.ps import TITLES, engine_row, fitting, waiting_row
-from oprel.daemon_models import BufferSizes, EngineModel, WaitingModel
+from oprel.wire.daemon import BufferSizes, EngineModel, WaitingModel
 
 ENGINE = EngineModel(
     name="tiny:latest",

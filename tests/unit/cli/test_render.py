@@ -3,7 +3,7 @@ import json
 import pytest
 
 from oprel.api_models import UnloadResponse
-from oprel.cli import render
+from oprel.cli.screen import render
 from oprel.core.exceptions import OprelError
 
 Captured = pytest.CaptureFixture[str]

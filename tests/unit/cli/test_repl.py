@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from oprel.api_models import Message
-from oprel.cli import render
-from oprel.cli.repl import Ask, Repl
-from oprel.cli.session import Session
+from oprel.cli.conversation.repl import Ask, Repl
+from oprel.cli.conversation.session import Session
+from oprel.cli.screen import render
 from oprel.client_api import Client
 
 Typed = str | type[BaseException]

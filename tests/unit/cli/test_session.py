@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from oprel.api_models import Details, Message, ShowResponse
-from oprel.cli.session import PARAMETERS, SETTINGS, Session, change, dump, is_open, load, loaded, option, unquoted
+from oprel.cli.conversation.session import (
+    PARAMETERS,
+    SETTINGS,
+    Session,
+    change,
+    dump,
+    is_open,
+    load,
+    loaded,
+    option,
+    unquoted,
+)
 from oprel.core.exceptions import ValidationError
 
 START = Session("tiny")

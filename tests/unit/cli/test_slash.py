@@ -1,7 +1,7 @@
 import pytest
 
-from oprel.cli.session import PARAMETERS, SETTINGS
-from oprel.cli.slash import COMMANDS, SHOWN, candidates, help_on
+from oprel.cli.conversation.session import PARAMETERS, SETTINGS
+from oprel.cli.conversation.slash import COMMANDS, SHOWN, candidates, help_on
 from oprel.core.exceptions import ValidationError
 
 MODELS = ["guide", "guava:7b", "tiny"]

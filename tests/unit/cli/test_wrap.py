@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from oprel.cli.wrap import NO_LIMIT, Wrapper
+from oprel.cli.screen.wrap import NO_LIMIT, Wrapper
 from tests.fixtures.screen import Screen
 
 BOLD = "\x1b[1m"

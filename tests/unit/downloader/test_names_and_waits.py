@@ -4,9 +4,9 @@ import pytest
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.core.variants import RepoFile, Variant
+from oprel.downloader.backoff import LONGEST_WAIT, Pace, backoff, retry_after
 from oprel.downloader.cache import HubCache
 from oprel.downloader.offers import Repository, usual, wanted
-from oprel.downloader.patience import LONGEST_WAIT, Pace, backoff, retry_after
 from oprel.downloader.source import checked_name
 from oprel.formats.gguf import GGUFFile
 

@@ -8,7 +8,7 @@ import pytest
 
 from oprel.runtime.binaries.shelf import Binary, Shelf, Source
 from oprel.runtime.launch import Launch
-from oprel.runtime.life import Ended, Place
+from oprel.runtime.os_process.child import Ended, Place
 from oprel.runtime.process import EngineProcess
 from tests.conftest import temporary_home
 from tests.fixtures.fake_engine import install

@@ -4,7 +4,7 @@ import pytest
 
 from oprel.core.exceptions import NoEngineError
 from oprel.runtime.backends.registry import named
-from oprel.runtime.engines import recipe_for
+from oprel.runtime.selection.engines import recipe_for
 from tests.unit.runtime.test_routing import MACHINES
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from oprel.runtime.log import LINES, EngineLog
+from oprel.runtime.os_process.log import LINES, EngineLog
 
 
 async def heard(log: EngineLog) -> list[str]:

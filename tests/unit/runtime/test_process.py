@@ -50,7 +50,7 @@ async def test_stop_is_polite_first(engine):
 
 async def test_stop_goes_on_to_what_cannot_be_ignored(engine, monkeypatch: pytest.MonkeyPatch):
     ladder = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0))
-    monkeypatch.setattr("oprel.runtime.life.STOP_LADDER", ladder)
+    monkeypatch.setattr("oprel.runtime.os_process.child.STOP_LADDER", ladder)
     one = engine({"ignores": ("SIGINT", "SIGTERM")})
     await one.ensure_ready()
     assert await one.stop() is signal.SIGKILL
@@ -277,7 +277,7 @@ async def test_a_follower_hears_the_log_over_restarts_until_the_engine_is_closed
 
 async def test_an_engine_on_a_tether_starts_and_stops_as_any_other(engine, monkeypatch: pytest.MonkeyPatch, tmp_path):
     """As on a system whose kernel ends no child with its parent."""
-    monkeypatch.setattr("oprel.runtime._posix.TETHERED", True)
+    monkeypatch.setattr("oprel.runtime.os_process._posix.TETHERED", True)
     journal = tmp_path / "journal"
     one = engine({"journal": str(journal)})
     await one.ensure_ready()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oprel.runtime.pulse import BATCH, LONGEST_LOOK, REFUSALS, UNKNOWN_TOKEN, Pace, Pulse, Request
+from oprel.runtime.hang_detector import BATCH, LONGEST_LOOK, REFUSALS, UNKNOWN_TOKEN, Pace, Pulse, Request
 
 STALL = 30.0
 LOOK = 0.5  # s between looks

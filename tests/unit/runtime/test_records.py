@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime import records
+from oprel.runtime.os_process import records
 from tests.conftest import DEADLINE, alive, eventually
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from oprel.formats.model_info import Evidence, Format, ModelInfo
 from oprel.runtime.backends.registry import backends
-from oprel.runtime.routing import Candidate, Route, route
-from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.parts import CPU, GPU, Memory, Vendor
+from oprel.runtime.selection.routing import Candidate, Route, route
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory, Vendor
+from oprel.telemetry.hardware.probing import Hardware
 
 GIB = 1024**3
 

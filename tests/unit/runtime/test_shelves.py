@@ -2,12 +2,12 @@
 
 import pytest
 
+from oprel.core.completion import Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import NoEngineError
 from oprel.formats.model_info import ModelInfo
-from oprel.runtime.backends.base import Mode
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.shelves import MORE, Shelves
+from oprel.runtime.selection.binaries import MORE, Shelves
 
 
 @pytest.mark.parametrize(

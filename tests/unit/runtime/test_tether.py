@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime._posix import TETHER
+from oprel.runtime.os_process._posix import TETHER
 from tests.conftest import DEADLINE, alive, eventually
 
 

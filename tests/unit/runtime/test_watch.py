@@ -11,7 +11,7 @@ import pytest
 
 from oprel.runtime.exits import Reason
 from oprel.runtime.process import EngineProcess, State
-from oprel.runtime.watch import Work
+from oprel.runtime.watchdog import Work
 from tests.conftest import alive, eventually
 
 STALL = 3.0  # s; an engine that stands still has a third of it, which a busy machine must not use up

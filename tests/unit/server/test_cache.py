@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import InvalidModelError
-from oprel.server.cache import CachedFile, verified
+from oprel.server.storage.cache import CachedFile, verified
 
 
 async def statuses(path: Path) -> list[str]:

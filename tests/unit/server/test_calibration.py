@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime.buffers import Buffers
-from oprel.server.calibration import LEAST, MOST, Calibration
-from oprel.telemetry.memory import estimate
-from oprel.telemetry.wishes import Wishes
+from oprel.runtime.backends.engines.llama_log import Buffers
+from oprel.server.pool.calibration import LEAST, MOST, Calibration
+from oprel.telemetry.memory.estimator import estimate
+from oprel.telemetry.memory.load_shape import Wishes
 from tests.fixtures.known_models import known_header
 
 PREDICTED = estimate(known_header("qwen2.5-0.5b"), Wishes(context=4096))

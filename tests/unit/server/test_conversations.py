@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from oprel.core.completion import Message
 from oprel.core.exceptions import ConfigError
-from oprel.runtime.backends.base import Message
 from oprel.server.conversations import Conversations
 
 HELLO, HI, MORE = Message("user", "héllo\n"), Message("assistant", "hi"), Message("user", "more")

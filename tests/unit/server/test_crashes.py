@@ -9,8 +9,8 @@ import pytest
 
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.exits import Exit, Reason
-from oprel.runtime.life import Ended
-from oprel.server.crashes import Crashes, InFlight
+from oprel.runtime.os_process.child import Ended
+from oprel.server.pool.crash_reports import Crashes, InFlight
 
 ENDED = Ended(
     label="tiny",

@@ -12,8 +12,8 @@ from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.core.names import ModelRef
-from oprel.server.creation import Recipe, create
-from oprel.server.library import InstalledModel, Library
+from oprel.server.models.create import Recipe, create
+from oprel.server.models.library import InstalledModel, Library
 from tests.fixtures.gguf_factory import scalar, text
 
 NEW = ModelRef.parse("new")

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.config import Config
-from oprel.server.guard import Guard, is_loopback
+from oprel.server.api.guard import Guard, is_loopback
 
 PEER = ("127.0.0.1", 50_000)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oprel.server.last_use import WRITE_INTERVAL, LastUse
+from oprel.server.models.last_use import WRITE_INTERVAL, LastUse
 
 
 def model(path: Path) -> Any:

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from oprel.core.config import Config
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.server.exposition import exposition
-from oprel.server.manager import ModelManager
-from oprel.server.metrics import GAPS, MOST_MODELS, Metrics, Observed
+from oprel.server.api.oprel.prometheus import exposition
+from oprel.server.pool.manager import ModelManager
+from oprel.server.pool.metrics import GAPS, MOST_MODELS, Metrics, Observed
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from oprel.core.completion import CompletionRequest, Message, Sampling
 from oprel.core.exceptions import QuarantinedError
-from oprel.runtime.backends.base import CompletionRequest, Message, Sampling
 from oprel.runtime.exits import Exit, Reason
-from oprel.server.quarantine import LASTS, MOST, Quarantine, is_blamable, request_hash
+from oprel.server.pool.quarantine import LASTS, MOST, Quarantine, is_blamable, request_hash
 
 POISON = CompletionRequest((Message("user", "poison"),), Sampling(seed=1))
 CRASH = Exit(Reason.CRASH_SIGNAL, "SIGSEGV", "")

@@ -12,8 +12,8 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.manifests import Manifest
 from oprel.downloader.cache import HubCache
-from oprel.server.library import Library
-from oprel.server.removal import Arriving, Removal, Removed
+from oprel.server.models.library import Library
+from oprel.server.storage.removal import Arriving, Removal, Removed
 from tests.fixtures.gguf_factory import write_tiny_gguf
 
 COMMIT = "0" * 40

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from oprel.server import scheduling
-from oprel.server.scheduling import (
+from oprel.server.pool import scheduling
+from oprel.server.pool.scheduling import (
     LOADS_A_TURN,
     PATIENCE,
     SHORTEST_TURN,

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from oprel.server.slots import Held, Slots
+from oprel.server.pool.slots import Held, Slots
 
 
 class Client:

@@ -3,8 +3,9 @@
 import httpx
 import pytest
 
-from oprel.runtime.backends.base import Chunk, CompletionRequest, EngineLost, Finish, Message, Sampling, Tokens, Usage
-from oprel.server.survival import MOST, Story
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Message, Sampling, Tokens, Usage
+from oprel.runtime.engine import EngineLost
+from oprel.server.inference.continuation import MOST, Story
 
 HELLO = (Message("user", "hello"),)
 PLAIN = CompletionRequest("Once", Sampling(num_predict=10), tell_tokens=True)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from oprel.core.completion import Message
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.runtime.backends.base import Message
-from oprel.server.templates import render
+from oprel.server.api.ollama.templates import render
 
 TURN = (Message("system", "Be warm."), Message("user", "hello"))
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.core.exceptions import ValidationError
-from oprel.telemetry import apple, linux, nvidia
-from oprel.telemetry.hardware import Hardware, memory_bytes, probe
-from oprel.telemetry.parts import CPU, GPU, Memory
-from oprel.telemetry.visible import visible
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+from oprel.telemetry.hardware import apple, linux, nvidia
+from oprel.telemetry.hardware.probing import Hardware, memory_bytes, probe
+from oprel.telemetry.hardware.visible import visible
 from tests.fixtures.machines import (
     DESKTOP,
     GIB,
@@ -416,7 +416,8 @@ def test_a_probe_never_fails(strange: Path, changes: dict[str, bytes]) -> None:
 
 def test_nothing_heavy_is_imported_for_the_memory() -> None:
     program = (
-        "import json, sys; from oprel.telemetry.hardware import memory_bytes; before = {*sys.modules}; memory_bytes();"
+        "import json, sys; from oprel.telemetry.hardware.probing import memory_bytes;"
+        "before = {*sys.modules}; memory_bytes();"
         "print(json.dumps([*({*sys.modules} - before), *({'psutil', 'pynvml', 'pydantic'} & {*sys.modules})]))"
     )
     shown = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True).stdout

@@ -1,12 +1,12 @@
 """What an engine is started with after it ran out of memory."""
 
-from oprel.telemetry.budgets import Budgets
-from oprel.telemetry.ladder import SHARE, given_up, less, moves
-from oprel.telemetry.memory import anatomy_of
-from oprel.telemetry.parts import GPU
-from oprel.telemetry.placing import Where
-from oprel.telemetry.recommender import Candidate, Plan, plan
-from oprel.telemetry.settings import Asked
+from oprel.telemetry.hardware.devices import GPU
+from oprel.telemetry.memory.estimator import anatomy_of
+from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.placement import Where
+from oprel.telemetry.recommender.planning import Candidate, Plan, plan
+from oprel.telemetry.recommender.settings import Asked
+from oprel.telemetry.recommender.step_down import SHARE, given_up, less, moves
 from tests.fixtures.known_models import known_header
 
 GIB = 1024**3

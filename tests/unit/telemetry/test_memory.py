@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from oprel.formats.ggml_types import GGML_TYPES
 from oprel.formats.gguf import Tensor, Value
-from oprel.telemetry.dims import dims_of
-from oprel.telemetry.kv_cache import refusal
-from oprel.telemetry.memory import MIB, Estimate, estimate, projector_bytes
-from oprel.telemetry.widths import widths_of
-from oprel.telemetry.wishes import Wishes
+from oprel.telemetry.memory.dims import dims_of
+from oprel.telemetry.memory.estimator import MIB, Estimate, estimate, projector_bytes
+from oprel.telemetry.memory.kv_cache import refusal
+from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.widths import widths_of
 from tests.fixtures.known_models import DATA, header_of, known_header, known_models
 
 CASES = json.loads((DATA / "memory_cases.json").read_text())

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.core.variants import bits_per_weight
-from oprel.telemetry.budgets import Budgets, Taken, budgets_of
-from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.memory import anatomy_of
-from oprel.telemetry.parts import CPU, GPU, Memory
-from oprel.telemetry.placing import Where
-from oprel.telemetry.recommender import (
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+from oprel.telemetry.hardware.probing import Hardware
+from oprel.telemetry.memory.estimator import anatomy_of
+from oprel.telemetry.recommender.budgets import Budgets, Taken, budgets_of
+from oprel.telemetry.recommender.placement import Where
+from oprel.telemetry.recommender.planning import (
     Candidate,
     Grade,
     Plan,
@@ -25,7 +25,7 @@ from oprel.telemetry.recommender import (
     plan_among,
     where_in_words,
 )
-from oprel.telemetry.settings import SHORT_CONTEXT, USUAL_CONTEXT, Asked
+from oprel.telemetry.recommender.settings import SHORT_CONTEXT, USUAL_CONTEXT, Asked
 from tests.fixtures.known_models import DATA, known_header
 
 GIB = 1024**3

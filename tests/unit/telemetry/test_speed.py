@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from oprel.telemetry import bandwidth
-from oprel.telemetry.budgets import Budgets
-from oprel.telemetry.hardware import Hardware
-from oprel.telemetry.memory import anatomy_of, estimate
-from oprel.telemetry.parts import CPU, GPU, Memory
-from oprel.telemetry.speed import FASTEST, GPU_SHARE, tokens_per_second
-from oprel.telemetry.wishes import Wishes
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+from oprel.telemetry.hardware import bandwidth
+from oprel.telemetry.hardware.probing import Hardware
+from oprel.telemetry.memory.estimator import anatomy_of, estimate
+from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.speed import FASTEST, GPU_SHARE, tokens_per_second
 from tests.fixtures.known_models import known_header
 
 GB = 10**9

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
+from oprel.runtime.backends.base import EngineSpec, Parts
+from oprel.core.completion import LoadOptions, Mode
 from oprel.runtime.backends.registry import named
 from tests.fixtures.fake_openai_engine import ENGINES
 

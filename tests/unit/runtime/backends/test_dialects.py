@@ -9,18 +9,9 @@ import httpx
 import orjson
 import pytest
 
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Message, Sampling, Tokens, joined
+from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.backends import openai_http
-from oprel.runtime.backends.base import (
-    Chunk,
-    CompletionRequest,
-    EngineLost,
-    EngineRefused,
-    Finish,
-    Message,
-    Sampling,
-    Tokens,
-    joined,
-)
 from oprel.runtime.backends.dialect import MODEL
 from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.translating import Translating

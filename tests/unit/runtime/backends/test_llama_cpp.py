@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from oprel.runtime.backends.base import EngineSpec, Parts
+from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
-from oprel.runtime.backends.base import EngineSpec, LoadOptions, Mode, Parts
-from oprel.runtime.backends.llama_cpp import DISPENSABLE, arguments, resolve
+from oprel.runtime.backends.engines.llama_cpp import DISPENSABLE, arguments, resolve
 from oprel.runtime.binaries.wheel import build_parser
 
 NEW = frozenset(DISPENSABLE)  # the flags of a build that has them all

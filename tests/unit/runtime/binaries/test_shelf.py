@@ -9,7 +9,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, NoEngineError
-from oprel.runtime.backends.llama_cpp import DISPENSABLE
+from oprel.runtime.backends.engines.llama_cpp import DISPENSABLE
 from oprel.runtime.binaries import shelf as shelf_module
 from oprel.runtime.binaries.shelf import Binary, Shelf, Source, check_configured, find_binaries, unusable
 from tests.fixtures import fake_engine

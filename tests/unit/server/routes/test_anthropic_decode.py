@@ -8,14 +8,14 @@ from typing import Any
 import pydantic
 import pytest
 
+from oprel.core.completion import CompletionRequest, LoadOptions, Message, ToolCall
 from oprel.core.exceptions import OprelError
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, ToolCall
-from oprel.server.completions import Job
-from oprel.server.library import InstalledModel
-from oprel.server.routes import anthropic_decode
-from oprel.server.routes.anthropic_types import CountTokensRequest, MessagesRequest
+from oprel.server.api.anthropic import decode as anthropic_decode
+from oprel.server.api.anthropic.types import CountTokensRequest, MessagesRequest
+from oprel.server.inference.completions import Job
+from oprel.server.models.library import InstalledModel
 
 HELLO = {"role": "user", "content": "hello"}
 SCHEMA = {

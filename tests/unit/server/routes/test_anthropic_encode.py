@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from oprel.core.completion import Chunk, Finish, ToolCall, Usage
 from oprel.core.exceptions import BackendCrashedError, OprelError, ShuttingDownError
-from oprel.runtime.backends.base import Chunk, Finish, ToolCall, Usage
-from oprel.server.completions import Done
-from oprel.server.routes.anthropic_encode import MessageStream, message
+from oprel.server.api.anthropic.encode import MessageStream, message
+from oprel.server.inference.completions import Done
 
 STOP = Done("hello", Finish.STOP, Usage(10, 4, 3), 0, 0)
 LENGTH = Done("hello", Finish.LENGTH, Usage(10, 4, 3), 0, 0)

@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from oprel.api_models import ChatRequest, EmbedRequest, GenerateRequest, ShowRequest
+from oprel.core.completion import CompletionRequest, LoadOptions, Sampling, Tokens
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Sampling, Tokens
-from oprel.server.library import InstalledModel
-from oprel.server.routes import decode
+from oprel.server.api.common import decode
+from oprel.server.models.library import InstalledModel
 
 PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
 

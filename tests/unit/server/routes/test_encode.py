@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from oprel import api_models as wire
+from oprel.core.completion import Finish, LoadOptions, Mode, Usage
 from oprel.core.config import Config
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import Finish, LoadOptions, Mode, Usage
 from oprel.runtime.binaries.shelf import Shelf
-from oprel.server.completions import Done
-from oprel.server.launches import Launches
-from oprel.server.library import InstalledModel
-from oprel.server.loaded import LoadedModel
-from oprel.server.planning import Planning
-from oprel.server.routes import encode
-from oprel.telemetry.hardware import probe
+from oprel.server.api.common import encode
+from oprel.server.inference.completions import Done
+from oprel.server.models.library import InstalledModel
+from oprel.server.pool.launcher import Launches
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.planning import Planning
+from oprel.telemetry.hardware.probing import probe
 
 MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -1,8 +1,8 @@
 """Tool results find the calls that they answer, though clients of Ollama send no ids."""
 
 from oprel.api_models import Message as Sent
-from oprel.runtime.backends.base import Message, ToolCall
-from oprel.server.routes.decode import linked, messages
+from oprel.core.completion import Message, ToolCall
+from oprel.server.api.common.decode import linked, messages
 
 
 def result(name: str = "", call: str = "") -> Message:

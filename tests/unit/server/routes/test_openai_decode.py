@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from oprel.core.completion import CompletionRequest, Message, Tokens, ToolCall
 from oprel.core.exceptions import ValidationError
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import CompletionRequest, Message, Tokens, ToolCall
-from oprel.server.library import InstalledModel
-from oprel.server.routes import openai_decode
-from oprel.server.routes.openai_types import ChatCompletionRequest, ChatMessage, TextCompletionRequest
+from oprel.server.api.openai import decode as openai_decode
+from oprel.server.api.openai.types import ChatCompletionRequest, ChatMessage, TextCompletionRequest
+from oprel.server.models.library import InstalledModel
 
 HELLO = {"role": "user", "content": "hello"}
 

@@ -3,10 +3,10 @@
 import json
 from dataclasses import replace
 
+from oprel.core.completion import Chunk, Finish, Logprob, ToolCall, Usage
 from oprel.core.exceptions import BackendCrashedError
-from oprel.runtime.backends.base import Chunk, Finish, Logprob, ToolCall, Usage
-from oprel.server.completions import Done
-from oprel.server.routes.openai_encode import ChatStream, TextStream, chat_completion, text_completion
+from oprel.server.api.openai.encode import ChatStream, TextStream, chat_completion, text_completion
+from oprel.server.inference.completions import Done
 
 DONE = Done("hi", Finish.STOP, Usage(3, 1, 2), 0, 0, finishes=(Finish.STOP,))
 CALL = ToolCall("c1", "f", {"x": 1})

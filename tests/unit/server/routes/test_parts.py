@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from oprel.runtime.backends.base import Chunk, ToolCall
-from oprel.server.routes.parts import Change, Closed, Grown, Opened, Parts, parts_of
+from oprel.core.completion import Chunk, ToolCall
+from oprel.server.api.common.content_blocks import Change, Closed, Grown, Opened, Parts, parts_of
 
 WHOLE = Chunk(tool_calls=(ToolCall("one", "weather", {"city": "Oslo"}), ToolCall("two", "time", {})))
 

@@ -8,14 +8,14 @@ from typing import Any
 import pydantic
 import pytest
 
+from oprel.core.completion import CompletionRequest, LoadOptions, Message, ToolCall
 from oprel.core.exceptions import OprelError
 from oprel.core.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.runtime.backends.base import CompletionRequest, LoadOptions, Message, ToolCall
-from oprel.server.completions import Job
-from oprel.server.library import InstalledModel
-from oprel.server.routes import responses_decode
-from oprel.server.routes.responses_types import ResponsesRequest, Tool
+from oprel.server.api.responses import decode as responses_decode
+from oprel.server.api.responses.types import ResponsesRequest, Tool
+from oprel.server.inference.completions import Job
+from oprel.server.models.library import InstalledModel
 
 SCHEMA = {
     "type": "object",

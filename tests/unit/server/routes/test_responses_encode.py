@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Sampling, ToolCall, Usage
 from oprel.core.exceptions import BackendCrashedError
-from oprel.runtime.backends.base import Chunk, CompletionRequest, Finish, Sampling, ToolCall, Usage
-from oprel.server.completions import Done
-from oprel.server.routes.responses_encode import Answer, ResponseStream, response
-from oprel.server.routes.responses_types import ResponsesRequest
+from oprel.server.api.responses.encode import Answer, ResponseStream, response
+from oprel.server.api.responses.types import ResponsesRequest
+from oprel.server.inference.completions import Done
 
 STOP = Done("hello", Finish.STOP, Usage(10, 4, 3), 0, 0)
 LENGTH = Done("hello", Finish.LENGTH, Usage(10, 4, 3), 0, 0)

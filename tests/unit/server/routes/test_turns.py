@@ -1,7 +1,7 @@
 """Messages put together as chat templates want them."""
 
-from oprel.runtime.backends.base import Message, ToolCall
-from oprel.server.routes.turns import turns
+from oprel.core.completion import Message, ToolCall
+from oprel.server.api.common.merge_messages import turns
 
 CALL = ToolCall("one", "weather", {"city": "Oslo"})
 

@@ -1,0 +1,158 @@
+"""An answer on the screen while it is made: words wrapped and Markdown styled at a terminal, bytes as they are else."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oprel.cli.screen import render
+
+if TYPE_CHECKING:
+    from oprel.api_models import Metrics
+    from oprel.cli.screen.markdown import Span
+
+DIM = "\x1b[2m"
+# A model must not be able to steer the terminal.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How answers look. `columns` are the terminal's, 0 where the output goes to none."""
+
+    columns: int = 0
+    wordwrap: bool = True
+    thinking: bool = True
+
+
+class Answer:
+    """Shows the pieces of one answer; `text` is what it said so far, without its thoughts."""
+
+    def __init__(self, look: Look) -> None:
+        self.text = ""
+        self._look = look
+        self._thinks = False
+        self._screen = _Screen(look) if look.columns else None
+
+    def add(self, text: str, thinking: str | None) -> None:
+        if thinking and self._look.thinking:
+            self._think(thinking)
+        if text:
+            self._end_thinking()
+            self.text += text
+            render.piece(self._screen.answer(text) if self._screen else text)
+
+    def end(self) -> None:
+        """Show what was held back."""
+        self._end_thinking()
+        if self._screen:
+            render.piece(self._screen.end())
+
+    def _think(self, text: str) -> None:
+        """Thoughts are for people: beside an answer that goes elsewhere they are shown only to one who watches."""
+        if self._screen:
+            render.piece(("" if self._thinks else f"{DIM}Thinking...\x1b[0m\n") + self._screen.thought(text))
+        elif render.has_watcher():
+            render.aside(text if self._thinks else f"Thinking...\n{text}")
+        self._thinks = True
+
+    def _end_thinking(self) -> None:
+        if not self._thinks:
+            return
+        self._thinks = False
+        if self._screen:
+            render.piece(f"{self._screen.new_line()}{DIM}...done thinking.\x1b[0m\n\n")
+        elif render.has_watcher():
+            render.aside("\n...done thinking.\n\n")
+
+
+class _Screen:
+    """What to write to a terminal for the pieces of an answer."""
+
+    def __init__(self, look: Look) -> None:
+        from oprel.cli.screen.markdown import CODE, Markdown
+        from oprel.cli.screen.wrap import NO_LIMIT, Wrapper
+
+        self._unwanted = "" if render.has_colour() else CODE  # the one style that is a colour
+        self._wrapper = Wrapper(look.columns if look.wordwrap else NO_LIMIT)
+        self._markdown = Markdown()
+
+    def answer(self, text: str) -> str:
+        return self._written(self._markdown.feed(_CONTROLS.sub("", text)))
+
+    def thought(self, text: str) -> str:
+        return self._wrapper.feed(_CONTROLS.sub("", text), DIM)
+
+    def end(self) -> str:
+        return self._written(self._markdown.end())
+
+    def new_line(self) -> str:
+        return self._wrapper.feed("\n") if self._wrapper.column else ""
+
+    def _written(self, spans: "Iterable[Span]") -> str:
+        written = ""
+        for span in spans:
+            write = self._wrapper.feed if span.wraps else self._wrapper.verbatim
+            written += write(span.text, span.style.replace(self._unwanted, ""))
+            self._wrapper.indent = span.indent or self._wrapper.indent
+        return written
+
+
+def tell_about(done: "Metrics", verbose: bool) -> None:
+    """Beside an answer: what of it or of the prompt is missing and, when `verbose`, counts and times."""
+    for sentence in filter(None, (left_out(done), cut_short(done))):
+        render.note(sentence)
+    if verbose:
+        render.note(figures(done))
+
+
+def cut_short(done: "Metrics") -> str:
+    """Why the answer ends before its end, as a sentence; empty when it does not."""
+    if done.done_reason != "length":
+        return ""
+    return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
+
+
+def figures(done: "Metrics") -> str:
+    """The counts and times of a whole answer, as Ollama's users know them."""
+    facts = {
+        "total duration": _duration(done.total_duration),
+        "load duration": _duration(done.load_duration),
+        "prompt eval count": _tokens(done.prompt_eval_count),
+        "prompt eval duration": _duration(done.prompt_eval_duration),
+        "prompt eval rate": _rate(done.prompt_eval_count, done.prompt_eval_duration),
+        "eval count": _tokens(done.eval_count),
+        "eval duration": _duration(done.eval_duration),
+        "eval rate": _rate(done.eval_count, done.eval_duration),
+        "engines that died": str(done.recoveries or ""),
+    }
+    return "\n".join(f"{name + ':':21} {value}" for name, value in facts.items() if value)
+
+
+def left_out(done: "Metrics") -> str:
+    """What of an over-long prompt the model did not see, as a sentence; empty when it saw everything."""
+    cut = done.truncated
+    if cut is None:
+        return ""
+    parts = [f"{cut.messages} earlier messages" if cut.messages != 1 else "an earlier message"] if cut.messages else []
+    parts += [f"{cut.tokens} tokens of the last one"] if cut.tokens else []
+    parts += ["its oldest tokens while it answered"] if cut.shifted else []
+    return f"(too long for the context: the model did not see {' and '.join(parts)})" if parts else ""
+
+
+def _duration(nanoseconds: int | None) -> str:
+    """
+    >>> _duration(4_648_000_000), _duration(130_079_000), _duration(None)
+    ('4.648s', '130.079ms', '')
+    """
+    if not nanoseconds:
+        return ""
+    return f"{nanoseconds / 1e9:.3f}s" if nanoseconds >= 10**9 else f"{nanoseconds / 1e6:.3f}ms"
+
+
+def _tokens(count: int | None) -> str:
+    return f"{count} token(s)" if count else ""
+
+
+def _rate(count: int | None, nanoseconds: int | None) -> str:
+    return f"{count / nanoseconds * 1e9:.2f} tokens/s" if count and nanoseconds else ""

@@ -1,0 +1,148 @@
+"""Where a conversation's lines come from: a terminal with editing, history and completion, or any other input."""
+
+import os
+import sys
+import termios
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.shortcuts import CompleteStyle
+
+from oprel.cli.conversation.repl import CONTINUATION, Ask
+from oprel.cli.conversation.session import is_open
+from oprel.cli.conversation.slash import candidates
+from oprel.client_api import Client
+from oprel.core.exceptions import OprelError
+from oprel.core.names import DEFAULT_TAG
+
+HINT = "Send a message (/? for help)"
+
+
+def at_terminal() -> bool:
+    """True when a person types, and sees what is written."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def plain_keyboard(lines: TextIO | None) -> Ask:
+    """Reads lines as they are, and shows no prompt."""
+
+    def ask(prompt: str, remember: bool) -> str:
+        line = lines.buffer.readline() if lines else b""
+        if not line:
+            raise EOFError
+        return line.decode(errors="replace").rstrip("\r\n")
+
+    return ask
+
+
+def terminal_keyboard(client: Client, history_file: Path) -> Ask:
+    """Reads messages of one or several lines from the terminal. Its history is this user's alone."""
+    history = _History(history_file)
+    session: PromptSession[str] = PromptSession(
+        history=history,
+        multiline=True,  # so that pasted lines stay one message; Enter sends it all the same
+        key_bindings=_bindings(),
+        prompt_continuation=CONTINUATION,
+        completer=_Completer(client),
+        complete_while_typing=False,
+        complete_style=CompleteStyle.READLINE_LIKE,
+        reserve_space_for_menu=0,
+        placeholder=lambda: [("fg:ansibrightblack", "" if get_app().is_done else HINT)],
+        tempfile_suffix=".md",
+    )
+
+    def ask(prompt: str, remember: bool) -> str:
+        history.enabled = remember
+        return session.prompt(prompt)
+
+    return ask
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """What is typed meanwhile is not shown amid the answer; it waits for the next prompt."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    silent = [*before]
+    silent[3] = before[3] & ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+class _History(FileHistory):
+    """A file that only its owner may read; a conversation goes on without one that cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.enabled = True
+        super().__init__(str(path))
+
+    def append_string(self, string: str) -> None:
+        if self.enabled:
+            super().append_string(string)
+
+    def store_string(self, string: str) -> None:
+        try:
+            os.close(os.open(self.filename, os.O_WRONLY | os.O_CREAT, 0o600))
+            super().store_string(string)
+        except OSError:
+            pass  # it is still remembered until the end
+
+
+class _Completer(Completer):
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        text = document.text_before_cursor
+        word = text.rsplit(" ", 1)[-1]
+        for candidate in candidates(text, self._models):
+            yield Completion(candidate, start_position=-len(word))
+
+    def _models(self) -> list[str]:
+        try:
+            return [model.name.removesuffix(f":{DEFAULT_TAG}") for model in self._client.list().models]
+        except OprelError:  # no place to say so
+            return []
+
+
+def _bindings() -> KeyBindings:
+    bindings = KeyBindings()
+    typing = has_focus(DEFAULT_BUFFER)  # and not searching the history
+
+    @bindings.add("enter", filter=typing)
+    def send(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if is_open(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @bindings.add("escape", "enter", filter=typing)
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @bindings.add("c-g", filter=typing)
+    def edit(event: KeyPressEvent) -> None:
+        event.current_buffer.open_in_editor()
+
+    @bindings.add("c-c", filter=typing)
+    def drop(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.app.exit(result="")
+        else:
+            event.app.exit(exception=KeyboardInterrupt)
+
+    return bindings

@@ -1,0 +1,109 @@
+"""llama-server: its arguments and quirks, nothing else. Flags as of b11434 and b11549.
+
+Where the user placed no layers, none are placed here: then the engine's own `--fit`, which is on unless `-ngl` or the
+like is given, has the last word (common/fit.cpp).
+"""
+
+from dataclasses import fields, replace
+
+from oprel.runtime.backends.base import EngineSpec
+from oprel.core.completion import LoadOptions, Mode
+from oprel.core.settings import ModelSettings
+from oprel.runtime.backends.backend import Backend
+
+# From here on an engine tells how large its buffers are.
+VERBOSITY = 4
+
+# Flags that older builds do not know and that only limit or quieten: left out there.
+DISPENSABLE = {
+    "--kv-unified-per-slot": 1,
+    "--cache-ram": 1,
+    "--ctx-checkpoints": 1,
+    "--log-verbosity": 1,
+    "--split-mode": 1,
+    "--swa-full": 0,
+    "--offline": 0,
+    "--no-ui": 0,
+    "--context-shift": 0,
+    "--no-mmproj-offload": 0,
+}
+
+
+def resolve(asked: LoadOptions, settings: ModelSettings, trained_ctx: int | None) -> LoadOptions:
+    """What is fixed: what was asked, else configured; the context capped to the trained length. The rest is chosen."""
+    defaults = LoadOptions(
+        num_ctx=settings.ctx_size or None,
+        num_batch=settings.batch_size or None,
+        num_gpu=settings.n_gpu_layers if settings.n_gpu_layers >= 0 else None,
+        num_thread=settings.n_threads or None,
+    )
+    values = {entry.name: getattr(asked, entry.name) for entry in fields(LoadOptions)}
+    fixed = LoadOptions(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
+    if fixed.num_ctx is not None and trained_ctx:
+        return replace(fixed, num_ctx=min(fixed.num_ctx, trained_ctx))
+    return fixed
+
+
+def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
+    """llama-server's arguments for `spec`; `flags` are those that the program knows."""
+    load, parts = spec.load, spec.parts
+    given = {
+        "--model": parts.weights,
+        "--mmproj": parts.projector,
+        "--chat-template-file": spec.template_file if parts.chat_template else None,
+        "--host": spec.socket,
+        "--port": 0,
+        "--parallel": spec.parallel,
+        "--ctx-size": spec.cells,
+        "--kv-unified-per-slot": load.num_ctx if spec.unified and "--kv-unified-per-slot" in flags else None,
+        "--batch-size": load.num_batch,
+        "--ubatch-size": spec.ubatch,
+        "--n-gpu-layers": load.num_gpu,
+        "--split-mode": "none" if spec.one_gpu else None,
+        "--main-gpu": load.main_gpu,
+        "--threads": load.num_thread,
+        "--cache-type-k": spec.key_type,
+        "--cache-type-v": spec.value_type,
+        "--flash-attn": spec.flash_attention,
+        "--pooling": spec.pooling,
+        "--cache-ram": spec.cache_ram_mib,
+        "--ctx-checkpoints": spec.checkpoints,
+        "--log-verbosity": VERBOSITY,
+    }
+    switches = {
+        "--kv-unified": spec.unified,
+        "--swa-full": spec.swa_full,
+        "--context-shift": spec.mode is Mode.COMPLETION,
+        "--embedding": spec.mode is not Mode.COMPLETION,
+        "--no-mmap": load.use_mmap is False,
+        "--no-mmproj-offload": spec.projector_on_cpu,
+        "--offline": True,
+        "--no-ui": True,
+    }
+    pairs = [item for flag, value in given.items() if value is not None for item in (flag, str(value))]
+    pairs += [item for adapter in parts.adapters for item in ("--lora", str(adapter))]
+    return [*_known(pairs + [flag for flag, wanted in switches.items() if wanted], flags), *spec.extra_arguments]
+
+
+def _known(arguments: list[str], flags: frozenset[str]) -> list[str]:
+    kept = list(arguments)
+    for flag, values in DISPENSABLE.items():
+        if flag in kept and flag not in flags:
+            at = kept.index(flag)
+            del kept[at : at + 1 + values]
+    return kept
+
+
+BACKEND = Backend(
+    name="llama.cpp",
+    title="llama.cpp",
+    formats=frozenset(("gguf",)),
+    suits={"nvidia": 1.0, "amd": 1.0, "apple": 1.0, "intel": 0.9, "cpu": 0.9},
+    executables=("llama-server",),
+    install="pip install xllamacpp, or llama.cpp's llama-server on PATH",
+    arguments=arguments,
+    modes=frozenset(Mode),
+    spills=True,
+    maps=True,
+    probes=True,
+)

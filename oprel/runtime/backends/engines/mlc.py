@@ -1,0 +1,54 @@
+"""`mlc_llm serve`: models that MLC has compiled, on almost any GPU. As of its source of July 2026.
+
+It has only one model, whatever it is asked for, and refuses with JSON in a string of JSON.
+"""
+
+import re
+from collections.abc import Mapping
+
+import orjson
+
+from oprel.runtime.backends.base import EngineSpec
+from oprel.runtime.backends.backend import Backend, Listens
+from oprel.runtime.backends.dialect import Call, Dialect, Json
+
+
+def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
+    length, batch = spec.load.num_ctx, spec.load.num_batch
+    wanted: Mapping[str, object] = {
+        "context_window_size": length,
+        "max_num_sequence": spec.parallel,
+        "max_total_seq_length": (length or 0) * spec.parallel,
+        **({"prefill_chunk_size": batch} if batch else {}),
+    }
+    overrides = ";".join(f"{name}={value}" for name, value in wanted.items())
+    model = str(spec.parts.weights)
+    return ["serve", model, "--mode", "server", "--overrides", overrides, *spec.extra_arguments]
+
+
+class MLCDialect(Dialect):
+    too_long = re.compile(r"has (\d+) tokens in total, larger than the model input length limit")
+
+    def completion(self, path: str, body: Json) -> Call:
+        sent = super().completion(path, body).body
+        match sent.get("response_format"):
+            case {"json_schema": {"schema": schema}}:
+                sent["response_format"] = {"type": "json_object", "schema": orjson.dumps(schema).decode()}
+        if path == "/v1/completions" and sent.pop("logprobs", None):
+            sent["logprobs"] = sent.pop("top_logprobs", 0)
+        return Call(path, sent)
+
+
+BACKEND = Backend(
+    name="mlc",
+    title="MLC-LLM",
+    formats=frozenset(("mlc",)),
+    suits={"nvidia": 0.9, "amd": 0.9, "apple": 0.9, "intel": 0.8},
+    executables=("mlc_llm",),
+    install="pip install mlc-llm-nightly mlc-ai-nightly, as its documentation says",
+    arguments=arguments,
+    listens=Listens.WRAPPED,
+    health_path="/v1/models",
+    dialect=MLCDialect(),
+    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
+)

@@ -1,0 +1,110 @@
+"""From answers to Anthropic's messages and server-sent events."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import orjson
+
+from oprel.core import completion
+from oprel.core.completion import Chunk, Finish, joined
+from oprel.core.exceptions import OprelError
+from oprel.server.api.anthropic.types import Message, StopReason, Text, Thinking, ToolUse, Usage
+from oprel.server.api.common.content_blocks import Change, Closed, Grown, Kind, Opened, Part, Parts, parts_of
+from oprel.server.api.common.sse import dumps, event
+from oprel.server.api.common.streaming_response import SSE
+from oprel.server.errors import anthropic_error
+from oprel.server.inference.completions import Done
+
+DELTAS = {  # the type of a part's delta, and the field that has its text
+    Kind.REASONING: ("thinking_delta", "thinking"),
+    Kind.TEXT: ("text_delta", "text"),
+    Kind.CALL: ("input_json_delta", "partial_json"),
+}
+
+
+def message(model: str, chunks: Sequence[Chunk], done: Done) -> bytes:
+    """A whole answer."""
+    parts = parts_of(joined(chunks))
+    content = [_block(part) for part in parts]
+    return dumps(_message(model, content, stop_reason(done, parts), _usage(done.usage)))
+
+
+class MessageStream:
+    """An answer's events. Its length and its end are known last: `message_start` counts nothing yet."""
+
+    media_type = SSE
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._parts = Parts()
+        self._started = False
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        return self._start() + _told(self._parts.hear(chunk))
+
+    def done(self, done: Done) -> bytes:
+        rest = self._start() + _told(self._parts.end())
+        delta = {"stop_reason": stop_reason(done, self._parts.all), "stop_sequence": None}
+        return rest + event("message_delta", {"delta": delta, "usage": _usage(done.usage)}) + event("message_stop", {})
+
+    def broken(self, error: OprelError) -> bytes:
+        return b"event: error\ndata: " + anthropic_error(error) + b"\n\n"
+
+    def _start(self) -> bytes:
+        if self._started:
+            return b""
+        self._started = True
+        return event("message_start", {"message": _message(self._model, [], None, Usage())}) + event("ping", {})
+
+
+def stop_reason(done: Done, parts: Sequence[Part]) -> StopReason:
+    """Engines do not tell a stop sequence from the end: both are `end_turn`."""
+    if done.finish is Finish.LENGTH:
+        return "max_tokens"
+    return "tool_use" if any(part.kind is Kind.CALL for part in parts) else "end_turn"
+
+
+def _message(
+    model: str, content: list[Text | Thinking | ToolUse], stop_reason: StopReason | None, usage: Usage
+) -> Message:
+    answer = f"msg_{uuid.uuid4().hex[:24]}"
+    return Message(id=answer, model=model, content=content, stop_reason=stop_reason, usage=usage)
+
+
+def _told(changes: Iterable[Change]) -> bytes:
+    return b"".join(_event(change) for change in changes)
+
+
+def _event(change: Change) -> bytes:
+    part, index = change.part, {"index": change.part.index}
+    match change:
+        case Opened():
+            return event("content_block_start", {**index, "content_block": _block(replace(part, text=""))})
+        case Grown(delta=delta):
+            kind, field = DELTAS[part.kind]
+            return event("content_block_delta", {**index, "delta": {"type": kind, field: delta}})
+        case Closed():
+            signature = {"type": "signature_delta", "signature": ""}
+            signed = part.kind is Kind.REASONING
+            before = event("content_block_delta", {**index, "delta": signature}) if signed else b""
+            return before + event("content_block_stop", index)
+
+
+def _block(part: Part) -> Text | Thinking | ToolUse:
+    match part.kind:
+        case Kind.REASONING:
+            return Thinking(thinking=part.text)
+        case Kind.TEXT:
+            return Text(text=part.text)
+        case Kind.CALL:
+            return ToolUse(id=part.call_id, name=part.name, input=orjson.loads(part.text or "{}"))
+
+
+def _usage(counted: completion.Usage) -> Usage:
+    """Anthropic counts the cached part of a prompt apart from the rest."""
+    return Usage(
+        input_tokens=counted.prompt_tokens - counted.cached_tokens,
+        cache_read_input_tokens=counted.cached_tokens,
+        output_tokens=counted.completion_tokens,
+    )

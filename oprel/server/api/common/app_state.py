@@ -1,0 +1,49 @@
+"""What every route of one app works with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+
+from oprel.server.conversations import Conversations
+from oprel.server.downloads.manager import Downloads
+from oprel.server.downloads.records import State
+from oprel.server.downloads.task import Download
+from oprel.server.models.last_use import LastUse
+from oprel.server.models.library import Library
+from oprel.server.pool.manager import ModelManager
+from oprel.server.storage.removal import Arriving, Removal
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The parts of a running daemon. `started` is in seconds of the manager's clock."""
+
+    manager: ModelManager
+    library: Library
+    conversations: Conversations
+    last_use: LastUse
+    downloads: Downloads
+    started: float
+
+    @property
+    def removal(self) -> Removal:
+        return Removal(self.manager, self.library, self._arriving)
+
+    @property
+    def arriving(self) -> dict[Path, Download]:
+        """Where each file that a download still wants will lie."""
+        return {path: download for download in self._unfinished for path in download.destinations}
+
+    @property
+    def _unfinished(self) -> list[Download]:
+        return [download for download in self.downloads.all() if download.state is not State.DONE]
+
+    def _arriving(self) -> Arriving:
+        return Arriving(frozenset(self.arriving), are_all=all(download.destinations for download in self._unfinished))
+
+
+def daemon_of(request: Request) -> Daemon:
+    daemon = request.app.state.daemon
+    assert isinstance(daemon, Daemon)
+    return daemon

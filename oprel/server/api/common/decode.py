@@ -1,0 +1,297 @@
+"""From the bytes of a request to what the daemon works with; every complaint about them is made here."""
+
+import base64
+import json
+import logging
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import orjson
+import pydantic
+import zstandard
+from pydantic import JsonValue
+from starlette.requests import Request
+
+from oprel import api_models as wire
+from oprel.core.completion import CompletionRequest, LoadOptions, Message, Prompt, Sampling, Tokens, ToolCall
+from oprel.core.exceptions import UnsupportedError, ValidationError
+from oprel.core.manifests import Manifest
+from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.guard import is_loopback
+from oprel.server.inference.completions import Job
+from oprel.server.inference.structured_output import check_schema
+from oprel.server.models.library import InstalledModel
+from oprel.utils.text import parse_duration
+
+logger = logging.getLogger(__name__)
+
+Body = TypeVar("Body", bound=wire.Request)
+Options = dict[str, JsonValue]
+OptionValue = bool | int | float | tuple[str, ...]
+
+INTEGERS = {
+    *("top_k", "repeat_last_n", "seed", "num_predict", "num_keep"),
+    *("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"),
+}
+BOOLEANS = {"use_mmap"}
+LEAST = {"num_ctx": 4, "num_batch": 1}
+MOST = {"repeat_last_n": 2**20}  # the engine makes room for as many
+LARGEST_UNPACKED = 20 * 2**20  # bytes
+LARGEST = 2**53  # what JSON numbers hold exactly everywhere
+LARGEST_INTEGER = 2**31 - 1  # an engine's integers: a larger one would become any other
+
+
+async def body(request: Request, kind: type[Body]) -> Body:
+    """The request's JSON, whatever content type it claims; bytes after the first JSON value are ignored."""
+    content = unpacked(await request.body(), request.headers.get("content-encoding", "")).strip()
+    if not content:
+        raise ValidationError("missing request body")
+    try:
+        value, _ = json.JSONDecoder().raw_decode(content.decode(errors="surrogateescape"))
+        orjson.dumps(value)  # half a character or a number beyond 64 bits could not be passed on to an engine
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ValidationError(f"the request body is not valid JSON: {error}") from error
+    try:
+        return kind.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise ValidationError(_complaint(error)) from error
+
+
+def unpacked(content: bytes, encoding: str) -> bytes:
+    """A body that was sent compressed, up to 20 MiB. Codex sends zstd."""
+    if encoding in ("", "identity"):
+        return content
+    try:
+        match encoding.lower():
+            case "zstd":
+                reader = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True)
+                plain = reader.read(LARGEST_UNPACKED + 1)
+            case "gzip" | "deflate":
+                plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(content, LARGEST_UNPACKED + 1)
+            case _:
+                raise ValidationError(f"unknown content encoding {encoding!r}", "Use zstd, gzip or deflate.")
+    except (zstandard.ZstdError, zlib.error) as error:
+        raise ValidationError(f"the request body is not valid {encoding}: {error}") from error
+    if len(plain) > LARGEST_UNPACKED:
+        raise ValidationError(f"the request body is larger than {LARGEST_UNPACKED} bytes")
+    return plain
+
+
+def is_own_user(request: Request) -> bool:
+    """True for a caller of this machine that is no web page: local socket, or loopback without an Origin."""
+    local = request.client is None or is_loopback(request.client.host)
+    return local and "origin" not in request.headers
+
+
+def required(name: str) -> str:
+    """The name of a model, where a request must have one."""
+    if not name:
+        raise ValidationError("model is required")
+    return name
+
+
+async def model(request: Request, name: str) -> InstalledModel:
+    """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
+    return await daemon_of(request).library.find(name, may_use_paths=is_own_user(request))
+
+
+def job(
+    asked: wire.CompletionFields,
+    model: InstalledModel,
+    prompt: Prompt,
+    *,
+    tools: Sequence[Mapping[str, JsonValue]] = (),
+    tool_choice: JsonValue = None,
+    context: Sequence[int] | None = None,
+) -> Job:
+    """What to ask the engine for."""
+    sampling, load = options(asked.options, model.manifest)
+    # Behind a `context` the prompt goes as text, where a thought could not be told from the answer.
+    wanted = False if context and asked.think is None else asked.think
+    request = CompletionRequest(
+        prompt,
+        sampling,
+        schema(asked.format),
+        think(wanted, model, asked.model),
+        tuple(tools),
+        tool_choice,
+        top_logprobs=top_logprobs(asked.logprobs, asked.top_logprobs),
+        truncate=asked.truncate,
+        shift=asked.shift,
+    )
+    return Job(model, request, load, keep_alive(asked.keep_alive), None if context is None else tokens(context, model))
+
+
+def keep_alive(value: wire.KeepAlive | None) -> float | None:
+    """Seconds, infinite for a negative value; None when not given."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValidationError(f"Unsupported type: {json.dumps(value)}", 'Write "5m" or a plain number of seconds.')
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValidationError(str(error), 'Write "5m" or a plain number of seconds.') from error
+    return seconds if seconds >= 0 else math.inf
+
+
+def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
+    """Default < the model's parameters < the request's. Unknown options are ignored, as old clients send many."""
+    merged: dict[str, object] = {**manifest.parameters}
+    merged |= {name: value for name, value in given.items() if value is not None}
+    known = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(kind)}
+    if unknown := sorted(merged.keys() - known):
+        logger.info("ignored unknown options: %s", ", ".join(unknown))
+    values = {name: _option(name, value) for name, value in merged.items() if name in known}
+    return _build(Sampling, values), _build(LoadOptions, values)
+
+
+def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
+    """`format`: None when free, {} for any JSON object, else the schema."""
+    if value in (None, ""):
+        return None
+    if value == "json":
+        return {}
+    if isinstance(value, dict):
+        check_schema(value)
+        return value
+    raise ValidationError(f'invalid format: {json.dumps(value)}; expected "json" or a valid JSON Schema object')
+
+
+def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | str | None:
+    """`think` as the engine takes it, once it is sure that the model can."""
+    if isinstance(value, str) and value not in ("high", "medium", "low", "max"):
+        raise ValidationError(
+            f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)'
+        )
+    if value and "thinking" not in model.capabilities:
+        raise UnsupportedError(f'"{name}" does not support thinking')
+    return value
+
+
+def top_logprobs(wanted: bool, alternatives: int) -> int | None:
+    """How many alternatives to tell of each token; None when no logprobs are wanted."""
+    if not 0 <= alternatives <= 20:
+        raise ValidationError("top_logprobs must be between 0 and 20")
+    return alternatives if wanted else None
+
+
+def with_system(system: str | None, messages: Sequence[Message], model: InstalledModel) -> tuple[Message, ...]:
+    """The messages behind the model's own; the request's system message replaces the model's."""
+    own = [Message(role, text) for role, text in model.manifest.messages]
+    if messages and messages[0].role == "system":
+        return (messages[0], *own, *messages[1:])
+    text = model.manifest.system if system is None else system
+    return (*([Message("system", text)] if text else []), *own, *messages)
+
+
+def messages(given: Sequence[wire.Message]) -> list[Message]:
+    """The messages, with an id for every tool call: clients of Ollama leave them out, and some templates want them."""
+    return linked([_message(one, f"call_{number}") for number, one in enumerate(given)])
+
+
+def linked(given: Sequence[Message]) -> list[Message]:
+    """Tool results without the id of their call get that of the oldest unanswered call of the same tool, or of any."""
+    waiting: list[ToolCall] = []
+    found = []
+    for one in given:
+        waiting += one.tool_calls
+        if one.role == "tool" and waiting:
+            answered = [call for call in waiting if call.id == one.tool_call_id]
+            called = [call for call in waiting if call.name == one.tool_name]
+            call = (answered or called or waiting)[0]
+            waiting.remove(call)
+            one = replace(one, tool_call_id=one.tool_call_id or call.id, tool_name=one.tool_name or call.name)
+        found.append(one)
+    return found
+
+
+def _message(given: wire.Message, prefix: str) -> Message:
+    calls = tuple(
+        ToolCall(call.id or f"{prefix}_{number}", call.function.name, call.function.arguments)
+        for number, call in enumerate(given.tool_calls or ())
+    )
+    name, answered = given.tool_name or "", given.tool_call_id or ""
+    return Message(
+        given.role.lower(), given.content, given.thinking or "", calls, answered, name, images(given.images or ())
+    )
+
+
+def images(given: Sequence[str]) -> tuple[str, ...]:
+    """Images as base64. Raises ValidationError for what is none."""
+    for image in given:
+        try:
+            base64.b64decode(image, validate=True)
+        except ValueError as error:
+            raise ValidationError(f"an image is not base64: {error}", 'Send it without any "data:" prefix.') from error
+    return tuple(given)
+
+
+def tokens(given: Sequence[int], model: InstalledModel) -> tuple[int, ...]:
+    """Tokens of the model. Raises ValidationError for others, which an engine may take for anything."""
+    size = model.vocabulary_size or LARGEST_INTEGER
+    for token in given:
+        if not 0 <= token < size:
+            raise ValidationError(f"{token} is no token of the model, which has {size}")
+    return tuple(given)
+
+
+def fill_in_the_middle(prompt: str, suffix: str, model: InstalledModel) -> Tokens:
+    """The prompt for what goes between `prompt` and `suffix`. Raises UnsupportedError."""
+    if model.fim_tokens is None:
+        raise UnsupportedError(f"{model.name} does not support insert", "Leave `suffix` out, or use a code model.")
+    before, after, middle = model.fim_tokens
+    return Tokens((before, prompt, after, suffix, middle))
+
+
+def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bool, images: bool) -> None:
+    """What the model cannot do is refused rather than ignored. `name` is the model's in the request."""
+    if model.embeds_only:
+        use = "POST /v1/rerank" if model.reranks else "POST /api/embed, or oprel.embed()"
+        raise UnsupportedError(f'"{name}" does not support {verb}', f"It is made for another thing: {use}.")
+    if tools and "tools" not in model.capabilities:
+        raise UnsupportedError(f"{model.name} does not support tools")
+    if images and "vision" not in model.capabilities:
+        raise UnsupportedError(f'"{name}" does not support images', "Use a vision model: one made with its projector.")
+
+
+def _option(name: str, value: object) -> OptionValue:
+    if name == "stop":
+        return _stop(value)
+    if name in BOOLEANS:
+        if isinstance(value, bool):
+            return value
+        raise ValidationError(f'option "{name}" must be of type boolean')
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValidationError(f'option "{name}" must be of type {"integer" if name in INTEGERS else "float32"}')
+    if not -LARGEST <= value <= LARGEST:  # infinities and NaN neither
+        raise ValidationError(f'option "{name}" is out of range')
+    if value < LEAST.get(name, value):
+        raise ValidationError(f'option "{name}" must be at least {LEAST[name]}')
+    if name not in INTEGERS:
+        return float(value)
+    return int(value) if name == "seed" else max(-LARGEST_INTEGER, min(int(value), MOST.get(name, LARGEST_INTEGER)))
+
+
+def _stop(value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        return tuple(str(text) for text in texts)
+    raise ValidationError('option "stop" must be of an array of strings')
+
+
+Kind = TypeVar("Kind", Sampling, LoadOptions)
+
+
+def _build(kind: type[Kind], values: Mapping[str, OptionValue]) -> Kind:
+    names = {entry.name for entry in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})  # type: ignore[arg-type]
+
+
+def _complaint(error: pydantic.ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"][:5])
+    return f"{where}: {first['msg'].lower()}" if where else f"the request must be a JSON object: {first['msg'].lower()}"

@@ -1,0 +1,167 @@
+"""From what the daemon knows to wire types. Pure, but for the time of day."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel, JsonValue
+from starlette.responses import Response
+
+from oprel import api_models as wire
+from oprel.core import modelfile
+from oprel.core.completion import Chunk, Logprob
+from oprel.formats.gguf import GGUFFile, SkippedArray, Value
+from oprel.server.api.common.streaming_response import JSON
+from oprel.server.inference.completions import Done
+from oprel.server.models.library import InstalledModel
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.utils.text import human_count
+
+FOREVER = datetime(2318, 1, 1, tzinfo=UTC)  # about where Ollama's largest duration ends
+HIDDEN_KEYS = {"general.name", "tokenizer.chat_template"}
+SHORT_ARRAY = 5
+
+
+def json_bytes(reply: BaseModel) -> bytes:
+    """Compact JSON; fields that are None are left out."""
+    return reply.model_dump_json(exclude_none=True, by_alias=True).encode()
+
+
+def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
+    """One object; with `nulls` its fields that are None are there too."""
+    return Response(reply.model_dump_json() if nulls else json_bytes(reply), media_type=JSON)
+
+
+def metrics(done: Done) -> dict[str, object]:
+    """What the last object of an answer adds; zeros are left out, as Ollama does."""
+    counted = {
+        "total_duration": done.total_ns,
+        "load_duration": done.load_ns,
+        "prompt_eval_count": done.usage.prompt_tokens,
+        "prompt_eval_cached_count": done.usage.cached_tokens,
+        "prompt_eval_duration": done.usage.prompt_ns,
+        "eval_count": done.usage.completion_tokens,
+        "eval_duration": done.usage.completion_ns,
+    }
+    context = {"context": done.context} if done.context is not None else {}
+    known = {name: value or None for name, value in counted.items()}
+    return {
+        "done_reason": done.finish.value,
+        **context,
+        **known,
+        "truncated": truncated(done),
+        "recoveries": done.recoveries or None,
+    }
+
+
+def truncated(done: Done) -> wire.Truncated | None:
+    """What the model did not see, or forgot; None when that is nothing."""
+    if not (done.shifted or done.cut.messages or done.cut.tokens):
+        return None
+    return wire.Truncated(messages=done.cut.messages, tokens=done.cut.tokens, shifted=done.shifted)
+
+
+def tool_calls(chunk: Chunk) -> list[wire.ToolCall] | None:
+    calls = [
+        wire.ToolCall(
+            id=call.id, function=wire.ToolFunction(name=call.name, arguments=dict(call.arguments), index=index)
+        )
+        for index, call in enumerate(chunk.tool_calls)
+    ]
+    return calls or None
+
+
+def logprobs(found: Sequence[Logprob]) -> list[wire.Logprob] | None:
+    told = [
+        wire.Logprob(token=one.token, logprob=one.logprob, bytes=list(one.bytes), top_logprobs=logprobs(one.top))
+        for one in found
+    ]
+    return told or None
+
+
+def details(model: InstalledModel) -> wire.Details:
+    header, info = model.header, model.info
+    return wire.Details(
+        parent_model=model.manifest.parent,
+        format=info.format,
+        family=header.architecture,
+        families=[header.architecture],
+        parameter_size=human_count(info.parameters or 0),
+        quantization_level=info.quantization,
+        context_length=header.context_length,
+        embedding_length=header.embedding_length,
+    )
+
+
+def running_model(loaded: LoadedModel, now: float) -> wire.RunningModel:
+    """`size` is the files': what memory they take is not measured yet."""
+    model = loaded.model
+    return wire.RunningModel(
+        name=model.name,
+        model=model.name,
+        size=model.size_bytes,
+        digest=model.digest,
+        details=details(model),
+        expires_at=expiry(loaded, now),
+        size_vram=0,
+        context_length=loaded.num_ctx,
+    )
+
+
+def expiry(loaded: LoadedModel, now: float) -> str:
+    """When the model goes if nobody uses it; while it is used, as if that ended now."""
+    left = (loaded.expires_at - now) if loaded.leases == 0 else loaded.keep_alive
+    present = datetime.now(UTC)
+    far = left >= (FOREVER - present).total_seconds()
+    return (FOREVER if far else present + timedelta(seconds=max(0.0, left))).astimezone().isoformat()
+
+
+def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None) -> wire.ShowResponse:
+    manifest, header = model.manifest, model.header
+    parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
+    comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
+    return wire.ShowResponse(
+        modelfile=modelfile.render(manifest.modelfile(), comment),
+        parameters=parameters or None,
+        template=manifest.template or header.chat_template,
+        system=manifest.system or None,
+        license=manifest.license or None,
+        details=details(model),
+        messages=[wire.Message(role=role, content=text) for role, text in manifest.messages] or None,
+        model_info=_info(header, verbose),
+        projector_info=_info(projector, verbose) if projector else None,
+        tensors=[
+            {"name": tensor.name, "type": tensor.type.name, "shape": list(tensor.shape)}
+            for tensor in (header.tensors if model.is_gguf else ())
+        ],
+        capabilities=model.capabilities,
+        modified_at=model.changed.isoformat(),
+        notes=model.notes or None,
+    )
+
+
+def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:
+    found = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
+    return {**found, "general.parameter_count": header.parameter_count}
+
+
+def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
+    """The first `dimensions` components at length 1; the vector itself when that is all of them or none are asked.
+
+    >>> normalised((0.6, 0.8, 0.0), 1), normalised((0.6, 0.8), 0)
+    ([1.0], (0.6, 0.8))
+    """
+    if not 0 < dimensions < len(vector):
+        return vector
+    cut = vector[:dimensions]
+    length = math.hypot(*cut)
+    return [component / length for component in cut] if length else list(cut)
+
+
+def _plain(value: Value, verbose: bool) -> JsonValue:
+    """Metadata for JSON: long arrays come empty unless asked for, those that were never read always do."""
+    if isinstance(value, SkippedArray):
+        return None
+    if isinstance(value, tuple):
+        return list(value) if verbose or len(value) <= SHORT_ARRAY else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

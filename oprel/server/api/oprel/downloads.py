@@ -1,0 +1,101 @@
+"""oprel's own API of downloads that go on by themselves, and of the search for models."""
+
+from fastapi import APIRouter, Request, Response
+
+from oprel.core.exceptions import ValidationError
+from oprel.core.names import Kind, ModelRef
+from oprel.downloader.hub import FoundModel
+from oprel.downloader.source import Progress
+from oprel.server.api.common import decode
+from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.encode import json_response
+from oprel.server.downloads.task import Download
+from oprel.wire import downloads as wire
+
+router = APIRouter()
+
+READ = ["GET", "HEAD"]
+DOWNLOADS = "/api/models/download"
+MOST_FOUND = 100
+
+
+@router.post(DOWNLOADS)
+async def start(request: Request) -> Response:
+    asked = await decode.body(request, wire.DownloadRequest)
+    ref = ModelRef.parse(decode.required(asked.model))
+    if ref.kind is Kind.PATH:
+        raise ValidationError(f"{asked.model} is a path, and needs no download")
+    return json_response(_told(daemon_of(request).downloads.start(ref, keep=True)))
+
+
+@router.api_route(DOWNLOADS, methods=READ)
+async def every(request: Request) -> Response:
+    found = [_told(download) for download in daemon_of(request).downloads.all()]
+    return json_response(wire.DownloadsResponse(downloads=found))
+
+
+@router.api_route(DOWNLOADS + "/{task}", methods=READ)
+async def one(request: Request, task: str) -> Response:
+    return json_response(_told(daemon_of(request).downloads.get(task)))
+
+
+@router.post(DOWNLOADS + "/{task}/pause")
+async def pause(request: Request, task: str) -> Response:
+    return json_response(_told(daemon_of(request).downloads.pause(task)))
+
+
+@router.post(DOWNLOADS + "/{task}/resume")
+async def resume(request: Request, task: str) -> Response:
+    return json_response(_told(daemon_of(request).downloads.resume(task)))
+
+
+@router.delete(DOWNLOADS + "/{task}")
+async def cancel(request: Request, task: str) -> Response:
+    return json_response(_told(await daemon_of(request).downloads.cancel(task)))
+
+
+@router.api_route("/api/search", methods=READ)
+async def search(request: Request, q: str = "", limit: str = "20") -> Response:
+    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_FOUND:
+        raise ValidationError(f"limit must be a number from 1 to {MOST_FOUND}")
+    sources = daemon_of(request).downloads.sources
+    sources.check_online()
+    found = await sources.hub.search(q, int(limit))
+    return json_response(wire.SearchResponse(models=[_found(model) for model in found]))
+
+
+def _told(download: Download) -> wire.DownloadResponse:
+    error = download.error
+    return wire.DownloadResponse(
+        id=download.id,
+        model=download.ref.text,
+        status=download.state.value,
+        title=download.title,
+        total=download.total,
+        completed=download.completed,
+        files=[_file(progress) for progress in download.files.values()],
+        error=error.message if error else None,
+        resolution_steps=list(error.resolution_steps) if error else [],
+    )
+
+
+def _file(progress: Progress) -> wire.DownloadedFile:
+    file = progress.file
+    return wire.DownloadedFile(
+        name=file.name,
+        digest=f"sha256:{file.sha256}" if file.sha256 else None,
+        total=file.size_bytes,
+        completed=progress.done_bytes,
+        phase=progress.phase,
+    )
+
+
+def _found(model: FoundModel) -> wire.FoundModel:
+    return wire.FoundModel(
+        name=f"hf.co/{model.repository}",
+        downloads=model.downloads,
+        likes=model.likes,
+        modified_at=model.modified,
+        gated=model.gated,
+        tags=list(model.tags),
+    )

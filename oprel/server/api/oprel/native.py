@@ -1,0 +1,199 @@
+"""oprel's own API: health, engines, loading and unloading, and answers within a remembered conversation."""
+
+import os
+import uuid
+
+from fastapi import APIRouter, Request, Response
+
+from oprel import __version__
+from oprel import api_models as wire
+from oprel.core.completion import Chunk, CompletionRequest, Message, Mode
+from oprel.core.exceptions import ValidationError
+from oprel.runtime.backends.engines.llama_log import Buffers
+from oprel.server.api.common import decode
+from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.encode import expiry, json_response, logprobs
+from oprel.server.api.common.streaming import once
+from oprel.server.api.ollama.ndjson import answer
+from oprel.server.inference import completions, embeddings
+from oprel.server.inference.completions import Job
+from oprel.server.pool.admission import Waiting
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.telemetry.memory.estimator import Estimate
+from oprel.utils.text import timestamp
+from oprel.wire import daemon as daemon_wire
+
+router = APIRouter()
+
+READ = ["GET", "HEAD"]
+
+
+@router.api_route("/health", methods=READ)
+async def health(request: Request) -> Response:
+    daemon = daemon_of(request)
+    shelf = daemon.manager.shelf
+    aside = [daemon_wire.AsideEngine(engine=str(one.binary), reason=one.reason) for one in shelf.aside]
+    return json_response(
+        daemon_wire.HealthResponse(
+            status="draining" if daemon.manager.draining else "ok",
+            version=__version__,
+            pid=os.getpid(),
+            uptime_seconds=round(daemon.manager.clock() - daemon.started, 3),
+            engines=[str(binary) for binary in shelf.usable],
+            engines_set_aside=aside,
+        )
+    )
+
+
+@router.api_route("/models", methods=READ)
+async def models(request: Request) -> Response:
+    manager = daemon_of(request).manager
+    reply = daemon_wire.ModelsResponse(
+        models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
+        waiting=[_waiting(one) for one in manager.room.waiting],
+        budget_bytes=manager.room.budget.total,
+        host_bytes=manager.planning.machine.host,
+        gpu_bytes=[*manager.planning.machine.devices],
+    )
+    return json_response(reply, nulls=True)
+
+
+@router.post("/api/tokenize")
+async def tokenize(request: Request) -> Response:
+    asked = await decode.body(request, wire.TokenizeRequest)
+    model = await decode.model(request, decode.required(asked.model))
+    kept = decode.keep_alive(asked.keep_alive)
+
+    async def make() -> wire.TokenizeResponse:
+        found = await embeddings.tokenize(
+            daemon_of(request).manager, model, asked.text, special=asked.special, keep_alive=kept
+        )
+        return wire.TokenizeResponse(model=asked.model, tokens=found)
+
+    return once(make)
+
+
+@router.post("/api/detokenize")
+async def detokenize(request: Request) -> Response:
+    asked = await decode.body(request, wire.DetokenizeRequest)
+    model = await decode.model(request, decode.required(asked.model))
+    kept, tokens = decode.keep_alive(asked.keep_alive), decode.tokens(asked.tokens, model)
+
+    async def make() -> wire.DetokenizeResponse:
+        text = await embeddings.detokenize(daemon_of(request).manager, model, tokens, keep_alive=kept)
+        return wire.DetokenizeResponse(model=asked.model, text=text)
+
+    return once(make)
+
+
+@router.post("/load")
+async def load(request: Request) -> Response:
+    asked = await decode.body(request, wire.LoadRequest)
+    model = await decode.model(request, decode.required(asked.model))
+    _, options = decode.options(asked.options, model.manifest)
+    job = Job(model, CompletionRequest(""), options, decode.keep_alive(asked.keep_alive))
+
+    async def make() -> wire.LoadResponse:
+        spent = await completions.load(daemon_of(request).manager, job, model.usual_mode)
+        return wire.LoadResponse(model=asked.model, state="ready", load_duration=spent)
+
+    return once(make)
+
+
+@router.post("/unload")
+async def unload(request: Request) -> Response:
+    asked = await decode.body(request, wire.UnloadRequest)
+    model = await decode.model(request, decode.required(asked.model))
+    found = await daemon_of(request).manager.unload(model)
+    waiting = sum(loaded.leases for loaded in found)
+    return json_response(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
+
+
+@router.post("/generate")
+async def generate(request: Request) -> Response:
+    """A prompt's answer after the conversation so far; a whole answer is remembered with its prompt."""
+    asked = await decode.body(request, wire.ConversationRequest)
+    daemon, model = daemon_of(request), await decode.model(request, decode.required(asked.model))
+    decode.refuse_unsupported(model, asked.model, "generate", tools=False, images=False)
+    if not asked.prompt:
+        raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
+    conversation = asked.conversation_id or str(uuid.uuid4())
+    past = daemon.conversations.messages(conversation)
+    system = asked.system_prompt if past or asked.system_prompt is not None else model.manifest.system
+    new = (*([Message("system", system)] if system else []), Message("user", asked.prompt))
+
+    def encode(chunk: Chunk) -> wire.ConversationResponse:
+        return wire.ConversationResponse(
+            model=asked.model,
+            created_at=timestamp(),
+            response=chunk.text,
+            thinking=chunk.reasoning or None,
+            logprobs=logprobs(chunk.logprobs),
+            conversation_id=conversation,
+        )
+
+    def remember(text: str) -> dict[str, object]:
+        kept = daemon.conversations.append(conversation, *new, Message("assistant", text))
+        return {} if kept else {"remembered": False}
+
+    job = decode.job(asked, model, _in_order(past, new))
+    return answer(daemon.manager, job, asked.stream, encode, remember, request.url.path)
+
+
+def _in_order(past: tuple[Message, ...], new: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The whole conversation under its newest system message, which templates want first."""
+    everything = (*past, *new)
+    systems = [message for message in everything if message.role == "system"]
+    return (*systems[-1:], *(message for message in everything if message.role != "system"))
+
+
+def _engine(loaded: LoadedModel, now: float) -> daemon_wire.EngineModel:
+    process, slots, last = loaded.process, loaded.slots, loaded.process.last_exit
+    return daemon_wire.EngineModel(
+        name=loaded.model.name,
+        names=sorted(loaded.names),
+        path=str(loaded.spec.parts.weights),
+        state=process.state.value,
+        pid=process.pid,
+        address=process.address,
+        engine=str(process.binary) if process.binary else None,
+        embedding=loaded.spec.mode is Mode.EMBEDDING,
+        context_length=loaded.num_ctx,
+        in_flight=loaded.leases,
+        slots=slots.total,
+        slots_taken=slots.taken,
+        queued=slots.waiting,
+        tokens_per_second=loaded.tokens_per_second,
+        memory_bytes=process.memory_bytes,
+        predicted_bytes=loaded.needs.total,
+        host_bytes=loaded.taken.host,
+        gpu_bytes=dict(loaded.taken.devices),
+        predicted=_predicted(loaded.plan.solution.estimate),
+        measured=_measured(loaded.buffers) if loaded.buffers else None,
+        load_seconds=process.load_seconds,
+        restarts=max(0, process.starts - 1),
+        pinned=loaded.pinned,
+        adjustments=list(loaded.adjustments),
+        expires_at=expiry(loaded, now),
+        last_exit=f"{last.reason.value}: {last.detail}" if last else None,
+    )
+
+
+def _predicted(found: Estimate) -> daemon_wire.BufferSizes:
+    return daemon_wire.BufferSizes(
+        weights=found.weights_bytes,
+        kv=found.kv_bytes,
+        state=found.state_bytes,
+        compute=found.compute_bytes,
+        output=found.output_bytes,
+    )
+
+
+def _measured(told: Buffers) -> daemon_wire.BufferSizes:
+    return daemon_wire.BufferSizes(
+        weights=told.weights, kv=told.kv, state=told.state, compute=told.compute, output=told.output
+    )
+
+
+def _waiting(one: Waiting) -> daemon_wire.WaitingModel:
+    return daemon_wire.WaitingModel(name=one.name, bytes=one.needs.total, seconds=round(one.seconds, 3), why=one.why)

@@ -1,0 +1,97 @@
+"""The daemon's figures in Prometheus' text format: what was counted, and how things stand at this moment.
+
+Imported by who asks for them only: prometheus_client takes 55 ms.
+"""
+
+import collections
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from oprel import __version__
+from oprel.runtime.process import State
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.manager import ModelManager
+from oprel.server.pool.metrics import Counter, Histogram, Metrics
+
+PREFIX = "oprel_"
+OF_A_MODEL = ("model", "mode")
+
+
+def exposition(manager: ModelManager, uptime: float) -> bytes:
+    """`uptime` in seconds."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(manager, uptime))
+    return generate_latest(registry)
+
+
+class _Figures(Collector):
+    def __init__(self, manager: ModelManager, uptime: float) -> None:
+        self._manager = manager
+        self._uptime = uptime
+
+    def collect(self) -> Iterator[Metric]:
+        manager = self._manager
+        yield from map(_counter, manager.metrics.counters)
+        yield from map(_histogram, manager.metrics.histograms)
+        yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
+        yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
+        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget.total)
+        yield _gauge("models_waiting", "Models that wait for memory", len(manager.room.waiting))
+        yield _engines(manager.loaded)
+        yield from _of_models(manager.loaded, manager.metrics)
+
+
+def _counter(one: Counter) -> Metric:
+    family = CounterMetricFamily(PREFIX + one.name, one.help, labels=one.labels)
+    for labels, count in one.values.items():
+        family.add_metric(labels, count)
+    return family
+
+
+def _histogram(one: Histogram) -> Metric:
+    family = HistogramMetricFamily(PREFIX + one.name, one.help, labels=["model"])
+    bounds = [*map(str, one.bounds), "+Inf"]
+    for model, observed in one.models.items():
+        family.add_metric([model], list(zip(bounds, accumulate(observed.counts), strict=True)), observed.sum)
+    return family
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, help, value)
+
+
+def _engines(loaded: Sequence[LoadedModel]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}engines", "Engines by state", labels=["state"])
+    states = collections.Counter(one.process.state for one in loaded)
+    for state in State:
+        family.add_metric([state.value], states[state])
+    return family
+
+
+def _of_models(loaded: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metric]:
+    figures = {
+        "requests_in_flight": ("Requests that an engine answers", [one.slots.taken for one in loaded]),
+        "requests_queued": ("Requests that wait for a slot", [one.slots.waiting for one in loaded]),
+        "slots": ("Requests that an engine answers at the same time", [one.slots.total for one in loaded]),
+        "engine_memory_predicted_bytes": ("What an engine was to take", [one.needs.total for one in loaded]),
+        "engine_memory_bytes": ("What an engine takes", [one.process.memory_bytes for one in loaded]),
+    }
+    owners = [(metrics.label(one.model.name), one.spec.mode.value) for one in loaded]
+    for name, (help, values) in figures.items():
+        family = GaugeMetricFamily(PREFIX + name, help, labels=OF_A_MODEL)
+        sums = collections.Counter[tuple[str, str]]()  # of an engine, and of the one it replaces
+        for owner, value in zip(owners, values, strict=True):
+            sums[owner] += value
+        for owner, total in sums.items():
+            family.add_metric(owner, total)
+        yield family

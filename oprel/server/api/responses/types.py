@@ -1,0 +1,238 @@
+"""Wire types of OpenAI's Responses API, with the extensions of the other routes under `/v1`."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from oprel.api_models import Request, Wire
+from oprel.server.api.openai.types import Reasoning, SamplingFields
+
+# ------------------------------------------------------------------------------------------------- requests
+
+
+class TextPart(Request):
+    type: Literal["input_text", "output_text", "text", "summary_text", "reasoning_text"]
+    text: str
+
+
+class RefusalPart(Request):
+    """What a model of OpenAI says instead of a text."""
+
+    type: Literal["refusal"]
+    text: str = Field(alias="refusal")
+
+
+class ImagePart(Request):
+    type: Literal["input_image"]
+    image_url: str = ""
+
+
+def _parts(value: object) -> object:
+    return [{"type": "input_text", "text": value}] if isinstance(value, str) else value
+
+
+ContentPart = TextPart | RefusalPart | ImagePart
+Content = Annotated[list[Annotated[ContentPart, Field(discriminator="type")]], BeforeValidator(_parts)]
+
+
+class InputMessage(Request):
+    type: Literal["message"]
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Content = []
+
+
+class InputReasoning(Request):
+    type: Literal["reasoning"]
+    summary: list[TextPart] = []
+    content: list[TextPart] = []
+
+
+class InputCall(Request):
+    """`arguments` are JSON text."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
+class InputCallOutput(Request):
+    type: Literal["function_call_output"]
+    call_id: str
+    output: Content = []
+
+
+class ForeignItem(Request):
+    """What a conversation brings along from another provider, and no model of ours can read."""
+
+    type: Literal["web_search_call"]
+
+
+InputItem = InputMessage | InputReasoning | InputCall | InputCallOutput | ForeignItem
+
+
+def _items(value: object) -> object:
+    """A text is a user's message, and an item without a type some message."""
+    if isinstance(value, str):
+        return [{"type": "message", "role": "user", "content": value}]
+    if isinstance(value, list):
+        return [{"type": "message", **item} if isinstance(item, dict) else item for item in value]
+    return value
+
+
+class Tool(Request):
+    """A function in Responses' flat form, a namespace of some, or one of OpenAI's own tools."""
+
+    type: str = "function"
+    name: str = ""
+    description: str | None = None
+    parameters: dict[str, JsonValue] | None = None
+    strict: bool | None = None
+    tools: "list[Tool]" = []
+
+
+class NamedTool(Request):
+    type: str
+    name: str = ""
+
+
+class TextFormat(Request):
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+    schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
+
+
+class TextConfig(Request):
+    format: TextFormat = TextFormat()
+    verbosity: str | None = None
+
+
+class ReasoningConfig(Reasoning):
+    summary: str | None = None
+
+
+class ResponsesRequest(SamplingFields):
+    input: Annotated[list[Annotated[InputItem, Field(discriminator="type")]], BeforeValidator(_items)] = []
+    instructions: str | None = None
+    tools: list[Tool] = []
+    tool_choice: Literal["auto", "none", "required"] | NamedTool = "auto"
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: int | None = None
+    reasoning: ReasoningConfig = ReasoningConfig()
+    text: TextConfig = TextConfig()
+    truncation: Literal["auto", "disabled"] = "disabled"
+    metadata: dict[str, JsonValue] = {}
+    previous_response_id: str | None = None
+    conversation: JsonValue = None
+    prompt: JsonValue = None
+    background: bool = False
+
+
+# -------------------------------------------------------------------------------------------------- answers
+
+Status = Literal["in_progress", "completed", "incomplete"]
+
+
+class SummaryText(Wire):
+    type: Literal["summary_text"] = "summary_text"
+    text: str
+
+
+class ReasoningItem(Wire):
+    """`encrypted_content` are the thoughts in plain: there are clients that drop items without it."""
+
+    id: str
+    type: Literal["reasoning"] = "reasoning"
+    summary: list[SummaryText]
+    encrypted_content: str | None
+    status: Status
+
+
+class OutputText(Wire):
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[JsonValue] = []
+    logprobs: list[JsonValue] = []
+
+
+class MessageItem(Wire):
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["assistant"] = "assistant"
+    content: list[OutputText]
+    status: Status
+
+
+class CallItem(Wire):
+    """`arguments` are JSON text; `namespace` is the one of the tool, if it is in one."""
+
+    id: str
+    type: Literal["function_call"] = "function_call"
+    call_id: str
+    name: str
+    namespace: str | None
+    arguments: str
+    status: Status
+
+
+OutputItem = ReasoningItem | MessageItem | CallItem
+
+
+class InputDetails(Wire):
+    cached_tokens: int
+    cache_write_tokens: int = 0
+
+
+class OutputDetails(Wire):
+    """Engines do not count thoughts apart."""
+
+    reasoning_tokens: int = 0
+
+
+class Usage(Wire):
+    """Counts in tokens."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails = OutputDetails()
+    total_tokens: int
+
+
+class IncompleteDetails(Wire):
+    reason: Literal["max_output_tokens"] = "max_output_tokens"
+
+
+class Response(Wire):
+    """Times in seconds since 1970."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    completed_at: int | None = None
+    status: Literal["in_progress", "completed", "incomplete", "failed"] = "in_progress"
+    error: JsonValue = None
+    incomplete_details: IncompleteDetails | None = None
+    model: str
+    output: list[OutputItem] = []
+    usage: Usage | None = None
+    instructions: str | None
+    tools: list[JsonValue]
+    tool_choice: JsonValue
+    parallel_tool_calls: bool
+    temperature: float | None
+    top_p: float | None
+    max_output_tokens: int | None
+    reasoning: JsonValue
+    text: JsonValue
+    truncation: Literal["auto", "disabled"]
+    metadata: dict[str, JsonValue]
+    previous_response_id: None = None
+    max_tool_calls: None = None
+    background: Literal[False] = False
+    store: Literal[False] = False
+    service_tier: Literal["default"] = "default"
+    top_logprobs: Literal[0] = 0
+    user: None = None

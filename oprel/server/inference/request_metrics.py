@@ -1,0 +1,65 @@
+"""What one request counts as in the metrics: how it ended, and when its tokens came."""
+
+import asyncio
+from types import TracebackType
+
+from oprel.core.completion import Usage
+from oprel.core.exceptions import OprelError
+from oprel.server.pool.loaded_model import Lease
+from oprel.server.pool.manager import ModelManager
+
+
+class Account:
+    """A context that a request is answered in; its end is the request's."""
+
+    def __init__(self, manager: ModelManager, model: str) -> None:
+        self._manager = manager
+        self._model = model
+        self._began = self._last = manager.clock()
+        self._first: float | None = None
+        self._lost_at: float | None = None
+        self._queued = 0.0
+
+    def __enter__(self) -> "Account":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._manager.metrics.request(self._model, _outcome(error), self._queued, self._first)
+
+    @property
+    def seconds(self) -> float:
+        """Since the request began."""
+        return self._manager.clock() - self._began
+
+    def start(self, lease: Lease) -> None:
+        """The request has its slot and its engine."""
+        self._queued = lease.queued_ns / 1e9
+
+    def token(self) -> None:
+        """A piece of the answer has come."""
+        now = self._manager.clock()
+        if self._first is None:
+            self._first = now - self._began
+        else:
+            self._manager.metrics.token(self._model, now - self._last)
+        if self._lost_at is not None:
+            self._manager.metrics.recovery(self._model, now - self._lost_at)
+            self._lost_at = None
+        self._last = now
+
+    def lost(self) -> None:
+        """Its engine has died."""
+        self._lost_at = self._manager.clock()
+
+    def finish(self, lease: Lease, usage: Usage) -> None:
+        """The answer is whole."""
+        self._manager.metrics.tokens(self._model, usage.prompt_tokens, usage.completion_tokens)
+        lease.loaded.note_answer(usage.completion_tokens, usage.completion_ns / 1e9, self.seconds - self._queued)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
+    if isinstance(error, OprelError):
+        return error.code
+    return "client_left" if isinstance(error, GeneratorExit | asyncio.CancelledError) else "internal_error"

@@ -1,0 +1,207 @@
+"""Models made of others or of uploaded files: what is behind `POST /api/create`."""
+
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import anyio.to_thread
+import jinja2
+
+from oprel.api_models import ProgressResponse
+from oprel.core.blobs import BLOB_NAME, Blobs, with_colon
+from oprel.core.config import Config
+from oprel.core.exceptions import InvalidModelError, UnsupportedError, ValidationError
+from oprel.core.manifests import Manifest
+from oprel.core.modelfile import Parameter
+from oprel.core.names import ModelRef, is_path
+from oprel.formats import go_template
+from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
+from oprel.server.models import quantize
+from oprel.server.models.library import Library
+
+Progress = AsyncGenerator[ProgressResponse, None]
+Files = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to make a model of; None or nothing: as in the model that it comes from.
+
+    `source` is a name, or a path where `may_use_paths`; `files` and `adapters` map file names to digests of blobs;
+    `notes` are lines of progress that tell what of the request was ignored.
+    """
+
+    name: ModelRef
+    source: str = ""
+    may_use_paths: bool = False
+    files: Files = field(default_factory=dict)
+    adapters: Files = field(default_factory=dict)
+    template: str | None = None
+    system: str | None = None
+    license: str | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    messages: tuple[tuple[str, str], ...] = ()
+    quantize: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _File:
+    """An uploaded file with its checked header. `name` is what its sender calls it."""
+
+    name: str
+    header: GGUFFile
+
+    @property
+    def path(self) -> Path:
+        return self.header.path
+
+    @property
+    def is_projector(self) -> bool:
+        return self.header.architecture == "clip"
+
+    @property
+    def is_adapter(self) -> bool:
+        return self.header.metadata.get("general.type") == "adapter"
+
+    @property
+    def is_weights(self) -> bool:
+        return not self.is_projector and not self.is_adapter
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of how many the file is, from 0; (0, 1) for a whole model."""
+        number, count = (self.header.metadata.get(f"split.{key}") for key in ("no", "count"))
+        return (number, count) if isinstance(number, int) and isinstance(count, int) and count > 1 else (0, 1)
+
+
+async def create(library: Library, config: Config, recipe: Recipe) -> Progress:
+    """Make a model and tell of each step; "success" is the last.
+
+    What is wrong with the recipe is told before the first step. Raises ModelNotFoundError for an unknown source,
+    ValidationError, InvalidModelError, UnsupportedError, and OprelError when something cannot be written.
+    """
+    files = await anyio.to_thread.run_sync(_uploaded, library.blobs, recipe)
+    manifest, header = await _source(library, recipe, files)
+    manifest = _with_texts(_with_files(manifest, header, files), recipe)
+    notes = [*recipe.notes, *_template_notes(recipe.template, header)]
+    program = quantize.prepare(config, header, recipe.quantize) if recipe.quantize else None
+    if files:
+        yield ProgressResponse(status="parsing GGUF")
+    if program:
+        async with aclosing(quantize.quantize(program, library.blobs, header, recipe.quantize)) as steps:
+            async for step in steps:
+                if isinstance(step, Path):
+                    manifest = replace(manifest, weights=step, parts=())
+                else:
+                    yield step
+    for path in dict.fromkeys(manifest.files):
+        if re.fullmatch(BLOB_NAME, path.name):
+            origin = "creating new" if program and path == manifest.weights else "using existing"
+            yield ProgressResponse(status=f"{origin} layer {with_colon(path.name)}")
+    for status in (*notes, "writing manifest"):
+        yield ProgressResponse(status=status)
+    await anyio.to_thread.run_sync(library.manifests.put, manifest)
+    library.blobs.release(manifest.files)
+    yield ProgressResponse(status="success")
+
+
+def _uploaded(blobs: Blobs, recipe: Recipe) -> list[_File]:
+    """The blobs that the recipe names, with their headers. Blocks for the reading of those."""
+    files = [_file(blobs, name, digest) for name, digest in (*recipe.files.items(), *recipe.adapters.items())]
+    for file in files[len(recipe.files) :]:
+        if not file.is_adapter:
+            raise ValidationError(f"{file.name} is not an adapter", "Adapters are LoRAs as GGUF files.")
+    return files
+
+
+def _file(blobs: Blobs, name: str, digest: str) -> _File:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ValidationError("file path must be relative", "Name the files as they are called within their folder.")
+    path = blobs.find(digest)
+    if path is None:
+        raise ValidationError(f'blob "{digest}" does not exist', f"Upload it first: POST /api/blobs/{digest}.")
+    if not looks_like_gguf(path):
+        raise UnsupportedError(
+            f"{name} is not a GGUF file",
+            "Convert the model first: convert_hf_to_gguf.py of llama.cpp makes GGUF of safetensors.",
+        )
+    try:
+        return _File(name, read_gguf(path))
+    except InvalidModelError as error:
+        raise InvalidModelError(error.message.replace(str(path), name), *error.resolution_steps) from None
+
+
+async def _source(library: Library, recipe: Recipe, files: Sequence[_File]) -> tuple[Manifest, GGUFFile]:
+    """The manifest to begin with, under its new name, and the header of its weights."""
+    models = [file for file in files if file.is_weights]
+    if recipe.source:
+        if models:
+            raise ValidationError(f"both 'from' and a model in 'files' ({models[0].name}) were specified")
+        model = await library.find(recipe.source, may_use_paths=recipe.may_use_paths)
+        parent = "" if is_path(model.name) else model.name
+        return replace(model.manifest, name=recipe.name.text, parent=parent), model.header
+    if not files:
+        raise ValidationError("neither 'from' or 'files' was specified", "Name a model or upload one.")
+    if not models:
+        raise ValidationError("there is no model among the files", "A projector or an adapter needs one: `from`.")
+    if len(models) == 1 and models[0].part[1] == 1:
+        return Manifest(recipe.name.text, models[0].path), models[0].header
+    parts = _in_order(models)
+    paths = tuple(part.path for part in parts)
+    weights = await anyio.to_thread.run_sync(library.blobs.join, paths)
+    return Manifest(recipe.name.text, weights, parts=paths), parts[0].header
+
+
+def _in_order(parts: Sequence[_File]) -> list[_File]:
+    """The parts of one split model. Raises ValidationError when they are not all of them, and nothing else."""
+    count = max(part.part[1] for part in parts)
+    found = {part.part: part for part in parts}
+    if len(parts) != count or set(found) != {(number, count) for number in range(count)}:
+        names = f"{', '.join(part.name for part in parts)} {'is' if len(parts) == 1 else 'are'}"
+        raise ValidationError(f"{names} not one whole model", "Give one file, or all parts of a split one.")
+    return [found[number, count] for number in range(count)]
+
+
+def _with_files(manifest: Manifest, header: GGUFFile, files: Sequence[_File]) -> Manifest:
+    """`manifest` with the projector and the adapters among `files` in place of those it has."""
+    projectors = [file.path for file in files if file.is_projector]
+    adapters = [file for file in files if file.is_adapter]
+    if len(projectors) > 1:
+        raise ValidationError("there is more than one projector among the files")
+    for adapter in adapters:
+        if adapter.header.architecture != header.architecture:
+            raise ValidationError(
+                f"{adapter.name} is an adapter for {adapter.header.architecture}, not for {header.architecture}"
+            )
+    return replace(
+        manifest,
+        projector=projectors[0] if projectors else manifest.projector,
+        adapters=tuple(adapter.path for adapter in adapters) or manifest.adapters,
+    )
+
+
+def _with_texts(manifest: Manifest, recipe: Recipe) -> Manifest:
+    given = {"template": recipe.template, "system": recipe.system, "license": recipe.license}
+    return replace(
+        manifest,
+        **{name: text for name, text in given.items() if text is not None},  # type: ignore[arg-type]
+        parameters={**manifest.parameters, **recipe.parameters},
+        messages=recipe.messages or manifest.messages,
+    )
+
+
+def _template_notes(template: str | None, header: GGUFFile) -> list[str]:
+    """What to tell of a template that cannot be translated. Raises it as an error when the model has none itself."""
+    try:
+        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(go_template.to_jinja(template or ""))
+    except jinja2.TemplateSyntaxError as error:
+        if "unknown tag" not in str(error):  # an engine may know more of them
+            raise ValidationError(f"template error: {error}") from error
+    except UnsupportedError as error:
+        if not header.chat_template:
+            raise
+        return [f"{error.message}: the model's own is used"]
+    return []

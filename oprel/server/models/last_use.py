@@ -1,0 +1,48 @@
+"""When each model was last used, over restarts: what `oprel cache ls` shows."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from oprel.server.models.library import InstalledModel
+from oprel.utils.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+WRITE_INTERVAL = 60.0  # s
+
+
+class LastUse:
+    """Owner of the file `last-used.json`: weights, by path, with times in seconds since 1970."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._times = _read(path)
+        self._written = 0.0
+
+    def note(self, model: InstalledModel) -> None:
+        """The model is used now. It is written down at most once a minute, and by `close`."""
+        now = self._times[str(model.weights)] = self._clock()
+        if now - self._written >= WRITE_INTERVAL:
+            self.close()
+
+    def of(self, weights: Path) -> float | None:
+        return self._times.get(str(weights))
+
+    def close(self) -> None:
+        self._written = self._clock()
+        there = {path: moment for path, moment in self._times.items() if Path(path).exists()}
+        try:
+            write_atomically(self._path, json.dumps(there).encode())
+        except OSError as error:  # nothing that an answer should fail for
+            logger.warning("%s cannot be written: %s", self._path, error.strerror)
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        return {str(key): float(value) for key, value in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}

@@ -1,0 +1,100 @@
+"""What is kept of engines that ended unasked: a JSON file each, for whoever asks later what happened."""
+
+import importlib.metadata
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from oprel.core.crash_files import CrashFiles
+from oprel.runtime.binaries.shelf import Source
+from oprel.runtime.os_process.child import Ended
+from oprel.utils.files import write_atomically
+from oprel.utils.text import timestamp
+from oprel.wire import daemon as wire
+
+logger = logging.getLogger(__name__)
+
+KEEP = 50  # files
+NAME_LENGTH = 40  # characters of a model's name in an ID
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A request that an engine was answering when it ended: `characters` of prompt, `seconds` since it was asked."""
+
+    hash: str
+    characters: int
+    max_tokens: int | None
+    seconds: float
+    prompt: str = ""
+
+
+class Crashes(CrashFiles):
+    """Owner of the files, of which the newest `keep` stay. What was asked is written only with `prompts`."""
+
+    def __init__(self, folder: Path, *, keep: int = KEEP, prompts: bool = False) -> None:
+        super().__init__(folder)
+        self._keep = keep
+        self._prompts = prompts
+
+    def record(self, ended: Ended, requests: Sequence[InFlight], model: str, starts: int = 1) -> str:
+        """Write down an end; its ID. It is the `starts`-th start of this engine. A full disk is only logged."""
+        now = datetime.now(UTC)
+        crash = wire.Crash(
+            id=_id(now, ended.pid, model),
+            time=timestamp(now),
+            model=model,
+            reason=ended.exit.reason.value,
+            detail=ended.exit.detail,
+            advice=ended.exit.advice,
+            uptime_seconds=round(ended.uptime, 3),
+            served_seconds=round(ended.served, 3),
+            pid=ended.pid,
+            starts=starts,
+            engine=_build(ended),
+            command=list(ended.command),
+            requests=[self._request(one) for one in requests],
+            memory=list(ended.memory),
+            log=list(ended.log),
+        )
+        try:
+            self._write(crash)
+        except OSError as error:
+            logger.error("the crash of %s could not be written down: %s", model, error)
+        return crash.id
+
+    def _write(self, crash: wire.Crash) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = crash.model_dump_json(indent=1, exclude_none=True)
+        write_atomically(self.folder / f"{crash.id}.json", content.encode())
+        for path in self.paths()[: -self._keep]:
+            path.unlink(missing_ok=True)
+
+    def _request(self, one: InFlight) -> wire.CrashedRequest:
+        return wire.CrashedRequest(
+            hash=one.hash,
+            characters=one.characters,
+            max_tokens=one.max_tokens,
+            seconds=round(one.seconds, 3),
+            prompt=one.prompt if self._prompts and one.prompt else None,
+        )
+
+
+def _id(moment: datetime, pid: int, model: str) -> str:
+    stamp = f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z"
+    name = re.sub(r"[^\w.]+", "-", model.rpartition("/")[2], flags=re.ASCII).strip("-.")
+    return f"{stamp}-{pid}-{name[:NAME_LENGTH]}"
+
+
+def _build(ended: Ended) -> wire.EngineBuild:
+    if ended.binary == Source.WHEEL.value:
+        return wire.EngineBuild(name=ended.binary, version=importlib.metadata.version("xllamacpp"))
+    try:
+        status = Path(ended.command[0]).stat()
+    except OSError:  # it was removed meanwhile
+        return wire.EngineBuild(name=ended.binary)
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return wire.EngineBuild(name=ended.binary, size=status.st_size, modified_at=timestamp(modified))

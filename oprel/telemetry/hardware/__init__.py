@@ -1,0 +1,6 @@
+"""One snapshot of this machine, or of one that is described in a file."""
+
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+from oprel.telemetry.hardware.probing import Hardware, memory_bytes, probe
+
+__all__ = ["CPU", "GPU", "Hardware", "Memory", "memory_bytes", "probe"]

@@ -1,0 +1,88 @@
+"""CPU and memory as Linux tells them. `root` is "/", or a folder with a recording of another machine."""
+
+import re
+from pathlib import Path
+
+from oprel.telemetry.hardware.devices import CPU, Memory
+from oprel.telemetry.hardware import cgroups
+from oprel.telemetry.hardware.sysfs import cpu_list, folders, table, text
+
+# What the kernels of ggml are written for, and what they go without at a cost.
+FEATURES = frozenset(
+    "sse3 pni ssse3 sse4_2 avx f16c fma avx2 bmi2 avx_vnni avx512f avx512bw avx512vbmi avx512_vnni avx512_bf16 "
+    "amx_tile amx_int8 amx_bf16 asimd asimdhp asimddp i8mm sve sve2 sme sme2 bf16 v zvfh vx vxe".split()
+)
+KIB = 1024
+
+
+def cpu(root: Path) -> CPU:
+    described = text(root / "proc/cpuinfo")
+    usable = _usable(root)
+    cores = _cores(root, usable)
+    fast = _cores(root, usable & cpu_list(text(root / "sys/devices/cpu_core/cpus")))  # where x86 has two kinds
+    return CPU(
+        name=_described(described, "model name|cpu model|Model|Processor|uarch"),
+        physical_cores=max(1, cores),
+        logical_cores=max(1, len(usable)),
+        performance_cores=fast if 0 < fast < cores else None,
+        quota=cgroups.cpu_quota(root),
+        features=_features(described),
+    )
+
+
+def memory(root: Path) -> Memory | None:
+    """None where /proc is not to be seen."""
+    kib = table(root / "proc/meminfo")
+    total = kib.get("MemTotal", 0) * KIB
+    if not total:
+        return None
+    available = kib.get("MemAvailable", kib.get("MemFree", 0)) * KIB
+    left = cgroups.memory_left(root)
+    return Memory(
+        total_bytes=total,
+        available_bytes=available if left is None else min(available, left),
+        limit_bytes=_real_limit(root, total),
+        swap_total_bytes=kib.get("SwapTotal", 0) * KIB,
+        swap_free_bytes=kib.get("SwapFree", 0) * KIB,
+    )
+
+
+def memory_bytes(root: Path) -> int | None:
+    """`Memory.usable_bytes`, found with less work."""
+    total = table(root / "proc/meminfo").get("MemTotal", 0) * KIB
+    return (_real_limit(root, total) or total) if total else None
+
+
+def _real_limit(root: Path, total: int) -> int | None:
+    limit = cgroups.memory_limit(root)
+    return limit if limit is not None and limit < total else None
+
+
+def _usable(root: Path) -> set[int]:
+    """The CPUs that this process may run on; those of the machine where the kernel does not tell."""
+    status = re.search(r"^Cpus_allowed_list:\s*(\S+)", text(root / "proc/self/status"), re.MULTILINE)
+    allowed = cpu_list(status[1]) if status else set()
+    online = cpu_list(text(root / "sys/devices/system/cpu/online")) or _numbered(root)
+    return allowed & online or allowed or online
+
+
+def _numbered(root: Path) -> set[int]:
+    names = (re.fullmatch(r"cpu(\d{1,5})", one.name, re.ASCII) for one in folders(root / "sys/devices/system/cpu"))
+    return {int(name[1]) for name in names if name}
+
+
+def _cores(root: Path, cpus: set[int]) -> int:
+    """How many cores these CPUs are: those of one core name the same siblings."""
+    places = {one: root / f"sys/devices/system/cpu/cpu{one}/topology/thread_siblings_list" for one in cpus}
+    return len({text(path) or str(one) for one, path in places.items()})
+
+
+def _described(cpuinfo: str, names: str) -> str:
+    """The first value of one of `names`, which differ between kinds of processors."""
+    found = re.search(rf"^(?:{names})\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+def _features(cpuinfo: str) -> tuple[str, ...]:
+    words = _described(cpuinfo, "flags|Features|features|isa").split()
+    return tuple(dict.fromkeys(word for word in words if word in FEATURES))

@@ -1,0 +1,101 @@
+"""A plan as it goes over the wire, and to whoever reads JSON. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from oprel.telemetry.memory.estimator import Share
+from oprel.telemetry.recommender.planning import Grade, Plan, Row, grade_of, where_in_words
+from oprel.wire.daemon import PlacedMemory, PlannedMemory, PlannedVariant, PlanResponse
+
+HOST = "CPU"
+
+
+def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequence[str] = ()) -> PlanResponse:
+    """`command` is the engine's; `notes` are what else is to be said of the machine."""
+    solution, setting = plan.solution, plan.solution.setting
+    return PlanResponse(
+        model=model,
+        fits=plan.fits,
+        contradictory=plan.is_contradictory,
+        refusal=plan.refusal,
+        advice=list(plan.advice),
+        quantization=plan.chosen.candidate.label,
+        where=where_in_words(plan.chosen),
+        context=setting.context,
+        cells=solution.estimate.context,
+        slots=setting.slots,
+        kv_cache_type=_types(setting.key_type, setting.value_type),
+        gpu_layers=solution.placement.gpu_layers,
+        cpu_expert_layers=solution.placement.cpu_experts,
+        tokens_per_second=_rounded(plan.chosen.speed),
+        rough=solution.estimate.rough,
+        memory=_memory(plan),
+        variants=[_variant(row, plan) for row in plan.rows],
+        rejected={row.candidate.label: row.why for row in plan.rows if row is not plan.chosen and row.why},
+        notes=[*_notes(plan), *notes],
+        command=list(command) if plan.fits else [],
+    )
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    chosen = plan.chosen
+    if len(plan.rows) > 1 and plan.fits and grade_of(chosen.candidate) is Grade.POOR:
+        yield f"{chosen.candidate.label} loses much of a model of this size: a smaller one in Q4_K_M may answer better"
+    if chosen.solution.estimate.rough:
+        yield "this architecture keeps or computes what is not known exactly: its memory is a rough estimate"
+
+
+def _types(key: str, value: str) -> str:
+    return key if key == value else f"{key},{value}"
+
+
+def _memory(plan: Plan) -> PlannedMemory:
+    solution, budgets = plan.solution, plan.budgets
+    found = solution.estimate
+    places = [
+        _place(budgets.gpus[device].name, budgets.devices[device], needs, share)
+        for device, needs, share in zip(solution.placement.devices, solution.needs, found.devices, strict=True)
+    ]
+    places.append(_place(HOST, budgets.host, solution.host_needs, found.host))
+    return PlannedMemory(
+        total_bytes=solution.total,
+        weights_bytes=found.weights_bytes,
+        kv_bytes=found.kv_bytes,
+        state_bytes=found.state_bytes,
+        compute_bytes=found.compute_bytes,
+        output_bytes=found.output_bytes,
+        overhead_bytes=solution.total - found.total_bytes,
+        devices=places,
+    )
+
+
+def _place(name: str, budget: int, needs: int, share: Share) -> PlacedMemory:
+    return PlacedMemory(
+        name=name,
+        budget_bytes=budget,
+        total_bytes=needs,
+        weights_bytes=share.weights,
+        kv_bytes=share.kv,
+        state_bytes=share.state,
+        compute_bytes=share.compute,
+        output_bytes=share.output,
+        overhead_bytes=needs - share.total,
+    )
+
+
+def _variant(row: Row, plan: Plan) -> PlannedVariant:
+    return PlannedVariant(
+        quantization=row.candidate.label,
+        size_bytes=row.candidate.file_bytes or row.candidate.size_bytes,
+        fits=row.fits,
+        chosen=row is plan.chosen or row.solution is plan.solution,
+        where=where_in_words(row) if row.fits else "",
+        context=row.solution.setting.context,
+        slots=row.solution.setting.slots,
+        total_bytes=row.solution.total,
+        tokens_per_second=_rounded(row.speed),
+        reason=row.why,
+    )
+
+
+def _rounded(speed: float | None) -> float | None:
+    return None if speed is None else round(speed, 1)
