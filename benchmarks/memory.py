@@ -23,7 +23,7 @@ from typing import Any
 from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.memory.dims import dims_of
 from oprel.telemetry.memory.estimator import MIB, estimate
-from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.load_shape import LoadShape
 from oprel.telemetry.memory.weights import weights_of
 from oprel.telemetry.memory.widths import widths_of
 from tests.fixtures.known_models import DATA, known_header, known_models, write_known_model
@@ -31,8 +31,8 @@ from tests.fixtures.known_models import DATA, known_header, known_models, write_
 EXACT_MIB = 0.0101
 PRINTED_MIB = 2  # Engines print whole MiB for each of two kinds of buffers.
 LIVE_WISHES = (
-    Wishes(context=4096),
-    Wishes(context=8192, slots=4, unified=True, flash_attention=False),
+    LoadShape(context=4096),
+    LoadShape(context=8192, slots=4, unified=True, flash_attention=False),
 )
 DRY_RUN_SECONDS = 60
 LAST_LINE = "projected to use"
@@ -71,7 +71,7 @@ class Compared:
     """Errors of one case: MiB, of compute a share of what was printed."""
 
     model: str
-    wishes: Wishes
+    wishes: LoadShape
     kv: float
     state: float
     output: float
@@ -100,13 +100,13 @@ def main() -> int:
     return 0 if all(case.passes for case in cases) else 1
 
 
-def stored(names: list[str]) -> Iterator[tuple[str, Wishes, Figures]]:
+def stored(names: list[str]) -> Iterator[tuple[str, LoadShape, Figures]]:
     for name, wished, *figures in json.loads((DATA / "memory_cases.json").read_text())["printed"]:
         if name in names:
-            yield name, Wishes(**wished), Figures(*figures)
+            yield name, LoadShape(**wished), Figures(*figures)
 
 
-def live(names: list[str]) -> Iterator[tuple[str, Wishes, Figures]]:
+def live(names: list[str]) -> Iterator[tuple[str, LoadShape, Figures]]:
     with tempfile.TemporaryDirectory(prefix="oprel-bench-") as folder:
         for name in names:
             path = write_known_model(Path(folder) / "m.gguf", name)
@@ -115,7 +115,7 @@ def live(names: list[str]) -> Iterator[tuple[str, Wishes, Figures]]:
                 yield name, wishes, dry_run(path, wishes)
 
 
-def dry_run(path: Path, wishes: Wishes) -> Figures:
+def dry_run(path: Path, wishes: LoadShape) -> Figures:
     """What the engine says before it would load the model; it is killed then."""
     command = [sys.executable, "-c", DRY_RUN, str(path), json.dumps(asdict(wishes))]
     log = ""
@@ -145,7 +145,7 @@ def _found(pattern: str, log: str) -> list[float]:
     return [float(number) for number in re.findall(pattern, log)]
 
 
-def compare(name: str, wishes: Wishes, printed: Figures) -> Compared:
+def compare(name: str, wishes: LoadShape, printed: Figures) -> Compared:
     header = known_header(name)
     dims, ours = dims_of(header), estimate(header, wishes)
     recurs = any(layer.recurrent for layer in dims.layers)

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
-    from oprel.core.model import Model
+    from oprel.model import Model
     from oprel.preview.plan import recommend
 
 _HOME = {
@@ -85,7 +85,7 @@ _HOME = {
     "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError "
     "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
     "ShuttingDownError UnsupportedError ValidationError",
-    "oprel.core.model": "Model",
+    "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -1,11 +1,11 @@
 """Wire types, shared by server and client: Ollama's requests and answers, and oprel's of the same kind.
 
-What tells about the daemon itself is in `daemon_models`.
+What tells about the daemon itself is in `wire.daemon`.
 
 Requests are lenient as Ollama's are: unknown keys are ignored and null counts as absent. Answers can be read as
 attributes or like a dict. Imports nothing of oprel.
 
->>> reply = ChatResponse(model="tiny", message=Message(role="assistant", content="hi"), done=True)
+>>> reply = OllamaChatResponse(model="tiny", message=OllamaMessage(role="assistant", content="hi"), done=True)
 >>> reply.message.content, reply["message"]["content"], "context" in reply, reply.get("context")
 ('hi', 'hi', False, None)
 """
@@ -37,7 +37,7 @@ class Wire(BaseModel):
         return getattr(self, key, default) if key in type(self).model_fields else default
 
 
-class Request(Wire):
+class RequestBody(Wire):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
@@ -54,7 +54,7 @@ class Request(Wire):
 KeepAlive = JsonValue  # seconds, or a duration like "5m": the daemon complains of any other type in Ollama's words
 
 
-class ToolFunction(Request):
+class ToolFunction(RequestBody):
     """`arguments` are an object, in Ollama's form, and not its JSON text, as in OpenAI's."""
 
     name: str
@@ -62,33 +62,33 @@ class ToolFunction(Request):
     index: int | None = None
 
 
-class ToolCall(Request):
+class OllamaToolCall(RequestBody):
     Function: ClassVar = ToolFunction  # as Ollama's client calls it
 
     id: str | None = None
     function: ToolFunction
 
 
-class Message(Request):
+class OllamaMessage(RequestBody):
     role: str
     content: str = ""
     thinking: str | None = None
     images: list[str] | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[OllamaToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
 
-class Logprob(Wire):
+class OllamaLogprob(Wire):
     """A token's natural log probability; `bytes` are its UTF-8."""
 
     token: str
     logprob: float
     bytes: list[int] | None = None
-    top_logprobs: "list[Logprob] | None" = None
+    top_logprobs: "list[OllamaLogprob] | None" = None
 
 
-class ModelRequest(Request):
+class ModelRequest(RequestBody):
     model: str = ""
     options: dict[str, JsonValue] = {}
     keep_alive: KeepAlive | None = None
@@ -120,7 +120,7 @@ class GenerateRequest(CompletionFields):
 class ChatRequest(CompletionFields):
     """`tool_choice` is an extension of oprel, in OpenAI's form."""
 
-    messages: list[Message] = []
+    messages: list[OllamaMessage] = []
     tools: list[dict[str, JsonValue]] = []
     tool_choice: JsonValue = None
 
@@ -135,14 +135,14 @@ class EmbeddingsRequest(ModelRequest):
     prompt: str = ""
 
 
-class ShowRequest(Request):
+class ShowRequest(RequestBody):
     model: str = ""
     system: str = ""
     verbose: bool = False
     options: dict[str, JsonValue] = {}
 
 
-class CreateRequest(Request):
+class CreateRequest(RequestBody):
     """`files` and `adapters` map relative file names to digests of uploaded blobs ("sha256:" and 64 hex digits)."""
 
     model: str = ""
@@ -153,17 +153,17 @@ class CreateRequest(Request):
     system: str | None = None
     license: str | list[str] | None = None
     parameters: dict[str, JsonValue] = {}
-    messages: list[Message] = []
+    messages: list[OllamaMessage] = []
     quantize: str = ""
     stream: bool = True
 
 
-class CopyRequest(Request):
+class CopyRequest(RequestBody):
     source: str = ""
     destination: str = ""
 
 
-class DeleteRequest(Request):
+class DeleteRequest(RequestBody):
     model: str = ""
 
 
@@ -171,7 +171,7 @@ class DeleteRequest(Request):
 NOT_TO_BE_PULLED = "pull model manifest: file does not exist"
 
 
-class PullRequest(Request):
+class PullRequest(RequestBody):
     model: str = ""
     insecure: bool = False
     stream: bool = True
@@ -213,7 +213,7 @@ class LoadRequest(ModelRequest):
     """oprel's `POST /load`."""
 
 
-class UnloadRequest(Request):
+class UnloadRequest(RequestBody):
     """oprel's `POST /unload`."""
 
     model: str = ""
@@ -238,7 +238,7 @@ class Truncated(Wire):
     shifted: bool = False
 
 
-class Metrics(Wire):
+class AnswerMetrics(Wire):
     """Of the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
     `truncated` is oprel's own: Ollama cuts silently. The header `X-Oprel-Truncated` says the same. So is `recoveries`,
@@ -255,7 +255,7 @@ class Metrics(Wire):
     eval_duration: int | None = None
     truncated: Truncated | None = None
     recoveries: int | None = None
-    logprobs: list[Logprob] | None = None
+    logprobs: list[OllamaLogprob] | None = None
 
 
 class DebugInfo(Wire):
@@ -265,7 +265,7 @@ class DebugInfo(Wire):
     image_count: int = 0
 
 
-class GenerateResponse(Metrics):
+class GenerateResponse(AnswerMetrics):
     """An answer to a prompt, or a piece of one."""
 
     model: str
@@ -279,10 +279,10 @@ class GenerateResponse(Metrics):
     )
 
 
-class ChatResponse(Metrics):
+class OllamaChatResponse(AnswerMetrics):
     model: str
     created_at: str | None = None
-    message: Message
+    message: OllamaMessage
     done: bool = False
     debug_info: DebugInfo | None = Field(
         default=None, serialization_alias="_debug_info", validation_alias="_debug_info"
@@ -312,7 +312,7 @@ class EmbeddingsResponse(Wire):
     embedding: Sequence[float] = []
 
 
-class Details(Wire):
+class ModelDetails(Wire):
     parent_model: str = ""
     format: str = ""
     family: str = ""
@@ -329,12 +329,12 @@ class ListedModel(Wire):
     modified_at: str
     size: int = Field(description="bytes")
     digest: str
-    details: Details
+    details: ModelDetails
     capabilities: list[str] = []
     source: str | None = Field(None, description="oprel's own: where it was fetched from, or who keeps it")
 
 
-class ListResponse(Wire):
+class OllamaListResponse(Wire):
     models: list[ListedModel]
 
 
@@ -343,17 +343,17 @@ class RunningModel(Wire):
     model: str
     size: int = Field(description="bytes")
     digest: str
-    details: Details
+    details: ModelDetails
     expires_at: str
     size_vram: int = Field(description="bytes")
     context_length: int
 
 
-class ProcessResponse(Wire):
+class OllamaProcessResponse(Wire):
     models: list[RunningModel]
 
 
-class ShowResponse(Wire):
+class OllamaShowResponse(Wire):
     """`notes` and `plan` are oprel's own: what of the model is not followed, and how it would be run now.
 
     The plan is that of `oprel.wire.daemon.PlanResponse`.
@@ -364,8 +364,8 @@ class ShowResponse(Wire):
     template: str | None = None
     system: str | None = None
     license: str | None = None
-    details: Details
-    messages: list[Message] | None = None
+    details: ModelDetails
+    messages: list[OllamaMessage] | None = None
     model_info: dict[str, JsonValue]
     projector_info: dict[str, JsonValue] | None = None
     tensors: list[dict[str, JsonValue]] | None = None
@@ -384,7 +384,7 @@ class CloudStatus(Wire):
     source: str = "config"
 
 
-class StatusResponse(Wire):
+class CloudStatusResponse(Wire):
     """Ollama's `GET /api/status`: oprel knows no cloud."""
 
     cloud: CloudStatus = Field(default_factory=CloudStatus)  # made when used, as its type is

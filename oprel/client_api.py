@@ -15,7 +15,7 @@ import httpx
 from oprel import api_models as wire
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
-from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
+from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
 from oprel.client.connect import open_transport
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
@@ -59,14 +59,14 @@ class Client(BaseClient):
         return httpx.Client(transport=transport, **self._http_arguments)
 
     def _send(
-        self, call: Call[Result], body: Iterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+        self, call: ApiCall[Result], body: Iterable[bytes] | None = None, headers: Mapping[str, str] | None = None
     ) -> Result:
         content = call.content if body is None else body
         with connection_errors(self.address):
             response = self._http.request(call.method, call.path, content=content, headers=headers)
         return call.parse(response.status_code, response.content)
 
-    def _stream(self, call: Call[Answer]) -> Iterator[Answer]:
+    def _stream(self, call: ApiCall[Answer]) -> Iterator[Answer]:
         done = False
         with (
             connection_errors(self.address),
@@ -80,7 +80,7 @@ class Client(BaseClient):
         if not done:
             raise calls.unfinished()
 
-    def _lines(self, call: Call[wire.Wire]) -> Iterator[str]:
+    def _lines(self, call: ApiCall[wire.Wire]) -> Iterator[str]:
         with connection_errors(self.address), self._http.stream(call.method, call.path) as response:
             if response.is_error:
                 call.parse(response.status_code, response.read())

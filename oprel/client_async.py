@@ -12,7 +12,7 @@ import httpx
 from oprel import api_models as wire
 from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
-from oprel.client.calls import Call, ChatExtras, GenerateExtras, Messages
+from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
 from oprel.client.connect import open_transport_async
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
@@ -52,14 +52,14 @@ class AsyncClient(BaseClient):
         return httpx.AsyncClient(transport=transport, **self._http_arguments)
 
     async def _send(
-        self, call: Call[Result], body: AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+        self, call: ApiCall[Result], body: AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
     ) -> Result:
         content = call.content if body is None else body
         with connection_errors(self.address):
             response = await self._http.request(call.method, call.path, content=content, headers=headers)
         return call.parse(response.status_code, response.content)
 
-    async def _stream(self, call: Call[Answer]) -> AsyncIterator[Answer]:
+    async def _stream(self, call: ApiCall[Answer]) -> AsyncIterator[Answer]:
         done = False
         with connection_errors(self.address):
             async with self._http.stream(call.method, call.path, content=call.content) as response:
@@ -71,7 +71,7 @@ class AsyncClient(BaseClient):
         if not done:
             raise calls.unfinished()
 
-    async def _lines(self, call: Call[wire.Wire]) -> AsyncIterator[str]:
+    async def _lines(self, call: ApiCall[wire.Wire]) -> AsyncIterator[str]:
         with connection_errors(self.address):
             async with self._http.stream(call.method, call.path) as response:
                 if response.is_error:

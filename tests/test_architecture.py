@@ -17,13 +17,21 @@ LONGEST_FILES = {"api_models.py": 450}
 LONGEST_FUNCTION = 50
 
 READS_ENVIRONMENT = {"core/config.py"}
-PRINTS = {"cli/render.py", "runtime/binaries/wheel.py"}  # the second is a program of its own: it prints an engine's log
+PRINTS = {
+    "cli/screen/render.py",
+    "runtime/binaries/wheel.py",
+}  # the second is a program of its own: it prints an engine's log
 CREATES_TASKS = {
-    *("runtime/life.py", "runtime/process.py", "runtime/watch.py"),
-    *("server/downloads.py", "server/manager.py", "server/reply.py"),
+    *("runtime/supervisor/child.py", "runtime/supervisor/process.py", "runtime/supervisor/watchdog.py"),
+    *("server/downloads/manager.py", "server/pool/manager.py", "server/api/common/streaming_response.py"),
 }
 # The boundaries: main of the command, request handler, code of others. A file here says there why it must go on.
-CATCHES_EVERYTHING = {"cli/main.py", "formats/readers.py", "server/reply.py", "utils/announced.py"}
+CATCHES_EVERYTHING = {
+    "cli/main.py",
+    "formats/readers.py",
+    "server/api/common/streaming_response.py",
+    "utils/entry_points.py",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -23,7 +23,7 @@ from oprel.client.connect import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
-from oprel.runtime.binaries.shelf import Binary, Shelf, find_binaries, unusable
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries, unusable
 from oprel.telemetry.hardware.probing import memory_bytes
 from oprel.utils.files import listens
 from oprel.utils.text import human_interval, human_size
@@ -36,7 +36,7 @@ LITTLE_MEMORY = 10**9  # bytes
 MUCH_SWAP = 0.25  # of the memory
 
 
-class Finding(Wire):
+class CheckupFinding(Wire):
     """`advice` is what to do, best first."""
 
     subject: str
@@ -46,15 +46,15 @@ class Finding(Wire):
 
 
 class Report(Wire):
-    findings: list[Finding]
+    findings: list[CheckupFinding]
 
 
-def examined(config: Config) -> Iterator[Finding]:
+def examined(config: Config) -> Iterator[CheckupFinding]:
     """Every finding, each as soon as it is known."""
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # what is found is told here
     health, finding = check_daemon(config)
     yield finding
-    yield from check_engines(Shelf(find_binaries(config)), health, config.engine_path)
+    yield from check_engines(EngineBinaries(find_binaries(config)), health, config.engine_path)
     yield check_hardware()
     yield from check_graphics()
     yield check_folder("home", config.home_dir)
@@ -65,19 +65,19 @@ def examined(config: Config) -> Iterator[Finding]:
     yield from check_system()
 
 
-def _ok(subject: str, text: str) -> Finding:
-    return Finding(subject=subject, level="ok", text=text)
+def _ok(subject: str, text: str) -> CheckupFinding:
+    return CheckupFinding(subject=subject, level="ok", text=text)
 
 
-def _warning(subject: str, text: str, *advice: str) -> Finding:
-    return Finding(subject=subject, level="warning", text=text, advice=[*advice])
+def _warning(subject: str, text: str, *advice: str) -> CheckupFinding:
+    return CheckupFinding(subject=subject, level="warning", text=text, advice=[*advice])
 
 
-def _error(subject: str, text: str, *advice: str) -> Finding:
-    return Finding(subject=subject, level="error", text=text, advice=[*advice])
+def _error(subject: str, text: str, *advice: str) -> CheckupFinding:
+    return CheckupFinding(subject=subject, level="error", text=text, advice=[*advice])
 
 
-def check_daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
+def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]:
     """What this home's daemon tells of itself, if one runs; or the one at `host`."""
     try:
         with Client(config=config, start=False, timeout=SECONDS) as client:
@@ -99,7 +99,9 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, Finding]:
     return health, _ok("daemon", told)
 
 
-def check_engines(shelf: Shelf, health: HealthResponse | None, configured: str = "") -> Iterator[Finding]:
+def check_engines(
+    shelf: EngineBinaries, health: HealthResponse | None, configured: str = ""
+) -> Iterator[CheckupFinding]:
     """The engine that would be used, really started; and those that cannot be, the one that is `configured` too."""
     try:
         binary, version = _first_that_runs(shelf)
@@ -116,7 +118,7 @@ def check_engines(shelf: Shelf, health: HealthResponse | None, configured: str =
             yield _warning("engine", text, "Replace it, or remove it from where it is found.")
 
 
-def _first_that_runs(shelf: Shelf) -> tuple[Binary, str]:
+def _first_that_runs(shelf: EngineBinaries) -> tuple[Binary, str]:
     """With what it says of its version. Raises NoEngineError."""
     while True:
         binary, _ = asyncio.run(shelf.choose())
@@ -149,7 +151,7 @@ def _output(*command: str, seconds: float = SECONDS) -> "subprocess.CompletedPro
     )
 
 
-def check_hardware() -> Finding:
+def check_hardware() -> CheckupFinding:
     total, free = memory_bytes(), min(memory_bytes(), psutil.virtual_memory().available)
     text = f"{os.cpu_count()} CPUs ({platform.machine()}), {human_size(free)} of {human_size(total)} memory free"
     if free < LITTLE_MEMORY:
@@ -157,7 +159,7 @@ def check_hardware() -> Finding:
     return _ok("hardware", text)
 
 
-def check_graphics() -> Iterator[Finding]:
+def check_graphics() -> Iterator[CheckupFinding]:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         yield _ok("GPU", "Apple's, which shares the memory")
         return
@@ -178,7 +180,7 @@ def check_graphics() -> Iterator[Finding]:
         yield _ok("GPU", f"{name}, {free} of {total} free")
 
 
-def check_folder(subject: str, folder: Path) -> Finding:
+def check_folder(subject: str, folder: Path) -> CheckupFinding:
     """It must be this user's, and should be nobody else's to read."""
     try:
         status = folder.lstat()
@@ -195,7 +197,7 @@ def check_folder(subject: str, folder: Path) -> Finding:
     return _ok(subject, f"{folder} is this user's alone")
 
 
-def check_disk(folder: Path) -> Finding:
+def check_disk(folder: Path) -> CheckupFinding:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     total, _, free = shutil.disk_usage(there)
     text = f"{human_size(free)} of {human_size(total)} free at {there}"
@@ -204,7 +206,7 @@ def check_disk(folder: Path) -> Finding:
     return _ok("disk", text)
 
 
-def check_port(config: Config, health: HealthResponse | None) -> Finding:
+def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
     """Whether a daemon could listen there, or ours does."""
     host, port = config.server_host, config.server_port
     place = f"{host}:{port}"
@@ -246,7 +248,7 @@ def _holder(port: int) -> str:
     return ""
 
 
-def check_crashes(folder: Path) -> Finding:
+def check_crashes(folder: Path) -> CheckupFinding:
     """Their files' names begin with the time."""
     yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y%m%dT%H%M%S}"
     recent = sorted(path.stem for path in folder.glob("*.json") if path.stem >= yesterday)
@@ -256,7 +258,7 @@ def check_crashes(folder: Path) -> Finding:
     return _ok("crashes", "none within a day")
 
 
-def check_system() -> Iterator[Finding]:
+def check_system() -> Iterator[CheckupFinding]:
     """What of the kernel's settings is in the way."""
     overcommit = Path("/proc/sys/vm/overcommit_memory")
     if overcommit.exists() and overcommit.read_text().strip() == "2":

@@ -120,10 +120,10 @@ def _shown() -> AbstractContextManager[Shown]:
         from oprel.cli.screen.bars import Bars
 
         return Bars()
-    return nullcontext(_Lines())
+    return nullcontext(_PlainLines())
 
 
-class _Lines:
+class _PlainLines:
     """For logs and scripts: each thing once."""
 
     def __init__(self) -> None:

@@ -67,7 +67,7 @@ class ChatExtras(Extras, total=False):
 
 
 @dataclass(frozen=True)
-class Call(Generic[Result]):
+class ApiCall(Generic[Result]):
     """One request, and the type of its answer (of each line, when it streams)."""
 
     method: str
@@ -98,154 +98,156 @@ class Call(Generic[Result]):
 
 def generate(
     model: str, prompt: str | None, suffix: str | None, stream: bool, **extras: Unpack[GenerateExtras]
-) -> Call[wire.GenerateResponse]:
+) -> ApiCall[wire.GenerateResponse]:
     _check(extras, GenerateExtras.__optional_keys__)
     images = [types.encoded(image) for image in extras.get("images") or ()]
     body = {"prompt": prompt, "suffix": suffix, "stream": stream, **extras, "images": images or None}
     return _post("/api/generate", wire.GenerateResponse, model, body)
 
 
-def chat(model: str, messages: Messages | None, stream: bool, **extras: Unpack[ChatExtras]) -> Call[types.ChatResponse]:
+def chat(
+    model: str, messages: Messages | None, stream: bool, **extras: Unpack[ChatExtras]
+) -> ApiCall[types.ChatResponse]:
     _check(extras, ChatExtras.__optional_keys__)
     tools = [_tool(tool) for tool in extras.get("tools") or ()]
     body = {"messages": _messages(messages or ()), "stream": stream, **extras, "tools": tools or None}
     return _post("/api/chat", types.ChatResponse, model, body)
 
 
-def embed(model: str, input: str | Sequence[str], **extras: object) -> Call[wire.EmbedResponse]:
+def embed(model: str, input: str | Sequence[str], **extras: object) -> ApiCall[wire.EmbedResponse]:
     return _post("/api/embed", wire.EmbedResponse, model, {"input": input, **extras})
 
 
-def embeddings(model: str, prompt: str | None, **extras: object) -> Call[wire.EmbeddingsResponse]:
+def embeddings(model: str, prompt: str | None, **extras: object) -> ApiCall[wire.EmbeddingsResponse]:
     return _post("/api/embeddings", wire.EmbeddingsResponse, model, {"prompt": prompt, **extras})
 
 
-def pull(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse]:
+def pull(model: str, insecure: bool, stream: bool) -> ApiCall[wire.ProgressResponse]:
     return _post("/api/pull", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
 
 
-def push(model: str, insecure: bool, stream: bool) -> Call[wire.ProgressResponse]:
+def push(model: str, insecure: bool, stream: bool) -> ApiCall[wire.ProgressResponse]:
     return _post("/api/push", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
 
 
-def search(words: str, limit: int) -> Call[downloads_wire.SearchResponse]:
+def search(words: str, limit: int) -> ApiCall[downloads_wire.SearchResponse]:
     asked = urlencode({"q": words, "limit": limit})
-    return Call("GET", f"/api/search?{asked}", downloads_wire.SearchResponse)
+    return ApiCall("GET", f"/api/search?{asked}", downloads_wire.SearchResponse)
 
 
-def download(model: str) -> Call[downloads_wire.DownloadResponse]:
+def download(model: str) -> ApiCall[downloads_wire.DownloadResponse]:
     return _post("/api/models/download", downloads_wire.DownloadResponse, model, {})
 
 
-def downloads() -> Call[downloads_wire.DownloadsResponse]:
-    return Call("GET", "/api/models/download", downloads_wire.DownloadsResponse)
+def downloads() -> ApiCall[downloads_wire.DownloadsResponse]:
+    return ApiCall("GET", "/api/models/download", downloads_wire.DownloadsResponse)
 
 
-def one_download(id: str, method: str = "GET", verb: str = "") -> Call[downloads_wire.DownloadResponse]:
+def one_download(id: str, method: str = "GET", verb: str = "") -> ApiCall[downloads_wire.DownloadResponse]:
     path = f"/api/models/download/{quote(id, safe='')}{verb}"
-    return Call(method, path, downloads_wire.DownloadResponse)
+    return ApiCall(method, path, downloads_wire.DownloadResponse)
 
 
 def create(
     model: str, from_: str | None, messages: Messages | None, stream: bool, **extras: object
-) -> Call[wire.ProgressResponse]:
+) -> ApiCall[wire.ProgressResponse]:
     base = absolute(from_) if from_ else from_
     body = {"from": base, "messages": _messages(messages or ()) or None, "stream": stream, **extras}
     return _post("/api/create", wire.ProgressResponse, model, body)
 
 
-def copy(source: str, destination: str) -> Call[types.StatusResponse]:
+def copy(source: str, destination: str) -> ApiCall[types.StatusResponse]:
     body = {"source": source, "destination": destination}
-    return Call("POST", "/api/copy", types.StatusResponse, body, SUCCESS)
+    return ApiCall("POST", "/api/copy", types.StatusResponse, body, SUCCESS)
 
 
-def delete(model: str) -> Call[types.StatusResponse]:
-    return Call("DELETE", "/api/delete", types.StatusResponse, {"model": model}, SUCCESS)
+def delete(model: str) -> ApiCall[types.StatusResponse]:
+    return ApiCall("DELETE", "/api/delete", types.StatusResponse, {"model": model}, SUCCESS)
 
 
-def upload_blob(digest: str) -> Call[types.StatusResponse]:
+def upload_blob(digest: str) -> ApiCall[types.StatusResponse]:
     """The body is the caller's to stream."""
-    return Call("POST", f"/api/blobs/{digest}", types.StatusResponse, None, SUCCESS)
+    return ApiCall("POST", f"/api/blobs/{digest}", types.StatusResponse, None, SUCCESS)
 
 
-def list_models() -> Call[types.ListResponse]:
-    return Call("GET", "/api/tags", types.ListResponse)
+def list_models() -> ApiCall[types.ListResponse]:
+    return ApiCall("GET", "/api/tags", types.ListResponse)
 
 
-def ps() -> Call[types.ProcessResponse]:
-    return Call("GET", "/api/ps", types.ProcessResponse)
+def ps() -> ApiCall[types.ProcessResponse]:
+    return ApiCall("GET", "/api/ps", types.ProcessResponse)
 
 
-def engines() -> Call[daemon_wire.ModelsResponse]:
-    return Call("GET", "/models", daemon_wire.ModelsResponse)
+def engines() -> ApiCall[daemon_wire.ModelsResponse]:
+    return ApiCall("GET", "/models", daemon_wire.ModelsResponse)
 
 
-def health() -> Call[daemon_wire.HealthResponse]:
-    return Call("GET", "/health", daemon_wire.HealthResponse)
+def health() -> ApiCall[daemon_wire.HealthResponse]:
+    return ApiCall("GET", "/health", daemon_wire.HealthResponse)
 
 
-def crashes() -> Call[daemon_wire.CrashesResponse]:
-    return Call("GET", "/crashes", daemon_wire.CrashesResponse)
+def crashes() -> ApiCall[daemon_wire.CrashesResponse]:
+    return ApiCall("GET", "/crashes", daemon_wire.CrashesResponse)
 
 
-def crash(text: str) -> Call[daemon_wire.Crash]:
-    return Call("GET", f"/crashes/{quote(text, safe='')}", daemon_wire.Crash)
+def crash(text: str) -> ApiCall[daemon_wire.Crash]:
+    return ApiCall("GET", f"/crashes/{quote(text, safe='')}", daemon_wire.Crash)
 
 
-def logs(model: str, follow: bool) -> Call[wire.Wire]:
+def logs(model: str, follow: bool) -> ApiCall[wire.Wire]:
     """Answered by lines of text; only an error is an object."""
     asked = urlencode({"model": absolute(model), "follow": str(follow).lower()})
-    return Call("GET", f"/logs?{asked}", wire.Wire)
+    return ApiCall("GET", f"/logs?{asked}", wire.Wire)
 
 
-def quarantine() -> Call[daemon_wire.QuarantineResponse]:
-    return Call("GET", "/quarantine", daemon_wire.QuarantineResponse)
+def quarantine() -> ApiCall[daemon_wire.QuarantineResponse]:
+    return ApiCall("GET", "/quarantine", daemon_wire.QuarantineResponse)
 
 
-def clear_quarantine(hash: str | None) -> Call[daemon_wire.ClearedResponse]:
+def clear_quarantine(hash: str | None) -> ApiCall[daemon_wire.ClearedResponse]:
     one = "" if hash is None else f"/{quote(hash, safe='')}"
-    return Call("DELETE", f"/quarantine{one}", daemon_wire.ClearedResponse)
+    return ApiCall("DELETE", f"/quarantine{one}", daemon_wire.ClearedResponse)
 
 
-def library(provider: str, status: str, capability: str) -> Call[library_wire.LibraryResponse]:
+def library(provider: str, status: str, capability: str) -> ApiCall[library_wire.LibraryResponse]:
     asked = urlencode({"provider": provider, "status": status, "capability": capability})
-    return Call("GET", f"/api/models/library?{asked}", library_wire.LibraryResponse)
+    return ApiCall("GET", f"/api/models/library?{asked}", library_wire.LibraryResponse)
 
 
-def remove(model: str) -> Call[library_wire.RemovedResponse]:
-    return Call("DELETE", f"/api/models/library/{quote(model, safe='')}", library_wire.RemovedResponse)
+def remove(model: str) -> ApiCall[library_wire.RemovedResponse]:
+    return ApiCall("DELETE", f"/api/models/library/{quote(model, safe='')}", library_wire.RemovedResponse)
 
 
-def import_model(model: str, path: str, how: str) -> Call[wire.ProgressResponse]:
+def import_model(model: str, path: str, how: str) -> ApiCall[wire.ProgressResponse]:
     place = os.path.abspath(os.path.expanduser(path))
     return _post("/api/models/import", wire.ProgressResponse, model, {"path": place, "how": how})
 
 
-def cache() -> Call[library_wire.CacheResponse]:
-    return Call("GET", "/api/models/cache", library_wire.CacheResponse)
+def cache() -> ApiCall[library_wire.CacheResponse]:
+    return ApiCall("GET", "/api/models/cache", library_wire.CacheResponse)
 
 
-def verify_cache(all: bool) -> Call[wire.ProgressResponse]:
-    return Call("POST", "/api/models/cache/verify", wire.ProgressResponse, {"all": all})
+def verify_cache(all: bool) -> ApiCall[wire.ProgressResponse]:
+    return ApiCall("POST", "/api/models/cache/verify", wire.ProgressResponse, {"all": all})
 
 
-def clear_cache(all: bool) -> Call[library_wire.RemovedResponse]:
-    return Call("DELETE", "/api/models/cache", library_wire.RemovedResponse, {"all": all})
+def clear_cache(all: bool) -> ApiCall[library_wire.RemovedResponse]:
+    return ApiCall("DELETE", "/api/models/cache", library_wire.RemovedResponse, {"all": all})
 
 
-def show(model: str, *, verbose: bool = False) -> Call[types.ShowResponse]:
+def show(model: str, *, verbose: bool = False) -> ApiCall[types.ShowResponse]:
     return _post("/api/show", types.ShowResponse, model, {"verbose": verbose or None})
 
 
-def load(model: str, **extras: object) -> Call[wire.LoadResponse]:
+def load(model: str, **extras: object) -> ApiCall[wire.LoadResponse]:
     return _post("/load", wire.LoadResponse, model, extras)
 
 
-def unload(model: str) -> Call[wire.UnloadResponse]:
+def unload(model: str) -> ApiCall[wire.UnloadResponse]:
     return _post("/unload", wire.UnloadResponse, model, {})
 
 
-def is_last(piece: wire.GenerateResponse | wire.ChatResponse | wire.ProgressResponse) -> bool:
+def is_last(piece: wire.GenerateResponse | wire.OllamaChatResponse | wire.ProgressResponse) -> bool:
     """True for what ends a stream that is whole."""
     return piece.status == "success" if isinstance(piece, wire.ProgressResponse) else piece.done
 
@@ -255,9 +257,9 @@ def unfinished() -> OprelError:
     return BackendCrashedError("the answer broke off: the daemon ended the stream without finishing it", "Ask again.")
 
 
-def _post(path: str, result: type[Result], model: str, body: Mapping[str, object]) -> Call[Result]:
+def _post(path: str, result: type[Result], model: str, body: Mapping[str, object]) -> ApiCall[Result]:
     # The daemon runs in another folder: a relative path means nothing there.
-    return Call("POST", path, result, {"model": absolute(model), **_given(body)})
+    return ApiCall("POST", path, result, {"model": absolute(model), **_given(body)})
 
 
 def _given(body: Mapping[str, object]) -> dict[str, object]:
@@ -277,7 +279,7 @@ def _messages(messages: Messages) -> list[dict[str, object]]:
 
 
 def _message(message: types.AnyMessage) -> dict[str, object]:
-    if isinstance(message, wire.Message):
+    if isinstance(message, wire.OllamaMessage):
         return message.model_dump(exclude_none=True)
     images = [types.encoded(image) for image in message.get("images") or ()]
     return _given({**message, "images": images or None})

@@ -93,10 +93,10 @@ def _is_file(text: str) -> bool:
         return False
 
 
-class Message(wire.Message):
+class Message(wire.OllamaMessage):
     """A message of a conversation. `images` are taken as paths, bytes or base64, and kept as base64."""
 
-    ToolCall: ClassVar = wire.ToolCall
+    ToolCall: ClassVar = wire.OllamaToolCall
 
     images: list[Any] | None = None
 
@@ -132,7 +132,7 @@ class Tool(Open):
     function: Function | None = None
 
 
-AnyMessage = Mapping[str, Any] | wire.Message
+AnyMessage = Mapping[str, Any] | wire.OllamaMessage
 AnyOptions = Mapping[str, Any] | Options
 AnyTool = Mapping[str, Any] | Tool | Callable[..., object]
 
@@ -142,34 +142,44 @@ def options_set(options: AnyOptions | None) -> dict[str, Any]:
     return options.model_dump(exclude_none=True) if isinstance(options, Options) else dict(options or {})
 
 
-class ChatResponse(wire.ChatResponse):
+class ChatResponse(wire.OllamaChatResponse):
     """An answer of a chat, or a piece of one."""
 
     message: Message
 
 
+class ModelListing(wire.ListedModel):
+    """One model of a ListResponse."""
+
+    modified_at: datetime  # type: ignore[assignment]  # text on the wire
+    size: ByteSize
+
+
 class ListResponse(wire.Wire):
-    """The models there are."""
+    """The installed models."""
 
-    class Model(wire.ListedModel):
-        modified_at: datetime  # type: ignore[assignment]  # text on the wire
-        size: ByteSize
+    Model: ClassVar = ModelListing
 
-    models: Sequence[Model]
+    models: Sequence[ModelListing]
+
+
+class LoadedModelListing(wire.RunningModel):
+    """One model of a ProcessResponse."""
+
+    expires_at: datetime  # type: ignore[assignment]  # text on the wire
+    size: ByteSize
+    size_vram: ByteSize
 
 
 class ProcessResponse(wire.Wire):
-    """The models that are loaded."""
+    """The loaded models."""
 
-    class Model(wire.RunningModel):
-        expires_at: datetime  # type: ignore[assignment]  # text on the wire
-        size: ByteSize
-        size_vram: ByteSize
+    Model: ClassVar = LoadedModelListing
 
-    models: Sequence[Model]
+    models: Sequence[LoadedModelListing]
 
 
-class ShowResponse(wire.ShowResponse):
+class ShowResponse(wire.OllamaShowResponse):
     """What is known about a model. `modelinfo` is the name of `model_info` in Ollama's client."""
 
     modified_at: datetime  # type: ignore[assignment]  # text on the wire

@@ -54,10 +54,6 @@ class Mode(Enum):
     RERANK = "rerank"
 
 
-
-
-
-
 @dataclass(frozen=True)
 class ToolCall:
     """A whole call of a tool; `arguments` is what its schema calls properties."""
@@ -68,7 +64,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
-class Message:
+class PromptMessage:
     role: str
     content: str
     thinking: str = ""
@@ -85,7 +81,7 @@ class Tokens:
     parts: tuple[str | int, ...]
 
 
-Prompt = str | Tokens | tuple[Message, ...]
+Prompt = str | Tokens | tuple[PromptMessage, ...]
 
 
 @dataclass(frozen=True)
@@ -181,9 +177,3 @@ class Scores:
 
     values: tuple[float, ...]
     prompt_tokens: int
-
-
-
-
-
-

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
-from oprel.core.names import Kind, ModelRef, is_path, spellings
+from oprel.core.names import ModelRef, NameKind, is_path, spellings
 from oprel.core.places import Places, places
 from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, known, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
@@ -296,7 +296,7 @@ def _converted(name: str, value: object, source: str, base: Path | None = None) 
     result = converted(entry, value, source, folder)
     if name == "preload":
         refs = {model: _ref(model, f"{source}: preload", folder) for model in _names(str(result))}
-        return ", ".join(ref.text if ref.kind is Kind.PATH else model for model, ref in refs.items())
+        return ", ".join(ref.text if ref.kind is NameKind.PATH else model for model, ref in refs.items())
     return result
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.modelfile import Modelfile, Parameter
-from oprel.core.names import HUB_HOST, HubOrigin, Kind, ModelRef, hub_origin, is_hub_name
+from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name
 from oprel.core.variants import Variant, named
 from oprel.utils.files import write_atomically
 
@@ -93,7 +93,7 @@ class Manifests:
 
     def get(self, ref: ModelRef) -> Manifest:
         """Raises ModelNotFoundError, or InvalidModelError for a manifest that cannot be read."""
-        if ref.kind is Kind.PATH:
+        if ref.kind is NameKind.PATH:
             return Manifest(ref.text, ref.path)
         found = self._exact(ref) or meant(ref, self._like(ref))
         if found is None:

@@ -41,7 +41,7 @@ _HUB_NAME = re.compile(
 _FILE_SUFFIXES = (".gguf", ".safetensors")
 
 
-class Kind(Enum):
+class NameKind(Enum):
     PATH = "path"
     NAME = "name"
     URL = "url"
@@ -97,7 +97,7 @@ Origin = HubOrigin | RegistryOrigin | UrlOrigin
 class ModelRef:
     """A parsed model name. `text` is canonical: an absolute path, a URL, or a name with its tag."""
 
-    kind: Kind
+    kind: NameKind
     text: str
 
     @property
@@ -107,15 +107,15 @@ class ModelRef:
     @property
     def key(self) -> str:
         """The form under which equal names are equal: names ignore case, paths and URLs do not."""
-        return self.text.casefold() if self.kind is Kind.NAME else self.text
+        return self.text.casefold() if self.kind is NameKind.NAME else self.text
 
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
         """Raises ValidationError when `text` can be no model's name."""
         if is_url(text):
-            return cls(Kind.URL, _checked_url(text))
+            return cls(NameKind.URL, _checked_url(text))
         if is_path(text):
-            return cls(Kind.PATH, absolute(text))
+            return cls(NameKind.PATH, absolute(text))
         match = _match(text)
         if match is None:
             raise ValidationError(
@@ -123,8 +123,8 @@ class ModelRef:
                 "A name looks like model, model:tag or user/model:tag; a file's name ends in .gguf or starts with ./",
             )
         if match.re is _HUB_NAME:
-            return cls(Kind.NAME, hub_name(f"{match['namespace']}/{match['model']}", match["tag"] or DEFAULT_TAG))
-        return cls(Kind.NAME, text if match["tag"] else f"{text}:{DEFAULT_TAG}")
+            return cls(NameKind.NAME, hub_name(f"{match['namespace']}/{match['model']}", match["tag"] or DEFAULT_TAG))
+        return cls(NameKind.NAME, text if match["tag"] else f"{text}:{DEFAULT_TAG}")
 
 
 def origins(ref: ModelRef) -> tuple[Origin, ...]:
@@ -135,9 +135,9 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
     >>> [type(one).__name__ for one in origins(ModelRef.parse("user/tiny"))]
     ['HubOrigin', 'RegistryOrigin']
     """
-    if ref.kind is Kind.URL:
+    if ref.kind is NameKind.URL:
         return (UrlOrigin(ref.text),)
-    match = _match(ref.text) if ref.kind is Kind.NAME else None
+    match = _match(ref.text) if ref.kind is NameKind.NAME else None
     if match is None:
         return ()
     host, namespace = match["host"], match["namespace"]

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from oprel.core.exceptions import ConfigError, ValidationError
-from oprel.core.names import DEFAULT_TAG, HubOrigin, Kind, ModelRef, Origin, origins
+from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, NameKind, Origin, origins
 from oprel.core.variants import quantization_of
 
 FILE = Path(__file__).with_name("aliases.yaml")
@@ -68,7 +68,7 @@ class Aliases:
     def origins(self, ref: ModelRef) -> tuple[Origin, ...]:
         """Where a model of that name may be had, to be asked in this order: what an alias says, else its grammar."""
         name, _, tag = ref.text.partition(":")
-        alias = self._by_name.get(name.casefold()) if ref.kind is Kind.NAME else None
+        alias = self._by_name.get(name.casefold()) if ref.kind is NameKind.NAME else None
         found = alias.origin(tag) if alias else None
         return (found,) if found else origins(ref)
 

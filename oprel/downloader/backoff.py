@@ -1,4 +1,4 @@
-"""How long to wait before asking again, and how fast to read. Pure but for `Pace.take`, which waits."""
+"""How long to wait before asking again, and how fast to read. Pure but for `Throttle.take`, which waits."""
 
 import email.utils
 import random
@@ -30,7 +30,7 @@ def retry_after(text: str, now: float) -> float | None:
         return None
 
 
-class Pace:
+class Throttle:
     """Bytes per second that all who share this may read together; 0 for as many as come."""
 
     def __init__(self, rate: int = 0, clock: Callable[[], float] = time.monotonic) -> None:

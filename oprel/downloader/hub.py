@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class FoundModel:
+class HubModel:
     """A repository that a search found. `gated`: its owner wants something first."""
 
     repository: str
@@ -142,7 +142,7 @@ class Hub:
         await anyio.to_thread.run_sync(write_skeleton, [listing.files[file.path] for file in files], place)
         return place if listing.folder else place / files[0].path
 
-    async def search(self, words: str, limit: int) -> list[FoundModel]:
+    async def search(self, words: str, limit: int) -> list[HubModel]:
         """Repositories with GGUF files, those that most people fetch first. Raises DownloadError."""
         return await self._within_time(partial(self._search, words, limit))
 
@@ -185,7 +185,7 @@ class Hub:
                 f"{self._endpoint} did not answer within {self._seconds:.0f} s", "Try again later."
             ) from None
 
-    def _search(self, words: str, limit: int) -> list[FoundModel]:
+    def _search(self, words: str, limit: int) -> list[HubModel]:
         with hub_errors(self._endpoint):
             found = self._api.list_models(search=words or None, filter="gguf", sort="downloads", limit=limit)
             return [_found(info) for info in found]
@@ -293,9 +293,9 @@ def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
     return Repository(listing.repository, found, lambda variant: read_header(listing.files[variant.files[0].path]))
 
 
-def _found(info: "ModelInfo") -> FoundModel:
+def _found(info: "ModelInfo") -> HubModel:
     modified: Any = info.last_modified
-    return FoundModel(
+    return HubModel(
         repository=info.id,
         downloads=info.downloads or 0,
         likes=info.likes or 0,

@@ -12,7 +12,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError, OprelError
 from oprel.downloader.backoff import backoff
-from oprel.downloader.registry_http import Answer, Registry
+from oprel.downloader.registry_http import Registry, RegistryReply
 from oprel.formats.ollama_manifest import MANIFEST_TYPE, Layer
 
 CHUNK_BYTES = 16 * 2**20  # that one request carries; progress moves, and a broken one is repeated, by so much
@@ -119,14 +119,14 @@ async def _finish(registry: Registry, location: httpx.URL, layer: Layer) -> None
     _check(answer, registry, layer.digest)
 
 
-def _location(registry: Registry, answer: Answer) -> httpx.URL:
+def _location(registry: Registry, answer: RegistryReply) -> httpx.URL:
     try:
         return registry.url(answer.headers["location"])
     except (KeyError, httpx.InvalidURL):
         raise DownloadError(f"the registry {registry.origin.host} does not say where an upload goes on") from None
 
 
-def _check(answer: Answer, registry: Registry, what: str) -> None:
+def _check(answer: RegistryReply, registry: Registry, what: str) -> None:
     if answer.is_success:
         return
     try:

@@ -13,7 +13,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.manifests import Manifest
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.offers import Offer, Target
-from oprel.downloader.registry_http import USUAL_ACCESS, Access, Answer, Registry
+from oprel.downloader.registry_http import USUAL_ACCESS, Access, Registry, RegistryReply
 from oprel.downloader.source import RemoteFile
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import (
@@ -134,7 +134,7 @@ async def _text(registry: Registry, layer: Layer) -> bytes:
     return answer.content
 
 
-def _check(answer: Answer, registry: Registry) -> None:
+def _check(answer: RegistryReply, registry: Registry) -> None:
     if not answer.is_success:
         raise DownloadError(
             f"{registry.origin.host} answered HTTP {answer.status} about {registry.origin.repository}",

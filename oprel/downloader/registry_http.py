@@ -82,7 +82,7 @@ def login_of(config_file: Path, host: str) -> Login | None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RegistryReply:
     """All of it: what a registry says in one piece is short."""
 
     status: int
@@ -119,7 +119,7 @@ class Registry:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         follow_redirects: bool = False,
-    ) -> Answer:
+    ) -> RegistryReply:
         """What the registry says, once it knows who asks if it wants to. Raises DownloadError."""
         answer = await self._send(method, url, headers, content, follow_redirects)
         if answer.status == HTTPStatus.UNAUTHORIZED:  # at the beginning, and again when a token is too old
@@ -136,7 +136,7 @@ class Registry:
         headers: Mapping[str, str] | None,
         content: bytes | None,
         follow_redirects: bool,
-    ) -> Answer:
+    ) -> RegistryReply:
         own = self.headers if _host(url) == _host(self.base) else {}
         sent = {"Accept-Encoding": "identity", **own, **(headers or {})}
         request = self._client.build_request(method, url, headers=sent, content=content, timeout=TIMEOUT)
@@ -144,7 +144,7 @@ class Registry:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
             try:
                 self._check_way(response)
-                return Answer(response.status_code, response.headers, await _read(response))
+                return RegistryReply(response.status_code, response.headers, await _read(response))
             finally:
                 await response.aclose()
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:

@@ -19,7 +19,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader import disk, segments
-from oprel.downloader.backoff import Pace, backoff
+from oprel.downloader.backoff import Throttle, backoff
 from oprel.downloader.block import Block
 from oprel.downloader.digest import Digest
 from oprel.downloader.ranges import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
@@ -64,7 +64,7 @@ async def fetch(
     client: httpx.AsyncClient,
     progress: Callable[[Progress], None] = _unheard,
     limits: Limits = Limits(),
-    pace: Pace | None = None,
+    pace: Throttle | None = None,
 ) -> None:
     """Have `file` at `destination`, whole and verified. A file of the right size that is there already is taken for it.
 
@@ -78,7 +78,7 @@ async def fetch(
         descriptor = await _held(part, destination, file, progress)
         if descriptor is not None:
             try:
-                transfer = _Transfer(file, part, descriptor, client, progress, limits, pace or Pace(limits.rate))
+                transfer = _Transfer(file, part, descriptor, client, progress, limits, pace or Throttle(limits.rate))
                 await transfer.run()
                 await anyio.to_thread.run_sync(disk.publish, part, descriptor, destination)
             finally:
@@ -110,7 +110,7 @@ class _Transfer:
         client: httpx.AsyncClient,
         progress: Callable[[Progress], None],
         limits: Limits,
-        pace: Pace,
+        pace: Throttle,
     ) -> None:
         self._file, self._part, self._descriptor = file, part, descriptor
         self._progress, self._limits, self._pace = progress, limits, pace

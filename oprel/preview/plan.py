@@ -5,25 +5,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
-from oprel.runtime.backends.base import Parts
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import NoEngineError
 from oprel.core.names import ModelRef
 from oprel.formats.model_info import ModelInfo
-from oprel.preview.variants import Form, awaited, form_named, forms_of
+from oprel.preview.variants import ModelVariant, awaited, variant_named, variants_of
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.base import ModelFiles
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.specs import Fixed, asked_of, spec_of
+from oprel.runtime.backends.specs import LoadConstraints, asked_of, spec_of
 from oprel.runtime.binaries.choices import read_choices
-from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.runtime.selection.engines import programs_of, routes
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB
-from oprel.telemetry.recommender.budgets import Budgets, Taken, budgets_of
+from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of
 from oprel.telemetry.recommender.plan_wire import plan_response
 from oprel.telemetry.recommender.planning import Plan, plan_among
-from oprel.telemetry.recommender.settings import Asked
+from oprel.telemetry.recommender.settings import PlanConstraints
 from oprel.utils.text import human_size
 from oprel.wire.daemon import ModelsResponse, PlanResponse
 
@@ -32,7 +32,7 @@ NO_BANDWIDTH = "how fast it would be is not known here: `oprel bench memory` mea
 
 def recommend(
     model: str | Path,
-    asked: Asked | None = None,
+    asked: PlanConstraints | None = None,
     *,
     quantization: str = "",
     hardware: Hardware | None = None,
@@ -49,17 +49,17 @@ def recommend(
     Reads headers only. Raises ModelNotFoundError, InvalidModelError, ValidationError (no such quantization).
     """
     config = config or load_config()
-    forms = forms_of(str(model), config)
+    forms = variants_of(str(model), config)
     if quantization:
-        forms = [form_named(forms, quantization)]
-    asked = asked or Asked()
+        forms = [variant_named(forms, quantization)]
+    asked = asked or PlanConstraints()
     load, configured = _configured(str(model), forms[0], config)
     asked = replace(asked, embedding=asked.embedding or forms[0].embeds).completed(configured)
     here = hardware or bandwidth.known(config.home_dir, probe())
     engine = _engine(forms[0].info, here, config, is_here=hardware is None)
-    room = _room(here, config, forms, daemon) if hardware is None else Room(budgets_of(here))
+    room = _room(here, config, forms, daemon) if hardware is None else MachineShare(budgets_of(here))
     budgets = room.budgets if engine.knows_gpus else room.budgets.without_gpus()
-    budgets = budgets.beside([Taken(engine.backend.overhead_bytes)])
+    budgets = budgets.beside([Reservation(engine.backend.overhead_bytes)])
     found = plan_among(room.taken, [form.candidate for form in forms], budgets, asked)
     chosen = next(form for form in forms if form.candidate is found.chosen.candidate)
     spec = spec_of(found, _fixed(asked, load, chosen.parts, here, config))
@@ -68,7 +68,7 @@ def recommend(
     return plan_response(str(model), found, [*engine.command, *arguments], notes)
 
 
-def _configured(name: str, form: Form, config: Config) -> tuple[LoadOptions, Asked]:
+def _configured(name: str, form: ModelVariant, config: Config) -> tuple[LoadOptions, PlanConstraints]:
     """What the settings of the model fix."""
     settings = config.for_model(ModelRef.parse(name).text)
     load = llama_cpp.resolve(LoadOptions(), settings, form.candidate.anatomy.dims.trained_context or None)
@@ -76,25 +76,25 @@ def _configured(name: str, form: Form, config: Config) -> tuple[LoadOptions, Ask
 
 
 @dataclass(frozen=True)
-class Room:
+class MachineShare:
     """What engines may take together, and who has how much of it."""
 
     budgets: Budgets
-    taken: tuple[Taken, ...] = ()
+    taken: tuple[Reservation, ...] = ()
 
 
-def _room(here: Hardware, config: Config, forms: Sequence[Form], daemon: ModelsResponse | None) -> Room:
+def _room(here: Hardware, config: Config, forms: Sequence[ModelVariant], daemon: ModelsResponse | None) -> MachineShare:
     """As a daemon that is started now would have it, or as the one has it that runs: the model itself makes room."""
     budgets = budgets_of(here, config.default_max_memory_mb * MIB or None)
     if daemon is None or len(daemon.gpu_bytes) != len(budgets.devices):
-        return Room(budgets)
+        return MachineShare(budgets)
     budgets = replace(budgets, host=daemon.host_bytes, devices=tuple(daemon.gpu_bytes))
     own = {str(form.parts.weights) for form in forms}
     others = (one for one in daemon.models if one.path not in own)
-    return Room(budgets, tuple(Taken(one.host_bytes, one.gpu_bytes, one.pinned) for one in others))
+    return MachineShare(budgets, tuple(Reservation(one.host_bytes, one.gpu_bytes, one.pinned) for one in others))
 
 
-def _notes(found: Plan, room: Room, here: Hardware, *, is_here: bool) -> Iterator[str]:
+def _notes(found: Plan, room: MachineShare, here: Hardware, *, is_here: bool) -> Iterator[str]:
     """What is to be said of this machine, and of what is asked of it."""
     layers, needs = found.asked.layers_on_gpu, found.solution.host_needs
     if layers and not found.budgets.devices:
@@ -129,7 +129,7 @@ def _engine(info: ModelInfo | None, here: Hardware, config: Config, *, is_here: 
 
 
 def _llama_server(here: Hardware, config: Config) -> Engine:
-    shelf = Shelf(find_binaries(config))
+    shelf = EngineBinaries(find_binaries(config))
     try:
         binary, flags = awaited(shelf.choose())
     except NoEngineError:
@@ -156,8 +156,10 @@ def _routed(info: ModelInfo, here: Hardware, config: Config) -> Engine:
     return Engine(command, knows_gpus=best.accelerator != "cpu", backend=backend, notes=tuple(told))
 
 
-def _fixed(asked: Asked, load: LoadOptions, parts: Parts, hardware: Hardware, config: Config) -> Fixed:
-    return Fixed(
+def _fixed(
+    asked: PlanConstraints, load: LoadOptions, parts: ModelFiles, hardware: Hardware, config: Config
+) -> LoadConstraints:
+    return LoadConstraints(
         parts,
         config.run_dir / "engine-1.sock",
         replace(load, num_gpu=asked.layers_on_gpu, num_batch=asked.batch),

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from oprel.runtime.backends.base import Parts
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, ValidationError
 from oprel.core.manifests import Manifest, Manifests
-from oprel.core.names import HubOrigin, Kind, ModelRef
+from oprel.core.names import HubOrigin, ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, named, quantization_of, variants
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import HubCache
@@ -27,26 +26,27 @@ from oprel.formats.model_info import ModelInfo
 from oprel.formats.other_header import is_other, read_other
 from oprel.formats.untrusted_json import shown
 from oprel.formats.whole import read_whole
-from oprel.telemetry.memory.estimator import anatomy_of, projector_bytes
+from oprel.runtime.backends.base import ModelFiles
+from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
 from oprel.telemetry.recommender.planning import Candidate, sized
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Form:
+class ModelVariant:
     """A variant with its files; of one that is no GGUF, such as a folder of safetensors, `info`."""
 
     candidate: Candidate
-    parts: Parts
+    parts: ModelFiles
     embeds: bool
     info: ModelInfo | None = None
 
 
-def forms_of(name: str, config: Config) -> list[Form]:
+def variants_of(name: str, config: Config) -> list[ModelVariant]:
     """At least one. Raises ModelNotFoundError, InvalidModelError, DownloadError."""
     ref = ModelRef.parse(name)
-    if ref.kind is Kind.PATH and ref.path.is_dir():
+    if ref.kind is NameKind.PATH and ref.path.is_dir():
         return _in_folder(ref.path)
     try:
         return [_of_manifest(known(name, config))]
@@ -59,7 +59,7 @@ def forms_of(name: str, config: Config) -> list[Form]:
     return _in_repository(origin, config)
 
 
-def form_named(forms: Sequence[Form], quantization: str) -> Form:
+def variant_named(forms: Sequence[ModelVariant], quantization: str) -> ModelVariant:
     """Raises ValidationError where there is none."""
     labels = [form.candidate.label for form in forms]
     found = named([Variant(label, ()) for label in labels], quantization)
@@ -71,7 +71,7 @@ def form_named(forms: Sequence[Form], quantization: str) -> Form:
 def known(name: str, config: Config) -> Manifest:
     """What a name or a path of this machine stands for. Raises ModelNotFoundError, also where a path leads nowhere."""
     ref = ModelRef.parse(name)
-    if ref.kind is Kind.PATH and not (ref.path.exists() or ref.path.is_symlink()):
+    if ref.kind is NameKind.PATH and not (ref.path.exists() or ref.path.is_symlink()):
         raise ModelNotFoundError(f"there is no file {name}", "Check the path; `oprel list` shows the named models.")
     return Manifests(config.models_dir).get(ref)
 
@@ -95,25 +95,28 @@ def awaited(work: Coroutine[None, None, Result]) -> Result:
         return thread.submit(asyncio.run, work).result()
 
 
-def _in_repository(origin: HubOrigin, config: Config) -> list[Form]:
+def _in_repository(origin: HubOrigin, config: Config) -> list[ModelVariant]:
     hub = hub_of(config)
     if found := awaited(hub.repository(origin)):
         return _in_variants(found, origin)
     with tempfile.TemporaryDirectory() as folder:
         form = _of_other(awaited(hub.skeleton(origin, Path(folder))))
-    return [replace(form, parts=Parts(Path(origin.repository)))]
+    return [replace(form, parts=ModelFiles(Path(origin.repository)))]
 
 
-def _in_variants(found: Repository, origin: HubOrigin) -> list[Form]:
+def _in_variants(found: Repository, origin: HubOrigin) -> list[ModelVariant]:
     header, kept = found.read_one(), found.variants
     if origin.quant:
         kept = (wanted(found, origin.quant, usual),)
     files = [Path(variant.files[0].path) for variant in kept]
     embeds = header.pooling_type is not None
-    return [Form(candidate, Parts(file), embeds) for candidate, file in zip(sized(header, kept), files, strict=True)]
+    return [
+        ModelVariant(candidate, ModelFiles(file), embeds)
+        for candidate, file in zip(sized(header, kept), files, strict=True)
+    ]
 
 
-def _in_folder(folder: Path) -> list[Form]:
+def _in_folder(folder: Path) -> list[ModelVariant]:
     files = [RepoFile(str(path.relative_to(folder)), path.stat().st_size) for path in sorted(folder.rglob("*.gguf"))]
     found = variants(files)
     if not found:
@@ -142,32 +145,32 @@ def _name(header: GGUFFile) -> str:
     return shown(str(header.metadata.get("general.name", header.architecture)))
 
 
-def _of_manifest(manifest: Manifest) -> Form:
+def _of_manifest(manifest: Manifest) -> ModelVariant:
     if is_other(manifest.weights):
         return _of_other(manifest.weights)
     return _of_header(manifest, read_whole(manifest.weights, manifest.parts))
 
 
-def _of_header(manifest: Manifest, header: GGUFFile, label: str = UNKNOWN) -> Form:
+def _of_header(manifest: Manifest, header: GGUFFile, label: str = UNKNOWN) -> ModelVariant:
     if label == UNKNOWN:
         label = quantization_of(manifest.weights.name) or header.quantization
     eye = projector_bytes(read_gguf(manifest.projector)) if manifest.projector else 0
     adapters = sum(path.stat().st_size for path in manifest.adapters)
     files = header.size_bytes + sum(path.stat().st_size for path in manifest.beside)
-    return Form(
-        Candidate(label, anatomy_of(header), header.parameter_count, eye, adapters, file_bytes=files),
-        Parts(manifest.weights, manifest.projector, manifest.adapters),
+    return ModelVariant(
+        Candidate(label, footprint_of(header), header.parameter_count, eye, adapters, file_bytes=files),
+        ModelFiles(manifest.weights, manifest.projector, manifest.adapters),
         embeds=header.pooling_type is not None,
     )
 
 
-def _of_other(path: Path) -> Form:
+def _of_other(path: Path) -> ModelVariant:
     header = read_other(path)
     candidate = Candidate(
         header.info.quantization,
-        anatomy_of(header),
+        footprint_of(header),
         header.parameter_count,
         file_bytes=header.size_bytes,
         is_whole=True,
     )
-    return Form(candidate, Parts(path), header.pooling_type is not None, header.info)
+    return ModelVariant(candidate, ModelFiles(path), header.pooling_type is not None, header.info)

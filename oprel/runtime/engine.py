@@ -15,10 +15,8 @@ class EngineRefused(Exception):
         self.prompt_tokens = prompt_tokens
 
 
-
 class EngineLost(Exception):
     """The connection broke, or the answer ended without its terminator: the engine died or was killed."""
-
 
 
 class NotRepeated(EngineLost):

@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 from enum import Enum
 
-from oprel.runtime.binaries.shelf import unusable
+from oprel.runtime.binaries.engine_binaries import unusable
 
 
 class Reason(Enum):

@@ -13,7 +13,7 @@ BODY = {"stream": True, "messages": [{"role": "user", "content": QUESTION}]}
 
 
 @dataclass(frozen=True)
-class Dialect:
+class TestedDialect:
     """`said` gives the text of an event; the last line of a whole answer has `last` in it."""
 
     name: str
@@ -36,17 +36,17 @@ def _openai(event: Event) -> str:
     return (choices[0]["delta"].get("content") or "") if choices else ""
 
 
-NATIVE = Dialect(
+NATIVE = TestedDialect(
     "native",
     "/api/chat",
     {"think": False, "options": {"temperature": 0}},
     lambda event: str(event.get("message", {}).get("content", "")),
     '"done":true',
 )
-OPENAI = Dialect(
+OPENAI = TestedDialect(
     "OpenAI", "/v1/chat/completions", {"temperature": 0, "reasoning_effort": "none"}, _openai, "data: [DONE]"
 )
-ANTHROPIC = Dialect(
+ANTHROPIC = TestedDialect(
     "Anthropic",
     "/v1/messages",
     {"temperature": 0, "max_tokens": 200, "thinking": {"type": "disabled"}},

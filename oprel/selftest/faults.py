@@ -13,9 +13,9 @@ import httpx
 
 from oprel.client.connect import is_up
 from oprel.core.exceptions import OprelError
-from oprel.selftest.checks import Check, Finding
-from oprel.selftest.dialects import ANTHROPIC, NATIVE, OPENAI, Dialect
-from oprel.selftest.sandbox import LOOK_INTERVAL, SLOTS, Heard, Stage, Unmet, expect, runs, wait_until
+from oprel.selftest.checks import Check, CheckResult
+from oprel.selftest.dialects import ANTHROPIC, NATIVE, OPENAI, TestedDialect
+from oprel.selftest.sandbox import LOOK_INTERVAL, SLOTS, Heard, Sandbox, Unmet, expect, runs, wait_until
 
 ATTEMPTS = 30  # to hit an engine within one of guide's short answers, or while it loads
 STALL = "2s"
@@ -23,7 +23,9 @@ QUEUE = 3
 UNAVAILABLE = httpx.codes.SERVICE_UNAVAILABLE
 
 
-def answer_survives(number: signal.Signals, dialect: Dialect, stage: Stage, **settings: str | int) -> Finding:
+def answer_survives(
+    number: signal.Signals, dialect: TestedDialect, stage: Sandbox, **settings: str | int
+) -> CheckResult:
     """The engine gets a signal in mid-answer."""
     stage.serve(**settings)
     for _ in range(ATTEMPTS):
@@ -37,11 +39,11 @@ def answer_survives(number: signal.Signals, dialect: Dialect, stage: Stage, **se
             stage.signal(model, signal.SIGCONT)  # for one that was to stand still
         stage.client.unload(model)
         if hit:
-            return Finding("the answer went on as if nothing had happened", heard.pause)
+            return CheckResult("the answer went on as if nothing had happened", heard.pause)
     raise Unmet("an engine that is still answering when its first word has come")
 
 
-def killed_while_idle(stage: Stage) -> Finding:
+def killed_while_idle(stage: Sandbox) -> CheckResult:
     stage.serve()
     model = stage.model()
     calm = stage.hear(NATIVE, model)
@@ -50,10 +52,10 @@ def killed_while_idle(stage: Stage) -> Finding:
     heard = stage.hear(NATIVE, model)
     expect(heard.whole and heard.text == calm.text, f"the same answer as before, not {heard.text!r}")
     stage.client.unload(model)
-    return Finding("the next request was answered by another engine", time.monotonic() - began)
+    return CheckResult("the next request was answered by another engine", time.monotonic() - began)
 
 
-def killed_while_loading(stage: Stage) -> Finding:
+def killed_while_loading(stage: Sandbox) -> CheckResult:
     stage.serve()
     for _ in range(ATTEMPTS):
         model = stage.model()
@@ -66,11 +68,11 @@ def killed_while_loading(stage: Stage) -> Finding:
             began = time.monotonic()
             expect(asked.result().whole, "a whole answer")
         stage.client.unload(model)
-        return Finding("the request was answered by another engine", time.monotonic() - began)
+        return CheckResult("the request was answered by another engine", time.monotonic() - began)
     raise Unmet("an engine that can be seen loading")
 
 
-def _kill_starting(stage: Stage, model: str, asked: Future[Heard]) -> bool:
+def _kill_starting(stage: Sandbox, model: str, asked: Future[Heard]) -> bool:
     """Kill the engine that was asked for while it loads; False when it was ready before it was seen."""
     while not asked.done():
         for engine in stage.client.engines().models:
@@ -83,7 +85,7 @@ def _kill_starting(stage: Stage, model: str, asked: Future[Heard]) -> bool:
     return False
 
 
-def damaged_model(stage: Stage) -> Finding:
+def damaged_model(stage: Sandbox) -> CheckResult:
     stage.serve()
     path = Path(stage.model())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -91,11 +93,11 @@ def damaged_model(stage: Stage) -> Finding:
         stage.client.generate(str(path), "hello")
     except OprelError as error:
         expect(stage.client.health().status == "ok", "a daemon that goes on")
-        return Finding(error.message.splitlines()[0])
+        return CheckResult(error.message.splitlines()[0])
     raise Unmet("an error")
 
 
-def client_leaves(stage: Stage) -> Finding:
+def client_leaves(stage: Sandbox) -> CheckResult:
     stage.serve()
     model = stage.model()
     stage.hear(NATIVE, model)
@@ -108,10 +110,10 @@ def client_leaves(stage: Stage) -> Finding:
         freed = wait_until(lambda: stage.engine(model).in_flight == 0, "a free slot")
     expect(stage.hear(NATIVE, model).whole, "an answer to the next client")
     stage.client.unload(model)
-    return Finding("its slot was free again", freed)
+    return CheckResult("its slot was free again", freed)
 
 
-def more_than_slots(stage: Stage) -> Finding:
+def more_than_slots(stage: Sandbox) -> CheckResult:
     """As many requests as may wait, and then one more."""
     stage.serve(max_queue=QUEUE)
     model = stage.model()
@@ -125,10 +127,10 @@ def more_than_slots(stage: Stage) -> Finding:
     expect(refused.status_code == UNAVAILABLE, f"503 for who finds the queue full, not {refused.status_code}")
     expect(int(refused.headers.get("retry-after", "0")) >= 1, "a Retry-After with it")
     expect(all(one.whole and one.text == calm.text for one in heard), "the same answer for all others")
-    return Finding(f"{len(heard)} answered by {SLOTS} slots, one sent away with Retry-After")
+    return CheckResult(f"{len(heard)} answered by {SLOTS} slots, one sent away with Retry-After")
 
 
-def two_models_one_place(stage: Stage) -> Finding:
+def two_models_one_place(stage: Sandbox) -> CheckResult:
     stage.serve()
     first, second = stage.model(), stage.model()
     stage.client.load(first)
@@ -142,10 +144,10 @@ def two_models_one_place(stage: Stage) -> Finding:
         heard = list(pool.map(partial(stage.hear, NATIVE), [first, second] * 3))
     expect(all(one.whole for one in heard), "an answer for everyone")
     expect(len(stage.client.engines().models) == 1, "one engine at a time")
-    return Finding(f"within {budget} MiB they took turns")
+    return CheckResult(f"within {budget} MiB they took turns")
 
 
-def daemon_killed(stage: Stage) -> Finding:
+def daemon_killed(stage: Sandbox) -> CheckResult:
     stage.serve()
     model = stage.model()
     stage.client.load(model)
@@ -155,10 +157,10 @@ def daemon_killed(stage: Stage) -> Finding:
     stage.serve()
     expect(not list((stage.config.run_dir / "engines").glob("*")), "no record of an engine that is gone")
     expect(stage.hear(NATIVE, model).whole, "an answer of the next daemon")
-    return Finding("its engine went with it, and the next daemon was clean", gone)
+    return CheckResult("its engine went with it, and the next daemon was clean", gone)
 
 
-def daemon_asked_to_end(stage: Stage) -> Finding:
+def daemon_asked_to_end(stage: Sandbox) -> CheckResult:
     stage.serve()
     model = stage.model()
     calm = stage.hear(NATIVE, model)
@@ -174,10 +176,12 @@ def daemon_asked_to_end(stage: Stage) -> Finding:
     expect(heard.whole and heard.text == calm.text, f"the whole answer, not {heard.text!r}")
     expect(stage.wait() == 0, "exit status 0")
     expect(not list(stage.config.run_dir.glob("*.sock")), "no socket left")
-    return Finding("the answer was finished, a newcomer was told to come back")
+    return CheckResult("the answer was finished, a newcomer was told to come back")
 
 
-def _in_mid_answer(number: signal.Signals, dialect: Dialect, **settings: str | int) -> Callable[[Stage], Finding]:
+def _in_mid_answer(
+    number: signal.Signals, dialect: TestedDialect, **settings: str | int
+) -> Callable[[Sandbox], CheckResult]:
     return lambda stage: answer_survives(number, dialect, stage, **settings)
 
 

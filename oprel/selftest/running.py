@@ -10,7 +10,7 @@ from oprel.api_models import Wire
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.selftest.checks import Check
-from oprel.selftest.sandbox import Stage, Unmet
+from oprel.selftest.sandbox import Sandbox, Unmet
 
 
 class Outcome(Wire):
@@ -31,7 +31,7 @@ class Outcomes(Wire):
 
 def outcomes(checks: Sequence[Check], user: Config, folder: Path) -> Iterator[Outcome]:
     """Run the checks with the engine that `user` has configured, on a daemon in `folder`."""
-    stage = Stage(user, folder)
+    stage = Sandbox(user, folder)
     try:
         for check in checks:
             yield _outcome(check, stage)
@@ -39,7 +39,7 @@ def outcomes(checks: Sequence[Check], user: Config, folder: Path) -> Iterator[Ou
         stage.close()
 
 
-def _outcome(check: Check, stage: Stage) -> Outcome:
+def _outcome(check: Check, stage: Sandbox) -> Outcome:
     began = time.monotonic()
     try:
         found = check.run(stage)

@@ -20,7 +20,7 @@ from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.names import GUIDE
-from oprel.selftest.dialects import Dialect
+from oprel.selftest.dialects import TestedDialect
 from oprel.wire.daemon import EngineModel
 
 SLOTS = 2  # of each engine
@@ -65,7 +65,7 @@ class Heard:
     pause: float
 
 
-class Stage:
+class Sandbox:
     """At most one daemon at a time, its home in `folder`."""
 
     def __init__(self, user: Config, folder: Path) -> None:
@@ -154,7 +154,7 @@ class Stage:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def hear(self, dialect: Dialect, model: str, disturb: Callable[[], object] = lambda: None) -> Heard:
+    def hear(self, dialect: TestedDialect, model: str, disturb: Callable[[], object] = lambda: None) -> Heard:
         """The answer to the usual question; `disturb` is called after its first text. Raises Unmet for an error."""
         text, last, pause, heard_at = "", "", 0.0, math.inf
         with self.http.stream("POST", dialect.path, json=dialect.body(model)) as response:

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from oprel.core.exceptions import OprelError
 from oprel.runtime.selection.engines import serves
 from oprel.server.api.anthropic import routes as anthropic
-from oprel.server.api.common.app_state import Daemon
+from oprel.server.api.common.app_state import AppState
 from oprel.server.api.guard import Guard
 from oprel.server.api.ollama import routes as ollama
 from oprel.server.api.openai import routes as openai
@@ -63,7 +63,7 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
             serves_folders=lambda: serves(manager.config, "safetensors"),
             draining=lambda: manager.draining,
         )
-        app.state.daemon = Daemon(manager, known, conversations, last_use, arriving, manager.clock())
+        app.state.daemon = AppState(manager, known, conversations, last_use, arriving, manager.clock())
         arriving.open()
         try:
             yield

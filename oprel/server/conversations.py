@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from oprel.core.completion import Message
+from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ class Conversations:
         except sqlite3.Error as error:
             raise ConfigError(f"cannot use {file}: {error}", "Is the folder writable and the disk not full?") from error
 
-    def messages(self, conversation: str) -> tuple[Message, ...]:
+    def messages(self, conversation: str) -> tuple[PromptMessage, ...]:
         query = "SELECT role, content FROM messages WHERE conversation = ? ORDER BY rowid"
-        return tuple(Message(role, content) for role, content in self._database.execute(query, (conversation,)))
+        return tuple(PromptMessage(role, content) for role, content in self._database.execute(query, (conversation,)))
 
-    def append(self, conversation: str, *messages: Message) -> bool:
+    def append(self, conversation: str, *messages: PromptMessage) -> bool:
         """Store all of them, or none and return False: the disk may be full, and their answer is whole all the same."""
         rows = [(conversation, message.role, message.content) for message in messages]
         try:

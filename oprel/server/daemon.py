@@ -20,8 +20,8 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.core.ollama_env import PORT as OLLAMA_PORT
-from oprel.runtime.binaries.shelf import Shelf, check_configured, find_binaries
-from oprel.runtime.os_process import records
+from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured, find_binaries
+from oprel.runtime.supervisor import records
 from oprel.server.app import create_app
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
@@ -49,7 +49,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     with _only_daemon(config):
         records.reconcile(config.run_dir)
         tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
-        manager = ModelManager(config, Shelf(find_binaries(config)), config.run_dir)
+        manager = ModelManager(config, EngineBinaries(find_binaries(config)), config.run_dir)
         host, port = tcp.getsockname()[:2]
         logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again in the end: end in peace

@@ -29,7 +29,7 @@ GRAIN = 10  # s to which the end of a model's time is written down: it moves wit
 FOR_EVER = -1.0
 
 
-class Entry(BaseModel):
+class Preload(BaseModel):
     """A model to load, as it was asked for. `keep_alive` is in seconds, None for what is configured.
 
     After `until` nobody wants it any more; None for one that was in use, or is to stay.
@@ -42,7 +42,7 @@ class Entry(BaseModel):
     until: datetime | None = None
 
 
-ENTRIES = TypeAdapter(list[Entry])
+ENTRIES = TypeAdapter(list[Preload])
 
 
 class Preloading:
@@ -53,14 +53,14 @@ class Preloading:
         self._library = library
         self._path = manager.config.home_dir / "loaded.json"
         self._written = b""
-        self._trying: list[Entry] = []
-        self._pending: list[Entry] = []
+        self._trying: list[Preload] = []
+        self._pending: list[Preload] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """Inside the block models are loaded and the file is kept; after it, the file says what was loaded then."""
-        self._pending = [*(Entry(name=name) for name in self._manager.config.preloaded), *self._left()]
+        self._pending = [*(Preload(name=name) for name in self._manager.config.preloaded), *self._left()]
         self._manager.on_change = self._note
         async with anyio.create_task_group() as group:
             group.start_soon(self._load_all)
@@ -77,7 +77,7 @@ class Preloading:
             await self._load(*self._trying)
             self._trying = []
 
-    async def _load(self, entry: Entry) -> None:
+    async def _load(self, entry: Preload) -> None:
         keep_alive = math.inf if entry.keep_alive == FOR_EVER else entry.keep_alive
         try:
             model = await self._library.find(entry.name, may_use_paths=True)
@@ -89,7 +89,7 @@ class Preloading:
         except (OprelError, OSError) as error:
             logger.warning("%s is not loaded: %s", entry.name, error)
 
-    def _left(self) -> Iterator[Entry]:
+    def _left(self) -> Iterator[Preload]:
         """What the daemon before had and is still wanted."""
         if self._manager.config.restore == "off":
             return
@@ -121,10 +121,10 @@ class Preloading:
         except OSError as error:
             logger.warning("cannot write down which models are loaded: %s", error)
 
-    def _entry(self, loaded: LoadedModel) -> Entry:
+    def _entry(self, loaded: LoadedModel) -> Preload:
         own = loaded.keep_alive == loaded.settings.keep_alive_seconds
         keep_alive = FOR_EVER if math.isinf(loaded.keep_alive) else loaded.keep_alive
-        return Entry(
+        return Preload(
             name=loaded.model.name,
             options=loaded.asked,
             mode=loaded.spec.mode,

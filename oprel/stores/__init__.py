@@ -1,7 +1,7 @@
 """Models that other programs keep on this machine: read where they lie, never written, never copied."""
 
 from oprel.core.places import Places
-from oprel.stores.folders import HubCache, LlamaCpp, LmStudio
+from oprel.stores.folders import HubStore, LlamaCppStore, LmStudioStore
 from oprel.stores.found import Stores
 from oprel.stores.ollama import OllamaStore
 
@@ -11,8 +11,8 @@ def stores_in(places: Places) -> Stores:
     return Stores(
         [
             *map(OllamaStore, places.ollama),
-            *map(HubCache, places.hub),
-            *map(LmStudio, places.lm_studio),
-            *map(LlamaCpp, places.llama_cpp),
+            *map(HubStore, places.hub),
+            *map(LmStudioStore, places.lm_studio),
+            *map(LlamaCppStore, places.llama_cpp),
         ]
     )

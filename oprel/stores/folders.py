@@ -8,20 +8,20 @@ from pathlib import Path
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.manifests import Manifest, Provider
-from oprel.core.names import Kind, ModelRef
+from oprel.core.names import ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, projector_of, variants
-from oprel.stores.found import Found, is_inside, version_of
+from oprel.stores.found import StoredModel, is_inside, version_of
 
 REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class HubCache:
+class HubStore:
     """`models--ORG--REPO/snapshots/REVISION/...`, where the files are links into `blobs` beside it."""
 
     folder: Path
 
-    def models(self) -> Iterator[Found]:
+    def models(self) -> Iterator[StoredModel]:
         for repository in sorted(self.folder.glob("models--*--*")):
             _, organization, name = repository.name.split("--", 2)
             if snapshot := _snapshot(repository):
@@ -30,24 +30,24 @@ class HubCache:
 
 
 @dataclass(frozen=True)
-class LmStudio:
+class LmStudioStore:
     """`PUBLISHER/REPO/*.gguf`."""
 
     folder: Path
 
-    def models(self) -> Iterator[Found]:
+    def models(self) -> Iterator[StoredModel]:
         for repository in sorted(self.folder.glob("*/*/")):
             files = _files(repository.glob("*.gguf"), self.folder)
             yield from _models(files, repository, f"{repository.parent.name}/{repository.name}", "lmstudio")
 
 
 @dataclass(frozen=True)
-class LlamaCpp:
+class LlamaCppStore:
     """`ORG_REPO_FILE`, where a `manifest=ORG=REPO=TAG.json` tells the three apart; other files go by their own name."""
 
     folder: Path
 
-    def models(self) -> Iterator[Found]:
+    def models(self) -> Iterator[StoredModel]:
         files = _files(self.folder.glob("*.gguf"), self.folder)
         for prefix, repository in self._repositories().items():
             own = [file for file in files if file.name.startswith(prefix)]
@@ -80,7 +80,7 @@ def _files(paths: Iterable[Path], root: Path) -> list[Path]:
     return [path for path in sorted(paths) if path.is_file() and is_inside(path, root)]
 
 
-def _models(files: Iterable[Path], folder: Path, repository: str, provider: Provider) -> Iterator[Found]:
+def _models(files: Iterable[Path], folder: Path, repository: str, provider: Provider) -> Iterator[StoredModel]:
     """The models that the files of a repository make; without one, each goes by the name of its file."""
     listed = [RepoFile(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files]
     found = variants(listed)
@@ -93,11 +93,11 @@ def _models(files: Iterable[Path], folder: Path, repository: str, provider: Prov
             ref = ModelRef.parse(name)
         except ValidationError:  # nobody could ask for it
             continue
-        if ref.kind is Kind.NAME:
+        if ref.kind is NameKind.NAME:
             yield _found(ref.text, folder, variant, projector_of(listed, variant) if repository else None, provider)
 
 
-def _found(name: str, folder: Path, variant: Variant, eyes: RepoFile | None, provider: Provider) -> Found:
+def _found(name: str, folder: Path, variant: Variant, eyes: RepoFile | None, provider: Provider) -> StoredModel:
     files = tuple(folder / file.path for file in variant.files)
     manifest = Manifest(
         name,
@@ -106,4 +106,4 @@ def _found(name: str, folder: Path, variant: Variant, eyes: RepoFile | None, pro
         projector=folder / eyes.path if eyes else None,
         provider=provider,
     )
-    return Found(manifest, files[0], version_of(files[0]))
+    return StoredModel(manifest, files[0], version_of(files[0]))

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredModel:
     """A model, and the file by whose change it may have become another one."""
 
     manifest: Manifest
@@ -32,7 +32,7 @@ class Found:
 class Store(Protocol):
     """One folder of another program."""
 
-    def models(self) -> Iterator[Found]:
+    def models(self) -> Iterator[StoredModel]:
         """Every model in it that can be named; what cannot be read is left out. Blocks for a walk of the folder."""
         ...
 
@@ -53,11 +53,11 @@ class Stores:
 
     def __init__(self, stores: Sequence[Store]) -> None:
         self._stores = stores
-        self._known: dict[str, Found] = {}
+        self._known: dict[str, StoredModel] = {}
 
     def all(self) -> list[Manifest]:
         """Every model there is now. Blocks for a walk of the folders."""
-        found: dict[str, Found] = {}
+        found: dict[str, StoredModel] = {}
         for store in self._stores:
             try:
                 for one in store.models():

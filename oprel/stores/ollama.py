@@ -5,10 +5,10 @@ from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError, OprelError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, Kind, ModelRef
+from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, ModelRef, NameKind
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import LONGEST_TEXT, TEXTS, Layer, OllamaManifest
-from oprel.stores.found import Found, is_inside, version_of
+from oprel.stores.found import StoredModel, is_inside, version_of
 
 
 class OllamaStore:
@@ -16,11 +16,11 @@ class OllamaStore:
         self._manifests = folder / "manifests"
         self._blobs = folder / "blobs"
 
-    def models(self) -> Iterator[Found]:
+    def models(self) -> Iterator[StoredModel]:
         for file in sorted(self._manifests.glob("*/*/*/*")):
             try:
                 if is_inside(file, self._manifests):
-                    yield Found(self._read(file), file, version_of(file))
+                    yield StoredModel(self._read(file), file, version_of(file))
             except (OSError, OprelError):  # a download under way, or what is no model of this kind
                 continue
 
@@ -70,6 +70,6 @@ def _name(host: str, namespace: str, model: str, tag: str) -> str:
         short = f"{host}/{namespace}/{short}"
     elif namespace != OLLAMA_NAMESPACE:
         short = f"{namespace}/{short}"
-    if (ref := ModelRef.parse(short)).kind is not Kind.NAME:
+    if (ref := ModelRef.parse(short)).kind is not NameKind.NAME:
         raise ValidationError(f"{short!r} is not a valid model name")
     return ref.text

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from oprel.api_models import Request, Wire
+from oprel.api_models import RequestBody, Wire
 
 DownloadState = Literal["running", "paused", "done", "failed"]
 
 
-class DownloadRequest(Request):
+class DownloadRequest(RequestBody):
     model: str = ""
 
 

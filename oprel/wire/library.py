@@ -5,7 +5,7 @@ Times are in RFC 3339.
 
 from typing import Literal
 
-from oprel.api_models import Request, Wire
+from oprel.api_models import RequestBody, Wire
 
 ModelStatus = Literal["installed", "loaded", "damaged", "available"]
 
@@ -67,7 +67,7 @@ class CacheResponse(Wire):
     duplicates: list[list[str]]
 
 
-class CacheRequest(Request):
+class CacheRequest(RequestBody):
     """`all`: the models too that are made of the files."""
 
     all: bool = False
@@ -76,7 +76,7 @@ class CacheRequest(Request):
 ImportHow = Literal["link", "copy", "in_place"]
 
 
-class ImportRequest(Request):
+class ImportRequest(RequestBody):
     """`how` is "link", "copy" or "in_place"; `path` is a file, or a folder with one model."""
 
     model: str = ""

@@ -14,7 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 from oprel.core.exceptions import ContextLengthError
-from oprel.runtime.os_process import procstat
+from oprel.runtime.supervisor import procstat
 from tests.conftest import RunningDaemon, eventually
 from tests.engines.conftest import STARTING
 from tests.fixtures.hf_llama import SHAPE

@@ -22,8 +22,8 @@ from oprel.core.exceptions import (
 )
 from oprel.core.home import prepare_home
 from oprel.core.manifests import Manifest, Manifests
-from oprel.runtime.binaries.shelf import Shelf, find_binaries
-from oprel.runtime.process import State
+from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
+from oprel.runtime.supervisor.process import EngineState
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Done, Job
 from oprel.server.inference.embeddings import EmbedJob
@@ -80,7 +80,7 @@ def office(config: Config, home: Path) -> Opened:
         engine = str(install(home / "engine", **(faults or {})))
         own = replace(config, engine_path=engine, **changes)  # type: ignore[arg-type]
         prepare_home(own)
-        manager = ModelManager(own, Shelf(find_binaries(own)), own.run_dir)
+        manager = ModelManager(own, EngineBinaries(find_binaries(own)), own.run_dir)
         try:
             yield Office(manager, Library(own))
         finally:
@@ -104,7 +104,7 @@ def test_an_engine_whose_client_left_while_it_loaded_makes_room_once_it_is_ready
     async def scenario() -> None:
         async with office({"silent_load": 1.0}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
             left = asyncio.create_task(it.ask("one", "hello"))
-            await until(lambda: [one.process.state for one in it.manager.loaded] == [State.STARTING])
+            await until(lambda: [one.process.state for one in it.manager.loaded] == [EngineState.STARTING])
             left.cancel()
             await soon(it.ask("two", "hello"))
 

@@ -11,7 +11,7 @@ from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, NoEngineError, UnsupportedError
 from oprel.runtime.binaries.choices import Choices
-from oprel.runtime.os_process import procstat
+from oprel.runtime.supervisor import procstat
 from oprel.wire.daemon import PlanResponse
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.fake_openai_engine import DIES, WORDS, install

@@ -15,7 +15,7 @@ from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.choices import Choices
-from oprel.runtime.os_process import procstat
+from oprel.runtime.supervisor import procstat
 from tests.conftest import NOWHERE, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures import packages
 from tests.fixtures.fake_openai_engine import DIES, TOKENS, TOO_LONG, WORDS, install

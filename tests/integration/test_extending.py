@@ -18,7 +18,6 @@ from oprel.client import transports
 from oprel.client_api import Client
 from oprel.client_async import AsyncClient
 from oprel.core.completion import CompletionRequest, Sampling
-from oprel.runtime.engine import EngineLost
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError, DownloadError, InvalidModelError, ModelNotFoundError
 from oprel.downloader import sources
@@ -27,7 +26,8 @@ from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends import openai_http, registry
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries.choices import Choices
-from oprel.runtime.selection.routing import Candidate, route
+from oprel.runtime.engine import EngineLost
+from oprel.runtime.selection.routing import EngineCandidate, route
 from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
 from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
@@ -104,7 +104,7 @@ def test_a_backend_of_another_package_is_known_and_ranked() -> None:
     assert registry.named("acme") is import_module("oprel_acme").BACKEND
     info = ModelInfo("safetensors", "llama", "BF16", 10**9)
     hardware = Hardware(CPU(), Memory(10**11, 10**11))
-    found = route(info, hardware, [Candidate(one, True) for one in registry.backends().values()])
+    found = route(info, hardware, [EngineCandidate(one, True) for one in registry.backends().values()])
     assert [one.backend.name for one in found if one.score] == ["vllm", "acme", "transformers"]
 
 

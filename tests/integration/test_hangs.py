@@ -11,7 +11,7 @@ import pytest
 import oprel
 from oprel.client_api import Client
 from oprel.core.exceptions import BackendError
-from oprel.runtime.hang_detector import REFUSALS
+from oprel.runtime.supervisor.hang_detector import REFUSALS
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install, told
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, Message, Sampling, Usage
-from oprel.runtime.engine import EngineLost
+from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Usage
 from oprel.runtime.backends import openai_http
-from oprel.server.inference.continuation import Story
+from oprel.runtime.engine import EngineLost
+from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.structured_output import check_answer
 from tests.conftest import RunningDaemon
 
@@ -93,9 +93,9 @@ def test_references_and_properties_are_still_proven() -> None:
             check_answer(text, schema | {"additionalProperties": False})
 
 
-async def told(request: CompletionRequest, *chunks: Chunk) -> Story:
+async def told(request: CompletionRequest, *chunks: Chunk) -> ResumableAnswer:
     """A story whose engine died behind these chunks."""
-    story = Story(request)
+    story = ResumableAnswer(request)
     for chunk in chunks:
         story.hear(chunk)
     async with httpx.AsyncClient(
@@ -117,7 +117,7 @@ async def test_an_answer_that_ends_before_it_was_repeated_is_not_whole() -> None
 
 
 async def test_an_image_is_shown_to_the_next_engine_too() -> None:
-    seen = CompletionRequest((Message("user", "look", images=("aGk=",)),), tell_tokens=True)
+    seen = CompletionRequest((PromptMessage("user", "look", images=("aGk=",)),), tell_tokens=True)
     assert (await told(seen, word("red", 1))).request == seen
 
 

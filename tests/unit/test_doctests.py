@@ -13,7 +13,13 @@ PACKAGE = Path(oprel.__file__).parent
 # These must keep their examples; others that have some are run with them.
 EXPECTED = {
     *("api_models", "client.base", "client.functions", "client.types", "core.modelfile", "core.ollama_env"),
-    *("server.guard", "server.prompts", "server.routes.encode", "server.routes.sse", "utils.text"),
+    *(
+        "server.api.common.encode",
+        "server.api.common.sse",
+        "server.api.guard",
+        "server.inference.truncation",
+        "utils.text",
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from oprel.core.config import Config, load_config
 from oprel.core.exceptions import ConfigError, ConnectError, ModelNotFoundError, ValidationError
 from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef
-from oprel.runtime.binaries.shelf import find_binaries
+from oprel.runtime.binaries.engine_binaries import find_binaries
 from oprel.runtime.exits import classify_exit
 from oprel.server.api.common import decode, encode
 from oprel.server.api.guard import Guard, is_own_host

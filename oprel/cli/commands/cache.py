@@ -63,7 +63,7 @@ def _list(client: "Client", *, as_json: bool) -> None:
 
 
 def _verify(client: "Client", *, include_others: bool) -> None:
-    progress, untold = render.Progress(), []
+    progress, untold = render.ProgressLines(), []
     try:
         for step in client.verify_cache(all=include_others):
             if step.digest:

@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-class Files(Protocol):
+class CrashReader(Protocol):
     """Where crashes are read: this machine's own files need no daemon."""
 
     def entries(self) -> "list[CrashEntry]": ...
@@ -50,7 +50,7 @@ class Files(Protocol):
 
 
 @contextlib.contextmanager
-def _files(config: Config) -> Iterator[Files]:
+def _files(config: Config) -> Iterator[CrashReader]:
     from oprel.client_api import Client
     from oprel.core.crash_files import CrashFiles
 
@@ -92,7 +92,7 @@ def _ago(moment: str) -> str:
     return f"{human_interval((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())} ago"
 
 
-def _show(files: Files, text: str | None, *, as_json: bool) -> None:
+def _show(files: CrashReader, text: str | None, *, as_json: bool) -> None:
     if text is None:
         entries = files.entries()
         if not entries:

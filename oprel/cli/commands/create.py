@@ -70,7 +70,7 @@ def _read(file: str) -> str:
 
 
 def _create(client: "Client", name: str, modelfile: "Modelfile", folder: Path, quantize: str | None) -> None:
-    progress = render.Progress()
+    progress = render.ProgressLines()
     from_, files = _sources(client, modelfile, folder)
     adapters = [_file(adapter, folder) for adapter in modelfile.adapters]
     steps = client.create(
@@ -126,7 +126,7 @@ def _there(name: str, folder: Path) -> Path:
     return path
 
 
-def _uploaded(client: "Client", paths: "Sequence[Path]", progress: render.Progress) -> dict[str, str] | None:
+def _uploaded(client: "Client", paths: "Sequence[Path]", progress: render.ProgressLines) -> dict[str, str] | None:
     """The names of files with the digests that the daemon now knows them by."""
     digests = {}
     for path in paths:

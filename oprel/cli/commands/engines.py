@@ -15,7 +15,7 @@ from oprel.utils.text import human_size
 if TYPE_CHECKING:
     from oprel.runtime.backends.backend import Backend
     from oprel.runtime.binaries.environments import Recipe
-    from oprel.runtime.selection.engines import Found
+    from oprel.runtime.selection.engines import EnginePrograms
 
 ACTIONS = ("list", "install", "test", "use", "uninstall")
 TITLES = ("ENGINE", "FORMATS", "RUNS ON", "PROGRAM")
@@ -64,7 +64,7 @@ def _list(config: Config) -> None:
         render.note(f"To get {backend.name}: {backend.install}")
 
 
-def _row(found: "Found", preferred: bool, lacking: bool) -> tuple[str, str, str, str]:
+def _row(found: "EnginePrograms", preferred: bool, lacking: bool) -> tuple[str, str, str, str]:
     backend = found.backend
     absent = "not installed" if lacking else "not for this machine"
     program = str(found.programs[0]) if found.programs else absent

@@ -27,7 +27,7 @@ def main(args: argparse.Namespace) -> int:
 
     if not Path(args.path).expanduser().exists():
         raise ModelNotFoundError(f"there is no file {args.path}", "Check the path.")
-    name, progress = args.name or _name(args.path), render.Progress()
+    name, progress = args.name or _name(args.path), render.ProgressLines()
     with Client(config=config_from(args)) as client:
         try:
             for step in client.import_model(name, args.path, how=args.how):

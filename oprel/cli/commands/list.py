@@ -9,7 +9,7 @@ from oprel.cli.screen import render
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
-    from oprel.client.types import ListResponse
+    from oprel.client.types import ModelListing
     from oprel.client_api import Client
 
 
@@ -38,7 +38,7 @@ def print_models(client: "Client", prefix: str = "", *, as_json: bool = False) -
     render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, found.models))
 
 
-def _row(model: "ListResponse.Model") -> tuple[str, ...]:
+def _row(model: "ModelListing") -> tuple[str, ...]:
     digest = model.digest.removeprefix("sha256:")[:12]
     return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 

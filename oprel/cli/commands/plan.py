@@ -14,7 +14,7 @@ from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
     from oprel.core.config import Config
-    from oprel.telemetry.recommender.settings import Asked
+    from oprel.telemetry.recommender.settings import PlanConstraints
     from oprel.wire.daemon import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
 
 TITLES = ("", "QUANT", "SIZE", "FITS", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
@@ -98,11 +98,11 @@ def _status(found: "PlanResponse") -> int:
     return (ValidationError if found.contradictory else InsufficientMemoryError).exit_code
 
 
-def asked(args: argparse.Namespace) -> "Asked":
-    from oprel.telemetry.recommender.settings import Asked
+def asked(args: argparse.Namespace) -> "PlanConstraints":
+    from oprel.telemetry.recommender.settings import PlanConstraints
 
     key, value = args.types or (None, None)
-    return Asked(
+    return PlanConstraints(
         context=args.num_ctx,
         cells=args.ctx,
         slots=args.slots,

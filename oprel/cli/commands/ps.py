@@ -68,7 +68,7 @@ def _show(found: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
     rows = [*(engine_row(engine, sizes) for engine in found.models), *map(waiting_row, found.waiting)]
     if render.columns():  # else somebody reads it who wants the whole of it
         rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
-    titles = fitting(rows, render.columns() or render.WIDTH)
+    titles = visible_columns(rows, render.columns() or render.WIDTH)
     render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
     for engine in found.models:
         if engine.adjustments:
@@ -77,7 +77,7 @@ def _show(found: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
         render.note(f"{model.name} has waited for memory for {human_interval(model.seconds)}: {model.why}")
 
 
-def fitting(rows: Sequence[Row], width: int) -> list[str]:
+def visible_columns(rows: Sequence[Row], width: int) -> list[str]:
     """The titles of the columns that fit side by side into `width`; the most important ones stay in any case."""
     titles = list(TITLES)
     lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}

@@ -17,7 +17,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
 
-    progress = render.Progress()
+    progress = render.ProgressLines()
     with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
         try:
             for step in client.push(args.model, insecure=args.insecure, stream=True):

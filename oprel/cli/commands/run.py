@@ -99,9 +99,9 @@ def _ask(client: "Client", session: "Session", prompt: str) -> "Iterator[Generat
 
 
 def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
-    from oprel.cli.conversation.answer_view import Answer, Look, tell_about
+    from oprel.cli.conversation.answer_view import AnswerView, Look, tell_about
 
-    answer = Answer(Look(render.columns(), session.wordwrap, not session.hide_thinking))
+    answer = AnswerView(Look(render.columns(), session.wordwrap, not session.hide_thinking))
     last = None
     try:
         for last in pieces:

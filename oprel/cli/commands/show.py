@@ -9,7 +9,7 @@ from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:
-    from oprel.api_models import ShowResponse
+    from oprel.api_models import OllamaShowResponse
 
 PARTS = ("license", "modelfile", "parameters", "template", "system")
 LICENSE_LINES = 2
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def part(info: "ShowResponse", name: str) -> str:
+def part(info: "OllamaShowResponse", name: str) -> str:
     """One part of what is known, as it is. Raises ValidationError for a part that there is not."""
     match name:
         case "license":
@@ -60,7 +60,7 @@ def part(info: "ShowResponse", name: str) -> str:
     return text.rstrip("\n") if text else f"The model has no {name}."
 
 
-def described(info: "ShowResponse", verbose: bool = False) -> str:
+def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
     """Everything in sections."""
     sections: dict[str, Sequence[Sequence[str]]] = {
         "Model": _model(info),
@@ -76,7 +76,7 @@ def described(info: "ShowResponse", verbose: bool = False) -> str:
     return "\n\n".join(_section(title, rows) for title, rows in sections.items() if rows)
 
 
-def _model(info: "ShowResponse") -> list[tuple[str, str]]:
+def _model(info: "OllamaShowResponse") -> list[tuple[str, str]]:
     details = info.details
     facts = {
         "architecture": details.family,
@@ -88,19 +88,19 @@ def _model(info: "ShowResponse") -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _of_architecture(info: "ShowResponse", key: str) -> str:
+def _of_architecture(info: "OllamaShowResponse", key: str) -> str:
     return str(info.model_info.get(f"{info.details.family}.{key}") or "unknown")
 
 
-def _metadata(info: "ShowResponse") -> list[tuple[str, str]]:
+def _metadata(info: "OllamaShowResponse") -> list[tuple[str, str]]:
     return [(name, _short(value)) for name, value in info.model_info.items() if value is not None]
 
 
-def _tensors(info: "ShowResponse") -> list[tuple[str, str, str]]:
+def _tensors(info: "OllamaShowResponse") -> list[tuple[str, str, str]]:
     return [(str(one["name"]), str(one["type"]), str(one["shape"])) for one in info.tensors or ()]
 
 
-def _projector(info: "ShowResponse") -> list[tuple[str, str]]:
+def _projector(info: "OllamaShowResponse") -> list[tuple[str, str]]:
     facts = info.get("projector_info") or {}
     return [(str(name), _short(value)) for name, value in facts.items()]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oprel.cli.screen import render
 
 if TYPE_CHECKING:
-    from oprel.api_models import Metrics
+    from oprel.api_models import AnswerMetrics
     from oprel.cli.screen.markdown import Span
 
 DIM = "\x1b[2m"
@@ -25,7 +25,7 @@ class Look:
     thinking: bool = True
 
 
-class Answer:
+class AnswerView:
     """Shows the pieces of one answer; `text` is what it said so far, without its thoughts."""
 
     def __init__(self, look: Look) -> None:
@@ -98,7 +98,7 @@ class _Screen:
         return written
 
 
-def tell_about(done: "Metrics", verbose: bool) -> None:
+def tell_about(done: "AnswerMetrics", verbose: bool) -> None:
     """Beside an answer: what of it or of the prompt is missing and, when `verbose`, counts and times."""
     for sentence in filter(None, (left_out(done), cut_short(done))):
         render.note(sentence)
@@ -106,14 +106,14 @@ def tell_about(done: "Metrics", verbose: bool) -> None:
         render.note(figures(done))
 
 
-def cut_short(done: "Metrics") -> str:
+def cut_short(done: "AnswerMetrics") -> str:
     """Why the answer ends before its end, as a sentence; empty when it does not."""
     if done.done_reason != "length":
         return ""
     return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
 
 
-def figures(done: "Metrics") -> str:
+def figures(done: "AnswerMetrics") -> str:
     """The counts and times of a whole answer, as Ollama's users know them."""
     facts = {
         "total duration": _duration(done.total_duration),
@@ -129,7 +129,7 @@ def figures(done: "Metrics") -> str:
     return "\n".join(f"{name + ':':21} {value}" for name, value in facts.items() if value)
 
 
-def left_out(done: "Metrics") -> str:
+def left_out(done: "AnswerMetrics") -> str:
     """What of an over-long prompt the model did not see, as a sentence; empty when it saw everything."""
     cut = done.truncated
     if cut is None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from oprel.api_models import ChatResponse, Message
+from oprel.api_models import OllamaChatResponse, OllamaMessage
 from oprel.cli.commands.list import print_models
 from oprel.cli.commands.show import described, part
-from oprel.cli.conversation.answer_view import Answer, Look, tell_about
+from oprel.cli.conversation.answer_view import AnswerView, Look, tell_about
 from oprel.cli.conversation.images import encode, images_for
 from oprel.cli.conversation.session import Session, change, guess, is_open, loaded, unquoted
 from oprel.cli.conversation.slash import COMMANDS, LEAVE, help_on
@@ -94,7 +94,7 @@ class Repl:
 
     def _turn(self, text: str) -> None:
         asked = replace(self.session, messages=(*self.session.messages, self._message(text)))
-        answer = Answer(self._look())
+        answer = AnswerView(self._look())
         last = None
         try:
             with _shown(answer), self._hush():
@@ -103,14 +103,14 @@ class Repl:
             pass
         finally:
             if answer.text:  # also half an answer stays in the conversation, as the user saw it
-                said = Message(role="assistant", content=answer.text)
+                said = OllamaMessage(role="assistant", content=answer.text)
                 self.session = replace(asked, messages=(*asked.messages, said))
                 if self.session.history:
                     self._keep(self.session)
         if last is not None:
             tell_about(last, asked.verbose)
 
-    def _stream(self, asked: Session, answer: Answer) -> ChatResponse:
+    def _stream(self, asked: Session, answer: AnswerView) -> OllamaChatResponse:
         """The last piece."""
         pieces = self._client.chat(
             asked.model,
@@ -127,10 +127,10 @@ class Repl:
             answer.add(last.message.content or "", last.message.thinking)
         return last
 
-    def _message(self, text: str) -> Message:
+    def _message(self, text: str) -> OllamaMessage:
         """The text with the images that it names by their paths."""
         rest, paths = images_for(self._client, self.session.model, text)
-        return Message(role="user", content=rest, images=[encode(path) for path in paths] or None)
+        return OllamaMessage(role="user", content=rest, images=[encode(path) for path in paths] or None)
 
     def _look(self) -> Look:
         return Look(render.columns(), self.session.wordwrap, not self.session.hide_thinking)
@@ -174,7 +174,7 @@ class Repl:
             if message.role == "user":
                 render.line(f"{PROMPT}{message.content}")
             elif message.role == "assistant":
-                with _shown(Answer(self._look())) as answer:
+                with _shown(AnswerView(self._look())) as answer:
                     answer.add(message.content or "", None)
 
     def _save(self, name: str) -> None:
@@ -200,7 +200,7 @@ class Repl:
 
 
 @contextmanager
-def _shown(answer: Answer) -> Iterator[Answer]:
+def _shown(answer: AnswerView) -> Iterator[AnswerView]:
     """What is held back is shown also when the answer breaks off, and a blank line after it."""
     try:
         yield answer

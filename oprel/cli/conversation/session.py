@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 from pydantic import ValidationError as Mismatch
 
-from oprel.api_models import Message, ShowResponse
+from oprel.api_models import OllamaMessage, OllamaShowResponse
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import absolute
 
@@ -35,8 +35,8 @@ class Session:
     """`saved` are the messages that belong to the model itself: the daemon puts them before `messages`."""
 
     model: str
-    messages: tuple[Message, ...] = ()
-    saved: tuple[Message, ...] = ()
+    messages: tuple[OllamaMessage, ...] = ()
+    saved: tuple[OllamaMessage, ...] = ()
     system: str = ""
     options: Mapping[str, JsonValue] = field(default_factory=dict)
     format: JsonValue = None
@@ -48,14 +48,14 @@ class Session:
     history: bool = True
 
     @property
-    def request(self) -> list[Message]:
+    def request(self) -> list[OllamaMessage]:
         """The messages to send."""
-        system = [Message(role="system", content=self.system)] if self.system else []
+        system = [OllamaMessage(role="system", content=self.system)] if self.system else []
         return [*system, *self.messages]
 
 
 @dataclass(frozen=True)
-class Setting:
+class SessionSetting:
     """A word after `/set`: `apply` gives the changed session and a sentence about it, or raises ValidationError."""
 
     usage: str
@@ -161,7 +161,7 @@ def _sets(text: str) -> bool:
     return text.split(maxsplit=2)[:2] == ["/set", "system"]
 
 
-def loaded(session: Session, model: str, info: ShowResponse) -> Session:
+def loaded(session: Session, model: str, info: OllamaShowResponse) -> Session:
     """The session with a model. A conversation that was saved with another takes the place of this one."""
     think = session.think if "thinking" in info.capabilities or not session.think else None
     if info.messages:
@@ -191,7 +191,7 @@ def load(content: bytes, start: Session) -> Session:
     try:
         kept = json.loads(content)
         model, system = str(kept["model"]), str(kept["system"])
-        saved, messages = ([Message.model_validate(one) for one in kept[name]] for name in ("saved", "messages"))
+        saved, messages = ([OllamaMessage.model_validate(one) for one in kept[name]] for name in ("saved", "messages"))
         options = {**kept["options"], **start.options}
     except (ValueError, KeyError, TypeError, Mismatch) as error:
         raise ValidationError("the last conversation cannot be read", "Begin a new one: leave out --resume.") from error
@@ -241,16 +241,18 @@ def _switch(name: str, value: bool | None, said: str) -> Callable[[Session, str]
 
 
 SETTINGS = {
-    "parameter": Setting("parameter NAME VALUE…", "a parameter of the model, such as temperature", _set_parameter),
-    "system": Setting("system TEXT", 'the system message, several lines in """', _set_system),
-    "history": Setting("history", "keep what is typed", _switch("history", True, "History is kept.")),
-    "nohistory": Setting("nohistory", "do not", _switch("history", False, "History is not kept.")),
-    "wordwrap": Setting("wordwrap", "wrap lines at words", _switch("wordwrap", True, "Lines are wrapped.")),
-    "nowordwrap": Setting("nowordwrap", "do not", _switch("wordwrap", False, "Lines are not wrapped.")),
-    "format": Setting("format json", "answer in JSON, or by a schema (text or file)", _set_format),
-    "noformat": Setting("noformat", "answer freely", _switch("format", None, "Answers are free text again.")),
-    "verbose": Setting("verbose", "show counts and times", _switch("verbose", True, "Figures are shown.")),
-    "quiet": Setting("quiet", "do not", _switch("verbose", False, "Figures are not shown.")),
-    "think": Setting("think [LEVEL]", f"think before answering: {', '.join(THINK_LEVELS)}", _set_think),
-    "nothink": Setting("nothink", "do not", lambda session, _: _set_think(session, "false")),
+    "parameter": SessionSetting(
+        "parameter NAME VALUE…", "a parameter of the model, such as temperature", _set_parameter
+    ),
+    "system": SessionSetting("system TEXT", 'the system message, several lines in """', _set_system),
+    "history": SessionSetting("history", "keep what is typed", _switch("history", True, "History is kept.")),
+    "nohistory": SessionSetting("nohistory", "do not", _switch("history", False, "History is not kept.")),
+    "wordwrap": SessionSetting("wordwrap", "wrap lines at words", _switch("wordwrap", True, "Lines are wrapped.")),
+    "nowordwrap": SessionSetting("nowordwrap", "do not", _switch("wordwrap", False, "Lines are not wrapped.")),
+    "format": SessionSetting("format json", "answer in JSON, or by a schema (text or file)", _set_format),
+    "noformat": SessionSetting("noformat", "answer freely", _switch("format", None, "Answers are free text again.")),
+    "verbose": SessionSetting("verbose", "show counts and times", _switch("verbose", True, "Figures are shown.")),
+    "quiet": SessionSetting("quiet", "do not", _switch("verbose", False, "Figures are not shown.")),
+    "think": SessionSetting("think [LEVEL]", f"think before answering: {', '.join(THINK_LEVELS)}", _set_think),
+    "nothink": SessionSetting("nothink", "do not", lambda session, _: _set_think(session, "false")),
 }

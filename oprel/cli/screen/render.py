@@ -102,7 +102,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         line(text.rstrip())
 
 
-class Progress:
+class ProgressLines:
     """The steps of something long, a line each on standard error; at a terminal their percentages move."""
 
     def __init__(self) -> None:

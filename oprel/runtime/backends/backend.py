@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.core.completion import Mode
 from oprel.formats.model_info import ModelInfo
+from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.binaries.environments import Recipe
 

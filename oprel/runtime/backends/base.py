@@ -10,7 +10,6 @@ from oprel.core.completion import (
     Finish,
     LoadOptions,
     Logprob,
-    Message,
     Mode,
     Prompt,
     Sampling,
@@ -32,10 +31,10 @@ __all__ = [
     "Finish",
     "LoadOptions",
     "Logprob",
-    "Message",
+    "PromptMessage",
     "Mode",
     "NotRepeated",
-    "Parts",
+    "ModelFiles",
     "Prompt",
     "Sampling",
     "Scores",
@@ -47,7 +46,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Parts:
+class ModelFiles:
     """The files that make up a model. `chat_template` is a Jinja template that replaces the weights' own."""
 
     weights: Path
@@ -65,7 +64,7 @@ class EngineSpec:
     `checkpoints` are kept. `one_gpu`: layers are not shared among several.
     """
 
-    parts: Parts
+    parts: ModelFiles
     socket: Path
     load: LoadOptions
     mode: Mode

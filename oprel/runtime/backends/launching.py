@@ -9,14 +9,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.backend import Backend, Listens
-from oprel.runtime.backends.specs import Fixed
+from oprel.runtime.backends.base import EngineSpec
+from oprel.runtime.backends.specs import LoadConstraints
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries import on_socket
-from oprel.runtime.launch import Launch, Transport, alone, itself
-from oprel.runtime.os_process.child import Place
-from oprel.runtime.os_process.records import FOLDER
+from oprel.runtime.supervisor.child import RunDir
+from oprel.runtime.supervisor.launch import Launch, Transport, alone, itself
+from oprel.runtime.supervisor.records import FOLDER
 
 PYTHON = re.compile(r"(?:^#!|['\"\s])(/[^'\"\n]*python[\d.]*)")  # in a script's first lines, as pip writes them
 SCRIPT_BYTES = 512
@@ -34,7 +34,7 @@ def launch(
     runner = partial(_wrapped, spec.socket) if backend.listens is Listens.WRAPPED else alone
     return Launch(
         label=label,
-        place=Place(spec.socket, backend.environment(spec), folder),
+        place=RunDir(spec.socket, backend.environment(spec), folder),
         arguments=lambda flags: backend.arguments(now(), flags),
         load_timeout=load,
         stall_timeout=stall,
@@ -46,7 +46,7 @@ def launch(
     )
 
 
-def placed(backend: Backend, fixed: Fixed) -> Fixed:
+def placed(backend: Backend, fixed: LoadConstraints) -> LoadConstraints:
     """With a port and a key for an engine that knows no Unix sockets, without for others."""
     if backend.listens is not Listens.PORT:
         return replace(fixed, port=0, key="")

@@ -15,9 +15,21 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Finish, Logprob, Message, Sampling, Scores, Tokens, ToolCall, Usage
-from oprel.runtime.engine import EngineLost, EngineRefused
+from oprel.core.completion import (
+    Chunk,
+    CompletionRequest,
+    Embeddings,
+    Finish,
+    Logprob,
+    PromptMessage,
+    Sampling,
+    Scores,
+    Tokens,
+    ToolCall,
+    Usage,
+)
 from oprel.runtime.backends import openai_types as sent
+from oprel.runtime.engine import EngineLost, EngineRefused
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -61,7 +73,7 @@ class _Answer:
     """What was heard of one answer: its end, and the parts of its tool calls."""
 
     finish: Finish = Finish.STOP
-    parts: dict[int, sent.ToolCall] = field(default_factory=dict)
+    parts: dict[int, sent.EngineToolCall] = field(default_factory=dict)
 
     def hear(self, choice: sent.Choice) -> None:
         if choice.finish_reason:
@@ -82,7 +94,7 @@ async def embed(http: httpx.AsyncClient, inputs: Sequence[str | Sequence[int]]) 
 
 async def rerank(http: httpx.AsyncClient, query: str, documents: Sequence[str]) -> Scores:
     """How relevant each document is to the query. Raises EngineRefused or EngineLost."""
-    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, sent.Scores)
+    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, sent.EngineScores)
     scores = {score.index: score.relevance_score for score in answer.results}
     return Scores(tuple(scores[index] for index in range(len(documents))), answer.usage.prompt_tokens)
 
@@ -148,7 +160,7 @@ def _sampling(sampling: Sampling) -> dict[str, object]:
     return {RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def _message(message: Message) -> dict[str, object]:
+def _message(message: PromptMessage) -> dict[str, object]:
     optional = {
         "reasoning_content": message.thinking,
         "tool_calls": [_encoded(call) for call in message.tool_calls],
@@ -159,7 +171,7 @@ def _message(message: Message) -> dict[str, object]:
     return {"role": message.role, "content": _content(message), **given}
 
 
-def _content(message: Message) -> str | list[dict[str, object]]:
+def _content(message: PromptMessage) -> str | list[dict[str, object]]:
     if not message.images:
         return message.content
     # The type that a data URL must name is not looked at: the engine goes by the bytes.
@@ -189,25 +201,25 @@ def _piece(choice: sent.Choice, alternatives: int | None, event: bytes) -> Chunk
     )
 
 
-def _logprob(one: sent.Logprob, alternatives: int) -> Logprob:
+def _logprob(one: sent.EngineLogprob, alternatives: int) -> Logprob:
     top = one.top_logprobs[:alternatives]  # llama-server tells one even where none is asked for
     return Logprob(one.token, one.logprob, tuple(_spelled(one)), tuple(_logprob(other, 0) for other in top))
 
 
-def _spelled(one: sent.Logprob) -> bytes:
+def _spelled(one: sent.EngineLogprob) -> bytes:
     return one.token.encode() if one.bytes is None else bytes(one.bytes)
 
 
-def _gather(parts: Sequence[sent.ToolCall], calls: dict[int, sent.ToolCall]) -> None:
+def _gather(parts: Sequence[sent.EngineToolCall], calls: dict[int, sent.EngineToolCall]) -> None:
     """Add a delta's parts to the calls they belong to: the first has id and name, all have some of the arguments."""
     for part in parts:
-        call = calls.setdefault(part.index, sent.ToolCall(index=part.index))
+        call = calls.setdefault(part.index, sent.EngineToolCall(index=part.index))
         call.id = call.id or part.id
         call.function.name = call.function.name or part.function.name
         call.function.arguments += part.function.arguments
 
 
-def _whole(call: sent.ToolCall) -> ToolCall:
+def _whole(call: sent.EngineToolCall) -> ToolCall:
     try:
         arguments = orjson.loads(call.function.arguments or "{}")
     except orjson.JSONDecodeError as error:
@@ -219,7 +231,7 @@ def _whole(call: sent.ToolCall) -> ToolCall:
 
 def _counted(event: sent.Event) -> Usage:
     assert event.usage is not None
-    details, timings = event.usage.prompt_tokens_details or sent.Details(), event.timings or sent.Timings()
+    details, timings = event.usage.prompt_tokens_details or sent.EngineTokenDetails(), event.timings or sent.Timings()
     return Usage(
         prompt_tokens=event.usage.prompt_tokens,
         cached_tokens=details.cached_tokens,

@@ -3,33 +3,33 @@
 from pydantic import BaseModel
 
 
-class Function(BaseModel):
+class EngineFunction(BaseModel):
     name: str | None = None
     arguments: str = ""
 
 
-class ToolCall(BaseModel):
+class EngineToolCall(BaseModel):
     index: int = 0
     id: str | None = None
-    function: Function = Function()
+    function: EngineFunction = EngineFunction()
 
 
 class Delta(BaseModel):
     content: str | None = None
     reasoning_content: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[EngineToolCall] | None = None
 
 
-class Logprob(BaseModel):
+class EngineLogprob(BaseModel):
     id: int = -1
     token: str
     logprob: float = 0.0  # absent where probabilities after sampling were asked for
     bytes: list[int] | None = None
-    top_logprobs: list["Logprob"] = []
+    top_logprobs: list["EngineLogprob"] = []
 
 
-class Logprobs(BaseModel):
-    content: list[Logprob] | None = None
+class EngineLogprobs(BaseModel):
+    content: list[EngineLogprob] | None = None
 
 
 class Choice(BaseModel):
@@ -37,17 +37,17 @@ class Choice(BaseModel):
     delta: Delta = Delta()
     text: str = ""
     finish_reason: str | None = None
-    logprobs: Logprobs | None = None
+    logprobs: EngineLogprobs | None = None
 
 
-class Details(BaseModel):
+class EngineTokenDetails(BaseModel):
     cached_tokens: int = 0
 
 
-class Usage(BaseModel):
+class EngineUsage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: Details | None = None
+    prompt_tokens_details: EngineTokenDetails | None = None
 
 
 class Timings(BaseModel):
@@ -58,7 +58,7 @@ class Timings(BaseModel):
     predicted_n: int = 0
 
 
-class Progress(BaseModel):
+class PrefillProgress(BaseModel):
     """llama-server's: how many of a prompt's tokens are in the KV cache, those of earlier prompts included."""
 
     total: int
@@ -74,9 +74,9 @@ class Error(BaseModel):
 
 class Event(BaseModel):
     choices: list[Choice] = []
-    usage: Usage | None = None
+    usage: EngineUsage | None = None
     timings: Timings | None = None
-    prompt_progress: Progress | None = None
+    prompt_progress: PrefillProgress | None = None
     error: Error | None = None
 
 
@@ -87,7 +87,7 @@ class Vector(BaseModel):
 
 class Vectors(BaseModel):
     data: list[Vector]
-    usage: Usage
+    usage: EngineUsage
 
 
 class Score(BaseModel):
@@ -95,9 +95,9 @@ class Score(BaseModel):
     relevance_score: float
 
 
-class Scores(BaseModel):
+class EngineScores(BaseModel):
     results: list[Score]
-    usage: Usage = Usage()
+    usage: EngineUsage = EngineUsage()
 
 
 class TokenList(BaseModel):

@@ -16,7 +16,7 @@ OWN = ("llama_cpp", "vllm", "exllama", "mlx", "mlc", "tgi", "transformers")
 @cache
 def backends() -> Mapping[str, Backend]:
     """By name. What a package announces does not replace a backend of oprel's."""
-    own: list[Backend] = [import_module(f"oprel.runtime.backends.{name}").BACKEND for name in OWN]
+    own: list[Backend] = [import_module(f"oprel.runtime.backends.engines.{name}").BACKEND for name in OWN]
     found = {backend.name: backend for backend in own}
     for backend in announced(GROUP, Backend):
         found.setdefault(backend.name, backend)

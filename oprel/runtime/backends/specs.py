@@ -3,22 +3,22 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from oprel.runtime.backends.base import EngineSpec, Parts
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
+from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.telemetry.memory.estimator import MIB
-from oprel.telemetry.recommender.placement import Where
+from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan
-from oprel.telemetry.recommender.settings import BATCH, UBATCH, Asked
+from oprel.telemetry.recommender.settings import BATCH, UBATCH, PlanConstraints
 
 SWITCH = {"on": True, "off": False}
 
 
 @dataclass(frozen=True)
-class Fixed:
+class LoadConstraints:
     """What no plan decides: `load` as asked and configured, `threads` for who leaves them to us."""
 
-    parts: Parts
+    parts: ModelFiles
     socket: Path
     load: LoadOptions
     threads: int
@@ -30,10 +30,10 @@ class Fixed:
     key: str = field(default="", repr=False)
 
 
-def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:
+def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> PlanConstraints:
     """What is fixed by requests and settings."""
     cache_type = None if settings.kv_cache_type == "auto" else settings.kv_cache_type
-    return Asked(
+    return PlanConstraints(
         context=fixed.num_ctx,
         slots=settings.parallel or None,
         key_type=cache_type,
@@ -45,11 +45,11 @@ def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> Asked:
     )
 
 
-def spec_of(plan: Plan, fixed: Fixed) -> EngineSpec:
+def spec_of(plan: Plan, fixed: LoadConstraints) -> EngineSpec:
     """Layers are placed only if the user places them, or if GPUs are better left alone; else the engine does it."""
     solution, setting = plan.solution, plan.solution.setting
     devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
-    leaves_gpus_alone = solution.placement.where is Where.CPU and bool(plan.budgets.devices)
+    leaves_gpus_alone = solution.placement.where is PlacementKind.CPU and bool(plan.budgets.devices)
     load = replace(
         fixed.load,
         num_ctx=setting.context,

@@ -10,7 +10,7 @@ from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.registry import backends, named
 from oprel.runtime.binaries.choices import read_choices
-from oprel.runtime.binaries.shelf import Shelf
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import LLAMA_CPP, accelerators, programs_of, routes
 from oprel.runtime.selection.routing import Route
 from oprel.telemetry.hardware.probing import probe
@@ -18,18 +18,18 @@ from oprel.telemetry.hardware.probing import probe
 MORE = "`oprel inspect MODEL` tells of every engine."
 
 
-class Shelves:
+class BinaryCatalog:
     """Owner of them. `own` is that of llama.cpp, which the daemon tells of."""
 
-    def __init__(self, config: Config, own: Shelf) -> None:
+    def __init__(self, config: Config, own: EngineBinaries) -> None:
         self._config = config
         self._shelves = {LLAMA_CPP: own}
 
-    def of(self, backend: Backend) -> Shelf:
+    def of(self, backend: Backend) -> EngineBinaries:
         """Its programs as they were when it was first asked for."""
         if backend.name not in self._shelves:
             programs = programs_of(backend, self._config, read_choices(self._config.home_dir))
-            self._shelves[backend.name] = Shelf(list(programs), probes=backend.probes)
+            self._shelves[backend.name] = EngineBinaries(list(programs), probes=backend.probes)
         return self._shelves[backend.name]
 
     async def backends(self, info: ModelInfo, mode: Mode, preferred: str) -> list[Backend]:

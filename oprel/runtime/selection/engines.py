@@ -12,34 +12,34 @@ from oprel.formats.model_info import Format, ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.registry import backends
 from oprel.runtime.binaries.choices import Choices, read_choices
+from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, find_binaries
 from oprel.runtime.binaries.environments import Recipe
-from oprel.runtime.binaries.shelf import Binary, Source, find_binaries
-from oprel.runtime.selection.routing import Candidate, Route, route
+from oprel.runtime.selection.routing import EngineCandidate, Route, route
 from oprel.telemetry.hardware.probing import Hardware
 
 LLAMA_CPP = "llama.cpp"
 
 
 @dataclass(frozen=True)
-class Found:
+class EnginePrograms:
     """A backend with its programs, best first."""
 
     backend: Backend
     programs: tuple[Binary, ...]
 
 
-def find_engines(config: Config) -> list[Found]:
+def find_engines(config: Config) -> list[EnginePrograms]:
     """Every backend; nothing is started."""
     choices = read_choices(config.home_dir)
     return [_found(backend, config, choices) for backend in backends().values()]
 
 
-def find(backend: Backend, config: Config) -> Found:
+def find(backend: Backend, config: Config) -> EnginePrograms:
     return _found(backend, config, read_choices(config.home_dir))
 
 
-def _found(backend: Backend, config: Config, choices: Choices) -> Found:
-    return Found(backend, tuple(programs_of(backend, config, choices)))
+def _found(backend: Backend, config: Config, choices: Choices) -> EnginePrograms:
+    return EnginePrograms(backend, tuple(programs_of(backend, config, choices)))
 
 
 def serves(config: Config, format: Format) -> bool:
@@ -53,20 +53,20 @@ def programs_of(backend: Backend, config: Config, choices: Choices) -> Iterator[
         yield from find_binaries(config)
         return
     if named := choices.programs.get(backend.name):
-        yield Binary(Source.CONFIGURED, (named,))
+        yield Binary(BinarySource.CONFIGURED, (named,))
     for program in backend.executables:
         for place in (config.engines_dir / backend.name / "bin" / program, config.engines_dir / backend.name / program):
             if place.is_file():
-                yield Binary(Source.INSTALLED, (str(place),))
+                yield Binary(BinarySource.INSTALLED, (str(place),))
         if on_path := shutil.which(program):
-            yield Binary(Source.PATH, (on_path,))
+            yield Binary(BinarySource.PATH, (on_path,))
         elif (beside := Path(sys.executable).with_name(program)).is_file():
-            yield Binary(Source.BESIDE, (str(beside),))
+            yield Binary(BinarySource.BESIDE, (str(beside),))
 
 
 def routes(info: ModelInfo, hardware: Hardware, config: Config, preferred: str = "") -> tuple[Route, ...]:
     """Where a model may go, best first, as things are here now; by default `engines use` says what is preferred."""
-    candidates = [Candidate(found.backend, bool(found.programs)) for found in find_engines(config)]
+    candidates = [EngineCandidate(found.backend, bool(found.programs)) for found in find_engines(config)]
     return route(info, hardware, candidates, preferred or read_choices(config.home_dir).preferred)
 
 

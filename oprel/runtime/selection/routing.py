@@ -14,7 +14,7 @@ EXPERIMENTAL = 0.8
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EngineCandidate:
     """A backend, and whether a program of it was found here."""
 
     backend: Backend
@@ -46,7 +46,9 @@ class _Place:
     name: str
 
 
-def route(info: ModelInfo, hardware: Hardware, engines: Sequence[Candidate], chosen: str = "") -> tuple[Route, ...]:
+def route(
+    info: ModelInfo, hardware: Hardware, engines: Sequence[EngineCandidate], chosen: str = ""
+) -> tuple[Route, ...]:
     """All of `engines`, best first: those that can be started, then the others.
 
     The user's choice, by name, comes first wherever it can serve the model at all.
@@ -65,7 +67,7 @@ def _places(hardware: Hardware) -> Iterator[_Place]:
     yield _Place("cpu", memory.usable_bytes, memory.available_bytes, "the CPU")
 
 
-def _best(info: ModelInfo, places: Sequence[_Place], candidate: Candidate, chosen: str) -> Route:
+def _best(info: ModelInfo, places: Sequence[_Place], candidate: EngineCandidate, chosen: str) -> Route:
     backend = candidate.backend
     found = [_scored(info, place, backend, places[-1]) for place in places]
     score, reasons, accelerator = max(found, key=lambda one: one[0])

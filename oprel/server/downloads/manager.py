@@ -24,14 +24,14 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader import disk
-from oprel.downloader.backoff import Pace
+from oprel.downloader.backoff import Throttle
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import open_client
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import fetch
-from oprel.server.downloads.records import Records, State
+from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected
 from oprel.server.models.library import InstalledModel, Library
@@ -60,7 +60,7 @@ class Downloads:
         self._choose, self._serves_folders = choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
         self._turns = anyio.Semaphore(config.max_concurrent_downloads)
-        self._pace = Pace(config.download_rate * MEGABYTE)
+        self._pace = Throttle(config.download_rate * MEGABYTE)
         self._all: dict[str, Download] = {}
 
     @cached_property
@@ -89,7 +89,7 @@ class Downloads:
                 destinations=frozenset(Path(place) for place in record.places),
             )
             self._all[download.id] = download
-            if download.state is State.RUNNING:
+            if download.state is DownloadState.RUNNING:
                 self._run(download)
 
     async def close(self) -> None:
@@ -117,9 +117,9 @@ class Downloads:
 
         `insecure`: a registry is asked over http.
         """
-        alike = (one for one in self._all.values() if one.ref.key == ref.key and one.state is not State.DONE)
+        alike = (one for one in self._all.values() if one.ref.key == ref.key and one.state is not DownloadState.DONE)
         download = next(alike, None)
-        if download and download.state is State.RUNNING:
+        if download and download.state is DownloadState.RUNNING:
             download.keep = download.keep or keep
             return download
         download = download or Download(uuid.uuid4().hex[:12], ref)
@@ -131,15 +131,15 @@ class Downloads:
     def pause(self, id: str) -> Download:
         """Stop a download, so that it can go on. One that has ended stays as it is. Raises ModelNotFoundError."""
         download = self.get(id)
-        if download.state is State.RUNNING:
-            self._stop(download, State.PAUSED)
+        if download.state is DownloadState.RUNNING:
+            self._stop(download, DownloadState.PAUSED)
         return download
 
     def resume(self, id: str) -> Download:
         """Carry on with one that was paused or has failed. Raises ModelNotFoundError."""
         download = self.get(id)
         download.keep = True
-        if download.state in (State.PAUSED, State.FAILED):
+        if download.state in (DownloadState.PAUSED, DownloadState.FAILED):
             self._run(download)
         return download
 
@@ -147,11 +147,11 @@ class Downloads:
         """Give a download up, and what is here of its files. A finished model stays. Raises ModelNotFoundError."""
         download = self.get(id)
         job = download.job
-        if download.state is State.RUNNING:
-            self._stop(download, State.PAUSED)
+        if download.state is DownloadState.RUNNING:
+            self._stop(download, DownloadState.PAUSED)
         if job:
             await asyncio.gather(job, return_exceptions=True)
-        if download.state is not State.DONE:
+        if download.state is not DownloadState.DONE:
             await anyio.to_thread.run_sync(self._discard, download)
         self._forget(download)
         return download
@@ -170,26 +170,26 @@ class Downloads:
                 if download.is_verifying and not verifying:
                     verifying = True
                     yield ProgressResponse(status=VERIFYING)
-                if download.state is not State.RUNNING:
+                if download.state is not DownloadState.RUNNING:
                     break
                 await changed.wait()
                 await anyio.sleep(TELL_INTERVAL)
         finally:
             download.waiting -= 1
             self._left(download)
-        if download.state is not State.DONE:
+        if download.state is not DownloadState.DONE:
             raise download.error or DownloadError("the download was paused", "Ask again to carry on.")
         for status in (*([] if verifying else [VERIFYING]), "writing manifest", "success"):
             yield ProgressResponse(status=status)
 
     def _left(self, download: Download) -> None:
         """A client waits no more. As with Ollama, a download that nobody waits for stops."""
-        if download.state is State.RUNNING and not (download.waiting or download.keep or self._draining()):
-            self._stop(download, State.PAUSED)
+        if download.state is DownloadState.RUNNING and not (download.waiting or download.keep or self._draining()):
+            self._stop(download, DownloadState.PAUSED)
             if not download.destinations:
                 self._forget(download)  # there is nothing to carry on with
 
-    def _stop(self, download: Download, state: State) -> None:
+    def _stop(self, download: Download, state: DownloadState) -> None:
         download.state = state
         if download.job:
             download.job.cancel()
@@ -197,7 +197,7 @@ class Downloads:
 
     def _run(self, download: Download) -> None:
         before = download.job
-        download.state, download.error = State.RUNNING, None
+        download.state, download.error = DownloadState.RUNNING, None
         download.job = asyncio.create_task(self._work(download, before))
         download.job.add_done_callback(partial(self._ended, download))
         self._noted(download)
@@ -212,7 +212,7 @@ class Downloads:
         if isinstance(error, Exception):
             download.error = error if isinstance(error, OprelError) else unexpected(error)
             logger.warning("%s was not downloaded: %s", download.ref.text, download.error.message)
-        download.state = State.FAILED if download.error else State.DONE
+        download.state = DownloadState.FAILED if download.error else DownloadState.DONE
         self._noted(download)
         if not (download.keep or download.destinations):
             self._forget(download)  # nothing was to be fetched, or nobody had it: there is nothing to carry on with

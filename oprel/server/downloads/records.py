@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS downloads (
 """
 
 
-class State(Enum):
+class DownloadState(Enum):
     """`RUNNING` ones go on when the next daemon starts; of the others, `PAUSED` and `FAILED` when they are asked to."""
 
     RUNNING = "running"
@@ -29,7 +29,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Record:
+class DownloadRecord:
     """What is known of a download without the daemon that does it. Counts in bytes.
 
     `name` is the model's; `places` are the paths of its files, where they are known.
@@ -37,7 +37,7 @@ class Record:
 
     id: str
     name: str
-    state: State
+    state: DownloadState
     error: str = ""
     total: int = 0
     completed: int = 0
@@ -56,15 +56,15 @@ class Records:
         except sqlite3.Error as error:
             raise ConfigError(f"cannot use {file}: {error}", "Is the folder writable and the disk not full?") from error
 
-    def all(self) -> list[Record]:
+    def all(self) -> list[DownloadRecord]:
         """Oldest first."""
         query = "SELECT id, name, state, error, total, completed, places FROM downloads ORDER BY created_at, rowid"
         return [
-            Record(id, name, State(state), error, total, completed, tuple(json.loads(places)))
+            DownloadRecord(id, name, DownloadState(state), error, total, completed, tuple(json.loads(places)))
             for id, name, state, error, total, completed, places in self._database.execute(query)
         ]
 
-    def put(self, record: Record) -> None:
+    def put(self, record: DownloadRecord) -> None:
         """Write a record, or write over the one of that id. Raises sqlite3.Error."""
         values = asdict(record) | {"state": record.state.value, "places": json.dumps(record.places)}
         with self._database:

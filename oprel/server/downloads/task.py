@@ -12,7 +12,7 @@ from oprel.core.exceptions import OprelError
 from oprel.core.names import ModelRef
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
-from oprel.server.downloads.records import Record, State
+from oprel.server.downloads.records import DownloadRecord, DownloadState
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Download:
 
     id: str
     ref: ModelRef
-    state: State = State.RUNNING
+    state: DownloadState = DownloadState.RUNNING
     keep: bool = False
     insecure: bool = False
     error: OprelError | None = None
@@ -54,10 +54,10 @@ class Download:
         return "downloading" not in phases and "verifying" in phases
 
     @property
-    def record(self) -> Record:
+    def record(self) -> DownloadRecord:
         error = self.error.message if self.error else ""
         places = tuple(str(path) for path in sorted(self.destinations))
-        return Record(self.id, self.ref.text, self.state, error, self.total, self.completed, places)
+        return DownloadRecord(self.id, self.ref.text, self.state, error, self.total, self.completed, places)
 
     def offered(self, offer: Offer) -> None:
         """It is known what there is to fetch."""

@@ -11,15 +11,15 @@ import httpx
 from pydantic import JsonValue
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, Sampling, Tokens, Usage
-from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends import openai_http
+from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.server.inference import truncation
-from oprel.server.inference.continuation import Story
-from oprel.server.inference.engine_calls import Question, engine_errors, is_too_long
-from oprel.server.inference.request_metrics import Account
+from oprel.server.inference.continuation import ResumableAnswer
+from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
+from oprel.server.inference.request_metrics import RequestMetrics
 from oprel.server.inference.structured_output import check_answer
-from oprel.server.inference.truncation import Cut
+from oprel.server.inference.truncation import Truncation
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -51,14 +51,14 @@ class Done:
     load_ns: int
     total_ns: int
     context: list[int] | None = None
-    cut: Cut = Cut()
+    cut: Truncation = Truncation()
     shifted: bool = False  # the answer outgrew the context, and the oldest tokens were forgotten
     finishes: tuple[Finish, ...] = ()
     recoveries: int = 0  # engines that died while they made it
 
 
-Piece = Cut | Chunk | Done
-Pieces = AsyncGenerator[Cut | Chunk, None]
+Piece = Truncation | Chunk | Done
+Pieces = AsyncGenerator[Truncation | Chunk, None]
 
 
 async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
@@ -66,24 +66,24 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    with Account(manager, job.model.name) as account:
+    with RequestMetrics(manager, job.model.name) as account:
         manager.quarantine.check(job.model.name, job.request)
         async with (
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
             engine_errors(lease.process),
         ):
             account.start(lease)
-            question = Question(manager, lease, job.request)
+            question = EngineCall(manager, lease, job.request)
             with lease.asking(job.request, manager.clock()):
                 async with contextlib.aclosing(_answer(question, job, account)) as pieces:
                     async for piece in pieces:
                         yield piece
 
 
-async def _answer(question: Question, job: Job, account: Account) -> AsyncGenerator[Piece, None]:
-    lease, heard = question.lease, _Heard()
+async def _answer(question: EngineCall, job: Job, account: RequestMetrics) -> AsyncGenerator[Piece, None]:
+    lease, heard = question.lease, AnswerAccumulator()
     request = await question.put(lambda: _prepared(job, lease))
-    story = Story(request)
+    story = ResumableAnswer(request)
     async with contextlib.aclosing(_surviving(question, story, account)) as pieces:
         async for piece in pieces:
             heard.hear(piece)
@@ -98,19 +98,19 @@ async def _answer(question: Question, job: Job, account: Account) -> AsyncGenera
 
 
 @dataclass
-class _Heard:
+class AnswerAccumulator:
     """What an answer has come to."""
 
     said: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: bool = False
-    cut: Cut = Cut()
+    cut: Truncation = Truncation()
     last: Chunk | None = None
 
     def text(self, index: int = 0) -> str:
         return "".join(self.said[index])
 
-    def hear(self, piece: Cut | Chunk) -> None:
-        if isinstance(piece, Cut):
+    def hear(self, piece: Truncation | Chunk) -> None:
+        if isinstance(piece, Truncation):
             self.cut = piece
             return
         self.said[piece.index].append(piece.text)
@@ -133,7 +133,7 @@ class _Heard:
         return Done(self.text(), self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes)
 
 
-async def _surviving(question: Question, story: Story, account: Account) -> Pieces:
+async def _surviving(question: EngineCall, story: ResumableAnswer, account: RequestMetrics) -> Pieces:
     """The answer, through the death of its engine; to a shorter prompt, told of first, where the whole does not fit."""
     lease = question.lease
     while True:
@@ -161,7 +161,7 @@ async def _surviving(question: Question, story: Story, account: Account) -> Piec
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 
 
-async def _shorten(question: Question, story: Story) -> Cut:
+async def _shorten(question: EngineCall, story: ResumableAnswer) -> Truncation:
     """Have the story begin with a prompt that fits."""
     lease, whole = question.lease, story.request
     request, cut = await question.put(lambda: truncation.fitted(lease.process.http, whole, lease.num_ctx))
@@ -220,7 +220,7 @@ async def render(manager: ModelManager, job: Job) -> str:
         manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        question = Question(manager, lease, job.request)
+        question = EngineCall(manager, lease, job.request)
         return await question.settle(lambda: truncation.rendered(lease.process.http, job.request))
 
 
@@ -230,7 +230,7 @@ async def count_tokens(manager: ModelManager, job: Job) -> int:
         manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        question = Question(manager, lease, job.request)
+        question = EngineCall(manager, lease, job.request)
         return await question.settle(lambda: truncation.length(lease.process.http, job.request))
 
 

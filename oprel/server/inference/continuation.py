@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from oprel.core.completion import Chunk, CompletionRequest, Tokens, Usage
-from oprel.runtime.engine import NotRepeated
 from oprel.runtime.backends import openai_http
+from oprel.runtime.engine import NotRepeated
 
 MOST = 2  # engines that one answer may outlive: it may be what kills them
 
 
 @dataclass
-class Story:
+class ResumableAnswer:
     """One answer, told by one engine after another. `request` is what the next one is asked."""
 
     request: CompletionRequest

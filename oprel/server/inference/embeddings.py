@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oprel.core.completion import Embeddings, LoadOptions, Mode, Scores
-from oprel.runtime.engine import EngineRefused
 from oprel.core.exceptions import ContextLengthError, UnsupportedError
 from oprel.runtime.backends import openai_http
-from oprel.server.inference.engine_calls import Question, engine_errors, is_too_long
+from oprel.runtime.engine import EngineRefused
+from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -38,7 +38,7 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
     ):
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
-        question = Question(manager, lease, job.inputs)
+        question = EngineCall(manager, lease, job.inputs)
         try:
             return await _embedded(question, job.inputs), lease.load_ns
         except EngineRefused as refusal:
@@ -50,7 +50,7 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
         return await _embedded(question, shorter), lease.load_ns
 
 
-async def _embedded(question: Question, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+async def _embedded(question: EngineCall, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
     process = question.lease.process
     return await question.settle(lambda: openai_http.embed(process.http, inputs), sum(map(len, inputs)))
 
@@ -78,7 +78,7 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
         manager.lease(job.model, job.load, job.keep_alive, Mode.RERANK) as lease,
         engine_errors(lease.process),
     ):
-        question = Question(manager, lease, (job.query, *job.documents))
+        question = EngineCall(manager, lease, (job.query, *job.documents))
         about_tokens = sum(len(job.query) + len(document) for document in job.documents)
         return await question.settle(
             lambda: openai_http.rerank(lease.process.http, job.query, job.documents), about_tokens
@@ -92,7 +92,7 @@ async def tokenize(
         manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        question = Question(manager, lease, (text, special))
+        question = EngineCall(manager, lease, (text, special))
         return await question.settle(
             lambda: openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
         )
@@ -105,5 +105,5 @@ async def detokenize(
         manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.process),
     ):
-        question = Question(manager, lease, tuple(tokens))
+        question = EngineCall(manager, lease, tuple(tokens))
         return await question.settle(lambda: openai_http.detokenize(lease.process.http, tokens))

@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
-from oprel.runtime.engine import EngineLost, EngineRefused, NotRepeated
 from oprel.core.exceptions import (
     BackendCrashedError,
     BackendError,
@@ -16,8 +15,9 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
+from oprel.runtime.engine import EngineLost, EngineRefused, NotRepeated
 from oprel.runtime.exits import Exit
-from oprel.runtime.process import EngineProcess, State
+from oprel.runtime.supervisor.process import EngineProcess, EngineState
 from oprel.server.inference.continuation import MOST
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -32,7 +32,7 @@ EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
 CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
 
 
-class Question:
+class EngineCall:
     """Something that is asked of a lease's engine, and of the next one when that dies under it.
 
     What may have killed an engine has the next one for itself, until it is clear that it did not. Raises
@@ -112,7 +112,7 @@ class Question:
 
 async def _how_it_died(process: EngineProcess, starts: int) -> Exit | None:
     """How the engine of that start ended; None when it did not, or because we stopped it."""
-    if process.state in (State.DRAINING, State.STOPPED):
+    if process.state in (EngineState.DRAINING, EngineState.STOPPED):
         return None
     return process.last_exit if process.starts != starts else await process.why_it_ended(within=EXIT_NOTICE)
 
@@ -131,7 +131,7 @@ async def engine_errors(process: EngineProcess) -> AsyncIterator[None]:
             "Ask again; `oprel crash show` tells more.",
         ) from loss
     except EngineLost as loss:
-        if process.state in (State.DRAINING, State.STOPPED):
+        if process.state in (EngineState.DRAINING, EngineState.STOPPED):
             raise ShuttingDownError("the engine was stopped while it answered", "Ask again.") from loss
         ended = await process.why_it_ended(within=EXIT_NOTICE)
         if ended is None:

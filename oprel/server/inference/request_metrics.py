@@ -9,7 +9,7 @@ from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
 
 
-class Account:
+class RequestMetrics:
     """A context that a request is answered in; its end is the request's."""
 
     def __init__(self, manager: ModelManager, model: str) -> None:
@@ -20,7 +20,7 @@ class Account:
         self._lost_at: float | None = None
         self._queued = 0.0
 
-    def __enter__(self) -> "Account":
+    def __enter__(self) -> "RequestMetrics":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from oprel.core.completion import CompletionRequest, Message, Tokens
+from oprel.core.completion import CompletionRequest, PromptMessage, Tokens
 from oprel.core.exceptions import ContextLengthError
 from oprel.runtime.backends import openai_http
 
@@ -19,7 +19,7 @@ ATTEMPTS = 4  # text that is cut and tokenized anew may have grown
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncation:
     """What of a prompt the model does not get to see: whole messages, and tokens out of the middle of the last one."""
 
     messages: int = 0
@@ -72,7 +72,9 @@ async def text(http: httpx.AsyncClient, request: CompletionRequest, bos_token: i
     return await openai_http.detokenize(http, found[1:] if found[:1] == [bos_token] else found)
 
 
-async def fitted(http: httpx.AsyncClient, request: CompletionRequest, num_ctx: int) -> tuple[CompletionRequest, Cut]:
+async def fitted(
+    http: httpx.AsyncClient, request: CompletionRequest, num_ctx: int
+) -> tuple[CompletionRequest, Truncation]:
     """The request with a prompt that fits into `num_ctx` tokens, its answer's beginning included.
 
     The oldest messages go first; system messages and the last message stay. If that is not enough, the middle of the
@@ -83,9 +85,9 @@ async def fitted(http: httpx.AsyncClient, request: CompletionRequest, num_ctx: i
         return await _fitted_text(http, request, room)
     short, dropped = await _without_oldest(http, request, room)
     if (excess := await length(http, short) - room) <= 0:
-        return short, Cut(messages=dropped)
+        return short, Truncation(messages=dropped)
     shorter, lost = await _with_shorter_last(http, short, excess, room)
-    return shorter, Cut(dropped, lost)
+    return shorter, Truncation(dropped, lost)
 
 
 def _reserved(request: CompletionRequest, num_ctx: int) -> int:
@@ -94,10 +96,12 @@ def _reserved(request: CompletionRequest, num_ctx: int) -> int:
     return max(1, most if wanted is None or wanted < 0 else min(wanted, most))
 
 
-async def _fitted_text(http: httpx.AsyncClient, request: CompletionRequest, room: int) -> tuple[CompletionRequest, Cut]:
+async def _fitted_text(
+    http: httpx.AsyncClient, request: CompletionRequest, room: int
+) -> tuple[CompletionRequest, Truncation]:
     whole = await tokens(http, request)
     kept = _ends(whole, room, request.sampling.num_keep)
-    return replace(request, prompt=Tokens(tuple(kept))), Cut(tokens=len(whole) - len(kept))
+    return replace(request, prompt=Tokens(tuple(kept))), Truncation(tokens=len(whole) - len(kept))
 
 
 async def _without_oldest(
@@ -114,11 +118,11 @@ async def _without_oldest(
     return replace(request, prompt=short), len(request.prompt) - len(short)
 
 
-def _droppable(messages: Sequence[Message]) -> list[int]:
+def _droppable(messages: Sequence[PromptMessage]) -> list[int]:
     return [at for at, message in enumerate(messages[:-1]) if message.role != "system"]
 
 
-def _dropped(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:
+def _dropped(messages: tuple[PromptMessage, ...], count: int) -> tuple[PromptMessage, ...]:
     """The messages without the `count` oldest, nor the results of tools whose call is gone."""
     candidates = _droppable(messages)
     while 0 < count < len(candidates) and messages[candidates[count]].role == "tool":

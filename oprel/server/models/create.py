@@ -26,7 +26,7 @@ Files = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelRecipe:
     """What to make a model of; None or nothing: as in the model that it comes from.
 
     `source` is a name, or a path where `may_use_paths`; `files` and `adapters` map file names to digests of blobs;
@@ -77,7 +77,7 @@ class _File:
         return (number, count) if isinstance(number, int) and isinstance(count, int) and count > 1 else (0, 1)
 
 
-async def create(library: Library, config: Config, recipe: Recipe) -> Progress:
+async def create(library: Library, config: Config, recipe: ModelRecipe) -> Progress:
     """Make a model and tell of each step; "success" is the last.
 
     What is wrong with the recipe is told before the first step. Raises ModelNotFoundError for an unknown source,
@@ -108,7 +108,7 @@ async def create(library: Library, config: Config, recipe: Recipe) -> Progress:
     yield ProgressResponse(status="success")
 
 
-def _uploaded(blobs: Blobs, recipe: Recipe) -> list[_File]:
+def _uploaded(blobs: Blobs, recipe: ModelRecipe) -> list[_File]:
     """The blobs that the recipe names, with their headers. Blocks for the reading of those."""
     files = [_file(blobs, name, digest) for name, digest in (*recipe.files.items(), *recipe.adapters.items())]
     for file in files[len(recipe.files) :]:
@@ -134,7 +134,7 @@ def _file(blobs: Blobs, name: str, digest: str) -> _File:
         raise InvalidModelError(error.message.replace(str(path), name), *error.resolution_steps) from None
 
 
-async def _source(library: Library, recipe: Recipe, files: Sequence[_File]) -> tuple[Manifest, GGUFFile]:
+async def _source(library: Library, recipe: ModelRecipe, files: Sequence[_File]) -> tuple[Manifest, GGUFFile]:
     """The manifest to begin with, under its new name, and the header of its weights."""
     models = [file for file in files if file.is_weights]
     if recipe.source:
@@ -183,7 +183,7 @@ def _with_files(manifest: Manifest, header: GGUFFile, files: Sequence[_File]) ->
     )
 
 
-def _with_texts(manifest: Manifest, recipe: Recipe) -> Manifest:
+def _with_texts(manifest: Manifest, recipe: ModelRecipe) -> Manifest:
     given = {"template": recipe.template, "system": recipe.system, "license": recipe.license}
     return replace(
         manifest,

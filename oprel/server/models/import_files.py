@@ -26,7 +26,7 @@ WEIGHTS = (".gguf", ".safetensors")
 
 
 @dataclass(frozen=True)
-class Files:
+class ImportedFiles:
     """What a model is made of, as it lies there: its parts in order, or one; and what lets it see.
 
     Of one in Hugging Face's own form, `weights` are all files that engines read of its `folder`.
@@ -41,7 +41,7 @@ class Files:
         return (*self.weights, *([self.projector] if self.projector else []))
 
 
-def files_at(path: Path) -> Files:
+def files_at(path: Path) -> ImportedFiles:
     """The model of a file, with all its parts, or the only one of a folder, with its projector.
 
     Blocks for a look at the folder. Raises InvalidModelError.
@@ -52,7 +52,7 @@ def files_at(path: Path) -> Files:
         raise InvalidModelError(f"{path} cannot be read: {error.strerror}", "Check its permissions.") from error
 
 
-def _files_at(path: Path) -> Files:
+def _files_at(path: Path) -> ImportedFiles:
     folder = path if path.is_dir() else path.parent
     listed = [RepoFile(one.name, one.stat().st_size) for one in sorted(folder.iterdir()) if one.is_file()]
     found = variants(listed)
@@ -62,21 +62,21 @@ def _files_at(path: Path) -> Files:
         if not found:
             return _files_of_folder(path, listed)
         eyes = projector_of(listed, found[0])
-        return Files(tuple(folder / one.path for one in found[0].files), folder / eyes.path if eyes else None)
+        return ImportedFiles(tuple(folder / one.path for one in found[0].files), folder / eyes.path if eyes else None)
     whole = next((one for one in found if path.name in {file.path for file in one.files}), None)
-    return Files(tuple(folder / one.path for one in whole.files) if whole else (path,))
+    return ImportedFiles(tuple(folder / one.path for one in whole.files) if whole else (path,))
 
 
-def _files_of_folder(folder: Path, listed: Sequence[RepoFile]) -> Files:
+def _files_of_folder(folder: Path, listed: Sequence[RepoFile]) -> ImportedFiles:
     files = tuple(folder / one.path for one in folder_files(listed))
     if not files:
         step = "Give a .gguf file, or a folder with one, or with safetensors and their config.json."
         raise InvalidModelError(f"{folder} has no model in it", step)
-    return Files(files, folder=folder)
+    return ImportedFiles(files, folder=folder)
 
 
 async def adopted(
-    library: Library, name: ModelRef, files: Files, how: ImportHow
+    library: Library, name: ModelRef, files: ImportedFiles, how: ImportHow
 ) -> AsyncGenerator[ProgressResponse, None]:
     """Give the files a name, and tell of each step; "success" is the last.
 
@@ -97,7 +97,7 @@ async def adopted(
     yield ProgressResponse(status="success")
 
 
-def _require_model(files: Files) -> None:
+def _require_model(files: ImportedFiles) -> None:
     """Blocks for the reading of headers. Raises InvalidModelError."""
     if files.folder:
         require_sound(files.folder)
@@ -108,7 +108,7 @@ def _require_model(files: Files) -> None:
         raise InvalidModelError(told, "Name the weights, or a folder with them and their projector.")
 
 
-def _manifest(name: ModelRef, files: Files, stored: Mapping[Path, Path], blobs: Blobs) -> Manifest:
+def _manifest(name: ModelRef, files: ImportedFiles, stored: Mapping[Path, Path], blobs: Blobs) -> Manifest:
     """Of the files as they are `stored`, or where they lie. Blocks for the making of links."""
     parts = tuple(stored.get(path, path) for path in files.weights)
     if files.folder:

@@ -14,7 +14,7 @@ from oprel.core.completion import Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, ValidationError
 from oprel.core.manifests import Manifest, Manifests
-from oprel.core.names import Kind, ModelRef
+from oprel.core.names import ModelRef, NameKind
 from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.formats.model_info import ModelInfo, from_gguf
@@ -193,7 +193,7 @@ class Library:
             ref = ModelRef.parse(name)
         except ValidationError:
             raise unknown from None
-        if ref.kind is Kind.PATH and not may_use_paths:
+        if ref.kind is NameKind.PATH and not may_use_paths:
             raise unknown
         try:
             return await anyio.to_thread.run_sync(self._found, ref)
@@ -201,7 +201,7 @@ class Library:
             raise unknown from None
 
     def _found(self, ref: ModelRef) -> InstalledModel:
-        if ref.kind is Kind.PATH and not _may_be_model(ref.path):
+        if ref.kind is NameKind.PATH and not _may_be_model(ref.path):
             raise ModelNotFoundError(f"no model is at {ref.text}")
         return self._installed(self.manifest(ref))
 

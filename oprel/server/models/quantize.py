@@ -14,7 +14,7 @@ from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
 from oprel.formats.ggml_types import FILE_TYPES
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.other_header import OtherHeader
-from oprel.runtime.binaries.shelf import Source, find_binaries
+from oprel.runtime.binaries.engine_binaries import BinarySource, find_binaries
 
 PROGRAM = "llama-quantize"
 WHOLE = ("F32", "F16", "BF16")  # what may be quantized: again would lose twice
@@ -49,7 +49,7 @@ def prepare(config: Config, header: GGUFFile, kind: str) -> Path:
 def _places(config: Config) -> Iterator[Path]:
     """Where the program may be: beside an engine, on PATH."""
     for engine in find_binaries(config):
-        if engine.source is not Source.WHEEL:
+        if engine.source is not BinarySource.WHEEL:
             yield Path(engine.command[0]).with_name(PROGRAM)
     if on_path := shutil.which(PROGRAM):
         yield Path(on_path)

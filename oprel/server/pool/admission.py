@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from oprel.core.exceptions import InsufficientMemoryError
 from oprel.server.pool import scheduling
 from oprel.server.pool.loaded_model import LoadedModel
-from oprel.server.pool.scheduling import Amount, Plan, Resident, Use, Wanted, amount
+from oprel.server.pool.scheduling import Amount, Resident, SchedulingDecision, Use, Wanted, amount
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Ticket:
     refusal: InsufficientMemoryError | None = None  # another model was pinned meanwhile
 
 
-class Room:
+class AdmissionQueue:
     """Owner of the line. `engines` gives those that have memory, `evict` stops an idle one, for a reason in words."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Room:
         self._has_ended = True
         self.reconsider()
 
-    def _look_again(self, plan: Plan) -> None:
+    def _look_again(self, plan: SchedulingDecision) -> None:
         if self._timer:
             self._timer.cancel()
         if not (math.isinf(plan.look_again) or self._has_ended):

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from oprel.core.crash_files import CrashFiles
-from oprel.runtime.binaries.shelf import Source
-from oprel.runtime.os_process.child import Ended
+from oprel.runtime.binaries.engine_binaries import BinarySource
+from oprel.runtime.supervisor.child import Ended
 from oprel.utils.files import write_atomically
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as wire
@@ -90,7 +90,7 @@ def _id(moment: datetime, pid: int, model: str) -> str:
 
 
 def _build(ended: Ended) -> wire.EngineBuild:
-    if ended.binary == Source.WHEEL.value:
+    if ended.binary == BinarySource.WHEEL.value:
         return wire.EngineBuild(name=ended.binary, version=importlib.metadata.version("xllamacpp"))
     try:
         status = Path(ended.command[0]).stat()

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from oprel.runtime.backends.base import EngineSpec, Parts
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
@@ -20,22 +19,23 @@ from oprel.core.settings import ModelSettings
 from oprel.formats.validation import require_sound
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.specs import Fixed, asked_of, spec_of
-from oprel.runtime.binaries.shelf import Shelf
-from oprel.runtime.hang_detector import Pace
-from oprel.runtime.os_process.child import Ended
-from oprel.runtime.process import EngineProcess
+from oprel.runtime.backends.specs import LoadConstraints, asked_of, spec_of
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.restarts import History
-from oprel.runtime.selection.binaries import Shelves
+from oprel.runtime.selection.binaries import BinaryCatalog
+from oprel.runtime.supervisor.child import Ended
+from oprel.runtime.supervisor.hang_detector import Pace
+from oprel.runtime.supervisor.process import EngineProcess
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import Key, LoadedModel
-from oprel.server.pool.oom_history import Descents
+from oprel.server.pool.oom_history import OomHistory
 from oprel.server.pool.planning import Planning, needs_of, refusal
 from oprel.server.pool.scheduling import Amount
 from oprel.server.pool.slots import Slots
-from oprel.telemetry.recommender.plan_wire import plan_response
 from oprel.telemetry.recommender import step_down
+from oprel.telemetry.recommender.plan_wire import plan_response
 from oprel.telemetry.recommender.planning import Plan
 from oprel.wire.daemon import PlanResponse
 
@@ -45,23 +45,23 @@ MAX_RECORDS = 256
 
 
 @dataclass(frozen=True)
-class Record:
+class EngineRecord:
     """How such an engine fared so far: it is to be remembered longer than the engine stays loaded."""
 
     history: History = field(default_factory=History)
     pace: Pace = field(default_factory=Pace)
 
 
-class Launches:
+class Launcher:
     """Owner of that experience. `run_dir` takes the engines' sockets."""
 
-    def __init__(self, config: Config, shelf: Shelf, planning: Planning, run_dir: Path) -> None:
+    def __init__(self, config: Config, shelf: EngineBinaries, planning: Planning, run_dir: Path) -> None:
         self._config = config
         self._planning = planning
-        self._shelves = Shelves(config, shelf)
+        self._shelves = BinaryCatalog(config, shelf)
         self._run_dir = run_dir
-        self._descents = Descents(config.home_dir / "memory.json")
-        self._records: dict[tuple[Key, LoadOptions, datetime, str], Record] = {}
+        self._descents = OomHistory(config.home_dir / "memory.json")
+        self._records: dict[tuple[Key, LoadOptions, datetime, str], EngineRecord] = {}
         self._numbers = itertools.count(1)
 
     def plan(
@@ -194,8 +194,8 @@ class Launches:
 
     def _fixed(
         self, model: InstalledModel, settings: ModelSettings, wanted: LoadOptions, mode: Mode, number: int
-    ) -> Fixed:
-        return Fixed(
+    ) -> LoadConstraints:
+        return LoadConstraints(
             parts_of(model),
             self._run_dir / f"engine-{number}.sock",
             wanted,
@@ -216,10 +216,10 @@ class Launches:
         """It is about to be stopped."""
         self._planning.note_end(loaded)
 
-    def _record(self, key: Key, load: LoadOptions, modified: datetime, backend: str) -> Record:
+    def _record(self, key: Key, load: LoadOptions, modified: datetime, backend: str) -> EngineRecord:
         while len(self._records) > MAX_RECORDS:
             self._records.pop(next(iter(self._records)))
-        return self._records.setdefault((key, load, modified, backend), Record())
+        return self._records.setdefault((key, load, modified, backend), EngineRecord())
 
 
 def _needs(found: Plan, backend: Backend) -> Amount:
@@ -240,10 +240,10 @@ def wanted_of(model: InstalledModel, settings: ModelSettings, asked: LoadOptions
     return llama_cpp.resolve(asked, settings, model.header.context_length)
 
 
-def parts_of(model: InstalledModel) -> Parts:
+def parts_of(model: InstalledModel) -> ModelFiles:
     manifest = model.manifest
     template = model.chat_template or "" if manifest.template else ""
-    return Parts(manifest.weights, manifest.projector, manifest.adapters, template)
+    return ModelFiles(manifest.weights, manifest.projector, manifest.adapters, template)
 
 
 def _pooling(model: InstalledModel, mode: Mode) -> str | None:

@@ -7,23 +7,23 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from oprel.core.completion import CompletionRequest, LoadOptions, Mode, Prompt, Tokens
-from oprel.runtime.backends.base import EngineSpec, Parts
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.engines.llama_log import Buffers
-from oprel.runtime.backends.specs import Fixed
-from oprel.runtime.process import DOWN, EngineProcess, State
+from oprel.runtime.backends.specs import LoadConstraints
+from oprel.runtime.supervisor.process import DOWN, EngineProcess, EngineState
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.crash_reports import InFlight
 from oprel.server.pool.quarantine import request_hash
 from oprel.server.pool.scheduling import Amount, Resident, Use
-from oprel.server.pool.slots import Held, Slots
-from oprel.telemetry.recommender.budgets import Taken
+from oprel.server.pool.slots import SlotGrant, Slots
+from oprel.telemetry.recommender.budgets import Reservation
 from oprel.telemetry.recommender.planning import Plan
 from oprel.telemetry.recommender.step_down import given_up
 
-Key = tuple[Parts, Mode]
+Key = tuple[ModelFiles, Mode]
 PACE_MEMORY = 0.7  # share that what was measured before has in an engine's pace
 
 
@@ -40,7 +40,7 @@ class LoadedModel:
     settings: ModelSettings
     asked: LoadOptions
     wanted: LoadOptions
-    fixed: Fixed
+    fixed: LoadConstraints
     first_plan: Plan
     plan: Plan
     spec: EngineSpec
@@ -155,10 +155,10 @@ class LoadedModel:
         return self._use() is Use.IDLE and not self.pinned
 
     @property
-    def taken(self) -> Taken:
+    def taken(self) -> Reservation:
         solution = self.plan.solution
         devices = dict(zip(solution.placement.devices, solution.needs, strict=True))
-        return Taken(self.needs.host, devices, stays=self.pinned)
+        return Reservation(self.needs.host, devices, stays=self.pinned)
 
     def as_resident(self) -> Resident:
         return Resident(
@@ -175,9 +175,9 @@ class LoadedModel:
 
     def _use(self) -> Use:
         state = self.process.state
-        if self.leaving or state is State.DRAINING:
+        if self.leaving or state is EngineState.DRAINING:
             return Use.LEAVING
-        if state in (State.STOPPED, State.STARTING, State.BACKING_OFF):
+        if state in (EngineState.STOPPED, EngineState.STARTING, EngineState.BACKING_OFF):
             return Use.LOADING
         return Use.BUSY if self.leases else Use.IDLE
 
@@ -205,7 +205,7 @@ class Lease:
 
     model: InstalledModel
     loaded: LoadedModel
-    held: Held
+    held: SlotGrant
     load_ns: int
     queued_ns: int
     revive: Callable[[], Awaitable[None]]

@@ -20,15 +20,15 @@ from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import BackendError, BackendStartError, BusyError, OprelError, ShuttingDownError
 from oprel.core.settings import ModelSettings
-from oprel.runtime.binaries.shelf import Shelf
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.exits import Reason
-from oprel.runtime.os_process import _posix
-from oprel.runtime.os_process.child import Ended
-from oprel.runtime.process import DOWN, EngineProcess, State
+from oprel.runtime.supervisor import _posix
+from oprel.runtime.supervisor.child import Ended
+from oprel.runtime.supervisor.process import DOWN, EngineProcess, EngineState
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.admission import Room
+from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.crash_reports import Crashes
-from oprel.server.pool.launcher import Launches, parts_of, wanted_of
+from oprel.server.pool.launcher import Launcher, parts_of, wanted_of
 from oprel.server.pool.loaded_model import Key, Lease, LoadedModel
 from oprel.server.pool.metrics import Eviction, Metrics
 from oprel.server.pool.planning import Planning
@@ -46,7 +46,7 @@ class ModelManager:
     """`run_dir` takes the engines' sockets; it must be this manager's alone. All methods belong to the event loop."""
 
     def __init__(
-        self, config: Config, shelf: Shelf, run_dir: Path, clock: Callable[[], float] = time.monotonic
+        self, config: Config, shelf: EngineBinaries, run_dir: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
         self.shelf = shelf
@@ -58,8 +58,8 @@ class ModelManager:
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
         self.planning = Planning(config, shelf, probe())
-        self.launches = Launches(config, shelf, self.planning, run_dir)
-        self.room = Room(self.planning.budget, clock, lambda: self.loaded, self._evict)
+        self.launches = Launcher(config, shelf, self.planning, run_dir)
+        self.room = AdmissionQueue(self.planning.budget, clock, lambda: self.loaded, self._evict)
         self._loaded: dict[Key, LoadedModel] = {}
         self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
         self._doors: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -263,7 +263,7 @@ class ModelManager:
             self._schedule_expiry(loaded)
             self.on_change()
             self.room.reconsider()
-            if loaded.process.state in (State.STARTING, State.BACKING_OFF):
+            if loaded.process.state in (EngineState.STARTING, EngineState.BACKING_OFF):
                 self._start(self._see_loaded(loaded), f"see {loaded.model.name} loaded")
 
     async def _see_loaded(self, loaded: LoadedModel) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from oprel.runtime.binaries.shelf import Binary
+from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.telemetry.hardware.probing import memory_bytes
 from oprel.utils.files import write_atomically
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 MOST = 256  # engines remembered; the oldest goes first
 
 
-class Descents:
+class OomHistory:
     """Owner of the file at `path`. A damaged one is begun anew: it holds nothing but experience."""
 
     def __init__(self, path: Path) -> None:

@@ -9,18 +9,18 @@ from oprel.core.exceptions import InsufficientMemoryError, OprelError, Validatio
 from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
 from oprel.runtime.backends.engines.llama_log import buffers_of
-from oprel.runtime.binaries.shelf import Shelf
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.calibration import Calibration
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.scheduling import Amount, amount
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
-from oprel.telemetry.memory.estimator import MIB, anatomy_of, estimate
+from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.recommender.budgets import Budgets, budgets_of
 from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.planning import Candidate, Plan, plan, plan_among, sized
-from oprel.telemetry.recommender.settings import Asked
+from oprel.telemetry.recommender.settings import PlanConstraints
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Planning:
     """Owner of what is known of the machine. It is looked at while no engine of this daemon runs."""
 
-    def __init__(self, config: Config, shelf: Shelf, hardware: Hardware) -> None:
+    def __init__(self, config: Config, shelf: EngineBinaries, hardware: Hardware) -> None:
         self._config = config
         self._calibration = Calibration(config.home_dir / "state.db")
         self._shelf = shelf
@@ -54,7 +54,7 @@ class Planning:
     def budget(self) -> Amount:
         return Amount(self.machine.host, 0 if self.machine.shared else sum(self.machine.devices))
 
-    def plan(self, model: InstalledModel, asked: Asked, residents: Sequence[LoadedModel] = ()) -> Plan:
+    def plan(self, model: InstalledModel, asked: PlanConstraints, residents: Sequence[LoadedModel] = ()) -> Plan:
         """How it would run here among `residents`. The plan may not fit."""
         # Other engines than llama.cpp bring what they need for GPUs: what its program is says nothing of them.
         budgets = self.budgets if model.is_gguf else self.machine
@@ -64,7 +64,7 @@ class Planning:
         header, engine = model.header, str(next(iter(self._shelf.usable), None))
         return Candidate(
             header.quantization,
-            anatomy_of(header),
+            footprint_of(header),
             header.parameter_count,
             model.projector_bytes,
             model.adapter_bytes,

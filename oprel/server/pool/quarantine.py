@@ -24,7 +24,7 @@ MOST = 256  # requests remembered; the oldest goes first
 
 
 @dataclass(frozen=True)
-class Entry:
+class QuarantinedRequest:
     """A request that ended an engine at `at`, UTC; it is held against it `until` then."""
 
     hash: str
@@ -46,9 +46,9 @@ class Quarantine:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, QuarantinedRequest] = {}
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[QuarantinedRequest]:
         """Those that are refused, oldest first."""
         return [entry for entry in self._current() if entry.strikes >= STRIKES]
 
@@ -65,7 +65,7 @@ class Quarantine:
         known = self._entries.pop(key, None)
         before = known.strikes - (engine is not None and engine == known.engine) if known else 0
         reason = f"{ended.reason.value}: {ended.detail}"
-        self._entries[key] = Entry(key, model, reason, before + 1, now, now + LASTS, engine)
+        self._entries[key] = QuarantinedRequest(key, model, reason, before + 1, now, now + LASTS, engine)
         while len(self._entries) > MOST:
             del self._entries[next(iter(self._entries))]
         if self._entries[key].strikes >= STRIKES:
@@ -83,7 +83,7 @@ class Quarantine:
             del self._entries[key]
         return len(gone)
 
-    def _current(self) -> list[Entry]:
+    def _current(self) -> list[QuarantinedRequest]:
         now = self._now()
         self._entries = {key: entry for key, entry in self._entries.items() if entry.until > now}
         return list(self._entries.values())
@@ -97,7 +97,7 @@ def request_hash(model: str, request: Asked) -> str:
     return hashlib.sha256(orjson.dumps([model, asked], default=str)).hexdigest()[:16]
 
 
-def _refused(entry: Entry) -> QuarantinedError:
+def _refused(entry: QuarantinedRequest) -> QuarantinedError:
     return QuarantinedError(
         f"this request ended its engine {entry.strikes} times ({entry.reason}), and is not asked again",
         f"Change it; or run `oprel quarantine clear {entry.hash}` once the engine or the model was replaced.",

@@ -103,7 +103,7 @@ class Wanted:
 
 
 @dataclass
-class Plan:
+class SchedulingDecision:
     """What to do now, by the engines' ids; with the reasons. `look_again` is when time alone changes the decision."""
 
     admit: list[int] = field(default_factory=list)
@@ -122,14 +122,14 @@ def impossible(needs: Amount, residents: Sequence[Resident], budget: Amount) -> 
     return f"it needs {needs}, and models may take {budget}{beside}"
 
 
-def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: Amount, now: float) -> Plan:
+def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: Amount, now: float) -> SchedulingDecision:
     """`wanted` in the order of asking.
 
     >>> old = Resident(1, "old", Amount(60), Use.IDLE)
     >>> decide([old], [Wanted(2, "new", Amount(50), since=0.0)], budget=Amount(100), now=30.0).evict
     {1: 'idle for 30 s; new needs 50 B, and 40 B of 100 B are free'}
     """
-    plan = Plan()
+    plan = SchedulingDecision()
     memory = _Memory(residents, budget)
     for one in wanted:
         if one.needs.within(memory.free):
@@ -166,7 +166,7 @@ class _Memory:
         self.residents = [one for one in self.residents if one.id not in gone]
 
 
-def _make_room(one: Wanted, memory: _Memory, plan: Plan, now: float) -> None:
+def _make_room(one: Wanted, memory: _Memory, plan: SchedulingDecision, now: float) -> None:
     short = one.needs.minus(memory.free).minus(memory.coming)
     victims = _enough(short, memory.candidates(now))
     if victims is None:

@@ -22,8 +22,8 @@ class Slots:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._held: set[Held] = set()
-        self._queue: deque[Place] = deque()
+        self._held: set[SlotGrant] = set()
+        self._queue: deque[SlotRequest] = deque()
 
     @property
     def taken(self) -> int:
@@ -34,11 +34,11 @@ class Slots:
         return len(self._queue)
 
     @contextlib.asynccontextmanager
-    async def taking(self, count: int) -> AsyncIterator["Held"]:
+    async def taking(self, count: int) -> AsyncIterator["SlotGrant"]:
         """Inside the block `count` places are the caller's. More than there are is all of them."""
-        held = Held(self)
+        held = SlotGrant(self)
         try:
-            await self.take(Place(held, count))
+            await self.take(SlotRequest(held, count))
             yield held
         finally:
             self._held.discard(held)
@@ -49,7 +49,7 @@ class Slots:
         for held in self._held:
             held.is_lost = True
 
-    async def take(self, place: "Place") -> None:
+    async def take(self, place: "SlotRequest") -> None:
         if place.count == 0:
             return
         firsts = sum(other.first for other in self._queue)
@@ -69,14 +69,14 @@ class Slots:
             if not place.given.done():  # else its owner is leaving, and gives them back
                 place.given.set_result(None)
 
-    def _fits(self, place: "Place") -> bool:
+    def _fits(self, place: "SlotRequest") -> bool:
         """A request for more than there is must not wait for ever: it gets all there is."""
         others = (held for held in self._held if held is not place.held)
         taken = sum(held.count for held in others if not (place.first and held.is_lost))
         return taken + place.count <= self.total or taken == 0
 
 
-class Held:
+class SlotGrant:
     """Places that a request holds. They are lost with the engine, until the request goes on with the next one."""
 
     def __init__(self, slots: Slots) -> None:
@@ -91,14 +91,14 @@ class Held:
     async def instead(self, count: int) -> None:
         """Have so many places and no others, before all who wait for their first."""
         self.count = 0
-        await self._slots.take(Place(self, count, first=True))
+        await self._slots.take(SlotRequest(self, count, first=True))
 
 
 @dataclass(eq=False)
-class Place:
+class SlotRequest:
     """A place in the queue. Who held places before it comes `first`."""
 
-    held: Held
+    held: SlotGrant
     count: int
     first: bool = False
     given: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())

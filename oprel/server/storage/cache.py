@@ -27,7 +27,7 @@ _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
-class CachedFile:
+class StoredFile:
     """A file, wherever links lead to it. `digest` is "sha256:" and 64 hex digits, where its name tells.
 
     `names` are the models that use it, `used` the last time one of them was, in seconds since 1970. Of a partial file
@@ -62,7 +62,7 @@ class _Use:
 
 def cached_files(
     library: Library, last_use: LastUse, hub_dir: Path, arriving: Mapping[Path, Download]
-) -> list[CachedFile]:
+) -> list[StoredFile]:
     """The largest first: those of all models, and oprel's own that no model uses. Blocks for a look at each.
 
     `arriving` tells which downloads want which files.
@@ -86,16 +86,16 @@ def _files_of(manifest: Manifest) -> Iterator[Path]:
         yield from (one for one in path.iterdir() if one.is_file()) if path.is_dir() else (path,)
 
 
-def duplicates(files: Sequence[CachedFile]) -> list[list[CachedFile]]:
+def duplicates(files: Sequence[StoredFile]) -> list[list[StoredFile]]:
     """Files of the same content that take room more than once."""
-    groups: dict[str, dict[tuple[int, int], CachedFile]] = {}
+    groups: dict[str, dict[tuple[int, int], StoredFile]] = {}
     for file in files:
         if file.digest:
             groups.setdefault(file.digest, {}).setdefault(file.identity, file)
     return [[*group.values()] for group in groups.values() if len(group) > 1]
 
 
-async def verified(files: Sequence[CachedFile]) -> AsyncGenerator[ProgressResponse, None]:
+async def verified(files: Sequence[StoredFile]) -> AsyncGenerator[ProgressResponse, None]:
     """Read each file and tell of each step; "success" is the last. Raises InvalidModelError that names the damaged.
 
     A step without a digest is of a file that nobody told one of: only its header was read.
@@ -150,7 +150,7 @@ def _hashed(path: Path, digest: "hashlib._Hash", offset: int) -> int:
     return count
 
 
-def _file(path: Path, use: _Use) -> CachedFile | None:
+def _file(path: Path, use: _Use) -> StoredFile | None:
     try:
         status = path.stat()
     except OSError:  # gone meanwhile, or a model whose file is
@@ -159,7 +159,7 @@ def _file(path: Path, use: _Use) -> CachedFile | None:
         return None
     match = _DIGEST.fullmatch(path.name)
     noted = segments.noted(disk.state_of(path)) if path.name.endswith(disk.PART) else None
-    return CachedFile(
+    return StoredFile(
         path=path,
         size_bytes=noted.done_bytes if noted else status.st_size,
         identity=(status.st_dev, status.st_ino),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 Vendor = Literal["nvidia", "amd", "intel", "apple"]
 
 
-class Part:
+class Device:
     """Base of all that a file may describe. Raises ValueError where a number is negative."""
 
     __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}  # a misspelt name would mean another machine
@@ -21,7 +21,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class CPU(Part):
+class CPU(Device):
     """Counted are the cores that this process may run on.
 
     `performance_cores` are those of the fast kind, where there are two kinds. `quota` is how many cores' time a
@@ -44,7 +44,7 @@ class CPU(Part):
 
 
 @dataclass(frozen=True)
-class Memory(Part):
+class Memory(Device):
     """`limit_bytes` is what a container allows, None when that is everything.
 
     `available_bytes` can be had now without swapping, the limit considered. `bandwidth_bytes` is what all cores
@@ -65,7 +65,7 @@ class Memory(Part):
 
 
 @dataclass(frozen=True)
-class GPU(Part):
+class GPU(Device):
     """A graphics processor. `total_bytes` and `free_bytes` are of the memory that an engine can take on it.
 
     An `integrated` one takes it, or most of it, from the machine's memory: it must not be counted twice. `index` counts

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware import cgroups
+from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.sysfs import cpu_list, folders, table, text
 
 # What the kernels of ggml are written for, and what they go without at a cost.

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from oprel.core.config import child_environment
 from oprel.core.exceptions import ValidationError
-from oprel.telemetry.hardware.devices import CPU, GPU, Memory, Part
 from oprel.telemetry.hardware import apple, linux, nvidia, pci
+from oprel.telemetry.hardware.devices import CPU, GPU, Device, Memory
 from oprel.telemetry.hardware.visible import visible
 
 HERE = Path("/")
 
 
 @dataclass(frozen=True)
-class Hardware(Part):
+class Hardware(Device):
     """A machine at one moment. `gpus` are those that engines will see; `notes` say, in sentences for people, what could
     not be found out and what is left out.
     """

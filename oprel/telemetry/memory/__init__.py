@@ -1,5 +1,5 @@
 """What a model takes in memory, computed from its header."""
 
-from oprel.telemetry.memory.estimator import MIB, Estimate, anatomy_of, estimate
+from oprel.telemetry.memory.estimator import MIB, Estimate, estimate, footprint_of
 
-__all__ = ["MIB", "Estimate", "anatomy_of", "estimate"]
+__all__ = ["MIB", "Estimate", "footprint_of", "estimate"]

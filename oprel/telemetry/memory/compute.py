@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from oprel.telemetry.memory.architectures import RECURRENCE, WEIGHTED_FIRST, Recurrence
 from oprel.telemetry.memory.dims import LayerDims, ModelDims
 from oprel.telemetry.memory.kv_cache import Cells
-from oprel.telemetry.memory.load_shape import CACHE_TYPES, Wishes
+from oprel.telemetry.memory.load_shape import CACHE_TYPES, LoadShape
 from oprel.telemetry.memory.widths import Mixer, Widths
 
 ELEMENT_BYTES = 4
@@ -20,7 +20,7 @@ RESIDUALS = 5  # Vectors as wide as the embedding, around a feed-forward or an a
 LEAST_ROTATION = 64
 
 
-def compute_bytes(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells) -> int:
+def compute_bytes(model: ModelDims, widths: Widths, wishes: LoadShape, cells: Cells) -> int:
     """The compute buffer of a device that has all kinds of the model's layers."""
     return (
         ELEMENT_BYTES * max(_steps(model, widths, wishes, cells), default=0)
@@ -29,7 +29,7 @@ def compute_bytes(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells
     )
 
 
-def mask_bytes(model: ModelDims, wishes: Wishes, cells: Cells) -> int:
+def mask_bytes(model: ModelDims, wishes: LoadShape, cells: Cells) -> int:
     """Which cell each token sees: one mask for each kind of cache (`build_attn_inp_kq_mask`)."""
     element = 2 if wishes.flash_attention else ELEMENT_BYTES
     if not any(layer.cached for layer in model.kinds):
@@ -40,12 +40,12 @@ def mask_bytes(model: ModelDims, wishes: Wishes, cells: Cells) -> int:
     return element * cells.tokens * seen
 
 
-def host_bytes(model: ModelDims, wishes: Wishes, cells: Cells) -> int:
+def host_bytes(model: ModelDims, wishes: LoadShape, cells: Cells) -> int:
     """What remains on the CPU when all layers are on devices: the inputs."""
     return 2 * ELEMENT_BYTES * cells.tokens * model.embedding + mask_bytes(model, wishes, cells)
 
 
-def output_bytes(model: ModelDims, wishes: Wishes) -> int:
+def output_bytes(model: ModelDims, wishes: LoadShape) -> int:
     """Logits of one token for each slot, and its embedding where that is asked for (`output_reserve`)."""
     row = model.vocabulary + (model.embedding if wishes.embedding else 0)
     return ELEMENT_BYTES * max(1, wishes.slots) * row
@@ -55,7 +55,7 @@ def _attends(model: ModelDims) -> bool:
     return any(layer.heads for layer in model.kinds)
 
 
-def _steps(model: ModelDims, widths: Widths, wishes: Wishes, cells: Cells) -> Iterator[int]:
+def _steps(model: ModelDims, widths: Widths, wishes: LoadShape, cells: Cells) -> Iterator[int]:
     """The candidates for the widest step: elements that are alive at once."""
     tokens, around = cells.tokens, RESIDUALS * model.embedding
     yield tokens * (around + (model.embedding if widths.parallel else 0) + widths.dense)
@@ -79,7 +79,7 @@ def _experts(model: ModelDims, widths: Widths) -> int:
     return (3 if widths.gated_experts else 1) * inner + (given if appended else 0)
 
 
-def _attention(model: ModelDims, widths: Widths, wishes: Wishes, layer: LayerDims, cells: Cells) -> int:
+def _attention(model: ModelDims, widths: Widths, wishes: LoadShape, layer: LayerDims, cells: Cells) -> int:
     """Queries, keys, values; without flash attention a score for each head and cell too."""
     seen = (cells.windowed if layer.windowed else cells.full) if layer.cached else cells.tokens
     scores = 0 if wishes.flash_attention else layer.heads * seen
@@ -133,7 +133,7 @@ MIXING: dict[Mixer, Callable[[ModelDims, int, int], int]] = {
 }
 
 
-def _rotation_bytes(model: ModelDims, wishes: Wishes) -> int:
+def _rotation_bytes(model: ModelDims, wishes: LoadShape) -> int:
     """Matrices that spread outliers before keys and values are quantized (`build_input_k_rot`, `build_input_v_rot`)."""
     heads = {
         windowed: {layer.key // layer.kv_heads for layer in model.kinds if layer.windowed is windowed and layer.key}

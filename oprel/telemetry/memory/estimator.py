@@ -13,7 +13,7 @@ from oprel.telemetry.memory.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
 from oprel.telemetry.memory.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
 from oprel.telemetry.memory.dims import Keys, ModelDims, dims_of
 from oprel.telemetry.memory.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes
-from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.load_shape import LoadShape
 from oprel.telemetry.memory.weights import CPU, Weights, devices_of, weights_of
 from oprel.telemetry.memory.widths import Widths, widths_of
 
@@ -30,14 +30,14 @@ STREAMED_TENSORS = 2  # Weights that lie on the CPU are copied for large batches
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelFootprint:
     """A model taken apart, for as many estimates as are wanted."""
 
     dims: ModelDims
     weights: Weights
     widths: Widths
 
-    def resized(self, weights_bytes: int) -> "Anatomy":
+    def resized(self, weights_bytes: int) -> "ModelFootprint":
         """The same model in another quantization, of which only the size is known: about that."""
         return replace(self, weights=self.weights.resized(weights_bytes))
 
@@ -70,7 +70,7 @@ class LayerMemory:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of a whole engine: `devices` in the order of `Wishes.split`, `host` is the CPU's memory.
+    """Bytes of a whole engine: `devices` in the order of `LoadShape.split`, `host` is the CPU's memory.
 
     `context` is the tokens of all slots, as the engine rounds it; `checkpoint` what one saved state of a conversation
     takes, of which engines keep some for models with windows or states. `rough`: too little is known of what such a
@@ -121,17 +121,17 @@ class Estimate:
         return sum(part(share) for share in (*self.devices, self.host))
 
 
-def anatomy_of(header: GGUFFile) -> Anatomy:
+def footprint_of(header: GGUFFile) -> ModelFootprint:
     """A model in shards: give a header with all their tensors."""
-    return Anatomy(dims_of(header), weights_of(header), widths_of(header))
+    return ModelFootprint(dims_of(header), weights_of(header), widths_of(header))
 
 
-def estimate(model: GGUFFile | Anatomy, wishes: Wishes) -> Estimate:
+def estimate(model: GGUFFile | ModelFootprint, wishes: LoadShape) -> Estimate:
     """What an engine of this model takes, run as wished.
 
     Raises KeyError for a cache type that engines do not have.
     """
-    anatomy = anatomy_of(model) if isinstance(model, GGUFFile) else model
+    anatomy = footprint_of(model) if isinstance(model, GGUFFile) else model
     dims, weights = anatomy.dims, anatomy.weights
     if dims.architecture in WITHOUT_FLASH_ATTENTION:
         wishes = replace(wishes, flash_attention=False)
@@ -167,7 +167,7 @@ def projector_bytes(header: GGUFFile) -> int:
     return sum(tensor.size_bytes for tensor in header.tensors) + ELEMENT_BYTES * patches * (patch + scores)
 
 
-def _layers(model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells) -> tuple[LayerMemory, ...]:
+def _layers(model: ModelDims, weights: Weights, wishes: LoadShape, cells: Cells) -> tuple[LayerMemory, ...]:
     """Layers that only the file, or only the metadata, knows of have the rest at 0."""
     kept = [
         (layer_kv_bytes(model, kind, wishes, cells), layer_state_bytes(model, kind, wishes)) for kind in model.kinds
@@ -177,7 +177,9 @@ def _layers(model: ModelDims, weights: Weights, wishes: Wishes, cells: Cells) ->
     return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip_longest(tensors, caches, fillvalue=(0, 0)))
 
 
-def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: Wishes, device: int) -> Share:
+def _held(
+    layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: LoadShape, device: int
+) -> Share:
     """Weights, caches and states that lie on a device."""
     output = places[-1]
     tensors = weights.output + (weights.shared_output if output != CPU else 0) if output == device else 0
@@ -194,7 +196,7 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
     return Share(tensors + experts, kv, state, experts)
 
 
-def _computing(anatomy: Anatomy, wishes: Wishes, cells: Cells, places: list[int]) -> list[int]:
+def _computing(anatomy: ModelFootprint, wishes: LoadShape, cells: Cells, places: list[int]) -> list[int]:
     """Compute buffers: of the CPU, then of each device that has a layer or the output, or else of the first."""
     dims = anatomy.dims
     whole = compute_bytes(dims, anatomy.widths, wishes, cells)
@@ -208,7 +210,7 @@ def _computing(anatomy: Anatomy, wishes: Wishes, cells: Cells, places: list[int]
     return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(wishes.split)))]
 
 
-def _checkpoint(model: ModelDims, layers: tuple[LayerMemory, ...], cells: Cells, wishes: Wishes) -> int:
+def _checkpoint(model: ModelDims, layers: tuple[LayerMemory, ...], cells: Cells, wishes: LoadShape) -> int:
     """Windows and states of one slot (`server_prompt_checkpoint` in tools/server)."""
     slots = max(1, wishes.slots)
     windows = sum(layer.kv for layer, dims in zip(layers, model.layers, strict=False) if dims.windowed)

@@ -8,7 +8,7 @@ cells, `llama_kv_cache` (src/llama-kv-cache.cpp), `llama_kv_cache_iswa` (-iswa.c
 from dataclasses import dataclass
 
 from oprel.telemetry.memory.dims import LayerDims, ModelDims
-from oprel.telemetry.memory.load_shape import CACHE_TYPES, Wishes, row_bytes
+from oprel.telemetry.memory.load_shape import CACHE_TYPES, LoadShape, row_bytes
 
 CELLS_STEP = 256
 STATE_ELEMENT_BYTES = 4
@@ -28,7 +28,7 @@ class Cells:
     tokens: int
 
 
-def cells_of(model: ModelDims, wishes: Wishes) -> Cells:
+def cells_of(model: ModelDims, wishes: LoadShape) -> Cells:
     """The sizes that the engine makes of what is asked for."""
     asked = wishes.context or model.trained_context
     batch = min(asked, wishes.batch) if model.causal else wishes.batch
@@ -50,7 +50,7 @@ def _padded(cells: int) -> int:
     return -(-cells // CELLS_STEP) * CELLS_STEP
 
 
-def layer_kv_bytes(model: ModelDims, layer: LayerDims, wishes: Wishes, cells: Cells) -> int:
+def layer_kv_bytes(model: ModelDims, layer: LayerDims, wishes: LoadShape, cells: Cells) -> int:
     """Keys and values of one layer, with its indexer's."""
     if not layer.cached:
         return 0
@@ -62,13 +62,13 @@ def layer_kv_bytes(model: ModelDims, layer: LayerDims, wishes: Wishes, cells: Ce
     return token * (cells.windowed if layer.windowed else cells.full) * cells.streams
 
 
-def layer_state_bytes(model: ModelDims, layer: LayerDims, wishes: Wishes) -> int:
+def layer_state_bytes(model: ModelDims, layer: LayerDims, wishes: LoadShape) -> int:
     """The recurrent states of one layer, one for each slot, whatever the context."""
     rows = max(1, wishes.slots) * (1 + wishes.rollback)
     return (model.past + model.state) * STATE_ELEMENT_BYTES * rows if layer.recurrent else 0
 
 
-def refusal(model: ModelDims, wishes: Wishes) -> str | None:
+def refusal(model: ModelDims, wishes: LoadShape) -> str | None:
     """Why engines do not start with such a cache (`llama_init_from_model` in src/llama-context.cpp); else None."""
     key_block, value_block = CACHE_TYPES[wishes.key_type][1], CACHE_TYPES[wishes.value_type][1]
     if model.latent and wishes.key_type != wishes.value_type:

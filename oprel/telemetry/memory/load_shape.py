@@ -17,7 +17,7 @@ CACHE_TYPES = {
 
 
 @dataclass(frozen=True)
-class Wishes:
+class LoadShape:
     """The engine's own options: `context` is `-c`, of all slots together, in tokens; 0 means as trained.
 
     `gpu_layers` counts as `-ngl` does: the output first, then layers from the last to the first; None offloads all.

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from oprel.formats.gguf import GGUFFile, Tensor
 from oprel.telemetry.memory.dims import MOST_LAYERS
-from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.load_shape import LoadShape
 
 LAYER = re.compile(r"blk\.(\d+)\.")
 EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch)?exps")
@@ -83,7 +83,7 @@ def _has_output(tensors: tuple[Tensor, ...]) -> bool:
     return any(tensor.name == "output.weight" for tensor in tensors)
 
 
-def devices_of(layers: int, wishes: Wishes) -> list[int]:
+def devices_of(layers: int, wishes: LoadShape) -> list[int]:
     """The device of each layer, and of the output as the last one: its number, or CPU."""
     if not wishes.split:
         return [CPU] * (layers + 1)

@@ -12,7 +12,7 @@ FREE_SHARE = 0.9  # of what nobody uses now: the others take some more
 
 
 @dataclass(frozen=True)
-class Taken:
+class Reservation:
     """What a loaded model has of the budgets, in bytes: of the machine's memory, and of each GPU by its number.
 
     `stays`: it is pinned, so that it does not go for another.
@@ -44,7 +44,7 @@ class Budgets:
         """Less of everything."""
         return replace(self, host=int(self.host * share), devices=tuple(int(one * share) for one in self.devices))
 
-    def beside(self, taken: Iterable[Taken]) -> "Budgets":
+    def beside(self, taken: Iterable[Reservation]) -> "Budgets":
         """What those leave."""
         host, devices = self.host, list(self.devices)
         for one in taken:

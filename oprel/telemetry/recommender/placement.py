@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from oprel.telemetry.memory import kv_cache
-from oprel.telemetry.memory.estimator import EVERY_ENGINE, MIB, Anatomy, Estimate, estimate
-from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.estimator import EVERY_ENGINE, MIB, Estimate, ModelFootprint, estimate
+from oprel.telemetry.memory.load_shape import LoadShape
 from oprel.telemetry.recommender.budgets import Budgets
-from oprel.telemetry.recommender.settings import Asked, Comfort, Setting, settings_of
+from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints, Setting, settings_of
 
 AMPLE_SHARE = 0.75  # of the memory, that more than usual may take: another model should find room beside it
 FEWEST_ON_GPU = 0.15  # of the layers: with fewer there, answers are hardly faster than from the CPU alone
@@ -20,7 +20,7 @@ MOST_CACHE_RAM = 512 * MIB  # for the states of prompts that are in no slot
 MOST_CHECKPOINTS, CHECKPOINTS_RAM = 8, 512 * MIB
 
 
-class Where(IntEnum):
+class PlacementKind(IntEnum):
     """The fastest first."""
 
     GPU = 0
@@ -31,14 +31,14 @@ class Where(IntEnum):
 
 
 @dataclass(frozen=True)
-class Subject:
+class PlacementInput:
     """A model to place. `projector` is what reading images takes, `adapters` what LoRAs do; bytes.
 
     `compute_ratio` corrects the estimate of compute buffers, by what engines took before. `is_whole`: its engine does
     not share it between GPUs and the CPU.
     """
 
-    anatomy: Anatomy
+    anatomy: ModelFootprint
     projector: int = 0
     adapters: int = 0
     compute_ratio: float = 1.0
@@ -56,7 +56,7 @@ class Placement:
     `cpu_experts`: of how many layers, from the first, the experts lie on the CPU.
     """
 
-    where: Where
+    where: PlacementKind
     devices: tuple[int, ...] = ()
     split: tuple[float, ...] = ()
     gpu_layers: int = 0
@@ -79,7 +79,7 @@ class Solution:
     checkpoints: int
 
     @property
-    def wishes(self) -> Wishes:
+    def wishes(self) -> LoadShape:
         """As the engine's own options."""
         place = self.placement
         return self.setting.wishes(place.gpu_layers, place.split, place.cpu_experts)
@@ -98,24 +98,24 @@ class Solution:
         return all(map(int.__le__, self.needs, devices))
 
 
-def solutions(subject: Subject, budgets: Budgets, asked: Asked) -> Iterator[Solution]:
+def solutions(subject: PlacementInput, budgets: Budgets, asked: PlanConstraints) -> Iterator[Solution]:
     """Everything that fits and is as asked, in order of preference."""
     settings = [one for one in settings_for(subject, asked) if not refused(subject, one)]
     for ways in (_whole, _on_cpu) if subject.is_whole else (_whole, _experts, _partly, _on_cpu):
         yield from ways(subject, budgets, asked, settings)
 
 
-def settings_for(subject: Subject, asked: Asked) -> tuple[Setting, ...]:
+def settings_for(subject: PlacementInput, asked: PlanConstraints) -> tuple[Setting, ...]:
     trained = subject.anatomy.dims.trained_context or None
     return settings_of(asked, trained, sees=bool(subject.projector))
 
 
-def refused(subject: Subject, setting: Setting) -> str | None:
+def refused(subject: PlacementInput, setting: Setting) -> str | None:
     """Why engines do not start with such a cache."""
     return kv_cache.refusal(subject.anatomy.dims, setting.wishes())
 
 
-def placed(subject: Subject, setting: Setting, placement: Placement) -> Solution:
+def placed(subject: PlacementInput, setting: Setting, placement: Placement) -> Solution:
     """What that takes, whether it fits or not."""
     wishes = setting.wishes(placement.gpu_layers, placement.split, placement.cpu_experts)
     found = estimate(subject.anatomy, wishes)
@@ -140,14 +140,16 @@ def _checkpoints(found: Estimate) -> int:
     return max(1, min(MOST_CHECKPOINTS, CHECKPOINTS_RAM // (found.checkpoint * found.slots)))
 
 
-def _whole(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence[Setting]) -> Iterator[Solution]:
+def _whole(
+    subject: PlacementInput, budgets: Budgets, asked: PlanConstraints, settings: Sequence[Setting]
+) -> Iterator[Solution]:
     if not budgets.devices or asked.layers_on_gpu is not None:
         return
     ample = budgets.shrunk(AMPLE_SHARE)
     groups = _groups(budgets)
 
     def on(devices: tuple[int, ...], setting: Setting) -> Solution:
-        return placed(subject, setting, _on(budgets, devices, Where.GPU, subject.blocks + 1))
+        return placed(subject, setting, _on(budgets, devices, PlacementKind.GPU, subject.blocks + 1))
 
     usual = _usual(settings)[:1]
     if any(on(groups[0], setting).fits(budgets) for setting in usual):
@@ -155,12 +157,14 @@ def _whole(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence[
     for setting in settings:
         for devices in groups:
             found = on(devices, setting)
-            if found.fits(ample if setting.comfort is Comfort.AMPLE else budgets):
+            if found.fits(ample if setting.comfort is FitLevel.AMPLE else budgets):
                 yield found
                 break
 
 
-def _experts(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence[Setting]) -> Iterator[Solution]:
+def _experts(
+    subject: PlacementInput, budgets: Budgets, asked: PlanConstraints, settings: Sequence[Setting]
+) -> Iterator[Solution]:
     """The experts of as few layers as possible go to the CPU."""
     if not any(subject.anatomy.weights.experts) or not budgets.devices or asked.layers_on_gpu is not None:
         return
@@ -168,14 +172,16 @@ def _experts(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequenc
     for setting in _usual(settings):
 
         def at(layers: int, setting: Setting = setting) -> Solution:
-            place = _on(budgets, devices, Where.EXPERTS_ON_CPU, subject.blocks + 1, layers)
+            place = _on(budgets, devices, PlacementKind.EXPERTS_ON_CPU, subject.blocks + 1, layers)
             return placed(subject, setting, place)
 
         if found := _first(range(1, subject.blocks + 1), at, budgets):
             yield found
 
 
-def _partly(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence[Setting]) -> Iterator[Solution]:
+def _partly(
+    subject: PlacementInput, budgets: Budgets, asked: PlanConstraints, settings: Sequence[Setting]
+) -> Iterator[Solution]:
     """As many layers as fit lie on GPUs. One request at a time: the cache of more would push layers away."""
     if not budgets.devices or asked.layers_on_gpu == 0:
         return
@@ -186,7 +192,13 @@ def _partly(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence
             continue
 
         def at(layers: int, setting: Setting = setting) -> Solution:
-            where = Where.GPU if layers > blocks else Where.MOSTLY_GPU if 2 * layers > blocks else Where.PARTLY_GPU
+            where = (
+                PlacementKind.GPU
+                if layers > blocks
+                else PlacementKind.MOSTLY_GPU
+                if 2 * layers > blocks
+                else PlacementKind.PARTLY_GPU
+            )
             return placed(subject, setting, _on(budgets, devices, where, layers))
 
         wanted = asked.layers_on_gpu
@@ -195,17 +207,19 @@ def _partly(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence
             yield found
 
 
-def _on_cpu(subject: Subject, budgets: Budgets, asked: Asked, settings: Sequence[Setting]) -> Iterator[Solution]:
+def _on_cpu(
+    subject: PlacementInput, budgets: Budgets, asked: PlanConstraints, settings: Sequence[Setting]
+) -> Iterator[Solution]:
     if asked.layers_on_gpu and budgets.devices:
         return
     for setting in _usual(settings):
-        found = placed(subject, setting, Placement(Where.CPU))
+        found = placed(subject, setting, Placement(PlacementKind.CPU))
         if found.fits(budgets):
             yield found
 
 
 def _usual(settings: Sequence[Setting]) -> list[Setting]:
-    return [setting for setting in settings if setting.comfort is not Comfort.AMPLE]
+    return [setting for setting in settings if setting.comfort is not FitLevel.AMPLE]
 
 
 def _groups(budgets: Budgets) -> list[tuple[int, ...]]:
@@ -215,7 +229,9 @@ def _groups(budgets: Budgets) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([(best,), everyone]))
 
 
-def _on(budgets: Budgets, devices: tuple[int, ...], where: Where, gpu_layers: int, cpu_experts: int = 0) -> Placement:
+def _on(
+    budgets: Budgets, devices: tuple[int, ...], where: PlacementKind, gpu_layers: int, cpu_experts: int = 0
+) -> Placement:
     """Engines share layers among GPUs in proportion to what is free there."""
     split = tuple(float(budgets.devices[device] or 1) for device in devices)
     return Placement(where, devices, split, gpu_layers, cpu_experts)

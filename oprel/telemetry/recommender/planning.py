@@ -13,19 +13,19 @@ from functools import cached_property
 
 from oprel.core.variants import Variant, bits_per_weight
 from oprel.formats.gguf import GGUFFile
-from oprel.telemetry.memory.estimator import Anatomy, anatomy_of
-from oprel.telemetry.recommender.budgets import Budgets, Taken
+from oprel.telemetry.memory.estimator import ModelFootprint, footprint_of
+from oprel.telemetry.recommender.budgets import Budgets, Reservation
 from oprel.telemetry.recommender.placement import (
     Placement,
+    PlacementInput,
+    PlacementKind,
     Solution,
-    Subject,
-    Where,
     placed,
     refused,
     settings_for,
     solutions,
 )
-from oprel.telemetry.recommender.settings import Asked, Comfort
+from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints
 from oprel.telemetry.recommender.speed import tokens_per_second
 from oprel.utils.text import human_size
 
@@ -53,33 +53,33 @@ class Grade(IntEnum):
 
 # What is preferred to what, when both can be had; then all the rest, the better grades first.
 _PREFERRED = (
-    (Grade.GOOD, Where.GPU, Comfort.USUAL),
-    (Grade.GOOD, Where.GPU, Comfort.TIGHT),
-    (Grade.GOOD, Where.EXPERTS_ON_CPU, Comfort.USUAL),
-    (Grade.GOOD, Where.MOSTLY_GPU, Comfort.USUAL),
-    (Grade.LESSER, Where.GPU, Comfort.USUAL),
-    (Grade.GOOD, Where.EXPERTS_ON_CPU, Comfort.TIGHT),
-    (Grade.GOOD, Where.MOSTLY_GPU, Comfort.TIGHT),
-    (Grade.LESSER, Where.GPU, Comfort.TIGHT),
+    (Grade.GOOD, PlacementKind.GPU, FitLevel.USUAL),
+    (Grade.GOOD, PlacementKind.GPU, FitLevel.TIGHT),
+    (Grade.GOOD, PlacementKind.EXPERTS_ON_CPU, FitLevel.USUAL),
+    (Grade.GOOD, PlacementKind.MOSTLY_GPU, FitLevel.USUAL),
+    (Grade.LESSER, PlacementKind.GPU, FitLevel.USUAL),
+    (Grade.GOOD, PlacementKind.EXPERTS_ON_CPU, FitLevel.TIGHT),
+    (Grade.GOOD, PlacementKind.MOSTLY_GPU, FitLevel.TIGHT),
+    (Grade.LESSER, PlacementKind.GPU, FitLevel.TIGHT),
     *(
         (Grade.GOOD, where, comfort)
-        for where in (Where.PARTLY_GPU, Where.CPU)
-        for comfort in (Comfort.USUAL, Comfort.TIGHT)
+        for where in (PlacementKind.PARTLY_GPU, PlacementKind.CPU)
+        for comfort in (FitLevel.USUAL, FitLevel.TIGHT)
     ),
-    *((Grade.LESSER, where, comfort) for where in Where for comfort in (Comfort.USUAL, Comfort.TIGHT)),
+    *((Grade.LESSER, where, comfort) for where in PlacementKind for comfort in (FitLevel.USUAL, FitLevel.TIGHT)),
 )
-_REST = ((grade, where, comfort) for grade in Grade for comfort in Comfort for where in Where)
+_REST = ((grade, where, comfort) for grade in Grade for comfort in FitLevel for where in PlacementKind)
 PREFERENCE = tuple(dict.fromkeys((*_PREFERRED, *_REST)))
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A variant of a model: how many weights it has, and how many bytes its files, where they are known. The rest is as
-    of a `Subject`.
+    of a `PlacementInput`.
     """
 
     label: str
-    anatomy: Anatomy
+    anatomy: ModelFootprint
     parameters: int
     projector: int = 0
     adapters: int = 0
@@ -106,8 +106,8 @@ class Candidate:
         return self.parameters * (1 - idle)
 
     @property
-    def subject(self) -> Subject:
-        return Subject(self.anatomy, self.projector, self.adapters, self.compute_ratio, self.is_whole)
+    def subject(self) -> PlacementInput:
+        return PlacementInput(self.anatomy, self.projector, self.adapters, self.compute_ratio, self.is_whole)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Plan:
     chosen: Row
     rows: tuple[Row, ...]
     budgets: Budgets
-    asked: Asked
+    asked: PlanConstraints
     refusal: str = ""
     advice: tuple[str, ...] = ()
 
@@ -156,7 +156,7 @@ def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> 
 
     Where a model comes in shards its first one tells of a part of the tensors: the names of quantizations tell more.
     """
-    whole = anatomy_of(header)
+    whole = footprint_of(header)
     counts = [8 * one.size_bytes / bits for one in variants if (bits := bits_per_weight(one.label))]
     parameters = max(header.parameter_count, round(min(counts, default=0)))
     return [
@@ -165,12 +165,12 @@ def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> 
     ]
 
 
-def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None = None) -> Plan:
+def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: PlanConstraints | None = None) -> Plan:
     """The best of `candidates` (at least one) within `budgets`, run as asked.
 
     The more memory there is, the better the plan; it never takes more than there is.
     """
-    asked = asked or Asked()
+    asked = asked or PlanConstraints()
     rows = [_row(candidate, budgets, asked) for candidate in sorted(candidates, key=_size, reverse=True)]
     chosen = min(rows, key=lambda row: (not row.fits, _preference(row, candidates, budgets)))
     if not chosen.fits:
@@ -183,12 +183,15 @@ def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None 
 
 
 def plan_among(
-    taken: Sequence[Taken], candidates: Sequence[Candidate], budgets: Budgets, asked: Asked | None = None
+    taken: Sequence[Reservation],
+    candidates: Sequence[Candidate],
+    budgets: Budgets,
+    asked: PlanConstraints | None = None,
 ) -> Plan:
     """The best plan beside the models that have `taken` of the budgets, if that is as good as the one without those
     that could go; else that one. More than usual is taken only of what is free.
     """
-    asked = asked or Asked()
+    asked = asked or PlanConstraints()
     if not taken:
         return plan(candidates, budgets, asked)
     alone = plan(candidates, budgets.beside(one for one in taken if one.stays), replace(asked, ample=False))
@@ -197,7 +200,7 @@ def plan_among(
 
 
 def _is_as_good(one: Plan, other: Plan) -> bool:
-    def rank(found: Plan) -> tuple[Where, Comfort, int]:
+    def rank(found: Plan) -> tuple[PlacementKind, FitLevel, int]:
         return found.solution.placement.where, found.solution.setting.comfort, -found.solution.setting.slots
 
     return one.chosen.candidate is other.chosen.candidate and rank(one) <= rank(other)
@@ -207,7 +210,7 @@ def _size(candidate: Candidate) -> int:
     return candidate.size_bytes
 
 
-def _row(candidate: Candidate, budgets: Budgets, asked: Asked) -> Row:
+def _row(candidate: Candidate, budgets: Budgets, asked: PlanConstraints) -> Row:
     found = next(solutions(candidate.subject, budgets, asked), None)
     solution = found or _smallest(candidate, budgets, asked)
     speed = None  # of what makes vectors there is none
@@ -216,7 +219,7 @@ def _row(candidate: Candidate, budgets: Budgets, asked: Asked) -> Row:
     return Row(candidate, solution, found is not None, speed)
 
 
-def _smallest(candidate: Candidate, budgets: Budgets, asked: Asked) -> Solution:
+def _smallest(candidate: Candidate, budgets: Budgets, asked: PlanConstraints) -> Solution:
     """What it would take as asked, or at least, where nothing fits: told, not done."""
     subject, layers = candidate.subject, asked.layers_on_gpu
     settings = settings_for(subject, asked)
@@ -224,14 +227,14 @@ def _smallest(candidate: Candidate, budgets: Budgets, asked: Asked) -> Solution:
     if layers and budgets.devices:
         devices = tuple(range(len(budgets.devices)))
         split = tuple(float(one or 1) for one in budgets.devices)
-        place = Placement(Where.PARTLY_GPU, devices, split, layers)
+        place = Placement(PlacementKind.PARTLY_GPU, devices, split, layers)
     else:
-        place = Placement(Where.CPU)
+        place = Placement(PlacementKind.CPU)
     return placed(subject, possible[0] if asked.context or asked.cells else possible[-1], place)
 
 
 def _preference(row: Row, candidates: Sequence[Candidate], budgets: Budgets) -> tuple[int, int, float]:
-    where, comfort = row.solution.placement.where, max(row.solution.setting.comfort, Comfort.USUAL)
+    where, comfort = row.solution.placement.where, max(row.solution.setting.comfort, FitLevel.USUAL)
     grade = Grade.GOOD if len(candidates) == 1 else grade_of(row.candidate)
     order = _order(row.candidate, where, budgets)
     return PREFERENCE.index((grade, where, comfort)), order, -row.candidate.bits
@@ -245,12 +248,12 @@ def grade_of(candidate: Candidate) -> Grade:
     return Grade.LESSER if candidate.bits >= floor else Grade.POOR
 
 
-def _order(candidate: Candidate, where: Where, budgets: Budgets) -> int:
+def _order(candidate: Candidate, where: PlacementKind, budgets: Budgets) -> int:
     """Among variants that are as good to have: native ones, the usual ones, their kin, those of more bits than help."""
     label = candidate.label.removeprefix("UD-")
     if label in NATIVE:
         return -1
-    is_slow = where is not Where.GPU and candidate.active_parameters > SMALL_MODEL
+    is_slow = where is not PlacementKind.GPU and candidate.active_parameters > SMALL_MODEL
     order = BY_SPEED if is_slow else BY_QUALITY
     if candidate.bits > LARGE_BITS or _is_too_much(candidate, where, budgets):
         return 2 * len(order) + 1
@@ -258,11 +261,11 @@ def _order(candidate: Candidate, where: Where, budgets: Budgets) -> int:
     return 2 * next(kin, len(order)) + (label not in order)
 
 
-def _is_too_much(candidate: Candidate, where: Where, budgets: Budgets) -> bool:
+def _is_too_much(candidate: Candidate, where: PlacementKind, budgets: Budgets) -> bool:
     """Q8_0 of a model that is not small, where it takes most of the memory."""
     if candidate.bits < 8 or candidate.parameters <= SMALL_MODEL:
         return False
-    room = sum(budgets.devices) if where is Where.GPU else budgets.host
+    room = sum(budgets.devices) if where is PlacementKind.GPU else budgets.host
     return candidate.size_bytes > Q8_SHARE * room
 
 
@@ -288,11 +291,11 @@ def where_in_words(row: Row) -> str:
     place, blocks = row.solution.placement, row.candidate.subject.blocks
     gpus = f"{len(place.devices)} GPUs" if len(place.devices) > 1 else "the GPU"
     match place.where:
-        case Where.GPU:
+        case PlacementKind.GPU:
             return gpus.removeprefix("the ")
-        case Where.EXPERTS_ON_CPU:
+        case PlacementKind.EXPERTS_ON_CPU:
             return f"{gpus.removeprefix('the ')}, experts of {place.cpu_experts} of {blocks} layers on the CPU"
-        case Where.CPU:
+        case PlacementKind.CPU:
             return "CPU"
         case _:
             return f"{place.gpu_layers} of {blocks + 1} layers on {gpus}"
@@ -305,7 +308,7 @@ def _had(budgets: Budgets) -> str:
     return f"{gpus}{human_size(budgets.host)} of the machine's may be taken"
 
 
-def _refused(chosen: Row, budgets: Budgets, asked: Asked) -> tuple[str, tuple[str, ...]]:
+def _refused(chosen: Row, budgets: Budgets, asked: PlanConstraints) -> tuple[str, tuple[str, ...]]:
     """Why the least of all plans does not fit, and what would."""
     solution = chosen.solution
     setting = solution.setting

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from oprel.telemetry.memory.load_shape import Wishes
+from oprel.telemetry.memory.load_shape import LoadShape
 
 AMPLE_CONTEXTS = (131_072, 65_536, 32_768, 16_384)
 USUAL_CONTEXT, SHORT_CONTEXT, SHORTEST_CONTEXT = 8192, 4096, 2048
@@ -18,7 +18,7 @@ BATCH = 2048
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanConstraints:
     """What is fixed; None is to be chosen.
 
     `context`: tokens of each request; `cells`: those of the cache that all slots have together (llama-server's `-c`),
@@ -40,14 +40,14 @@ class Asked:
     embedding: bool = False
     ample: bool = True
 
-    def completed(self, configured: "Asked") -> "Asked":
+    def completed(self, configured: "PlanConstraints") -> "PlanConstraints":
         """With what is `configured` where nothing is asked."""
         names = ["slots", "key_type", "value_type", "flash_attention", "batch", "layers_on_gpu"]
         names += [] if self.cells else ["context"]
         return replace(self, **{name: getattr(configured, name) for name in names if getattr(self, name) is None})
 
 
-class Comfort(IntEnum):
+class FitLevel(IntEnum):
     """How good a setting is to have: more than usual, as usual, less, or hardly enough to talk."""
 
     AMPLE = 0
@@ -60,7 +60,7 @@ class Comfort(IntEnum):
 class Setting:
     """`context` is what one request may use, in tokens; the cache has `cells`, which all `slots` share if `unified`."""
 
-    comfort: Comfort = field(compare=False)
+    comfort: FitLevel = field(compare=False)
     context: int
     cells: int
     slots: int
@@ -74,8 +74,8 @@ class Setting:
     embedding: bool = False
     projector_on_cpu: bool = False
 
-    def wishes(self, gpu_layers: int | None = None, split: tuple[float, ...] = (), cpu_experts: int = 0) -> Wishes:
-        return Wishes(
+    def wishes(self, gpu_layers: int | None = None, split: tuple[float, ...] = (), cpu_experts: int = 0) -> LoadShape:
+        return LoadShape(
             context=self.cells,
             slots=self.slots,
             unified=self.unified,
@@ -92,7 +92,7 @@ class Setting:
         )
 
 
-def settings_of(asked: Asked, trained: int | None, *, sees: bool = False) -> tuple[Setting, ...]:
+def settings_of(asked: PlanConstraints, trained: int | None, *, sees: bool = False) -> tuple[Setting, ...]:
     """Every setting that keeps what is asked, best first. `trained` caps the context, where it is known.
 
     `sees`: the model has a projector, which may stay on the CPU.
@@ -102,32 +102,32 @@ def settings_of(asked: Asked, trained: int | None, *, sees: bool = False) -> tup
     return (*found, *(replace(one, projector_on_cpu=True) for one in last if sees))
 
 
-def _settings(asked: Asked, trained: int) -> Iterator[Setting]:
+def _settings(asked: PlanConstraints, trained: int) -> Iterator[Setting]:
     slots = (asked.slots,) if asked.slots else (1,) if asked.cells else SLOTS
     fixed = asked.context or (_of_each(asked, slots[0]) if asked.cells else None)
     if asked.ample and not (fixed or asked.embedding):
         for context in AMPLE_CONTEXTS:
             if context <= trained:
-                yield _setting(asked, Comfort.AMPLE, context, slots[0])
+                yield _setting(asked, FitLevel.AMPLE, context, slots[0])
     usual = fixed or min(trained, SHORT_CONTEXT if asked.embedding else USUAL_CONTEXT)
     for number in slots:
-        yield _setting(asked, Comfort.USUAL, usual, number)
-    yield _setting(asked, Comfort.TIGHT, usual, slots[-1], "q8_0")
+        yield _setting(asked, FitLevel.USUAL, usual, number)
+    yield _setting(asked, FitLevel.TIGHT, usual, slots[-1], "q8_0")
     short, shortest = (fixed or min(usual, context) for context in (SHORT_CONTEXT, SHORTEST_CONTEXT))
     for cache_type in ("f16", "q8_0"):
-        yield _setting(asked, Comfort.TIGHT, short, slots[-1], cache_type)
-    yield _setting(asked, Comfort.SCANT, short, slots[-1], "q8_0", SMALL_UBATCH)
+        yield _setting(asked, FitLevel.TIGHT, short, slots[-1], cache_type)
+    yield _setting(asked, FitLevel.SCANT, short, slots[-1], "q8_0", SMALL_UBATCH)
     for ubatch in (UBATCH, SMALL_UBATCH):
-        yield _setting(asked, Comfort.SCANT, shortest, slots[-1], "q8_0", ubatch)
+        yield _setting(asked, FitLevel.SCANT, shortest, slots[-1], "q8_0", ubatch)
 
 
-def _of_each(asked: Asked, slots: int) -> int:
+def _of_each(asked: PlanConstraints, slots: int) -> int:
     cells = asked.cells or 0
     return cells if asked.unified else cells // slots
 
 
 def _setting(
-    asked: Asked, comfort: Comfort, context: int, slots: int, cache_type: str = "f16", ubatch: int = UBATCH
+    asked: PlanConstraints, comfort: FitLevel, context: int, slots: int, cache_type: str = "f16", ubatch: int = UBATCH
 ) -> Setting:
     """As asked where something is. A quantized cache needs flash attention: without it, it stays as it is."""
     if asked.flash_attention is False:

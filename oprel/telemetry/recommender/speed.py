@@ -6,7 +6,7 @@ asked. With a short context; a long one adds its cache.
 
 from collections.abc import Sequence
 
-from oprel.telemetry.memory.estimator import Anatomy, Estimate, Share
+from oprel.telemetry.memory.estimator import Estimate, ModelFootprint, Share
 from oprel.telemetry.recommender.budgets import Budgets
 
 # Of what a GPU's memory moves at most, what kernels reach: 60 to 80 % are usual with quantized weights.
@@ -15,7 +15,9 @@ GPU_SHARE = 0.65
 FASTEST = 1000.0
 
 
-def tokens_per_second(anatomy: Anatomy, found: Estimate, devices: Sequence[int], budgets: Budgets) -> float | None:
+def tokens_per_second(
+    anatomy: ModelFootprint, found: Estimate, devices: Sequence[int], budgets: Budgets
+) -> float | None:
     """Of one request alone, `FASTEST` at most; None where a bandwidth is not known. `devices` are the estimate's."""
     host = _read_bytes(anatomy, found.host) - anatomy.weights.input
     seconds = 0.0
@@ -32,7 +34,7 @@ def tokens_per_second(anatomy: Anatomy, found: Estimate, devices: Sequence[int],
     return min(FASTEST, 1 / seconds) if seconds else None
 
 
-def _read_bytes(anatomy: Anatomy, share: Share) -> float:
+def _read_bytes(anatomy: ModelFootprint, share: Share) -> float:
     """For one token."""
     dims = anatomy.dims
     asked = min(1.0, dims.experts_used / dims.experts) if dims.experts and dims.experts_used else 1.0

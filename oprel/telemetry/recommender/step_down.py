@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from oprel.telemetry.recommender.budgets import Budgets
-from oprel.telemetry.recommender.placement import Solution, Where, solutions
+from oprel.telemetry.recommender.placement import PlacementKind, Solution, solutions
 from oprel.telemetry.recommender.planning import Plan
 
 SHARE = 0.9  # of what did not fit, that the next try may take
@@ -57,7 +57,7 @@ def given_up(first: Solution, now: Solution) -> Iterator[str]:
         yield "smaller batches"
     if after.projector_on_cpu and not before.projector_on_cpu:
         yield "images on the CPU"
-    if now.placement.where is Where.CPU and first.placement.where is not Where.CPU:
+    if now.placement.where is PlacementKind.CPU and first.placement.where is not PlacementKind.CPU:
         yield "no layers on the GPU"
     elif now.placement != first.placement:
         yield "fewer weights on the GPU"

@@ -12,7 +12,7 @@ import pytest
 from oprel import __version__
 from oprel.cli import checkup
 from oprel.core.config import Config
-from oprel.runtime.binaries.shelf import Shelf, find_binaries
+from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.wire.daemon import AsideEngine, HealthResponse
 from tests.conftest import RunningDaemon
 
@@ -33,7 +33,7 @@ def program(folder: Path, name: str, *lines: str) -> Path:
     return path
 
 
-def levels(findings: Iterator[checkup.Finding]) -> list[str]:
+def levels(findings: Iterator[checkup.CheckupFinding]) -> list[str]:
     return [finding.level for finding in findings]
 
 
@@ -86,7 +86,7 @@ def test_an_address_where_nobody_answers_is_a_fault(config: Config, taken_port: 
 
 
 def test_the_engine_is_really_started() -> None:
-    (finding,) = checkup.check_engines(Shelf(find_binaries(Config())), None)
+    (finding,) = checkup.check_engines(EngineBinaries(find_binaries(Config())), None)
     assert finding.level == "ok"
     assert "version: xllamacpp" in finding.text
 
@@ -103,14 +103,14 @@ def test_an_engine_that_cannot_be_used_is_named_beside_the_one_that_is(
     tmp_path: Path, lines: list[str], reason: str
 ) -> None:
     bad = program(tmp_path, "llama-server", *lines)
-    found, aside = checkup.check_engines(Shelf(find_binaries(Config(engine_path=str(bad)))), None)
+    found, aside = checkup.check_engines(EngineBinaries(find_binaries(Config(engine_path=str(bad)))), None)
     assert (found.level, aside.level) == ("ok", "warning")
     assert f"{bad} is not used: " in aside.text
     assert reason in aside.text
 
 
 def test_no_engine_at_all_is_a_fault() -> None:
-    (finding,) = checkup.check_engines(Shelf([]), None)
+    (finding,) = checkup.check_engines(EngineBinaries([]), None)
     assert finding.level == "error"
     assert "pip install xllamacpp" in finding.advice[0]
 
@@ -118,7 +118,7 @@ def test_no_engine_at_all_is_a_fault() -> None:
 def test_what_the_daemon_set_aside_is_told_too() -> None:
     aside = AsideEngine(engine="/opt/llama-server", reason="it was built for another CPU")
     health = HEALTH.model_copy(update={"engines_set_aside": [aside]})
-    *_, finding = checkup.check_engines(Shelf([]), health)
+    *_, finding = checkup.check_engines(EngineBinaries([]), health)
     assert finding.text == "/opt/llama-server is not used: it was built for another CPU"
 
 

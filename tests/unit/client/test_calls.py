@@ -20,7 +20,7 @@ from oprel.core.exceptions import (
 HELLO = {"role": "user", "content": "hello"}
 
 
-def sent(call: calls.Call[Any]) -> Any:
+def sent(call: calls.ApiCall[Any]) -> Any:
     assert call.content is not None
     return json.loads(call.content)
 
@@ -65,7 +65,7 @@ def sent(call: calls.Call[Any]) -> Any:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_asked_is_sent_and_nulls_are_left_out(call: calls.Call[Any], line: str, body: object) -> None:
+def test_what_is_asked_is_sent_and_nulls_are_left_out(call: calls.ApiCall[Any], line: str, body: object) -> None:
     assert f"{call.method} {call.path}" == line
     assert sent(call) == body
 
@@ -84,7 +84,7 @@ def test_what_is_asked_is_sent_and_nulls_are_left_out(call: calls.Call[Any], lin
     ],
     ids=["list", "ps", "engines", "health", "crashes", "crash", "logs", "quarantine"],
 )
-def test_what_only_looks_sends_no_body(call: calls.Call[Any], path: str) -> None:
+def test_what_only_looks_sends_no_body(call: calls.ApiCall[Any], path: str) -> None:
     assert (call.method, call.path, call.content) == ("GET", path, None)
 
 

@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.names import HubOrigin, Kind, ModelRef, RegistryOrigin, UrlOrigin, absolute, is_path, origins, spellings
+from oprel.core.names import (
+    HubOrigin,
+    ModelRef,
+    NameKind,
+    RegistryOrigin,
+    UrlOrigin,
+    absolute,
+    is_path,
+    origins,
+    spellings,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +32,7 @@ from oprel.core.names import HubOrigin, Kind, ModelRef, RegistryOrigin, UrlOrigi
     ],
 )
 def test_a_name_has_a_tag(text: str, canonical: str) -> None:
-    assert ModelRef.parse(text) == ModelRef(Kind.NAME, canonical)
+    assert ModelRef.parse(text) == ModelRef(NameKind.NAME, canonical)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +55,7 @@ def test_a_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tex
     monkeypatch.setenv("HOME", "/home/me")
     expected = path if path.startswith(("/home/", "/models/")) else f"{tmp_path}{path}"
     ref = ModelRef.parse(text)
-    assert (ref.kind, ref.text, ref.path) == (Kind.PATH, expected, Path(expected))
+    assert (ref.kind, ref.text, ref.path) == (NameKind.PATH, expected, Path(expected))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +94,7 @@ def test_nonsense_is_refused_with_the_grammar(text: str) -> None:
     ],
 )
 def test_a_name_may_be_a_file_of_a_repository(text: str, canonical: str) -> None:
-    assert ModelRef.parse(text) == ModelRef(Kind.NAME, canonical)
+    assert ModelRef.parse(text) == ModelRef(NameKind.NAME, canonical)
     assert not is_path(text)
 
 
@@ -100,7 +110,7 @@ def test_a_name_may_be_a_file_of_a_repository(text: str, canonical: str) -> None
     ],
 )
 def test_a_model_of_a_repository_has_one_name(text: str, canonical: str) -> None:
-    assert ModelRef.parse(text) == ModelRef(Kind.NAME, canonical)
+    assert ModelRef.parse(text) == ModelRef(NameKind.NAME, canonical)
 
 
 @pytest.mark.parametrize("text", ["user/tiny:q4_0", "ghcr.io/user/tiny", "tiny", "https://host/m.gguf"])
@@ -110,7 +120,7 @@ def test_other_names_are_spelled_in_one_way(text: str) -> None:
 
 def test_a_url_is_as_it_is_written() -> None:
     ref = ModelRef.parse("https://host:8443/Folder/m.gguf?download=1")
-    assert (ref.kind, ref.text, ref.key) == (Kind.URL, ref.text, "https://host:8443/Folder/m.gguf?download=1")
+    assert (ref.kind, ref.text, ref.key) == (NameKind.URL, ref.text, "https://host:8443/Folder/m.gguf?download=1")
     assert absolute(ref.text) == ref.text
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.core.variants import RepoFile, Variant
-from oprel.downloader.backoff import LONGEST_WAIT, Pace, backoff, retry_after
+from oprel.downloader.backoff import LONGEST_WAIT, Throttle, backoff, retry_after
 from oprel.downloader.cache import HubCache
 from oprel.downloader.offers import Repository, usual, wanted
 from oprel.downloader.source import checked_name
@@ -90,7 +90,7 @@ def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None):
 
 async def test_a_pace_is_shared_by_all_who_read():
     now = [0.0]
-    pace = Pace(1000, clock=lambda: now[0])
+    pace = Throttle(1000, clock=lambda: now[0])
     await pace.take(10)
     now[0] = 1.0
     await pace.take(20)  # an idle second is no credit

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime.binaries.shelf import Binary, Shelf, Source
-from oprel.runtime.launch import Launch
-from oprel.runtime.os_process.child import Ended, Place
-from oprel.runtime.process import EngineProcess
+from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries
+from oprel.runtime.supervisor.child import Ended, RunDir
+from oprel.runtime.supervisor.launch import Launch
+from oprel.runtime.supervisor.process import EngineProcess
 from tests.conftest import temporary_home
 from tests.fixtures.fake_engine import install
 
@@ -33,9 +33,9 @@ async def engine(folder: Path, ends: list[Ended]) -> AsyncIterator[Callable[...,
 
     def make(*binaries: dict[str, object], load_timeout: float = 10.0, stall_timeout: float = 30.0) -> EngineProcess:
         programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
-        shelf = Shelf([Binary(Source.CONFIGURED, (str(program),)) for program in programs])
+        shelf = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),)) for program in programs])
         socket = folder / f"{len(made)}.sock"
-        launch = Launch("fake", Place(socket), lambda flags: ["--host", str(socket)], load_timeout, stall_timeout)
+        launch = Launch("fake", RunDir(socket), lambda flags: ["--host", str(socket)], load_timeout, stall_timeout)
         made.append(EngineProcess(launch, shelf, on_end=ends.append))
         return made[-1]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.completion import Message
+from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import ConfigError
 from oprel.server.conversations import Conversations
 
-HELLO, HI, MORE = Message("user", "héllo\n"), Message("assistant", "hi"), Message("user", "more")
+HELLO, HI, MORE = PromptMessage("user", "héllo\n"), PromptMessage("assistant", "hi"), PromptMessage("user", "more")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_what_was_stored_is_there_without_a_proper_end(conversations: Conversati
 
 
 def test_all_messages_are_stored_or_none(conversations: Conversations) -> None:
-    broken = Message("assistant", None)  # type: ignore[arg-type]  # what the table refuses
+    broken = PromptMessage("assistant", None)  # type: ignore[arg-type]  # what the table refuses
     assert not conversations.append("a", HELLO, broken)
     assert conversations.messages("a") == ()
 

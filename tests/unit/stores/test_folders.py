@@ -8,7 +8,7 @@ import pytest
 from oprel.core.manifests import Manifest
 from oprel.core.places import Places, places
 from oprel.stores import stores_in
-from oprel.stores.folders import HubCache, LlamaCpp, LmStudio
+from oprel.stores.folders import HubStore, LlamaCppStore, LmStudioStore
 from oprel.stores.found import Store, Stores
 from tests.fixtures.model_stores import add_files, add_to_hub_cache
 
@@ -20,7 +20,7 @@ def found(store: Store) -> dict[str, Manifest]:
 def test_a_repository_in_the_hub_s_cache_has_a_model_for_each_quant(tmp_path: Path):
     files = {"m-Q4_K_M.gguf": b"GGUF a", "m-Q8_0.gguf": b"GGUF bb", "mmproj-m-f16.gguf": b"GGUF c", "README.md": b"#"}
     snapshot = add_to_hub_cache(tmp_path, "org/repo-GGUF", files)
-    models = found(HubCache(tmp_path))
+    models = found(HubStore(tmp_path))
     assert set(models) == {"hf.co/org/repo-GGUF:Q4_K_M", "hf.co/org/repo-GGUF:Q8_0"}
     model = models["hf.co/org/repo-GGUF:Q4_K_M"]
     assert (model.weights, model.projector) == (snapshot / "m-Q4_K_M.gguf", snapshot / "mmproj-m-f16.gguf")
@@ -30,14 +30,14 @@ def test_a_repository_in_the_hub_s_cache_has_a_model_for_each_quant(tmp_path: Pa
 def test_a_split_model_is_one_when_it_is_whole(tmp_path: Path):
     names = [f"Q4_K_M/big-Q4_K_M-{number:05}-of-00003.gguf" for number in (1, 2, 3)]
     snapshot = add_to_hub_cache(tmp_path, "org/big", {name: name.encode() for name in names[:2]})
-    assert found(HubCache(tmp_path)) == {}
+    assert found(HubStore(tmp_path)) == {}
     add_to_hub_cache(tmp_path, "org/big", {names[2]: b"GGUF 3"})
-    assert found(HubCache(tmp_path))["hf.co/org/big:Q4_K_M"].parts == tuple(snapshot / name for name in names)
+    assert found(HubStore(tmp_path))["hf.co/org/big:Q4_K_M"].parts == tuple(snapshot / name for name in names)
 
 
 def test_files_that_tell_no_quant_or_the_same_go_by_their_names(tmp_path: Path):
     add_to_hub_cache(tmp_path, "org/r", {"one-Q4_0.gguf": b"1", "two-Q4_0.gguf": b"2", "plain.gguf": b"3"})
-    assert set(found(HubCache(tmp_path))) == {"hf.co/org/r:one-Q4_0", "hf.co/org/r:two-Q4_0", "hf.co/org/r:plain"}
+    assert set(found(HubStore(tmp_path))) == {"hf.co/org/r:one-Q4_0", "hf.co/org/r:two-Q4_0", "hf.co/org/r:plain"}
 
 
 def test_of_several_snapshots_the_one_that_is_main_counts(tmp_path: Path):
@@ -45,23 +45,23 @@ def test_of_several_snapshots_the_one_that_is_main_counts(tmp_path: Path):
     old = tmp_path / "models--org--r" / "snapshots" / ("f" * 40)
     add_files(old, {"old-Q8_0.gguf": b"2"})
     add_files(old.parent / "..nonsense", {"bad-Q6_K.gguf": b"2"})
-    assert set(found(HubCache(tmp_path))) == {"hf.co/org/r:Q4_0"}
+    assert set(found(HubStore(tmp_path))) == {"hf.co/org/r:Q4_0"}
     (tmp_path / "models--org--r" / "refs" / "main").write_text("../../../etc")
-    assert len(found(HubCache(tmp_path))) == 1
+    assert len(found(HubStore(tmp_path))) == 1
 
 
 def test_a_link_out_of_a_repository_is_not_followed(tmp_path: Path):
     snapshot = add_to_hub_cache(tmp_path / "hub", "org/r", {"m-Q4_0.gguf": b"1"})
     add_files(tmp_path, {"secret.gguf": b"GGUF"})
     (snapshot / "secret-Q8_0.gguf").symlink_to(tmp_path / "secret.gguf")
-    assert set(found(HubCache(tmp_path / "hub"))) == {"hf.co/org/r:Q4_0"}
+    assert set(found(HubStore(tmp_path / "hub"))) == {"hf.co/org/r:Q4_0"}
 
 
 def test_lm_studio_s_models_go_by_publisher_and_repository(tmp_path: Path):
     add_files(
         tmp_path, {"pub/repo-GGUF/m-Q6_K.gguf": b"1", "pub/repo-GGUF/mmproj-m.gguf": b"2", "odd name/x/m.gguf": b"3"}
     )
-    models = found(LmStudio(tmp_path))
+    models = found(LmStudioStore(tmp_path))
     assert set(models) == {"pub/repo-GGUF:Q6_K"}
     assert models["pub/repo-GGUF:Q6_K"].projector == tmp_path / "pub" / "repo-GGUF" / "mmproj-m.gguf"
 
@@ -76,7 +76,7 @@ def test_llama_cpp_s_manifests_tell_owner_repository_and_file_apart(tmp_path: Pa
             "my-own.gguf": b"3",
         },
     )
-    models = found(LlamaCpp(tmp_path))
+    models = found(LlamaCppStore(tmp_path))
     assert set(models) == {"hf.co/ggml-org/gemma-3-1b-it-GGUF:Q4_K_M", "my-own:latest"}
     assert models["hf.co/ggml-org/gemma-3-1b-it-GGUF:Q4_K_M"].projector
     assert models["my-own:latest"].weights == tmp_path / "my-own.gguf"

@@ -8,9 +8,9 @@ ExLlamaV2: EXL2 weights want an older checkout.
 import re
 from collections.abc import Mapping
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
+from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json
 
 CACHE_MODES = {"q8_0": "8,8", "q4_0": "4,4"}

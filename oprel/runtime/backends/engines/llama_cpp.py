@@ -6,10 +6,10 @@ like is given, has the last word (common/fit.cpp).
 
 from dataclasses import fields, replace
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.base import EngineSpec
 
 # From here on an engine tells how large its buffers are.
 VERBOSITY = 4

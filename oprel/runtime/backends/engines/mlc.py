@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import orjson
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.backend import Backend, Listens
+from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json
 
 

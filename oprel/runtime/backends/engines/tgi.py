@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
+from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
 
 NEVER = ("EXL3", "MLX")

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from oprel.runtime.backends.base import EngineSpec
 from oprel.core.completion import Mode
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
+from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import MODEL, Call, Dead, Dialect, Json, choices
 from oprel.runtime.binaries.environments import Recipe
 

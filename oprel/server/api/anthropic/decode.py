@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
-from oprel.core.completion import CompletionRequest, Message, ToolCall
+from oprel.core.completion import CompletionRequest, PromptMessage, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.server.api.anthropic import types as wire
 from oprel.server.api.common import decode
@@ -60,7 +60,7 @@ def _think(asked: wire.CountTokensRequest) -> bool | str | None:
     return EFFORTS.get(asked.output_config.effort or "")
 
 
-def _tool(tool: wire.Tool) -> dict[str, JsonValue]:
+def _tool(tool: wire.AnthropicTool) -> dict[str, JsonValue]:
     if tool.input_schema is None and tool.type != "custom":
         raise UnsupportedError(f'tools of type "{tool.type}" are Anthropic\'s own', "Send tools with an input_schema.")
     function: dict[str, JsonValue] = {
@@ -77,24 +77,24 @@ def _tool_choice(choice: wire.ToolChoice) -> JsonValue:
     return TOOL_CHOICES[choice.type]
 
 
-def _messages(asked: wire.CountTokensRequest) -> list[Message]:
+def _messages(asked: wire.CountTokensRequest) -> list[PromptMessage]:
     if not asked.messages:
         raise ValidationError("messages is required")
     system = joined_texts(block.text for block in asked.system)
     given = [message for turn in asked.messages for message in _turn(turn)]
-    return turns([*([Message("system", system)] if system else []), *given])
+    return turns([*([PromptMessage("system", system)] if system else []), *given])
 
 
-def _turn(turn: wire.TurnMessage) -> Iterator[Message]:
+def _turn(turn: wire.TurnMessage) -> Iterator[PromptMessage]:
     """The results of tools in a turn, then the rest of it."""
     results = [block for block in turn.content if isinstance(block, wire.ToolResultBlock)]
     for result in results:
         text = joined_texts(_texts(result.content))
         if result.is_error:
             text = f"Error: {text}"
-        yield Message("tool", text, tool_call_id=result.tool_use_id, images=_images(result.content))
+        yield PromptMessage("tool", text, tool_call_id=result.tool_use_id, images=_images(result.content))
     if rest := [block for block in turn.content if not isinstance(block, wire.ToolResultBlock)]:
-        yield Message(
+        yield PromptMessage(
             turn.role,
             joined_texts(_texts(rest)),
             joined_texts(block.thinking for block in rest if isinstance(block, wire.ThinkingBlock)),
@@ -120,7 +120,7 @@ def _images(blocks: Sequence[wire.Block]) -> tuple[str, ...]:
     return decode.images([_data(source, "base64", "an image", advice) for source in sources])
 
 
-def _data(source: wire.Source, kind: str, what: str, advice: str) -> str:
+def _data(source: wire.AnthropicSource, kind: str, what: str, advice: str) -> str:
     if source.type != kind:
         raise ValidationError(f'{what} with a source of type "{source.type}" is not supported', advice)
     return source.data

@@ -9,17 +9,26 @@ import orjson
 from oprel.core import completion
 from oprel.core.completion import Chunk, Finish, joined
 from oprel.core.exceptions import OprelError
-from oprel.server.api.anthropic.types import Message, StopReason, Text, Thinking, ToolUse, Usage
-from oprel.server.api.common.content_blocks import Change, Closed, Grown, Kind, Opened, Part, Parts, parts_of
+from oprel.server.api.anthropic.types import AnthropicMessage, AnthropicUsage, StopReason, Text, Thinking, ToolUse
+from oprel.server.api.common.content_blocks import (
+    BlockKind,
+    Change,
+    Closed,
+    ContentBlock,
+    ContentBlocks,
+    Grown,
+    Opened,
+    parts_of,
+)
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.errors import anthropic_error
 from oprel.server.inference.completions import Done
 
 DELTAS = {  # the type of a part's delta, and the field that has its text
-    Kind.REASONING: ("thinking_delta", "thinking"),
-    Kind.TEXT: ("text_delta", "text"),
-    Kind.CALL: ("input_json_delta", "partial_json"),
+    BlockKind.REASONING: ("thinking_delta", "thinking"),
+    BlockKind.TEXT: ("text_delta", "text"),
+    BlockKind.CALL: ("input_json_delta", "partial_json"),
 }
 
 
@@ -37,7 +46,7 @@ class MessageStream:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._parts = Parts()
+        self._parts = ContentBlocks()
         self._started = False
 
     def chunk(self, chunk: Chunk) -> bytes:
@@ -55,21 +64,23 @@ class MessageStream:
         if self._started:
             return b""
         self._started = True
-        return event("message_start", {"message": _message(self._model, [], None, Usage())}) + event("ping", {})
+        return event("message_start", {"message": _message(self._model, [], None, AnthropicUsage())}) + event(
+            "ping", {}
+        )
 
 
-def stop_reason(done: Done, parts: Sequence[Part]) -> StopReason:
+def stop_reason(done: Done, parts: Sequence[ContentBlock]) -> StopReason:
     """Engines do not tell a stop sequence from the end: both are `end_turn`."""
     if done.finish is Finish.LENGTH:
         return "max_tokens"
-    return "tool_use" if any(part.kind is Kind.CALL for part in parts) else "end_turn"
+    return "tool_use" if any(part.kind is BlockKind.CALL for part in parts) else "end_turn"
 
 
 def _message(
-    model: str, content: list[Text | Thinking | ToolUse], stop_reason: StopReason | None, usage: Usage
-) -> Message:
+    model: str, content: list[Text | Thinking | ToolUse], stop_reason: StopReason | None, usage: AnthropicUsage
+) -> AnthropicMessage:
     answer = f"msg_{uuid.uuid4().hex[:24]}"
-    return Message(id=answer, model=model, content=content, stop_reason=stop_reason, usage=usage)
+    return AnthropicMessage(id=answer, model=model, content=content, stop_reason=stop_reason, usage=usage)
 
 
 def _told(changes: Iterable[Change]) -> bytes:
@@ -86,24 +97,24 @@ def _event(change: Change) -> bytes:
             return event("content_block_delta", {**index, "delta": {"type": kind, field: delta}})
         case Closed():
             signature = {"type": "signature_delta", "signature": ""}
-            signed = part.kind is Kind.REASONING
+            signed = part.kind is BlockKind.REASONING
             before = event("content_block_delta", {**index, "delta": signature}) if signed else b""
             return before + event("content_block_stop", index)
 
 
-def _block(part: Part) -> Text | Thinking | ToolUse:
+def _block(part: ContentBlock) -> Text | Thinking | ToolUse:
     match part.kind:
-        case Kind.REASONING:
+        case BlockKind.REASONING:
             return Thinking(thinking=part.text)
-        case Kind.TEXT:
+        case BlockKind.TEXT:
             return Text(text=part.text)
-        case Kind.CALL:
+        case BlockKind.CALL:
             return ToolUse(id=part.call_id, name=part.name, input=orjson.loads(part.text or "{}"))
 
 
-def _usage(counted: completion.Usage) -> Usage:
+def _usage(counted: completion.Usage) -> AnthropicUsage:
     """Anthropic counts the cached part of a prompt apart from the rest."""
-    return Usage(
+    return AnthropicUsage(
         input_tokens=counted.prompt_tokens - counted.cached_tokens,
         cache_read_input_tokens=counted.cached_tokens,
         output_tokens=counted.completion_tokens,

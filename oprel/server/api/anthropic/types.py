@@ -4,46 +4,46 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from oprel.api_models import ModelRequest, Request, Wire
+from oprel.api_models import ModelRequest, RequestBody, Wire
 
 # ------------------------------------------------------------------------------------------------- requests
 
 
-class Source(Request):
+class AnthropicSource(RequestBody):
     """Where an image or a document is: `data` is base64 (type "base64") or plain (type "text")."""
 
     type: str
     data: str = ""
 
 
-class TextBlock(Request):
+class TextBlock(RequestBody):
     type: Literal["text"]
     text: str
 
 
-class ImageBlock(Request):
+class ImageBlock(RequestBody):
     type: Literal["image"]
-    source: Source
+    source: AnthropicSource
 
 
-class DocumentBlock(Request):
+class DocumentBlock(RequestBody):
     type: Literal["document"]
-    source: Source
+    source: AnthropicSource
 
 
-class ThinkingBlock(Request):
+class ThinkingBlock(RequestBody):
     type: Literal["thinking"]
     thinking: str = ""
 
 
-class ToolUseBlock(Request):
+class ToolUseBlock(RequestBody):
     type: Literal["tool_use"]
     id: str
     name: str
     input: dict[str, JsonValue] = {}
 
 
-class ForeignBlock(Request):
+class ForeignBlock(RequestBody):
     """What a conversation brings along from another provider, and no model of ours can read."""
 
     type: Literal["redacted_thinking", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result"]
@@ -58,7 +58,7 @@ ResultBlocks = Annotated[
 ]
 
 
-class ToolResultBlock(Request):
+class ToolResultBlock(RequestBody):
     type: Literal["tool_result"]
     tool_use_id: str
     content: ResultBlocks = []
@@ -68,12 +68,12 @@ class ToolResultBlock(Request):
 Block = TextBlock | ImageBlock | DocumentBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock | ForeignBlock
 
 
-class TurnMessage(Request):
+class TurnMessage(RequestBody):
     role: Literal["user", "assistant", "system"]
     content: Annotated[list[Annotated[Block, Field(discriminator="type")]], BeforeValidator(_blocks)] = []
 
 
-class Tool(Request):
+class AnthropicTool(RequestBody):
     """Tools that Anthropic runs itself have another type and no schema."""
 
     type: str = "custom"
@@ -82,22 +82,22 @@ class Tool(Request):
     input_schema: dict[str, JsonValue] | None = None
 
 
-class ToolChoice(Request):
+class ToolChoice(RequestBody):
     type: Literal["auto", "any", "tool", "none"]
     name: str = ""
     disable_parallel_tool_use: bool = False
 
 
-class ThinkingConfig(Request):
+class ThinkingConfig(RequestBody):
     type: str = ""
 
 
-class OutputFormat(Request):
+class OutputFormat(RequestBody):
     type: Literal["json_schema"]
     schema_: dict[str, JsonValue] = Field(alias="schema")
 
 
-class OutputConfig(Request):
+class OutputConfig(RequestBody):
     effort: str | None = None
     format: OutputFormat | None = None
 
@@ -105,7 +105,7 @@ class OutputConfig(Request):
 class CountTokensRequest(ModelRequest):
     messages: list[TurnMessage] = []
     system: Annotated[list[TextBlock], BeforeValidator(_blocks)] = []
-    tools: list[Tool] = []
+    tools: list[AnthropicTool] = []
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig = ThinkingConfig()
     output_config: OutputConfig = OutputConfig()
@@ -143,7 +143,7 @@ class ToolUse(Wire):
     input: dict[str, JsonValue]
 
 
-class Usage(Wire):
+class AnthropicUsage(Wire):
     """Counts in tokens. A prompt's length is the sum of the first three."""
 
     input_tokens: int = 0
@@ -155,7 +155,7 @@ class Usage(Wire):
 StopReason = Literal["end_turn", "max_tokens", "tool_use"]
 
 
-class Message(Wire):
+class AnthropicMessage(Wire):
     id: str
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
@@ -163,7 +163,7 @@ class Message(Wire):
     content: list[Text | Thinking | ToolUse] = []
     stop_reason: StopReason | None = None
     stop_sequence: None = None
-    usage: Usage = Usage()
+    usage: AnthropicUsage = AnthropicUsage()
 
 
 class TokenCount(Wire):

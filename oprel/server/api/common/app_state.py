@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
-from oprel.server.downloads.records import State
+from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
@@ -16,7 +16,7 @@ from oprel.server.storage.removal import Arriving, Removal
 
 
 @dataclass(frozen=True)
-class Daemon:
+class AppState:
     """The parts of a running daemon. `started` is in seconds of the manager's clock."""
 
     manager: ModelManager
@@ -37,13 +37,13 @@ class Daemon:
 
     @property
     def _unfinished(self) -> list[Download]:
-        return [download for download in self.downloads.all() if download.state is not State.DONE]
+        return [download for download in self.downloads.all() if download.state is not DownloadState.DONE]
 
     def _arriving(self) -> Arriving:
         return Arriving(frozenset(self.arriving), are_all=all(download.destinations for download in self._unfinished))
 
 
-def daemon_of(request: Request) -> Daemon:
+def state_of(request: Request) -> AppState:
     daemon = request.app.state.daemon
-    assert isinstance(daemon, Daemon)
+    assert isinstance(daemon, AppState)
     return daemon

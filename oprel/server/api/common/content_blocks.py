@@ -15,18 +15,18 @@ from oprel.core.completion import Chunk
 from oprel.runtime.backends import openai_types as sent
 
 
-class Kind(Enum):
+class BlockKind(Enum):
     REASONING = "reasoning"
     TEXT = "text"
     CALL = "call"
 
 
 @dataclass
-class Part:
+class ContentBlock:
     """`text` is what was said of it so far; of a call, the JSON of its arguments."""
 
     index: int
-    kind: Kind
+    kind: BlockKind
     call_id: str = ""
     name: str = ""
     text: str = ""
@@ -34,26 +34,26 @@ class Part:
 
 @dataclass(frozen=True)
 class Opened:
-    part: Part
+    part: ContentBlock
 
 
 @dataclass(frozen=True)
 class Grown:
-    part: Part
+    part: ContentBlock
     delta: str
 
 
 @dataclass(frozen=True)
 class Closed:
-    part: Part
+    part: ContentBlock
 
 
 Change = Opened | Grown | Closed
 
 
-def parts_of(said: Chunk) -> list[Part]:
+def parts_of(said: Chunk) -> list[ContentBlock]:
     """The parts of a whole answer."""
-    parts = Parts()
+    parts = ContentBlocks()
     for _ in (*parts.hear(said), *parts.end()):
         pass
     return parts.all
@@ -66,10 +66,10 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: str = ""
-    part: Part | None = None
+    part: ContentBlock | None = None
     closed: bool = False
 
-    def hear(self, fragment: sent.ToolCall) -> None:
+    def hear(self, fragment: sent.EngineToolCall) -> None:
         self.id = self.id or fragment.id or f"call_{uuid.uuid4().hex[:24]}"
         self.name = self.name or fragment.function.name or ""
         self.arguments += fragment.function.arguments
@@ -84,16 +84,16 @@ class _Call:
 
 
 @dataclass
-class Parts:
+class ContentBlocks:
     """Takes an answer's chunks and tells what they change. `all` are the parts there are by now."""
 
-    all: list[Part] = field(default_factory=list)
-    _said: Part | None = None  # the thoughts or the text that are open
+    all: list[ContentBlock] = field(default_factory=list)
+    _said: ContentBlock | None = None  # the thoughts or the text that are open
     _calls: dict[int, _Call] = field(default_factory=dict)
 
     def hear(self, chunk: Chunk) -> Iterator[Change]:
-        yield from self._say(Kind.REASONING, chunk.reasoning)
-        yield from self._say(Kind.TEXT, chunk.text)
+        yield from self._say(BlockKind.REASONING, chunk.reasoning)
+        yield from self._say(BlockKind.TEXT, chunk.text)
         for fragment in _fragments(chunk) or ([] if self._calls else _whole_calls(chunk)):
             self._calls.setdefault(fragment.index, _Call()).hear(fragment)
         yield from self._tell_calls()
@@ -105,12 +105,12 @@ class Parts:
                 yield from self._tell(call)
                 yield from self._close(call)
 
-    def _say(self, kind: Kind, text: str) -> Iterator[Change]:
+    def _say(self, kind: BlockKind, text: str) -> Iterator[Change]:
         if not text:
             return
         if self._said is None or self._said.kind is not kind:
             yield from self._fall_silent()
-            self._said = Part(len(self.all), kind)
+            self._said = ContentBlock(len(self.all), kind)
             yield self._opened(self._said)
         yield _grown(self._said, text)
 
@@ -132,7 +132,7 @@ class Parts:
         """What is new of a call."""
         if call.part is None:
             yield from self._fall_silent()
-            call.part = Part(len(self.all), Kind.CALL, call.id, call.name)
+            call.part = ContentBlock(len(self.all), BlockKind.CALL, call.id, call.name)
             yield self._opened(call.part)
         if delta := call.arguments[len(call.part.text) :]:
             yield _grown(call.part, delta)
@@ -144,17 +144,17 @@ class Parts:
         yield Closed(call.part)
         call.closed = True
 
-    def _opened(self, part: Part) -> Opened:
+    def _opened(self, part: ContentBlock) -> Opened:
         self.all.append(part)
         return Opened(part)
 
 
-def _grown(part: Part, delta: str) -> Grown:
+def _grown(part: ContentBlock, delta: str) -> Grown:
     part.text += delta
     return Grown(part, delta)
 
 
-def _fragments(chunk: Chunk) -> list[sent.ToolCall]:
+def _fragments(chunk: Chunk) -> list[sent.EngineToolCall]:
     """The parts of calls in an engine's event."""
     if b'"tool_calls"' not in chunk.event:
         return []
@@ -162,13 +162,13 @@ def _fragments(chunk: Chunk) -> list[sent.ToolCall]:
     return [fragment for choice in choices for fragment in choice.delta.tool_calls or ()]
 
 
-def _whole_calls(chunk: Chunk) -> list[sent.ToolCall]:
+def _whole_calls(chunk: Chunk) -> list[sent.EngineToolCall]:
     """An answer's calls as one fragment each."""
     return [
-        sent.ToolCall(
+        sent.EngineToolCall(
             index=index,
             id=call.id,
-            function=sent.Function(name=call.name, arguments=orjson.dumps(call.arguments).decode()),
+            function=sent.EngineFunction(name=call.name, arguments=orjson.dumps(call.arguments).decode()),
         )
         for index, call in enumerate(chunk.tool_calls)
     ]

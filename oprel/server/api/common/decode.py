@@ -16,10 +16,10 @@ from pydantic import JsonValue
 from starlette.requests import Request
 
 from oprel import api_models as wire
-from oprel.core.completion import CompletionRequest, LoadOptions, Message, Prompt, Sampling, Tokens, ToolCall
+from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
-from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
 from oprel.server.inference.completions import Job
 from oprel.server.inference.structured_output import check_schema
@@ -28,7 +28,7 @@ from oprel.utils.text import parse_duration
 
 logger = logging.getLogger(__name__)
 
-Body = TypeVar("Body", bound=wire.Request)
+Body = TypeVar("Body", bound=wire.RequestBody)
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
@@ -95,7 +95,7 @@ def required(name: str) -> str:
 
 async def model(request: Request, name: str) -> InstalledModel:
     """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
-    return await daemon_of(request).library.find(name, may_use_paths=is_own_user(request))
+    return await state_of(request).library.find(name, may_use_paths=is_own_user(request))
 
 
 def job(
@@ -179,21 +179,23 @@ def top_logprobs(wanted: bool, alternatives: int) -> int | None:
     return alternatives if wanted else None
 
 
-def with_system(system: str | None, messages: Sequence[Message], model: InstalledModel) -> tuple[Message, ...]:
+def with_system(
+    system: str | None, messages: Sequence[PromptMessage], model: InstalledModel
+) -> tuple[PromptMessage, ...]:
     """The messages behind the model's own; the request's system message replaces the model's."""
-    own = [Message(role, text) for role, text in model.manifest.messages]
+    own = [PromptMessage(role, text) for role, text in model.manifest.messages]
     if messages and messages[0].role == "system":
         return (messages[0], *own, *messages[1:])
     text = model.manifest.system if system is None else system
-    return (*([Message("system", text)] if text else []), *own, *messages)
+    return (*([PromptMessage("system", text)] if text else []), *own, *messages)
 
 
-def messages(given: Sequence[wire.Message]) -> list[Message]:
+def messages(given: Sequence[wire.OllamaMessage]) -> list[PromptMessage]:
     """The messages, with an id for every tool call: clients of Ollama leave them out, and some templates want them."""
     return linked([_message(one, f"call_{number}") for number, one in enumerate(given)])
 
 
-def linked(given: Sequence[Message]) -> list[Message]:
+def linked(given: Sequence[PromptMessage]) -> list[PromptMessage]:
     """Tool results without the id of their call get that of the oldest unanswered call of the same tool, or of any."""
     waiting: list[ToolCall] = []
     found = []
@@ -209,13 +211,13 @@ def linked(given: Sequence[Message]) -> list[Message]:
     return found
 
 
-def _message(given: wire.Message, prefix: str) -> Message:
+def _message(given: wire.OllamaMessage, prefix: str) -> PromptMessage:
     calls = tuple(
         ToolCall(call.id or f"{prefix}_{number}", call.function.name, call.function.arguments)
         for number, call in enumerate(given.tool_calls or ())
     )
     name, answered = given.tool_name or "", given.tool_call_id or ""
-    return Message(
+    return PromptMessage(
         given.role.lower(), given.content, given.thinking or "", calls, answered, name, images(given.images or ())
     )
 

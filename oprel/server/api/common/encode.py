@@ -61,9 +61,9 @@ def truncated(done: Done) -> wire.Truncated | None:
     return wire.Truncated(messages=done.cut.messages, tokens=done.cut.tokens, shifted=done.shifted)
 
 
-def tool_calls(chunk: Chunk) -> list[wire.ToolCall] | None:
+def tool_calls(chunk: Chunk) -> list[wire.OllamaToolCall] | None:
     calls = [
-        wire.ToolCall(
+        wire.OllamaToolCall(
             id=call.id, function=wire.ToolFunction(name=call.name, arguments=dict(call.arguments), index=index)
         )
         for index, call in enumerate(chunk.tool_calls)
@@ -71,17 +71,17 @@ def tool_calls(chunk: Chunk) -> list[wire.ToolCall] | None:
     return calls or None
 
 
-def logprobs(found: Sequence[Logprob]) -> list[wire.Logprob] | None:
+def logprobs(found: Sequence[Logprob]) -> list[wire.OllamaLogprob] | None:
     told = [
-        wire.Logprob(token=one.token, logprob=one.logprob, bytes=list(one.bytes), top_logprobs=logprobs(one.top))
+        wire.OllamaLogprob(token=one.token, logprob=one.logprob, bytes=list(one.bytes), top_logprobs=logprobs(one.top))
         for one in found
     ]
     return told or None
 
 
-def details(model: InstalledModel) -> wire.Details:
+def details(model: InstalledModel) -> wire.ModelDetails:
     header, info = model.header, model.info
-    return wire.Details(
+    return wire.ModelDetails(
         parent_model=model.manifest.parent,
         format=info.format,
         family=header.architecture,
@@ -116,18 +116,18 @@ def expiry(loaded: LoadedModel, now: float) -> str:
     return (FOREVER if far else present + timedelta(seconds=max(0.0, left))).astimezone().isoformat()
 
 
-def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None) -> wire.ShowResponse:
+def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None) -> wire.OllamaShowResponse:
     manifest, header = model.manifest, model.header
     parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
     comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
-    return wire.ShowResponse(
+    return wire.OllamaShowResponse(
         modelfile=modelfile.render(manifest.modelfile(), comment),
         parameters=parameters or None,
         template=manifest.template or header.chat_template,
         system=manifest.system or None,
         license=manifest.license or None,
         details=details(model),
-        messages=[wire.Message(role=role, content=text) for role, text in manifest.messages] or None,
+        messages=[wire.OllamaMessage(role=role, content=text) for role, text in manifest.messages] or None,
         model_info=_info(header, verbose),
         projector_info=_info(projector, verbose) if projector else None,
         tensors=[

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from oprel.core.completion import Message
+from oprel.core.completion import PromptMessage
 from oprel.server.api.common.decode import linked
 
 
-def turns(messages: Iterable[Message]) -> list[Message]:
+def turns(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
     """Neighbours of one role as one message, but for results of tools, which get the names of their tools."""
-    told: list[Message] = []
+    told: list[PromptMessage] = []
     for message in messages:
         if told and told[-1].role == message.role != "tool":
             told[-1] = _joined(told[-1], message)
@@ -22,7 +22,7 @@ def joined_texts(texts: Iterable[str]) -> str:
     return "\n".join(text for text in texts if text)
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _joined(first: PromptMessage, second: PromptMessage) -> PromptMessage:
     return replace(
         first,
         content=joined_texts((first.content, second.content)),

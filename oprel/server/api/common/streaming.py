@@ -10,9 +10,9 @@ from starlette.datastructures import MutableHeaders
 from oprel.core.completion import Chunk
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common.encode import json_bytes
-from oprel.server.api.common.streaming_response import JSON, Reply
+from oprel.server.api.common.streaming_response import JSON, StreamingReply
 from oprel.server.inference.completions import Done, Piece
-from oprel.server.inference.truncation import Cut
+from oprel.server.inference.truncation import Truncation
 
 TRUNCATED = "X-Oprel-Truncated"  # the header that tells of a cut prompt, in every dialect
 
@@ -34,49 +34,49 @@ class StreamEncoder(Protocol):
         """The end of an answer that broke off, after its first bytes: never the terminator."""
 
 
-def streamed(pieces: Pieces, encoder: StreamEncoder) -> Reply:
+def streamed(pieces: Pieces, encoder: StreamEncoder) -> StreamingReply:
     """The answer as a stream. An error before its first byte gets its own status."""
-    reply: Reply
+    reply: StreamingReply
 
     async def parts() -> AsyncGenerator[bytes, None]:
         async with aclosing(pieces):
             async for piece in pieces:
-                if isinstance(piece, Cut):
+                if isinstance(piece, Truncation):
                     _tell(reply.headers, piece)
                 elif encoded := encoder.done(piece) if isinstance(piece, Done) else encoder.chunk(piece):
                     yield encoded
 
-    reply = Reply(parts(), encoder.media_type, encoder.broken)
+    reply = StreamingReply(parts(), encoder.media_type, encoder.broken)
     return reply
 
 
-def whole(pieces: Pieces, encode: Callable[[list[Chunk], Done], bytes]) -> Reply:
+def whole(pieces: Pieces, encode: Callable[[list[Chunk], Done], bytes]) -> StreamingReply:
     """The answer as one object; `encode` gets its pieces in order, those of several answers mixed (see `index`)."""
-    reply: Reply
+    reply: StreamingReply
 
     async def parts() -> AsyncGenerator[bytes, None]:
         chunks: list[Chunk] = []
         async with aclosing(pieces):
             async for piece in pieces:
-                if isinstance(piece, Cut):
+                if isinstance(piece, Truncation):
                     _tell(reply.headers, piece)
                 elif isinstance(piece, Done):
                     yield encode(chunks, piece)
                 else:
                     chunks.append(piece)
 
-    reply = Reply(parts(), JSON)
+    reply = StreamingReply(parts(), JSON)
     return reply
 
 
-def once(make: Callable[[], Awaitable[BaseModel]]) -> Reply:
+def once(make: Callable[[], Awaitable[BaseModel]]) -> StreamingReply:
     """What `make` makes, as one object; given up when the client leaves."""
 
     async def parts() -> AsyncGenerator[bytes, None]:
         yield json_bytes(await make())
 
-    return Reply(parts(), JSON)
+    return StreamingReply(parts(), JSON)
 
 
-def _tell(headers: MutableHeaders, cut: Cut) -> None:
+def _tell(headers: MutableHeaders, cut: Truncation) -> None:
     headers[TRUNCATED] = f"messages={cut.messages}; tokens={cut.tokens}"

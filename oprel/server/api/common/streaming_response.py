@@ -15,7 +15,7 @@ SSE = "text/event-stream"
 JSON = "application/json; charset=utf-8"
 
 
-class Reply(Response):
+class StreamingReply(Response):
     """Sends each item of `parts` as it comes.
 
     An error before the first item becomes a response with its own status; one after it becomes the last line, so that a

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
-from oprel.api_models import Metrics
+from oprel.api_models import AnswerMetrics
 from oprel.core.completion import Chunk, joined
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common.encode import json_bytes, metrics
 from oprel.server.api.common.streaming import streamed, whole
-from oprel.server.api.common.streaming_response import NDJSON, Reply
+from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
 from oprel.server.errors import encode_error
 from oprel.server.inference import completions
 from oprel.server.inference.completions import Done, Job
 from oprel.server.pool.manager import ModelManager
 
-Encode = Callable[[Chunk], Metrics]
+Encode = Callable[[Chunk], AnswerMetrics]
 Remember = Callable[[str], Mapping[str, object]]
 
 
@@ -24,18 +24,18 @@ def answer(
     encode: Encode,
     remember: Remember | None = None,
     path: str = "/api/",
-) -> Reply:
+) -> StreamingReply:
     """`encode` makes the object of a piece; errors have the form of the routes at `path`.
 
     `remember` gets the text of an answer that is whole, and returns what its last object shall say of that.
     """
-    lines, pieces = _Lines(encode, remember, path), completions.run(manager, job)
+    lines, pieces = _NdjsonEncoder(encode, remember, path), completions.run(manager, job)
     if stream:
         return streamed(pieces, lines)
     return whole(pieces, lambda chunks, done: lines.last(joined(chunks), done))
 
 
-class _Lines:
+class _NdjsonEncoder:
     media_type = NDJSON
 
     def __init__(self, encode: Encode, remember: Remember | None, path: str) -> None:

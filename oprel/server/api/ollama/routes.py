@@ -7,14 +7,14 @@ from pydantic import JsonValue
 
 from oprel import __version__
 from oprel import api_models as wire
-from oprel.core.completion import Chunk, Message, Mode, Prompt
+from oprel.core.completion import Chunk, Mode, Prompt, PromptMessage
 from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
 from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.go_template import is_jinja
-from oprel.runtime.process import State
+from oprel.runtime.supervisor.process import EngineState
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
     details,
     json_response,
@@ -51,7 +51,7 @@ async def version() -> Response:
 
 @router.api_route("/api/tags", methods=READ)
 async def tags(request: Request) -> Response:
-    models = await daemon_of(request).library.all()
+    models = await state_of(request).library.all()
     listed = [
         wire.ListedModel(
             name=model.name,
@@ -65,15 +65,15 @@ async def tags(request: Request) -> Response:
         )
         for model in models
     ]
-    return json_response(wire.ListResponse(models=listed))
+    return json_response(wire.OllamaListResponse(models=listed))
 
 
 @router.api_route("/api/ps", methods=READ)
 async def ps(request: Request) -> Response:
-    manager = daemon_of(request).manager
-    running = [one for one in manager.loaded if one.process.state in (State.STARTING, State.READY)]
+    manager = state_of(request).manager
+    running = [one for one in manager.loaded if one.process.state in (EngineState.STARTING, EngineState.READY)]
     loaded = sorted(running, key=lambda one: one.expires_at, reverse=True)
-    return json_response(wire.ProcessResponse(models=[running_model(one, manager.clock()) for one in loaded]))
+    return json_response(wire.OllamaProcessResponse(models=[running_model(one, manager.clock()) for one in loaded]))
 
 
 @router.post("/api/show")
@@ -91,7 +91,7 @@ async def show(request: Request) -> Response:
 
 async def _plan(request: Request, model: InstalledModel) -> dict[str, JsonValue] | None:
     """How it would be run. The command has paths, which are for this machine's own user."""
-    manager = daemon_of(request).manager
+    manager = state_of(request).manager
     try:
         found = await manager.launches.told(model, manager.loaded)
     except NoEngineError:
@@ -125,14 +125,14 @@ async def generate(request: Request) -> Response:
             logprobs=logprobs(chunk.logprobs),
         )
 
-    return answer(daemon_of(request).manager, job, asked.stream, encode)
+    return answer(state_of(request).manager, job, asked.stream, encode)
 
 
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
     asked = await decode.body(request, wire.ChatRequest)
     model = await decode.model(request, decode.required(asked.model))
-    empty = wire.ChatResponse(model=asked.model, message=wire.Message(role="assistant", content=""))
+    empty = wire.OllamaChatResponse(model=asked.model, message=wire.OllamaMessage(role="assistant", content=""))
     if not asked.messages and decode.keep_alive(asked.keep_alive) == 0:
         return await _unload(request, model, empty)
     images = any(message.images for message in asked.messages)
@@ -144,22 +144,22 @@ async def chat(request: Request) -> Response:
     if asked.debug_render_only:
         return _rendered(request, job, empty)
 
-    def encode(chunk: Chunk) -> wire.ChatResponse:
-        message = wire.Message(
+    def encode(chunk: Chunk) -> wire.OllamaChatResponse:
+        message = wire.OllamaMessage(
             role="assistant", content=chunk.text, thinking=chunk.reasoning or None, tool_calls=tool_calls(chunk)
         )
-        return wire.ChatResponse(
+        return wire.OllamaChatResponse(
             model=asked.model, created_at=timestamp(), message=message, logprobs=logprobs(chunk.logprobs)
         )
 
-    return answer(daemon_of(request).manager, job, asked.stream, encode)
+    return answer(state_of(request).manager, job, asked.stream, encode)
 
 
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
     asked = await decode.body(request, wire.EmbedRequest)
     job = await _embed_job(request, asked, _inputs(asked), truncate=asked.truncate)
-    manager = daemon_of(request).manager
+    manager = state_of(request).manager
 
     async def make() -> wire.EmbedResponse:
         began = manager.clock()
@@ -182,7 +182,7 @@ async def embed_one(request: Request) -> Response:
     job = await _embed_job(request, asked, (asked.prompt,) if asked.prompt else (), truncate=True)
 
     async def make() -> wire.EmbeddingsResponse:
-        result, _ = await embeddings.embed(daemon_of(request).manager, job)
+        result, _ = await embeddings.embed(state_of(request).manager, job)
         return wire.EmbeddingsResponse(embedding=result.vectors[0] if result.vectors else ())
 
     return once(make)
@@ -204,24 +204,24 @@ def _prompt(asked: wire.GenerateRequest, model: InstalledModel) -> Prompt:
         return decode.fill_in_the_middle(asked.prompt, asked.suffix, model)
     if asked.raw:
         return asked.prompt
-    message = Message("user", asked.prompt, images=decode.images(asked.images))
+    message = PromptMessage("user", asked.prompt, images=decode.images(asked.images))
     if asked.context:  # the model's own messages are in it
-        return (*([Message("system", asked.system)] if asked.system else []), message)
+        return (*([PromptMessage("system", asked.system)] if asked.system else []), message)
     messages = decode.with_system(asked.system, [message], model)
     return render(asked.template, messages) if asked.template else messages
 
 
-Loaded = wire.GenerateResponse | wire.ChatResponse
+Loaded = wire.GenerateResponse | wire.OllamaChatResponse
 
 
 async def _unload(request: Request, model: InstalledModel, reply: Loaded) -> Response:
-    await daemon_of(request).manager.unload(model)
+    await state_of(request).manager.unload(model)
     return json_response(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"}))
 
 
 def _load(request: Request, job: Job, reply: Loaded) -> Response:
     async def make() -> Loaded:
-        await completions.load(daemon_of(request).manager, job, Mode.COMPLETION)
+        await completions.load(state_of(request).manager, job, Mode.COMPLETION)
         return reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "load"})
 
     return once(make)
@@ -232,7 +232,7 @@ def _rendered(request: Request, job: Job, reply: Loaded) -> Response:
     images = sum(len(message.images) for message in job.request.prompt) if isinstance(job.request.prompt, tuple) else 0
 
     async def make() -> Loaded:
-        text = await completions.render(daemon_of(request).manager, job)
+        text = await completions.render(state_of(request).manager, job)
         told = wire.DebugInfo(rendered_template=text, image_count=images)
         return reply.model_copy(update={"created_at": timestamp(), "debug_info": told})
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from oprel.core.completion import Message
+from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import ValidationError
 from oprel.formats.go_template import to_jinja
 
@@ -13,7 +13,7 @@ from oprel.formats.go_template import to_jinja
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-def render(template: str, messages: Sequence[Message]) -> str:
+def render(template: str, messages: Sequence[PromptMessage]) -> str:
     """The prompt that `template`, in Ollama's Go form or in Jinja, makes of the messages.
 
     Raises ValidationError for a template that is wrong, UnsupportedError for one that cannot be translated.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 from pydantic import JsonValue
 
-from oprel.core.completion import CompletionRequest, LoadOptions, Message, Sampling, Tokens, ToolCall
+from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import ValidationError
 from oprel.core.manifests import Manifest
 from oprel.server.api.common import decode
@@ -100,9 +100,9 @@ def schema(given: ResponseFormat) -> Mapping[str, JsonValue] | None:
     return None
 
 
-def message(given: ChatMessage) -> Message:
+def message(given: ChatMessage) -> PromptMessage:
     parts = [ContentPart(text=given.content)] if isinstance(given.content, str) else given.content
-    return Message(
+    return PromptMessage(
         role="system" if given.role in SYSTEM_ROLES else given.role,
         content="\n".join(part.text for part in parts if part.type in ("text", "input_text", "output_text")),
         thinking=given.reasoning or given.reasoning_content,
@@ -142,12 +142,12 @@ def base64_of(url: str) -> str:
 
 def _prompt(
     asked: TextCompletionRequest, prompt: str | list[int], model: InstalledModel
-) -> str | Tokens | tuple[Message, ...]:
+) -> str | Tokens | tuple[PromptMessage, ...]:
     if isinstance(prompt, list):
         return Tokens(decode.tokens(prompt, model))
     if asked.suffix:
         return decode.fill_in_the_middle(prompt, asked.suffix, model)
-    return prompt if asked.raw else decode.with_system(None, (Message("user", prompt),), model)
+    return prompt if asked.raw else decode.with_system(None, (PromptMessage("user", prompt),), model)
 
 
 def _job(asked: SamplingFields, model: InstalledModel, request: CompletionRequest, load: LoadOptions) -> Job:

@@ -15,10 +15,10 @@ from pydantic import JsonValue
 from oprel.core.completion import Usage
 from oprel.core.exceptions import ValidationError
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import normalised
 from oprel.server.api.common.streaming import streamed, whole
-from oprel.server.api.common.streaming_response import JSON, Reply
+from oprel.server.api.common.streaming_response import JSON, StreamingReply
 from oprel.server.api.openai import decode as openai_decode
 from oprel.server.api.openai import encode as openai_encode
 from oprel.server.api.openai.types import (
@@ -30,7 +30,7 @@ from oprel.server.api.openai.types import (
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Done, Job, Piece
 from oprel.server.inference.embeddings import EmbedJob, RerankJob
-from oprel.server.inference.truncation import Cut
+from oprel.server.inference.truncation import Truncation
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.manager import ModelManager
 
@@ -43,7 +43,7 @@ READ = ["GET", "HEAD"]
 async def chat_completions(request: Request) -> Response:
     asked = await decode.body(request, ChatCompletionRequest)
     model = await decode.model(request, decode.required(asked.model))
-    pieces = completions.run(daemon_of(request).manager, openai_decode.chat_job(asked, model))
+    pieces = completions.run(state_of(request).manager, openai_decode.chat_job(asked, model))
     if asked.stream:
         return streamed(pieces, openai_encode.ChatStream(asked.model, asked.stream_options.include_usage))
     return whole(pieces, lambda chunks, done: openai_encode.chat_completion(asked.model, chunks, done))
@@ -54,7 +54,7 @@ async def text_completions(request: Request) -> Response:
     asked = await decode.body(request, TextCompletionRequest)
     model = await decode.model(request, decode.required(asked.model))
     jobs, echoes = openai_decode.text_jobs(asked, model), _echoes(asked)
-    pieces = _one_after_another(daemon_of(request).manager, jobs)
+    pieces = _one_after_another(state_of(request).manager, jobs)
     if asked.stream:
         return streamed(pieces, openai_encode.TextStream(asked.model, asked.stream_options.include_usage, echoes))
     return whole(pieces, lambda chunks, done: openai_encode.text_completion(asked.model, chunks, done, echoes))
@@ -75,7 +75,7 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
                 if isinstance(piece, Done):
                     ends.append(piece)
                 else:
-                    yield piece if isinstance(piece, Cut) else replace(piece, index=piece.index + first)
+                    yield piece if isinstance(piece, Truncation) else replace(piece, index=piece.index + first)
     finishes = tuple(finish for done in ends for finish in done.finishes)
     recoveries = sum(done.recoveries for done in ends)
     yield replace(ends[-1], finishes=finishes, usage=_sum([done.usage for done in ends]), recoveries=recoveries)
@@ -99,7 +99,7 @@ async def embed(request: Request) -> Response:
     job = EmbedJob(model, inputs, load, decode.keep_alive(asked.keep_alive), asked.truncate)
 
     async def parts() -> AsyncGenerator[bytes, None]:
-        result, _ = await embeddings.embed(daemon_of(request).manager, job)
+        result, _ = await embeddings.embed(state_of(request).manager, job)
         found = [normalised(one, asked.dimensions) for one in result.vectors]
         data = [
             {"object": "embedding", "index": at, "embedding": openai_encode.vector(one, asked.encoding_format)}
@@ -107,7 +107,7 @@ async def embed(request: Request) -> Response:
         ]
         yield _listed(asked.model, "data", data, result.prompt_tokens)
 
-    return Reply(parts(), JSON)
+    return StreamingReply(parts(), JSON)
 
 
 def _inputs(asked: EmbeddingRequest) -> tuple[str | tuple[int, ...], ...]:
@@ -133,7 +133,7 @@ async def rerank(request: Request) -> Response:
     job = RerankJob(model, asked.query, texts, load, decode.keep_alive(asked.keep_alive))
 
     async def parts() -> AsyncGenerator[bytes, None]:
-        scores = await embeddings.rerank(daemon_of(request).manager, job)
+        scores = await embeddings.rerank(state_of(request).manager, job)
         best = sorted(range(len(texts)), key=lambda at: scores.values[at], reverse=True)[: asked.top_n]
         results = [
             {"index": at, "relevance_score": scores.values[at]}
@@ -142,7 +142,7 @@ async def rerank(request: Request) -> Response:
         ]
         yield _listed(asked.model, "results", results, scores.prompt_tokens)
 
-    return Reply(parts(), JSON)
+    return StreamingReply(parts(), JSON)
 
 
 def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) -> bytes:
@@ -152,7 +152,7 @@ def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) 
 
 @router.api_route("/models", methods=READ)
 async def models(request: Request) -> Response:
-    found = await daemon_of(request).library.all()
+    found = await state_of(request).library.all()
     return _json({"object": "list", "data": [_model(model) for model in found]})
 
 

@@ -2,62 +2,62 @@
 
 from pydantic import JsonValue
 
-from oprel.api_models import KeepAlive, Request
+from oprel.api_models import KeepAlive, RequestBody
 
 
-class ImageURL(Request):
+class ImageURL(RequestBody):
     url: str = ""
 
 
-class ContentPart(Request):
+class ContentPart(RequestBody):
     type: str = "text"
     text: str = ""
     image_url: ImageURL | str | None = None
 
 
-class FunctionCall(Request):
+class FunctionCall(RequestBody):
     """`arguments` are JSON text."""
 
     name: str = ""
     arguments: str = ""
 
 
-class ToolCall(Request):
+class OpenAIToolCall(RequestBody):
     id: str = ""
     function: FunctionCall = FunctionCall()
 
 
-class ChatMessage(Request):
+class ChatMessage(RequestBody):
     role: str
     content: str | list[ContentPart] = ""
     reasoning: str = ""
     reasoning_content: str = ""
-    tool_calls: list[ToolCall] = []
+    tool_calls: list[OpenAIToolCall] = []
     tool_call_id: str = ""
     name: str = ""
 
 
-class StreamOptions(Request):
+class StreamOptions(RequestBody):
     include_usage: bool = False
 
 
-class JSONSchema(Request):
+class JSONSchema(RequestBody):
     # Not called `schema`, which pydantic has.
     schema_: dict[str, JsonValue] = {}
 
-    model_config = {**Request.model_config, "alias_generator": lambda name: name.rstrip("_")}
+    model_config = {**RequestBody.model_config, "alias_generator": lambda name: name.rstrip("_")}
 
 
-class ResponseFormat(Request):
+class ResponseFormat(RequestBody):
     type: str = "text"
     json_schema: JSONSchema | None = None
 
 
-class Reasoning(Request):
+class Reasoning(RequestBody):
     effort: str | None = None
 
 
-class SamplingFields(Request):
+class SamplingFields(RequestBody):
     """What both kinds of completion share."""
 
     model: str = ""
@@ -100,7 +100,7 @@ class TextCompletionRequest(SamplingFields):
     raw: bool = False
 
 
-class EmbeddingRequest(Request):
+class EmbeddingRequest(RequestBody):
     model: str = ""
     input: str | list[str] | list[int] | list[list[int]] | None = None
     dimensions: int = 0
@@ -110,11 +110,11 @@ class EmbeddingRequest(Request):
     truncate: bool = False
 
 
-class RerankDocument(Request):
+class RerankDocument(RequestBody):
     text: str = ""
 
 
-class RerankRequest(Request):
+class RerankRequest(RequestBody):
     """The form of Jina and Cohere, which llama.cpp and vLLM share."""
 
     model: str = ""

@@ -3,11 +3,11 @@
 from fastapi import APIRouter, Request, Response
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.names import Kind, ModelRef
-from oprel.downloader.hub import FoundModel
+from oprel.core.names import ModelRef, NameKind
+from oprel.downloader.hub import HubModel
 from oprel.downloader.source import Progress
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.downloads.task import Download
 from oprel.wire import downloads as wire
@@ -23,42 +23,42 @@ MOST_FOUND = 100
 async def start(request: Request) -> Response:
     asked = await decode.body(request, wire.DownloadRequest)
     ref = ModelRef.parse(decode.required(asked.model))
-    if ref.kind is Kind.PATH:
+    if ref.kind is NameKind.PATH:
         raise ValidationError(f"{asked.model} is a path, and needs no download")
-    return json_response(_told(daemon_of(request).downloads.start(ref, keep=True)))
+    return json_response(_told(state_of(request).downloads.start(ref, keep=True)))
 
 
 @router.api_route(DOWNLOADS, methods=READ)
 async def every(request: Request) -> Response:
-    found = [_told(download) for download in daemon_of(request).downloads.all()]
+    found = [_told(download) for download in state_of(request).downloads.all()]
     return json_response(wire.DownloadsResponse(downloads=found))
 
 
 @router.api_route(DOWNLOADS + "/{task}", methods=READ)
 async def one(request: Request, task: str) -> Response:
-    return json_response(_told(daemon_of(request).downloads.get(task)))
+    return json_response(_told(state_of(request).downloads.get(task)))
 
 
 @router.post(DOWNLOADS + "/{task}/pause")
 async def pause(request: Request, task: str) -> Response:
-    return json_response(_told(daemon_of(request).downloads.pause(task)))
+    return json_response(_told(state_of(request).downloads.pause(task)))
 
 
 @router.post(DOWNLOADS + "/{task}/resume")
 async def resume(request: Request, task: str) -> Response:
-    return json_response(_told(daemon_of(request).downloads.resume(task)))
+    return json_response(_told(state_of(request).downloads.resume(task)))
 
 
 @router.delete(DOWNLOADS + "/{task}")
 async def cancel(request: Request, task: str) -> Response:
-    return json_response(_told(await daemon_of(request).downloads.cancel(task)))
+    return json_response(_told(await state_of(request).downloads.cancel(task)))
 
 
 @router.api_route("/api/search", methods=READ)
 async def search(request: Request, q: str = "", limit: str = "20") -> Response:
     if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_FOUND:
         raise ValidationError(f"limit must be a number from 1 to {MOST_FOUND}")
-    sources = daemon_of(request).downloads.sources
+    sources = state_of(request).downloads.sources
     sources.check_online()
     found = await sources.hub.search(q, int(limit))
     return json_response(wire.SearchResponse(models=[_found(model) for model in found]))
@@ -90,7 +90,7 @@ def _file(progress: Progress) -> wire.DownloadedFile:
     )
 
 
-def _found(model: FoundModel) -> wire.FoundModel:
+def _found(model: HubModel) -> wire.FoundModel:
     return wire.FoundModel(
         name=f"hf.co/{model.repository}",
         downloads=model.downloads,

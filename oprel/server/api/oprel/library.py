@@ -14,13 +14,13 @@ from oprel.core.exceptions import ModelNotFoundError, OprelError, ValidationErro
 from oprel.core.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import Daemon, daemon_of
+from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.encode import details, json_response
 from oprel.server.api.oprel.models import name_of, progress
 from oprel.server.models import import_files, push
 from oprel.server.models.library import InstalledModel
 from oprel.server.storage import cache
-from oprel.server.storage.cache import CachedFile
+from oprel.server.storage.cache import StoredFile
 from oprel.server.storage.removal import Removed
 from oprel.wire import library as library_wire
 from oprel.wire.library import LibraryModel, ModelStatus
@@ -35,7 +35,7 @@ CACHE = "/api/models/cache"
 @router.api_route(LIBRARY, methods=READ)
 async def library(request: Request, provider: str = "", status: str = "", capability: str = "") -> Response:
     """Each filter takes one value or several with commas. Models that can be pulled are told when asked for."""
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     wanted = _values(status)
     if unknown := wanted - set(get_args(ModelStatus)):
         raise ValidationError(f"there is no status {min(unknown)!r}", f"Use {', '.join(get_args(ModelStatus))}.")
@@ -56,14 +56,14 @@ async def library(request: Request, provider: str = "", status: str = "", capabi
 @router.delete(LIBRARY + "/{name:path}")
 async def remove(request: Request, name: str) -> Response:
     name_of(name, f'name "{name}" is invalid')
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     return _removed(await daemon.removal.remove(name))
 
 
 @router.api_route(CACHE, methods=READ)
 async def cached(request: Request) -> Response:
     _check_own_user(request)
-    files = await _files(daemon_of(request))
+    files = await _files(state_of(request))
     reply = library_wire.CacheResponse(
         files=[_cached_file(file) for file in files],
         duplicates=[[str(file.path) for file in group] for group in cache.duplicates(files)],
@@ -76,7 +76,7 @@ async def verify(request: Request) -> Response:
     """Reads the files whose content their names tell, and tells of each; an error at the end names the damaged."""
     _check_own_user(request)
     asked = await decode.body(request, library_wire.CacheRequest)
-    files = await _files(daemon_of(request))
+    files = await _files(state_of(request))
     chosen = [file for file in files if not file.is_partial and (asked.all or file.provider == "oprel")]
     return progress(cache.verified(chosen), True)
 
@@ -86,7 +86,7 @@ async def prune(request: Request) -> Response:
     """Removes what no model uses; with `all`, the models too whose files are oprel's."""
     _check_own_user(request)
     asked = await decode.body(request, library_wire.CacheRequest)
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     return _removed(await (daemon.removal.clear() if asked.all else daemon.removal.sweep()))
 
 
@@ -99,14 +99,14 @@ async def import_model(request: Request) -> Response:
     if not Path(asked.path).is_absolute():  # of which folder would it be?
         raise ValidationError(f"{asked.path!r} is no absolute path", "Name the file from the root on.")
     files = await anyio.to_thread.run_sync(import_files.files_at, Path(asked.path))
-    return progress(import_files.adopted(daemon_of(request).library, name, files, asked.how), asked.stream)
+    return progress(import_files.adopted(state_of(request).library, name, files, asked.how), asked.stream)
 
 
 @router.post("/api/push")
 async def push_model(request: Request) -> Response:
     asked = await decode.body(request, wire.PullRequest)
     name = name_of(decode.required(asked.model), "invalid model name")
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     model = await daemon.library.find(name.text, may_use_paths=False)
     destination = push.destination(name, insecure=asked.insecure)
     return progress(push.pushed(model, destination, daemon.manager.config), asked.stream)
@@ -122,7 +122,7 @@ def _values(text: str) -> set[str]:
     return {value.strip() for value in text.split(",") if value.strip()}
 
 
-async def _here(daemon: Daemon) -> list[LibraryModel]:
+async def _here(daemon: AppState) -> list[LibraryModel]:
     loaded = {one.model.weights for one in daemon.manager.loaded}
     models, faults = await daemon.library.survey()
     return [
@@ -175,12 +175,12 @@ def _available(alias: Alias) -> LibraryModel:
     )
 
 
-async def _files(daemon: Daemon) -> list[CachedFile]:
+async def _files(daemon: AppState) -> list[StoredFile]:
     look = partial(cache.cached_files, daemon.library, daemon.last_use, daemon.manager.config.hub_dir, daemon.arriving)
     return await anyio.to_thread.run_sync(look)
 
 
-def _cached_file(file: CachedFile) -> library_wire.CachedFile:
+def _cached_file(file: StoredFile) -> library_wire.CachedFile:
     return library_wire.CachedFile(
         path=str(file.path),
         size=file.size_bytes,

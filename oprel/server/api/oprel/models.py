@@ -15,15 +15,15 @@ from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.core.modelfile import ROLES, Parameter
-from oprel.core.names import Kind, ModelRef
+from oprel.core.names import ModelRef, NameKind
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import Daemon, daemon_of
+from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.encode import json_bytes, json_response
 from oprel.server.api.common.streaming import once
-from oprel.server.api.common.streaming_response import NDJSON, Reply
+from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
 from oprel.server.downloads.manager import Downloads
 from oprel.server.models import create
-from oprel.server.models.create import Progress, Recipe
+from oprel.server.models.create import ModelRecipe, Progress
 
 router = APIRouter()
 
@@ -33,18 +33,18 @@ OPTIONS = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(ki
 
 @router.api_route("/api/status", methods=["GET", "HEAD"])
 async def status() -> Response:
-    return json_response(wire.StatusResponse())
+    return json_response(wire.CloudStatusResponse())
 
 
 @router.head(BLOB)
 async def has_blob(request: Request, digest: str) -> Response:
-    return Response(status_code=200 if daemon_of(request).library.blobs.find(digest) else 404)
+    return Response(status_code=200 if state_of(request).library.blobs.find(digest) else 404)
 
 
 @router.post(BLOB)
 async def add_blob(request: Request, digest: str) -> Response:
     try:
-        is_new = await daemon_of(request).library.blobs.add(digest, request.stream())
+        is_new = await state_of(request).library.blobs.add(digest, request.stream())
     except ClientDisconnect:
         return Response()  # which nobody reads
     return Response(status_code=201 if is_new else 200)
@@ -53,7 +53,7 @@ async def add_blob(request: Request, digest: str) -> Response:
 @router.post("/api/create")
 async def create_model(request: Request) -> Response:
     asked = await decode.body(request, wire.CreateRequest)
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     recipe = _recipe(asked, may_use_paths=decode.is_own_user(request))
     return progress(_created(daemon, recipe), asked.stream)
 
@@ -63,7 +63,7 @@ async def copy(request: Request) -> Response:
     asked = await decode.body(request, wire.CopyRequest)
     source = name_of(asked.source, f'source "{asked.source}" is invalid')
     destination = name_of(asked.destination, f'destination "{asked.destination}" is invalid')
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     try:
         await anyio.to_thread.run_sync(daemon.library.copy, source, destination)
     except ModelNotFoundError as error:
@@ -76,7 +76,7 @@ async def copy(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     asked = await decode.body(request, wire.DeleteRequest)
     name_of(asked.model, f'name "{asked.model}" is invalid')
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     await daemon.removal.remove(asked.model)
     return Response()
 
@@ -85,10 +85,10 @@ async def delete(request: Request) -> Response:
 async def pull(request: Request) -> Response:
     asked = await decode.body(request, wire.PullRequest)
     name = name_of(asked.model, "invalid model name")
-    return progress(_pulled(daemon_of(request).downloads, name, insecure=asked.insecure), asked.stream)
+    return progress(_pulled(state_of(request).downloads, name, insecure=asked.insecure), asked.stream)
 
 
-async def _created(daemon: Daemon, recipe: Recipe) -> Progress:
+async def _created(daemon: AppState, recipe: ModelRecipe) -> Progress:
     async with aclosing(create.create(daemon.library, daemon.manager.config, recipe)) as steps:
         async for step in steps:
             yield step
@@ -105,7 +105,7 @@ async def _pulled(downloads: Downloads, name: ModelRef, *, insecure: bool) -> Pr
         raise ModelNotFoundError(wire.NOT_TO_BE_PULLED, f"{error.message}.", *error.resolution_steps) from None
 
 
-def progress(steps: Progress, stream: bool) -> Reply:
+def progress(steps: Progress, stream: bool) -> StreamingReply:
     """Each step as a line, or the last one alone."""
 
     async def lines() -> AsyncGenerator[bytes, None]:
@@ -117,7 +117,7 @@ def progress(steps: Progress, stream: bool) -> Reply:
         async with aclosing(steps):
             return [step async for step in steps][-1]
 
-    return Reply(lines(), NDJSON) if stream else once(last)
+    return StreamingReply(lines(), NDJSON) if stream else once(last)
 
 
 def name_of(text: str, complaint: str) -> ModelRef:
@@ -126,17 +126,17 @@ def name_of(text: str, complaint: str) -> ModelRef:
         ref = ModelRef.parse(text)
     except ValidationError as error:
         raise ValidationError(complaint, *error.resolution_steps) from None
-    if ref.kind is Kind.PATH:
+    if ref.kind is NameKind.PATH:
         raise ValidationError(complaint, "A name looks like model, model:tag or user/model:tag.")
     return ref
 
 
-def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> Recipe:
+def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> ModelRecipe:
     name = name_of(asked.model, "invalid model name")
     given = {key: value for key, value in asked.parameters.items() if value is not None}
     known: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
     decode.options(known, Manifest("", Path()))  # complains as of any request's options
-    return Recipe(
+    return ModelRecipe(
         name=name,
         source=asked.from_,
         may_use_paths=may_use_paths,
@@ -159,7 +159,7 @@ def _parameter(value: JsonValue) -> Parameter:
     return [str(text) for text in value] if isinstance(value, list) else [str(value)]
 
 
-def _message(given: wire.Message) -> tuple[str, str]:
+def _message(given: wire.OllamaMessage) -> tuple[str, str]:
     if given.role.lower() not in ROLES:
         raise ValidationError('message role must be one of "system", "user", or "assistant"')
     if given.images or given.tool_calls:

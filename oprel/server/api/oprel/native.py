@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 
 from oprel import __version__
 from oprel import api_models as wire
-from oprel.core.completion import Chunk, CompletionRequest, Message, Mode
+from oprel.core.completion import Chunk, CompletionRequest, Mode, PromptMessage
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import expiry, json_response, logprobs
 from oprel.server.api.common.streaming import once
 from oprel.server.api.ollama.ndjson import answer
@@ -30,7 +30,7 @@ READ = ["GET", "HEAD"]
 
 @router.api_route("/health", methods=READ)
 async def health(request: Request) -> Response:
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     shelf = daemon.manager.shelf
     aside = [daemon_wire.AsideEngine(engine=str(one.binary), reason=one.reason) for one in shelf.aside]
     return json_response(
@@ -47,7 +47,7 @@ async def health(request: Request) -> Response:
 
 @router.api_route("/models", methods=READ)
 async def models(request: Request) -> Response:
-    manager = daemon_of(request).manager
+    manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
         models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
         waiting=[_waiting(one) for one in manager.room.waiting],
@@ -66,7 +66,7 @@ async def tokenize(request: Request) -> Response:
 
     async def make() -> wire.TokenizeResponse:
         found = await embeddings.tokenize(
-            daemon_of(request).manager, model, asked.text, special=asked.special, keep_alive=kept
+            state_of(request).manager, model, asked.text, special=asked.special, keep_alive=kept
         )
         return wire.TokenizeResponse(model=asked.model, tokens=found)
 
@@ -80,7 +80,7 @@ async def detokenize(request: Request) -> Response:
     kept, tokens = decode.keep_alive(asked.keep_alive), decode.tokens(asked.tokens, model)
 
     async def make() -> wire.DetokenizeResponse:
-        text = await embeddings.detokenize(daemon_of(request).manager, model, tokens, keep_alive=kept)
+        text = await embeddings.detokenize(state_of(request).manager, model, tokens, keep_alive=kept)
         return wire.DetokenizeResponse(model=asked.model, text=text)
 
     return once(make)
@@ -94,7 +94,7 @@ async def load(request: Request) -> Response:
     job = Job(model, CompletionRequest(""), options, decode.keep_alive(asked.keep_alive))
 
     async def make() -> wire.LoadResponse:
-        spent = await completions.load(daemon_of(request).manager, job, model.usual_mode)
+        spent = await completions.load(state_of(request).manager, job, model.usual_mode)
         return wire.LoadResponse(model=asked.model, state="ready", load_duration=spent)
 
     return once(make)
@@ -104,7 +104,7 @@ async def load(request: Request) -> Response:
 async def unload(request: Request) -> Response:
     asked = await decode.body(request, wire.UnloadRequest)
     model = await decode.model(request, decode.required(asked.model))
-    found = await daemon_of(request).manager.unload(model)
+    found = await state_of(request).manager.unload(model)
     waiting = sum(loaded.leases for loaded in found)
     return json_response(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
 
@@ -113,14 +113,14 @@ async def unload(request: Request) -> Response:
 async def generate(request: Request) -> Response:
     """A prompt's answer after the conversation so far; a whole answer is remembered with its prompt."""
     asked = await decode.body(request, wire.ConversationRequest)
-    daemon, model = daemon_of(request), await decode.model(request, decode.required(asked.model))
+    daemon, model = state_of(request), await decode.model(request, decode.required(asked.model))
     decode.refuse_unsupported(model, asked.model, "generate", tools=False, images=False)
     if not asked.prompt:
         raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
     conversation = asked.conversation_id or str(uuid.uuid4())
     past = daemon.conversations.messages(conversation)
     system = asked.system_prompt if past or asked.system_prompt is not None else model.manifest.system
-    new = (*([Message("system", system)] if system else []), Message("user", asked.prompt))
+    new = (*([PromptMessage("system", system)] if system else []), PromptMessage("user", asked.prompt))
 
     def encode(chunk: Chunk) -> wire.ConversationResponse:
         return wire.ConversationResponse(
@@ -133,14 +133,14 @@ async def generate(request: Request) -> Response:
         )
 
     def remember(text: str) -> dict[str, object]:
-        kept = daemon.conversations.append(conversation, *new, Message("assistant", text))
+        kept = daemon.conversations.append(conversation, *new, PromptMessage("assistant", text))
         return {} if kept else {"remembered": False}
 
     job = decode.job(asked, model, _in_order(past, new))
     return answer(daemon.manager, job, asked.stream, encode, remember, request.url.path)
 
 
-def _in_order(past: tuple[Message, ...], new: tuple[Message, ...]) -> tuple[Message, ...]:
+def _in_order(past: tuple[PromptMessage, ...], new: tuple[PromptMessage, ...]) -> tuple[PromptMessage, ...]:
     """The whole conversation under its newest system message, which templates want first."""
     everything = (*past, *new)
     systems = [message for message in everything if message.role == "system"]

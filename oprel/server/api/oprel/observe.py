@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
-from oprel.runtime.process import EngineProcess
+from oprel.runtime.supervisor.process import EngineProcess
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import daemon_of
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
-from oprel.server.api.common.streaming_response import Reply
-from oprel.server.pool.quarantine import Entry
+from oprel.server.api.common.streaming_response import StreamingReply
+from oprel.server.pool.quarantine import QuarantinedRequest
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as wire
 
@@ -35,21 +35,21 @@ private = APIRouter(dependencies=[Depends(_only_own_user)])
 async def metrics(request: Request) -> Response:
     from oprel.server.api.oprel.prometheus import exposition  # loads prometheus_client, which most daemons never need
 
-    daemon = daemon_of(request)
+    daemon = state_of(request)
     uptime = daemon.manager.clock() - daemon.started
     return Response(exposition(daemon.manager, uptime), media_type=PROMETHEUS)
 
 
 @private.api_route("/crashes", methods=READ)
 async def crashes(request: Request) -> Response:
-    found = await anyio.to_thread.run_sync(daemon_of(request).manager.crashes.entries)
+    found = await anyio.to_thread.run_sync(state_of(request).manager.crashes.entries)
     return json_response(wire.CrashesResponse(crashes=found))
 
 
 @private.api_route("/crashes/{text}", methods=READ)
 async def crash(request: Request, text: str) -> Response:
     """The newest crash that has the text in its ID."""
-    found = await anyio.to_thread.run_sync(daemon_of(request).manager.crashes.find, text)
+    found = await anyio.to_thread.run_sync(state_of(request).manager.crashes.find, text)
     return json_response(found)
 
 
@@ -57,28 +57,28 @@ async def crash(request: Request, text: str) -> Response:
 async def logs(request: Request, model: str = "", follow: str = "false") -> Response:
     """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
     found = await decode.model(request, decode.required(model))
-    process = daemon_of(request).manager.log_of(found.name)
+    process = state_of(request).manager.log_of(found.name)
     if process is None:
         raise ModelNotFoundError(f"{model} was not loaded", "`oprel ps` shows what is; `oprel crash ls` what ended.")
     if follow.lower() not in ("true", "1"):
         return PlainTextResponse("".join(f"{line}\n" for line in process.log))
-    return Reply(_following(process), TEXT, broken=lambda error: f"({error.message})\n".encode())
+    return StreamingReply(_following(process), TEXT, broken=lambda error: f"({error.message})\n".encode())
 
 
 @private.api_route("/quarantine", methods=READ)
 async def quarantine(request: Request) -> Response:
-    entries = daemon_of(request).manager.quarantine.entries()
+    entries = state_of(request).manager.quarantine.entries()
     return json_response(wire.QuarantineResponse(requests=[_quarantined(entry) for entry in entries]))
 
 
 @private.delete("/quarantine")
 async def clear_quarantine(request: Request) -> Response:
-    return json_response(wire.ClearedResponse(cleared=daemon_of(request).manager.quarantine.clear()))
+    return json_response(wire.ClearedResponse(cleared=state_of(request).manager.quarantine.clear()))
 
 
 @private.delete("/quarantine/{hash}")
 async def clear_one(request: Request, hash: str) -> Response:
-    return json_response(wire.ClearedResponse(cleared=daemon_of(request).manager.quarantine.clear(hash)))
+    return json_response(wire.ClearedResponse(cleared=state_of(request).manager.quarantine.clear(hash)))
 
 
 async def _following(process: EngineProcess) -> AsyncGenerator[bytes, None]:
@@ -86,7 +86,7 @@ async def _following(process: EngineProcess) -> AsyncGenerator[bytes, None]:
         yield f"{line}\n".encode()
 
 
-def _quarantined(entry: Entry) -> wire.QuarantineEntry:
+def _quarantined(entry: QuarantinedRequest) -> wire.QuarantineEntry:
     return wire.QuarantineEntry(
         hash=entry.hash,
         model=entry.model,

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from oprel import __version__
-from oprel.runtime.process import State
+from oprel.runtime.supervisor.process import EngineState
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.manager import ModelManager
 from oprel.server.pool.metrics import Counter, Histogram, Metrics
@@ -73,7 +73,7 @@ def _gauge(name: str, help: str, value: float) -> Metric:
 def _engines(loaded: Sequence[LoadedModel]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}engines", "Engines by state", labels=["state"])
     states = collections.Counter(one.process.state for one in loaded)
-    for state in State:
+    for state in EngineState:
         family.add_metric([state.value], states[state])
     return family
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
-from oprel.core.completion import CompletionRequest, Message, ToolCall
+from oprel.core.completion import CompletionRequest, PromptMessage, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.server.api.common import decode
 from oprel.server.api.common.merge_messages import joined_texts, turns
@@ -37,7 +37,7 @@ def job(asked: wire.ResponsesRequest, model: InstalledModel) -> Job:
     return Job(model, request, load, decode.keep_alive(asked.keep_alive))
 
 
-def functions(tools: Iterable[wire.Tool]) -> Iterator[wire.Tool]:
+def functions(tools: Iterable[wire.ResponsesTool]) -> Iterator[wire.ResponsesTool]:
     """The functions among the tools and in their namespaces. Raises UnsupportedError for what is neither."""
     for tool in tools:
         if tool.type == "namespace":
@@ -48,7 +48,7 @@ def functions(tools: Iterable[wire.Tool]) -> Iterator[wire.Tool]:
             raise UnsupportedError(f'tools of type "{tool.type}" are not supported', "Send tools of type function.")
 
 
-def namespaces(tools: Iterable[wire.Tool]) -> dict[str, str]:
+def namespaces(tools: Iterable[wire.ResponsesTool]) -> dict[str, str]:
     """The namespaces of the functions that are in one."""
     return {function.name: tool.name for tool in tools if tool.type == "namespace" for function in tool.tools}
 
@@ -67,7 +67,7 @@ def _schema(format: wire.TextFormat) -> Mapping[str, JsonValue] | None:
     return decode.schema(format.schema_) if format.type == "json_schema" else None
 
 
-def _function(tool: wire.Tool) -> dict[str, JsonValue]:
+def _function(tool: wire.ResponsesTool) -> dict[str, JsonValue]:
     if not tool.name:
         raise ValidationError("a tool of type function needs a name")
     parameters: JsonValue = tool.parameters or {"type": "object", "properties": {}}
@@ -83,25 +83,25 @@ def _tool_choice(choice: str | wire.NamedTool) -> JsonValue:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _messages(asked: wire.ResponsesRequest) -> list[Message]:
+def _messages(asked: wire.ResponsesRequest) -> list[PromptMessage]:
     given = [message for item in asked.input for message in _message(item)]
     if not given:
         raise ValidationError("input is required")
-    return turns([*([Message("system", asked.instructions)] if asked.instructions else []), *given])
+    return turns([*([PromptMessage("system", asked.instructions)] if asked.instructions else []), *given])
 
 
-def _message(item: wire.InputItem) -> Iterator[Message]:
+def _message(item: wire.InputItem) -> Iterator[PromptMessage]:
     match item:
         case wire.InputMessage():
             role = "system" if item.role in openai_decode.SYSTEM_ROLES else item.role
-            yield Message(role, _text(item.content), images=_images(item.content))
+            yield PromptMessage(role, _text(item.content), images=_images(item.content))
         case wire.InputReasoning():
-            yield Message("assistant", "", _text(item.content) or _text(item.summary))
+            yield PromptMessage("assistant", "", _text(item.content) or _text(item.summary))
         case wire.InputCall():
             call = ToolCall(item.call_id, item.name, openai_decode.arguments(item.arguments))
-            yield Message("assistant", "", tool_calls=(call,))
+            yield PromptMessage("assistant", "", tool_calls=(call,))
         case wire.InputCallOutput():
-            yield Message("tool", _text(item.output), tool_call_id=item.call_id, images=_images(item.output))
+            yield PromptMessage("tool", _text(item.output), tool_call_id=item.call_id, images=_images(item.output))
 
 
 def _text(parts: Iterable[wire.ContentPart]) -> str:

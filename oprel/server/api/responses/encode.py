@@ -10,7 +10,16 @@ import orjson
 from oprel.core import completion
 from oprel.core.completion import Chunk, CompletionRequest, Finish, joined
 from oprel.core.exceptions import OprelError
-from oprel.server.api.common.content_blocks import Change, Closed, Grown, Kind, Opened, Part, Parts, parts_of
+from oprel.server.api.common.content_blocks import (
+    BlockKind,
+    Change,
+    Closed,
+    ContentBlock,
+    ContentBlocks,
+    Grown,
+    Opened,
+    parts_of,
+)
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
@@ -18,22 +27,22 @@ from oprel.server.api.responses.decode import functions, namespaces
 from oprel.server.errors import openai_error
 from oprel.server.inference.completions import Done
 
-PREFIXES = {Kind.REASONING: "rs", Kind.TEXT: "msg", Kind.CALL: "fc"}
+PREFIXES = {BlockKind.REASONING: "rs", BlockKind.TEXT: "msg", BlockKind.CALL: "fc"}
 # The name of the events that tell what a part says, where in its item that is, and what these events have besides.
 SAID = {
-    Kind.REASONING: "reasoning_summary_text",
-    Kind.TEXT: "output_text",
-    Kind.CALL: "function_call_arguments",
+    BlockKind.REASONING: "reasoning_summary_text",
+    BlockKind.TEXT: "output_text",
+    BlockKind.CALL: "function_call_arguments",
 }
-PLACES: Mapping[Kind, Mapping[str, object]] = {
-    Kind.REASONING: {"summary_index": 0},
-    Kind.TEXT: {"content_index": 0},
-    Kind.CALL: {},
+PLACES: Mapping[BlockKind, Mapping[str, object]] = {
+    BlockKind.REASONING: {"summary_index": 0},
+    BlockKind.TEXT: {"content_index": 0},
+    BlockKind.CALL: {},
 }
-EXTRAS: Mapping[Kind, Mapping[str, object]] = {Kind.TEXT: {"logprobs": []}}
+EXTRAS: Mapping[BlockKind, Mapping[str, object]] = {BlockKind.TEXT: {"logprobs": []}}
 
 
-class Answer:
+class ResponseBuilder:
     """A response in the making: what was asked, and what is said by now."""
 
     def __init__(self, asked: wire.ResponsesRequest, request: CompletionRequest) -> None:
@@ -56,7 +65,7 @@ class Answer:
             metadata=asked.metadata,
         )
 
-    def finished(self, parts: Sequence[Part], done: Done) -> wire.Response:
+    def finished(self, parts: Sequence[ContentBlock], done: Done) -> wire.Response:
         cut = done.finish is Finish.LENGTH
         return self._with(
             output=self._items(parts, "incomplete" if cut else "completed"),
@@ -66,26 +75,26 @@ class Answer:
             usage=_usage(done.usage),
         )
 
-    def failed(self, parts: Sequence[Part], error: OprelError) -> wire.Response:
+    def failed(self, parts: Sequence[ContentBlock], error: OprelError) -> wire.Response:
         """`error` is told as in the body of an answer that never began."""
         told = orjson.loads(openai_error(error))["error"]
         return self._with(output=self._items(parts, "incomplete"), status="failed", error=told)
 
-    def id_of(self, part: Part) -> str:
+    def id_of(self, part: ContentBlock) -> str:
         return f"{PREFIXES[part.kind]}_{self._hex}{part.index:02}"
 
-    def item(self, part: Part, status: wire.Status) -> wire.OutputItem:
+    def item(self, part: ContentBlock, status: wire.Status) -> wire.OutputItem:
         match part.kind:
-            case Kind.REASONING:
+            case BlockKind.REASONING:
                 summary = [wire.SummaryText(text=part.text)] if part.text else []
                 thoughts = part.text or None
                 return wire.ReasoningItem(
                     id=self.id_of(part), summary=summary, encrypted_content=thoughts, status=status
                 )
-            case Kind.TEXT:
+            case BlockKind.TEXT:
                 content = [wire.OutputText(text=part.text)] if part.text else []
                 return wire.MessageItem(id=self.id_of(part), content=content, status=status)
-            case Kind.CALL:
+            case BlockKind.CALL:
                 return wire.CallItem(
                     id=self.id_of(part),
                     call_id=part.call_id,
@@ -95,7 +104,7 @@ class Answer:
                     status=status,
                 )
 
-    def _items(self, parts: Sequence[Part], last: wire.Status) -> list[wire.OutputItem]:
+    def _items(self, parts: Sequence[ContentBlock], last: wire.Status) -> list[wire.OutputItem]:
         """All parts are completed but, maybe, the last one."""
         return [self.item(part, last if part is parts[-1] else "completed") for part in parts]
 
@@ -103,7 +112,7 @@ class Answer:
         return self.begun.model_copy(update=changes)
 
 
-def response(answer: Answer, chunks: Sequence[Chunk], done: Done) -> bytes:
+def response(answer: ResponseBuilder, chunks: Sequence[Chunk], done: Done) -> bytes:
     """A whole answer."""
     return dumps(answer.finished(parts_of(joined(chunks)), done))
 
@@ -113,9 +122,9 @@ class ResponseStream:
 
     media_type = SSE
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ResponseBuilder) -> None:
         self._answer = answer
-        self._parts = Parts()
+        self._parts = ContentBlocks()
         self._sent = 0
 
     def chunk(self, chunk: Chunk) -> bytes:
@@ -154,18 +163,18 @@ class ResponseStream:
                 yield self._content("done", part, at)
                 yield self._item("done", part, last if part is self._parts.all[-1] else "completed")
 
-    def _item(self, what: str, part: Part, status: wire.Status) -> bytes:
+    def _item(self, what: str, part: ContentBlock, status: wire.Status) -> bytes:
         item = self._answer.item(part, status)
         return self._event(f"response.output_item.{what}", output_index=part.index, item=item)
 
-    def _content(self, what: str, part: Part, at: Mapping[str, object]) -> bytes:
+    def _content(self, what: str, part: ContentBlock, at: Mapping[str, object]) -> bytes:
         match part.kind:
-            case Kind.REASONING:
+            case BlockKind.REASONING:
                 thought = wire.SummaryText(text=part.text)
                 return self._event(f"response.reasoning_summary_part.{what}", **at, part=thought)
-            case Kind.TEXT:
+            case BlockKind.TEXT:
                 return self._event(f"response.content_part.{what}", **at, part=wire.OutputText(text=part.text))
-            case Kind.CALL:
+            case BlockKind.CALL:
                 return b""
 
     def _event(self, kind: str, **fields: object) -> bytes:
@@ -173,12 +182,12 @@ class ResponseStream:
         return event(kind, {"sequence_number": number, **fields})
 
 
-def _whole(part: Part) -> Mapping[str, object]:
-    return {"arguments": part.text, "name": part.name} if part.kind is Kind.CALL else {"text": part.text}
+def _whole(part: ContentBlock) -> Mapping[str, object]:
+    return {"arguments": part.text, "name": part.name} if part.kind is BlockKind.CALL else {"text": part.text}
 
 
-def _usage(counted: completion.Usage) -> wire.Usage:
-    return wire.Usage(
+def _usage(counted: completion.Usage) -> wire.ResponsesUsage:
+    return wire.ResponsesUsage(
         input_tokens=counted.prompt_tokens,
         input_tokens_details=wire.InputDetails(cached_tokens=counted.cached_tokens),
         output_tokens=counted.completion_tokens,

@@ -4,25 +4,25 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from oprel.api_models import Request, Wire
+from oprel.api_models import RequestBody, Wire
 from oprel.server.api.openai.types import Reasoning, SamplingFields
 
 # ------------------------------------------------------------------------------------------------- requests
 
 
-class TextPart(Request):
+class TextPart(RequestBody):
     type: Literal["input_text", "output_text", "text", "summary_text", "reasoning_text"]
     text: str
 
 
-class RefusalPart(Request):
+class RefusalPart(RequestBody):
     """What a model of OpenAI says instead of a text."""
 
     type: Literal["refusal"]
     text: str = Field(alias="refusal")
 
 
-class ImagePart(Request):
+class ImagePart(RequestBody):
     type: Literal["input_image"]
     image_url: str = ""
 
@@ -35,19 +35,19 @@ ContentPart = TextPart | RefusalPart | ImagePart
 Content = Annotated[list[Annotated[ContentPart, Field(discriminator="type")]], BeforeValidator(_parts)]
 
 
-class InputMessage(Request):
+class InputMessage(RequestBody):
     type: Literal["message"]
     role: Literal["user", "assistant", "system", "developer"]
     content: Content = []
 
 
-class InputReasoning(Request):
+class InputReasoning(RequestBody):
     type: Literal["reasoning"]
     summary: list[TextPart] = []
     content: list[TextPart] = []
 
 
-class InputCall(Request):
+class InputCall(RequestBody):
     """`arguments` are JSON text."""
 
     type: Literal["function_call"]
@@ -56,13 +56,13 @@ class InputCall(Request):
     arguments: str = ""
 
 
-class InputCallOutput(Request):
+class InputCallOutput(RequestBody):
     type: Literal["function_call_output"]
     call_id: str
     output: Content = []
 
 
-class ForeignItem(Request):
+class ForeignItem(RequestBody):
     """What a conversation brings along from another provider, and no model of ours can read."""
 
     type: Literal["web_search_call"]
@@ -80,7 +80,7 @@ def _items(value: object) -> object:
     return value
 
 
-class Tool(Request):
+class ResponsesTool(RequestBody):
     """A function in Responses' flat form, a namespace of some, or one of OpenAI's own tools."""
 
     type: str = "function"
@@ -88,15 +88,15 @@ class Tool(Request):
     description: str | None = None
     parameters: dict[str, JsonValue] | None = None
     strict: bool | None = None
-    tools: "list[Tool]" = []
+    tools: "list[ResponsesTool]" = []
 
 
-class NamedTool(Request):
+class NamedTool(RequestBody):
     type: str
     name: str = ""
 
 
-class TextFormat(Request):
+class TextFormat(RequestBody):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = None
     description: str | None = None
@@ -104,7 +104,7 @@ class TextFormat(Request):
     schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
 
 
-class TextConfig(Request):
+class TextConfig(RequestBody):
     format: TextFormat = TextFormat()
     verbosity: str | None = None
 
@@ -116,7 +116,7 @@ class ReasoningConfig(Reasoning):
 class ResponsesRequest(SamplingFields):
     input: Annotated[list[Annotated[InputItem, Field(discriminator="type")]], BeforeValidator(_items)] = []
     instructions: str | None = None
-    tools: list[Tool] = []
+    tools: list[ResponsesTool] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool = "auto"
     parallel_tool_calls: bool | None = None
     max_output_tokens: int | None = None
@@ -191,7 +191,7 @@ class OutputDetails(Wire):
     reasoning_tokens: int = 0
 
 
-class Usage(Wire):
+class ResponsesUsage(Wire):
     """Counts in tokens."""
 
     input_tokens: int
@@ -217,7 +217,7 @@ class Response(Wire):
     incomplete_details: IncompleteDetails | None = None
     model: str
     output: list[OutputItem] = []
-    usage: Usage | None = None
+    usage: ResponsesUsage | None = None
     instructions: str | None
     tools: list[JsonValue]
     tool_choice: JsonValue

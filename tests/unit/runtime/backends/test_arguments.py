@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime.backends.base import EngineSpec, Parts
 from oprel.core.completion import LoadOptions, Mode
+from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.runtime.backends.registry import named
 from tests.fixtures.fake_openai_engine import ENGINES
 
 TYPICAL = EngineSpec(
-    parts=Parts(Path("/models/llama")),
+    parts=ModelFiles(Path("/models/llama")),
     socket=Path("/run/engine-1.sock"),
     load=LoadOptions(num_ctx=4000),
     mode=Mode.COMPLETION,
@@ -27,7 +27,7 @@ TYPICAL = EngineSpec(
 )
 RICH = replace(
     TYPICAL,
-    parts=Parts(Path("/models/llama"), None, (Path("/models/a"),), "{{ x }}"),
+    parts=ModelFiles(Path("/models/llama"), None, (Path("/models/a"),), "{{ x }}"),
     load=LoadOptions(num_ctx=4000, num_batch=256, num_gpu=0),
     parallel=4,
     key_type="q8_0",

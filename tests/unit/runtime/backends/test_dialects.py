@@ -9,15 +9,15 @@ import httpx
 import orjson
 import pytest
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, Message, Sampling, Tokens, joined
-from oprel.runtime.engine import EngineLost, EngineRefused
+from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Tokens, joined
 from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.dialect import MODEL
 from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.translating import Translating
+from oprel.runtime.engine import EngineLost, EngineRefused
 
 CONTEXT = 512
-CHAT = (Message("user", "hello"),)
+CHAT = (PromptMessage("user", "hello"),)
 
 
 @dataclass

@@ -1,0 +1,178 @@
+"""The engines that may run here, best first, and which of them were set aside and why.
+
+Order: the configured path, an engine installed in `binary_dir`, llama-server on PATH, the xllamacpp wheel.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO
+
+from oprel.core.config import Config, child_environment
+from oprel.core.exceptions import ConfigError, NoEngineError
+from oprel.runtime.binaries import wheel
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS = 20.0
+
+
+class BinarySource(Enum):
+    CONFIGURED = "engine_path"
+    INSTALLED = "binary_dir"
+    PATH = "PATH"
+    BESIDE = "beside oprel"
+    WHEEL = "xllamacpp wheel"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A program that speaks llama-server's flags."""
+
+    source: BinarySource
+    command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.source.value if self.source is BinarySource.WHEEL else self.command[0]
+
+    @property
+    def knows_gpus(self) -> bool:
+        """The wheel is built for CPUs, and for Apple's GPUs on their machines; of others it is not known."""
+        return self.source is not BinarySource.WHEEL or sys.platform == "darwin"
+
+
+@dataclass(frozen=True)
+class Aside:
+    binary: Binary
+    reason: str
+
+
+class EngineBinaries:
+    """Owner of the choice among programs of one engine. Without `probes` their flags are not looked at."""
+
+    def __init__(self, binaries: Sequence[Binary], *, probes: bool = True) -> None:
+        self._binaries = tuple(binaries)
+        self._probes = probes
+        self._aside: dict[Binary, Aside] = {}
+        self._flags: dict[Binary, frozenset[str]] = {}
+
+    @property
+    def usable(self) -> list[Binary]:
+        return [binary for binary in self._binaries if binary not in self._aside]
+
+    @property
+    def aside(self) -> list[Aside]:
+        return list(self._aside.values())
+
+    def set_aside(self, binary: Binary, reason: str) -> None:
+        """Use `binary` no more for the life of this daemon."""
+        self._aside[binary] = Aside(binary, reason)
+        following = self.usable
+        logger.warning(
+            "engine %s set aside: %s; %s", binary, reason, f"using {following[0]}" if following else "none is left"
+        )
+
+    async def choose(self) -> tuple[Binary, frozenset[str]]:
+        """The first engine that runs, with the flags it knows. Raises NoEngineError with every reason."""
+        for binary in self.usable:
+            try:
+                return binary, await self._known_flags(binary)
+            except ProbeError as error:
+                self.set_aside(binary, str(error))
+        tried = "; ".join(f"{aside.binary}: {aside.reason}" for aside in self.aside) or "none is installed"
+        raise NoEngineError(
+            f"no inference engine runs on this machine ({tried})",
+            "Install one: `pip install xllamacpp`, or put llama.cpp's llama-server on PATH.",
+            "Or name one with --engine-path or OPREL_ENGINE_PATH.",
+        )
+
+    async def _known_flags(self, binary: Binary) -> frozenset[str]:
+        if not self._probes:
+            return frozenset()
+        if binary not in self._flags:
+            text = wheel.build_parser().format_help() if binary.source is BinarySource.WHEEL else await _help(binary)
+            self._flags[binary] = frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text))
+        return self._flags[binary]
+
+
+class ProbeError(Exception):
+    """Why a program cannot be used."""
+
+
+def check_configured(config: Config) -> None:
+    """Raises ConfigError when the engine that the user names is no program: another one would be no help."""
+    path = os.path.expanduser(config.engine_path)
+    if path and not (os.path.isfile(path) and os.access(path, os.X_OK)):
+        raise ConfigError(
+            f"engine_path is {path}, which is no program",
+            "Correct it in the configuration, OPREL_ENGINE_PATH or --engine-path; empty, the first that runs is used.",
+        )
+
+
+def find_binaries(config: Config) -> list[Binary]:
+    """Every candidate of this machine in order of preference; none is started."""
+    found = []
+    if config.engine_path:
+        found.append(Binary(BinarySource.CONFIGURED, (os.path.expanduser(config.engine_path),)))
+    installed = sorted(config.engines_dir.glob("*/llama-server"), key=_build, reverse=True)
+    found += [Binary(BinarySource.INSTALLED, (str(path),)) for path in installed]
+    if on_path := shutil.which("llama-server"):
+        found.append(Binary(BinarySource.PATH, (on_path,)))
+    if importlib.util.find_spec("xllamacpp") is not None:
+        found.append(Binary(BinarySource.WHEEL, (sys.executable, "-P", "-m", wheel.__name__)))
+    return found
+
+
+def _build(program: Path) -> list[int]:
+    """The numbers in the name of an engine's folder, such as its build: later ones are larger."""
+    return [int(digits) for digits in re.findall(r"\d+", program.parent.name)]
+
+
+def unusable(returncode: int, output: str) -> str | None:
+    """Why an engine that exited so cannot run on this machine at all, or None when the fault is elsewhere."""
+    if returncode == -signal.SIGILL:
+        return "it was built for instructions that this CPU lacks (SIGILL)"
+    missing = re.search(r"error while loading shared libraries: (.*)|version [`'](GLIBC\w*_[\d.]+)' not found", output)
+    if returncode == wheel.MISSING_LIBRARY or missing:
+        return f"a library is missing: {missing[1] or missing[2]}" if missing else "a library is missing"
+    return None
+
+
+async def _help(binary: Binary) -> str:
+    with tempfile.TemporaryFile() as output:  # not a pipe, which a child of the program could hold open
+        status = await _status_of_help(binary, output)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if reason := unusable(status, text):
+        raise ProbeError(reason)
+    if status != 0 or "--model" not in text:
+        raise ProbeError(f"it is not a llama-server (`--help` exits with {status})")
+    return text
+
+
+async def _status_of_help(binary: Binary, output: IO[bytes]) -> int:
+    command, nothing = [*binary.command, "--help"], asyncio.subprocess.DEVNULL
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=nothing, stdout=output, stderr=output, env=child_environment()
+        )
+    except OSError as error:
+        raise ProbeError(f"it cannot be started: {error.strerror}") from error
+    try:
+        return await asyncio.wait_for(process.wait(), PROBE_SECONDS)
+    except TimeoutError:
+        raise ProbeError(f"`--help` did not end within {PROBE_SECONDS:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

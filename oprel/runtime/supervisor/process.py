@@ -1,0 +1,322 @@
+"""One engine process: its states, its start shared by all who wait for it, its log, its end.
+
+    STOPPED ──▶ STARTING ──▶ READY ──▶ DRAINING ──▶ STOPPED
+                   │           │          ▲
+                   ├───────────┼──────────┘  (stop)
+                   └──▶ CRASHED ◀┘ ──▶ STARTING, or BACKING_OFF ──▶ STARTING, or BROKEN (next ensure_ready)
+
+What may follow a crash is decided in `restarts`; each OS process is a `ChildProcess`; `watchdog` detects hangs.
+`EngineProcess` owns the state: nobody looks at it to act on it, they call `ensure_ready()` and `stop()`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from enum import Enum
+
+import httpx
+
+from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
+from oprel.runtime import restarts
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
+from oprel.runtime.exits import Exit, Reason, declared
+from oprel.runtime.restarts import End, History
+from oprel.runtime.supervisor import child, loading
+from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended
+from oprel.runtime.supervisor.hang_detector import Pace
+from oprel.runtime.supervisor.launch import Launch
+from oprel.runtime.supervisor.log import EngineLog
+from oprel.runtime.supervisor.watchdog import Watchdog, Work
+
+logger = logging.getLogger(__name__)
+
+LINES_TOLD = 20
+
+
+class EngineState(Enum):
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    CRASHED = "crashed"
+    BACKING_OFF = "backing_off"
+    BROKEN = "broken"
+
+
+DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, and not because it was asked to end
+
+TRANSITIONS: dict[EngineState, frozenset[EngineState]] = {
+    EngineState.STOPPED: frozenset({EngineState.STARTING, EngineState.BACKING_OFF, EngineState.BROKEN}),
+    EngineState.STARTING: frozenset({EngineState.READY, EngineState.DRAINING, EngineState.CRASHED}),
+    EngineState.READY: frozenset({EngineState.DRAINING, EngineState.CRASHED}),
+    EngineState.DRAINING: frozenset({EngineState.STOPPED}),
+    EngineState.CRASHED: frozenset(
+        {EngineState.STARTING, EngineState.BACKING_OFF, EngineState.BROKEN, EngineState.STOPPED}
+    ),
+    EngineState.BACKING_OFF: frozenset({EngineState.STARTING, EngineState.DRAINING}),
+    EngineState.BROKEN: frozenset({EngineState.STARTING, EngineState.BACKING_OFF, EngineState.STOPPED}),
+}
+
+
+class EngineProcess:
+    """Supervises one engine. All methods belong to the event loop's thread.
+
+    `on_end` is called for each end that nobody asked for, of failed starts and hangs too; it must not raise.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        shelf: EngineBinaries,
+        clock: Callable[[], float] = time.monotonic,
+        history: History | None = None,
+        pace: Pace | None = None,
+        on_end: Callable[[Ended], None] | None = None,
+    ) -> None:
+        self._launch = launch
+        self._history = history or History()
+        self._on_end = on_end
+        self._watch = Watchdog(launch.stall_timeout, pace or Pace(), clock)
+        self._life: ChildProcess | None = None
+        self._ready_since = 0.0
+        self._shelf = shelf
+        self._clock = clock
+        self._state = EngineState.STOPPED
+        self._binary: Binary | None = None
+        self._log = EngineLog(launch.label, clock)
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[signal.Signals | None] | None = None
+        self._last_exit: Exit | None = None
+        self._closed = False
+        self._starts = 0
+        self.load_seconds = 0.0  # from the last start until it was ready
+        self.http = launch.client(_nobody)
+
+    @property
+    def state(self) -> EngineState:
+        return self._state
+
+    @property
+    def starts(self) -> int:
+        """How often an engine was started: who sees another number than before talks to another engine."""
+        return self._starts
+
+    @property
+    def pid(self) -> int | None:
+        return self._life.pid if self._life and not self._life.is_over else None
+
+    @property
+    def binary(self) -> Binary | None:
+        return self._binary
+
+    @property
+    def address(self) -> str:
+        return self._launch.address
+
+    @property
+    def last_exit(self) -> Exit | None:
+        return self._last_exit
+
+    @property
+    def log(self) -> list[str]:
+        return self._log.lines
+
+    def follow(self) -> AsyncIterator[str]:
+        """The log's lines, then each new one, over restarts, until `close()`."""
+        return self._log.follow()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Of the last start."""
+        return self._life.command if self._life else ()
+
+    @property
+    def memory_timeline(self) -> tuple[tuple[float, int], ...]:
+        """Seconds since the last start, and bytes of the whole process group; while it loads, and while it works."""
+        return tuple(self._life.memory) if self._life else ()
+
+    @property
+    def memory_bytes(self) -> int:
+        """As last seen; 0 when it is down."""
+        return self.memory_timeline[-1][1] if self.pid and self.memory_timeline else 0
+
+    @property
+    def served_seconds(self) -> float:
+        """For how long it has been ready."""
+        return self._clock() - self._ready_since if self._state is EngineState.READY else 0.0
+
+    def at_work(self, about_tokens: int, patience: float = 0.0) -> contextlib.AbstractContextManager[Work]:
+        """A request is with the engine, which is killed if it makes no progress meanwhile.
+
+        `about_tokens`: how long its prompt is, rather too many. `patience`: further seconds until its first token, for
+        work of which the engine tells nothing, as for images.
+        """
+        return self._watch.at_work(about_tokens, patience)
+
+    async def ensure_ready(self) -> None:
+        """Return once the engine answers; concurrent callers share one start, which outlives a caller that leaves.
+
+        Raises BackendStartError or NoEngineError with the reason, and the next call tries again; EngineBrokenError when
+        it ended too often for that.
+        """
+        while self._state is not EngineState.READY:
+            if self._closed:
+                raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
+            if self._state is EngineState.DRAINING and self._stopping:
+                await asyncio.shield(self._stopping)
+                continue
+            if self._state is EngineState.STOPPED or self._state in DOWN:
+                wait = self._wait_before_start()
+                self._enter(EngineState.BACKING_OFF if wait else EngineState.STARTING)
+                self._starting = asyncio.create_task(self._start(wait), name=f"start {self._launch.label}")
+            assert self._starting is not None
+            await asyncio.wait({self._starting})
+            if self._starting.cancelled() and not self._closed:
+                raise BackendStartError("the engine was stopped while it started", "Ask again.")
+            if not self._starting.cancelled():
+                self._starting.result()
+
+    async def stop(self) -> signal.Signals | None:
+        """End the engine and return the signal that ended it (None when none ran). Concurrent callers share it."""
+        if self._state in DOWN:
+            self._enter(EngineState.STOPPED)
+        if self._state in (EngineState.BACKING_OFF, EngineState.STARTING, EngineState.READY):
+            self._enter(EngineState.DRAINING)
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop {self._launch.label}")
+        if self._state is EngineState.DRAINING and self._stopping:
+            return await asyncio.shield(self._stopping)
+        return None
+
+    async def close(self) -> None:
+        """Stop for good: whoever still waits for it, or asks again, gets ShuttingDownError."""
+        self._closed = True
+        try:
+            await self.stop()
+        finally:
+            self._log.close()
+
+    async def why_it_ended(self, within: float) -> Exit | None:
+        """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
+        if self._state is EngineState.READY and self._life:
+            await asyncio.wait({self._life.ended}, timeout=within)
+        return self._last_exit if self._state is not EngineState.READY else None
+
+    def _enter(self, state: EngineState) -> None:
+        assert state in TRANSITIONS[self._state], f"{self._state} -> {state}"
+        logger.info("%s: %s -> %s", self._launch.label, self._state.value, state.value)
+        self._state = state
+
+    def _wait_before_start(self) -> float:
+        """Seconds. Raises EngineBrokenError when a caller should not wait for it."""
+        verdict = restarts.judge(self._history.ends, self._clock(), random.uniform(-1, 1))
+        if not verdict.refused:
+            return verdict.wait
+        if self._state is not EngineState.BROKEN:
+            self._enter(EngineState.BROKEN)
+        raise _broken(self._history.ends[-1].exit, verdict.wait)
+
+    async def _start(self, wait: float) -> None:
+        try:
+            if wait:
+                await asyncio.sleep(wait)
+                self._enter(EngineState.STARTING)
+            while not await self._start_with(*await self._shelf.choose()):
+                pass
+            self._enter(EngineState.READY)
+        except BaseException as error:
+            if self._life:
+                await self._life.kill()
+            if self._state is EngineState.STARTING:
+                lines = "\n".join(f"    {line}" for line in self.log[-LINES_TOLD:])
+                logger.error("%s: %s; its last lines:\n%s", self._launch.label, error, lines)
+                self._enter(EngineState.CRASHED)
+            raise
+
+    async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
+        """True once ready; False when the program cannot run on this machine and was set aside."""
+        self._binary = binary
+        one = await self._spawn([*self._launch.runner(binary.command), *self._launch.arguments(flags)])
+        loaded = loading.until_ready(one, self._healthy, self._launch.load_timeout, self._clock)
+        ready = asyncio.create_task(loaded, name=f"ready {self._launch.label}")
+        try:
+            await asyncio.wait({ready, one.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done() and not one.ended.done():
+                ready.result()
+                self._ready_since, self.load_seconds = self._clock(), one.uptime
+                self._watch.begin(one)
+                one.sample_memory()
+                return True
+        finally:
+            ready.cancel()
+        ended = one.ended.result()
+        if ended.reason is Reason.UNUSABLE_ENGINE:
+            return False
+        raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
+
+    async def _spawn(self, command: list[str]) -> ChildProcess:
+        self._starts += 1
+        logger.debug("%s: %s", self._launch.label, " ".join(command))
+        try:
+            self._life = await child.begin(command, self._launch.place, self._log, self._ended, self._clock)
+        except OSError as error:
+            raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
+        await self.http.aclose()
+        one = self._life
+        self.http = self._launch.client(lambda why: one.condemn(declared(why)))  # not to be waited for
+        return one
+
+    def _ended(self, one: ChildProcess, ended: Exit) -> None:
+        """The engine has ended; a READY one that did so has crashed."""
+        if one is not self._life:
+            return  # it took very long to die, and was given up
+        self._last_exit = ended
+        if one.is_asked_to_end:
+            return
+        served, is_unusable = self.served_seconds, ended.reason is Reason.UNUSABLE_ENGINE
+        if is_unusable and self._binary:
+            self._shelf.set_aside(self._binary, ended.detail)
+        if self._state is EngineState.READY or not is_unusable:  # the next one is tried in its place
+            self._history.ends.append(End(ended, self._clock(), served))
+        if self._state is EngineState.READY:
+            logger.error("%s: the engine died: %s", self._launch.label, ended.detail)
+            self._enter(EngineState.CRASHED)
+        if self._on_end:
+            self._on_end(self._told(one, ended, served))
+
+    def _told(self, one: ChildProcess, ended: Exit, served: float) -> Ended:
+        lines = tuple(self.log[-LINES_KEPT:])
+        memory = tuple(one.memory)
+        return Ended(
+            self._launch.label, ended, one.command, str(self._binary), lines, memory, one.uptime, served, one.pid
+        )
+
+    async def _healthy(self) -> bool:
+        try:
+            return (await self.http.get(self._launch.health_path, timeout=10.0)).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    async def _stop(self) -> signal.Signals | None:
+        if self._starting and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
+        try:
+            return await self._life.end() if self._life else None
+        finally:
+            await self.http.aclose()
+            self._enter(EngineState.STOPPED)
+
+
+def _nobody(why: str) -> None:
+    """There is no engine yet that could die."""
+
+
+def _broken(last: Exit, wait: float) -> EngineBrokenError:
+    again = f"It will be tried again in {wait:.0f} s at the earliest."
+    error = EngineBrokenError(f"the engine is not started again for now: {last.detail}", last.advice, again)
+    error.retry_after = wait
+    return error

@@ -1,0 +1,38 @@
+"""What is said of a model that no engine of this machine serves."""
+
+import pytest
+
+from oprel.core.completion import Mode
+from oprel.core.config import Config
+from oprel.core.exceptions import NoEngineError
+from oprel.formats.model_info import ModelInfo
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.runtime.selection.binaries import MORE, BinaryCatalog
+
+
+@pytest.mark.parametrize(
+    ("quantization", "mode", "steps"),
+    [
+        ("BF16", Mode.COMPLETION, ("vLLM could. To get it: oprel engines install vllm", MORE)),
+        ("BF16", Mode.EMBEDDING, ("vLLM could. To get it: oprel engines install vllm", MORE)),
+        (
+            "FP8",
+            Mode.COMPLETION,
+            (
+                "vLLM: it runs no FP8 weights on a CPU.",
+                "transformers serve: it runs no FP8 weights on a CPU.",
+                MORE,
+            ),
+        ),
+        ("FP8", Mode.RERANK, ("vLLM: it runs no FP8 weights on a CPU.", MORE)),
+    ],
+)
+async def test_the_best_engine_to_get_or_why_none_can(
+    config: Config, monkeypatch: pytest.MonkeyPatch, quantization: str, mode: Mode, steps: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    info = ModelInfo("safetensors", "qwen2", quantization, 10**6)
+    with pytest.raises(NoEngineError, match=rf"qwen2 in safetensors, {quantization}, for {mode.value}") as caught:
+        await BinaryCatalog(config, EngineBinaries([])).backends(info, mode, "")
+    assert caught.value.resolution_steps == steps

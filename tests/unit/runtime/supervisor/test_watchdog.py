@@ -1,0 +1,132 @@
+"""Engines that hang with work in hand, as real processes; and honest ones that are only slow."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from oprel.runtime.exits import Reason
+from oprel.runtime.supervisor.process import EngineProcess, EngineState
+from oprel.runtime.supervisor.watchdog import Work
+from tests.conftest import alive, eventually
+
+STALL = 3.0  # s; an engine that stands still has a third of it, which a busy machine must not use up
+
+
+async def answer(one: EngineProcess) -> list[str]:
+    """The texts of a streamed answer, its progress told as the daemon tells it."""
+    texts: list[str] = []
+    body = {"prompt": "hello", "return_progress": True}
+    with one.at_work(about_tokens=5) as work:
+        async with one.http.stream("POST", "/v1/completions", json=body) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data: {"):
+                    tell(work, orjson.loads(line[6:]), texts)
+    return texts
+
+
+def tell(work: Work, event: dict, texts: list[str]) -> None:
+    if progress := event.get("prompt_progress"):
+        work.prefilled(progress["processed"], progress["total"])
+        return
+    work.moved()
+    texts += [choice["text"] for choice in event["choices"] if choice["text"]]
+
+
+async def hung(one: EngineProcess) -> str:
+    """Why it was killed with an answer in hand."""
+    await one.ensure_ready()
+    await answer(one)
+    ended = await one.why_it_ended(within=5.0)
+    assert ended and ended.reason is Reason.HUNG
+    assert one.state is EngineState.CRASHED
+    return ended.detail
+
+
+@pytest.mark.parametrize("fault", [{"hang_at_token": 2}, {"prefill_tokens": 9, "hang_at_prefill": 0}])
+async def test_an_engine_that_stands_still_is_killed(engine, ends, fault: dict):
+    assert "stood still" in await hung(engine(fault, stall_timeout=STALL))
+    assert [told.exit.reason for told in ends] == [Reason.HUNG]
+
+
+async def test_an_engine_that_spins_with_green_health_is_killed(engine):
+    one = engine({"spin_at_token": 2}, stall_timeout=STALL)
+    assert "used CPU time" in await hung(one)
+
+
+async def test_a_stopped_engine_is_killed(engine):
+    one = engine({"tokens": 10_000, "token_delay": 0.01}, stall_timeout=STALL)
+    await one.ensure_ready()
+    assert one.pid
+    asyncio.get_running_loop().call_later(0.3, os.kill, one.pid, signal.SIGSTOP)
+    assert "stood still" in await hung(one)
+
+
+async def test_its_children_are_killed_with_it(engine, tmp_path: Path):
+    pid_file = tmp_path / "child"
+    await hung(engine({"hang_at_token": 0, "child_pid_file": str(pid_file)}, stall_timeout=STALL))
+    await asyncio.to_thread(eventually, lambda: not alive(int(pid_file.read_text())))
+
+
+async def test_an_honest_prefill_of_many_limits_is_waited_for(engine):
+    """Its batches are short enough to be seen as progress; its whole prompt takes five times the limit."""
+    faults = {"prefill_tokens": 20, "prefill_batch": 1, "prefill_seconds": STALL / 12}
+    one = engine(faults, stall_timeout=STALL)
+    await one.ensure_ready()
+    assert await answer(one) == [" t0", " t1", " t2", " t3", " t4"]
+
+
+async def test_an_engine_without_work_may_be_stopped_for_long(engine):
+    one = engine(stall_timeout=STALL)
+    await one.ensure_ready()
+    await answer(one)
+    assert one.pid
+    os.kill(one.pid, signal.SIGSTOP)
+    assert await one.why_it_ended(within=STALL / 2) is None
+    os.kill(one.pid, signal.SIGCONT)
+    assert await answer(one)
+
+
+async def test_a_client_that_takes_its_time_does_no_harm(engine):
+    one = engine(stall_timeout=0.1)
+    await one.ensure_ready()
+    with one.at_work(about_tokens=5) as work:
+        work.moved()
+        with work.paused():
+            assert await one.why_it_ended(within=0.5) is None
+
+
+async def test_an_engine_that_refuses_everything_is_killed(engine):
+    one = engine({"status": 500})
+    await one.ensure_ready()
+    for _ in range(5):
+        with one.at_work(about_tokens=5) as work:
+            assert (await one.http.post("/v1/completions", json={})).status_code == 500
+            if why := work.refused():
+                work.condemn(why)
+    ended = await one.why_it_ended(within=5.0)
+    assert ended and ended.reason is Reason.HUNG and "refused 5" in ended.detail
+
+
+async def test_what_hung_is_replaced_when_it_is_asked_for(engine):
+    one = engine({"hang_at_token": 0}, stall_timeout=STALL)
+    await hung(one)
+    await one.ensure_ready()
+    assert one.starts == 2
+    with pytest.raises(httpx.ReadTimeout):
+        await one.http.post("/v1/completions", json={}, timeout=0.1)
+
+
+async def test_work_of_an_engine_that_is_gone_does_not_count_for_the_next(engine):
+    one = engine(stall_timeout=0.1)
+    await one.ensure_ready()
+    with one.at_work(about_tokens=5):
+        assert one.pid
+        os.kill(one.pid, signal.SIGKILL)
+        await one.why_it_ended(within=5.0)
+        await one.ensure_ready()
+        assert await one.why_it_ended(within=0.5) is None

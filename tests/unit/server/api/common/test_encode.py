@@ -1,0 +1,182 @@
+"""What the daemon answers."""
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from oprel import api_models as wire
+from oprel.core.completion import Finish, LoadOptions, Mode, Usage
+from oprel.core.config import Config
+from oprel.core.manifests import Manifest
+from oprel.formats.gguf import read_gguf
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.server.api.common import encode
+from oprel.server.inference.completions import Done
+from oprel.server.models.library import InstalledModel
+from oprel.server.pool.launcher import Launcher
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.planning import Planning
+from oprel.telemetry.hardware.probing import probe
+
+MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def model(tiny: Path) -> InstalledModel:
+    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), MODIFIED)
+
+
+@pytest.fixture
+def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
+    """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
+    config = Config(home=str(tmp_path))
+    shelf = EngineBinaries([])
+    launches = Launcher(config, shelf, Planning(config, shelf, probe()), tmp_path)
+    settings = config.for_model(model.name)
+    return launches.plan(model, settings, LoadOptions(num_ctx=512), Mode.COMPLETION, [], lambda *_: None)
+
+
+def until(expiry: str) -> float:
+    """Seconds from now."""
+    return (datetime.fromisoformat(expiry) - datetime.now(UTC)).total_seconds()
+
+
+def test_what_is_none_is_left_out() -> None:
+    reply = wire.GenerateResponse(model="tiny", response="", done=False)
+    assert encode.json_bytes(reply) == b'{"model":"tiny","response":"","done":false}'
+
+
+def test_metrics_are_ollamas_and_zeros_are_left_out() -> None:
+    usage = Usage(prompt_tokens=5, cached_tokens=0, completion_tokens=7, prompt_ns=11, completion_ns=13)
+    measured = encode.metrics(Done("", Finish.LENGTH, usage, load_ns=17, total_ns=19))
+    reply = wire.GenerateResponse.model_validate({"model": "tiny", "done": True, **measured})
+    assert json.loads(encode.json_bytes(reply)) == {
+        "model": "tiny",
+        "response": "",
+        "done": True,
+        "done_reason": "length",
+        "total_duration": 19,
+        "load_duration": 17,
+        "prompt_eval_count": 5,
+        "prompt_eval_duration": 11,
+        "eval_count": 7,
+        "eval_duration": 13,
+    }
+
+
+def test_details_are_the_headers(model: InstalledModel) -> None:
+    details = encode.details(model)
+    assert (details.format, details.family, details.families) == ("gguf", "llama", ["llama"])
+    assert (details.quantization_level, details.context_length, details.embedding_length) == ("F16", 2048, 64)
+    assert details.parameter_size.endswith("K")
+
+
+def test_a_running_model_tells_what_it_is_and_how_long_it_stays(loaded: LoadedModel, tiny: Path) -> None:
+    loaded.expires_at = 1060.0
+    running = encode.running_model(loaded, now=1000.0)
+    assert (running.name, running.model, running.context_length) == ("tiny:latest", "tiny:latest", 512)
+    assert (running.size, running.size_vram) == (tiny.stat().st_size, 0)
+    assert running.digest == loaded.model.digest
+    assert until(running.expires_at) == pytest.approx(60, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("leases", "expires_at", "seconds"),
+    [(0, 1060.0, 60), (0, 990.0, 0), (1, math.inf, 300), (2, 1060.0, 300)],
+    ids=["idle", "overdue", "in use", "in use twice"],
+)
+def test_a_model_goes_some_time_after_its_last_use(
+    loaded: LoadedModel, leases: int, expires_at: float, seconds: float
+) -> None:
+    loaded.leases, loaded.expires_at = leases, expires_at
+    assert until(encode.expiry(loaded, now=1000.0)) == pytest.approx(seconds, abs=10)
+
+
+def test_what_stays_for_ever_goes_in_centuries(loaded: LoadedModel) -> None:
+    assert datetime.fromisoformat(encode.expiry(loaded, now=1000.0)) == encode.FOREVER
+    loaded.leases, loaded.keep_alive = 1, math.inf
+    assert datetime.fromisoformat(encode.expiry(loaded, now=1000.0)) == encode.FOREVER
+
+
+def test_times_have_an_offset(loaded: LoadedModel) -> None:
+    assert isinstance(datetime.fromisoformat(encode.expiry(loaded, now=0.0)).utcoffset(), timedelta)
+
+
+def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
+    shown = encode.shown(model, verbose=False)
+    assert (shown.parameters, shown.system, shown.license, shown.messages) == (None, None, None, None)
+    assert shown.template is not None and "<|im_start|>" in shown.template
+    assert shown.capabilities == ["completion"]
+    assert shown.modified_at == MODIFIED.isoformat()
+    assert shown.modelfile.splitlines() == [
+        "# Modelfile of tiny:latest, made by oprel",
+        "# To build on it, begin with: FROM tiny:latest",
+        f"FROM {model.weights}",
+    ]
+
+
+def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
+    manifest = replace(
+        model.manifest,
+        system="Be kind.",
+        parameters={"temperature": 0.5, "stop": ["a", "b"]},
+        messages=(("user", "hello"),),
+        license="Apache-2.0",
+    )
+    shown = encode.shown(replace(model, manifest=manifest), verbose=False)
+    assert (shown.system, shown.license) == ("Be kind.", "Apache-2.0")
+    assert shown.messages == [wire.OllamaMessage(role="user", content="hello")]
+    assert [line.split() for line in (shown.parameters or "").splitlines()] == [
+        ["stop", '"a"'],
+        ["stop", '"b"'],
+        ["temperature", "0.5"],
+    ]
+    assert [line.split()[0] for line in shown.modelfile.splitlines()[3:]] == [
+        "SYSTEM",
+        *["PARAMETER"] * 3,
+        "MESSAGE",
+        "LICENSE",
+    ]
+
+
+def test_long_arrays_are_shown_only_when_asked_for(model: InstalledModel) -> None:
+    metadata = {**model.header.metadata, "short": (1, 2, 3, 4, 5), "long": (1, 2, 3, 4, 5, 6), "odd": math.nan}
+    several = replace(model, header=replace(model.header, metadata=metadata))
+    brief, verbose = (encode.shown(several, verbose=verbose).model_info for verbose in (False, True))
+    assert (brief["short"], brief["long"], verbose["long"]) == ([1, 2, 3, 4, 5], None, [1, 2, 3, 4, 5, 6])
+    assert brief["odd"] is None
+    assert (brief["tokenizer.ggml.tokens"], verbose["tokenizer.ggml.tokens"]) == (None, None), "they were never read"
+
+
+def test_metadata_leaves_out_what_is_shown_elsewhere(model: InstalledModel) -> None:
+    info = encode.shown(model, verbose=True).model_info
+    assert not encode.HIDDEN_KEYS & info.keys()
+    assert info["general.architecture"] == "llama"
+    assert info["general.parameter_count"] == model.header.parameter_count
+
+
+def test_tensors_are_listed(model: InstalledModel) -> None:
+    tensors = encode.shown(model, verbose=False).tensors or []
+    assert tensors[0] == {"name": "token_embd.weight", "type": "F16", "shape": [64, 449]}
+    assert len(tensors) == len(model.header.tensors)
+
+
+@pytest.mark.parametrize(
+    ("vector", "dimensions", "expected"),
+    [
+        ((0.6, 0.8), 0, (0.6, 0.8)),
+        ((0.6, 0.8), 2, (0.6, 0.8)),
+        ((0.6, 0.8), 99, (0.6, 0.8)),
+        ((0.6, 0.8), -1, (0.6, 0.8)),
+        ((0.3, 0.4, 0.866), 2, (0.6, 0.8)),
+        ((0.0, 0.0, 1.0), 2, (0.0, 0.0)),
+    ],
+)
+def test_a_shortened_vector_has_length_1_again(
+    vector: tuple[float, ...], dimensions: int, expected: tuple[float, ...]
+) -> None:
+    assert encode.normalised(vector, dimensions) == pytest.approx(expected)

@@ -1,0 +1,72 @@
+"""Templates that come with a request."""
+
+import pytest
+
+from oprel.core.completion import PromptMessage
+from oprel.core.exceptions import UnsupportedError, ValidationError
+from oprel.server.api.ollama.templates import render
+
+TURN = (PromptMessage("system", "Be warm."), PromptMessage("user", "hello"))
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt"),
+    [
+        ("{{ .System }} {{ .Prompt }} ->", "Be warm. hello ->"),
+        ("{{ .Prompt }}{{ .Response }}<end>", "hello"),
+        ("{{- range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}", "system: Be warm.\nuser: hello\n"),
+        ("{% for m in messages %}{{ m.role[0] }}={{ m.content }};{% endfor %}", "s=Be warm.;u=hello;"),
+        ("{{ messages | length }}{% if add_generation_prompt %}>{% endif %}", "2>"),
+    ],
+)
+def test_a_template_makes_a_prompt_of_messages(template: str, prompt: str):
+    assert render(template, TURN) == prompt
+
+
+def test_lines_of_tags_leave_no_lines_behind():
+    template = "{% for m in messages %}\n  {% if m.content %}\n{{ m.content }}\n  {% endif %}\n{% endfor %}\n"
+    assert render(template, TURN) == "Be warm.\nhello\n"
+
+
+def test_text_of_a_message_is_never_a_template():
+    asked = [PromptMessage("user", "{{ 1 + 1 }} {% if %} {{ .Prompt }}")]
+    assert render("{{ .Prompt }}", asked) == asked[0].content
+    assert render("{{ messages[0].content }}", asked) == asked[0].content
+
+
+def test_a_prompt_s_markup_is_not_escaped():
+    assert render("{{ messages[0].content }}", [PromptMessage("user", "<b>'&'</b>")]) == "<b>'&'</b>"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ .Prompt",
+        "{{ end }}",
+        "{% for m in messages %}",
+        "{{ messages[9].content }}",
+        "{{ messages | nonesuch }}",
+        "{{ messages[0].content % 5 }}",
+        "{{ messages[0].content | batch }}",
+        "{{ messages }}{{ 1 / 0 }}",
+        "{{ messages }}{% include 'other' %}",
+        "{{ messages }}{% for number in range(10 ** 9) %}{% endfor %}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ messages }}{{ again() }}",
+    ],
+)
+def test_a_wrong_template_is_refused(template: str):
+    with pytest.raises(ValidationError, match="template"):
+        render(template, TURN)
+
+
+def test_a_template_beyond_translation_is_named():
+    with pytest.raises(UnsupportedError, match=r"\{\{ printf …"):
+        render('{{ printf "%s" .Prompt }}', TURN)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ messages.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ messages[0].update(role='x') }}"]
+)
+def test_a_template_reaches_nothing_but_the_messages(template: str):
+    with pytest.raises(ValidationError, match="unsafe"):
+        render(template, TURN)

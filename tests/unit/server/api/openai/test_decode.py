@@ -1,0 +1,165 @@
+"""OpenAI's requests as jobs."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from oprel.core.completion import CompletionRequest, PromptMessage, Tokens, ToolCall
+from oprel.core.exceptions import ValidationError
+from oprel.core.manifests import Manifest
+from oprel.formats.gguf import read_gguf
+from oprel.server.api.openai import decode as openai_decode
+from oprel.server.api.openai.types import ChatCompletionRequest, ChatMessage, TextCompletionRequest
+from oprel.server.models.library import InstalledModel
+
+HELLO = {"role": "user", "content": "hello"}
+
+
+@pytest.fixture
+def model(tiny: Path) -> InstalledModel:
+    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+
+
+def chat(model: InstalledModel, **fields: object) -> CompletionRequest:
+    asked = ChatCompletionRequest.model_validate({"model": "tiny", "messages": [HELLO], **fields})
+    return openai_decode.chat_job(asked, model).request
+
+
+def texts(model: InstalledModel, **fields: object) -> list[CompletionRequest]:
+    asked = TextCompletionRequest.model_validate({"model": "tiny", **fields})
+    return [job.request for job in openai_decode.text_jobs(asked, model)]
+
+
+def message(**fields: object) -> PromptMessage:
+    return openai_decode.message(ChatMessage.model_validate({"role": "user", **fields}))
+
+
+def test_temperature_and_top_p_are_openais_where_nobody_sets_them(model: InstalledModel) -> None:
+    sampling = chat(model).sampling
+    assert (sampling.temperature, sampling.top_p) == (1.0, 1.0)
+
+
+def test_the_models_own_parameters_win_over_openais_defaults(model: InstalledModel) -> None:
+    own = replace(model, manifest=replace(model.manifest, parameters={"temperature": 0.2, "top_k": 7}))
+    sampling = chat(own).sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.2, 1.0, 7)
+    assert chat(own, temperature=0.5).sampling.temperature == 0.5
+
+
+def test_options_are_native_ones_beneath_openais_fields(model: InstalledModel) -> None:
+    sampling = chat(model, options={"temperature": 0.1, "top_k": 3}, temperature=0.9).sampling
+    assert (sampling.temperature, sampling.top_k) == (0.9, 3)
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_either_limit_is_heeded(model: InstalledModel, field: str) -> None:
+    assert chat(model, **{field: 5}).sampling.num_predict == 5
+
+
+def test_what_the_engine_knows_too_goes_to_it(model: InstalledModel) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "x-odd": 1}}}
+    knowing = replace(
+        model,
+        header=replace(model.header, metadata={**model.header.metadata, "tokenizer.chat_template": "{{ tools }}"}),
+    )
+    request = chat(
+        knowing, tools=[tool], tool_choice="required", parallel_tool_calls=False, n=2, logit_bias={"5": -100}, seed=3
+    )
+    assert (request.tools, request.tool_choice, request.parallel_tool_calls) == ((tool,), "required", False)
+    assert (request.n, request.logit_bias, request.sampling.seed) == (2, {"5": -100.0}, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "schema"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {}),
+        ({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array"}}}, {"type": "array"}),
+    ],
+)
+def test_a_response_format_is_a_schema(model: InstalledModel, given: dict[str, object], schema: object) -> None:
+    assert chat(model, response_format=given).schema == schema
+
+
+@pytest.mark.parametrize(
+    ("effort", "think"),
+    [(None, None), ("none", False), ("minimal", "low"), ("low", "low"), ("medium", "medium"), ("xhigh", "max")],
+)
+def test_an_effort_is_an_amount_of_thinking(effort: str | None, think: bool | str | None) -> None:
+    assert openai_decode.think(effort) == think
+
+
+def test_no_other_effort_is_known() -> None:
+    with pytest.raises(ValidationError, match="invalid reasoning effort: 'lots'"):
+        openai_decode.think("lots")
+
+
+def test_messages_must_not_be_empty(model: InstalledModel) -> None:
+    with pytest.raises(ValidationError, match=r"^\[\] is too short - 'messages'$"):
+        chat(model, messages=[])
+
+
+def test_a_message_of_parts_is_one_message() -> None:
+    parts = [
+        {"type": "text", "text": "What is"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "text", "text": "this?"},
+    ]
+    assert message(content=parts) == PromptMessage("user", "What is\nthis?", images=("AAAA",))
+
+
+@pytest.mark.parametrize("url", ["https://example.com/cat.png", "data:image/png,AAAA", ""])
+def test_an_image_comes_with_the_request(url: str) -> None:
+    with pytest.raises(ValidationError, match="^invalid image input$"):
+        message(content=[{"type": "image_url", "image_url": {"url": url}}])
+
+
+def test_a_call_comes_back_as_an_object() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+    assert message(role="assistant", content=None, tool_calls=[call]).tool_calls == (ToolCall("c1", "f", {"x": 1}),)
+
+
+@pytest.mark.parametrize(("text", "complaint"), [("{", "not valid JSON"), ("[1]", "not a JSON object")])
+def test_a_call_that_makes_no_sense_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        openai_decode.arguments(text)
+
+
+def test_a_tools_result_is_named_after_its_call(model: InstalledModel) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked = [HELLO, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "5"}]
+    prompt = chat(model, messages=asked).prompt
+    assert isinstance(prompt, tuple)
+    assert prompt[-1] == PromptMessage("tool", "5", tool_call_id="c1", tool_name="f")
+
+
+def test_a_developer_is_the_system() -> None:
+    assert message(role="developer", content="Be brief.") == PromptMessage("system", "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        ("a", [(PromptMessage("user", "a"),)]),
+        (["a", "b"], [(PromptMessage("user", "a"),), (PromptMessage("user", "b"),)]),
+        ([1, 2], [Tokens((1, 2))]),
+        ([[1, 2], [3]], [Tokens((1, 2)), Tokens((3,))]),
+    ],
+)
+def test_a_text_completion_takes_texts_and_tokens(model: InstalledModel, prompt: object, prompts: list[object]) -> None:
+    assert [request.prompt for request in texts(model, prompt=prompt)] == prompts
+
+
+def test_raw_text_goes_as_it_is(model: InstalledModel) -> None:
+    assert [request.prompt for request in texts(model, prompt="a", raw=True)] == ["a"]
+
+
+def test_nothing_is_cut_unless_asked_for(model: InstalledModel) -> None:
+    assert (chat(model).truncate, chat(model, truncate=True).truncate) == (False, True)
+
+
+def test_there_is_at_least_one_answer(model: InstalledModel) -> None:
+    with pytest.raises(ValidationError, match="^n must be at least 1$"):
+        chat(model, n=0)

@@ -1,0 +1,67 @@
+"""What an engine is started with after it ran out of memory."""
+
+from oprel.telemetry.hardware.devices import GPU
+from oprel.telemetry.memory.estimator import footprint_of
+from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.placement import PlacementKind
+from oprel.telemetry.recommender.planning import Candidate, Plan, plan
+from oprel.telemetry.recommender.settings import PlanConstraints
+from oprel.telemetry.recommender.step_down import SHARE, given_up, less, moves
+from tests.fixtures.known_models import known_header
+
+GIB = 1024**3
+ON_CPU = Budgets(64 * GIB)
+ON_GPU = Budgets(64 * GIB, (GPU("nvidia", "GPU", 24 * GIB, 24 * GIB),), (23 * GIB,))
+
+
+def descent(budgets: Budgets, asked: PlanConstraints | None = None, model: str = "llama3.1-8b") -> list[Plan]:
+    """Every plan until there is none any more."""
+    header = known_header(model)
+    plans = [plan([Candidate("Q8_0", footprint_of(header), header.parameter_count)], budgets, asked)]
+    while found := less(plans[-1]):
+        plans.append(found)
+    return plans
+
+
+def words(plans: list[Plan]) -> list[list[str]]:
+    return [list(given_up(plans[0].solution, one.solution)) for one in plans]
+
+
+def test_each_step_takes_less_than_the_one_before() -> None:
+    for budgets in ON_CPU, ON_GPU:
+        plans = descent(budgets)
+        for before, after in zip(plans, plans[1:], strict=False):
+            assert moves(after.solution, before) < moves(before.solution, before)
+        assert len(plans) > 3
+
+
+def test_a_step_is_worth_its_while_where_one_can_be() -> None:
+    first, second, *_ = descent(ON_CPU)
+    assert moves(second.solution, first) <= SHARE * moves(first.solution, first)
+
+
+def test_what_is_missed_least_goes_first_and_is_told_in_words() -> None:
+    told = words(descent(ON_CPU))
+    assert told[:2] == [[], ["2 requests at a time"]]
+    assert told[-1] == ["a shorter context", "one request at a time", "KV cache in q8_0", "smaller batches"]
+
+
+def test_at_the_end_a_gpu_is_left_alone() -> None:
+    plans = descent(ON_GPU)
+    assert plans[0].solution.placement.where is PlacementKind.GPU
+    assert plans[-1].solution.placement.where is PlacementKind.CPU
+    assert "no layers on the GPU" in words(plans)[-1]
+    assert any("fewer weights on the GPU" in told for told in words(plans))
+
+
+def test_what_was_asked_for_stays() -> None:
+    asked = PlanConstraints(context=8192, slots=4, layers_on_gpu=33, key_type="f16", value_type="f16")
+    for found in descent(ON_GPU, asked):
+        setting = found.solution.setting
+        assert (setting.context, setting.slots, setting.key_type) == (8192, 4, "f16")
+        assert found.solution.placement.gpu_layers == 33
+
+
+def test_a_model_that_makes_vectors_keeps_whole_texts_in_one_batch() -> None:
+    for found in descent(ON_CPU, PlanConstraints(embedding=True), "bge-large"):
+        assert found.solution.setting.ubatch == found.solution.setting.context
