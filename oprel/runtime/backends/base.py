@@ -12,6 +12,7 @@ from oprel.core.completion import (
     Logprob,
     Mode,
     Prompt,
+    PromptMessage,
     Sampling,
     Scores,
     Tokens,
