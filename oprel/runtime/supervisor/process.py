@@ -23,7 +23,7 @@ import httpx
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
 from oprel.runtime import restarts
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
-from oprel.runtime.exits import Exit, Reason, declared
+from oprel.runtime.exits import Exit, Restart, declared
 from oprel.runtime.restarts import End, History
 from oprel.runtime.supervisor import child, loading
 from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended
@@ -253,7 +253,7 @@ class EngineProcess:
         finally:
             ready.cancel()
         ended = one.ended.result()
-        if ended.reason is Reason.UNUSABLE_ENGINE:
+        if ended.restart is Restart.NEXT_BINARY:
             return False
         raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
 
@@ -276,7 +276,7 @@ class EngineProcess:
         self._last_exit = ended
         if one.is_asked_to_end:
             return
-        served, is_unusable = self.served_seconds, ended.reason is Reason.UNUSABLE_ENGINE
+        served, is_unusable = self.served_seconds, ended.restart is Restart.NEXT_BINARY
         if is_unusable and self._binary:
             self._shelf.set_aside(self._binary, ended.detail)
         if self._state is EngineState.READY or not is_unusable:  # the next one is tried in its place

@@ -21,7 +21,7 @@ from oprel.runtime.supervisor.process import EngineProcess, EngineState
 from oprel.server.inference.continuation import MOST
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
-from oprel.server.pool.quarantine import Asked, is_blamable
+from oprel.server.pool.quarantine import EngineRequest
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class EngineCall:
     QuarantinedError, from the beginning or at the second engine that it ends.
     """
 
-    def __init__(self, manager: ModelManager, lease: Lease, asked: Asked) -> None:
+    def __init__(self, manager: ModelManager, lease: Lease, asked: EngineRequest) -> None:
         self.lease = lease
         self._quarantine, self._metrics = manager.quarantine, manager.metrics
         self._asked = asked
@@ -68,11 +68,11 @@ class EngineCall:
     async def survives(self, starts: int, *, can_go_on: bool = True) -> bool:
         """True when the engine of that start has died, and the question is to be put to the next one."""
         ended = await _how_it_died(self.lease.process, starts)
-        if ended and is_blamable(ended):
+        if ended and ended.is_blamable:
             self._strike(ended, starts)
         if ended is None or not can_go_on:
             return False
-        if not is_blamable(ended):
+        if not ended.is_blamable:
             await self.lease.held.instead(self._places)
         elif self._places:
             self._heard = 0
@@ -89,7 +89,7 @@ class EngineCall:
 
     async def absolve(self) -> None:
         """It has not ended the engine before: it would have ended this one by now."""
-        self._quarantine.absolve(self.lease.model.name, self._asked)
+        self._quarantine.clear_request(self.lease.model.name, self._asked)
         if self._heard is not None:
             self._heard = None
             await self.lease.held.instead(self._places)

@@ -136,11 +136,11 @@ class LoadedModel:
         """The requests in the engine, for who looks into its end."""
         return [
             InFlight(
-                request_hash(name, request),
-                len(text := _readable(request.prompt)),
-                request.sampling.num_predict,
-                now - since,
-                text,
+                hash=request_hash(name, request),
+                characters=len(text := _readable(request.prompt)),
+                max_tokens=request.sampling.num_predict,
+                seconds=now - since,
+                prompt=text,
             )
             for name, request, since in self.requests.values()
         ]

@@ -21,7 +21,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import BackendError, BackendStartError, BusyError, OprelError, ShuttingDownError
 from oprel.core.settings import ModelSettings
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.runtime.exits import Reason
+from oprel.runtime.exits import Restart
 from oprel.runtime.supervisor import _posix
 from oprel.runtime.supervisor.child import Ended
 from oprel.runtime.supervisor.process import DOWN, EngineProcess, EngineState
@@ -118,7 +118,7 @@ class ModelManager:
                 await process.ensure_ready()
                 break
             except BackendStartError:
-                by_others = process.last_exit is not None and process.last_exit.reason is Reason.KILLED
+                by_others = process.last_exit is not None and process.last_exit.restart is Restart.EXTERNAL
                 if await self._descend(loaded, makes_room=makes_room):
                     continue
                 if (was_killed or not by_others) and not self.launches.fall_back(loaded, process, self._note_end):
@@ -241,7 +241,7 @@ class ModelManager:
     async def _descend(self, loaded: LoadedModel, *, makes_room: bool) -> bool:
         """After an engine ran out of memory: True when it has more room than before, or needs less."""
         ended = loaded.process.last_exit
-        if not makes_room or ended is None or ended.reason is not Reason.OUT_OF_MEMORY:
+        if not makes_room or ended is None or ended.restart is not Restart.STEP_DOWN:
             return False
         async with loaded.stepping:
             if loaded.stepped_at == loaded.process.starts:  # another request has seen to it
