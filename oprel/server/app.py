@@ -1,4 +1,4 @@
-"""The HTTP application: routes, their errors, and the life of what is behind them."""
+"""The HTTP application: its routes, its errors, and the startup and shutdown of what the routes use."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,35 +14,37 @@ from oprel.core.exceptions import OprelError
 from oprel.runtime.selection.engines import serves
 from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
+from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
+from oprel.server.api.ollama import models as ollama_models
 from oprel.server.api.ollama import routes as ollama
 from oprel.server.api.openai import routes as openai
-from oprel.server.api.oprel import downloads, library, models, native, observe
+from oprel.server.api.oprel import downloads as downloads_api
+from oprel.server.api.oprel import library as library_api
+from oprel.server.api.oprel import native, observe, tokens
 from oprel.server.api.responses import routes as responses
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
-from oprel.server.errors import error_response, unexpected
+from oprel.server.errors import unexpected
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
+
+ROUTERS = (
+    *(ollama.router, ollama_models.router),
+    *(openai.router, responses.router, anthropic.router),
+    *(native.router, tokens.router, observe.router, observe.private, library_api.router, downloads_api.router),
+)
 
 
 def create_app(manager: ModelManager) -> FastAPI:
     """The daemon's application. Its lifespan opens the conversations and, at the end, stops every engine."""
     app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(manager))
-    app.include_router(ollama.router)
-    app.include_router(openai.router)
-    app.include_router(responses.router)
-    app.include_router(anthropic.router)
-    app.include_router(native.router)
-    app.include_router(observe.router)
-    app.include_router(observe.private)
-    app.include_router(models.router)
-    app.include_router(library.router)
-    app.include_router(downloads.router)
-    app.add_exception_handler(OprelError, _known_error)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(OprelError, _oprel_error)
     app.add_exception_handler(HTTPException, _no_such_route)
-    app.add_exception_handler(ClientDisconnect, _nobody_there)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _unexpected_error)
     app.add_middleware(Guard, config=manager.config)
     return app
@@ -55,20 +57,27 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
         conversations = Conversations(manager.config.home_dir / "state.db")
         last_use = LastUse(manager.config.home_dir / "last-used.json")
         manager.on_use = last_use.note
-        known = Library(manager.config)
-        arriving = Downloads(
+        library = Library(manager.config)
+        downloads = Downloads(
             manager.config,
-            known,
+            library,
             manager.planning.choose,
             serves_folders=lambda: serves(manager.config, "safetensors"),
             draining=lambda: manager.draining,
         )
-        app.state.daemon = AppState(manager, known, conversations, last_use, arriving, manager.clock())
-        arriving.open()
+        app.state.daemon = AppState(
+            manager=manager,
+            library=library,
+            conversations=conversations,
+            last_use=last_use,
+            downloads=downloads,
+            started=manager.clock(),
+        )
+        downloads.open()
         try:
             yield
         finally:
-            await arriving.close()
+            await downloads.close()
             await manager.close()
             conversations.close()
             last_use.close()
@@ -77,31 +86,31 @@ def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlet
 
 
 def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """As the loop does by itself, but for a read of a Unix socket that was ready just as it was cancelled.
+    """The loop's default handler, except for a read of a Unix socket that is cancelled just as it becomes ready.
 
-    anyio sets its result all the same (near agronholm/anyio#1267), and nobody waits for that.
+    anyio still sets its result (near agronholm/anyio#1267), and no task waits for it.
     """
     late = isinstance(context.get("exception"), asyncio.InvalidStateError) and "set_result" in str(context)
     if not late:
         loop.default_exception_handler(context)
 
 
-async def _known_error(request: Request, error: Exception) -> Response:
+async def _oprel_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OprelError)
-    return error_response(error, request.url.path)
+    return error_response(request.scope, error)
 
 
-async def _nobody_there(request: Request, error: Exception) -> Response:
-    """To a client that left while it sent its request, which is no fault of ours."""
+async def _client_left(request: Request, error: Exception) -> Response:
+    """The client disconnected while it sent its request: not an error."""
     return Response()
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
-    return error_response(unexpected(error), request.url.path)
+    return error_response(request.scope, unexpected(error))
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods as plain text, in the words that clients of Ollama know."""
+    """Unknown paths and methods as plain text, with the messages that clients of Ollama know."""
     assert isinstance(error, HTTPException)
     text = {404: "404 page not found", 405: "405 method not allowed"}.get(error.status_code, str(error.detail))
     return PlainTextResponse(text, error.status_code, error.headers)

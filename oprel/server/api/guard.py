@@ -1,6 +1,6 @@
-"""Keeps web pages that the user did not choose away from a daemon that trusts its machine.
+"""Protects a daemon that trusts its machine from web pages that the user did not choose.
 
-Two rules, as in Ollama: a request with a foreign Origin is refused, and so is one whose Host names another machine
+Two rules, as in Ollama: it refuses a request with a foreign Origin, and one whose Host names another machine
 while the daemon listens on loopback only (a page can point its own domain at 127.0.0.1, "DNS rebinding").
 """
 
@@ -30,7 +30,7 @@ ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 
 
 class Guard:
-    """ASGI middleware: 403 with an empty body to strangers, CORS headers to allowed origins."""
+    """ASGI middleware: 403 with an empty body for foreign requests, CORS headers for allowed origins."""
 
     def __init__(self, app: ASGIApp, config: Config) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""The daemon's figures in Prometheus' text format: what was counted, and how things stand at this moment.
+"""The daemon's metrics in Prometheus' text format: counters, and gauges of the present state.
 
-Imported by who asks for them only: prometheus_client takes 55 ms.
+Imported only when they are requested: importing prometheus_client takes 55 ms.
 """
 
 import collections
@@ -30,11 +30,11 @@ OF_A_MODEL = ("model", "mode")
 def exposition(manager: ModelManager, uptime: float) -> bytes:
     """`uptime` in seconds."""
     registry = CollectorRegistry()
-    registry.register(_Figures(manager, uptime))
+    registry.register(_MetricsCollector(manager, uptime))
     return generate_latest(registry)
 
 
-class _Figures(Collector):
+class _MetricsCollector(Collector):
     def __init__(self, manager: ModelManager, uptime: float) -> None:
         self._manager = manager
         self._uptime = uptime
@@ -51,17 +51,17 @@ class _Figures(Collector):
         yield from _of_models(manager.loaded, manager.metrics)
 
 
-def _counter(one: Counter) -> Metric:
-    family = CounterMetricFamily(PREFIX + one.name, one.help, labels=one.labels)
-    for labels, count in one.values.items():
+def _counter(counter: Counter) -> Metric:
+    family = CounterMetricFamily(PREFIX + counter.name, counter.help, labels=counter.labels)
+    for labels, count in counter.values.items():
         family.add_metric(labels, count)
     return family
 
 
-def _histogram(one: Histogram) -> Metric:
-    family = HistogramMetricFamily(PREFIX + one.name, one.help, labels=["model"])
-    bounds = [*map(str, one.bounds), "+Inf"]
-    for model, observed in one.models.items():
+def _histogram(histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(PREFIX + histogram.name, histogram.help, labels=["model"])
+    bounds = [*map(str, histogram.bounds), "+Inf"]
+    for model, observed in histogram.models.items():
         family.add_metric([model], list(zip(bounds, accumulate(observed.counts), strict=True)), observed.sum)
     return family
 
@@ -70,24 +70,24 @@ def _gauge(name: str, help: str, value: float) -> Metric:
     return GaugeMetricFamily(PREFIX + name, help, value)
 
 
-def _engines(loaded: Sequence[LoadedModel]) -> Metric:
+def _engines(models: Sequence[LoadedModel]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}engines", "Engines by state", labels=["state"])
-    states = collections.Counter(one.process.state for one in loaded)
+    states = collections.Counter(loaded.process.state for loaded in models)
     for state in EngineState:
         family.add_metric([state.value], states[state])
     return family
 
 
-def _of_models(loaded: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metric]:
-    figures = {
-        "requests_in_flight": ("Requests that an engine answers", [one.slots.taken for one in loaded]),
-        "requests_queued": ("Requests that wait for a slot", [one.slots.waiting for one in loaded]),
-        "slots": ("Requests that an engine answers at the same time", [one.slots.total for one in loaded]),
-        "engine_memory_predicted_bytes": ("What an engine was to take", [one.needs.total for one in loaded]),
-        "engine_memory_bytes": ("What an engine takes", [one.process.memory_bytes for one in loaded]),
+def _of_models(models: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metric]:
+    gauges = {
+        "requests_in_flight": ("Requests that an engine answers", [loaded.slots.taken for loaded in models]),
+        "requests_queued": ("Requests that wait for a slot", [loaded.slots.waiting for loaded in models]),
+        "slots": ("Requests that an engine answers at the same time", [loaded.slots.total for loaded in models]),
+        "engine_memory_predicted_bytes": ("What an engine was to take", [loaded.needs.total for loaded in models]),
+        "engine_memory_bytes": ("What an engine takes", [loaded.process.memory_bytes for loaded in models]),
     }
-    owners = [(metrics.label(one.model.name), one.spec.mode.value) for one in loaded]
-    for name, (help, values) in figures.items():
+    owners = [(metrics.label(loaded.model.name), loaded.spec.mode.value) for loaded in models]
+    for name, (help, values) in gauges.items():
         family = GaugeMetricFamily(PREFIX + name, help, labels=OF_A_MODEL)
         sums = collections.Counter[tuple[str, str]]()  # of an engine, and of the one it replaces
         for owner, value in zip(owners, values, strict=True):
