@@ -109,7 +109,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 def form_below(path: str) -> ErrorEncoder:
-    if path.startswith("/api/"):
+    if path == "/" or path.startswith("/api/"):
         return ollama.encode_error
     if path.startswith("/v1/messages"):
         return anthropic.encode_error
