@@ -16,7 +16,7 @@ from oprel.runtime.binaries.engine_binaries import unusable
 class Restart(Enum):
     """How to go on after an engine ended."""
 
-    BACK_OFF = auto()  # start it again, after a wait that doubles each time
+    BACK_OFF = auto()  # start it again, the first time at once, then after a wait that doubles
     STEP_DOWN = auto()  # start it again with more memory free, or with smaller settings
     NEXT_BINARY = auto()  # set the program aside and start the next one
     HOPELESS = auto()  # it will end in the same way: at most one start a minute

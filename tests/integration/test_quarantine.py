@@ -63,4 +63,4 @@ def test_every_dialect_says_so(daemon: RunningDaemon, path: str, body: dict[str,
     with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
         for _ in range(2):
             reply = http.post(path, json={"model": "tiny", **body})
-            assert reply.status_code == 422 and "is not asked again" in reply.text
+            assert reply.status_code == 422 and "is refused now" in reply.text

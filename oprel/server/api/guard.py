@@ -50,8 +50,8 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["method"] == "OPTIONS":
             # OpenAI's and Anthropic's clients have a dozen headers of their own.
-            wanted = {"Access-Control-Allow-Headers": headers.get("access-control-request-headers", ALLOWED_HEADERS)}
-            return await Response(status_code=204, headers=_cors(origin) | wanted)(scope, receive, send)
+            allowed = {"Access-Control-Allow-Headers": headers.get("access-control-request-headers", ALLOWED_HEADERS)}
+            return await Response(status_code=204, headers=_cors(origin) | allowed)(scope, receive, send)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":

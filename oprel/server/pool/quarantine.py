@@ -101,6 +101,6 @@ def request_hash(model: str, request: EngineRequest) -> str:
 
 def _refused(entry: QuarantinedRequest) -> QuarantinedError:
     return QuarantinedError(
-        f"this request ended its engine {entry.strikes} times ({entry.reason}), and is not asked again",
-        f"Change it; or run `oprel quarantine clear {entry.hash}` once the engine or the model was replaced.",
+        f"this request ended its engine {entry.strikes} times ({entry.reason}), and is refused now",
+        f"Change it, or run `oprel quarantine clear {entry.hash}` after replacing the engine or the model.",
     )

@@ -56,7 +56,9 @@ BACKEND = Backend(
     executables=("mlx_lm.server",),
     install="oprel engines install mlx",
     arguments=arguments,
-    recipes={"apple": Recipe(("mlx-lm",), 10**9, wants="MLX is for macOS on Apple's processors.")},
+    recipes={
+        "apple": Recipe(requirements=("mlx-lm",), size_bytes=10**9, wants="MLX is for macOS on Apple's processors.")
+    },
     refuses=refuses,
     listens=Listens.WRAPPED,
     dialect=MLXDialect(),

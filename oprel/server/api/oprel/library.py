@@ -98,7 +98,7 @@ async def import_model(request: Request) -> Response:
     body = await decode.parse_body(request, library_wire.ImportRequest)
     name = decode.model_name(body.model, "invalid model name")
     if not Path(body.path).is_absolute():  # the daemon does not know the client's folder
-        raise ValidationError(f"{body.path!r} is no absolute path", "Name the file from the root on.")
+        raise ValidationError(f"{body.path!r} is not an absolute path", "Give the whole path, from the root.")
     files = await anyio.to_thread.run_sync(import_files.files_at, Path(body.path))
     steps = import_files.adopted(state_of(request).library, name, files, body.how)
     return progress_reply(steps, stream=body.stream)

@@ -62,7 +62,9 @@ async def logs(request: Request, model: str = "", follow: str = "false") -> Resp
     installed = await decode.model(request, decode.required(model))
     process = state_of(request).manager.log_of(installed.name)
     if process is None:
-        raise ModelNotFoundError(f"{model} was not loaded", "`oprel ps` shows what is; `oprel crash ls` what ended.")
+        raise ModelNotFoundError(
+            f"{model} was not loaded", "`oprel ps` lists loaded models, `oprel crash ls` engines that crashed."
+        )
     if follow.lower() not in ("true", "1"):
         return PlainTextResponse("".join(f"{line}\n" for line in process.log))
     return StreamingReply(_following(process), TEXT, broken=lambda error: f"({error.message})\n".encode())

@@ -44,9 +44,9 @@ class _MetricsCollector(Collector):
         yield from map(_counter, manager.metrics.counters)
         yield from map(_histogram, manager.metrics.histograms)
         yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
-        yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
-        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget.total)
-        yield _gauge("models_waiting", "Models that wait for memory", len(manager.room.waiting))
+        yield _gauge("uptime_seconds", "Time since the daemon's start", self._uptime)
+        yield _gauge("memory_budget_bytes", "Memory that all engines together may use", manager.room.budget.total)
+        yield _gauge("models_waiting", "Models waiting for memory", len(manager.room.waiting))
         yield _engines(manager.loaded)
         yield from _of_models(manager.loaded, manager.metrics)
 
@@ -80,11 +80,14 @@ def _engines(models: Sequence[LoadedModel]) -> Metric:
 
 def _of_models(models: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metric]:
     gauges = {
-        "requests_in_flight": ("Requests that an engine answers", [loaded.slots.taken for loaded in models]),
-        "requests_queued": ("Requests that wait for a slot", [loaded.slots.waiting for loaded in models]),
-        "slots": ("Requests that an engine answers at the same time", [loaded.slots.total for loaded in models]),
-        "engine_memory_predicted_bytes": ("What an engine was to take", [loaded.needs.total for loaded in models]),
-        "engine_memory_bytes": ("What an engine takes", [loaded.process.memory_bytes for loaded in models]),
+        "requests_in_flight": ("Requests that an engine is answering", [loaded.slots.taken for loaded in models]),
+        "requests_queued": ("Requests waiting for a slot", [loaded.slots.waiting for loaded in models]),
+        "slots": ("Requests that an engine can answer at the same time", [loaded.slots.total for loaded in models]),
+        "engine_memory_predicted_bytes": (
+            "Memory that an engine was expected to use",
+            [loaded.needs.total for loaded in models],
+        ),
+        "engine_memory_bytes": ("Memory that an engine uses", [loaded.process.memory_bytes for loaded in models]),
     }
     owners = [(metrics.label(loaded.model.name), loaded.spec.mode.value) for loaded in models]
     for name, (help, values) in gauges.items():
