@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from oprel.api_models import GenerateResponse
+from oprel.api_models import ConversationResponse, GenerateResponse
 from oprel.core.completion import Chunk, Finish, Usage
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common.errors import ErrorEncoder, flat_error, nested_error
@@ -53,7 +53,10 @@ def test_a_complete_answer_is_remembered_once() -> None:
         texts.append(text)
         return NOT_STORED
 
-    remembering = NdjsonEncoder(lambda chunk: GenerateResponse(model="tiny"), flat_error, remember)
+    def encode(chunk: Chunk) -> ConversationResponse:
+        return ConversationResponse(model="tiny", response=chunk.text, conversation_id="c")
+
+    remembering = NdjsonEncoder(encode, flat_error, remember)
     assert line(remembering.chunk(Chunk("a"))).get("remembered") is None
     assert line(remembering.done(DONE))["remembered"] is False
     assert texts == ["ab"]
