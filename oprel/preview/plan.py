@@ -11,12 +11,12 @@ from oprel.core.names import ModelRef
 from oprel.formats.model_info import ModelInfo
 from oprel.preview.variants import ModelVariant, awaited, variant_named, variants_of
 from oprel.runtime.backends.backend import Backend
-from oprel.runtime.backends.base import ModelFiles
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.specs import LoadConstraints, asked_of, spec_of
 from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.runtime.selection.engines import programs_of, routes
+from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB

@@ -26,7 +26,7 @@ from oprel.formats.model_info import ModelInfo
 from oprel.formats.other_header import is_other, read_other
 from oprel.formats.untrusted_json import shown
 from oprel.formats.whole import read_whole
-from oprel.runtime.backends.base import ModelFiles
+from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
 from oprel.telemetry.recommender.planning import Candidate, sized
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
-from oprel.runtime.backends.base import EngineSpec, ModelFiles
+from oprel.runtime.spec import EngineSpec, ModelFiles
 from oprel.telemetry.memory.estimator import MIB
 from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan

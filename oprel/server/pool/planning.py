@@ -8,17 +8,16 @@ from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
 from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
-from oprel.runtime.backends.engines.llama_log import buffers_of
+from oprel.runtime.backends.engines.llama_log import Buffers, buffers_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.server.history.calibration import Calibration
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.calibration import Calibration
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.scheduling import Amount, amount
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.recommender.budgets import Budgets, budgets_of
-from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.planning import Candidate, Plan, plan, plan_among, sized
 from oprel.telemetry.recommender.settings import PlanConstraints
 
@@ -58,7 +57,7 @@ class Planning:
         """How it would run here among `residents`. The plan may not fit."""
         # Other engines than llama.cpp bring what they need for GPUs: what its program is says nothing of them.
         budgets = self.budgets if model.is_gguf else self.machine
-        return plan_among([one.taken for one in residents], [self._candidate(model)], budgets, asked)
+        return plan_among([loaded.reservation for loaded in residents], [self._candidate(model)], budgets, asked)
 
     def _candidate(self, model: InstalledModel) -> Candidate:
         header, engine = model.header, str(next(iter(self._shelf.usable), None))
@@ -85,30 +84,27 @@ class Planning:
         chosen = plan(candidates, self.budgets).chosen.candidate
         return next(one for one, candidate in zip(found, candidates, strict=True) if candidate is chosen)
 
-    def note_load(self, loaded: LoadedModel) -> None:
-        """An engine is up: what it took is kept beside what was predicted."""
-        model, solution = loaded.model, loaded.plan.solution
-        loaded.buffers = buffers_of(loaded.process.log)
-        if loaded.buffers:
-            predicted = estimate(loaded.plan.chosen.candidate.anatomy, solution.wishes)
-            engine, header = str(loaded.process.binary), model.header
+    def note_load(self, loaded: LoadedModel) -> Buffers | None:
+        """An engine is up: what it logged of its memory is kept beside what was expected, and returned."""
+        model, plan = loaded.model, loaded.decision.plan
+        solution = plan.solution
+        buffers = buffers_of(loaded.engine.log)
+        if buffers:
+            predicted = estimate(plan.chosen.candidate.anatomy, solution.wishes)
+            engine, header = str(loaded.engine.snapshot().binary), model.header
             setting = repr(solution.wishes)
-            self._calibration.note(model.digest, header.architecture, engine, setting, predicted, loaded.buffers)
+            self._calibration.note(model.digest, header.architecture, engine, setting, predicted, buffers)
+        return buffers
 
     def note_end(self, loaded: LoadedModel) -> None:
         """It is let go: what its processes had in the end."""
-        if loaded.process.memory_bytes:
-            setting, engine = repr(loaded.plan.solution.wishes), str(loaded.process.binary)
-            self._calibration.note_resident(loaded.model.digest, engine, setting, loaded.process.memory_bytes)
+        snapshot = loaded.engine.snapshot()
+        if snapshot.memory_bytes:
+            setting, engine = repr(loaded.decision.plan.solution.wishes), str(snapshot.binary)
+            self._calibration.note_resident(loaded.model.digest, engine, setting, snapshot.memory_bytes)
 
     def close(self) -> None:
         self._calibration.close()
-
-
-def needs_of(solution: Solution, budgets: Budgets) -> Amount:
-    if budgets.shared:
-        return Amount(solution.total)
-    return Amount(solution.host_needs, sum(solution.needs))
 
 
 def refusal(name: str, found: Plan, residents: Sequence[LoadedModel]) -> OprelError:

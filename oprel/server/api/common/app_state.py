@@ -15,7 +15,7 @@ from oprel.server.pool.manager import ModelManager
 from oprel.server.storage.removal import Arriving, Removal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AppState:
     """The parts of a running daemon. `started` is in seconds of the manager's clock."""
 

@@ -17,8 +17,8 @@ from oprel.server.api.common.streaming import once
 from oprel.server.api.ollama.ndjson import answer
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Job
-from oprel.server.pool.admission import Waiting
-from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.admission import WaitingForMemory
+from oprel.server.pool.engine_status import EngineStatus
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
@@ -31,15 +31,15 @@ READ = ["GET", "HEAD"]
 @router.api_route("/health", methods=READ)
 async def health(request: Request) -> Response:
     daemon = state_of(request)
-    shelf = daemon.manager.shelf
-    aside = [daemon_wire.AsideEngine(engine=str(one.binary), reason=one.reason) for one in shelf.aside]
+    binaries = daemon.manager.binaries
+    aside = [daemon_wire.AsideEngine(engine=str(engine.binary), reason=engine.reason) for engine in binaries.aside]
     return json_response(
         daemon_wire.HealthResponse(
             status="draining" if daemon.manager.draining else "ok",
             version=__version__,
             pid=os.getpid(),
             uptime_seconds=round(daemon.manager.clock() - daemon.started, 3),
-            engines=[str(binary) for binary in shelf.usable],
+            engines=[str(binary) for binary in binaries.usable],
             engines_set_aside=aside,
         )
     )
@@ -49,9 +49,9 @@ async def health(request: Request) -> Response:
 async def models(request: Request) -> Response:
     manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
-        models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
-        waiting=[_waiting(one) for one in manager.room.waiting],
-        budget_bytes=manager.room.budget.total,
+        models=[_engine(status) for status in manager.statuses()],
+        waiting=[_waiting(model) for model in manager.admission.waiting],
+        budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,
         gpu_bytes=[*manager.planning.machine.devices],
     )
@@ -147,53 +147,55 @@ def _in_order(past: tuple[PromptMessage, ...], new: tuple[PromptMessage, ...]) -
     return (*systems[-1:], *(message for message in everything if message.role != "system"))
 
 
-def _engine(loaded: LoadedModel, now: float) -> daemon_wire.EngineModel:
-    process, slots, last = loaded.process, loaded.slots, loaded.process.last_exit
+def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
+    engine, last = status.engine, status.engine.last_exit
     return daemon_wire.EngineModel(
-        name=loaded.model.name,
-        names=sorted(loaded.names),
-        path=str(loaded.spec.parts.weights),
-        state=process.state.value,
-        pid=process.pid,
-        address=process.address,
-        engine=str(process.binary) if process.binary else None,
-        embedding=loaded.spec.mode is Mode.EMBEDDING,
-        context_length=loaded.num_ctx,
-        in_flight=loaded.leases,
-        slots=slots.total,
-        slots_taken=slots.taken,
-        queued=slots.waiting,
-        tokens_per_second=loaded.tokens_per_second,
-        memory_bytes=process.memory_bytes,
-        predicted_bytes=loaded.needs.total,
-        host_bytes=loaded.taken.host,
-        gpu_bytes=dict(loaded.taken.devices),
-        predicted=_predicted(loaded.plan.solution.estimate),
-        measured=_measured(loaded.buffers) if loaded.buffers else None,
-        load_seconds=process.load_seconds,
-        restarts=max(0, process.starts - 1),
-        pinned=loaded.pinned,
-        adjustments=list(loaded.adjustments),
-        expires_at=expiry(loaded, now),
+        name=status.model.name,
+        names=list(status.names),
+        path=str(status.spec.parts.weights),
+        state=engine.state.value,
+        pid=engine.pid,
+        address=engine.address,
+        engine=str(engine.binary) if engine.binary else None,
+        embedding=status.spec.mode is Mode.EMBEDDING,
+        context_length=status.num_ctx,
+        in_flight=status.in_flight,
+        slots=status.slots,
+        slots_taken=status.slots_taken,
+        queued=status.queued,
+        tokens_per_second=status.tokens_per_second,
+        memory_bytes=engine.memory_bytes,
+        predicted_bytes=status.expected_bytes,
+        host_bytes=status.expected_host_bytes,
+        gpu_bytes=dict(status.gpu_bytes),
+        predicted=_predicted(status.estimate),
+        measured=_measured(status.buffers) if status.buffers else None,
+        load_seconds=engine.load_seconds,
+        restarts=max(0, engine.starts - 1),
+        pinned=status.pinned,
+        adjustments=list(status.adjustments),
+        expires_at=expiry(status),
         last_exit=f"{last.reason.value}: {last.detail}" if last else None,
     )
 
 
-def _predicted(found: Estimate) -> daemon_wire.BufferSizes:
+def _predicted(estimate: Estimate) -> daemon_wire.BufferSizes:
     return daemon_wire.BufferSizes(
-        weights=found.weights_bytes,
-        kv=found.kv_bytes,
-        state=found.state_bytes,
-        compute=found.compute_bytes,
-        output=found.output_bytes,
+        weights=estimate.weights_bytes,
+        kv=estimate.kv_bytes,
+        state=estimate.state_bytes,
+        compute=estimate.compute_bytes,
+        output=estimate.output_bytes,
     )
 
 
-def _measured(told: Buffers) -> daemon_wire.BufferSizes:
+def _measured(buffers: Buffers) -> daemon_wire.BufferSizes:
     return daemon_wire.BufferSizes(
-        weights=told.weights, kv=told.kv, state=told.state, compute=told.compute, output=told.output
+        weights=buffers.weights, kv=buffers.kv, state=buffers.state, compute=buffers.compute, output=buffers.output
     )
 
 
-def _waiting(one: Waiting) -> daemon_wire.WaitingModel:
-    return daemon_wire.WaitingModel(name=one.name, bytes=one.needs.total, seconds=round(one.seconds, 3), why=one.why)
+def _waiting(model: WaitingForMemory) -> daemon_wire.WaitingModel:
+    return daemon_wire.WaitingModel(
+        name=model.name, bytes=model.needs.total, seconds=round(model.seconds, 3), why=model.why
+    )

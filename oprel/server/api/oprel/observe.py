@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
-from oprel.runtime.supervisor.process import EngineProcess
+from oprel.runtime.engine import Engine
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.streaming_response import StreamingReply
-from oprel.server.pool.quarantine import QuarantinedRequest
+from oprel.server.history.quarantine import QuarantinedRequest
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as wire
 
@@ -57,12 +57,12 @@ async def crash(request: Request, text: str) -> Response:
 async def logs(request: Request, model: str = "", follow: str = "false") -> Response:
     """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
     found = await decode.model(request, decode.required(model))
-    process = state_of(request).manager.log_of(found.name)
-    if process is None:
+    engine = state_of(request).manager.last_engine(found.name)
+    if engine is None:
         raise ModelNotFoundError(f"{model} was not loaded", "`oprel ps` shows what is; `oprel crash ls` what ended.")
     if follow.lower() not in ("true", "1"):
-        return PlainTextResponse("".join(f"{line}\n" for line in process.log))
-    return StreamingReply(_following(process), TEXT, broken=lambda error: f"({error.message})\n".encode())
+        return PlainTextResponse("".join(f"{line}\n" for line in engine.log))
+    return StreamingReply(_following(engine), TEXT, broken=lambda error: f"({error.message})\n".encode())
 
 
 @private.api_route("/quarantine", methods=READ)
@@ -81,8 +81,8 @@ async def clear_one(request: Request, hash: str) -> Response:
     return json_response(wire.ClearedResponse(cleared=state_of(request).manager.quarantine.clear(hash)))
 
 
-async def _following(process: EngineProcess) -> AsyncGenerator[bytes, None]:
-    async for line in process.follow():
+async def _following(engine: Engine) -> AsyncGenerator[bytes, None]:
+    async for line in engine.follow():
         yield f"{line}\n".encode()
 
 

@@ -18,10 +18,10 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from oprel import __version__
-from oprel.runtime.supervisor.process import EngineState
-from oprel.server.pool.loaded_model import LoadedModel
+from oprel.runtime.engine import EngineState
+from oprel.server.history.metrics import Counter, Histogram, Metrics
+from oprel.server.pool.engine_status import EngineStatus
 from oprel.server.pool.manager import ModelManager
-from oprel.server.pool.metrics import Counter, Histogram, Metrics
 
 PREFIX = "oprel_"
 OF_A_MODEL = ("model", "mode")
@@ -45,10 +45,11 @@ class _Figures(Collector):
         yield from map(_histogram, manager.metrics.histograms)
         yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
         yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
-        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.room.budget.total)
-        yield _gauge("models_waiting", "Models that wait for memory", len(manager.room.waiting))
-        yield _engines(manager.loaded)
-        yield from _of_models(manager.loaded, manager.metrics)
+        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.admission.budget.total)
+        yield _gauge("models_waiting", "Models that wait for memory", len(manager.admission.waiting))
+        statuses = manager.statuses()
+        yield _engines(statuses)
+        yield from _of_models(statuses, manager.metrics)
 
 
 def _counter(one: Counter) -> Metric:
@@ -70,23 +71,23 @@ def _gauge(name: str, help: str, value: float) -> Metric:
     return GaugeMetricFamily(PREFIX + name, help, value)
 
 
-def _engines(loaded: Sequence[LoadedModel]) -> Metric:
+def _engines(statuses: Sequence[EngineStatus]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}engines", "Engines by state", labels=["state"])
-    states = collections.Counter(one.process.state for one in loaded)
+    counts = collections.Counter(status.engine.state for status in statuses)
     for state in EngineState:
-        family.add_metric([state.value], states[state])
+        family.add_metric([state.value], counts[state])
     return family
 
 
-def _of_models(loaded: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metric]:
+def _of_models(statuses: Sequence[EngineStatus], metrics: Metrics) -> Iterator[Metric]:
     figures = {
-        "requests_in_flight": ("Requests that an engine answers", [one.slots.taken for one in loaded]),
-        "requests_queued": ("Requests that wait for a slot", [one.slots.waiting for one in loaded]),
-        "slots": ("Requests that an engine answers at the same time", [one.slots.total for one in loaded]),
-        "engine_memory_predicted_bytes": ("What an engine was to take", [one.needs.total for one in loaded]),
-        "engine_memory_bytes": ("What an engine takes", [one.process.memory_bytes for one in loaded]),
+        "requests_in_flight": ("Requests that an engine answers", [status.slots_taken for status in statuses]),
+        "requests_queued": ("Requests that wait for a slot", [status.queued for status in statuses]),
+        "slots": ("Requests that an engine answers at the same time", [status.slots for status in statuses]),
+        "engine_memory_predicted_bytes": ("What an engine was to take", [status.expected_bytes for status in statuses]),
+        "engine_memory_bytes": ("What an engine takes", [status.engine.memory_bytes for status in statuses]),
     }
-    owners = [(metrics.label(one.model.name), one.spec.mode.value) for one in loaded]
+    owners = [(metrics.label(status.model.name), status.spec.mode.value) for status in statuses]
     for name, (help, values) in figures.items():
         family = GaugeMetricFamily(PREFIX + name, help, labels=OF_A_MODEL)
         sums = collections.Counter[tuple[str, str]]()  # of an engine, and of the one it replaces

@@ -7,9 +7,9 @@ import pytest
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
-from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.runtime.backends.engines.llama_cpp import DISPENSABLE, arguments, resolve
 from oprel.runtime.binaries.wheel import build_parser
+from oprel.runtime.spec import EngineSpec, ModelFiles
 
 NEW = frozenset(DISPENSABLE)  # the flags of a build that has them all
 OLD = frozenset[str]()
