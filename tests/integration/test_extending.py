@@ -119,7 +119,7 @@ async def test_its_dialect_is_spoken() -> None:
 
     dialect = registry.named("acme").dialect
     assert dialect
-    transport = Translating(httpx.MockTransport(engine), dialect, lambda: 512, deaths.append)
+    transport = Translating(httpx.MockTransport(engine), dialect, 512, deaths.append)
     async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
         assert await openai_http.tokenize(http, "a") == [1]
         with pytest.raises(EngineLost):

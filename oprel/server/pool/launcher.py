@@ -56,6 +56,26 @@ class EngineRecord:
     pace: Pace = field(default_factory=Pace)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineOrder:
+    """What it takes to make an engine. `launch` says how one is started for a spec."""
+
+    spec: EngineSpec
+    launch: Callable[[EngineSpec], Launch]
+    binaries: EngineBinaries
+    record: EngineRecord
+    on_end: Callable[[Ended], None]
+
+
+def local_engine(order: EngineOrder) -> Engine:
+    """An engine that runs as a process of this machine."""
+    record = order.record
+    process = EngineProcess(
+        order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
+    )
+    return LocalEngine(process, order.launch)
+
+
 @dataclass(frozen=True)
 class Fallback:
     """Another backend's engine for the same model, and in words why it takes over."""
@@ -78,12 +98,14 @@ class Launcher:
         planning: Planning,
         run_dir: Path,
         on_end: Callable[[int, Ended], None],
+        make_engine: Callable[[EngineOrder], Engine] = local_engine,
     ) -> None:
         self._config = config
         self._planning = planning
         self._catalog = BinaryCatalog(config, binaries)
         self._run_dir = run_dir
         self._on_end = on_end
+        self._make_engine = make_engine
         self._oom_history = OomHistory(config.home_dir / "memory.json")
         self._records: dict[tuple[Key, LoadOptions, datetime, str], EngineRecord] = {}
         self._numbers = itertools.count(1)
@@ -173,16 +195,16 @@ class Launcher:
         """The engine is about to be stopped."""
         self._planning.note_end(loaded)
 
-    def _engine(self, decision: LoadDecision, model: InstalledModel, request: LoadRequest, number: int) -> LocalEngine:
-        record = self._record(decision, model, request)
-        process = EngineProcess(
-            self._launch(decision.backend, model, decision.spec),
-            self._catalog.of(decision.backend),
-            history=record.history,
-            pace=record.pace,
-            on_end=partial(self._on_end, number),
+    def _engine(self, decision: LoadDecision, model: InstalledModel, request: LoadRequest, number: int) -> Engine:
+        return self._make_engine(
+            EngineOrder(
+                spec=decision.spec,
+                launch=partial(self._launch, decision.backend, model),
+                binaries=self._catalog.of(decision.backend),
+                record=self._record(decision, model, request),
+                on_end=partial(self._on_end, number),
+            )
         )
-        return LocalEngine(process, partial(self._launch, decision.backend, model))
 
     def _launch(self, backend: Backend, model: InstalledModel, spec: EngineSpec) -> Launch:
         label = model.name if spec.mode is Mode.COMPLETION else f"{model.name} ({spec.mode.value})"

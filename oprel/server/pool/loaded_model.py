@@ -79,6 +79,9 @@ class InFlightRequests:
     def __init__(self) -> None:
         self._requests: dict[int, tuple[str, CompletionRequest, float]] = {}  # model, request, since when
 
+    def __len__(self) -> int:
+        return len(self._requests)
+
     @contextlib.contextmanager
     def entered(self, model: str, request: CompletionRequest, now: float) -> Iterator[None]:
         """Inside the block the request is in the engine."""
@@ -180,6 +183,11 @@ class LoadedModel:
         self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
         self.lifetime.keep_alive = max(self.lifetime.keep_alive, settings.keep_alive_seconds)
         return True
+
+    def keep_for(self, keep_alive: float | None) -> None:
+        """Change the keep-alive (seconds), unless it is locked; None changes nothing."""
+        if keep_alive is not None and not (self.settings.keep_alive_locked or self.pinned):
+            self.lifetime.keep_alive = keep_alive
 
     def serves(self, model: InstalledModel, request: LoadRequest) -> bool:
         """Whether a request can join the engine."""

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter, defaultdict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
@@ -27,9 +28,10 @@ from oprel.server.history.quarantine import Quarantine
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.engine_status import EngineStatus, status_of
-from oprel.server.pool.launcher import Launcher, files_of, resolved
+from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, resolved
 from oprel.server.pool.load_decision import Key, LoadRequest
 from oprel.server.pool.loaded_model import Lease, LoadedModel
+from oprel.server.pool.locks import EngineLocks
 from oprel.server.pool.planning import Planning
 from oprel.server.pool.scheduling import Resident, SchedulingDecision
 from oprel.server.pool.slots import too_many
@@ -45,7 +47,7 @@ GONE_KEPT = 16  # engines whose log can be read after their end
 class ModelManager:
     """`run_dir` takes the engines' sockets; it must be this manager's alone. All methods belong to the event loop.
 
-    `on_use` is called with the model of each lease. `hardware` is this machine's, unless it is described.
+    `on_use` is called with the model of each lease. `hardware` describes a machine other than this one.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ModelManager:
         *,
         on_use: Callable[[InstalledModel], None] = lambda model: None,
         hardware: Hardware | None = None,
+        make_engine: Callable[[EngineOrder], Engine] = local_engine,
     ) -> None:
         self.config = config
         self.binaries = binaries
@@ -66,15 +69,19 @@ class ModelManager:
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
         self.planning = Planning(config, binaries, hardware or probe())
-        self.launcher = Launcher(config, binaries, self.planning, run_dir, self._note_end)
-        self.admission = AdmissionQueue(lambda: self.planning.budget, clock, self._residents, self._apply)
+        self.launcher = Launcher(config, binaries, self.planning, run_dir, self._note_end, make_engine)
+        self.admission = AdmissionQueue(
+            budget=lambda: self.planning.budget,
+            clock=clock,
+            engines=lambda: [loaded.as_resident() for loaded in self.loaded],
+            apply=self._apply,
+        )
         self._starter = EngineStarter(self.launcher, self._evict_idle, lambda: len(self._loaded) == 1)
         self._on_use = on_use
         self._observers: list[Callable[[], None]] = []
         self._loaded: dict[Key, LoadedModel] = {}
         self._gone: deque[LoadedModel] = deque(maxlen=GONE_KEPT)
-        self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._at_lock: Counter[Key] = Counter()
+        self._locks = EngineLocks()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -120,7 +127,7 @@ class ModelManager:
         began = self.clock()
         loaded = await self._join(model, requested, mode, slots=slots, makes_room=makes_room)
         try:
-            self._keep(loaded, keep_alive)
+            loaded.keep_for(keep_alive)
             joined = self.clock()
             async with loaded.slots.taking(slots) as grant:
                 granted = self.clock()
@@ -188,7 +195,8 @@ class ModelManager:
         settings = self.config.for_model(model.name)
         request = LoadRequest(requested, resolved(model, settings, requested))
         key = (files_of(model), mode)
-        async with self._locked(key, model, settings):
+        most = (settings.parallel or SLOTS[0]) + settings.max_queue
+        async with self._locks.held(key, most, partial(self._too_many, model.name)):
             self._check_open()
             loaded = await self._joinable(key, lambda engine: engine.serves(model, request), makes_room=makes_room)
             if loaded is None:
@@ -233,9 +241,6 @@ class ModelManager:
             self._loaded[loaded.key] = loaded
         self._notify()
 
-    def _residents(self) -> list[Resident]:
-        return [loaded.as_resident() for loaded in self.loaded]
-
     def _apply(self, decision: SchedulingDecision) -> None:
         """Close and evict engines, as the admission queue decided."""
         for loaded in self.loaded:
@@ -246,18 +251,6 @@ class ModelManager:
     def _notify(self) -> None:
         for on_change in self._observers:
             on_change()
-
-    @contextlib.asynccontextmanager
-    async def _locked(self, key: Key, model: InstalledModel, settings: ModelSettings) -> AsyncIterator[None]:
-        """Hold the engine's lock. Raises BusyError where too many requests wait for it."""
-        if self._at_lock[key] >= (settings.parallel or SLOTS[0]) + settings.max_queue:
-            raise self._too_many(model.name, self._at_lock[key])
-        self._at_lock[key] += 1
-        try:
-            async with self._locks[key]:
-                yield
-        finally:
-            self._at_lock[key] -= 1
 
     def _check_open(self) -> None:
         if self.draining:
@@ -280,10 +273,6 @@ class ModelManager:
         await self.admission.until(lambda: not any(victim in self.loaded for victim in victims))
         return bool(victims)
 
-    def _keep(self, loaded: LoadedModel, keep_alive: float | None) -> None:
-        if keep_alive is not None and not (loaded.settings.keep_alive_locked or loaded.pinned):
-            loaded.lifetime.keep_alive = keep_alive
-
     def _release(self, loaded: LoadedModel) -> None:
         loaded.leases -= 1
         loaded.used_at = self.clock()
@@ -302,13 +291,11 @@ class ModelManager:
 
     def _start_lifetime(self, loaded: LoadedModel) -> None:
         if not self.draining:
-            loaded.lifetime.start(self.clock(), lambda: self._start_expiry(loaded))
-
-    def _start_expiry(self, loaded: LoadedModel) -> None:
-        self._start(self._expire(loaded), f"expire {loaded.model.name}")
+            name = f"expire {loaded.model.name}"
+            loaded.lifetime.start(self.clock(), lambda: self._start(self._expire(loaded), name))
 
     async def _expire(self, loaded: LoadedModel) -> None:
-        async with self._locks[loaded.key]:
+        async with self._locks.of(loaded.key):
             # Do not compare with the clock: uvloop's timers may fire a millisecond before it says so. A lease that came
             # and went in between has started the lifetime again.
             still_due = loaded.leases == 0 and not loaded.lifetime.is_running and not loaded.lifetime.is_endless
@@ -323,7 +310,7 @@ class ModelManager:
             self._start(self._leave(loaded), f"evict {loaded.model.name}")
 
     async def _leave(self, loaded: LoadedModel) -> None:
-        async with self._locks[loaded.key]:
+        async with self._locks.of(loaded.key):
             if self._loaded.get(loaded.key) is loaded:
                 try:
                     await self._retire(loaded, "memory")
