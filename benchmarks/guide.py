@@ -17,7 +17,7 @@ import time
 from oprel.client_api import Client
 from oprel.core.config import Config
 
-QUESTION = "How do I list my models?"
+PROMPT = "How do I list my models?"
 OPREL = [sys.executable, "-P", "-m", "oprel"]
 
 
@@ -48,8 +48,8 @@ def measure(home: str, rounds: int) -> dict[str, float]:
 
     cold, warm = [], []
     for _ in range(rounds):
-        cold.append(seconds("run", "guide", QUESTION))
-        warm.append(seconds("run", "guide", QUESTION))
+        cold.append(seconds("run", "guide", PROMPT))
+        warm.append(seconds("run", "guide", PROMPT))
         seconds("stop", "--daemon")
     with Client(config=Config(home=home, server_port=0)) as client:
         rates = [rate(client) for _ in range(rounds)]
@@ -62,7 +62,7 @@ def measure(home: str, rounds: int) -> dict[str, float]:
 
 
 def rate(client: Client) -> float:
-    reply = client.generate("guide", QUESTION, options={"num_predict": 200, "temperature": 1.5})
+    reply = client.generate("guide", PROMPT, options={"num_predict": 200, "temperature": 1.5})
     return (reply.eval_count or 0) / (reply.eval_duration or 1) * 1e9
 
 

@@ -30,7 +30,7 @@ from tests.fixtures.known_models import DATA, known_header, known_models, write_
 
 EXACT_MIB = 0.0101
 PRINTED_MIB = 2  # Engines print whole MiB for each of two kinds of buffers.
-LIVE_WISHES = (
+LIVE_SHAPES = (
     LoadShape(context=4096),
     LoadShape(context=8192, slots=4, unified=True, flash_attention=False),
 )
@@ -55,7 +55,7 @@ llama.Server(params)
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """MiB. `weights` is None where it was not printed."""
 
@@ -66,12 +66,12 @@ class Figures:
     weights: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compared:
     """Errors of one case: MiB, of compute a share of what was printed."""
 
     model: str
-    wishes: LoadShape
+    shape: LoadShape
     kv: float
     state: float
     output: float
@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = options.models or list(known_models())
-    cases = [compare(name, wishes, figures) for name, wishes, figures in (live if options.live else stored)(names)]
+    cases = [compare(name, shape, figures) for name, shape, figures in (live if options.live else stored)(names)]
     if options.json:
         print(json.dumps([asdict(case) for case in cases]))
     else:
@@ -110,14 +110,14 @@ def live(names: list[str]) -> Iterator[tuple[str, LoadShape, Figures]]:
     with tempfile.TemporaryDirectory(prefix="oprel-bench-") as folder:
         for name in names:
             path = write_known_model(Path(folder) / "m.gguf", name)
-            for wishes in LIVE_WISHES:
-                wishes = replace(wishes, embedding=not dims_of(known_header(name)).causal)
-                yield name, wishes, dry_run(path, wishes)
+            for shape in LIVE_SHAPES:
+                shape = replace(shape, embedding=not dims_of(known_header(name)).causal)
+                yield name, shape, dry_run(path, shape)
 
 
-def dry_run(path: Path, wishes: LoadShape) -> Figures:
+def dry_run(path: Path, shape: LoadShape) -> Figures:
     """What the engine says before it would load the model; it is killed then."""
-    command = [sys.executable, "-c", DRY_RUN, str(path), json.dumps(asdict(wishes))]
+    command = [sys.executable, "-c", DRY_RUN, str(path), json.dumps(asdict(shape))]
     log = ""
     path.with_name(path.name + ".sock").unlink(missing_ok=True)  # A killed engine leaves it.
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as engine:
@@ -133,32 +133,32 @@ def dry_run(path: Path, wishes: LoadShape) -> Figures:
     if LAST_LINE not in log:
         raise SystemExit(f"bench: the engine did not lay out {path}:\n{log[-2000:]}")
     return Figures(
-        kv=sum(_found(r"llama_kv_cache: size = +([\d.]+) MiB", log)),
-        state=sum(_found(r"llama_memory_recurrent: size = +([\d.]+) MiB", log)),
-        compute=_found(r"CPU compute buffer size = +([\d.]+)", log)[-1],
-        output=_found(r"output buffer size = +([\d.]+)", log)[-1],
-        weights=sum(_found(r"\|   - \w+ +\| +\d+ = +(\d+) ", log)),
+        kv=sum(_numbers(r"llama_kv_cache: size = +([\d.]+) MiB", log)),
+        state=sum(_numbers(r"llama_memory_recurrent: size = +([\d.]+) MiB", log)),
+        compute=_numbers(r"CPU compute buffer size = +([\d.]+)", log)[-1],
+        output=_numbers(r"output buffer size = +([\d.]+)", log)[-1],
+        weights=sum(_numbers(r"\|   - \w+ +\| +\d+ = +(\d+) ", log)),
     )
 
 
-def _found(pattern: str, log: str) -> list[float]:
+def _numbers(pattern: str, log: str) -> list[float]:
     return [float(number) for number in re.findall(pattern, log)]
 
 
-def compare(name: str, wishes: LoadShape, printed: Figures) -> Compared:
+def compare(name: str, shape: LoadShape, printed: Figures) -> Compared:
     header = known_header(name)
-    dims, ours = dims_of(header), estimate(header, wishes)
+    dims, ours = dims_of(header), estimate(header, shape)
     recurs = any(layer.recurrent for layer in dims.layers)
     is_dense = dims.causal and not widths_of(header).expert and not recurs
     return Compared(
         model=name,
-        wishes=wishes,
+        shape=shape,
         kv=ours.kv_bytes / MIB - printed.kv,
         state=ours.state_bytes / MIB - printed.state,
         output=ours.output_bytes / MIB - printed.output,
         weights=_off(header, printed.weights),
         compute=ours.compute_bytes / MIB / printed.compute - 1,
-        bound=0.01 if is_dense and wishes.flash_attention else 0.1,
+        bound=0.01 if is_dense and shape.flash_attention else 0.1,
     )
 
 
@@ -190,7 +190,7 @@ def print_table(cases: list[Compared]) -> None:
 
 
 def _worst(cases: list[Compared], *, attention: bool) -> str:
-    errors = [case.compute for case in cases if case.wishes.flash_attention is attention]
+    errors = [case.compute for case in cases if case.shape.flash_attention is attention]
     return f"{max(errors, key=abs):+.1%}" if errors else "-"
 
 

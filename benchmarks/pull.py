@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--one", nargs=5, metavar="WORD", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        return one(*options.one)
+        return download_once(*options.one)
     figures = measure(options.megabytes * MEGABYTE, options.rounds, options.folder)
     if options.json:
         print(json.dumps(figures))
@@ -119,7 +119,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def one(kind: str, url: str, size: str, sha256: str, target: str) -> int:
+def download_once(kind: str, url: str, size: str, sha256: str, target: str) -> int:
     file = RemoteFile("model.gguf", url, int(size), sha256)
     began = time.perf_counter()
     asyncio.run({"plain": plain, "oprel": ours}[kind](file, Path(target)))

@@ -25,8 +25,8 @@ from oprel.client.connect import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
 
-QUESTION = "How do I list my models?"
-MESSAGES = [{"role": "user", "content": QUESTION}]
+PROMPT = "How do I list my models?"
+MESSAGES = [{"role": "user", "content": PROMPT}]
 BODY = {"model": "guide", "stream": True, "messages": MESSAGES}
 DIALECTS: dict[str, dict[str, object]] = {
     "/api/chat": {**BODY, "think": False, "options": {"temperature": 0}},
@@ -36,7 +36,7 @@ DIALECTS: dict[str, dict[str, object]] = {
 
 
 @dataclass(frozen=True)
-class Heard:
+class Answer:
     text: str
     seconds: float
 
@@ -74,11 +74,11 @@ def measure(config: Config, rounds: int) -> dict[str, float]:
                 starts = [start(client) for _ in range(10)]
         finally:
             stop_daemon(config)
-    died = [(path, heard) for path, heard, was_killed in hurt if was_killed]
-    usual = statistics.median(heard.seconds for heard in calm.values())
-    extra = statistics.median(heard.seconds for _, heard in died) - usual
+    died = [(path, answer) for path, answer, was_killed in hurt if was_killed]
+    usual = statistics.median(answer.seconds for answer in calm.values())
+    extra = statistics.median(answer.seconds for _, answer in died) - usual
     return {
-        "same": sum(heard.text == calm[path].text for path, heard, _ in hurt),
+        "same": sum(answer.text == calm[path].text for path, answer, _ in hurt),
         "killed": len(died),
         "calm_s": usual,
         "start_s": statistics.median(starts),
@@ -92,16 +92,16 @@ def paths() -> Iterator[str]:
         yield from DIALECTS
 
 
-def disturbed(client: Client, http: httpx.Client, path: str, chance: random.Random) -> tuple[str, Heard, bool]:
+def disturbed(client: Client, http: httpx.Client, path: str, chance: random.Random) -> tuple[str, Answer, bool]:
     """An answer, and whether its engine died before its end."""
     client.load("guide")
     (engine,) = client.engines().models
-    heard = hear(http, path, engine.pid, chance.randrange(1, 12))
+    answer = hear(http, path, engine.pid, chance.randrange(1, 12))
     (after,) = client.engines().models
-    return path, heard, after.pid not in (None, engine.pid)
+    return path, answer, after.pid not in (None, engine.pid)
 
 
-def hear(http: httpx.Client, path: str, engine: int | None = None, kill_at: int = -1) -> Heard:
+def hear(http: httpx.Client, path: str, engine: int | None = None, kill_at: int = -1) -> Answer:
     began, lines = time.perf_counter(), list[str]()
     with http.stream("POST", path, json=DIALECTS[path]) as response:
         for line in response.iter_lines():
@@ -109,7 +109,7 @@ def hear(http: httpx.Client, path: str, engine: int | None = None, kill_at: int 
             if engine and len(lines) == kill_at:
                 with contextlib.suppress(ProcessLookupError):  # the last kill came after its answer
                     os.kill(engine, signal.SIGKILL)
-    return Heard("".join(map(said, lines)), time.perf_counter() - began)
+    return Answer("".join(map(said, lines)), time.perf_counter() - began)
 
 
 def said(line: str) -> str:

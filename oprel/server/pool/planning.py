@@ -40,7 +40,7 @@ class Planning:
         return self.budget
 
     def _note(self, hardware: Hardware) -> None:
-        self.hardware = bandwidth.known(self._config.home_dir, hardware)
+        self.hardware = bandwidth.recall(self._config.home_dir, hardware)
         # With the GPUs, whether llama.cpp's program here uses them or not.
         self.machine = budgets_of(self.hardware, self._config.default_max_memory_mb * MIB or None)
 
@@ -90,15 +90,15 @@ class Planning:
         model, solution = loaded.model, loaded.plan.solution
         loaded.buffers = buffers_of(loaded.process.log)
         if loaded.buffers:
-            predicted = estimate(loaded.plan.chosen.candidate.anatomy, solution.wishes)
+            predicted = estimate(loaded.plan.chosen.candidate.footprint, solution.load_shape)
             engine, header = str(loaded.process.binary), model.header
-            setting = repr(solution.wishes)
+            setting = repr(solution.load_shape)
             self._calibration.note(model.digest, header.architecture, engine, setting, predicted, loaded.buffers)
 
     def note_end(self, loaded: LoadedModel) -> None:
         """It is let go: what its processes had in the end."""
         if loaded.process.memory_bytes:
-            setting, engine = repr(loaded.plan.solution.wishes), str(loaded.process.binary)
+            setting, engine = repr(loaded.plan.solution.load_shape), str(loaded.process.binary)
             self._calibration.note_resident(loaded.model.digest, engine, setting, loaded.process.memory_bytes)
 
     def close(self) -> None:

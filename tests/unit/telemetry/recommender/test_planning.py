@@ -23,7 +23,7 @@ from oprel.telemetry.recommender.planning import (
     grade_of,
     plan,
     plan_among,
-    where_in_words,
+    placement_text,
 )
 from oprel.telemetry.recommender.settings import SHORT_CONTEXT, USUAL_CONTEXT, PlanConstraints
 from tests.fixtures.known_models import DATA, known_header
@@ -66,7 +66,7 @@ def line(model: str, hardware: str, found: Plan) -> str:
     solution, setting = found.solution, found.solution.setting
     context = f"{setting.context} x {setting.slots} {setting.key_type}"
     size, speed = f"{solution.total / GIB:.1f} GiB", f"{found.chosen.speed:.0f}/s" if found.chosen.speed else "-"
-    where = where_in_words(found.chosen)
+    where = placement_text(found.chosen)
     return f"{model:16} {hardware:20} {found.chosen.candidate.label:9} {context:16} {size:>9} {speed:>6} {where}"
 
 
@@ -181,7 +181,7 @@ def test_a_cache_that_engines_refuse_is_refused_before() -> None:
 
 def test_few_layers_on_a_gpu_are_not_worth_it() -> None:
     found = plan(one("llama3.1-70b", "Q4_K_M"), budgets(64 * GIB, 2 * GIB))
-    assert found.solution.placement.where is PlacementKind.CPU
+    assert found.solution.placement.kind is PlacementKind.CPU
 
 
 def test_a_small_model_stays_on_one_of_two_gpus_and_a_large_one_takes_both() -> None:
@@ -211,15 +211,15 @@ def test_a_model_that_makes_vectors_reads_a_whole_text_at_once() -> None:
 def test_where_its_eyes_do_not_fit_they_stay_on_the_cpu() -> None:
     seeing = replace(one("llama3.1-8b", "Q4_K_M")[0], projector=2 * GIB)
     found = plan([seeing], budgets(16 * GIB, round(5.4 * GIB)), PlanConstraints(context=2048, slots=1))
-    assert found.solution.setting.projector_on_cpu and found.solution.placement.where is PlacementKind.GPU
+    assert found.solution.setting.projector_on_cpu and found.solution.placement.kind is PlacementKind.GPU
 
 
 def test_an_engine_that_shares_nothing_with_the_cpu_has_a_model_whole() -> None:
     shared = one("llama3.1-8b", "Q4_K_M")
     whole = [replace(shared[0], is_whole=True)]
-    assert plan(shared, budgets(16 * GIB, 4 * GIB)).solution.placement.where is PlacementKind.MOSTLY_GPU
-    assert plan(whole, budgets(16 * GIB, 4 * GIB)).solution.placement.where is PlacementKind.CPU
-    assert plan(whole, budgets(16 * GIB, 8 * GIB)).solution.placement.where is PlacementKind.GPU
+    assert plan(shared, budgets(16 * GIB, 4 * GIB)).solution.placement.kind is PlacementKind.MOSTLY_GPU
+    assert plan(whole, budgets(16 * GIB, 4 * GIB)).solution.placement.kind is PlacementKind.CPU
+    assert plan(whole, budgets(16 * GIB, 8 * GIB)).solution.placement.kind is PlacementKind.GPU
 
 
 def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
@@ -228,9 +228,9 @@ def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
     little, much = Reservation(GIB, {0: GIB}), Reservation(GIB, {0: 11 * GIB})
     assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it goes for nobody's long context
     assert (
-        plan_among([much], model, room).solution.placement.where is alone.solution.placement.where is PlacementKind.GPU
+        plan_among([much], model, room).solution.placement.kind is alone.solution.placement.kind is PlacementKind.GPU
     )
-    assert plan_among([replace(much, stays=True)], model, room).solution.placement.where is PlacementKind.PARTLY_GPU
+    assert plan_among([replace(much, stays=True)], model, room).solution.placement.kind is PlacementKind.PARTLY_GPU
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ GB = 10**9
 GPU_100 = GPU("nvidia", "GPU", 80 * GB, 80 * GB, bandwidth_bytes=100 * GB)
 
 
-def speed(model: str, wishes: LoadShape, devices: tuple[int, ...], budgets: Budgets) -> float | None:
-    anatomy = footprint_of(known_header(model))
-    return tokens_per_second(anatomy, estimate(anatomy, wishes), devices, budgets)
+def speed(model: str, shape: LoadShape, devices: tuple[int, ...], budgets: Budgets) -> float | None:
+    footprint = footprint_of(known_header(model))
+    return tokens_per_second(footprint, estimate(footprint, shape), devices, budgets)
 
 
 def test_from_the_cpu_every_weight_but_the_embedding_is_read_for_each_token() -> None:
@@ -29,9 +29,9 @@ def test_from_the_cpu_every_weight_but_the_embedding_is_read_for_each_token() ->
 
 
 def test_a_gpu_reaches_a_part_of_what_its_memory_could() -> None:
-    wishes = LoadShape(context=4096, split=(1.0,))
+    shape = LoadShape(context=4096, split=(1.0,))
     weights = footprint_of(known_header("llama3.1-8b")).weights
-    found = speed("llama3.1-8b", wishes, (0,), Budgets(64 * GB, (GPU_100,), (70 * GB,)))
+    found = speed("llama3.1-8b", shape, (0,), Budgets(64 * GB, (GPU_100,), (70 * GB,)))
     assert found == pytest.approx(GPU_SHARE * 100 * GB / (weights.total - weights.input))
 
 
@@ -62,13 +62,13 @@ def test_what_was_measured_is_known_the_next_time_on_this_machine_only(tmp_path)
     measured = bandwidth.measure(threads=1, seconds=0.02, block=1024**2)
     assert measured > GB // 10
     bandwidth.remember(tmp_path, here, measured)
-    assert bandwidth.known(tmp_path, here).memory.bandwidth_bytes == measured
+    assert bandwidth.recall(tmp_path, here).memory.bandwidth_bytes == measured
     other = replace(here, cpu=CPU("another", 4, 8))
-    assert bandwidth.known(tmp_path, other) == other
+    assert bandwidth.recall(tmp_path, other) == other
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"one, 4 threads, x86_64": "fast"}'])
 def test_a_damaged_record_is_as_good_as_none(tmp_path, content: bytes) -> None:
     (tmp_path / bandwidth.FILE).write_bytes(content)
     here = Hardware(CPU("one", 4, 8), Memory(GB, GB))
-    assert bandwidth.known(tmp_path, here) == here
+    assert bandwidth.recall(tmp_path, here) == here

@@ -48,8 +48,8 @@ def test_what_is_missed_least_goes_first_and_is_told_in_words() -> None:
 
 def test_at_the_end_a_gpu_is_left_alone() -> None:
     plans = descent(ON_GPU)
-    assert plans[0].solution.placement.where is PlacementKind.GPU
-    assert plans[-1].solution.placement.where is PlacementKind.CPU
+    assert plans[0].solution.placement.kind is PlacementKind.GPU
+    assert plans[-1].solution.placement.kind is PlacementKind.CPU
     assert "no layers on the GPU" in words(plans)[-1]
     assert any("fewer weights on the GPU" in told for told in words(plans))
 
