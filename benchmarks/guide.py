@@ -1,8 +1,8 @@
-"""The bundled model: from a stopped daemon to the last token, and tokens per second.
+"""The bundled model: seconds from a stopped daemon to the last token, and tokens per second.
 
 usage: bin/bench guide [--rounds 10] [--json]
 
-Whole processes of `oprel run guide`: with no daemon (it is stopped before each), and with a warm one. Medians.
+Runs `oprel run guide` as a process, without a daemon (it is stopped before each run) and with a warm one. Medians.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> int:
         print(json.dumps({"rounds": options.rounds, **figures}))
         return 0
     print(f"guide, median of {options.rounds}, on {os.cpu_count()} CPUs")
-    print(f"  no daemon, question to last token   {figures['cold_s']:6.2f} s")
+    print(f"  no daemon, prompt to last token     {figures['cold_s']:6.2f} s")
     print(f"  warm daemon                         {figures['warm_s']:6.2f} s")
     print(f"  one stream                          {figures['tokens_per_s']:6.0f} tokens/s")
     return 0

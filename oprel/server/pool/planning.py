@@ -18,8 +18,9 @@ from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.recommender.budgets import Budgets, budgets_of
+from oprel.telemetry.recommender.candidates import Candidate, sized
 from oprel.telemetry.recommender.placement import Solution
-from oprel.telemetry.recommender.planning import Candidate, Plan, plan, plan_among, sized
+from oprel.telemetry.recommender.planning import Plan, plan, plan_among
 from oprel.telemetry.recommender.settings import PlanConstraints
 
 logger = logging.getLogger(__name__)
@@ -63,13 +64,13 @@ class Planning:
     def _candidate(self, model: InstalledModel) -> Candidate:
         header, engine = model.header, str(next(iter(self._shelf.usable), None))
         return Candidate(
-            header.quantization,
-            footprint_of(header),
-            header.parameter_count,
-            model.projector_bytes,
-            model.adapter_bytes,
-            self._calibration.compute_ratio(model.digest, header.architecture, engine),
-            model.size_bytes,
+            label=header.quantization,
+            footprint=footprint_of(header),
+            parameters=header.parameter_count,
+            projector=model.projector_bytes,
+            adapters=model.adapter_bytes,
+            compute_ratio=self._calibration.compute_ratio(model.digest, header.architecture, engine),
+            file_bytes=model.size_bytes,
             is_whole=not model.is_gguf,
         )
 

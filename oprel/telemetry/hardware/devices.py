@@ -12,7 +12,7 @@ Vendor = Literal["nvidia", "amd", "intel", "apple"]
 class Device:
     """Base of the classes that a hardware description may contain. Raises ValueError if a number is negative."""
 
-    __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}  # a misspelt name would be ignored and describe another machine
+    __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}  # a misspelt name must not be ignored
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -37,7 +37,7 @@ class CPU(Device):
 
     @property
     def threads(self) -> int:
-        """How many threads should compute: more than one per fast core, or more than the quota, slow all others down."""
+        """How many threads should compute. A second one on a core, or one on a slow core, holds up all others."""
         cores = self.performance_cores or self.physical_cores
         return max(1, int(min(cores, self.quota or cores)))
 
@@ -67,10 +67,10 @@ class Memory(Device):
 class GPU(Device):
     """A graphics processor. `total_bytes` and `free_bytes` are of the memory that an engine can use on it.
 
-    An `integrated` GPU takes most or all of it from the machine's memory, so it must not be counted twice. `index` counts
-    the GPUs of one vendor, for NVIDIA in PCI bus order (CUDA_DEVICE_ORDER=PCI_BUS_ID). `id` is the driver's identifier: a
-    UUID or a PCI address. `architecture` is such as "8.9" or "gfx1100". `bandwidth_bytes` is the peak bandwidth of its
-    memory in bytes per second, None if unknown.
+    An `integrated` GPU takes most or all of it from the machine's memory, so it must not be counted twice. `index`
+    counts the GPUs of one vendor, for NVIDIA in PCI bus order (CUDA_DEVICE_ORDER=PCI_BUS_ID). `id` is the driver's
+    identifier: a UUID or a PCI address. `architecture` is such as "8.9" or "gfx1100". `bandwidth_bytes` is the
+    peak bandwidth of its memory in bytes per second, None if unknown.
     """
 
     vendor: Vendor

@@ -68,7 +68,7 @@ def _usable(root: Path) -> set[int]:
 
 
 def _numbered(root: Path) -> set[int]:
-    names = (re.fullmatch(r"cpu(\d{1,5})", folder.name, re.ASCII) for folder in folders(root / "sys/devices/system/cpu"))
+    names = (re.fullmatch(r"cpu(\d{1,5})", path.name, re.ASCII) for path in folders(root / "sys/devices/system/cpu"))
     return {int(name[1]) for name in names if name}
 
 

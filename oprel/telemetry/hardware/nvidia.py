@@ -41,7 +41,7 @@ class NVML(Protocol):
 
 
 def gpus(root: Path, memory: Memory, note: Note) -> list[GPU]:
-    """All GPUs that the driver reports. Without a driver the list is empty; if the driver fails, `note` gets the reason."""
+    """All GPUs that the driver reports: none without a driver, and none with a note if it fails."""
     if not any(os.path.exists(root / sign) for sign in SIGNS):  # also False without permission to look
         return []
     try:

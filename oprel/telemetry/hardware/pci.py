@@ -103,7 +103,7 @@ def _amd_architecture(root: Path, address: str) -> str:
 
 
 def _amd_name(root: Path, device: Path) -> str:
-    """Its product name, which few GPUs have, or the one in Mesa's list of device, revision (both hexadecimal) and name."""
+    """Its product name, which few GPUs have, or the one in Mesa's list of device, revision (hexadecimal) and name."""
     if own := text(device / "product_name"):
         return own
     wanted = number(device / "device"), number(device / "revision") or 0

@@ -211,10 +211,16 @@ def test_an_integrated_intel_takes_a_share_of_the_memory(tmp_path: Path) -> None
     ("files", "note"),
     [
         (pci("0000:01:00.0", 0x10DE, 0x2684, ""), "NVIDIA 2684 at 0000:01:00.0 is not used: its driver is missing"),
-        (pci("0000:01:00.0", 0x10DE, 0x2684, "nouveau"), "is not used: its driver is nouveau; install the vendor's driver"),
+        (
+            pci("0000:01:00.0", 0x10DE, 0x2684, "nouveau"),
+            "is not used: its driver is nouveau; install the vendor's driver",
+        ),
         (pci("0000:03:00.0", 0x1002, 0x744C, ""), "AMD 744c at 0000:03:00.0 is not used: its driver is missing"),
         (pci("0000:03:00.0", 0x1002, 0x744C, "vfio-pci"), "AMD 744c at 0000:03:00.0 is not used: its driver does not"),
-        (pci("0000:03:00.0", 0x8086, 0x56A0, "xe"), "Intel 56a0 at 0000:03:00.0 is not used: its driver does not report"),
+        (
+            pci("0000:03:00.0", 0x8086, 0x56A0, "xe"),
+            "Intel 56a0 at 0000:03:00.0 is not used: its driver does not report",
+        ),
     ],
 )
 def test_a_gpu_that_cannot_be_used_is_noted(tmp_path: Path, files: Files, note: str) -> None:
@@ -315,7 +321,9 @@ def test_gpus_that_the_environment_hides_are_left_out(wanted: str | None, names:
 
 def test_a_hidden_gpu_is_noted(tmp_path: Path) -> None:
     hardware = machine(tmp_path, DESKTOP, RADEON, HIP_VISIBLE_DEVICES="")
-    assert hardware.gpus == () and hardware.notes == ("GPU AMD Radeon RX 7900 XTX is hidden by an environment variable",)
+    assert hardware.gpus == () and hardware.notes == (
+        "GPU AMD Radeon RX 7900 XTX is hidden by an environment variable",
+    )
 
 
 @pytest.mark.parametrize(

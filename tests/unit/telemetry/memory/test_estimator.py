@@ -166,12 +166,12 @@ def test_without_flash_attention_values_are_padded_to_the_widest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes", "reason"),
+    ("name", "shape", "reason"),
     [
         ("llama3.1-8b", LoadShape(key_type="q8_0", value_type="q8_0"), None),
         ("llama3.1-8b", LoadShape(value_type="q8_0", flash_attention=False), "need flash attention"),
         ("phi2", LoadShape(key_type="q8_0"), "80 elements"),
-        ("deepseek-v3", LoadShape(key_type="q8_0"), "need one type"),
+        ("deepseek-v3", LoadShape(key_type="q8_0"), "must have the same type"),
         ("mamba-2.8b", LoadShape(key_type="q8_0"), None),
     ],
 )

@@ -14,17 +14,10 @@ from oprel.telemetry.hardware.devices import CPU, GPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.telemetry.memory.estimator import footprint_of
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of
+from oprel.telemetry.recommender.candidates import Candidate, Grade, grade_of
 from oprel.telemetry.recommender.placement import PlacementKind
-from oprel.telemetry.recommender.planning import (
-    Candidate,
-    Grade,
-    Plan,
-    _preference,
-    grade_of,
-    plan,
-    plan_among,
-    placement_text,
-)
+from oprel.telemetry.recommender.planning import Plan, _preference, plan, plan_among
+from oprel.telemetry.recommender.reasons import placement_text
 from oprel.telemetry.recommender.settings import SHORT_CONTEXT, USUAL_CONTEXT, PlanConstraints
 from tests.fixtures.known_models import DATA, known_header
 
@@ -51,9 +44,11 @@ def repository(name: str) -> tuple[Candidate, ...]:
     header = known_header(name)
     parameters, whole = header.parameter_count, footprint_of(header)
     if name.startswith("gpt-oss"):
-        return (Candidate("MXFP4_MOE", whole, parameters),)
+        return (Candidate(label="MXFP4_MOE", footprint=whole, parameters=parameters),)
     sizes = {label: round(parameters * (bits_per_weight(label) or 0) / 8 * 1.02) for label in USUAL}
-    return tuple(Candidate(label, whole.resized(size), parameters) for label, size in sizes.items())
+    return tuple(
+        Candidate(label=label, footprint=whole.resized(size), parameters=parameters) for label, size in sizes.items()
+    )
 
 
 def one(name: str, label: str) -> tuple[Candidate, ...]:
@@ -94,8 +89,11 @@ asks = st.builds(
 
 
 def budgets(host: int, *devices: int, shared: bool = False) -> Budgets:
-    gpus = tuple(GPU("nvidia", "GPU", size, size, index=index) for index, size in enumerate(devices))
-    return Budgets(host, gpus, devices, shared)
+    gpus = tuple(
+        GPU(vendor="nvidia", name="GPU", total_bytes=size, free_bytes=size, index=index)
+        for index, size in enumerate(devices)
+    )
+    return Budgets(host=host, gpus=gpus, devices=devices, shared=shared)
 
 
 @settings(max_examples=80, deadline=None)
@@ -166,7 +164,7 @@ def test_fewer_bits_than_a_model_of_its_size_bears_are_the_last_choice() -> None
 
 def test_a_model_that_cannot_fit_is_told_what_would() -> None:
     too_long = plan(one("llama3.1-8b", "Q4_K_M"), budgets(8 * GIB), PlanConstraints(context=131_072))
-    assert not too_long.fits and "as asked (a context of 131072)" in too_long.refusal
+    assert not too_long.fits and "with the requested context of 131072 tokens" in too_long.refusal
     assert "It fits with a context of" in too_long.advice[0]
     too_large = plan(one("llama3.1-8b", "F16"), budgets(8 * GIB))
     assert too_large.advice == ("Its Q6_K would fit.",)
@@ -200,7 +198,7 @@ def test_without_room_for_plenty_nothing_beyond_the_usual_is_taken() -> None:
 def test_a_model_that_makes_vectors_reads_a_whole_text_at_once() -> None:
     header = known_header("bge-large")
     found = plan(
-        [Candidate("F16", footprint_of(header), header.parameter_count)],
+        [Candidate(label="F16", footprint=footprint_of(header), parameters=header.parameter_count)],
         budgets(GIB * 8),
         PlanConstraints(embedding=True),
     )
@@ -227,20 +225,18 @@ def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
     alone = plan(model, room)
     little, much = Reservation(GIB, {0: GIB}), Reservation(GIB, {0: 11 * GIB})
     assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it goes for nobody's long context
-    assert (
-        plan_among([much], model, room).solution.placement.kind is alone.solution.placement.kind is PlacementKind.GPU
-    )
+    assert plan_among([much], model, room).solution.placement.kind is alone.solution.placement.kind is PlacementKind.GPU
     assert plan_among([replace(much, stays=True)], model, room).solution.placement.kind is PlacementKind.PARTLY_GPU
 
 
 @pytest.mark.parametrize(
     ("hardware", "limit", "host"),
     [
-        (Hardware(CPU(), Memory(32 * GIB, 20 * GIB)), None, 18 * GIB),
-        (Hardware(CPU(), Memory(32 * GIB, 32 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
-        (Hardware(CPU(), Memory(1 * GIB, 1 * GIB)), None, GIB // 2),
-        (Hardware(CPU(), Memory(32 * GIB, 8 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
-        (Hardware(CPU(), Memory(32 * GIB, 1 * GIB)), 5 * GIB, 5 * GIB),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB)), None, 18 * GIB),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=32 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
+        (Hardware(CPU(), Memory(total_bytes=1 * GIB, available_bytes=1 * GIB)), None, GIB // 2),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=8 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=1 * GIB)), 5 * GIB, 5 * GIB),
     ],
 )
 def test_engines_share_what_others_leave_but_for_a_reserve(hardware: Hardware, limit: int | None, host: int) -> None:
@@ -248,11 +244,14 @@ def test_engines_share_what_others_leave_but_for_a_reserve(hardware: Hardware, l
 
 
 def test_gpus_of_one_vendor_work_together_and_an_integrated_one_only_alone() -> None:
-    big, small = GPU("nvidia", "big", 24 * GIB, 24 * GIB), GPU("amd", "small", 8 * GIB, 8 * GIB)
-    shared = GPU("intel", "shared", 12 * GIB, 12 * GIB, integrated=True)
-    found = budgets_of(Hardware(CPU(), Memory(32 * GIB, 20 * GIB), (shared, small, big)))
+    big, small = (
+        GPU(vendor="nvidia", name="big", total_bytes=24 * GIB, free_bytes=24 * GIB),
+        GPU(vendor="amd", name="small", total_bytes=8 * GIB, free_bytes=8 * GIB),
+    )
+    shared = GPU(vendor="intel", name="shared", total_bytes=12 * GIB, free_bytes=12 * GIB, integrated=True)
+    found = budgets_of(Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB), (shared, small, big)))
     assert found.gpus == (big,) and not found.shared
-    alone = budgets_of(Hardware(CPU(), Memory(32 * GIB, 20 * GIB), (shared,)))
+    alone = budgets_of(Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB), (shared,)))
     assert alone.shared and alone.devices == (12 * GIB,)
 
 
