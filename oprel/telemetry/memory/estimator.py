@@ -55,6 +55,7 @@ class Share:
 
     @property
     def total(self) -> int:
+        """All bytes of this share."""
         return self.weights + self.kv + self.state + self.compute + self.output
 
 
@@ -115,6 +116,7 @@ class Estimate:
 
     @property
     def total_bytes(self) -> int:
+        """All bytes on the devices and the host."""
         return self._sum(lambda share: share.total)
 
     def _sum(self, part: Callable[[Share], int]) -> int:
@@ -182,7 +184,7 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
     tensors += weights.input if device == CPU else 0
     experts = kv = state = 0
     for number, layer in enumerate(layers):
-        # Layers may run more than once: a repetition lies where the last layer in the file does.
+        # Layers may run more than once: a repetition is placed with the last layer in the file.
         place = places[number] if number < len(places) - 1 else places[-2] if len(places) > 1 else CPU
         place_of_experts = CPU if number < shape.cpu_experts else place
         experts += layer.experts if place_of_experts == device else 0

@@ -73,6 +73,7 @@ class Candidate:
 
     @property
     def placement_input(self) -> PlacementInput:
+        """What placing this candidate needs to know."""
         return PlacementInput(
             footprint=self.footprint,
             projector=self.projector,

@@ -89,14 +89,17 @@ class Solution:
 
     @property
     def total(self) -> int:
+        """Bytes on all devices and the host together."""
         return sum(self.needs) + self.host_needs
 
     def fits(self, budgets: Budgets) -> bool:
+        """Whether the host and every device have enough memory."""
         if budgets.shared and self.total > budgets.host:
             return False
         return self.host_needs <= budgets.host and self.fits_devices(budgets)
 
     def fits_devices(self, budgets: Budgets) -> bool:
+        """Whether every device of the placement has enough memory, whatever the host has."""
         devices = (budgets.devices[device] for device in self.placement.devices)
         return all(map(int.__le__, self.needs, devices))
 
@@ -238,8 +241,8 @@ def _usual(settings: Sequence[Setting]) -> list[Setting]:
 def _groups(budgets: Budgets) -> list[tuple[int, ...]]:
     """The GPU with most memory, then all GPUs."""
     best = max(range(len(budgets.devices)), key=budgets.devices.__getitem__)
-    everyone = tuple(range(len(budgets.devices)))
-    return list(dict.fromkeys([(best,), everyone]))
+    every = tuple(range(len(budgets.devices)))
+    return list(dict.fromkeys([(best,), every]))
 
 
 def _on(

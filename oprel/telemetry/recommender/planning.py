@@ -1,6 +1,6 @@
 """Choose a variant of a model for a machine, its placement and its context: `plan`. Pure.
 
-A Q4_K_M that lies wholly on GPUs is preferred to a Q6_K that lies on them in part. On a CPU every bit costs speed, so
+A Q4_K_M wholly on GPUs is preferred to a Q6_K partly on them. On a CPU every bit costs speed, so
 for large models Q4_K_M comes first there. Constraints are kept, or the plan is refused with a reason. How quantizations
 are graded is explained in `candidates`.
 """
@@ -70,6 +70,7 @@ class Plan:
 
     @property
     def fits(self) -> bool:
+        """Whether the chosen candidate fits the budgets within the constraints."""
         return self.chosen.fits
 
     @property
@@ -79,6 +80,7 @@ class Plan:
 
     @property
     def solution(self) -> Solution:
+        """The solution of the chosen candidate."""
         return self.chosen.solution
 
 

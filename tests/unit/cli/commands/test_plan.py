@@ -27,7 +27,7 @@ MACHINES = DATA / "machines"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of one model in two quantizations by name, beside its eyes."""
+    """A folder with one model in two quantizations and its projector."""
     folder = tmp_path_factory.mktemp("repository")
     write_known_model(folder / "m-Q8_0.gguf", "qwen2.5-0.5b")
     write_known_model(folder / "m-Q4_K_M.gguf", "qwen2.5-0.5b")
@@ -148,7 +148,7 @@ def test_a_folder_of_safetensors_is_planned_for_the_engine_that_would_run_it(
 
 
 def daemon_with(path: Path, *, pinned: bool) -> ModelsResponse:
-    """One that may take 8 GB, of which a model has 7."""
+    """A daemon with a budget of 8 GB, of which a loaded model holds 7."""
     loaded = ENGINE.model_copy(update={"path": str(path), "host_bytes": 7 * GB, "pinned": pinned})
     gpus = [0 for _ in budgets_of(probe()).devices]
     return ModelsResponse(models=[loaded], host_bytes=8 * GB, gpu_bytes=gpus)

@@ -62,7 +62,7 @@ def test_an_arm_server_has_no_name_and_other_features(tmp_path: Path) -> None:
 
 
 def test_slow_cores_do_not_compute(tmp_path: Path) -> None:
-    """An Intel of two fast cores with two threads each, and four slow ones."""
+    """An Intel CPU with two fast cores of two threads each, and four slow cores."""
     hybrid = processor(RYZEN, ["0-1", "0-1", "2-3", "2-3", "4", "5", "6", "7"])
     kinds = {"sys/devices/cpu_core/cpus": "0-3\n", "sys/devices/cpu_atom/cpus": "4-7\n"}
     cpu = machine(tmp_path, DESKTOP, hybrid, kinds).cpu
@@ -285,7 +285,7 @@ def test_a_failing_driver_becomes_a_note(failing: str, left: int, note: str) -> 
 
 
 def test_a_driver_that_is_loaded_but_cannot_be_asked_is_noted(tmp_path: Path) -> None:
-    """No test may need a GPU: where there is one, its driver answers."""
+    """Passes with or without a GPU: if the machine has one, its driver answers."""
     notes = list[str]()
     assert nvidia.gpus(tmp_path, MEMORY, notes.append) == [] == notes
     write_machine(tmp_path, {"proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module"})
@@ -346,10 +346,10 @@ def test_a_mac_lets_a_part_of_its_memory_be_taken(total: int, limit: int, budget
 
 def test_a_mac_is_asked_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(apple, "told", lambda: apple.parsed(MAC))
+    monkeypatch.setattr(apple, "read_sysctl", lambda: apple.parsed(MAC))
     hardware = probe(environment={})
     assert (hardware.cpu.threads, [gpu.vendor for gpu in hardware.gpus], hardware.notes) == (8, ["apple"], ())
-    monkeypatch.setattr(apple, "told", dict[str, str])
+    monkeypatch.setattr(apple, "read_sysctl", dict[str, str])
     hardware = probe(environment={})
     assert hardware.memory.total_bytes == psutil.virtual_memory().total and hardware.gpus == ()
     assert hardware.notes == ("the processor is unknown: sysctl failed",)

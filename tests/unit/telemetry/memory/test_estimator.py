@@ -1,4 +1,4 @@
-"""Against what llama.cpp b11549 printed when it laid out its memory for known models (`bin/bench memory --live`)."""
+"""Estimates against the sizes that llama.cpp b11549 printed for known models (`bin/bench memory --live`)."""
 
 import json
 from collections import defaultdict
@@ -22,7 +22,7 @@ CASES = json.loads((DATA / "memory_cases.json").read_text())
 PRINTED: dict[str, list[list[Any]]] = defaultdict(list)
 for case in CASES["printed"]:
     PRINTED[case[0]].append(case[1:])
-EXACT = 0.01  # MiB: engines print no more
+EXACT = 0.01  # MiB: engines print two decimals
 
 
 def model(architecture: str, **described: Value) -> dict[str, Value]:
@@ -159,7 +159,7 @@ def test_each_layer_has_the_cells_that_its_architecture_gives_it(described: dict
 
 
 def test_without_flash_attention_values_are_padded_to_the_widest() -> None:
-    """gemma-4-12b at 8192: 800 MiB instead of 608, as printed."""
+    """The engine printed 608 and 800 MiB for gemma-4-12b at 8192 tokens."""
     header, shape = known_header("gemma4-12b"), LoadShape(context=8192)
     assert estimate(header, shape).kv_bytes / MIB == 608
     assert estimate(header, replace(shape, flash_attention=False)).kv_bytes / MIB == 800

@@ -1,4 +1,4 @@
-"""Which variant of a model suits a machine, where it goes, and how: a table reviewed by hand, and what always holds."""
+"""Plans for models and machines: a table reviewed by hand, and properties that always hold."""
 
 import os
 from dataclasses import replace
@@ -27,7 +27,7 @@ MODELS = (
     *("llama3.2-1b", "mamba-2.8b", "gemma3-4b", "mistral-7b-v0.3", "llama3.1-8b", "qwen3-8b"),
     *("gpt-oss-20b", "gemma3-27b", "qwen3-30b-a3b", "qwen3-32b", "llama3.1-70b", "deepseek-v3"),
 )
-# What a repository usually has.
+# The quantizations of a typical repository.
 USUAL = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_L", "Q3_K_M", "IQ3_M", "Q2_K", "IQ2_M")
 TABLE = DATA / "plans.txt"
 UPDATE = bool(os.environ.get("OPREL_UPDATE_SNAPSHOTS"))
@@ -40,7 +40,7 @@ def machine(name: str) -> Hardware:
 
 @cache
 def repository(name: str) -> tuple[Candidate, ...]:
-    """The variants of a model, as large as they usually are; gpt-oss comes in what it was trained in."""
+    """The variants of a model at their usual sizes; gpt-oss only in the format it was trained in."""
     header = known_header(name)
     parameters, whole = header.parameter_count, footprint_of(header)
     if name.startswith("gpt-oss"):
@@ -66,7 +66,7 @@ def line(model: str, hardware: str, found: Plan) -> str:
 
 
 def test_the_plans_of_twelve_machines_and_twelve_models_are_those_that_were_reviewed() -> None:
-    """`OPREL_UPDATE_SNAPSHOTS=1` writes the table anew: read the difference."""
+    """`OPREL_UPDATE_SNAPSHOTS=1` rewrites the table: review the difference."""
     told = [
         line(model, name, plan(repository(model), budgets_of(machine(name)))) for model in MODELS for name in MACHINES
     ]
@@ -224,7 +224,7 @@ def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
     model, room = one("llama3.1-8b", "Q4_K_M"), budgets(16 * GIB, 12 * GIB)
     alone = plan(model, room)
     little, much = Reservation(GIB, {0: GIB}), Reservation(GIB, {0: 11 * GIB})
-    assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it goes for nobody's long context
+    assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it is not evicted for a longer context
     assert plan_among([much], model, room).solution.placement.kind is alone.solution.placement.kind is PlacementKind.GPU
     assert plan_among([replace(much, stays=True)], model, room).solution.placement.kind is PlacementKind.PARTLY_GPU
 
@@ -244,10 +244,8 @@ def test_engines_share_what_others_leave_but_for_a_reserve(hardware: Hardware, l
 
 
 def test_gpus_of_one_vendor_work_together_and_an_integrated_one_only_alone() -> None:
-    big, small = (
-        GPU(vendor="nvidia", name="big", total_bytes=24 * GIB, free_bytes=24 * GIB),
-        GPU(vendor="amd", name="small", total_bytes=8 * GIB, free_bytes=8 * GIB),
-    )
+    big = GPU(vendor="nvidia", name="big", total_bytes=24 * GIB, free_bytes=24 * GIB)
+    small = GPU(vendor="amd", name="small", total_bytes=8 * GIB, free_bytes=8 * GIB)
     shared = GPU(vendor="intel", name="shared", total_bytes=12 * GIB, free_bytes=12 * GIB, integrated=True)
     found = budgets_of(Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB), (shared, small, big)))
     assert found.gpus == (big,) and not found.shared

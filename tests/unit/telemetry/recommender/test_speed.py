@@ -1,4 +1,4 @@
-"""How fast an answer would come, from what is read for each token."""
+"""Tokens per second, computed from the bytes read for each token."""
 
 from dataclasses import replace
 

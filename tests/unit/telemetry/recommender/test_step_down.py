@@ -1,4 +1,4 @@
-"""What an engine is started with after it ran out of memory."""
+"""How an engine is restarted after it ran out of memory."""
 
 from oprel.telemetry.hardware.devices import GPU
 from oprel.telemetry.memory.estimator import footprint_of
@@ -20,13 +20,10 @@ ON_GPU = Budgets(
 
 
 def descent(budgets: Budgets, asked: PlanConstraints | None = None, model: str = "llama3.1-8b") -> list[Plan]:
-    """Every plan until there is none any more."""
+    """Every plan down to the last."""
     header = known_header(model)
-    plans = [
-        plan(
-            [Candidate(label="Q8_0", footprint=footprint_of(header), parameters=header.parameter_count)], budgets, asked
-        )
-    ]
+    candidate = Candidate(label="Q8_0", footprint=footprint_of(header), parameters=header.parameter_count)
+    plans = [plan([candidate], budgets, asked)]
     while found := less(plans[-1]):
         plans.append(found)
     return plans
