@@ -128,7 +128,9 @@ def test_what_other_programs_leave_is_looked_at_anew_whenever_no_engine_runs(
     office: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def leave(size: int) -> None:
-        monkeypatch.setattr(planning, "probe", lambda: Hardware(CPU(), Memory(64 * 1024**3, size)))
+        monkeypatch.setattr(
+            planning, "probe", lambda: Hardware(CPU(), Memory(total_bytes=64 * 1024**3, available_bytes=size))
+        )
 
     async def scenario() -> None:
         async with office(keep_alive="-1") as it:

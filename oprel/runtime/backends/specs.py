@@ -49,7 +49,7 @@ def spec_of(plan: Plan, fixed: LoadConstraints) -> EngineSpec:
     """Layers are placed only if the user places them, or if GPUs are better left alone; else the engine does it."""
     solution, setting = plan.solution, plan.solution.setting
     devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
-    leaves_gpus_alone = solution.placement.where is PlacementKind.CPU and bool(plan.budgets.devices)
+    leaves_gpus_alone = solution.placement.kind is PlacementKind.CPU and bool(plan.budgets.devices)
     load = replace(
         fixed.load,
         num_ctx=setting.context,

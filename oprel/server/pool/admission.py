@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from oprel.core.exceptions import InsufficientMemoryError
 from oprel.server.pool import scheduling
-from oprel.server.pool.scheduling import Amount, Resident, SchedulingDecision, Use, Wanted, amount
+from oprel.server.pool.scheduling import Amount, Resident, SchedulingDecision, Use, Wanted, total_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class AdmissionQueue:
         """Raises InsufficientMemoryError when so much can never be had."""
         residents = self._residents()
         if why := scheduling.impossible(needs, residents, self.budget):
-            pinned = amount(resident.needs for resident in residents if resident.pinned)
+            pinned = total_of(resident.needs for resident in residents if resident.pinned)
             least = math.ceil(pinned.plus(needs).host / 1024**2)
             raise InsufficientMemoryError(
                 f"{name} does not fit: {why}",
@@ -98,7 +98,7 @@ class AdmissionQueue:
     @property
     def free(self) -> Amount:
         """What engines, including admitted ones, leave of the budget."""
-        return self.budget.minus(amount(resident.needs for resident in self._residents()))
+        return self.budget.minus(total_of(resident.needs for resident in self._residents()))
 
     def fits_now(self, needs: Amount) -> bool:
         """Whether there is memory now, with no other model in front."""

@@ -33,7 +33,7 @@ from oprel.server.pool.load_decision import Key, LoadRequest
 from oprel.server.pool.loaded_model import Lease, LoadedModel
 from oprel.server.pool.locks import EngineLocks
 from oprel.server.pool.planning import Planning
-from oprel.server.pool.scheduling import Resident, SchedulingDecision
+from oprel.server.pool.scheduling import SchedulingDecision
 from oprel.server.pool.slots import too_many
 from oprel.server.pool.starter import EngineStarter
 from oprel.telemetry.hardware.probing import Hardware, probe
