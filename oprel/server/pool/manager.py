@@ -90,8 +90,7 @@ class ModelManager:
 
     def statuses(self) -> list[EngineStatus]:
         """All engines as they are now."""
-        now = self.clock()
-        return [status_of(loaded, now) for loaded in self.loaded]
+        return [status_of(loaded, self.clock()) for loaded in self.loaded]
 
     @contextlib.contextmanager
     def observed(self, on_change: Callable[[], None]) -> Iterator[None]:
@@ -135,13 +134,9 @@ class ModelManager:
                 load_ns = round((joined - began + self.clock() - granted) * 1e9)
                 queued_ns = round((granted - joined) * 1e9)
                 self._on_use(model)
+                revive = partial(self.make_ready, loaded)
                 yield Lease(
-                    model=model,
-                    loaded=loaded,
-                    grant=grant,
-                    load_ns=load_ns,
-                    queued_ns=queued_ns,
-                    revive=lambda: self.make_ready(loaded),
+                    model=model, loaded=loaded, grant=grant, load_ns=load_ns, queued_ns=queued_ns, revive=revive
                 )
         finally:
             self._release(loaded)
@@ -239,7 +234,7 @@ class ModelManager:
             self._check_open()
             loaded.write_template()
             self._loaded[loaded.key] = loaded
-        self._notify()
+        self._changed()
 
     def _apply(self, decision: SchedulingDecision) -> None:
         """Close and evict engines, as the admission queue decided."""
@@ -248,9 +243,10 @@ class ModelManager:
             if loaded.id in decision.evict:
                 self._evict(loaded, decision.evict[loaded.id])
 
-    def _notify(self) -> None:
+    def _changed(self) -> None:
         for on_change in self._observers:
             on_change()
+        self.admission.reconsider()
 
     def _check_open(self) -> None:
         if self.draining:
@@ -277,9 +273,10 @@ class ModelManager:
         loaded.leases -= 1
         loaded.used_at = self.clock()
         if loaded.leases == 0:
-            self._start_lifetime(loaded)
-            self._notify()
-            self.admission.reconsider()
+            if not self.draining:
+                name = f"expire {loaded.model.name}"
+                loaded.lifetime.start(self.clock(), lambda: self._start(self._expire(loaded), name))
+            self._changed()
             if loaded.engine.is_loading:
                 self._start(self._finish_load(loaded), f"finish the load of {loaded.model.name}")
 
@@ -288,11 +285,6 @@ class ModelManager:
         with contextlib.suppress(OprelError):
             await self.make_ready(loaded, makes_room=False)
         self.admission.reconsider()
-
-    def _start_lifetime(self, loaded: LoadedModel) -> None:
-        if not self.draining:
-            name = f"expire {loaded.model.name}"
-            loaded.lifetime.start(self.clock(), lambda: self._start(self._expire(loaded), name))
 
     async def _expire(self, loaded: LoadedModel) -> None:
         async with self._locks.of(loaded.key):
@@ -332,8 +324,7 @@ class ModelManager:
         self._loaded.pop(loaded.key, None)
         self._gone.append(loaded)
         self.metrics.eviction(loaded.model.name, why)
-        self._notify()
-        self.admission.reconsider()
+        self._changed()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -347,8 +338,7 @@ class ModelManager:
         loaded.starts_seen, loaded.ready_at = snapshot.starts, self.clock()
         self.metrics.loaded(name, snapshot.load_seconds)
         loaded.buffers = self.launcher.note_start(loaded)
-        self._notify()
-        self.admission.reconsider()
+        self._changed()
 
     def _note_end(self, number: int, ended: Ended) -> None:
         """An engine has ended unasked."""
