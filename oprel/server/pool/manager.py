@@ -2,8 +2,7 @@
 
 An engine is identified by the files it runs and what it is started for. A request takes a lease on one: the engine
 stays while leases are out, and `keep_alive` seconds after the last. Joining, replacing and unloading an engine happen
-under its lock, one at a time and in order; its slots are given in order too, and answers run side by side. A new engine
-waits for memory in the admission queue, which has idle ones stopped.
+under its lock, in order. A new engine waits for memory in the admission queue, which has idle ones stopped.
 """
 
 import asyncio
@@ -119,9 +118,9 @@ class ModelManager:
     ) -> AsyncIterator[Lease]:
         """A ready engine for `model`, started if need be, with `slots` of its slots (0 for what needs none).
 
-        `keep_alive` in seconds replaces the engine's own, unless that is locked. Without `makes_room` no engine is
-        stopped or waited for: BusyError when there is no room now. Raises BackendError (the engine does not start, or
-        the one in its place does not stop), InsufficientMemoryError, BusyError (too many wait), ShuttingDownError.
+        `keep_alive` (seconds) replaces the engine's own, unless that is locked. Without `makes_room` no engine is stopped
+        or waited for: BusyError when there is no room now. Raises BackendError (an engine does not start, or does not
+        stop), InsufficientMemoryError, BusyError (too many wait), ShuttingDownError.
         """
         began = self.clock()
         loaded = await self._join(model, requested, mode, slots=slots, makes_room=makes_room)
