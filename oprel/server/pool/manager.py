@@ -28,7 +28,7 @@ from oprel.server.models.library import InstalledModel
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.engine_status import EngineStatus, status_of
 from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, resolved
-from oprel.server.pool.load_decision import Key, LoadRequest
+from oprel.server.pool.load_decision import Key, RequestedLoad
 from oprel.server.pool.loaded_model import Lease, LoadedModel
 from oprel.server.pool.locks import EngineLocks
 from oprel.server.pool.planning import Planning
@@ -186,7 +186,7 @@ class ModelManager:
         self, model: InstalledModel, requested: LoadOptions, mode: Mode, *, slots: int, makes_room: bool
     ) -> LoadedModel:
         settings = self.config.for_model(model.name)
-        request = LoadRequest(requested, resolved(model, settings, requested))
+        request = RequestedLoad(requested, resolved(model, settings, requested))
         key = (files_of(model), mode)
         most = (settings.parallel or SLOTS[0]) + settings.max_queue
         async with self._locks.held(key, most, partial(self._too_many, model.name)):
