@@ -52,7 +52,7 @@ class Sampling:
     typical_p: float | None = option(None, "choose among tokens of typical probability; 1 = off")
     repeat_last_n: int | None = option(
         None,
-        "how many tokens repeat_penalty looks back; 0 = off, -1 = all",
+        "how far repeat_penalty looks back; 0 = off, -1 = all",
         clamped_to=(-LARGEST_INTEGER, 2**20),  # the engine allocates memory for each of them
     )
     repeat_penalty: float | None = option(None, "penalty of repeated tokens; 1 = none")
