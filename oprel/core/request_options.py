@@ -175,6 +175,15 @@ def find_option(name: str) -> RequestOption:
     raise ValidationError(f"unknown option {name!r}", f"The options are {', '.join(sorted(OPTIONS))}.")
 
 
+def option_named(name: str) -> RequestOption:
+    """The option that has `name` as its own or another name. Raises ValidationError as `find_option` does.
+
+    >>> option_named("n_gpu_layers").name
+    'num_gpu'
+    """
+    return find_option(ALL_NAMES.get(name, name))
+
+
 def nearest_option(name: str) -> str | None:
     """Ollama's name of the option that is spelled most like `name`.
 
