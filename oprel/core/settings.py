@@ -1,4 +1,4 @@
-"""What a setting is, and which values are valid for it. Pure."""
+"""What a setting is, and which values make sense for it. Pure."""
 
 import dataclasses
 import difflib
@@ -21,9 +21,9 @@ SWITCH = ("on", "off")
 def setting(
     default: Value, help: str, choices: tuple[str, ...] = (), *, smallest: int = 0, largest: float = math.inf
 ) -> Any:
-    """A field with the text for its flag and config.yaml, its choices (lower case), and the bounds of a number.
+    """A field with what its flag and its line in config.yaml say, and for numbers, their bounds.
 
-    Returns `Any`, like dataclasses.field itself.
+    `Any`, as with dataclasses.field itself.
     """
     metadata = {"help": help, "choices": choices, "smallest": smallest, "largest": largest}
     return dataclasses.field(default=default, metadata=metadata)
@@ -45,7 +45,7 @@ DURATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """The settings for one model: its own, else the general ones. A pinned model is never stopped for others."""
+    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
 
     pin: bool
     keep_alive_seconds: float
@@ -62,8 +62,8 @@ class ModelSettings:
     engine_args: str
 
 
-def find_setting(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
-    """The setting called `name`, read from `source`. Raises ConfigError that names the nearest one."""
+def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
+    """The setting called `name`. Raises ConfigError that says what may be meant; `source` is where it was found."""
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(sorted(entries))
@@ -72,7 +72,7 @@ def find_setting(entries: Entries, name: str, source: str) -> dataclasses.Field[
 
 
 def converted(entry: dataclasses.Field[Value], value: object, source: str, base: str = "") -> Value:
-    """`value` with its field's type; a relative path is resolved against `base`, if given. Raises ConfigError."""
+    """`value` as its field wants it; a relative path is one from `base`, where that is given. Raises ConfigError."""
     result = _typed(entry, value, source)
     if choices := entry.metadata["choices"]:
         if str(result).lower() not in choices:
@@ -92,7 +92,7 @@ def converted(entry: dataclasses.Field[Value], value: object, source: str, base:
 def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value:
     if isinstance(value, list | dict):
         raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
-    if isinstance(value, bool):  # how YAML reads an unquoted on or off
+    if isinstance(value, bool):  # YAML reads an unquoted on and off so
         value = "on" if value else "off"
     if entry.type is not int:
         return str(value)
@@ -117,4 +117,4 @@ def _check_duration(name: str, text: str, source: str) -> None:
         step = 'Write a number with a unit, such as "30s" or "5m".'
         raise ConfigError(f"{source}: {name}: {error}", step) from None
     if name != "keep_alive" and seconds <= 0:
-        raise ConfigError(f"{source}: {name} must be longer than 0, not {text}")
+        raise ConfigError(f"{source}: {name} must be more than nothing, not {text}")

@@ -1,4 +1,4 @@
-"""Where log lines are written."""
+"""Sets up the process's log."""
 
 import logging
 
@@ -11,11 +11,7 @@ def setup_logging(level: int | str = "info") -> None:
     Replaces handlers that were set up before. Raises ValueError for an unknown level.
     """
     logging.basicConfig(level=level.upper() if isinstance(level, str) else level, format=FORMAT, force=True)
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # The daemon reports its drain itself, in words for its users.
-    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
-
-
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Cancel ")
+    for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The daemon logs its own message when it cancels requests.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith("Cancel "))

@@ -94,12 +94,12 @@ def test_every_variable_that_is_followed_is_tested() -> None:
 )
 def test_a_value_that_makes_no_sense_is_told_and_not_followed(variable: str, text: str, complaint: str) -> None:
     assert settings({variable: text}) == Config(server_port=11434)
-    assert drop_in_notes({variable: text}) == [f"{variable} is ignored: {complaint}"]
+    assert drop_in_notes({variable: text}) == [f"{variable} is not followed: {complaint}"]
 
 
 def test_variables_without_a_meaning_here_are_named_once() -> None:
     environ = {"OLLAMA_MODELS": "/models", "OLLAMA_SCHED_SPREAD": "1", "OLLAMA_DEBUG": " ", "OTHER": "1"}
-    assert drop_in_notes(environ) == ["ignored, because they have no meaning here: OLLAMA_SCHED_SPREAD"]
+    assert drop_in_notes(environ) == ["without a meaning here, and not followed: OLLAMA_SCHED_SPREAD"]
 
 
 def test_own_variables_and_flags_win_over_ollamas_and_those_over_the_file(tmp_path: Path) -> None:
