@@ -80,7 +80,7 @@ def test_a_parameter_is_added_to_the_others_and_replaced_by_itself() -> None:
         ("parameter num_ctx 3", "num_ctx must be at least 4, not 3"),
         ("parameter temprature 1", "unknown option 'temprature'; did you mean 'temperature'?"),
         ("parameter n_gpu_layers 1", "did you mean 'num_gpu'?"),
-        ("parameter colour 1", "unknown option 'colour' The options are frequency_penalty, "),
+        ("parameter colour 1", "unknown option 'colour' The options are "),
         ("parameter draft_num_predict 4", "option 'draft_num_predict' is not supported: Ollama has it"),
         ('parameter stop "a', "quotes"),
         ("think hard", "low, medium, high"),
