@@ -1,9 +1,9 @@
-"""First token through a warm daemon against the same engine asked directly.
+"""Time to first token through a warm daemon, compared with direct requests to the same engine.
 
 usage: bin/bench first-token [--model FILE] [--rounds 50] [--json]
 
-Each round asks three ways, in turn: the engine's own socket, the daemon's Unix socket, the daemon's TCP port. All send
-the same chat and stop at the first piece of text; connections are kept open where the server keeps them. Medians in ms.
+Each round sends the same chat over the engine's own socket, the daemon's Unix socket and the daemon's TCP port, and
+measures until the first piece of text. Connections are kept open if the server allows it. Medians in ms.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TOKENS = 4
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a .gguf file (default: a tiny one made for this)")
+    parser.add_argument("--model", type=Path, help="a .gguf file (default: a generated tiny model)")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -49,31 +49,33 @@ def measure(model: Path, config: Config, rounds: int) -> dict[str, list[float]]:
         client.load(str(model), keep_alive=-1)
         engine = client.engines().models[0].address.removeprefix("unix:")
         ways = {
-            "engine": asker(over(engine), "/v1/chat/completions", b'"content":"', max_tokens=TOKENS),
-            "daemon, Unix socket": asker(over(str(config.socket_path)), "/api/chat", b'"content":"', model=str(model)),
-            "daemon, TCP": asker(httpx.Client(base_url=daemon.url), "/api/chat", b'"content":"', model=str(model)),
+            "engine": sender(over_socket(engine), "/v1/chat/completions", b'"content":"', max_tokens=TOKENS),
+            "daemon, Unix socket": sender(
+                over_socket(str(config.socket_path)), "/api/chat", b'"content":"', model=str(model)
+            ),
+            "daemon, TCP": sender(httpx.Client(base_url=daemon.url), "/api/chat", b'"content":"', model=str(model)),
         }
-        for ask in ways.values():
-            ask()
+        for send in ways.values():
+            send()
         times: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
-            for name, ask in ways.items():
-                times[name].append(ask())
+            for name, send in ways.items():
+                times[name].append(send())
     return times
 
 
-def over(path: str) -> httpx.Client:
+def over_socket(path: str) -> httpx.Client:
     return httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost")
 
 
-def asker(http: httpx.Client, path: str, mark: bytes, **extra: object) -> Callable[[], float]:
-    """A function that asks once and returns the seconds until the first piece of text."""
-    # The same sampling on either side: what an Ollama request without options means.
+def sender(http: httpx.Client, path: str, mark: bytes, **extra: object) -> Callable[[], float]:
+    """A function that sends one request and returns the seconds until the first piece of text."""
+    # Both sides use the sampling of an Ollama request without options.
     sampling = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "min_p": 0.0, "seed": 1}
     options = {"options": {"num_predict": TOKENS, **sampling}} if "model" in extra else sampling
     body = json.dumps({"messages": MESSAGES, "stream": True, **extra, **options}).encode()
 
-    def ask() -> float:
+    def send() -> float:
         began, first, seen = time.perf_counter(), 0.0, b""
         with http.stream("POST", path, content=body) as response:
             for part in response.iter_raw():
@@ -82,7 +84,7 @@ def asker(http: httpx.Client, path: str, mark: bytes, **extra: object) -> Callab
                     first = time.perf_counter() - began
         return first
 
-    return ask
+    return send
 
 
 def show(medians: dict[str, float], rounds: int) -> None:

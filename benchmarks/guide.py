@@ -1,8 +1,8 @@
-"""The bundled model: from a stopped daemon to the last token, and tokens per second.
+"""The bundled model: seconds from a stopped daemon to the last token, and tokens per second.
 
 usage: bin/bench guide [--rounds 10] [--json]
 
-Whole processes of `oprel run guide`: with no daemon (it is stopped before each), and with a warm one. Medians.
+Runs `oprel run guide` as a process, without a daemon (it is stopped before each run) and with a warm one. Medians.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from oprel.client_api import Client
 from oprel.core.config import Config
 
-QUESTION = "How do I list my models?"
+PROMPT = "How do I list my models?"
 OPREL = [sys.executable, "-P", "-m", "oprel"]
 
 
@@ -32,7 +32,7 @@ def main() -> int:
         print(json.dumps({"rounds": options.rounds, **figures}))
         return 0
     print(f"guide, median of {options.rounds}, on {os.cpu_count()} CPUs")
-    print(f"  no daemon, question to last token   {figures['cold_s']:6.2f} s")
+    print(f"  no daemon, prompt to last token     {figures['cold_s']:6.2f} s")
     print(f"  warm daemon                         {figures['warm_s']:6.2f} s")
     print(f"  one stream                          {figures['tokens_per_s']:6.0f} tokens/s")
     return 0
@@ -48,8 +48,8 @@ def measure(home: str, rounds: int) -> dict[str, float]:
 
     cold, warm = [], []
     for _ in range(rounds):
-        cold.append(seconds("run", "guide", QUESTION))
-        warm.append(seconds("run", "guide", QUESTION))
+        cold.append(seconds("run", "guide", PROMPT))
+        warm.append(seconds("run", "guide", PROMPT))
         seconds("stop", "--daemon")
     with Client(config=Config(home=home, server_port=0)) as client:
         rates = [rate(client) for _ in range(rounds)]
@@ -62,7 +62,7 @@ def measure(home: str, rounds: int) -> dict[str, float]:
 
 
 def rate(client: Client) -> float:
-    reply = client.generate("guide", QUESTION, options={"num_predict": 200, "temperature": 1.5})
+    reply = client.generate("guide", PROMPT, options={"num_predict": 200, "temperature": 1.5})
     return (reply.eval_count or 0) / (reply.eval_duration or 1) * 1e9
 
 

@@ -1,9 +1,9 @@
-"""What it takes to read headers of models: whole ones with large vocabularies, and damaged ones.
+"""Time and memory to read model headers: intact ones with large vocabularies, and damaged ones.
 
 usage: bin/bench headers [--count N] [--seed N]
 
-Reads the header of a model with 128 256 tokens, then N (20 000) damaged copies of small models, GGUF and safetensors:
-each must give a description, or an error with the byte and the reason. Exits with 1 if one takes 100 ms or 50 MB.
+Reads the header of a model with 128 256 tokens, then N (20 000) damaged copies of small GGUF and safetensors models.
+Each must give a description, or an error with the byte and the reason. Exits with 1 if one takes 100 ms or 50 MB.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def damaged(folder: Path, count: int, seed: int) -> bool:
 
 
 def read(path: Path) -> bool:
-    """Whether it is described. Anything but InvalidModelError that names a byte goes through and ends the bench."""
+    """Whether the header is accepted. Any error but an InvalidModelError that names a byte ends the benchmark."""
     try:
         if path.suffix == ".gguf":
             from_gguf(read_gguf(path))
@@ -87,7 +87,7 @@ def read(path: Path) -> bool:
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
-    """Bytes set, bits flipped, parts cut out, doubled, or overwritten by numbers that are too large; or cut off."""
+    """`content` with bytes set, bits flipped, parts cut out, repeated or overwritten by huge numbers, or truncated."""
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 2, 4, 16))):
         at = chance.randrange(max(1, min(len(data), 4096)))

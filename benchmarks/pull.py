@@ -1,10 +1,10 @@
-"""A large file over loopback: oprel's verified, resumable transfer beside a plain ranged download of the same client.
+"""A large file over loopback: oprel's verified, resumable transfer and a plain ranged download with the same client.
 
 usage: bin/bench pull [--megabytes 2000] [--rounds 3] [--folder PATH] [--json]
 
-Both ask for the same ranges with as many requests at a time, write to the same disk and end with fsync. The plain one
-keeps no state and computes no digest. The server is a process of its own that only calls sendfile; each download is one
-too, so that its memory is its own.
+Both request the same ranges with equal concurrency, write to the same disk and end with fsync. The plain download
+keeps no state and computes no digest. The server, which only calls sendfile, and each download are separate processes,
+so that their memory can be measured.
 """
 
 import argparse
@@ -39,13 +39,13 @@ MEGABYTE = 10**6
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=2000, help="size of the file (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each, in turns (%(default)s)")
-    parser.add_argument("--folder", type=Path, help="where to (the temporary folder)")
+    parser.add_argument("--rounds", type=int, default=3, help="downloads of each kind, alternating (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="where to download to (a temporary folder)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--one", nargs=5, metavar="WORD", help=argparse.SUPPRESS)
+    parser.add_argument("--download", nargs=5, metavar="WORD", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        return one(*options.one)
+    if options.download:
+        return download_once(*options.download)
     figures = measure(options.megabytes * MEGABYTE, options.rounds, options.folder)
     if options.json:
         print(json.dumps(figures))
@@ -53,23 +53,23 @@ def main() -> int:
         print(f"pull of {options.megabytes} MB over loopback, {options.rounds} rounds, on {os.cpu_count()} CPUs")
         print(f"  plain ranged download  {figures['plain_mb_s']:7.0f} MB/s")
         print(f"  oprel, verified        {figures['oprel_mb_s']:7.0f} MB/s   {figures['ratio']:.2f} of that")
-        print(f"  memory at its peak     {figures['small_mb']:7.0f} MB for a tenth of the file")
-        print(f"                         {figures['large_mb']:7.0f} MB for all of it")
+        print(f"  peak memory            {figures['small_mb']:7.0f} MB for a tenth of the file")
+        print(f"                         {figures['large_mb']:7.0f} MB for the whole file")
     return 0
 
 
 def measure(size: int, rounds: int, folder: Path | None) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="oprel-bench-", dir=folder) as place:
-        large = write_file(Path(place) / "org/large/model.gguf", size)
-        small = write_file(Path(place) / "org/small/model.gguf", size // 10)
-        with serving(Path(place)) as url:
+    with tempfile.TemporaryDirectory(prefix="oprel-bench-", dir=folder) as root:
+        large = write_file(Path(root) / "org/large/model.gguf", size)
+        small = write_file(Path(root) / "org/small/model.gguf", size // 10)
+        with serving(Path(root)) as url:
             for name in ("large", "small"):  # the server computes their digests once
                 httpx.head(f"{url}/org/{name}/resolve/main/model.gguf", timeout=None, trust_env=False)
             runs = {kind: list[dict[str, float]]() for kind in ("plain", "oprel")}
             for _ in range(rounds):
-                for kind, found in runs.items():
-                    found.append(run(kind, f"{url}/org/large/resolve/main/model.gguf", large, Path(place)))
-            light = run("oprel", f"{url}/org/small/resolve/main/model.gguf", small, Path(place))
+                for kind, results in runs.items():
+                    results.append(run(kind, f"{url}/org/large/resolve/main/model.gguf", large, Path(root)))
+            light = run("oprel", f"{url}/org/small/resolve/main/model.gguf", small, Path(root))
     plain, ours = (statistics.median(run["seconds"] for run in runs[kind]) for kind in ("plain", "oprel"))
     return {
         "plain_mb_s": size / plain / MEGABYTE,
@@ -81,7 +81,7 @@ def measure(size: int, rounds: int, folder: Path | None) -> dict[str, float]:
 
 
 def write_file(path: Path, size: int) -> RemoteFile:
-    """Without the address, which is not known yet."""
+    """Write a file and describe it, without its URL, which the server decides."""
     path.parent.mkdir(parents=True)
     block, digest, left = random.Random(1).randbytes(16 * MEGABYTE), hashlib.sha256(), size
     with path.open("wb") as file:
@@ -108,18 +108,18 @@ def serving(folder: Path) -> Iterator[str]:
 def run(kind: str, url: str, file: RemoteFile, folder: Path) -> dict[str, float]:
     """Seconds and peak memory of one download in a process of its own."""
     target = folder / "there"
-    command = [sys.executable, __file__, "--one", kind, url, str(file.size_bytes), file.sha256, str(target)]
+    command = [sys.executable, __file__, "--download", kind, url, str(file.size_bytes), file.sha256, str(target)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=environment()).stdout
     target.unlink()
-    found: dict[str, float] = json.loads(output)
-    return found
+    figures: dict[str, float] = json.loads(output)
+    return figures
 
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def one(kind: str, url: str, size: str, sha256: str, target: str) -> int:
+def download_once(kind: str, url: str, size: str, sha256: str, target: str) -> int:
     file = RemoteFile("model.gguf", url, int(size), sha256)
     began = time.perf_counter()
     asyncio.run({"plain": plain, "oprel": ours}[kind](file, Path(target)))
@@ -135,7 +135,7 @@ async def ours(file: RemoteFile, target: Path) -> None:
 
 
 async def plain(file: RemoteFile, target: Path) -> None:
-    """Ranges in parallel, written where they belong."""
+    """Download ranges in parallel, each written at its position."""
     step = LIMITS.segment_bytes
     ranges = deque((start, min(start + step, file.size_bytes)) for start in range(0, file.size_bytes, step))
     descriptor = os.open(target, os.O_RDWR | os.O_CREAT)

@@ -1,9 +1,9 @@
-"""An engine killed at a random point of every answer: are all answers whole and the same, and what does it cost?
+"""Kill the engine at a random point of every answer: are all answers complete and identical, and what does it cost?
 
 usage: bin/bench recovery [--rounds 100] [--json]
 
-Streams of guide at temperature 0 in three dialects, undisturbed and with SIGKILL of the engine after a random number of
-lines. Medians; "extra" is the time of a disturbed answer beyond an undisturbed one, beside the time of a start.
+Streams answers of guide at temperature 0 in three dialects, undisturbed and with a SIGKILL of the engine after a random
+number of lines. Medians; "extra" is the added time of an interrupted answer, to compare with the time of a start.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from oprel.client.connect import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
 
-QUESTION = "How do I list my models?"
-MESSAGES = [{"role": "user", "content": QUESTION}]
+PROMPT = "How do I list my models?"
+MESSAGES = [{"role": "user", "content": PROMPT}]
 BODY = {"model": "guide", "stream": True, "messages": MESSAGES}
 DIALECTS: dict[str, dict[str, object]] = {
     "/api/chat": {**BODY, "think": False, "options": {"temperature": 0}},
@@ -36,7 +36,7 @@ DIALECTS: dict[str, dict[str, object]] = {
 
 
 @dataclass(frozen=True)
-class Heard:
+class Answer:
     text: str
     seconds: float
 
@@ -52,8 +52,8 @@ def main() -> int:
         print(json.dumps({"rounds": options.rounds, **figures}))
     else:
         print(f"recovery, {options.rounds} answers with a killed engine, on {os.cpu_count()} CPUs")
-        print(f"  whole and the same    {figures['same']:.0f} of {options.rounds}")
-        print(f"  killed in mid-answer  {figures['killed']:.0f}")
+        print(f"  complete, identical   {figures['same']:.0f} of {options.rounds}")
+        print(f"  killed mid-answer     {figures['killed']:.0f}")
         print(f"  undisturbed answer    {figures['calm_s'] * 1000:7.1f} ms")
         print(f"  start of an engine    {figures['start_s'] * 1000:7.1f} ms")
         print(
@@ -69,16 +69,18 @@ def measure(config: Config, rounds: int) -> dict[str, float]:
         try:
             transport = httpx.HTTPTransport(uds=str(config.socket_path))
             with httpx.Client(transport=transport, base_url="http://oprel", timeout=60) as http:
-                calm = {path: hear(http, path) for path in DIALECTS for _ in range(3)}
-                hurt = [disturbed(client, http, path, chance) for _, path in zip(range(rounds), paths(), strict=False)]
+                undisturbed = {path: receive(http, path) for path in DIALECTS for _ in range(3)}
+                results = [
+                    interrupted(client, http, path, chance) for _, path in zip(range(rounds), paths(), strict=False)
+                ]
                 starts = [start(client) for _ in range(10)]
         finally:
             stop_daemon(config)
-    died = [(path, heard) for path, heard, was_killed in hurt if was_killed]
-    usual = statistics.median(heard.seconds for heard in calm.values())
-    extra = statistics.median(heard.seconds for _, heard in died) - usual
+    died = [(path, answer) for path, answer, was_killed in results if was_killed]
+    usual = statistics.median(answer.seconds for answer in undisturbed.values())
+    extra = statistics.median(answer.seconds for _, answer in died) - usual
     return {
-        "same": sum(heard.text == calm[path].text for path, heard, _ in hurt),
+        "same": sum(answer.text == undisturbed[path].text for path, answer, _ in results),
         "killed": len(died),
         "calm_s": usual,
         "start_s": statistics.median(starts),
@@ -92,27 +94,27 @@ def paths() -> Iterator[str]:
         yield from DIALECTS
 
 
-def disturbed(client: Client, http: httpx.Client, path: str, chance: random.Random) -> tuple[str, Heard, bool]:
-    """An answer, and whether its engine died before its end."""
+def interrupted(client: Client, http: httpx.Client, path: str, chance: random.Random) -> tuple[str, Answer, bool]:
+    """The path, its answer, and whether the engine died before the end of the answer."""
     client.load("guide")
     (engine,) = client.engines().models
-    heard = hear(http, path, engine.pid, chance.randrange(1, 12))
+    answer = receive(http, path, engine.pid, chance.randrange(1, 12))
     (after,) = client.engines().models
-    return path, heard, after.pid not in (None, engine.pid)
+    return path, answer, after.pid not in (None, engine.pid)
 
 
-def hear(http: httpx.Client, path: str, engine: int | None = None, kill_at: int = -1) -> Heard:
+def receive(http: httpx.Client, path: str, engine: int | None = None, kill_at: int = -1) -> Answer:
     began, lines = time.perf_counter(), list[str]()
     with http.stream("POST", path, json=DIALECTS[path]) as response:
         for line in response.iter_lines():
             lines.append(line)
             if engine and len(lines) == kill_at:
-                with contextlib.suppress(ProcessLookupError):  # the last kill came after its answer
+                with contextlib.suppress(ProcessLookupError):  # an engine killed after the previous answer
                     os.kill(engine, signal.SIGKILL)
-    return Heard("".join(map(said, lines)), time.perf_counter() - began)
+    return Answer("".join(map(text_of, lines)), time.perf_counter() - began)
 
 
-def said(line: str) -> str:
+def text_of(line: str) -> str:
     data = line.removeprefix("data: ")
     if not data.startswith("{"):
         return "" if data != "[DONE]" else "\n"

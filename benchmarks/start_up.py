@@ -1,8 +1,8 @@
-"""What starting costs: `import oprel`, `oprel --version`, and an answer from nothing.
+"""Start-up time: `import oprel`, `oprel --version`, and an answer from a warm daemon.
 
 usage: bin/bench start-up [--rounds 20] [--json]
 
-Whole processes, in turn with a bare `python -c pass`. Medians in ms.
+Each round runs every command once as a process; the bare `python -c pass` is the baseline. Medians in ms.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
     if options.json:
         print(json.dumps({"rounds": options.rounds, "median_ms": medians}))
         return 0
-    print(f"start-up, median of {options.rounds} whole processes")
+    print(f"start-up, median of {options.rounds} processes")
     for name, value in medians.items():
         print(f"  {name:38}{value:8.1f} ms   bare python {value - medians['python -c pass']:+.1f} ms")
     return 0
@@ -49,7 +49,7 @@ def measure(folder: Path, rounds: int) -> dict[str, float]:
         "oprel run, warm daemon": [*OPREL, "run", str(model), "hello"],
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):  # the first is a warm-up, which also starts the daemon
+    for _ in range(rounds + 1):  # the first round is a warm-up and starts the daemon
         for name, command in ways.items():
             began = time.perf_counter()
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)

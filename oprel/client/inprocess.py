@@ -26,14 +26,13 @@ class InProcessTransport(httpx.BaseTransport):
 
     def __init__(self, config: Config) -> None:
         from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured, find_binaries
-        from oprel.server.app import create_app
-        from oprel.server.pool.manager import ModelManager
+        from oprel.server.app import assemble, create_app
 
         prepare_home(config)
         check_configured(config)
         # Not the home's own run folder: that one belongs to the daemon, which may be running.
         self._run_dir = Path(tempfile.mkdtemp(prefix="oprel-"))
-        self._app = create_app(ModelManager(config, EngineBinaries(find_binaries(config)), self._run_dir))
+        self._app = create_app(assemble(config, EngineBinaries(find_binaries(config)), self._run_dir))
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
             self._portal = stack.enter_context(_event_loop())

@@ -1,7 +1,7 @@
-"""The forms that a model can be run in, of a name or a path: each quantization that there is, with its header.
+"""Resolve a name or a path to the variants of a model: each available quantization with its header.
 
-A model is a GGUF file, a folder of them (each quantization of one model), a folder as Hugging Face has them, a name
-that is known here, or a repository of Hugging Face, of which only headers are fetched.
+A model is a GGUF file, a folder of them (quantizations of one model), a folder in Hugging Face's format, an installed
+name, or a repository on Hugging Face, of which only headers are downloaded.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ from oprel.formats.model_info import ModelInfo
 from oprel.formats.other_header import is_other, read_other
 from oprel.formats.untrusted_json import shown
 from oprel.formats.whole import read_whole
-from oprel.runtime.backends.base import ModelFiles
+from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
-from oprel.telemetry.recommender.planning import Candidate, sized
+from oprel.telemetry.recommender.candidates import Candidate, sized
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class ModelVariant:
-    """A variant with its files; of one that is no GGUF, such as a folder of safetensors, `info`."""
+    """A candidate with its files. `info` describes models in other formats than GGUF, such as safetensors."""
 
     candidate: Candidate
-    parts: ModelFiles
+    files: ModelFiles
     embeds: bool
     info: ModelInfo | None = None
 
 
 def variants_of(name: str, config: Config) -> list[ModelVariant]:
-    """At least one. Raises ModelNotFoundError, InvalidModelError, DownloadError."""
+    """The variants of a model, at least one. Raises ModelNotFoundError, InvalidModelError, DownloadError."""
     ref = ModelRef.parse(name)
     if ref.kind is NameKind.PATH and ref.path.is_dir():
         return _in_folder(ref.path)
     try:
-        return [_of_manifest(known(name, config))]
+        return [_of_manifest(installed_manifest(name, config))]
     except ModelNotFoundError:
         if Path(name).is_dir():
             return _in_folder(Path(name).absolute())
@@ -59,17 +59,17 @@ def variants_of(name: str, config: Config) -> list[ModelVariant]:
     return _in_repository(origin, config)
 
 
-def variant_named(forms: Sequence[ModelVariant], quantization: str) -> ModelVariant:
-    """Raises ValidationError where there is none."""
-    labels = [form.candidate.label for form in forms]
-    found = named([Variant(label, ()) for label in labels], quantization)
-    if found is None:
-        raise ValidationError(f"there is no {quantization}", f"There are: {', '.join(labels)}.")
-    return forms[labels.index(found.label)]
+def variant_named(available: Sequence[ModelVariant], quantization: str) -> ModelVariant:
+    """The variant with this quantization. Raises ValidationError if there is none."""
+    labels = [variant.candidate.label for variant in available]
+    match = named([Variant(label, ()) for label in labels], quantization)
+    if match is None:
+        raise ValidationError(f"the model has no quantization {quantization}", f"Available: {', '.join(labels)}.")
+    return available[labels.index(match.label)]
 
 
-def known(name: str, config: Config) -> Manifest:
-    """What a name or a path of this machine stands for. Raises ModelNotFoundError, also where a path leads nowhere."""
+def installed_manifest(name: str, config: Config) -> Manifest:
+    """The manifest of an installed model, or of a path. Raises ModelNotFoundError, also if the path does not exist."""
     ref = ModelRef.parse(name)
     if ref.kind is NameKind.PATH and not (ref.path.exists() or ref.path.is_symlink()):
         raise ModelNotFoundError(f"there is no file {name}", "Check the path; `oprel list` shows the named models.")
@@ -77,37 +77,37 @@ def known(name: str, config: Config) -> Manifest:
 
 
 def repository_meant(ref: ModelRef, config: Config) -> HubOrigin | None:
-    """The repository that a name means; None for one that means none."""
+    """The repository on Hugging Face that a name stands for, if any."""
     origin = next(iter(Aliases.load(config.home_dir).origins(ref)), None)
     return origin if isinstance(origin, HubOrigin) else None
 
 
 def hub_of(config: Config) -> Hub:
-    """Raises DownloadError where the user wants to stay offline."""
+    """Raises DownloadError if the configuration says to stay offline."""
     if config.offline == "on":
-        raise DownloadError("oprel is offline, so nothing is looked up", "Set `offline` to off.")
+        raise DownloadError("oprel is offline and looks nothing up", "Set `offline` to off.")
     return Hub(config.hf_endpoint, HubCache(config.hub_dir))
 
 
 def awaited(work: Coroutine[None, None, Result]) -> Result:
-    """In a thread of its own: the caller may be in an event loop."""
+    """The result of a coroutine, run in a thread of its own, because the caller may be in an event loop."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 
 
 def _in_repository(origin: HubOrigin, config: Config) -> list[ModelVariant]:
     hub = hub_of(config)
-    if found := awaited(hub.repository(origin)):
-        return _in_variants(found, origin)
+    if repository := awaited(hub.repository(origin)):
+        return _in_variants(repository, origin)
     with tempfile.TemporaryDirectory() as folder:
-        form = _of_other(awaited(hub.skeleton(origin, Path(folder))))
-    return [replace(form, parts=ModelFiles(Path(origin.repository)))]
+        variant = _of_other(awaited(hub.skeleton(origin, Path(folder))))
+    return [replace(variant, files=ModelFiles(Path(origin.repository)))]
 
 
-def _in_variants(found: Repository, origin: HubOrigin) -> list[ModelVariant]:
-    header, kept = found.read_one(), found.variants
+def _in_variants(repository: Repository, origin: HubOrigin) -> list[ModelVariant]:
+    header, kept = repository.read_one(), repository.variants
     if origin.quant:
-        kept = (wanted(found, origin.quant, usual),)
+        kept = (wanted(repository, origin.quant, usual),)
     files = [Path(variant.files[0].path) for variant in kept]
     embeds = header.pooling_type is not None
     return [
@@ -118,27 +118,27 @@ def _in_variants(found: Repository, origin: HubOrigin) -> list[ModelVariant]:
 
 def _in_folder(folder: Path) -> list[ModelVariant]:
     files = [RepoFile(str(path.relative_to(folder)), path.stat().st_size) for path in sorted(folder.rglob("*.gguf"))]
-    found = variants(files)
-    if not found:
+    available = variants(files)
+    if not available:
         return [_of_other(folder)]
-    weights = [folder / variant.files[0].path for variant in found]
+    weights = [folder / variant.files[0].path for variant in available]
     headers = [read_whole(path) for path in weights]
     _require_one_model(folder, headers)
     return [
         _of_header(Manifest(variant.label, path), header, variant.label)
-        for variant, path, header in zip(found, weights, headers, strict=True)
+        for variant, path, header in zip(available, weights, headers, strict=True)
     ]
 
 
 def _require_one_model(folder: Path, headers: Iterable[GGUFFile]) -> None:
-    """Raises InvalidModelError that tells the files of each model, where there are several."""
+    """Raises InvalidModelError with the files of each model if the headers belong to several models."""
     models = dict[tuple[object, ...], list[GGUFFile]]()
     for header in headers:
         in_all_variants = (_name(header), header.architecture, header.block_count, header.embedding_length)
         models.setdefault(in_all_variants, []).append(header)
     if len(models) > 1:
-        told = (f"{_name(one[0])} in {', '.join(header.path.name for header in one)}" for one in models.values())
-        raise InvalidModelError(f"{folder} has different models in it: {'; '.join(told)}", "Give the path of one.")
+        listed = (f"{_name(same[0])} in {', '.join(header.path.name for header in same)}" for same in models.values())
+        raise InvalidModelError(f"{folder} contains different models: {'; '.join(listed)}", "Give the path of one.")
 
 
 def _name(header: GGUFFile) -> str:
@@ -154,22 +154,24 @@ def _of_manifest(manifest: Manifest) -> ModelVariant:
 def _of_header(manifest: Manifest, header: GGUFFile, label: str = UNKNOWN) -> ModelVariant:
     if label == UNKNOWN:
         label = quantization_of(manifest.weights.name) or header.quantization
-    eye = projector_bytes(read_gguf(manifest.projector)) if manifest.projector else 0
-    adapters = sum(path.stat().st_size for path in manifest.adapters)
-    files = header.size_bytes + sum(path.stat().st_size for path in manifest.beside)
-    return ModelVariant(
-        Candidate(label, footprint_of(header), header.parameter_count, eye, adapters, file_bytes=files),
-        ModelFiles(manifest.weights, manifest.projector, manifest.adapters),
-        embeds=header.pooling_type is not None,
+    candidate = Candidate(
+        label=label,
+        footprint=footprint_of(header),
+        parameters=header.parameter_count,
+        projector=projector_bytes(read_gguf(manifest.projector)) if manifest.projector else 0,
+        adapters=sum(path.stat().st_size for path in manifest.adapters),
+        file_bytes=header.size_bytes + sum(path.stat().st_size for path in manifest.beside),
     )
+    files = ModelFiles(manifest.weights, manifest.projector, manifest.adapters)
+    return ModelVariant(candidate, files, embeds=header.pooling_type is not None)
 
 
 def _of_other(path: Path) -> ModelVariant:
     header = read_other(path)
     candidate = Candidate(
-        header.info.quantization,
-        footprint_of(header),
-        header.parameter_count,
+        label=header.info.quantization,
+        footprint=footprint_of(header),
+        parameters=header.parameter_count,
         file_bytes=header.size_bytes,
         is_whole=True,
     )

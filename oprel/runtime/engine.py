@@ -1,10 +1,21 @@
-"""What an engine can be asked, and how it fails."""
+"""What the daemon asks of an engine, whatever serves it: a process on this machine, or one that runs elsewhere."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
+from oprel.runtime.binaries.engine_binaries import Binary
+from oprel.runtime.exits import Exit
+from oprel.runtime.spec import EngineSpec
 
 
 class EngineRefused(Exception):
     """The engine answered with an error: `status` is HTTP's, `kind` the engine's own type of error.
 
-    `prompt_tokens` is how long a prompt that did not fit is, where the engine said so.
+    `prompt_tokens` is the length of a prompt that did not fit, where the engine gave it.
     """
 
     def __init__(self, status: int, kind: str, message: str, prompt_tokens: int = 0) -> None:
@@ -20,4 +31,129 @@ class EngineLost(Exception):
 
 
 class NotRepeated(EngineLost):
-    """The engine died, and the one after it answers otherwise than what was told already."""
+    """The engine died, and the next one's answer differs from what the client already has."""
+
+
+class EngineState(Enum):
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    CRASHED = "crashed"
+    BACKING_OFF = "backing_off"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSnapshot:
+    """An engine at one moment, for display. `load_seconds` is how long its last start took.
+
+    `memory_bytes` is the measured memory of its processes, without that of GPUs; 0 before the first measurement.
+    """
+
+    state: EngineState
+    address: str
+    starts: int = 0
+    pid: int | None = None
+    binary: Binary | None = None
+    memory_bytes: int = 0
+    load_seconds: float = 0.0
+    last_exit: Exit | None = None
+
+
+class Work(Protocol):
+    """A request in the engine. Its caller reports progress, and a busy engine without progress is killed."""
+
+    def prefilled(self, processed: int, total: int) -> None:
+        """The engine has computed `processed` of all `total` tokens of the prompt, cached ones included."""
+
+    def moved(self) -> None:
+        """A token arrived, or anything else that shows progress."""
+
+    def refused(self) -> str | None:
+        """The engine failed the request with a status of 500 or above; the reason to suspect it, if there is one."""
+
+    def kill_as(self, why: str) -> None:
+        """Kill the engine, which does not work for the reason `why`."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Inside the block the client is slow to read, and the engine is not expected to move."""
+
+
+class Engine(Protocol):
+    """One model, loaded or to be loaded. All methods belong to the event loop.
+
+    Calls raise EngineRefused when the engine answers with an error, and EngineLost when it breaks off.
+    """
+
+    @property
+    def starts(self) -> int:
+        """How often the engine was started. Another number than before means another engine."""
+
+    @property
+    def is_down(self) -> bool:
+        """It ended unasked, or did not start."""
+
+    @property
+    def is_loading(self) -> bool:
+        """A start is under way, or due after a pause."""
+
+    @property
+    def is_ready(self) -> bool: ...
+
+    @property
+    def was_stopped(self) -> bool:
+        """It was asked to end, or never started. It may still be ending."""
+
+    @property
+    def last_exit(self) -> Exit | None: ...
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines that it wrote."""
+
+    def follow(self) -> AsyncIterator[str]:
+        """The log's lines, then each new line, across restarts, until `close`."""
+
+    def snapshot(self) -> EngineSnapshot: ...
+
+    def start_as(self, spec: EngineSpec) -> None:
+        """Serve `spec` from the next start on."""
+
+    async def ensure_ready(self) -> None:
+        """Return once the engine answers; start it if needed. Concurrent callers share one start.
+
+        Raises BackendStartError, NoEngineError, EngineBrokenError or ShuttingDownError.
+        """
+
+    async def close(self) -> None:
+        """Stop for good. Later calls of `ensure_ready` raise ShuttingDownError."""
+
+    def kill(self) -> None:
+        """End it at once, without waiting: the daemon itself is about to end."""
+
+    async def why_it_ended(self, within: float) -> Exit | None:
+        """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
+
+    def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> AbstractContextManager[Work]:
+        """Inside the block a request is in the engine. `about_tokens` is the prompt's length, rather too high.
+
+        `extra_seconds` are granted until the first token, for work that the engine does not report, such as images.
+        """
+
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+        """Stream an answer, or the `n` of them. Only the last chunk has `finish`; an answer without it is broken."""
+
+    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        """One vector for each input (text or tokens)."""
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
+        """How relevant each document is to the query."""
+
+    async def tokenize(self, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
+        """The text's tokens. `parse`: control tokens in the text count; `begin`: add the tokens that open a prompt."""
+
+    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+
+    async def apply_template(self, request: CompletionRequest) -> str:
+        """The request's messages and tools, rendered by the model's chat template."""

@@ -1,8 +1,10 @@
 """The HTTP application: its routes, its errors, and the startup and shutdown of what the routes use."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
+from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import serves
 from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
@@ -37,50 +41,57 @@ ROUTERS = (
 )
 
 
-def create_app(manager: ModelManager) -> FastAPI:
-    """The daemon's application. Its lifespan opens the conversations and, at the end, stops every engine."""
-    app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(manager))
+def assemble(
+    config: Config, binaries: EngineBinaries, run_dir: Path, clock: Callable[[], float] = time.monotonic
+) -> AppState:
+    """Build everything behind the routes, once: this is the only place that knows how the parts fit together."""
+    library = Library(config)
+    last_use = LastUse(config.home_dir / "last-used.json")
+    manager = ModelManager(config, binaries, run_dir, clock, on_use=last_use.note)
+    downloads = Downloads(
+        config,
+        library,
+        manager.planning.choose,
+        serves_folders=lambda: serves(config, "safetensors"),
+        draining=lambda: manager.draining,
+    )
+    conversations = Conversations(config.home_dir / "state.db")
+    return AppState(
+        manager=manager,
+        library=library,
+        conversations=conversations,
+        last_use=last_use,
+        downloads=downloads,
+        started=clock(),
+    )
+
+
+def create_app(state: AppState) -> FastAPI:
+    """The daemon's application. Its lifespan resumes downloads and, at the end, stops every engine."""
+    app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(state))
+    app.state.daemon = state
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(OprelError, _oprel_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _unexpected_error)
-    app.add_middleware(Guard, config=manager.config)
+    app.add_middleware(Guard, config=state.manager.config)
     return app
 
 
-def _lifespan(manager: ModelManager):  # type: ignore[no-untyped-def]  # starlette's own alias for this is private
+def _lifespan(state: AppState):  # type: ignore[no-untyped-def]  # starlette's own alias for this is private
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_exception_handler(_log_fault)
-        conversations = Conversations(manager.config.home_dir / "state.db")
-        last_use = LastUse(manager.config.home_dir / "last-used.json")
-        manager.on_use = last_use.note
-        library = Library(manager.config)
-        downloads = Downloads(
-            manager.config,
-            library,
-            manager.planning.choose,
-            serves_folders=lambda: serves(manager.config, "safetensors"),
-            draining=lambda: manager.draining,
-        )
-        app.state.daemon = AppState(
-            manager=manager,
-            library=library,
-            conversations=conversations,
-            last_use=last_use,
-            downloads=downloads,
-            started=manager.clock(),
-        )
-        downloads.open()
+        state.downloads.open()
         try:
             yield
         finally:
-            await downloads.close()
-            await manager.close()
-            conversations.close()
-            last_use.close()
+            await state.downloads.close()
+            await state.manager.close()
+            state.conversations.close()
+            state.last_use.close()
 
     return lifespan
 

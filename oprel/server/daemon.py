@@ -22,9 +22,8 @@ from oprel.core.home import prepare_home
 from oprel.core.ollama_env import PORT as OLLAMA_PORT
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured, find_binaries
 from oprel.runtime.supervisor import records
-from oprel.server.app import create_app
-from oprel.server.models.library import Library
-from oprel.server.pool.manager import ModelManager
+from oprel.server.api.common.app_state import AppState
+from oprel.server.app import assemble, create_app
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens, locked
 from oprel.utils.logging import setup_logging
@@ -49,13 +48,13 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     with _only_daemon(config):
         records.reconcile(config.run_dir)
         tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
-        manager = ModelManager(config, EngineBinaries(find_binaries(config)), config.run_dir)
+        state = assemble(config, EngineBinaries(find_binaries(config)), config.run_dir)
         host, port = tcp.getsockname()[:2]
         logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again in the end: end in peace
             signal.signal(number, lambda *_: sys.exit(0))
         try:
-            _Server(manager).run(sockets=[unix, tcp])
+            _Server(state).run(sockets=[unix, tcp])
         finally:
             config.socket_path.unlink(missing_ok=True)
 
@@ -67,27 +66,26 @@ class _Server(uvicorn.Server):
     lock. A second signal ends everything at once.
     """
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, state: AppState) -> None:
         settings = uvicorn.Config(
-            create_app(manager),
+            create_app(state),
             log_config=None,
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             proxy_headers=False,  # no header may make a stranger look like loopback
         )
         super().__init__(settings)
-        self._manager = manager
+        self._manager, self._library = state.manager, state.library
 
     async def main_loop(self) -> None:
-        library = Library(self._manager.config)
-        await self._warn_of_unknown(library)
-        async with Preloading(self._manager, library).at_work():
+        await self._warn_of_unknown()
+        async with Preloading(self._manager, self._library).at_work():
             await super().main_loop()
 
-    async def _warn_of_unknown(self, library: Library) -> None:
+    async def _warn_of_unknown(self) -> None:
         for name in self._manager.config.named_models:
             try:
-                await library.find(name, may_use_paths=True)
+                await self._library.find(name, may_use_paths=True)
             except OprelError as error:
                 logger.warning("`models` has settings for what cannot be loaded: %s", error)
 

@@ -61,11 +61,10 @@ class Preloading:
     async def at_work(self) -> AsyncIterator[None]:
         """Inside the block models are loaded and the file is kept; after it, the file says what was loaded then."""
         self._pending = [*(Preload(name=name) for name in self._manager.config.preloaded), *self._left()]
-        self._manager.on_change = self._note
         async with anyio.create_task_group() as group:
-            group.start_soon(self._load_all)
-            yield
-            self._manager.on_change = lambda: None
+            with self._manager.observed(self._note):
+                group.start_soon(self._load_all)
+                yield
             self._pending[:0] = self._trying
             self._write()
             group.cancel_scope.cancel()
@@ -122,14 +121,15 @@ class Preloading:
             logger.warning("cannot write down which models are loaded: %s", error)
 
     def _entry(self, loaded: LoadedModel) -> Preload:
-        own = loaded.keep_alive == loaded.settings.keep_alive_seconds
-        keep_alive = FOR_EVER if math.isinf(loaded.keep_alive) else loaded.keep_alive
+        lifetime = loaded.lifetime
+        own = lifetime.keep_alive == loaded.settings.keep_alive_seconds
+        keep_alive = FOR_EVER if lifetime.is_endless else lifetime.keep_alive
         return Preload(
             name=loaded.model.name,
-            options=loaded.asked,
+            options=loaded.request.requested,
             mode=loaded.spec.mode,
             keep_alive=None if own else keep_alive,
-            until=self._until(loaded.expires_at),
+            until=self._until(lifetime.expires_at),
         )
 
     def _until(self, expires_at: float) -> datetime | None:
@@ -141,4 +141,4 @@ class Preloading:
 
 def _stays(loaded: LoadedModel) -> bool:
     """True for a model that has shown that it loads, and is not about to go."""
-    return loaded.ready_at > 0 and loaded.keep_alive > 0 and not loaded.leaving
+    return loaded.ready_at > 0 and loaded.lifetime.keep_alive > 0 and not loaded.leaving

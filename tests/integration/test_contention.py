@@ -23,7 +23,6 @@ from oprel.core.exceptions import (
 from oprel.core.home import prepare_home
 from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
-from oprel.runtime.supervisor.process import EngineState
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Done, Job
 from oprel.server.inference.embeddings import EmbedJob
@@ -62,7 +61,7 @@ class Office:
         raise AssertionError("no end")
 
     def starts(self) -> int:
-        return sum(one.process.starts for one in self.manager.loaded)
+        return sum(one.engine.starts for one in self.manager.loaded)
 
 
 Opened = Callable[..., contextlib.AbstractAsyncContextManager[Office]]
@@ -104,7 +103,7 @@ def test_an_engine_whose_client_left_while_it_loaded_makes_room_once_it_is_ready
     async def scenario() -> None:
         async with office({"silent_load": 1.0}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
             left = asyncio.create_task(it.ask("one", "hello"))
-            await until(lambda: [one.process.state for one in it.manager.loaded] == [EngineState.STARTING])
+            await until(lambda: [one.engine.is_loading for one in it.manager.loaded] == [True])
             left.cancel()
             await soon(it.ask("two", "hello"))
 
@@ -115,10 +114,10 @@ def test_an_engine_that_failed_after_its_client_left_makes_room(office: Opened) 
     async def scenario() -> None:
         async with office({"silent_load": 0.5}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
             left = asyncio.create_task(it.ask("one", "hello"))
-            await until(lambda: [one.process.pid for one in it.manager.loaded if one.process.pid])
+            await until(lambda: any(one.engine.snapshot().pid for one in it.manager.loaded))
             left.cancel()
             other = asyncio.create_task(it.ask("two", "hello"))
-            await until(lambda: it.manager.room.waiting)
+            await until(lambda: it.manager.admission.waiting)
             it.manager.kill()
             await soon(other)
 
@@ -129,7 +128,9 @@ def test_what_other_programs_leave_is_looked_at_anew_whenever_no_engine_runs(
     office: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def leave(size: int) -> None:
-        monkeypatch.setattr(planning, "probe", lambda: Hardware(CPU(), Memory(64 * 1024**3, size)))
+        monkeypatch.setattr(
+            planning, "probe", lambda: Hardware(CPU(), Memory(total_bytes=64 * 1024**3, available_bytes=size))
+        )
 
     async def scenario() -> None:
         async with office(keep_alive="-1") as it:
@@ -138,7 +139,7 @@ def test_what_other_programs_leave_is_looked_at_anew_whenever_no_engine_runs(
                 await it.ask("one", "hello")
             leave(1024**3)
             await it.ask("one", "hello")
-            assert it.manager.room.budget.host == int(0.9 * 1024**3)
+            assert it.manager.admission.budget.host == int(0.9 * 1024**3)
             leave(1024**2)  # now much of it is the engine's own
             await it.ask("two", "hello")
 
@@ -163,7 +164,7 @@ def test_a_locked_name_is_locked_in_the_engine_of_another_name(office: Opened) -
             async with it.manager.lease(await it.model("alias"), LoadOptions(), 0.0):
                 pass
             [loaded] = it.manager.loaded
-            assert loaded.keep_alive > 0
+            assert loaded.lifetime.keep_alive > 0
 
     asyncio.run(scenario())
 
@@ -186,7 +187,7 @@ def test_one_crash_is_one_strike_however_many_asked_the_same(office: Opened) -> 
         async with office() as it:
             same = "innocent " + told(tokens=20, token_delay=0.05)
             crowd = [asyncio.create_task(it.ask("one", same)) for _ in range(3)]
-            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [3])
+            await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [3])
             with pytest.raises(QuarantinedError):
                 await soon(it.ask("one", "poison " + CRASH))
             assert all(await soon(asyncio.gather(*crowd)))
@@ -201,7 +202,7 @@ def test_who_was_answered_since_is_not_blamed_for_an_older_crash(office: Opened)
 
             async def pinged_while_it_crashes(number: int) -> asyncio.Task[str]:
                 pinging = asyncio.create_task(it.ask("one", ping))
-                await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+                await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [1])
                 poison = asyncio.create_task(it.ask("one", f"poison {number} " + CRASH))
                 starts = it.starts()
                 await until(lambda: it.starts() > starts)
@@ -235,7 +236,7 @@ def test_what_cannot_go_on_says_so_at_once(office: Opened) -> None:
     async def scenario() -> None:
         async with office({}, parallel=4) as it:
             slow = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
-            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+            await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [1])
             began, words = asyncio.Event(), "several " + told(tokens=1000, token_delay=0.1)
             several = asyncio.create_task(it.ask("one", words, n=2, began=began))
             await soon(began.wait())
@@ -322,9 +323,9 @@ def test_who_waits_for_memory_is_told_at_once_that_the_daemon_ends(office: Opene
     async def scenario() -> None:
         async with office({"silent_load": 0.2}, default_max_memory_mb=FOR_ONE) as it:
             first = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
-            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+            await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [1])
             second = asyncio.create_task(it.ask("two", "hello"))
-            await until(lambda: it.manager.room.waiting)
+            await until(lambda: it.manager.admission.waiting)
             drained = asyncio.create_task(it.manager.drain())
             with pytest.raises(ShuttingDownError):
                 await soon(second, 3)
@@ -355,9 +356,9 @@ def test_who_waits_for_memory_that_is_pinned_meanwhile_is_refused(office: Opened
     async def scenario() -> None:
         async with office(default_max_memory_mb=FOR_ONE, models='{"alias:latest": {"pin": "on"}}') as it:
             slow = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
-            await until(lambda: [len(one.requests) for one in it.manager.loaded] == [1])
+            await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [1])
             waiting = asyncio.create_task(it.ask("two", "hello"))
-            await until(lambda: it.manager.room.waiting)
+            await until(lambda: it.manager.admission.waiting)
             pinning = asyncio.create_task(it.ask("alias", "hello"))
             with pytest.raises(InsufficientMemoryError, match="pinned models take"):
                 await soon(waiting, 5)

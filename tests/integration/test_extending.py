@@ -103,7 +103,7 @@ def client(daemon: RunningDaemon) -> Iterator[Client]:
 def test_a_backend_of_another_package_is_known_and_ranked() -> None:
     assert registry.named("acme") is import_module("oprel_acme").BACKEND
     info = ModelInfo("safetensors", "llama", "BF16", 10**9)
-    hardware = Hardware(CPU(), Memory(10**11, 10**11))
+    hardware = Hardware(CPU(), Memory(total_bytes=10**11, available_bytes=10**11))
     found = route(info, hardware, [EngineCandidate(one, True) for one in registry.backends().values()])
     assert [one.backend.name for one in found if one.score] == ["vllm", "acme", "transformers"]
 
@@ -119,7 +119,7 @@ async def test_its_dialect_is_spoken() -> None:
 
     dialect = registry.named("acme").dialect
     assert dialect
-    transport = Translating(httpx.MockTransport(engine), dialect, lambda: 512, deaths.append)
+    transport = Translating(httpx.MockTransport(engine), dialect, 512, deaths.append)
     async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
         assert await openai_http.tokenize(http, "a") == [1]
         with pytest.raises(EngineLost):

@@ -19,6 +19,7 @@ from oprel.runtime.engine import EngineLost
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.structured_output import check_answer
 from tests.conftest import RunningDaemon
+from tests.fixtures.memory_engine import MemoryEngine, ready
 
 
 @pytest.fixture
@@ -94,15 +95,12 @@ def test_references_and_properties_are_still_proven() -> None:
 
 
 async def told(request: CompletionRequest, *chunks: Chunk) -> ResumableAnswer:
-    """A story whose engine died behind these chunks."""
-    story = ResumableAnswer(request)
+    """An answer whose engine died behind these chunks."""
+    answer = ResumableAnswer(request)
     for chunk in chunks:
-        story.hear(chunk)
-    async with httpx.AsyncClient(
-        transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"prompt": "<rendered>"})), base_url="http://x"
-    ) as engine:
-        await story.go_on(engine)
-    return story
+        answer.receive(chunk)
+    await answer.go_on(ready(MemoryEngine()))
+    return answer
 
 
 def word(text: str, token: int) -> Chunk:
@@ -110,10 +108,10 @@ def word(text: str, token: int) -> Chunk:
 
 
 async def test_an_answer_that_ends_before_it_was_repeated_is_not_whole() -> None:
-    story = await told(CompletionRequest("Once", schema={}), word("{", 1), word("}", 2))
-    assert story.hear(word("{", 1)) is None
+    answer = await told(CompletionRequest("Once", schema={}), word("{", 1), word("}", 2))
+    assert answer.receive(word("{", 1)) is None
     with pytest.raises(EngineLost, match="did not repeat"):
-        story.hear(Chunk(finish=Finish.STOP))
+        answer.receive(Chunk(finish=Finish.STOP))
 
 
 async def test_an_image_is_shown_to_the_next_engine_too() -> None:
@@ -122,9 +120,9 @@ async def test_an_image_is_shown_to_the_next_engine_too() -> None:
 
 
 async def test_the_token_that_ends_an_answer_counts_whether_told_or_not() -> None:
-    story = await told(CompletionRequest("Once", Sampling(num_predict=9), tell_tokens=True), word(" a", 1))
-    story.hear(word(" b", 2))
-    last = story.hear(Chunk(finish=Finish.STOP, usage=Usage(prompt_tokens=3, completion_tokens=2)))
+    answer = await told(CompletionRequest("Once", Sampling(num_predict=9), tell_tokens=True), word(" a", 1))
+    answer.receive(word(" b", 2))
+    last = answer.receive(Chunk(finish=Finish.STOP, usage=Usage(prompt_tokens=3, completion_tokens=2)))
     assert last
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (2, 3)
 

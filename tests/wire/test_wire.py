@@ -14,8 +14,7 @@ from starlette.routing import Match
 
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.server.app import create_app
-from oprel.server.pool.manager import ModelManager
+from oprel.server.app import assemble, create_app
 from tests.conftest import RunningDaemon, lasting_daemon
 from tests.fixtures.gguf_parts import write_reranker
 from tests.wire import shape
@@ -84,5 +83,5 @@ def test_every_route_has_an_exchange(tmp_path: Path):
         {"type": "http", "method": exchange.request.method, "path": exchange.request.path, "headers": []}
         for exchange in EXCHANGES.values()
     ]
-    routes = create_app(ModelManager(Config(), EngineBinaries([]), tmp_path)).routes
+    routes = create_app(assemble(Config(home=str(tmp_path)), EngineBinaries([]), tmp_path)).routes
     assert [route for route in routes if not any(route.matches(scope)[0] is Match.FULL for scope in scopes)] == []

@@ -51,13 +51,13 @@ def _inspected(model: str, config: "Config") -> "Inspection":
     """Of a repository of Hugging Face only headers are fetched. Raises ModelNotFoundError, DownloadError."""
     from oprel.core.names import ModelRef
     from oprel.formats.validation import inspect
-    from oprel.preview.variants import known, repository_meant
+    from oprel.preview.variants import installed_manifest, repository_meant
 
     path = Path(model).expanduser()
     if path.exists() or path.is_symlink():
         return inspect(path)
     try:
-        return inspect(known(model, config).weights)
+        return inspect(installed_manifest(model, config).weights)
     except ModelNotFoundError:
         origin = repository_meant(ModelRef.parse(model), config)
         if origin is None:

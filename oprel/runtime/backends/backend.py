@@ -7,9 +7,9 @@ from typing import Literal
 
 from oprel.core.completion import Mode
 from oprel.formats.model_info import ModelInfo
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.binaries.environments import Recipe
+from oprel.runtime.spec import EngineSpec
 
 Accelerator = Literal["nvidia", "amd", "intel", "apple", "cpu"]
 

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from oprel.runtime.backends.backend import Backend, Listens
-from oprel.runtime.backends.base import EngineSpec
+from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.backends.specs import LoadConstraints
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries import on_socket
+from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor.child import RunDir
 from oprel.runtime.supervisor.launch import Launch, Transport, alone, itself
 from oprel.runtime.supervisor.records import FOLDER
@@ -23,24 +24,19 @@ SCRIPT_BYTES = 512
 VENVS = ("venv", ".venv")
 
 
-def launch(
-    backend: Backend, spec: EngineSpec, now: Callable[[], EngineSpec], label: str, load: float, stall: float
-) -> Launch:
-    """`now` is what the engine is started for when that happens, as it may have to do with less than `spec`.
-
-    `load` and `stall` are timeouts in seconds.
-    """
+def launch(backend: Backend, spec: EngineSpec, label: str, *, load_timeout: float, stall_timeout: float) -> Launch:
+    """How to start the engine of `spec`. Timeouts in seconds."""
     folder = spec.socket.with_suffix(FOLDER) if backend.leaves_children else None
     runner = partial(_wrapped, spec.socket) if backend.listens is Listens.WRAPPED else alone
     return Launch(
         label=label,
         place=RunDir(spec.socket, backend.environment(spec), folder),
-        arguments=lambda flags: backend.arguments(now(), flags),
-        load_timeout=load,
-        stall_timeout=stall,
+        arguments=partial(backend.arguments, spec),
+        load_timeout=load_timeout,
+        stall_timeout=stall_timeout,
         runner=runner,
         health_path=backend.health_path,
-        translator=partial(_translated, backend, now) if backend.dialect else itself,
+        translator=partial(_translated, backend.dialect, spec.load.num_ctx or 0) if backend.dialect else itself,
         port=spec.port,
         key=spec.key,
     )
@@ -54,11 +50,8 @@ def placed(backend: Backend, fixed: LoadConstraints) -> LoadConstraints:
         return replace(fixed, port=free.getsockname()[1], key=secrets.token_urlsafe(32))
 
 
-def _translated(
-    backend: Backend, now: Callable[[], EngineSpec], engine: Transport, on_death: Callable[[str], None]
-) -> Transport:
-    assert backend.dialect
-    return Translating(engine, backend.dialect, lambda: now().load.num_ctx or 0, on_death)
+def _translated(dialect: Dialect, context: int, engine: Transport, on_death: Callable[[str], None]) -> Transport:
+    return Translating(engine, dialect, context, on_death)
 
 
 def _wrapped(socket: Path, program: tuple[str, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
-from oprel.runtime.backends.base import EngineSpec, ModelFiles
+from oprel.runtime.spec import EngineSpec, ModelFiles
 from oprel.telemetry.memory.estimator import MIB
 from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan
@@ -49,7 +49,7 @@ def spec_of(plan: Plan, fixed: LoadConstraints) -> EngineSpec:
     """Layers are placed only if the user places them, or if GPUs are better left alone; else the engine does it."""
     solution, setting = plan.solution, plan.solution.setting
     devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
-    leaves_gpus_alone = solution.placement.where is PlacementKind.CPU and bool(plan.budgets.devices)
+    leaves_gpus_alone = solution.placement.kind is PlacementKind.CPU and bool(plan.budgets.devices)
     load = replace(
         fixed.load,
         num_ctx=setting.context,

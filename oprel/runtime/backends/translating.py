@@ -23,7 +23,7 @@ class Translating(httpx.AsyncBaseTransport):
         self,
         engine: httpx.AsyncBaseTransport,
         dialect: Dialect,
-        context: Callable[[], int],
+        context: int,
         on_death: Callable[[str], None],
     ) -> None:
         self._engine = engine
@@ -68,7 +68,7 @@ class Translating(httpx.AsyncBaseTransport):
         dialect, prompt = self._dialect, body.get("prompt")
         if isinstance(prompt, list) and not all(isinstance(part, int) for part in prompt):
             body = {**body, "prompt": await self._flat(request, prompt)}
-        most, context = body.get("max_tokens"), self._context()
+        most, context = body.get("max_tokens"), self._context
         if isinstance(most, int) and not 0 <= most <= context:
             body = {**body, "max_tokens": context}
             if dialect.fills_context:

@@ -110,7 +110,7 @@ class ChildProcess:
             _posix.signal_group(self.pid, signal.SIGKILL)
             await asyncio.wait({self.ended}, timeout=STOP_LADDER[-1][1])
 
-    def condemn(self, verdict: Exit) -> None:
+    def kill_as(self, verdict: Exit) -> None:
         """Kill it, and let `verdict` be why it ended: one that hangs takes no polite signal."""
         if not self.is_over:
             logger.error("engine %s is killed: %s", self.pid, verdict.detail)

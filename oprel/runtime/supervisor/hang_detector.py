@@ -7,7 +7,7 @@ fixed limit kills at the peak of work (gpustack #3189). So there are two limits,
 - It stands still: nothing moved and it used no CPU time, as when it was stopped or deadlocked.
 - It spins: it used CPU time, but nothing moved for much longer than the slowest step so far would explain.
 
-Time in which nobody looked does not count: a daemon that was itself suspended condemns nobody.
+Time in which nobody looked does not count: a daemon that was itself suspended kills no engine for it.
 """
 
 from dataclasses import dataclass

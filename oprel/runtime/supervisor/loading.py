@@ -35,6 +35,6 @@ async def until_ready(
                 seen, moved_at = now, looked_at
         if clock() - max(one.log.moved_at, moved_at) > load_timeout:
             what = f"the engine made no progress for {load_timeout:.0f} s while loading"
-            one.condemn(hung(what, ADVICE))
+            one.kill_as(hung(what, ADVICE))
             raise BackendStartError(what, ADVICE)
         await asyncio.sleep(HEALTH_INTERVAL)

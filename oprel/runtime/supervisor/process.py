@@ -1,12 +1,12 @@
-"""One engine process: its states, its start shared by all who wait for it, its log, its end.
+"""One supervised engine: its states, the start that all waiting requests share, its log, its end.
 
     STOPPED ──▶ STARTING ──▶ READY ──▶ DRAINING ──▶ STOPPED
                    │           │          ▲
                    ├───────────┼──────────┘  (stop)
                    └──▶ CRASHED ◀┘ ──▶ STARTING, or BACKING_OFF ──▶ STARTING, or BROKEN (next ensure_ready)
 
-What may follow a crash is decided in `restarts`; each OS process is a `ChildProcess`; `watchdog` detects hangs.
-`EngineProcess` owns the state: nobody looks at it to act on it, they call `ensure_ready()` and `stop()`.
+`restarts` decides what may follow a crash; each OS process is a `ChildProcess`; `watchdog` detects hangs.
+`EngineProcess` owns the state. Callers never act on it: they call `ensure_ready()` and `stop()`, and wait.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from enum import Enum
 
 import httpx
 
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
 from oprel.runtime import restarts
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
+from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Exit, Restart, declared
 from oprel.runtime.restarts import End, History
 from oprel.runtime.supervisor import child, loading
@@ -30,24 +30,14 @@ from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended
 from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.log import EngineLog
-from oprel.runtime.supervisor.watchdog import Watchdog, Work
+from oprel.runtime.supervisor.watchdog import Watchdog, WatchedWork
 
 logger = logging.getLogger(__name__)
 
-LINES_TOLD = 20
+LINES_SHOWN = 20
 
 
-class EngineState(Enum):
-    STOPPED = "stopped"
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    CRASHED = "crashed"
-    BACKING_OFF = "backing_off"
-    BROKEN = "broken"
-
-
-DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, and not because it was asked to end
+DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, although it was not asked to end
 
 TRANSITIONS: dict[EngineState, frozenset[EngineState]] = {
     EngineState.STOPPED: frozenset({EngineState.STARTING, EngineState.BACKING_OFF, EngineState.BROKEN}),
@@ -65,7 +55,8 @@ TRANSITIONS: dict[EngineState, frozenset[EngineState]] = {
 class EngineProcess:
     """Supervises one engine. All methods belong to the event loop's thread.
 
-    `on_end` is called for each end that nobody asked for, of failed starts and hangs too; it must not raise.
+    `launch` is used by the next start. `on_end` is called for each unasked end, including failed starts and hangs; it
+    must not raise.
     """
 
     def __init__(
@@ -77,11 +68,11 @@ class EngineProcess:
         pace: Pace | None = None,
         on_end: Callable[[Ended], None] | None = None,
     ) -> None:
-        self._launch = launch
+        self.launch = launch
         self._history = history or History()
         self._on_end = on_end
-        self._watch = Watchdog(launch.stall_timeout, pace or Pace(), clock)
-        self._life: ChildProcess | None = None
+        self._watchdog = Watchdog(launch.stall_timeout, pace or Pace(), clock)
+        self._child: ChildProcess | None = None
         self._ready_since = 0.0
         self._shelf = shelf
         self._clock = clock
@@ -102,12 +93,12 @@ class EngineProcess:
 
     @property
     def starts(self) -> int:
-        """How often an engine was started: who sees another number than before talks to another engine."""
+        """How often an engine was started. Another number than before means another engine."""
         return self._starts
 
     @property
     def pid(self) -> int | None:
-        return self._life.pid if self._life and not self._life.is_over else None
+        return self._child.pid if self._child and not self._child.is_over else None
 
     @property
     def binary(self) -> Binary | None:
@@ -115,7 +106,7 @@ class EngineProcess:
 
     @property
     def address(self) -> str:
-        return self._launch.address
+        return self.launch.address
 
     @property
     def last_exit(self) -> Exit | None:
@@ -132,30 +123,30 @@ class EngineProcess:
     @property
     def command(self) -> tuple[str, ...]:
         """Of the last start."""
-        return self._life.command if self._life else ()
+        return self._child.command if self._child else ()
 
     @property
     def memory_timeline(self) -> tuple[tuple[float, int], ...]:
         """Seconds since the last start, and bytes of the whole process group; while it loads, and while it works."""
-        return tuple(self._life.memory) if self._life else ()
+        return tuple(self._child.memory) if self._child else ()
 
     @property
     def memory_bytes(self) -> int:
         """As last seen; 0 when it is down."""
-        return self.memory_timeline[-1][1] if self.pid and self.memory_timeline else 0
+        return self._child.memory[-1][1] if self._child and self.pid and self._child.memory else 0
 
     @property
     def served_seconds(self) -> float:
         """For how long it has been ready."""
         return self._clock() - self._ready_since if self._state is EngineState.READY else 0.0
 
-    def at_work(self, about_tokens: int, patience: float = 0.0) -> contextlib.AbstractContextManager[Work]:
-        """A request is with the engine, which is killed if it makes no progress meanwhile.
+    def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> contextlib.AbstractContextManager[WatchedWork]:
+        """Inside the block a request is in the engine, which is killed if it makes no progress.
 
-        `about_tokens`: how long its prompt is, rather too many. `patience`: further seconds until its first token, for
-        work of which the engine tells nothing, as for images.
+        `about_tokens` is the prompt's length, rather too high. `extra_seconds` are granted until the first token, for
+        work that the engine does not report, such as images.
         """
-        return self._watch.at_work(about_tokens, patience)
+        return self._watchdog.at_work(about_tokens, extra_seconds)
 
     async def ensure_ready(self) -> None:
         """Return once the engine answers; concurrent callers share one start, which outlives a caller that leaves.
@@ -172,7 +163,7 @@ class EngineProcess:
             if self._state is EngineState.STOPPED or self._state in DOWN:
                 wait = self._wait_before_start()
                 self._enter(EngineState.BACKING_OFF if wait else EngineState.STARTING)
-                self._starting = asyncio.create_task(self._start(wait), name=f"start {self._launch.label}")
+                self._starting = asyncio.create_task(self._start(wait), name=f"start {self.launch.label}")
             assert self._starting is not None
             await asyncio.wait({self._starting})
             if self._starting.cancelled() and not self._closed:
@@ -186,7 +177,7 @@ class EngineProcess:
             self._enter(EngineState.STOPPED)
         if self._state in (EngineState.BACKING_OFF, EngineState.STARTING, EngineState.READY):
             self._enter(EngineState.DRAINING)
-            self._stopping = asyncio.create_task(self._stop(), name=f"stop {self._launch.label}")
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop {self.launch.label}")
         if self._state is EngineState.DRAINING and self._stopping:
             return await asyncio.shield(self._stopping)
         return None
@@ -201,13 +192,13 @@ class EngineProcess:
 
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
-        if self._state is EngineState.READY and self._life:
-            await asyncio.wait({self._life.ended}, timeout=within)
+        if self._state is EngineState.READY and self._child:
+            await asyncio.wait({self._child.ended}, timeout=within)
         return self._last_exit if self._state is not EngineState.READY else None
 
     def _enter(self, state: EngineState) -> None:
         assert state in TRANSITIONS[self._state], f"{self._state} -> {state}"
-        logger.info("%s: %s -> %s", self._launch.label, self._state.value, state.value)
+        logger.info("%s: %s -> %s", self.launch.label, self._state.value, state.value)
         self._state = state
 
     def _wait_before_start(self) -> float:
@@ -228,26 +219,26 @@ class EngineProcess:
                 pass
             self._enter(EngineState.READY)
         except BaseException as error:
-            if self._life:
-                await self._life.kill()
+            if self._child:
+                await self._child.kill()
             if self._state is EngineState.STARTING:
-                lines = "\n".join(f"    {line}" for line in self.log[-LINES_TOLD:])
-                logger.error("%s: %s; its last lines:\n%s", self._launch.label, error, lines)
+                lines = "\n".join(f"    {line}" for line in self.log[-LINES_SHOWN:])
+                logger.error("%s: %s; its last lines:\n%s", self.launch.label, error, lines)
                 self._enter(EngineState.CRASHED)
             raise
 
     async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
         """True once ready; False when the program cannot run on this machine and was set aside."""
         self._binary = binary
-        one = await self._spawn([*self._launch.runner(binary.command), *self._launch.arguments(flags)])
-        loaded = loading.until_ready(one, self._healthy, self._launch.load_timeout, self._clock)
-        ready = asyncio.create_task(loaded, name=f"ready {self._launch.label}")
+        one = await self._spawn([*self.launch.runner(binary.command), *self.launch.arguments(flags)])
+        loaded = loading.until_ready(one, self._healthy, self.launch.load_timeout, self._clock)
+        ready = asyncio.create_task(loaded, name=f"ready {self.launch.label}")
         try:
             await asyncio.wait({ready, one.ended}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done() and not one.ended.done():
                 ready.result()
                 self._ready_since, self.load_seconds = self._clock(), one.uptime
-                self._watch.begin(one)
+                self._watchdog.begin(one)
                 one.sample_memory()
                 return True
         finally:
@@ -259,19 +250,19 @@ class EngineProcess:
 
     async def _spawn(self, command: list[str]) -> ChildProcess:
         self._starts += 1
-        logger.debug("%s: %s", self._launch.label, " ".join(command))
+        logger.debug("%s: %s", self.launch.label, " ".join(command))
         try:
-            self._life = await child.begin(command, self._launch.place, self._log, self._ended, self._clock)
+            self._child = await child.begin(command, self.launch.place, self._log, self._ended, self._clock)
         except OSError as error:
             raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
         await self.http.aclose()
-        one = self._life
-        self.http = self._launch.client(lambda why: one.condemn(declared(why)))  # not to be waited for
+        one = self._child
+        self.http = self.launch.client(lambda why: one.kill_as(declared(why)))  # not to be waited for
         return one
 
     def _ended(self, one: ChildProcess, ended: Exit) -> None:
         """The engine has ended; a READY one that did so has crashed."""
-        if one is not self._life:
+        if one is not self._child:
             return  # it took very long to die, and was given up
         self._last_exit = ended
         if one.is_asked_to_end:
@@ -282,7 +273,7 @@ class EngineProcess:
         if self._state is EngineState.READY or not is_unusable:  # the next one is tried in its place
             self._history.ends.append(End(ended, self._clock(), served))
         if self._state is EngineState.READY:
-            logger.error("%s: the engine died: %s", self._launch.label, ended.detail)
+            logger.error("%s: the engine died: %s", self.launch.label, ended.detail)
             self._enter(EngineState.CRASHED)
         if self._on_end:
             self._on_end(self._told(one, ended, served))
@@ -291,12 +282,12 @@ class EngineProcess:
         lines = tuple(self.log[-LINES_KEPT:])
         memory = tuple(one.memory)
         return Ended(
-            self._launch.label, ended, one.command, str(self._binary), lines, memory, one.uptime, served, one.pid
+            self.launch.label, ended, one.command, str(self._binary), lines, memory, one.uptime, served, one.pid
         )
 
     async def _healthy(self) -> bool:
         try:
-            return (await self.http.get(self._launch.health_path, timeout=10.0)).status_code == httpx.codes.OK
+            return (await self.http.get(self.launch.health_path, timeout=10.0)).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
@@ -305,7 +296,7 @@ class EngineProcess:
             self._starting.cancel()
             await asyncio.wait({self._starting})
         try:
-            return await self._life.end() if self._life else None
+            return await self._child.end() if self._child else None
         finally:
             await self.http.aclose()
             self._enter(EngineState.STOPPED)

@@ -4,22 +4,30 @@ import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TypeVar
 
-import httpx
 from pydantic import JsonValue
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, Sampling, Tokens, Usage
 from oprel.core.exceptions import ValidationError
-from oprel.runtime.backends import openai_http
-from oprel.runtime.engine import EngineLost, EngineRefused
-from oprel.server.inference import truncation
+from oprel.runtime.engine import Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.request_metrics import RequestMetrics
 from oprel.server.inference.structured_output import check_answer
-from oprel.server.inference.truncation import Truncation
+from oprel.server.inference.truncation import (
+    Truncation,
+    about_tokens,
+    image_count,
+    prompt_length,
+    prompt_text,
+    prompt_tokens,
+    rendered,
+    truncated,
+)
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -27,7 +35,9 @@ from oprel.server.pool.manager import ModelManager
 logger = logging.getLogger(__name__)
 
 A_TOKEN = CompletionRequest("a", Sampling(num_predict=1))
-IMAGE_SECONDS = 120.0  # that a slow CPU may take to encode an image
+IMAGE_SECONDS = 120.0  # that a slow CPU may take to encode an image, without a sign of progress
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Job:
     context: tuple[int, ...] | None = None  # Ollama's: tokens in front of the prompt; the answer's are wanted in turn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """The end of a whole answer. Durations in nanoseconds; `text` and `finish` are of the first of several answers."""
 
@@ -51,7 +61,7 @@ class Done:
     load_ns: int
     total_ns: int
     context: list[int] | None = None
-    cut: Truncation = Truncation()
+    truncation: Truncation = Truncation()
     shifted: bool = False  # the answer outgrew the context, and the oldest tokens were forgotten
     finishes: tuple[Finish, ...] = ()
     recoveries: int = 0  # engines that died while they made it
@@ -62,58 +72,58 @@ Pieces = AsyncGenerator[Truncation | Chunk, None]
 
 
 async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
-    """The answer's chunks, then one Done; an answer that breaks off raises instead. A cut prompt is told of first.
+    """The answer's chunks, then one Done; an answer that breaks off raises instead. A Truncation comes first, if any.
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    with RequestMetrics(manager, job.model.name) as account:
+    with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
-            engine_errors(lease.process),
+            engine_errors(lease.engine),
         ):
-            account.start(lease)
-            question = EngineCall(manager, lease, job.request)
-            with lease.asking(job.request, manager.clock()):
-                async with contextlib.aclosing(_answer(question, job, account)) as pieces:
+            metrics.start(lease)
+            call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
+            with lease.loaded.in_flight.entered(job.model.name, job.request, manager.clock()):
+                async with contextlib.aclosing(_answer(call, job, metrics)) as pieces:
                     async for piece in pieces:
                         yield piece
 
 
-async def _answer(question: EngineCall, job: Job, account: RequestMetrics) -> AsyncGenerator[Piece, None]:
-    lease, heard = question.lease, AnswerAccumulator()
-    request = await question.put(lambda: _prepared(job, lease))
-    story = ResumableAnswer(request)
-    async with contextlib.aclosing(_surviving(question, story, account)) as pieces:
+async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncGenerator[Piece, None]:
+    lease, accumulator = call.lease, AnswerAccumulator()
+    request = await call.ask(lambda: _prepared(job, lease))
+    answer = ResumableAnswer(request)
+    async with contextlib.aclosing(_surviving(call, answer, metrics)) as pieces:
         async for piece in pieces:
-            heard.hear(piece)
-            if piece is not heard.last:
+            accumulator.add(piece)
+            if piece is not accumulator.last:
                 yield piece
-    await question.absolve()
-    heard.check(request)
-    context = None if job.context is None else await _context(lease, request, heard.text())
-    done = heard.done(lease, account.seconds, context)
-    account.finish(lease, done.usage)
-    yield replace(done, recoveries=story.recoveries)
+    await call.clear()
+    accumulator.check(request)
+    context = None if job.context is None else await _context(lease.engine, request, accumulator.text())
+    done = accumulator.done(lease, metrics.seconds, context)
+    metrics.finish(lease, done.usage)
+    yield replace(done, recoveries=answer.recoveries)
 
 
 @dataclass
 class AnswerAccumulator:
-    """What an answer has come to."""
+    """An answer, or several of one request, as received so far."""
 
-    said: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    texts: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: bool = False
-    cut: Truncation = Truncation()
+    truncation: Truncation = Truncation()
     last: Chunk | None = None
 
     def text(self, index: int = 0) -> str:
-        return "".join(self.said[index])
+        return "".join(self.texts[index])
 
-    def hear(self, piece: Truncation | Chunk) -> None:
+    def add(self, piece: Truncation | Chunk) -> None:
         if isinstance(piece, Truncation):
-            self.cut = piece
+            self.truncation = piece
             return
-        self.said[piece.index].append(piece.text)
+        self.texts[piece.index].append(piece.text)
         self.calls |= bool(piece.tool_calls)
         self.last = piece if piece.finish else None
 
@@ -128,55 +138,63 @@ class AnswerAccumulator:
     def done(self, lease: Lease, seconds: float, context: list[int] | None) -> Done:
         assert self.last is not None and self.last.finish is not None
         usage, finishes = self.last.usage, self.last.finishes
-        shifted = len(finishes) == 1 and usage.prompt_tokens + usage.completion_tokens > lease.num_ctx
-        total_ns = round(seconds * 1e9)
-        return Done(self.text(), self.last.finish, usage, lease.load_ns, total_ns, context, self.cut, shifted, finishes)
+        return Done(
+            text=self.text(),
+            finish=self.last.finish,
+            usage=usage,
+            load_ns=lease.load_ns,
+            total_ns=round(seconds * 1e9),
+            context=context,
+            truncation=self.truncation,
+            shifted=len(finishes) == 1 and usage.prompt_tokens + usage.completion_tokens > lease.num_ctx,
+            finishes=finishes,
+        )
 
 
-async def _surviving(question: EngineCall, story: ResumableAnswer, account: RequestMetrics) -> Pieces:
-    """The answer, through the death of its engine; to a shorter prompt, told of first, where the whole does not fit."""
-    lease = question.lease
+async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: RequestMetrics) -> Pieces:
+    """The answer, through the death of its engine; to a truncated prompt where the whole does not fit."""
+    lease = call.lease
     while True:
-        starts = lease.process.starts
+        starts = lease.engine.starts
         try:
-            async with contextlib.aclosing(_complete(lease, story.request)) as chunks:
-                async for chunk in chunks:
-                    if told := story.hear(chunk):
-                        account.token()
-                        await question.hear()
-                        yield told
+            async with contextlib.aclosing(_complete(lease, answer.request)) as chunks:
+                async for received in chunks:
+                    if chunk := answer.receive(received):
+                        metrics.token()
+                        await call.progress()
+                        yield chunk
             return
         except EngineRefused as refusal:
-            if is_too_long(refusal) and story.repeat():
+            if is_too_long(refusal) and answer.repeat():
                 continue
-            if story.has_begun or not (story.request.truncate and is_too_long(refusal)):
+            if answer.has_begun or not (answer.request.truncate and is_too_long(refusal)):
                 raise
-            yield await _shorten(question, story)
+            yield await _truncate(call, answer)
         except EngineLost:
-            account.lost()
-            if not await question.survives(starts, can_go_on=story.can_go_on):
+            metrics.lost()
+            if not await call.survives(starts, can_go_on=answer.can_go_on):
                 raise
             await lease.revive()
-            await question.put(lambda: story.go_on(lease.process.http))
+            await call.ask(lambda: answer.go_on(lease.engine))
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 
 
-async def _shorten(question: EngineCall, story: ResumableAnswer) -> Truncation:
-    """Have the story begin with a prompt that fits."""
-    lease, whole = question.lease, story.request
-    request, cut = await question.put(lambda: truncation.fitted(lease.process.http, whole, lease.num_ctx))
-    story.ask(replace(request, truncate=False))
-    return cut
+async def _truncate(call: EngineCall, answer: ResumableAnswer) -> Truncation:
+    """Begin the answer again, to a prompt that fits."""
+    lease, whole = call.lease, answer.request
+    request, truncation = await call.ask(lambda: truncated(lease.engine, whole, lease.num_ctx))
+    answer.restart(replace(request, truncate=False))
+    return truncation
 
 
 async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
-    """The engine's answer, its progress told to the process that watches over it."""
-    http = lease.process.http
+    """The engine's answer. Its progress is reported to the hang detector."""
+    engine = lease.engine
     if isinstance(request.prompt, Tokens) and lease.model.sees:  # with a projector b11549 takes no tokens
-        request = replace(request, prompt=await truncation.text(http, request, lease.model.bos_token))
-    with lease.process.at_work(truncation.about_tokens(request), _patience(request)) as work:
+        request = replace(request, prompt=await prompt_text(engine, request, lease.model.bos_token))
+    with engine.at_work(about_tokens(request), IMAGE_SECONDS * image_count(request)) as work:
         try:
-            async with contextlib.aclosing(openai_http.complete(http, request)) as chunks:
+            async with contextlib.aclosing(engine.complete(request)) as chunks:
                 async for chunk in chunks:
                     if chunk.prefill:
                         work.prefilled(*chunk.prefill)
@@ -185,24 +203,19 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
                     with work.paused():
                         yield chunk
         except EngineRefused as refusal:
-            failed = refusal.status >= 500 and refusal.status != httpx.codes.NOT_IMPLEMENTED
-            if failed and (why := work.refused()) and not await _says_a_token(http):
-                work.condemn(why)  # NousResearch/hermes-agent #104050: its health is green
+            failed = refusal.status >= 500 and refusal.status != HTTPStatus.NOT_IMPLEMENTED
+            if failed and (why := work.refused()) and not await _generates_a_token(engine):
+                work.kill_as(why)  # NousResearch/hermes-agent #104050: its health is green
             raise
 
 
-async def _says_a_token(http: httpx.AsyncClient) -> bool:
-    """Whether the engine answers the simplest request there is."""
+async def _generates_a_token(engine: Engine) -> bool:
+    """Whether the engine answers the simplest request possible."""
     try:
-        async with contextlib.aclosing(openai_http.complete(http, A_TOKEN)) as chunks:
+        async with contextlib.aclosing(engine.complete(A_TOKEN)) as chunks:
             return [chunk async for chunk in chunks] != []
     except EngineRefused:
         return False
-
-
-def _patience(request: CompletionRequest) -> float:
-    """Seconds of work on images, of which the engine tells nothing."""
-    return IMAGE_SECONDS * truncation.images(request)
 
 
 async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) -> int:
@@ -214,37 +227,35 @@ async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) ->
 async def render(manager: ModelManager, job: Job) -> str:
     """The prompt's text as the model gets it."""
     prompt = job.request.prompt
-    if isinstance(prompt, str):
-        return prompt
-    async with (
-        manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
-        engine_errors(lease.process),
-    ):
-        question = EngineCall(manager, lease, job.request)
-        return await question.settle(lambda: truncation.rendered(lease.process.http, job.request))
+    return prompt if isinstance(prompt, str) else await _about_prompt(manager, job, rendered)
 
 
 async def count_tokens(manager: ModelManager, job: Job) -> int:
     """How long the prompt is, in tokens."""
+    return await _about_prompt(manager, job, prompt_length)
+
+
+async def _about_prompt(
+    manager: ModelManager, job: Job, ask: Callable[[Engine, CompletionRequest], Awaitable[Result]]
+) -> Result:
     async with (
         manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
-        engine_errors(lease.process),
+        engine_errors(lease.engine),
     ):
-        question = EngineCall(manager, lease, job.request)
-        return await question.settle(lambda: truncation.length(lease.process.http, job.request))
+        call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
+        return await call.ask_once(lambda: ask(lease.engine, job.request))
 
 
 async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
     """The request with Ollama's `context` in front of its prompt, and an end to its answer."""
-    request, http = _with_chosen_tool(job.request), lease.process.http
+    request, engine = _with_chosen_tool(job.request), lease.engine
     if job.context and isinstance(request.prompt, tuple):
-        rendered = await openai_http.apply_template(http, request)
-        request = replace(request, prompt=Tokens((*job.context, rendered)))
+        request = replace(request, prompt=Tokens((*job.context, await engine.apply_template(request))))
     most = request.sampling.num_predict
     if most is None or most < 0:  # "until it stops", which for Ollama is ten contexts at most
         most = 10 * lease.num_ctx
     if not (request.shift or job.model.sees):  # an engine with a projector never shifts
-        most = min(most, max(1, lease.num_ctx - await truncation.length(http, request)))
+        most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
     return replace(
         request, sampling=_with_seed(replace(request.sampling, num_predict=most)), tell_tokens=_is_plain(job)
     )
@@ -280,11 +291,10 @@ def _is_plain(job: Job) -> bool:
     return silent and request.n == 1 and not request.tools and request.schema is None
 
 
-async def _context(lease: Lease, request: CompletionRequest, answer: str) -> list[int] | None:
-    """The tokens of prompt and answer; None when the engine cannot tell: the answer itself is whole by now."""
-    http = lease.process.http
+async def _context(engine: Engine, request: CompletionRequest, answer: str) -> list[int] | None:
+    """The tokens of prompt and answer; None when the engine cannot say: the answer itself is whole by now."""
     try:
-        said = await openai_http.tokenize(http, answer, parse=False, begin=False)
-        return [*await truncation.tokens(http, request), *said]
+        generated = await engine.tokenize(answer, parse=False, begin=False)
+        return [*await prompt_tokens(engine, request), *generated]
     except (EngineRefused, EngineLost):
         return None

@@ -1,116 +1,114 @@
-"""How an answer outlives its engine: what was told so far, and how another engine goes on from there.
+"""How an answer outlives its engine: what was sent so far, and how another engine continues from there.
 
-- Nothing said yet: the request is sent again.
-- Plain text, of which the engine told every token: the prompt and those tokens are the prompt of the rest, which costs
-  their prefill and nothing else. At temperature 0 the text is the one that an undisturbed engine makes.
-- Thoughts, calls of tools or a grammar, whose state no engine takes up half-way: the request is sent again with the
-  same seed, and what was told already is left out, as long as it is the same.
+- Nothing was sent yet: the request is repeated.
+- Plain text, for which the engine reported every token: the prompt and those tokens are the prompt of the rest. That
+  costs their prefill and nothing else. At temperature 0 the text is what an undisturbed engine would have made.
+- Thoughts, tool calls or a grammar, whose state no engine can resume half-way: the request is repeated with the same
+  seed, and what was already sent is skipped, as long as it is the same.
 """
 
 from dataclasses import dataclass, field, replace
 
-import httpx
-
 from oprel.core.completion import Chunk, CompletionRequest, Tokens, Usage
-from oprel.runtime.backends import openai_http
-from oprel.runtime.engine import NotRepeated
+from oprel.runtime.engine import Engine, NotRepeated
 
 MOST = 2  # engines that one answer may outlive: it may be what kills them
 
 
 @dataclass
 class ResumableAnswer:
-    """One answer, told by one engine after another. `request` is what the next one is asked."""
+    """One answer, made by one engine after another. `request` is what the next one is asked."""
 
     request: CompletionRequest
     recoveries: int = 0
-    _asked: CompletionRequest = field(init=False)
-    _told: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
+    _original: CompletionRequest = field(init=False)
+    _sent: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
     _tokens: list[int] = field(default_factory=list)
-    _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was told
+    _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was reported
     _to_skip: int = 0
-    _before: int = 0  # tokens that were told by earlier engines, and are in the prompt of this one
-    _goes_on: bool = False
+    _before: int = 0  # tokens that earlier engines made, and that are in the prompt of this one
+    _continues: bool = False
 
     def __post_init__(self) -> None:
-        self._asked = self.request
+        self._original = self.request
 
     @property
     def has_begun(self) -> bool:
-        return bool(self._told)
+        return bool(self._sent)
 
     @property
     def can_go_on(self) -> bool:
         return self.recoveries < MOST and (self.request.n == 1 or not self.has_begun)
 
-    def ask(self, request: CompletionRequest) -> None:
-        """Begin again with another request: nothing was told yet."""
-        self.request = self._asked = request
+    def restart(self, request: CompletionRequest) -> None:
+        """Begin again with another request: nothing was sent yet."""
+        self.request = self._original = request
 
-    def hear(self, chunk: Chunk) -> Chunk | None:
-        """The chunk as it is to be told; None when it was told before. Raises NotRepeated when it is another one."""
+    def receive(self, chunk: Chunk) -> Chunk | None:
+        """The chunk to send. None while replaying text already sent. Raises NotRepeated if the replay diverges."""
         if chunk.finish is not None:
             if self._to_skip:
                 raise NotRepeated("the next engine did not repeat the answer")
-            return replace(chunk, usage=self._counted(chunk.usage)) if self._goes_on else chunk
+            return replace(chunk, usage=self._whole_usage(chunk.usage)) if self._continues else chunk
         words = (chunk.text, chunk.reasoning, chunk.called)
         if self._to_skip:
-            if words != self._told[len(self._told) - self._to_skip]:
+            if words != self._sent[len(self._sent) - self._to_skip]:
                 raise NotRepeated("the next engine did not repeat the answer")
             self._to_skip -= 1
             return None
-        self._told.append(words)
+        self._sent.append(words)
         self._tokens += chunk.tokens
         self._spelled += chunk.spelled
-        return replace(chunk, event=b"") if self._goes_on else chunk
+        return replace(chunk, event=b"") if self._continues else chunk
 
-    async def go_on(self, http: httpx.AsyncClient) -> None:
-        """Make `request` what another engine is to be asked. Raises EngineRefused or EngineLost."""
+    async def go_on(self, engine: Engine) -> None:
+        """Make `request` what `engine`, the next one, is to be asked. Raises EngineRefused or EngineLost."""
         self.recoveries += 1
-        self._goes_on = self._is_plain and self._tokens_left != 0
-        self._to_skip = 0 if self._goes_on else len(self._told)
+        self._continues = self._is_plain and self._tokens_left != 0
+        self._to_skip = 0 if self._continues else len(self._sent)
         self._before = len(self._tokens)
-        self.request = await self._rest(http) if self._goes_on else self._asked
+        self.request = await self._rest(engine) if self._continues else self._original
 
     def repeat(self) -> bool:
-        """Ask for the whole answer again, as its rest has outgrown the context; False if that was not asked for."""
-        asked_for_rest, self._goes_on = self._goes_on, False
-        if asked_for_rest:
-            self.request, self._to_skip = self._asked, len(self._told)
-        return asked_for_rest
+        """Ask for the whole answer again, as its rest has outgrown the context; False if the rest was not asked for."""
+        was_continuing, self._continues = self._continues, False
+        if was_continuing:
+            self.request, self._to_skip = self._original, len(self._sent)
+        return was_continuing
 
     @property
     def _is_plain(self) -> bool:
-        """True when the text so far is all there is, and every token of it was told."""
-        text = "".join(text for text, _, _ in self._told)
-        special = self._asked.tools or self._asked.schema is not None or self._shows_images
-        return not special and bool(text) and self._spelled == text.encode() and not any(told[1] for told in self._told)
+        """True when the text so far is all there is, and every token of it was reported."""
+        text = "".join(text for text, _, _ in self._sent)
+        special = self._original.tools or self._original.schema is not None or self._shows_images
+        has_thoughts = any(reasoning for _, reasoning, _ in self._sent)
+        return not special and bool(text) and self._spelled == text.encode() and not has_thoughts
 
     @property
     def _shows_images(self) -> bool:
         """A prompt made of text and tokens could not."""
-        prompt = self._asked.prompt
+        prompt = self._original.prompt
         return not isinstance(prompt, str | Tokens) and any(message.images for message in prompt)
 
     @property
     def _tokens_left(self) -> int:
         """Negative when there is no limit."""
-        most = self._asked.sampling.num_predict
+        most = self._original.sampling.num_predict
         return -1 if most is None or most < 0 else max(0, most - len(self._tokens))
 
-    async def _rest(self, http: httpx.AsyncClient) -> CompletionRequest:
-        match self._asked.prompt:
+    async def _rest(self, engine: Engine) -> CompletionRequest:
+        match self._original.prompt:
             case str(text):
                 before: tuple[str | int, ...] = (text,)
             case Tokens(parts):
                 before = parts
             case _:
-                before = (await openai_http.apply_template(http, self._asked),)
-        sampling = replace(self._asked.sampling, num_predict=self._tokens_left)
-        return replace(self._asked, prompt=Tokens((*before, *self._tokens)), sampling=sampling)
+                before = (await engine.apply_template(self._original),)
+        sampling = replace(self._original.sampling, num_predict=self._tokens_left)
+        return replace(self._original, prompt=Tokens((*before, *self._tokens)), sampling=sampling)
 
-    def _counted(self, usage: Usage) -> Usage:
-        """What was told by earlier engines was a prompt to the last one."""
+    def _whole_usage(self, usage: Usage) -> Usage:
+        """With the tokens of earlier engines, which were a prompt to the last one, counted as the answer's."""
         return replace(
             usage,
             prompt_tokens=usage.prompt_tokens - self._before,

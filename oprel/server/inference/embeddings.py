@@ -1,11 +1,10 @@
-"""What an engine is asked beside answers: vectors, scores, tokens."""
+"""Requests to an engine other than completions: vectors, scores, tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oprel.core.completion import Embeddings, LoadOptions, Mode, Scores
 from oprel.core.exceptions import ContextLengthError, UnsupportedError
-from oprel.runtime.backends import openai_http
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.models.library import InstalledModel
@@ -34,31 +33,30 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
         raise UnsupportedError(f'"{job.model.name}" does not support embed', "It scores documents: POST /v1/rerank.")
     async with (
         manager.lease(job.model, job.load, job.keep_alive, Mode.EMBEDDING) as lease,
-        engine_errors(lease.process),
+        engine_errors(lease.engine),
     ):
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
-        question = EngineCall(manager, lease, job.inputs)
+        call = EngineCall(lease, job.inputs, manager.quarantine, manager.metrics)
         try:
-            return await _embedded(question, job.inputs), lease.load_ns
+            return await _embedded(call, job.inputs), lease.load_ns
         except EngineRefused as refusal:
             if not is_too_long(refusal):
                 raise
         if not job.truncate:
             raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
-        shorter = await question.put(lambda: _cut(lease, job.inputs))
-        return await _embedded(question, shorter), lease.load_ns
+        shorter = await call.ask(lambda: _cut(lease, job.inputs))
+        return await _embedded(call, shorter), lease.load_ns
 
 
-async def _embedded(question: EngineCall, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-    process = question.lease.process
-    return await question.settle(lambda: openai_http.embed(process.http, inputs), sum(map(len, inputs)))
+async def _embedded(call: EngineCall, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+    return await call.ask_once(lambda: call.lease.engine.embed(inputs), sum(map(len, inputs)))
 
 
 async def _cut(lease: Lease, inputs: Sequence[str | tuple[int, ...]]) -> list[Sequence[int]]:
-    http = lease.process.http
-    whole = [await openai_http.tokenize(http, one) if isinstance(one, str) else one for one in inputs]
-    return [one[: lease.num_ctx - 1] for one in whole]
+    engine = lease.engine
+    whole = [await engine.tokenize(text) if isinstance(text, str) else text for text in inputs]
+    return [tokens[: lease.num_ctx - 1] for tokens in whole]
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,11 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
         raise UnsupportedError(f'"{job.model.name}" does not support rerank', "Use a reranking model.")
     async with (
         manager.lease(job.model, job.load, job.keep_alive, Mode.RERANK) as lease,
-        engine_errors(lease.process),
+        engine_errors(lease.engine),
     ):
-        question = EngineCall(manager, lease, (job.query, *job.documents))
+        call = EngineCall(lease, (job.query, *job.documents), manager.quarantine, manager.metrics)
         about_tokens = sum(len(job.query) + len(document) for document in job.documents)
-        return await question.settle(
-            lambda: openai_http.rerank(lease.process.http, job.query, job.documents), about_tokens
-        )
+        return await call.ask_once(lambda: lease.engine.rerank(job.query, job.documents), about_tokens)
 
 
 async def tokenize(
@@ -90,12 +86,10 @@ async def tokenize(
 ) -> list[int]:
     async with (
         manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
-        engine_errors(lease.process),
+        engine_errors(lease.engine),
     ):
-        question = EngineCall(manager, lease, (text, special))
-        return await question.settle(
-            lambda: openai_http.tokenize(lease.process.http, text, parse=special, begin=special)
-        )
+        call = EngineCall(lease, (text, special), manager.quarantine, manager.metrics)
+        return await call.ask_once(lambda: lease.engine.tokenize(text, parse=special, begin=special))
 
 
 async def detokenize(
@@ -103,7 +97,7 @@ async def detokenize(
 ) -> str:
     async with (
         manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
-        engine_errors(lease.process),
+        engine_errors(lease.engine),
     ):
-        question = EngineCall(manager, lease, tuple(tokens))
-        return await question.settle(lambda: openai_http.detokenize(lease.process.http, tokens))
+        call = EngineCall(lease, tuple(tokens), manager.quarantine, manager.metrics)
+        return await call.ask_once(lambda: lease.engine.detokenize(tokens))

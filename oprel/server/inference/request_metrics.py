@@ -1,21 +1,23 @@
 """What one request counts as in the metrics: how it ended, and when its tokens came."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from oprel.core.completion import Usage
 from oprel.core.exceptions import OprelError
+from oprel.server.history.metrics import Metrics
 from oprel.server.pool.loaded_model import Lease
-from oprel.server.pool.manager import ModelManager
 
 
 class RequestMetrics:
-    """A context that a request is answered in; its end is the request's."""
+    """A context in which one request is answered. Its end is the request's."""
 
-    def __init__(self, manager: ModelManager, model: str) -> None:
-        self._manager = manager
+    def __init__(self, metrics: Metrics, clock: Callable[[], float], model: str) -> None:
+        self._metrics = metrics
+        self._clock = clock
         self._model = model
-        self._began = self._last = manager.clock()
+        self._began = self._last = clock()
         self._first: float | None = None
         self._lost_at: float | None = None
         self._queued = 0.0
@@ -24,12 +26,12 @@ class RequestMetrics:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._manager.metrics.request(self._model, _outcome(error), self._queued, self._first)
+        self._metrics.request(self._model, _outcome(error), self._queued, self._first)
 
     @property
     def seconds(self) -> float:
         """Since the request began."""
-        return self._manager.clock() - self._began
+        return self._clock() - self._began
 
     def start(self, lease: Lease) -> None:
         """The request has its slot and its engine."""
@@ -37,24 +39,24 @@ class RequestMetrics:
 
     def token(self) -> None:
         """A piece of the answer has come."""
-        now = self._manager.clock()
+        now = self._clock()
         if self._first is None:
             self._first = now - self._began
         else:
-            self._manager.metrics.token(self._model, now - self._last)
+            self._metrics.token(self._model, now - self._last)
         if self._lost_at is not None:
-            self._manager.metrics.recovery(self._model, now - self._lost_at)
+            self._metrics.recovery(self._model, now - self._lost_at)
             self._lost_at = None
         self._last = now
 
     def lost(self) -> None:
         """Its engine has died."""
-        self._lost_at = self._manager.clock()
+        self._lost_at = self._clock()
 
     def finish(self, lease: Lease, usage: Usage) -> None:
         """The answer is whole."""
-        self._manager.metrics.tokens(self._model, usage.prompt_tokens, usage.completion_tokens)
-        lease.loaded.note_answer(usage.completion_tokens, usage.completion_ns / 1e9, self.seconds - self._queued)
+        self._metrics.tokens(self._model, usage.prompt_tokens, usage.completion_tokens)
+        lease.loaded.pace.note(usage.completion_tokens, usage.completion_ns / 1e9, self.seconds - self._queued)
 
 
 def _outcome(error: BaseException | None) -> str:

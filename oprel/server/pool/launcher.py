@@ -1,6 +1,6 @@
-"""Engines before they are started: what they are started with, and what is known from those before them.
+"""Decides how engines are run, makes them, and remembers how earlier ones fared.
 
-An engine that ran out of memory gets more room or is started with less the next time (`telemetry.ladder`).
+An engine that ran out of memory is started with less the next time (`telemetry.recommender.step_down`).
 """
 
 import asyncio
@@ -8,8 +8,9 @@ import itertools
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
@@ -19,24 +20,27 @@ from oprel.core.settings import ModelSettings
 from oprel.formats.validation import require_sound
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
-from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.runtime.backends.engines import llama_cpp
+from oprel.runtime.backends.engines.llama_log import Buffers
+from oprel.runtime.backends.local_engine import LocalEngine
 from oprel.runtime.backends.specs import LoadConstraints, asked_of, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.runtime.engine import Engine
 from oprel.runtime.restarts import History
 from oprel.runtime.selection.binaries import BinaryCatalog
+from oprel.runtime.spec import EngineSpec, ModelFiles
 from oprel.runtime.supervisor.child import Ended
 from oprel.runtime.supervisor.hang_detector import Pace
+from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
+from oprel.server.history.oom_history import OomHistory
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.loaded_model import Key, LoadedModel
-from oprel.server.pool.oom_history import OomHistory
-from oprel.server.pool.planning import Planning, needs_of, refusal
-from oprel.server.pool.scheduling import Amount
+from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
+from oprel.server.pool.loaded_model import Lifetime, LoadedModel
+from oprel.server.pool.planning import Planning, refusal
 from oprel.server.pool.slots import Slots
 from oprel.telemetry.recommender import step_down
 from oprel.telemetry.recommender.plan_wire import plan_response
-from oprel.telemetry.recommender.planning import Plan
 from oprel.wire.daemon import PlanResponse
 
 logger = logging.getLogger(__name__)
@@ -46,185 +50,208 @@ MAX_RECORDS = 256
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """How such an engine fared so far: it is to be remembered longer than the engine stays loaded."""
+    """How engines for the same files and options fared. It outlives the engines."""
 
     history: History = field(default_factory=History)
     pace: Pace = field(default_factory=Pace)
 
 
-class Launcher:
-    """Owner of that experience. `run_dir` takes the engines' sockets."""
+@dataclass(frozen=True, kw_only=True)
+class EngineOrder:
+    """What it takes to make an engine. `launch` says how one is started for a spec."""
 
-    def __init__(self, config: Config, shelf: EngineBinaries, planning: Planning, run_dir: Path) -> None:
+    spec: EngineSpec
+    launch: Callable[[EngineSpec], Launch]
+    binaries: EngineBinaries
+    record: EngineRecord
+    on_end: Callable[[Ended], None]
+
+
+def local_engine(order: EngineOrder) -> Engine:
+    """An engine that runs as a process of this machine."""
+    record = order.record
+    process = EngineProcess(
+        order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
+    )
+    return LocalEngine(process, order.launch)
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Another backend's engine for the same model, and in words why it takes over."""
+
+    decision: LoadDecision
+    engine: Engine
+    note: str
+
+
+class Launcher:
+    """Owner of those records. `run_dir` takes the engines' sockets.
+
+    `on_end` is called with an engine's number (`LoadedModel.id`) for each end that was not asked for.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        binaries: EngineBinaries,
+        planning: Planning,
+        run_dir: Path,
+        on_end: Callable[[int, Ended], None],
+        make_engine: Callable[[EngineOrder], Engine] = local_engine,
+    ) -> None:
         self._config = config
         self._planning = planning
-        self._shelves = BinaryCatalog(config, shelf)
+        self._catalog = BinaryCatalog(config, binaries)
         self._run_dir = run_dir
-        self._descents = OomHistory(config.home_dir / "memory.json")
+        self._on_end = on_end
+        self._make_engine = make_engine
+        self._oom_history = OomHistory(config.home_dir / "memory.json")
         self._records: dict[tuple[Key, LoadOptions, datetime, str], EngineRecord] = {}
         self._numbers = itertools.count(1)
 
-    def plan(
+    def prepare(
         self,
         model: InstalledModel,
         settings: ModelSettings,
-        asked: LoadOptions,
+        request: RequestedLoad,
         mode: Mode,
         residents: Sequence[LoadedModel],
-        on_end: Callable[[LoadedModel, Ended], None],
         backends: Sequence[Backend] = (llama_cpp.BACKEND,),
     ) -> LoadedModel:
-        """An engine for the model, with `residents` beside it or in its way; it is not started, and nothing is on disk.
+        """An engine for the model, with `residents` beside it or in its way. It is not started; no file is written.
 
-        It is of the first of `backends`; the others are for when that does not start. Raises InsufficientMemoryError
-        when it can never fit.
+        The first of `backends` runs it; the others are fallbacks. Raises InsufficientMemoryError when it can never fit.
         """
-        number, wanted = next(self._numbers), wanted_of(model, settings, asked)
-        backend, *others = backends
-        found = self._planning.plan(model, asked_of(wanted, settings, mode), residents)
-        if not found.fits:
-            raise refusal(model.name, found, residents)
-        fixed = launching.placed(backend, self._fixed(model, settings, wanted, mode, number))
-        spec = spec_of(found, fixed)
-        process = self._process(backend, model, wanted, spec, lambda: loaded, on_end)
-        loaded: LoadedModel = LoadedModel(
-            number,
-            model,
-            settings,
-            asked,
-            wanted,
-            fixed,
-            found,
-            found,
-            spec,
-            _needs(found, backend),
-            process,
-            Slots(spec.parallel),
-            settings.keep_alive_seconds,
-            backend=backend,
+        number, (backend, *others) = next(self._numbers), backends
+        plan = self._planning.plan(model, asked_of(request.resolved, settings, mode), residents)
+        if not plan.fits:
+            raise refusal(model.name, plan, residents)
+        constraints = launching.placed(backend, self._constraints(model, settings, request.resolved, mode, number))
+        first = LoadDecision(plan, constraints, backend)
+        decision = self._as_before(first, model, request)
+        return LoadedModel(
+            id=number,
+            model=model,
+            request=request,
+            first=first,
+            slots=Slots(decision.spec.parallel),
+            lifetime=Lifetime(settings.keep_alive_seconds),
+            settings=settings,
+            decision=decision,
+            engine=self._engine(decision, model, request, number),
             others=tuple(others),
         )
-        self._descend_as_before(loaded)
-        return loaded
 
-    async def told(self, model: InstalledModel, residents: Sequence[LoadedModel]) -> PlanResponse:
-        """How the model would be loaded now, for who only asks. Raises NoEngineError."""
+    async def preview(self, model: InstalledModel, residents: Sequence[LoadedModel]) -> PlanResponse:
+        """How the model would be loaded now. Raises NoEngineError."""
         settings, mode = self._config.for_model(model.name), model.usual_mode
-        wanted = wanted_of(model, settings, LoadOptions())
-        others = [one for one in residents if one.spec.parts != parts_of(model)]
-        found = self._planning.plan(model, asked_of(wanted, settings, mode), others)
-        backend = (await self._shelves.backends(model.info, mode, settings.backend))[0]
-        binary, flags = await self._shelves.of(backend).choose()
-        spec = spec_of(found, self._fixed(model, settings, wanted, mode, 0))
-        return plan_response(model.name, found, [*binary.command, *backend.arguments(spec, flags)])
+        options = resolved(model, settings, LoadOptions())
+        others = [loaded for loaded in residents if loaded.spec.parts != files_of(model)]
+        plan = self._planning.plan(model, asked_of(options, settings, mode), others)
+        backend = (await self._catalog.backends(model.info, mode, settings.backend))[0]
+        binary, flags = await self._catalog.of(backend).choose()
+        spec = spec_of(plan, self._constraints(model, settings, options, mode, 0))
+        return plan_response(model.name, plan, [*binary.command, *backend.arguments(spec, flags)])
 
     async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
-        """The engines that may serve it, best first. Raises NoEngineError, InvalidModelError."""
+        """The engines that may serve the model, best first. Raises NoEngineError, InvalidModelError."""
         if not model.is_gguf:
             await asyncio.to_thread(require_sound, model.weights)
-        return await self._shelves.backends(model.info, mode, settings.backend)
+        return await self._catalog.backends(model.info, mode, settings.backend)
 
-    def fall_back(
-        self, loaded: LoadedModel, failed: EngineProcess, on_end: Callable[[LoadedModel, Ended], None]
-    ) -> bool:
-        """Have the next backend serve the model, as the engine of this one did not start; False where there is none."""
-        if loaded.process is not failed:  # another request has seen to it
-            return True
+    def fallback(self, loaded: LoadedModel) -> Fallback | None:
+        """The next backend for the model, as the engine of this one did not start; None when there is none."""
         if not loaded.others:
-            return False
-        backend, *others = loaded.others
-        why = failed.last_exit.detail if failed.last_exit else "it cannot be started"
-        note = f"{backend.name}, as {loaded.backend.name} did not start ({why})"
+            return None
+        backend, exit = loaded.others[0], loaded.engine.last_exit
+        why = exit.detail if exit else "it cannot be started"
+        note = f"{backend.name}, as {loaded.decision.backend.name} did not start ({why})"
         logger.warning("%s: from now on %s", loaded.model.name, note)
-        loaded.fixed = launching.placed(backend, loaded.fixed)
-        loaded.descend(loaded.plan, spec_of(loaded.plan, loaded.fixed), _needs(loaded.plan, backend))
-        process = self._process(backend, loaded.model, loaded.wanted, loaded.spec, lambda: loaded, on_end)
-        loaded.change_engine(backend, tuple(others), process, note)
-        return True
+        constraints = launching.placed(backend, loaded.decision.constraints)
+        decision = replace(loaded.decision, backend=backend, constraints=constraints)
+        return Fallback(decision, self._engine(decision, loaded.model, loaded.request, loaded.id), note)
 
-    def _process(
-        self,
-        backend: Backend,
-        model: InstalledModel,
-        wanted: LoadOptions,
-        spec: EngineSpec,
-        loaded: Callable[[], LoadedModel],
-        on_end: Callable[[LoadedModel, Ended], None],
-    ) -> EngineProcess:
-        """`loaded` is what the process is for, once there is any."""
-        label = model.name if spec.mode is Mode.COMPLETION else f"{model.name} ({spec.mode.value})"
-        timeouts = self._config.load_timeout_seconds, self._config.stall_timeout_seconds
-        record = self._record((spec.parts, spec.mode), wanted, model.modified, backend.name)
-        return EngineProcess(
-            launching.launch(backend, spec, lambda: loaded().spec, label, *timeouts),
-            self._shelves.of(backend),
-            history=record.history,
-            pace=record.pace,
-            on_end=lambda ended: on_end(loaded(), ended),
-        )
+    def with_less(self, loaded: LoadedModel) -> LoadDecision | None:
+        """The decision for an engine that ran out of memory; None when there is nothing left to give up."""
+        before = loaded.decision.plan
+        less = step_down.less(before)
+        if less is None:
+            return None
+        words = ", ".join(step_down.given_up(before.solution, less.solution))
+        logger.warning("%s ran out of memory: from now on %s", loaded.model.name, words)
+        # The cause is mended, so it may start at once. More free memory alone is no such reason: that comes and goes.
+        self._record(loaded.decision, loaded.model, loaded.request).history.ends.clear()
+        return loaded.decision.with_plan(less)
 
-    def descend(self, loaded: LoadedModel, *, alone: bool) -> bool:
-        """Have the engine started with less, as it ran out of memory; False when there is nothing left to give up.
-
-        What it gives up beside others, which may be gone the next time, is not remembered.
-        """
-        loaded.lacked_alone &= alone
-        found = step_down.less(loaded.plan)
-        if found:
-            before = loaded.plan.solution
-            self._replan(loaded, found)
-            words = ", ".join(step_down.given_up(before, found.solution))
-            logger.warning("%s ran out of memory: from now on %s", loaded.model.name, words)
-            # What it died of is mended: it may start at once. More room alone is no such reason: that comes and goes.
-            record = self._record(loaded.key, loaded.wanted, loaded.model.modified, loaded.backend.name)
-            record.history.ends.clear()
-        return found is not None
-
-    def _descend_as_before(self, loaded: LoadedModel) -> None:
-        """As far as such an engine had to, the last time."""
-        sufficed = self._descents.of(loaded, next(iter(self._shelves.of(loaded.backend).usable), None))
-        while sufficed is not None and step_down.moves(loaded.plan.solution, loaded.plan) > sufficed:
-            found = step_down.less(loaded.plan)
-            if found is None:
-                return
-            self._replan(loaded, found)
-
-    def _replan(self, loaded: LoadedModel, found: Plan) -> None:
-        loaded.descend(found, spec_of(found, loaded.fixed), _needs(found, loaded.backend))
-
-    def _fixed(
-        self, model: InstalledModel, settings: ModelSettings, wanted: LoadOptions, mode: Mode, number: int
-    ) -> LoadConstraints:
-        return LoadConstraints(
-            parts_of(model),
-            self._run_dir / f"engine-{number}.sock",
-            wanted,
-            self._planning.hardware.cpu.threads,
-            mode,
-            _pooling(model, mode),
-            settings.flash_attention,
-            _words(settings.engine_args),
-        )
-
-    def note_start(self, loaded: LoadedModel) -> None:
-        """The engine is up: so much memory suffices, and so much it took."""
-        self._planning.note_load(loaded)
-        if loaded.adjustments and loaded.lacked_alone:
-            self._descents.remember(loaded, loaded.process.binary, step_down.moves(loaded.plan.solution, loaded.plan))
+    def note_start(self, loaded: LoadedModel) -> Buffers | None:
+        """The engine is up: remember what it took, and how much memory was enough. Returns its own figures."""
+        if loaded.adjustments and loaded.shortage.alone:
+            plan, identity = loaded.decision.plan, _identity(loaded.decision, loaded.model, loaded.request)
+            self._oom_history.remember(identity, loaded.engine.snapshot().binary, step_down.moves(plan.solution, plan))
+        return self._planning.note_load(loaded)
 
     def note_end(self, loaded: LoadedModel) -> None:
-        """It is about to be stopped."""
+        """The engine is about to be stopped."""
         self._planning.note_end(loaded)
 
-    def _record(self, key: Key, load: LoadOptions, modified: datetime, backend: str) -> EngineRecord:
+    def _engine(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad, number: int) -> Engine:
+        return self._make_engine(
+            EngineOrder(
+                spec=decision.spec,
+                launch=partial(self._launch, decision.backend, model),
+                binaries=self._catalog.of(decision.backend),
+                record=self._record(decision, model, request),
+                on_end=partial(self._on_end, number),
+            )
+        )
+
+    def _launch(self, backend: Backend, model: InstalledModel, spec: EngineSpec) -> Launch:
+        label = model.name if spec.mode is Mode.COMPLETION else f"{model.name} ({spec.mode.value})"
+        return launching.launch(
+            backend,
+            spec,
+            label,
+            load_timeout=self._config.load_timeout_seconds,
+            stall_timeout=self._config.stall_timeout_seconds,
+        )
+
+    def _as_before(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> LoadDecision:
+        """With as much less as the engine for the same files and options needed the last time."""
+        binary = next(iter(self._catalog.of(decision.backend).usable), None)
+        enough = self._oom_history.enough(_identity(decision, model, request), binary)
+        while enough is not None and step_down.moves(decision.plan.solution, decision.plan) > enough:
+            less = step_down.less(decision.plan)
+            if less is None:
+                break
+            decision = decision.with_plan(less)
+        return decision
+
+    def _constraints(
+        self, model: InstalledModel, settings: ModelSettings, options: LoadOptions, mode: Mode, number: int
+    ) -> LoadConstraints:
+        return LoadConstraints(
+            parts=files_of(model),
+            socket=self._run_dir / f"engine-{number}.sock",
+            load=options,
+            threads=self._planning.hardware.cpu.threads,
+            mode=mode,
+            pooling=_pooling(model, mode),
+            flash_attention=settings.flash_attention,
+            extra_arguments=_words(settings.engine_args),
+        )
+
+    def _record(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> EngineRecord:
         while len(self._records) > MAX_RECORDS:
             self._records.pop(next(iter(self._records)))
-        return self._records.setdefault((key, load, modified, backend), EngineRecord())
+        key = (decision.key, request.resolved, model.modified, decision.backend.name)
+        return self._records.setdefault(key, EngineRecord())
 
 
-def _needs(found: Plan, backend: Backend) -> Amount:
-    needs = needs_of(found.solution, found.budgets)
-    return needs._replace(host=needs.host + backend.overhead_bytes)
+def _identity(decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> tuple[object, ...]:
+    """What decides how much memory the engine needs."""
+    is_context_chosen = request.requested.num_ctx is None  # else it is not shortened
+    return (*decision.key, request.resolved, is_context_chosen, model.modified.isoformat())
 
 
 def _words(arguments: str) -> tuple[str, ...]:
@@ -235,12 +262,12 @@ def _words(arguments: str) -> tuple[str, ...]:
         raise ConfigError(f"engine_args: {error}", "Close what is quoted.") from None
 
 
-def wanted_of(model: InstalledModel, settings: ModelSettings, asked: LoadOptions) -> LoadOptions:
-    """What is asked for, with everything filled in that is configured."""
-    return llama_cpp.resolve(asked, settings, model.header.context_length)
+def resolved(model: InstalledModel, settings: ModelSettings, requested: LoadOptions) -> LoadOptions:
+    """The requested options, with everything filled in that is configured."""
+    return llama_cpp.resolve(requested, settings, model.header.context_length)
 
 
-def parts_of(model: InstalledModel) -> ModelFiles:
+def files_of(model: InstalledModel) -> ModelFiles:
     manifest = model.manifest
     template = model.chat_template or "" if manifest.template else ""
     return ModelFiles(manifest.weights, manifest.projector, manifest.adapters, template)

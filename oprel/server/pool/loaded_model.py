@@ -1,87 +1,178 @@
-"""One loaded model: its engine and the books about it, which the manager alone keeps; and the right to use it."""
+"""One loaded model: its engine, how the engine is run, who uses it; and the lease, the right to use it."""
 
 import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from oprel.core.completion import CompletionRequest, LoadOptions, Mode, Prompt, Tokens
+from oprel.core.completion import CompletionRequest, Prompt, Tokens
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
-from oprel.runtime.backends.base import EngineSpec, ModelFiles
-from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.engines.llama_log import Buffers
-from oprel.runtime.backends.specs import LoadConstraints
-from oprel.runtime.supervisor.process import DOWN, EngineProcess, EngineState
+from oprel.runtime.engine import Engine
+from oprel.runtime.spec import EngineSpec
+from oprel.server.history.crash_reports import InFlight
+from oprel.server.history.quarantine import request_hash
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.crash_reports import InFlight
-from oprel.server.pool.quarantine import request_hash
+from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.scheduling import Amount, Resident, Use
 from oprel.server.pool.slots import SlotGrant, Slots
 from oprel.telemetry.recommender.budgets import Reservation
-from oprel.telemetry.recommender.planning import Plan
 from oprel.telemetry.recommender.step_down import given_up
 
-Key = tuple[ModelFiles, Mode]
-PACE_MEMORY = 0.7  # share that what was measured before has in an engine's pace
+PACE_MEMORY = 0.7  # weight of earlier answers in an engine's pace
+
+
+class Lifetime:
+    """When an idle engine is unloaded: `keep_alive` seconds after its last lease. Times are of the manager's clock."""
+
+    def __init__(self, keep_alive: float) -> None:
+        self.keep_alive = keep_alive
+        self.expires_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._timer is not None
+
+    @property
+    def is_endless(self) -> bool:
+        return math.isinf(self.keep_alive)
+
+    def start(self, now: float, on_expiry: Callable[[], None]) -> None:
+        """Count from now on; an endless keep-alive never expires."""
+        self.cancel()
+        self.expires_at = now + self.keep_alive
+        if not self.is_endless:
+            self._timer = asyncio.get_running_loop().call_later(self.keep_alive, self._expire, on_expiry)
+
+    def cancel(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self.expires_at = math.inf
+
+    def _expire(self, on_expiry: Callable[[], None]) -> None:
+        self._timer = None
+        on_expiry()
+
+
+class AnswerPace:
+    """How fast an engine has answered lately."""
+
+    def __init__(self) -> None:
+        self.tokens_per_second: float | None = None
+        self.service_seconds = 0.0  # of a whole request
+
+    def note(self, tokens: int, generating: float, whole: float) -> None:
+        """An answer of `tokens` took `generating` seconds for the tokens alone, and `whole` for all of it."""
+        if tokens > 1 and generating > 0:
+            self.tokens_per_second = _smoothed(self.tokens_per_second, tokens / generating)
+        self.service_seconds = _smoothed(self.service_seconds or None, whole)
+
+
+class InFlightRequests:
+    """The requests that are in the engine, for crash reports."""
+
+    def __init__(self) -> None:
+        self._requests: dict[int, tuple[str, CompletionRequest, float]] = {}  # model, request, since when
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    @contextlib.contextmanager
+    def entered(self, model: str, request: CompletionRequest, now: float) -> Iterator[None]:
+        """Inside the block the request is in the engine."""
+        key = id(request)
+        self._requests[key] = model, request, now
+        try:
+            yield
+        finally:
+            self._requests.pop(key, None)
+
+    def report(self, now: float) -> list[InFlight]:
+        return [
+            InFlight(
+                hash=request_hash(model, request),
+                characters=len(text := _readable(request.prompt)),
+                max_tokens=request.sampling.num_predict,
+                seconds=now - since,
+                prompt=text,
+            )
+            for model, request, since in self._requests.values()
+        ]
 
 
 @dataclass
-class LoadedModel:
-    """Times are of the manager's clock, in seconds. `wanted`, and all of `fixed`, is what requests and settings fix;
-    `first_plan` is what was to be started, `plan` and `spec` what is.
+class MemoryShortage:
+    """What is known of an engine that ran out of memory."""
 
-    `closed`: it takes no further request, as others wait for its memory; `leaving`: it is being stopped for them.
+    alone: bool = True  # no other engine was loaded when it stepped down
+    handled_start: int = 0  # which of the engine's starts the last step followed
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(kw_only=True)
+class LoadedModel:
+    """Times are of the manager's clock, in seconds. `first` is the first decision, `decision` the one that holds now.
+
+    `closed`: it takes no further request, because others wait for its memory; `leaving`: it is being stopped for them.
+    `others` are the backends that may serve it if the engine of this one does not start, and `fallbacks` tell, in
+    words, which did not. `buffers` are the engine's own figures, once it has logged them.
     """
 
-    id: int
-    model: InstalledModel
+    id: Final[int]
+    model: Final[InstalledModel]
+    request: Final[RequestedLoad]
+    first: Final[LoadDecision]
+    slots: Final[Slots]
+    lifetime: Final[Lifetime]
+    names: Final[set[str]] = field(default_factory=set)
+    pace: Final[AnswerPace] = field(default_factory=AnswerPace)
+    in_flight: Final[InFlightRequests] = field(default_factory=InFlightRequests)
+    shortage: Final[MemoryShortage] = field(default_factory=MemoryShortage)
+
     settings: ModelSettings
-    asked: LoadOptions
-    wanted: LoadOptions
-    fixed: LoadConstraints
-    first_plan: Plan
-    plan: Plan
-    spec: EngineSpec
-    needs: Amount
-    process: EngineProcess
-    slots: Slots
-    keep_alive: float
-    buffers: Buffers | None = None  # as the engine told when it was up
-    names: set[str] = field(default_factory=set)
+    decision: LoadDecision
+    engine: Engine
+    others: tuple[Backend, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    buffers: Buffers | None = None
     leases: int = 0
     closed: bool = False
     leaving: bool = False
     used_at: float = 0.0
     ready_at: float = 0.0
-    expires_at: float = math.inf
-    timer: asyncio.TimerHandle | None = None
     starts_seen: int = 0
-    backend: Backend = llama_cpp.BACKEND
-    others: tuple[Backend, ...] = ()  # that may serve it if an engine of this one does not start
-    fallbacks: tuple[str, ...] = ()
-    lacked_alone: bool = True  # its steps were taken with no other engine beside it
-    stepped_at: int = 0  # which of the engine's starts the last step followed
-    stepping: asyncio.Lock = field(default_factory=asyncio.Lock)
-    tokens_per_second: float | None = None
-    service_seconds: float = 0.0  # that a request takes, lately
-    requests: dict[int, tuple[str, CompletionRequest, float]] = field(default_factory=dict)  # of whom, since when
 
     @property
     def key(self) -> Key:
-        return self.spec.parts, self.spec.mode
+        return self.decision.key
+
+    @property
+    def spec(self) -> EngineSpec:
+        return self.decision.spec
+
+    @property
+    def needs(self) -> Amount:
+        return self.decision.needs
 
     @property
     def num_ctx(self) -> int:
-        return self.spec.load.num_ctx or 0
+        return self.decision.num_ctx
 
     @property
     def pinned(self) -> bool:
         return self.settings.pin
 
+    @property
+    def reservation(self) -> Reservation:
+        return self.decision.reservation(pinned=self.pinned)
+
     def join(self, name: str, settings: ModelSettings) -> bool:
-        """Be used under that name too; True when that changes what may become of it.
+        """Serve the model under that name too; True when that changes whether the engine may be evicted.
 
         What is configured for one of its names holds for all.
         """
@@ -90,60 +181,42 @@ class LoadedModel:
         if (pin, locked) == (self.settings.pin, self.settings.keep_alive_locked):
             return False
         self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
-        self.keep_alive = max(self.keep_alive, settings.keep_alive_seconds)
+        self.lifetime.keep_alive = max(self.lifetime.keep_alive, settings.keep_alive_seconds)
         return True
 
-    def serves(self, model: InstalledModel, asked: LoadOptions, wanted: LoadOptions) -> bool:
-        """Whether a request can join; `wanted` is what it asks for and what is configured."""
-        if self.closed or self.leaving or self.model.modified != model.modified:  # the file is another one by now
-            return False
-        if self.process.state in DOWN and self.leases == 0:
-            # It failed to start, and gets no second try with the options it failed with, unless they are asked for.
-            return (self.asked, self.wanted) == (asked, wanted)
-        is_shorter = asked.num_ctx is not None and self.num_ctx < (wanted.num_ctx or 0)  # for lack of memory
-        return not is_shorter and wanted.served_by(self.wanted)
+    def keep_for(self, keep_alive: float | None) -> None:
+        """Change the keep-alive (seconds), unless it is locked; None changes nothing."""
+        if keep_alive is not None and not (self.settings.keep_alive_locked or self.pinned):
+            self.lifetime.keep_alive = keep_alive
 
-    def cancel_timer(self) -> None:
-        """It does not go by itself for now."""
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
-        self.expires_at = math.inf
+    def serves(self, model: InstalledModel, request: RequestedLoad) -> bool:
+        """Whether a request can join the engine."""
+        if self.closed or self.leaving or self.model.modified != model.modified:  # the file has changed since
+            return False
+        if self.engine.is_down and self.leases == 0:
+            # It failed to start. Only a request for the same options gets a second try with them.
+            return self.request == request
+        requested, resolved = request.requested, request.resolved
+        is_shorter = requested.num_ctx is not None and self.num_ctx < (resolved.num_ctx or 0)  # for lack of memory
+        return not is_shorter and resolved.served_by(self.request.resolved)
 
     @property
     def adjustments(self) -> tuple[str, ...]:
         """What was given up for lack of memory, and which engine serves in place of another, in words."""
-        return (*self.fallbacks, *given_up(self.first_plan.solution, self.plan.solution))
+        return (*self.fallbacks, *given_up(self.first.plan.solution, self.decision.plan.solution))
 
-    def change_engine(self, backend: Backend, others: tuple[Backend, ...], process: EngineProcess, why: str) -> None:
-        """Be served by another backend; its engine was never started."""
-        self.backend, self.others, self.process = backend, others, process
-        self.fallbacks += (why,)
-        self.starts_seen = self.stepped_at = 0
+    def step_down(self, decision: LoadDecision) -> None:
+        """Start with less from the next start on."""
+        self.decision = decision
+        self.slots.total = decision.spec.parallel
+        self.engine.start_as(decision.spec)
 
-    def descend(self, plan: Plan, spec: EngineSpec, needs: Amount) -> None:
-        """Be started with less from now on."""
-        self.plan, self.spec, self.needs = plan, spec, needs
-        self.slots.total = spec.parallel
-
-    def note_answer(self, tokens: int, generating: float, whole: float) -> None:
-        """A request was answered with so many tokens; seconds for them alone, and for all of it."""
-        if tokens > 1 and generating > 0:
-            self.tokens_per_second = _smoothed(self.tokens_per_second, tokens / generating)
-        self.service_seconds = _smoothed(self.service_seconds or None, whole)
-
-    def in_flight(self, now: float) -> list[InFlight]:
-        """The requests in the engine, for who looks into its end."""
-        return [
-            InFlight(
-                hash=request_hash(name, request),
-                characters=len(text := _readable(request.prompt)),
-                max_tokens=request.sampling.num_predict,
-                seconds=now - since,
-                prompt=text,
-            )
-            for name, request, since in self.requests.values()
-        ]
+    def fall_back(self, decision: LoadDecision, engine: Engine, note: str) -> None:
+        """Be served by the next backend, as the engine of this one does not start."""
+        self.decision, self.engine = decision, engine
+        self.slots.total = decision.spec.parallel
+        self.others, self.fallbacks = self.others[1:], (*self.fallbacks, note)
+        self.starts_seen = self.shortage.handled_start = 0
 
     def write_template(self) -> None:
         """Put the template where the engine looks for it."""
@@ -154,36 +227,29 @@ class LoadedModel:
     def may_go(self) -> bool:
         return self._use() is Use.IDLE and not self.pinned
 
-    @property
-    def taken(self) -> Reservation:
-        solution = self.plan.solution
-        devices = dict(zip(solution.placement.devices, solution.needs, strict=True))
-        return Reservation(self.needs.host, devices, stays=self.pinned)
-
     def as_resident(self) -> Resident:
         return Resident(
-            self.id,
-            self.model.name,
-            self.needs,
-            self._use(),
-            self.pinned,
-            self.closed,
-            self.ready_at,
-            self.used_at,
-            self.process.load_seconds,
+            id=self.id,
+            name=self.model.name,
+            needs=self.needs,
+            use=self._use(),
+            pinned=self.pinned,
+            closed=self.closed,
+            ready_at=self.ready_at,
+            used_at=self.used_at,
+            load_seconds=self.engine.snapshot().load_seconds,
         )
 
     def _use(self) -> Use:
-        state = self.process.state
-        if self.leaving or state is EngineState.DRAINING:
+        if self.leaving or (self.engine.was_stopped and self.engine.starts):
             return Use.LEAVING
-        if state in (EngineState.STOPPED, EngineState.STARTING, EngineState.BACKING_OFF):
+        if not (self.engine.is_ready or self.engine.is_down):
             return Use.LOADING
         return Use.BUSY if self.leases else Use.IDLE
 
 
 def _readable(prompt: Prompt) -> str:
-    """What was asked, for a person."""
+    """The prompt as text for a person."""
     if isinstance(prompt, Tokens):
         return "".join(part if isinstance(part, str) else f"<{part}>" for part in prompt.parts)
     if isinstance(prompt, tuple):
@@ -195,9 +261,9 @@ def _smoothed(before: float | None, now: float) -> float:
     return now if before is None else PACE_MEMORY * before + (1 - PACE_MEMORY) * now
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to use a ready engine, and the slots that are `held`.
+    """The right to use a ready engine, with the slots of `grant`.
 
     `load_ns` is how long the request waited for the engine, `queued_ns` for a slot. `revive` has the engine ready again
     after its end; it raises what taking the lease raises.
@@ -205,25 +271,15 @@ class Lease:
 
     model: InstalledModel
     loaded: LoadedModel
-    held: SlotGrant
+    grant: SlotGrant
     load_ns: int
     queued_ns: int
     revive: Callable[[], Awaitable[None]]
 
     @property
-    def process(self) -> EngineProcess:
-        return self.loaded.process
+    def engine(self) -> Engine:
+        return self.loaded.engine
 
     @property
     def num_ctx(self) -> int:
         return self.loaded.num_ctx
-
-    @contextlib.contextmanager
-    def asking(self, request: CompletionRequest, now: float) -> Iterator[None]:
-        """Inside the block the request is in the engine."""
-        key = id(request)
-        self.loaded.requests[key] = self.model.name, request, now
-        try:
-            yield
-        finally:
-            self.loaded.requests.pop(key, None)

@@ -1,10 +1,10 @@
 """Which engines may be loaded now, and which go to make room for them. Decisions on data: no clock, no process.
 
-- Memory is given in the order in which it was asked for. Who fits beside all that were promised memory before is not
-  kept waiting by them, nor, for the first `PATIENCE` seconds of their wait, who fits by stopping idle engines.
-- Idle engines go first: those that are quick to load and were not used for long. A pinned one never goes.
-- A busy one is never stopped. When its turn is over it takes no further request and goes with its last answer, so that
-  nobody waits for ever; a turn is long enough that engines do more than load in turns.
+- First come, first served. A later request may overtake if it fits in unreserved memory, and for `OVERTAKING` seconds
+  may also evict idle engines.
+- Idle engines are evicted first: those that load quickly and were not used for long. Pinned ones never are.
+- A busy engine is never stopped. When its turn is over it takes no further request and is unloaded with its last
+  answer, so that no model waits for ever; a turn is long enough that engines do more than load in turns.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from oprel.utils.text import human_size
 
-PATIENCE = 5.0  # s
+OVERTAKING = 5.0  # s
 SHORTEST_TURN = 2.0  # s that an engine serves before it must make room
 LOADS_A_TURN = 2.0  # a turn is at least so many times what its load took
 
@@ -30,8 +30,8 @@ class Amount(NamedTuple):
     host: int = 0
     vram: int = 0
 
-    def within(self, room: "Amount") -> bool:
-        return self.host <= room.host and self.vram <= room.vram
+    def within(self, limit: "Amount") -> bool:
+        return self.host <= limit.host and self.vram <= limit.vram
 
     def plus(self, other: "Amount") -> "Amount":
         return Amount(self.host + other.host, self.vram + other.vram)
@@ -54,11 +54,10 @@ class Amount(NamedTuple):
         return f"{human_size(self.host)} and {human_size(self.vram)} on GPUs" if self.vram else human_size(self.host)
 
 
-def amount(needs: Iterable[Amount]) -> Amount:
-    """All of them together."""
+def total_of(amounts: Iterable[Amount]) -> Amount:
     total = Amount()
-    for one in needs:
-        total = total.plus(one)
+    for amount in amounts:
+        total = total.plus(amount)
     return total
 
 
@@ -69,9 +68,9 @@ class Use(Enum):
     LEAVING = "leaving"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resident:
-    """An engine that has memory. Times in seconds of any steady clock; `closed`: it takes no request already."""
+    """An engine that holds memory. Times in seconds of any steady clock; `closed`: it takes no further request."""
 
     id: int
     name: str
@@ -87,13 +86,13 @@ class Resident:
         return self.ready_at + max(SHORTEST_TURN, LOADS_A_TURN * self.load_seconds)
 
     def worth(self, now: float) -> float:
-        """What it costs to stop it: the time to load it again, the likelier the later it was used."""
+        """What it costs to stop it: the time to load it again, which is the likelier the later it was used."""
         return self.load_seconds / (1.0 + max(0.0, now - self.used_at))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An engine that somebody waits for since `since`; `makes_room` is False for one that must not push others out."""
+    """An engine that requests have waited for since `since`. Without `makes_room` it must not evict others."""
 
     id: int
     name: str
@@ -104,7 +103,7 @@ class Wanted:
 
 @dataclass
 class SchedulingDecision:
-    """What to do now, by the engines' ids; with the reasons. `look_again` is when time alone changes the decision."""
+    """What to do now, by the engines' ids, with the reasons. At `look_again` time alone changes the decision."""
 
     admit: list[int] = field(default_factory=list)
     evict: dict[int, str] = field(default_factory=dict)
@@ -115,7 +114,7 @@ class SchedulingDecision:
 
 def impossible(needs: Amount, residents: Sequence[Resident], budget: Amount) -> str | None:
     """Why so much can never be had, or None when it can."""
-    pinned = amount(one.needs for one in residents if one.pinned)
+    pinned = total_of(resident.needs for resident in residents if resident.pinned)
     if needs.within(budget.minus(pinned)):
         return None
     beside = f", of which pinned models take {pinned}" if pinned.total else ""
@@ -123,91 +122,91 @@ def impossible(needs: Amount, residents: Sequence[Resident], budget: Amount) -> 
 
 
 def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: Amount, now: float) -> SchedulingDecision:
-    """`wanted` in the order of asking.
+    """`wanted` in the order of arrival.
 
-    >>> old = Resident(1, "old", Amount(60), Use.IDLE)
+    >>> old = Resident(id=1, name="old", needs=Amount(60), use=Use.IDLE)
     >>> decide([old], [Wanted(2, "new", Amount(50), since=0.0)], budget=Amount(100), now=30.0).evict
     {1: 'idle for 30 s; new needs 50 B, and 40 B of 100 B are free'}
     """
-    plan = SchedulingDecision()
+    decision = SchedulingDecision()
     memory = _Memory(residents, budget)
-    for one in wanted:
-        if one.needs.within(memory.free):
-            plan.admit.append(one.id)
-            memory.free = memory.free.minus(one.needs)
-        elif one.makes_room:
-            _make_room(one, memory, plan, now)
+    for model in wanted:
+        if model.needs.within(memory.free):
+            decision.admit.append(model.id)
+            memory.free = memory.free.minus(model.needs)
+        elif model.makes_room:
+            _make_room(model, memory, decision, now)
         else:
-            plan.waits[one.id] = f"{one.needs} must be free, and nobody goes for it"
-    return plan
+            decision.waits[model.id] = f"{model.needs} must be free, and no engine is stopped for it"
+    return decision
 
 
 class _Memory:
-    """What is left while the wanted ones are gone through; `coming` is that of engines that leave."""
+    """What is left while the wanted ones are considered in turn; `coming` is the memory of engines that are leaving."""
 
     def __init__(self, residents: Sequence[Resident], budget: Amount) -> None:
         self.budget = budget
-        self.free = budget.minus(amount(one.needs for one in residents))
-        self.coming = amount(one.needs for one in residents if one.use is Use.LEAVING)
-        self.residents = [one for one in residents if one.use is not Use.LEAVING and not one.pinned]
+        self.free = budget.minus(total_of(resident.needs for resident in residents))
+        self.coming = total_of(resident.needs for resident in residents if resident.use is Use.LEAVING)
+        self.residents = [other for other in residents if other.use is not Use.LEAVING and not other.pinned]
 
     def candidates(self, now: float) -> list[Resident]:
-        """Who may have to go, in this order: the idle ones, then the busy ones whose turn is over."""
-        may_go = [one for one in self.residents if _may_go(one, now)]
-        return sorted(may_go, key=lambda one: (one.use is Use.BUSY, not one.closed, one.worth(now)))
+        """Engines that may have to leave, in this order: idle ones, then busy ones whose turn is over."""
+        may_go = [resident for resident in self.residents if _may_go(resident, now)]
+        return sorted(may_go, key=lambda each: (each.use is Use.BUSY, not each.closed, each.worth(now)))
 
     def promise(self, wanted: Amount, victims: Sequence[Resident]) -> None:
-        """Keep what the wanted one will take; of what is left then, no more is free now than there is now."""
-        there = amount([self.free, self.coming, *(one.needs for one in victims)])
+        """Reserve what the wanted one will take. Of the rest, no more is free now than there is now."""
+        there = total_of([self.free, self.coming, *(victim.needs for victim in victims)])
         left = there.minus(wanted).not_negative
         self.free = self.free.at_most(left).not_negative
         self.coming = left.minus(self.free)
-        gone = {one.id for one in victims}
-        self.residents = [one for one in self.residents if one.id not in gone]
+        gone = {victim.id for victim in victims}
+        self.residents = [resident for resident in self.residents if resident.id not in gone]
 
 
-def _make_room(one: Wanted, memory: _Memory, plan: SchedulingDecision, now: float) -> None:
-    short = one.needs.minus(memory.free).minus(memory.coming)
+def _make_room(model: Wanted, memory: _Memory, decision: SchedulingDecision, now: float) -> None:
+    short = model.needs.minus(memory.free).minus(memory.coming)
     victims = _enough(short, memory.candidates(now))
     if victims is None:
-        turns = [other.turn_ends() for other in memory.residents if other.use is Use.BUSY]
-        plan.look_again = min([plan.look_again, *(end for end in turns if end > now)])
-        plan.waits[one.id] = f"{_names(memory.residents) or 'others'} must have had their turn"
-        if now - one.since >= PATIENCE:
-            memory.promise(one.needs, memory.residents)
+        turns = [resident.turn_ends() for resident in memory.residents if resident.use is Use.BUSY]
+        decision.look_again = min([decision.look_again, *(end for end in turns if end > now)])
+        decision.waits[model.id] = f"{_names(memory.residents) or 'others'} must have had their turn"
+        if now - model.since >= OVERTAKING:
+            memory.promise(model.needs, memory.residents)
     elif busy := [victim for victim in victims if victim.use is Use.BUSY]:
-        plan.close |= {victim.id for victim in busy}
-        plan.waits[one.id] = f"{_names(busy)} must finish what was asked before"
-        if now - one.since >= PATIENCE:
-            memory.promise(one.needs, victims)
+        decision.close |= {victim.id for victim in busy}
+        decision.waits[model.id] = f"{_names(busy)} must finish earlier requests"
+        if now - model.since >= OVERTAKING:
+            memory.promise(model.needs, victims)
     else:
-        need = f"{one.name} needs {one.needs}, and {memory.free.not_negative}"
+        need = f"{model.name} needs {model.needs}, and {memory.free.not_negative}"
         for victim in victims:
             idle = f"idle for {now - victim.used_at:.0f} s"
-            plan.evict[victim.id] = f"{idle}; {need} of {memory.budget} are free"
-        plan.waits[one.id] = f"{_names(victims) or 'others'} must have ended"
-        memory.promise(one.needs, victims)
+            decision.evict[victim.id] = f"{idle}; {need} of {memory.budget} are free"
+        decision.waits[model.id] = f"{_names(victims) or 'others'} must have ended"
+        memory.promise(model.needs, victims)
 
 
-def _may_go(one: Resident, now: float) -> bool:
-    return one.use is Use.IDLE or (one.use is Use.BUSY and one.turn_ends() <= now)
+def _may_go(resident: Resident, now: float) -> bool:
+    return resident.use is Use.IDLE or (resident.use is Use.BUSY and resident.turn_ends() <= now)
 
 
 def _enough(short: Amount, candidates: Sequence[Resident]) -> list[Resident] | None:
     """The first candidates that make up for what is short, without those that the others make needless."""
     chosen: list[Resident] = []
-    for one in candidates:
-        if short.within(amount(other.needs for other in chosen)):
+    for candidate in candidates:
+        if short.within(total_of(victim.needs for victim in chosen)):
             break
-        chosen.append(one)
-    if not short.within(amount(one.needs for one in chosen)):
+        chosen.append(candidate)
+    if not short.within(total_of(victim.needs for victim in chosen)):
         return None
-    for one in reversed(chosen):
-        others = [other for other in chosen if other is not one]
-        if short.within(amount(other.needs for other in others)):
+    for victim in reversed(chosen):
+        others = [other for other in chosen if other is not victim]
+        if short.within(total_of(other.needs for other in others)):
             chosen = others
     return chosen
 
 
 def _names(residents: Sequence[Resident]) -> str:
-    return ", ".join(one.name for one in residents)
+    return ", ".join(resident.name for resident in residents)

@@ -84,12 +84,12 @@ class SlotGrant:
         self.count = 0
         self.is_lost = False
 
-    async def all_of_them(self) -> None:
-        """Have the engine alone: every place, before all who wait."""
-        await self.instead(self._slots.total)
+    async def take_all(self) -> None:
+        """Have the engine alone: swap the held slots for all of them, ahead of new waiters."""
+        await self.swap(self._slots.total)
 
-    async def instead(self, count: int) -> None:
-        """Have so many places and no others, before all who wait for their first."""
+    async def swap(self, count: int) -> None:
+        """Swap the held slots for `count`, ahead of new waiters."""
         self.count = 0
         await self._slots.take(SlotRequest(self, count, first=True))
 

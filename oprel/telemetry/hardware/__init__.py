@@ -1,4 +1,4 @@
-"""One snapshot of this machine, or of one that is described in a file."""
+"""The hardware of this machine, or of one described in a file, at one moment."""
 
 from oprel.telemetry.hardware.devices import CPU, GPU, Memory
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, probe

@@ -1,6 +1,6 @@
-"""How much the machine's memory moves in a second: measured once, and kept beside the models.
+"""Bandwidth of the machine's memory, measured once and stored in OPREL_HOME.
 
-Decoding reads all weights for each token, so that this and their size tell how fast a model answers.
+Decoding reads all weights for each token, so the bandwidth and the size of the weights determine the speed.
 """
 
 import ctypes
@@ -15,14 +15,14 @@ from pathlib import Path
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.utils.files import write_atomically
 
-BLOCK = 64 * 1024**2  # bytes: more than a core has of any cache
+BLOCK = 64 * 1024**2  # bytes: more than a core's share of any cache
 SECONDS = 0.5
 FILE = "bandwidth.json"
 
 
 def measure(threads: int, seconds: float = SECONDS, block: int = BLOCK) -> int:
-    """Bytes a second that `threads` read together. Each goes over memory of its own, `memchr` for what is not there."""
-    find = ctypes.CDLL(None).memchr  # which releases the interpreter's lock
+    """Bytes per second that `threads` read together, each scanning its own memory with `memchr` for an absent byte."""
+    find = ctypes.CDLL(None).memchr  # ctypes releases the GIL while it runs
     find.restype, find.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t)
     counts = [0] * threads
     ready = threading.Barrier(threads + 1)
@@ -46,17 +46,17 @@ def measure(threads: int, seconds: float = SECONDS, block: int = BLOCK) -> int:
 
 
 def remember(home: Path, hardware: Hardware, bandwidth: int) -> None:
-    """Raises OSError."""
+    """Store the bandwidth of this machine in bytes per second. Raises OSError."""
     write_atomically(home / FILE, json.dumps({_machine(hardware): bandwidth}).encode())
 
 
-def known(home: Path, hardware: Hardware) -> Hardware:
-    """The machine with its bandwidth, if that was measured on it."""
+def recall(home: Path, hardware: Hardware) -> Hardware:
+    """`hardware` with its stored bandwidth, unchanged if none was measured on this machine."""
     try:
-        found = json.loads((home / FILE).read_bytes())
+        measured = json.loads((home / FILE).read_bytes())
     except (OSError, ValueError):
         return hardware
-    bandwidth = found.get(_machine(hardware)) if isinstance(found, Mapping) else None
+    bandwidth = measured.get(_machine(hardware)) if isinstance(measured, Mapping) else None
     if not isinstance(bandwidth, int) or bandwidth <= 0:
         return hardware
     return replace(hardware, memory=replace(hardware.memory, bandwidth_bytes=bandwidth))

@@ -1,4 +1,4 @@
-"""What a container, or a slice of systemd's, allows its processes: control groups of both versions."""
+"""Limits of control groups (versions 1 and 2), as containers and systemd slices set them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from oprel.telemetry.hardware.sysfs import number, table, text
 
 @dataclass(frozen=True)
 class Names:
-    """What a limit is called in one version of control groups."""
+    """The file names of a limit in one version of control groups."""
 
     limits: tuple[str, ...]
     used: str
-    reclaimable: tuple[str, ...]  # in memory.stat: files in memory, which go before anything must be swapped
+    reclaimable: tuple[str, ...]  # in memory.stat: page cache, which is dropped before anything is swapped
 
 
 V2 = Names(("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file"))
@@ -21,23 +21,23 @@ V1 = Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_inactive
 
 
 def memory_limit(root: Path) -> int | None:
-    """Bytes that this process may have, with all others of its groups; None without a limit.
+    """Bytes that this process and the others in its groups may use; None without a limit.
 
-    The first version has no word for "unlimited", so compare it with what the machine has.
+    Version 1 has no word for "unlimited" but a huge number: compare the limit with the machine's memory.
     """
     return min((limit for folder, names in _memory_groups(root) for limit in _limits(folder, names)), default=None)
 
 
 def memory_left(root: Path) -> int | None:
-    """Bytes that can still be had before a limit is reached; None without a limit."""
+    """Bytes that can still be allocated before a limit is reached; None without a limit."""
     left = (_left(folder, names) for folder, names in _memory_groups(root))
-    return min((one for one in left if one is not None), default=None)
+    return min((size for size in left if size is not None), default=None)
 
 
 def cpu_quota(root: Path) -> float | None:
-    """How many cores' time there is; None without a limit."""
-    found = (_quota(folder) for folder in _groups(root, "cpu"))
-    return min((one for one in found if one is not None), default=None)
+    """The number of cores whose time this process may use; None without a limit."""
+    quotas = (_quota(folder) for folder in _groups(root, "cpu"))
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _memory_groups(root: Path) -> Iterator[tuple[Path, Names]]:
@@ -46,9 +46,9 @@ def _memory_groups(root: Path) -> Iterator[tuple[Path, Names]]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's own group and of those around it, of whichever version there is.
+    """The folders of this process's group and of its parents, in whichever version the machine uses.
 
-    In a container the path may be the host's, of which only the end is to be seen, or nothing but the mount itself.
+    In a container the path may be the host's. Then only its end, or only the mount itself, is visible.
     """
     mounts = root / "sys/fs/cgroup"
     for line in text(root / "proc/self/cgroup").splitlines():
@@ -65,7 +65,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _limits(folder: Path, names: Names) -> Iterator[int]:
     for name in names.limits:
-        if (limit := number(folder / name)) is not None:  # "max" is no number
+        if (limit := number(folder / name)) is not None:  # "max" is not a number
             yield limit
 
 
@@ -79,7 +79,7 @@ def _left(folder: Path, names: Names) -> int | None:
 
 
 def _quota(folder: Path) -> float | None:
-    """Of the second version "cpu.max" with both numbers, of the first a file for each; "max" and -1 are no limit."""
+    """Version 2 has both numbers in "cpu.max", version 1 a file for each. "max" and -1 mean no limit."""
     quota, _, period = text(folder / "cpu.max").partition(" ")
     times = quota or text(folder / "cpu.cfs_quota_us"), period or text(folder / "cpu.cfs_period_us")
     if not all(time.isdecimal() and len(time) < 20 and int(time) for time in times):

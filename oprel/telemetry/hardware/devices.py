@@ -1,4 +1,4 @@
-"""The parts of a machine that models run on, as data. Sizes in bytes."""
+"""The parts of a machine that models run on. Sizes in bytes."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -10,23 +10,22 @@ Vendor = Literal["nvidia", "amd", "intel", "apple"]
 
 
 class Device:
-    """Base of all that a file may describe. Raises ValueError where a number is negative."""
+    """Base of the classes that a hardware description may contain. Raises ValueError if a number is negative."""
 
-    __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}  # a misspelt name would mean another machine
+    __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}  # a misspelt name must not be ignored
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int | float) and not value >= 0:  # nor no number at all
+            if isinstance(value, int | float) and not value >= 0:  # catches NaN too
                 raise ValueError(f"{name} must not be {value}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CPU(Device):
-    """Counted are the cores that this process may run on.
+    """The cores that this process may run on.
 
-    `performance_cores` are those of the fast kind, where there are two kinds. `quota` is how many cores' time a
-    container allows, None without a limit. `features` are the instruction sets that engines can use, by their names in
-    Linux.
+    `performance_cores` is the number of fast cores if there are two kinds. `quota` is how many cores' time a container
+    allows, None without a limit. `features` are the instruction sets that engines can use, by their names in Linux.
     """
 
     name: str = ""
@@ -38,17 +37,17 @@ class CPU(Device):
 
     @property
     def threads(self) -> int:
-        """How many should compute: a second one on a core, one on a slow core, or one without time holds all up."""
+        """How many threads should compute. A second one on a core, or one on a slow core, holds up all others."""
         cores = self.performance_cores or self.physical_cores
         return max(1, int(min(cores, self.quota or cores)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Memory(Device):
-    """`limit_bytes` is what a container allows, None when that is everything.
+    """The machine's memory in bytes. `limit_bytes` is a container's limit, None without one.
 
-    `available_bytes` can be had now without swapping, the limit considered. `bandwidth_bytes` is what all cores
-    together read in a second, None where nobody measured it (`oprel bench memory`).
+    `available_bytes` can be allocated now without swapping or exceeding the limit. `bandwidth_bytes` is what all cores
+    together read per second, None if it was never measured (`oprel bench memory`).
     """
 
     total_bytes: int
@@ -60,18 +59,18 @@ class Memory(Device):
 
     @property
     def usable_bytes(self) -> int:
-        """What this process and its engines may take if nothing else runs."""
+        """Bytes that this process and its engines could use if nothing else ran."""
         return self.total_bytes if self.limit_bytes is None else min(self.total_bytes, self.limit_bytes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GPU(Device):
-    """A graphics processor. `total_bytes` and `free_bytes` are of the memory that an engine can take on it.
+    """A graphics processor. `total_bytes` and `free_bytes` are of the memory that an engine can use on it.
 
-    An `integrated` one takes it, or most of it, from the machine's memory: it must not be counted twice. `index` counts
-    the GPUs of a vendor, for NVIDIA in the order of their places on the bus (CUDA_DEVICE_ORDER=PCI_BUS_ID). `id` is
-    what the driver calls it, a UUID or an address. `architecture` is "8.9", "gfx1100" and the like; `bandwidth_bytes`
-    is what its memory can move in a second at most, None where that is not told.
+    An `integrated` GPU takes most or all of it from the machine's memory, so it must not be counted twice. `index`
+    counts the GPUs of one vendor, for NVIDIA in PCI bus order (CUDA_DEVICE_ORDER=PCI_BUS_ID). `id` is the driver's
+    identifier: a UUID or a PCI address. `architecture` is such as "8.9" or "gfx1100". `bandwidth_bytes` is the
+    peak bandwidth of its memory in bytes per second, None if unknown.
     """
 
     vendor: Vendor

@@ -1,4 +1,4 @@
-"""CPU and memory as Linux tells them. `root` is "/", or a folder with a recording of another machine."""
+"""CPU and memory of a Linux machine. `root` is "/" or a folder with a recording of another machine."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from oprel.telemetry.hardware import cgroups
 from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.sysfs import cpu_list, folders, table, text
 
-# What the kernels of ggml are written for, and what they go without at a cost.
+# Instruction sets that ggml has kernels for, and those whose absence slows it down.
 FEATURES = frozenset(
     "sse3 pni ssse3 sse4_2 avx f16c fma avx2 bmi2 avx_vnni avx512f avx512bw avx512vbmi avx512_vnni avx512_bf16 "
     "amx_tile amx_int8 amx_bf16 asimd asimdhp asimddp i8mm sve sve2 sme sme2 bf16 v zvfh vx vxe".split()
@@ -16,10 +16,11 @@ KIB = 1024
 
 
 def cpu(root: Path) -> CPU:
+    """The CPU as /proc and /sys describe it, within the process's affinity and quota."""
     described = text(root / "proc/cpuinfo")
     usable = _usable(root)
     cores = _cores(root, usable)
-    fast = _cores(root, usable & cpu_list(text(root / "sys/devices/cpu_core/cpus")))  # where x86 has two kinds
+    fast = _cores(root, usable & cpu_list(text(root / "sys/devices/cpu_core/cpus")))  # on x86 with two kinds of cores
     return CPU(
         name=_described(described, "model name|cpu model|Model|Processor|uarch"),
         physical_cores=max(1, cores),
@@ -31,7 +32,7 @@ def cpu(root: Path) -> CPU:
 
 
 def memory(root: Path) -> Memory | None:
-    """None where /proc is not to be seen."""
+    """The memory within a container's limits; None if /proc/meminfo cannot be read."""
     kib = table(root / "proc/meminfo")
     total = kib.get("MemTotal", 0) * KIB
     if not total:
@@ -48,7 +49,7 @@ def memory(root: Path) -> Memory | None:
 
 
 def memory_bytes(root: Path) -> int | None:
-    """`Memory.usable_bytes`, found with less work."""
+    """`Memory.usable_bytes` with less work; None if /proc/meminfo cannot be read."""
     total = table(root / "proc/meminfo").get("MemTotal", 0) * KIB
     return (_real_limit(root, total) or total) if total else None
 
@@ -59,7 +60,7 @@ def _real_limit(root: Path, total: int) -> int | None:
 
 
 def _usable(root: Path) -> set[int]:
-    """The CPUs that this process may run on; those of the machine where the kernel does not tell."""
+    """The CPUs that this process may run on; all CPUs if the kernel does not say."""
     status = re.search(r"^Cpus_allowed_list:\s*(\S+)", text(root / "proc/self/status"), re.MULTILINE)
     allowed = cpu_list(status[1]) if status else set()
     online = cpu_list(text(root / "sys/devices/system/cpu/online")) or _numbered(root)
@@ -67,20 +68,20 @@ def _usable(root: Path) -> set[int]:
 
 
 def _numbered(root: Path) -> set[int]:
-    names = (re.fullmatch(r"cpu(\d{1,5})", one.name, re.ASCII) for one in folders(root / "sys/devices/system/cpu"))
+    names = (re.fullmatch(r"cpu(\d{1,5})", path.name, re.ASCII) for path in folders(root / "sys/devices/system/cpu"))
     return {int(name[1]) for name in names if name}
 
 
 def _cores(root: Path, cpus: set[int]) -> int:
-    """How many cores these CPUs are: those of one core name the same siblings."""
-    places = {one: root / f"sys/devices/system/cpu/cpu{one}/topology/thread_siblings_list" for one in cpus}
-    return len({text(path) or str(one) for one, path in places.items()})
+    """The number of cores of these CPUs: the CPUs of one core list the same siblings."""
+    siblings = {cpu: root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in cpus}
+    return len({text(path) or str(cpu) for cpu, path in siblings.items()})
 
 
 def _described(cpuinfo: str, names: str) -> str:
-    """The first value of one of `names`, which differ between kinds of processors."""
-    found = re.search(rf"^(?:{names})\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    """The first value of one of `names`, which differ between processors."""
+    match = re.search(rf"^(?:{names})\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return " ".join(match[1].split()) if match else ""
 
 
 def _features(cpuinfo: str) -> tuple[str, ...]:

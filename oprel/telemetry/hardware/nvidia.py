@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs, asked through the driver's own library (NVML)."""
+"""NVIDIA's GPUs, as the driver's own library (NVML) reports them."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from oprel.telemetry.hardware.devices import GPU, Memory
 
-# Without one of these no driver is loaded: /dev/dxg is WSL's. Loading the library would take 30 ms in vain.
+# One of these exists if a driver is loaded (/dev/dxg is WSL's). Otherwise loading the library would waste 30 ms.
 SIGNS = ("proc/driver/nvidia/version", "dev/nvidiactl", "dev/dxg")
 MHZ = 10**6
 
@@ -22,7 +22,7 @@ class Sizes(Protocol):
 
 
 class NVML(Protocol):
-    """What is used of pynvml, which has no types."""
+    """The part of pynvml, which has no types, that is used here."""
 
     NVMLError: type[Exception]
     NVML_CLOCK_MEM: int
@@ -41,27 +41,28 @@ class NVML(Protocol):
 
 
 def gpus(root: Path, memory: Memory, note: Note) -> list[GPU]:
-    """All that the driver shows; [] and a note when it does not work, [] where there is none."""
-    if not any(os.path.exists(root / sign) for sign in SIGNS):  # False too where it may not be looked at
+    """All GPUs that the driver reports: none without a driver, and none with a note if it fails."""
+    if not any(os.path.exists(root / sign) for sign in SIGNS):  # also False without permission to look
         return []
     try:
         import pynvml
     except ImportError:
-        note("NVIDIA's GPUs are not used: nvidia-ml-py is not installed")
+        note("NVIDIA GPUs are not used: nvidia-ml-py is not installed")
         return []
-    return asked(pynvml, memory, note)
+    return list_gpus(pynvml, memory, note)
 
 
-def asked(nvml: NVML, memory: Memory, note: Note) -> list[GPU]:
+def list_gpus(nvml: NVML, memory: Memory, note: Note) -> list[GPU]:
+    """The GPUs that `nvml` lists; those that fail are left out with a note."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        note(f"NVIDIA's GPUs are not used: the driver says {error}; does `nvidia-smi` work?")
+        note(f"NVIDIA GPUs are not used: the driver reports: {error}; does `nvidia-smi` work?")
         return []
     try:
         return list(_listed(nvml, memory, note))
     except nvml.NVMLError as error:
-        note(f"NVIDIA's GPUs are not used: the driver says {error}; does `nvidia-smi` work?")
+        note(f"NVIDIA GPUs are not used: the driver reports: {error}; does `nvidia-smi` work?")
         return []
     finally:
         _or_none(nvml, nvml.nvmlShutdown)
@@ -72,13 +73,13 @@ def _listed(nvml: NVML, memory: Memory, note: Note) -> Iterator[GPU]:
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
             yield _gpu(nvml, index, driver, memory)
-        except nvml.NVMLError as error:  # one that fell off the bus; the others go on
-            note(f"NVIDIA's GPU {index} is not used: the driver says {error}")
+        except nvml.NVMLError as error:  # such as a GPU that fell off the bus; the others still work
+            note(f"NVIDIA GPU {index} is not used: the driver reports: {error}")
 
 
 def _gpu(nvml: NVML, index: int, driver: str, memory: Memory) -> GPU:
     device = nvml.nvmlDeviceGetHandleByIndex(index)
-    # One that shares the machine's memory (Jetson, DGX Spark) has no sizes of its own to tell.
+    # A GPU that shares the machine's memory (Jetson, DGX Spark) reports no sizes.
     sizes = _or_none(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(device))
     capability = _or_none(nvml, lambda: nvml.nvmlDeviceGetCudaComputeCapability(device)) or ()
     return GPU(
@@ -96,14 +97,14 @@ def _gpu(nvml: NVML, index: int, driver: str, memory: Memory) -> GPU:
 
 
 def _bandwidth(nvml: NVML, device: Device) -> int | None:
-    """Two words for each tick of the memory's clock."""
+    """Bytes per second: the memory transfers two words for each tick of its clock."""
     bits = _or_none(nvml, lambda: nvml.nvmlDeviceGetMemoryBusWidth(device))
     clock = _or_none(nvml, lambda: nvml.nvmlDeviceGetMaxClockInfo(device, nvml.NVML_CLOCK_MEM))
     return 2 * clock * MHZ * bits // 8 if clock and bits else None
 
 
 def _or_none(nvml: NVML, ask: Callable[[], T]) -> T | None:
-    """The answer; None where this device or driver has none."""
+    """The result; None if this device or driver does not support the call."""
     try:
         return ask()
     except nvml.NVMLError:

@@ -1,4 +1,4 @@
-"""What this machine has, or another one that is described in a file."""
+"""The hardware of this machine, or of one described in a file."""
 
 import sys
 from collections.abc import Mapping
@@ -16,8 +16,9 @@ HERE = Path("/")
 
 @dataclass(frozen=True)
 class Hardware(Device):
-    """A machine at one moment. `gpus` are those that engines will see; `notes` say, in sentences for people, what could
-    not be found out and what is left out.
+    """A machine at one moment. `gpus` are those that engines will see.
+
+    `notes` are sentences for users about what could not be determined and what is left out.
     """
 
     cpu: CPU
@@ -26,15 +27,16 @@ class Hardware(Device):
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
+        """The description that `from_json` reads."""
         from pydantic import TypeAdapter
 
         return TypeAdapter(Hardware).dump_json(self, indent=2).decode()
 
     @staticmethod
-    def from_json(text: str | bytes, source: str = "the description of the hardware") -> "Hardware":
-        """The inverse of `to_json`. What is not said of CPU and GPUs has defaults.
+    def from_json(text: str | bytes, source: str = "the hardware description") -> "Hardware":
+        """The inverse of `to_json`. Missing values of CPU and GPUs have defaults.
 
-        Raises ValidationError, naming `source` and what is wrong.
+        Raises ValidationError, which names `source` and the wrong value.
         """
         from pydantic import TypeAdapter
         from pydantic import ValidationError as Refused
@@ -43,59 +45,64 @@ class Hardware(Device):
             return TypeAdapter(Hardware).validate_json(text)
         except Refused as refused:
             first = refused.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+            location = ".".join(map(str, first["loc"]))
             raise ValidationError(
-                ": ".join(filter(None, [f"{source} cannot be used", where, first["msg"]])),
-                "`oprel hardware --json` prints one to begin with.",
+                ": ".join(filter(None, [f"{source} cannot be used", location, first["msg"]])),
+                "`oprel hardware --json` prints an example.",
             ) from None
 
     @staticmethod
     def load(path: Path) -> "Hardware":
-        """A machine from a file with what `to_json` gave. Raises ValidationError."""
+        """The machine described in a file in the format of `to_json`. Raises ValidationError."""
         try:
             return Hardware.from_json(path.read_bytes(), str(path))
         except OSError as error:
-            raise ValidationError(f"{path} cannot be read: {error.strerror}", "Is the path right?") from error
+            raise ValidationError(f"{path} cannot be read: {error.strerror}", "Check the path.") from error
 
 
 def probe(root: Path = HERE, environment: Mapping[str, str] | None = None) -> Hardware:
-    """Look at the machine now; takes some milliseconds, with NVIDIA's driver some tens.
+    """Probe the machine. Takes a few milliseconds, with NVIDIA's driver some tens.
 
-    `root` may be a folder with a recording of another Linux machine. `environment` is what engines are started with,
-    by default as this process would. Never raises: what fails becomes a note.
+    `root` may be a folder with a recording of another Linux machine. `environment` is the environment of engines, by
+    default the one that this process starts them with. Never raises: failures become notes.
     """
     notes = list[str]()
     is_linux = sys.platform == "linux" or root != HERE
-    cpu, memory, found = _linux(root, notes) if is_linux else _elsewhere(notes)
-    gpus = visible(found, child_environment() if environment is None else environment)
-    notes += (f"the GPU {gpu.name} is hidden by the environment" for gpu in found if gpu not in gpus)
+    cpu, memory, installed = _linux(root, notes) if is_linux else _elsewhere(notes)
+    gpus = visible(installed, child_environment() if environment is None else environment)
+    notes += (f"GPU {gpu.name} is hidden by an environment variable" for gpu in installed if gpu not in gpus)
     return Hardware(cpu, memory, tuple(gpus), tuple(notes))
 
 
 def memory_bytes() -> int:
-    """The memory that this process and its engines may use: the machine's, or less in a container."""
-    return linux.memory_bytes(HERE) or _told_by_psutil().usable_bytes
+    """Bytes of memory that this process and its engines may use: the machine's, or a container's limit."""
+    return linux.memory_bytes(HERE) or _memory_from_psutil().usable_bytes
 
 
 def _linux(root: Path, notes: list[str]) -> tuple[CPU, Memory, list[GPU]]:
     memory = linux.memory(root)
     if memory is None:
-        notes.append("how much memory there is cannot be found out: /proc/meminfo is not to be read")
-        memory = _told_by_psutil() if root == HERE else Memory(0, 0)
+        notes.append("the size of the memory is unknown: /proc/meminfo cannot be read")
+        memory = _memory_from_psutil() if root == HERE else Memory(total_bytes=0, available_bytes=0)
     gpus = [*nvidia.gpus(root, memory, notes.append), *pci.gpus(root, memory, notes.append)]
     return linux.cpu(root), memory, gpus
 
 
 def _elsewhere(notes: list[str]) -> tuple[CPU, Memory, list[GPU]]:
-    memory, told = _told_by_psutil(), apple.told()
-    if not told:
-        notes.append("the processor cannot be asked: sysctl does not work")
-    gpu = apple.gpu(told, memory)
-    return apple.cpu(told), memory, [gpu] if gpu else []
+    memory, values = _memory_from_psutil(), apple.read_sysctl()
+    if not values:
+        notes.append("the processor is unknown: sysctl failed")
+    gpu = apple.gpu(values, memory)
+    return apple.cpu(values), memory, [gpu] if gpu else []
 
 
-def _told_by_psutil() -> Memory:
-    import psutil  # only here: it costs a start 20 ms
+def _memory_from_psutil() -> Memory:
+    import psutil  # imported late: it takes 20 ms
 
     now, swap = psutil.virtual_memory(), psutil.swap_memory()
-    return Memory(now.total, now.available, swap_total_bytes=swap.total, swap_free_bytes=swap.free)
+    return Memory(
+        total_bytes=now.total,
+        available_bytes=now.available,
+        swap_total_bytes=swap.total,
+        swap_free_bytes=swap.free,
+    )

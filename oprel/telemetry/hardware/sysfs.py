@@ -1,26 +1,26 @@
-"""Small files in which the kernel tells about the machine. What cannot be read says nothing."""
+"""Read the small files of /proc and /sys. Files that cannot be read count as empty."""
 
 from pathlib import Path
 
-LONGEST_BYTES = 64 * 1024  # enough for the first CPU of /proc/cpuinfo, which has all of a large machine
+LONGEST_BYTES = 64 * 1024  # enough for the first CPU in /proc/cpuinfo, which repeats itself for each
 
 
 def text(path: Path) -> str:
-    """The content without blanks around it; "" when it cannot be read."""
+    """The content without surrounding whitespace; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(LONGEST_BYTES).decode(errors="replace").strip()
-    except (OSError, ValueError):  # the second for a path with a NUL in it
+    except (OSError, ValueError):  # ValueError: a path with a NUL in it
         return ""
 
 
 def number(path: Path) -> int | None:
-    """The number that is the whole content, in decimal or after 0x."""
+    """The number that is the whole content, decimal or hexadecimal after 0x; None if it is not one."""
     return as_number(text(path))
 
 
 def as_number(word: str) -> int | None:
-    """`word` as a number that is not negative, with at most 64 bits."""
+    """`word` as a non-negative number of at most 64 bits, else None."""
     try:
         value = int(word[:32], 16 if word.startswith("0x") else 10)
     except ValueError:
@@ -29,7 +29,7 @@ def as_number(word: str) -> int | None:
 
 
 def table(path: Path) -> dict[str, int]:
-    """Lines of a name and a number, as in /proc/meminfo; colons and units are left out."""
+    """Lines of a name and a number, as in /proc/meminfo, without colons and units."""
     rows = (line.replace(":", " ").split() for line in text(path).splitlines())
     return {row[0]: value for row in rows if len(row) > 1 and (value := as_number(row[1])) is not None}
 
@@ -40,17 +40,17 @@ def cpu_list(words: str) -> set[int]:
     >>> sorted(cpu_list("0-3,8")), cpu_list(""), cpu_list("none")
     ([0, 1, 2, 3, 8], set(), set())
     """
-    found = set[int]()
+    cpus = set[int]()
     for part in words.split(","):
         first, _, last = part.strip().partition("-")
         begin, end = as_number(first), as_number(last or first)
         if begin is not None and end is not None and end < 2**16:
-            found |= set(range(begin, end + 1))
-    return found
+            cpus |= set(range(begin, end + 1))
+    return cpus
 
 
 def folders(path: Path) -> list[Path]:
-    """What is in a folder, sorted by name; [] when it cannot be read."""
+    """The entries of a folder, sorted by name; [] if it cannot be read."""
     try:
         return sorted(path.iterdir())
     except OSError:

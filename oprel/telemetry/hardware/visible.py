@@ -1,4 +1,4 @@
-"""Which GPUs an engine will see, of those that there are: what variables such as CUDA_VISIBLE_DEVICES hide. Pure."""
+"""Which of the machine's GPUs an engine will see: variables such as CUDA_VISIBLE_DEVICES hide some. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,17 +11,17 @@ VARIABLES: dict[Vendor, tuple[str, ...]] = {
 
 
 def visible(gpus: Sequence[GPU], environment: Mapping[str, str]) -> list[GPU]:
-    """In the order in which the engine will count them."""
-    found = list[GPU]()
+    """The visible GPUs, in the order in which the engine will number them."""
+    seen = list[GPU]()
     for vendor in dict.fromkeys(gpu.vendor for gpu in gpus):
         own = [gpu for gpu in gpus if gpu.vendor == vendor]
         set_ones = [environment[name] for name in VARIABLES.get(vendor, ()) if name in environment]
-        found += _chosen(own, set_ones[0]) if set_ones else own
-    return found
+        seen += _chosen(own, set_ones[0]) if set_ones else own
+    return seen
 
 
 def _chosen(gpus: Sequence[GPU], wanted: str) -> list[GPU]:
-    """Those of a list with commas between; the first word that is none of them ends it."""
+    """The GPUs of a comma-separated list, up to the first word that matches none."""
     chosen = list[GPU]()
     for word in (part.strip() for part in wanted.split(",")):
         matches = [gpu for gpu in gpus if _is_called(gpu, word)]
@@ -32,5 +32,5 @@ def _chosen(gpus: Sequence[GPU], wanted: str) -> list[GPU]:
 
 
 def _is_called(gpu: GPU, word: str) -> bool:
-    """By its number, or by the beginning of a UUID."""
+    """Whether `word` is the GPU's number or the beginning of its UUID."""
     return word == str(gpu.index) or (word.startswith("GPU-") and gpu.id.startswith(word))

@@ -1,4 +1,4 @@
-"""What a model takes in memory, computed from its header."""
+"""How much memory a model needs, computed from its header."""
 
 from oprel.telemetry.memory.estimator import MIB, Estimate, estimate, footprint_of
 

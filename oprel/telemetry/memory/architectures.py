@@ -1,20 +1,21 @@
-"""What llama.cpp knows of architectures and no file says. One row where one differs from the rest.
+"""Facts about architectures that llama.cpp hard-codes and no model file contains. Only exceptions have a row.
 
-Read in llama.cpp b11549: `load_arch_hparams` of src/models/*.cpp (windows, recurrent layers),
-`llama_model::create_memory` in src/llama-model.cpp (which kind of cache), `llm_arch_is_recurrent` and
-`llm_arch_is_hybrid` in src/llama-arch.cpp.
+Read from llama.cpp b11549: `load_arch_hparams` in src/models/*.cpp (windows, recurrent layers),
+`llama_model::create_memory` in src/llama-model.cpp (kind of cache), `llm_arch_is_recurrent` and `llm_arch_is_hybrid`
+in src/llama-arch.cpp.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Layers that look back a limited way (SWA): all but every `period`-th, counted from the first if `dense_first`.
+    """Which layers have sliding-window attention (SWA): all but every `period`-th.
 
-    A pattern in the file goes before `period`. `default` is the window, in tokens, where the file has none;
-    `fixed` the one that is used whatever the file says. `only_layers`: models of another depth have no windows.
+    `dense_first`: the first layer of each period is the one without a window, not the last. A pattern in the file
+    takes precedence over `period`. `default` is the window in tokens if the file has none, `fixed` the window used
+    whatever the file says. `only_layers`: models with another number of layers have no windows.
     """
 
     period: int = 1
@@ -24,29 +25,29 @@ class Windows:
     only_layers: int = 0
 
 
-# `Windows()` alone: the file has a pattern, or all layers see everything.
+# `Windows()` without arguments: the file has a pattern, or no layer has a window.
 WINDOWS = {
-    "afmoe": Windows(4),
-    "cohere2": Windows(4),
-    "cohere2moe": Windows(4, dense_first=True),
-    "exaone-moe": Windows(4, default=128),
-    "exaone4": Windows(4, default=4096, only_layers=64),
-    "gemma2": Windows(2, default=4096),
-    "gemma3": Windows(6),
-    "gemma3n": Windows(5),
+    "afmoe": Windows(period=4),
+    "cohere2": Windows(period=4),
+    "cohere2moe": Windows(period=4, dense_first=True),
+    "exaone-moe": Windows(period=4, default=128),
+    "exaone4": Windows(period=4, default=4096, only_layers=64),
+    "gemma2": Windows(period=2, default=4096),
+    "gemma3": Windows(period=6),
+    "gemma3n": Windows(period=5),
     "gemma4": Windows(),
-    "gpt-oss": Windows(2),
+    "gpt-oss": Windows(period=2),
     "granite_swa": Windows(),
-    "laguna": Windows(4, dense_first=True),
-    "lfm2": Windows(0),  # every layer that attends
-    "llama4": Windows(4, default=8192, fixed=8192),
+    "laguna": Windows(period=4, dense_first=True),
+    "lfm2": Windows(period=0),  # every attention layer
+    "llama4": Windows(period=4, default=8192, fixed=8192),
     "maple": Windows(),
-    "mellum": Windows(4),
+    "mellum": Windows(period=4),
     "mimo2": Windows(),
-    "muse-glimmer": Windows(4),
-    "olmo2": Windows(4),
-    "plamo3": Windows(8),
-    "smallthinker": Windows(4, dense_first=True, fixed=4096),
+    "muse-glimmer": Windows(period=4),
+    "olmo2": Windows(period=4),
+    "plamo3": Windows(period=8),
+    "smallthinker": Windows(period=4, dense_first=True, fixed=4096),
     "spark2_5": Windows(),
     "step35": Windows(),
 }
@@ -58,9 +59,9 @@ class Recurrence(Enum):
     NONE = "none"
     ALL = "all"
     WITHOUT_HEADS = "those without KV heads"
-    WITHOUT_HEADS_OR_FEED_FORWARD = "those with neither KV heads nor feed-forward; those with one of them keep nothing"
-    INTERVAL = "those the file names, else all but every n-th"
-    BESIDE_ATTENTION = "all, and keys and values too"
+    WITHOUT_HEADS_OR_FEED_FORWARD = "those with neither KV heads nor feed-forward; feed-forward layers keep nothing"
+    INTERVAL = "those listed in the file, else all but every n-th"
+    BESIDE_ATTENTION = "all, in addition to keys and values"
 
 
 RECURRENCE = {
@@ -84,7 +85,7 @@ RECURRENCE = {
     "falcon-h1": Recurrence.BESIDE_ATTENTION,
 }
 
-# Nothing is kept from one token to the next.
+# Models that keep nothing from one token to the next.
 WITHOUT_CACHE = frozenset(
     {
         "bert",
@@ -104,14 +105,14 @@ WITHOUT_CACHE = frozenset(
     }
 )
 
-# Sparse attention: a second cache of keys, by which cells are chosen. With the main cache's kind of values, if any.
+# Sparse attention: a second cache of keys selects the cells. INDEXED also have values like those of the main cache.
 INDEXED = frozenset({"deepseek32", "glm-dsa", "hy_v4", "minimax-m3"})
 INDEXED_BY_KEYS = frozenset({"glm5-next", "qwen4exp"})
 
-# Their caches are built unlike all others (src/llama-kv-cache-dsv4.cpp, -dsa-iswa.cpp, cross attention): too rough.
+# Their caches differ from all others (src/llama-kv-cache-dsv4.cpp, -dsa-iswa.cpp, cross attention): a rough estimate.
 ROUGH = frozenset({"deepseek4", "dflash", "dots3note", "gemma4-assistant", "t5"})
 
-# Experts are given what is already weighted, and so each a vector of its own (`build_moe_ffn` in src/llama-graph.cpp).
+# Inputs are weighted before the experts: each expert gets a vector of its own (`build_moe_ffn` in src/llama-graph.cpp).
 WEIGHTED_FIRST = frozenset({"llama4"})
 
 WITHOUT_FLASH_ATTENTION = frozenset({"grok"})

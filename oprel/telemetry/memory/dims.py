@@ -1,4 +1,4 @@
-"""What of a model decides how much memory it takes, read from its header as llama.cpp reads it.
+"""The dimensions of a model that decide how much memory it needs, read from its header as llama.cpp reads them.
 
 Source: `llama_model_base::load_hparams` in src/llama-model.cpp and src/llama-hparams.cpp of llama.cpp b11549.
 """
@@ -19,9 +19,9 @@ from oprel.telemetry.memory.architectures import (
 MOST_LAYERS = 512  # LLAMA_MAX_LAYERS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerDims:
-    """One layer. `key` and `value`: elements kept for a token; `index`: those of its indexer, keys and values."""
+    """One layer. `key` and `value` are elements cached for each token, `index` those of its indexer (keys, values)."""
 
     heads: int
     kv_heads: int
@@ -34,13 +34,13 @@ class LayerDims:
     index: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelDims:
-    """A model. Lengths count elements, `window` and `trained_context` tokens; 0 where it has no such thing.
+    """A model. Lengths count elements, `window` and `trained_context` tokens; 0 if the model has no such thing.
 
-    A recurrent layer keeps `state` for a sequence, and the `past` of its convolution, in f32 elements; `inner`,
-    `channels` and `steps` are its widths: of what it computes, of its convolution, of its time step. `blocks` are all
-    layers in the file, with those that only predict further tokens; of a layer's `experts` a token uses some.
+    A recurrent layer keeps for each sequence a `state` and the `past` of its convolution, in f32 elements. `inner`,
+    `channels` and `steps` are the widths of its inner layer, its convolution and its time step. `blocks` counts all
+    layers in the file, including those for multi-token prediction. A token uses `experts_used` of a layer's `experts`.
     """
 
     architecture: str
@@ -65,44 +65,46 @@ class ModelDims:
 
     @cached_property
     def kinds(self) -> tuple[LayerDims, ...]:
-        """Its layers, each that is like an earlier one left out."""
+        """The distinct layers of the model, in the order of their first occurrence."""
         return tuple(dict.fromkeys(self.layers))
 
     @cached_property
     def kind_of(self) -> tuple[int, ...]:
-        """Which of the kinds each layer is."""
+        """The index in `kinds` of each layer."""
         numbers = {kind: number for number, kind in enumerate(self.kinds)}
         return tuple(numbers[layer] for layer in self.layers)
 
     @property
     def widest_value(self) -> int:
+        """The largest `value` of any layer, in elements."""
         return max((layer.value for layer in self.kinds), default=0)
 
 
 class Keys:
-    """The metadata of one header below its architecture's prefix."""
+    """The metadata of a header under the prefix of its architecture."""
 
     def __init__(self, header: GGUFFile) -> None:
         self._metadata, self._prefix = header.metadata, header.architecture
 
     def integer(self, key: str, default: int = 0) -> int:
-        """The number; the default if it is absent, an array, or below zero."""
+        """The number; `default` if it is absent, an array, or negative."""
         value = self._metadata.get(f"{self._prefix}.{key}")
         return int(value) if isinstance(value, int) and value >= 0 else default
 
     def array(self, key: str) -> tuple[int, ...]:
+        """The integers of an array; empty if it is absent or a single value."""
         value = self._metadata.get(f"{self._prefix}.{key}")
-        return tuple(one for one in value if isinstance(one, int)) if isinstance(value, tuple) else ()
+        return tuple(item for item in value if isinstance(item, int)) if isinstance(value, tuple) else ()
 
     def for_layers(self, key: str, count: int, default: int = 0) -> list[int]:
-        """A number for each layer, whether the header has one for all or an array (its end is taken as repeated 0)."""
+        """A number for each layer, from a single value for all or from an array, which is padded with 0."""
         if values := self.array(key):
             return [*values[:count], *[0] * (count - len(values))]
         return [self.integer(key, default)] * count
 
 
 def dims_of(header: GGUFFile) -> ModelDims:
-    """The dimensions of a model. What a header does not say counts as llama.cpp counts it, mostly 0."""
+    """The dimensions of a model. Missing metadata count as in llama.cpp, mostly as 0."""
     keys, architecture = Keys(header), header.architecture
     total = min(keys.integer("block_count"), MOST_LAYERS)
     first_heads = next(iter(keys.for_layers("attention.head_count", 1)))
@@ -134,14 +136,14 @@ def dims_of(header: GGUFFile) -> ModelDims:
 
 
 def _trunk(keys: Keys, architecture: str, total: int) -> int:
-    """The layers that answer: without those that predict tokens beyond the next one (MTP)."""
-    if architecture == "graniteswitch":  # It has its router there.
+    """The number of layers without those for multi-token prediction (MTP)."""
+    if architecture == "graniteswitch":  # Its router is in the last layers.
         return total
     return max(total - keys.integer("nextn_predict_layers"), 0) or total
 
 
 def _is_latent(keys: Keys) -> bool:
-    """Multi-head latent attention: values are computed from the keys, and none are kept (`is_mla`)."""
+    """Whether it has multi-head latent attention: values are computed from keys and not cached (`is_mla`)."""
     return bool(keys.integer("attention.key_length_mla") and keys.integer("attention.value_length_mla"))
 
 
@@ -154,12 +156,12 @@ def _layers(
     feed_forward = keys.for_layers("feed_forward_length", total)
     cached = _cached(keys, architecture, total, recurrent, feed_forward)
     indexes = _indexes(keys, architecture, total, usual, cached)
-    attends = heads[:1] != [0]  # Without heads in the first layer no length counts, in llama.cpp neither.
+    attends = heads[:1] != [0]  # As in llama.cpp: without heads in the first layer, lengths are ignored.
     lengths = {
         kind: tuple(_length(keys, name, kind, usual) if attends else 0 for name in ("key", "value"))
         for kind in (False, True)
     }
-    loops = max(1, keys.integer("num_loops", 1)) if architecture == "nanbeige" else 1  # The same layers again.
+    loops = max(1, keys.integer("num_loops", 1)) if architecture == "nanbeige" else 1  # runs its layers repeatedly
     layers = tuple(
         LayerDims(
             heads=heads[number],
@@ -195,7 +197,7 @@ def _windows(keys: Keys, architecture: str, trunk: int) -> tuple[int, list[bool]
         return 0, [False] * total
     key = "attention.sliding_window_pattern"
     if stored := keys.array(key):
-        windowed = [bool(one) for one in stored[:total]]
+        windowed = [bool(flag) for flag in stored[:total]]
     else:
         period = keys.integer(key, rule.period)
         full = 0 if rule.dense_first else period - 1
@@ -217,13 +219,13 @@ def _recurrent(keys: Keys, architecture: str, total: int) -> list[bool]:
             return [not heads and not width for heads, width in zip(kv_heads, widths, strict=True)]
         case Recurrence.INTERVAL:
             if named := keys.array("attention.recurrent_layers"):
-                return [bool(one) for one in [*named, *[0] * total][:total]]
+                return [bool(flag) for flag in [*named, *[0] * total][:total]]
             interval = max(keys.integer("full_attention_interval", 4), 1)
             return [(number + 1) % interval != 0 for number in range(total)]
 
 
 def _cached(keys: Keys, architecture: str, total: int, recurrent: list[bool], feed_forward: list[int]) -> list[bool]:
-    """Which layers keep keys and values of their own."""
+    """Which layers cache keys and values of their own."""
     if architecture in WITHOUT_CACHE:
         return [False] * total
     match RECURRENCE.get(architecture, Recurrence.NONE):
@@ -251,7 +253,7 @@ def _indexes(keys: Keys, architecture: str, total: int, usual: int, cached: list
 
 def _index_owners(keys: Keys, architecture: str, total: int) -> list[bool]:
     if stored := keys.array("attention.indexer.types"):
-        return [bool(one) for one in [*stored, *[0] * total][:total]]
+        return [bool(flag) for flag in [*stored, *[0] * total][:total]]
     match architecture:
         case "minimax-m3":
             return [number >= keys.integer("leading_dense_block_count") for number in range(total)]

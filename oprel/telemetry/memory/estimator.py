@@ -1,7 +1,7 @@
-"""How much memory an engine will take, before it is started. Pure: a header and wishes in, bytes out.
+"""How much memory an engine will use, before it is started. Pure: from a header and a load shape to bytes.
 
-Weights, caches and states are exact; compute buffers are within a few percent (see `compute`). What a device keeps
-for itself is in no header: leave the margins free.
+Weights, caches and states are exact; compute buffers are within a few percent (see `compute`). What a driver keeps on a
+device is in no header: callers must leave the margins free.
 """
 
 from collections.abc import Callable
@@ -19,32 +19,32 @@ from oprel.telemetry.memory.widths import Widths, widths_of
 
 MIB = 1024**2
 
-# Of the process, its compute buffers and its prompt templates: 72 MiB measured with the smallest models (b11549).
+# The process itself, its smallest buffers and its prompt templates: 72 MiB measured with the smallest models (b11549).
 EVERY_ENGINE = 96 * MIB
-# What a driver's context, kernels and pools take of a device: 150 to 750 MiB seen; engines leave 1024 free by default.
+# A driver's context, kernels and pools on a device: measured 150 to 750 MiB; engines leave 1024 free by default.
 DEVICE_MARGIN = 1024 * MIB
 HOST_MARGIN = 512 * MIB
 
-PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES: masks and inputs, when layers are on several devices
-STREAMED_TENSORS = 2  # Weights that lie on the CPU are copied for large batches, the next while one is used.
+PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES: copies of masks and inputs if layers are on several devices
+STREAMED_TENSORS = 2  # Weights on the CPU are copied to a device for large batches, one tensor ahead.
 
 
 @dataclass(frozen=True)
 class ModelFootprint:
-    """A model taken apart, for as many estimates as are wanted."""
+    """What the header of a model says about memory, parsed once for any number of estimates."""
 
     dims: ModelDims
     weights: Weights
     widths: Widths
 
     def resized(self, weights_bytes: int) -> "ModelFootprint":
-        """The same model in another quantization, of which only the size is known: about that."""
+        """The same model in another quantization of which only the size is known: an approximation."""
         return replace(self, weights=self.weights.resized(weights_bytes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one device, or the CPU, holds. Bytes; `experts` are a part of the weights."""
+    """Bytes on one device or in the host's memory; `experts` are included in `weights`."""
 
     weights: int = 0
     kv: int = 0
@@ -55,12 +55,13 @@ class Share:
 
     @property
     def total(self) -> int:
+        """All bytes of this share."""
         return self.weights + self.kv + self.state + self.compute + self.output
 
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """Bytes of one layer, wherever it lies; `experts` are a part of its weights."""
+    """Bytes of one layer, wherever it is placed; `experts` are included in `weights`."""
 
     weights: int
     experts: int
@@ -68,13 +69,13 @@ class LayerMemory:
     state: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Bytes of a whole engine: `devices` in the order of `LoadShape.split`, `host` is the CPU's memory.
+    """Bytes of a whole engine: `devices` in the order of `LoadShape.split`, and the `host` memory.
 
-    `context` is the tokens of all slots, as the engine rounds it; `checkpoint` what one saved state of a conversation
-    takes, of which engines keep some for models with windows or states. `rough`: too little is known of what such a
-    model keeps or how it computes.
+    `context` is the tokens of all slots, rounded as the engine rounds it. `checkpoint` is the size of one saved
+    conversation state; engines keep several for models with windows or recurrent states. `rough`: the architecture's
+    caches or computations are not fully known.
     """
 
     devices: tuple[Share, ...]
@@ -86,7 +87,7 @@ class Estimate:
     rough: bool
 
     def with_compute(self, ratio: float) -> "Estimate":
-        """Compute buffers as much larger or smaller than estimated as experience says."""
+        """The estimate with compute buffers multiplied by `ratio`, which comes from earlier measurements."""
 
         def corrected(share: Share) -> Share:
             return replace(share, compute=round(share.compute * ratio))
@@ -115,6 +116,7 @@ class Estimate:
 
     @property
     def total_bytes(self) -> int:
+        """All bytes on the devices and the host."""
         return self._sum(lambda share: share.total)
 
     def _sum(self, part: Callable[[Share], int]) -> int:
@@ -122,26 +124,26 @@ class Estimate:
 
 
 def footprint_of(header: GGUFFile) -> ModelFootprint:
-    """A model in shards: give a header with all their tensors."""
+    """The footprint of a model. For a sharded model, `header` must list the tensors of all shards."""
     return ModelFootprint(dims_of(header), weights_of(header), widths_of(header))
 
 
-def estimate(model: GGUFFile | ModelFootprint, wishes: LoadShape) -> Estimate:
-    """What an engine of this model takes, run as wished.
+def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape) -> Estimate:
+    """The memory of an engine that runs `model` with `shape`.
 
     Raises KeyError for a cache type that engines do not have.
     """
-    anatomy = footprint_of(model) if isinstance(model, GGUFFile) else model
-    dims, weights = anatomy.dims, anatomy.weights
+    footprint = footprint_of(model) if isinstance(model, GGUFFile) else model
+    dims, weights = footprint.dims, footprint.weights
     if dims.architecture in WITHOUT_FLASH_ATTENTION:
-        wishes = replace(wishes, flash_attention=False)
-    cells = cells_of(dims, wishes)
-    layers = _layers(dims, weights, wishes, cells)
-    places = devices_of(max(len(weights.layers), dims.blocks), wishes)
-    held = [_held(layers, weights, places, wishes, device) for device in (CPU, *range(len(wishes.split)))]
-    computing = _computing(anatomy, wishes, cells, places)
+        shape = replace(shape, flash_attention=False)
+    cells = cells_of(dims, shape)
+    layers = _layers(dims, weights, shape, cells)
+    places = devices_of(max(len(weights.layers), dims.blocks), shape)
+    held = [_held(layers, weights, places, shape, device) for device in (CPU, *range(len(shape.split)))]
+    computing = _computing(footprint, shape, cells, places)
     shares = [
-        replace(held, compute=compute, output=output_bytes(dims, wishes) if number == 0 else 0)
+        replace(held, compute=compute, output=output_bytes(dims, shape) if number == 0 else 0)
         for number, (held, compute) in enumerate(zip(held, computing, strict=True))
     ]
     return Estimate(
@@ -149,16 +151,16 @@ def estimate(model: GGUFFile | ModelFootprint, wishes: LoadShape) -> Estimate:
         host=shares[0],
         layers=layers,
         context=cells.context,
-        slots=max(1, wishes.slots),
-        checkpoint=_checkpoint(dims, layers, cells, wishes),
-        rough=dims.architecture in ROUGH or (bool(dims.state) and anatomy.widths.mixer is None),
+        slots=max(1, shape.slots),
+        checkpoint=_checkpoint(dims, layers, cells, shape),
+        rough=dims.architecture in ROUGH or (bool(dims.state) and footprint.widths.mixer is None),
     )
 
 
 def projector_bytes(header: GGUFFile) -> int:
-    """What reading images takes besides: the projector's weights and, at most, its attention among all patches.
+    """Bytes that image input needs: the projector's weights and the most that its attention over all patches can take.
 
-    Where the header names no image size only the weights count. Sounds take less.
+    Without an image size in the header, only the weights count. Audio input needs less.
     """
     keys = Keys(header)
     patches = (keys.integer("vision.image_size") // max(keys.integer("vision.patch_size"), 1)) ** 2
@@ -167,51 +169,47 @@ def projector_bytes(header: GGUFFile) -> int:
     return sum(tensor.size_bytes for tensor in header.tensors) + ELEMENT_BYTES * patches * (patch + scores)
 
 
-def _layers(model: ModelDims, weights: Weights, wishes: LoadShape, cells: Cells) -> tuple[LayerMemory, ...]:
-    """Layers that only the file, or only the metadata, knows of have the rest at 0."""
-    kept = [
-        (layer_kv_bytes(model, kind, wishes, cells), layer_state_bytes(model, kind, wishes)) for kind in model.kinds
-    ]
+def _layers(model: ModelDims, weights: Weights, shape: LoadShape, cells: Cells) -> tuple[LayerMemory, ...]:
+    """The memory of each layer. Layers that only the tensors or only the metadata mention have the rest at 0."""
+    kept = [(layer_kv_bytes(model, kind, shape, cells), layer_state_bytes(model, kind, shape)) for kind in model.kinds]
     tensors = zip(weights.layers, weights.experts, strict=True)
     caches = (kept[number] for number in model.kind_of)
     return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip_longest(tensors, caches, fillvalue=(0, 0)))
 
 
-def _held(
-    layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], wishes: LoadShape, device: int
-) -> Share:
-    """Weights, caches and states that lie on a device."""
+def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], shape: LoadShape, device: int) -> Share:
+    """The weights, caches and states on one device."""
     output = places[-1]
     tensors = weights.output + (weights.shared_output if output != CPU else 0) if output == device else 0
     tensors += weights.input if device == CPU else 0
     experts = kv = state = 0
     for number, layer in enumerate(layers):
-        # A model's layers may be gone through more than once: what has no place of its own is where the last one is.
+        # Layers may run more than once: a repetition is placed with the last layer in the file.
         place = places[number] if number < len(places) - 1 else places[-2] if len(places) > 1 else CPU
-        place_of_experts = CPU if number < wishes.cpu_experts else place
+        place_of_experts = CPU if number < shape.cpu_experts else place
         experts += layer.experts if place_of_experts == device else 0
         if place == device:
             tensors += layer.weights - layer.experts
             kv, state = kv + layer.kv, state + layer.state
-    return Share(tensors + experts, kv, state, experts)
+    return Share(weights=tensors + experts, kv=kv, state=state, experts=experts)
 
 
-def _computing(anatomy: ModelFootprint, wishes: LoadShape, cells: Cells, places: list[int]) -> list[int]:
-    """Compute buffers: of the CPU, then of each device that has a layer or the output, or else of the first."""
-    dims = anatomy.dims
-    whole = compute_bytes(dims, anatomy.widths, wishes, cells)
+def _computing(footprint: ModelFootprint, shape: LoadShape, cells: Cells, places: list[int]) -> list[int]:
+    """Compute buffers: of the CPU, then of each device that holds a layer or the output, or else of the first."""
+    dims = footprint.dims
+    whole = compute_bytes(dims, footprint.widths, shape, cells)
     used = {place for place in places if place != CPU} or {0}
-    if not wishes.split:
+    if not shape.split:
         return [whole]
     on_cpu = CPU in places
-    inputs = host_bytes(dims, wishes, cells)
+    inputs = host_bytes(dims, shape, cells)
     device = whole + (inputs * (PIPELINE_COPIES - 1) if len(used) > 1 and not on_cpu else 0)
-    device += STREAMED_TENSORS * anatomy.weights.largest if on_cpu or wishes.cpu_experts else 0
-    return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(wishes.split)))]
+    device += STREAMED_TENSORS * footprint.weights.largest if on_cpu or shape.cpu_experts else 0
+    return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(shape.split)))]
 
 
-def _checkpoint(model: ModelDims, layers: tuple[LayerMemory, ...], cells: Cells, wishes: LoadShape) -> int:
+def _checkpoint(model: ModelDims, layers: tuple[LayerMemory, ...], cells: Cells, shape: LoadShape) -> int:
     """Windows and states of one slot (`server_prompt_checkpoint` in tools/server)."""
-    slots = max(1, wishes.slots)
+    slots = max(1, shape.slots)
     windows = sum(layer.kv for layer, dims in zip(layers, model.layers, strict=False) if dims.windowed)
     return windows // cells.streams + sum(layer.state for layer in layers) // slots

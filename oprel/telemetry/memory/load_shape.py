@@ -1,8 +1,8 @@
-"""How a model is to be run, as far as it decides how much memory it takes."""
+"""The options of an engine that decide how much memory it needs."""
 
 from dataclasses import dataclass
 
-# Bytes of a block and its elements, for each type a cache can have (ggml/src/ggml.c, `type_traits`).
+# Bytes and elements of a block, for each type that a cache can have (ggml/src/ggml.c, `type_traits`).
 CACHE_TYPES = {
     "f32": (4, 1),
     "f16": (2, 1),
@@ -16,15 +16,15 @@ CACHE_TYPES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadShape:
-    """The engine's own options: `context` is `-c`, of all slots together, in tokens; 0 means as trained.
+    """The engine's own options. `context` is `-c`: tokens of all slots together; 0 means the trained context length.
 
     `gpu_layers` counts as `-ngl` does: the output first, then layers from the last to the first; None offloads all.
-    `split` says how layers are shared among the devices, in any unit; empty where engines see none but the CPU. A
-    device that an engine sees computes large batches even if no layer lies there.
-    `cpu_experts`: of how many layers, from the first, the experts stay on the CPU (`--n-cpu-moe`).
-    `rollback`: tokens that a recurrent state can be taken back by (speculative decoding).
+    `split` is how layers are divided among the devices, in any unit; empty if the engine sees only the CPU. A device
+    that the engine sees computes large batches even if it holds no layer.
+    `cpu_experts`: the experts of so many layers, from the first, stay on the CPU (`--n-cpu-moe`).
+    `rollback`: tokens by which a recurrent state can be rolled back (for speculative decoding).
     """
 
     context: int = 0
@@ -44,6 +44,6 @@ class LoadShape:
 
 
 def row_bytes(cache_type: str, elements: int) -> int:
-    """Bytes of one row; like the engine, blocks that are begun count whole."""
+    """Bytes of a row of `elements`. A partial block counts as a whole one, as in the engine."""
     size, block = CACHE_TYPES[cache_type]
     return -(-elements // block) * size

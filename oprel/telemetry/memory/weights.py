@@ -1,7 +1,7 @@
-"""Where a model's tensors lie. Exact.
+"""How the tensors of a model are distributed over devices. Exact.
 
-Sources, in llama.cpp b11549: `llama_model_base::load_tensors` in src/llama-model.cpp (which layer goes where; the
-input stays on the CPU), `LLM_TENSOR_INFOS` in src/llama-arch.cpp (what belongs to input, output and layers),
+Sources, in llama.cpp b11549: `llama_model_base::load_tensors` in src/llama-model.cpp (placement of layers; the input
+stays on the CPU), `LLM_TENSOR_INFOS` in src/llama-arch.cpp (which tensors are input, output and layers),
 `llm_ffn_exps_block_regex` in common/common.h (experts).
 """
 
@@ -22,9 +22,9 @@ INPUT = ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
 CPU = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Bytes. `experts` are a part of `layers`; `shared_output` is the embedding, where it serves as output too.
+    """Bytes of tensors. `experts` are included in `layers`; `shared_output` is the embedding if it is also the output.
 
     `largest` is the largest tensor of any layer.
     """
@@ -38,29 +38,35 @@ class Weights:
 
     @property
     def total(self) -> int:
+        """All weights once, in bytes."""
         return sum(self.layers) + self.input + self.output
 
     def resized(self, total: int) -> "Weights":
-        """All of them larger or smaller by the same share, until they are `total` together."""
+        """All sizes scaled so that they sum to `total` bytes."""
         factor = total / self.total if self.total else 0.0
 
-        def sizes(numbers: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(round(number * factor) for number in numbers)
+        def size(number: int) -> int:
+            return round(number * factor)
 
         return Weights(
-            sizes(self.layers), sizes(self.experts), *sizes((self.input, self.output, self.shared_output, self.largest))
+            layers=tuple(map(size, self.layers)),
+            experts=tuple(map(size, self.experts)),
+            input=size(self.input),
+            output=size(self.output),
+            shared_output=size(self.shared_output),
+            largest=size(self.largest),
         )
 
 
 def weights_of(header: GGUFFile) -> Weights:
-    """The sizes of what is in the file; of one shard, when the model is split."""
+    """The sizes of the tensors that `header` lists: for a sharded model, those of one shard."""
     layers, experts = Counter[int](), Counter[int]()
     into, out, embedding, largest = 0, 0, 0, 0
     for tensor in header.tensors:
-        found = LAYER.match(tensor.name)
-        if found and int(found[1]) < MOST_LAYERS:
-            layers[int(found[1])] += tensor.size_bytes
-            experts[int(found[1])] += tensor.size_bytes if EXPERTS.search(tensor.name) else 0
+        match = LAYER.match(tensor.name)
+        if match and int(match[1]) < MOST_LAYERS:
+            layers[int(match[1])] += tensor.size_bytes
+            experts[int(match[1])] += tensor.size_bytes if EXPERTS.search(tensor.name) else 0
             largest = max(largest, tensor.size_bytes)
         elif tensor.name.startswith(INPUT):
             into += tensor.size_bytes
@@ -68,14 +74,13 @@ def weights_of(header: GGUFFile) -> Weights:
         else:
             out += tensor.size_bytes
     count = max(layers, default=-1) + 1
-    shared = 0 if _has_output(header.tensors) else embedding
     return Weights(
-        tuple(layers[number] for number in range(count)),
-        tuple(experts[number] for number in range(count)),
-        into,
-        out,
-        shared,
-        largest,
+        layers=tuple(layers[number] for number in range(count)),
+        experts=tuple(experts[number] for number in range(count)),
+        input=into,
+        output=out,
+        shared_output=0 if _has_output(header.tensors) else embedding,
+        largest=largest,
     )
 
 
@@ -83,14 +88,14 @@ def _has_output(tensors: tuple[Tensor, ...]) -> bool:
     return any(tensor.name == "output.weight" for tensor in tensors)
 
 
-def devices_of(layers: int, wishes: LoadShape) -> list[int]:
-    """The device of each layer, and of the output as the last one: its number, or CPU."""
-    if not wishes.split:
+def devices_of(layers: int, shape: LoadShape) -> list[int]:
+    """The device number, or CPU, of each layer, and of the output as the last entry."""
+    if not shape.split:
         return [CPU] * (layers + 1)
-    asked = layers + 1 if wishes.gpu_layers is None else min(wishes.gpu_layers, layers + 1)
-    bounds = [part / (sum(wishes.split) or 1) for part in accumulate(wishes.split)]
-    last = len(wishes.split) - 1
+    offloaded = layers + 1 if shape.gpu_layers is None else min(shape.gpu_layers, layers + 1)
+    bounds = [part / (sum(shape.split) or 1) for part in accumulate(shape.split)]
+    last = len(shape.split) - 1
     return [
-        CPU if place < 0 else min(bisect_right(bounds, place / asked), last)
-        for place in range(asked - layers - 1, asked)
+        CPU if place < 0 else min(bisect_right(bounds, place / offloaded), last)
+        for place in range(offloaded - layers - 1, offloaded)
     ]

@@ -1,4 +1,4 @@
-"""How wide the steps of a model's layers are, as its tensors tell: metadata may be missing, tensors are not."""
+"""The widths of a model's layers, read from its tensors, which are always there, unlike metadata."""
 
 import re
 from collections.abc import Callable
@@ -18,12 +18,12 @@ class Mixer(Enum):
     DELTA = "gated delta net"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Widths:
-    """Elements for each token. `dense` is all of a feed-forward, `expert` the width of one, `query` what queries get.
+    """Elements per token: `dense` of a whole feed-forward, `expert` of one expert, `query` of the query projection.
 
-    `parallel`: attention and feed-forward start from the same; `normed_twice`: what a feed-forward gives is normed
-    again; `gated_attention`: queries come with a gate.
+    `parallel`: attention and feed-forward have the same input. `normed_twice`: the output of the feed-forward is normed
+    again. `gated_attention`: queries come with a gate.
     """
 
     dense: int = 0
@@ -37,10 +37,11 @@ class Widths:
 
 
 def widths_of(header: GGUFFile) -> Widths:
+    """The widths of the widest layers of a model."""
     layers: dict[int, dict[str, Tensor]] = {}
     for tensor in header.tensors:
-        if found := LAYER.match(tensor.name):
-            layers.setdefault(int(found[1]), {})[found[2]] = tensor
+        if match := LAYER.match(tensor.name):
+            layers.setdefault(int(match[1]), {})[match[2]] = tensor
     names = frozenset().union(*layers.values())
     return Widths(
         dense=_widest(layers, _dense),
@@ -59,7 +60,7 @@ def _widest(layers: dict[int, dict[str, Tensor]], width: Callable[[dict[str, Ten
 
 
 def _dense(layer: dict[str, Tensor]) -> int:
-    """With a gate, or gate and up in one: both and their product; without one it is computed in place."""
+    """With a gate (also as one tensor with up), both and their product are alive; without it, one tensor in place."""
     if "ffn_down" not in layer or "ffn_up" not in layer:
         return 0
     inner, up = layer["ffn_down"].shape[0], layer["ffn_up"].shape[-1]
@@ -67,7 +68,7 @@ def _dense(layer: dict[str, Tensor]) -> int:
 
 
 def _is_parallel(layer: dict[str, Tensor]) -> bool:
-    """Nothing is normed between them."""
+    """Whether there is no norm between attention and feed-forward."""
     both = {"attn_output", "ffn_down", "attn_norm"} <= layer.keys()
     return both and not layer.keys() & {"ffn_norm", "post_attention_norm", "attn_output_norm", "layer_output_norm"}
 

@@ -1,4 +1,4 @@
-"""How much of a machine's memory engines may take: one rule, for the daemon and for who only asks. Pure."""
+"""How much of a machine's memory engines may use: one rule for the daemon and for `recommend`. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,15 +7,15 @@ from oprel.telemetry.hardware.devices import GPU
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.telemetry.memory.estimator import DEVICE_MARGIN
 
-RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of all that there is, for everything else that runs on the machine
-FREE_SHARE = 0.9  # of what nobody uses now: the others take some more
+RESERVE_SHARE, RESERVE_BYTES = 0.1, 1024**3  # of the whole memory, left to the rest of the system
+FREE_SHARE = 0.9  # of the memory that is free now: other programs will need some more of it
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """What a loaded model has of the budgets, in bytes: of the machine's memory, and of each GPU by its number.
+    """Bytes of the budgets that a loaded model holds: `host` memory, and memory of each GPU by its number.
 
-    `stays`: it is pinned, so that it does not go for another.
+    `stays`: the model is pinned and cannot be evicted.
     """
 
     host: int
@@ -23,12 +23,12 @@ class Reservation:
     stays: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """Bytes. `devices` are those of the `gpus`, in the same order; `host` is of the machine's memory.
+    """Bytes that engines may use: `host` memory, and `devices`, one entry for each of the `gpus`.
 
-    `shared`: the GPU takes its memory from the machine's, so that both together may take `host`. `host_bandwidth` is
-    what the machine's memory moves in a second, None where nobody measured it.
+    `shared`: the GPU uses the machine's memory, so `host` limits both together. `host_bandwidth` is the bandwidth of
+    the machine's memory in bytes per second, None if it was never measured.
     """
 
     host: int
@@ -38,28 +38,30 @@ class Budgets:
     host_bandwidth: int | None = None
 
     def without_gpus(self) -> "Budgets":
+        """The same machine for an engine that does not use GPUs."""
         return replace(self, gpus=(), devices=(), shared=False)
 
     def shrunk(self, share: float) -> "Budgets":
-        """Less of everything."""
-        return replace(self, host=int(self.host * share), devices=tuple(int(one * share) for one in self.devices))
+        """Every budget times `share`."""
+        return replace(self, host=int(self.host * share), devices=tuple(int(size * share) for size in self.devices))
 
-    def beside(self, taken: Iterable[Reservation]) -> "Budgets":
-        """What those leave."""
+    def beside(self, reservations: Iterable[Reservation]) -> "Budgets":
+        """What is left beside `reservations`; never below zero."""
         host, devices = self.host, list(self.devices)
-        for one in taken:
-            host -= one.host
-            for device, size in one.devices.items():
+        for reservation in reservations:
+            host -= reservation.host
+            for device, size in reservation.devices.items():
                 if device < len(devices) and not self.shared:
                     devices[device] -= size
-        return replace(self, host=max(0, host), devices=tuple(max(0, one) for one in devices))
+        return replace(self, host=max(0, host), devices=tuple(max(0, size) for size in devices))
 
 
 def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
-    """What all engines together may take of a machine on which none runs now.
+    """What all engines together may use of a machine on which none runs yet.
 
-    Of its memory that is `limit`, or else most of what others leave, and never all but a reserve. GPUs of one kind work
-    together: separate ones rather than one that is integrated, of the vendor that has most memory here.
+    The host budget is `limit` bytes, or without a limit `FREE_SHARE` of the free memory, but never so much that the
+    reserve (`RESERVE_SHARE`, at least `RESERVE_BYTES`) is touched. Only GPUs of one vendor work together: the
+    discrete GPUs of the vendor with most free memory, or else the first integrated GPU.
     """
     memory = hardware.memory
     reserve = max(RESERVE_BYTES, round(memory.usable_bytes * RESERVE_SHARE))
@@ -77,12 +79,12 @@ def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
 
 
 def _usable(gpus: Sequence[GPU]) -> tuple[GPU, ...]:
-    separate = [gpu for gpu in gpus if not gpu.integrated]
-    if not separate:
+    discrete = [gpu for gpu in gpus if not gpu.integrated]
+    if not discrete:
         return tuple(gpus[:1])
-    free = {vendor: sum(gpu.free_bytes for gpu in separate if gpu.vendor == vendor) for vendor in _vendors(separate)}
+    free = {vendor: sum(gpu.free_bytes for gpu in discrete if gpu.vendor == vendor) for vendor in _vendors(discrete)}
     most = max(free, key=free.__getitem__)
-    return tuple(gpu for gpu in separate if gpu.vendor == most)
+    return tuple(gpu for gpu in discrete if gpu.vendor == most)
 
 
 def _vendors(gpus: Sequence[GPU]) -> list[str]:

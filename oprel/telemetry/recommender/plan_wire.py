@@ -1,16 +1,18 @@
-"""A plan as it goes over the wire, and to whoever reads JSON. Pure."""
+"""A plan as its wire type, which is also the JSON of `oprel plan --json`. Pure."""
 
 from collections.abc import Iterator, Sequence
 
 from oprel.telemetry.memory.estimator import Share
-from oprel.telemetry.recommender.planning import Grade, Plan, Row, grade_of, where_in_words
+from oprel.telemetry.recommender.candidates import Grade, Row, grade_of
+from oprel.telemetry.recommender.planning import Plan
+from oprel.telemetry.recommender.reasons import placement_text
 from oprel.wire.daemon import PlacedMemory, PlannedMemory, PlannedVariant, PlanResponse
 
 HOST = "CPU"
 
 
 def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequence[str] = ()) -> PlanResponse:
-    """`command` is the engine's; `notes` are what else is to be said of the machine."""
+    """The response for `plan`. `command` starts the engine; `notes` are further remarks about the machine."""
     solution, setting = plan.solution, plan.solution.setting
     return PlanResponse(
         model=model,
@@ -19,7 +21,7 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
         refusal=plan.refusal,
         advice=list(plan.advice),
         quantization=plan.chosen.candidate.label,
-        where=where_in_words(plan.chosen),
+        where=placement_text(plan.chosen),
         context=setting.context,
         cells=solution.estimate.context,
         slots=setting.slots,
@@ -39,9 +41,10 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
 def _notes(plan: Plan) -> Iterator[str]:
     chosen = plan.chosen
     if len(plan.rows) > 1 and plan.fits and grade_of(chosen.candidate) is Grade.POOR:
-        yield f"{chosen.candidate.label} loses much of a model of this size: a smaller one in Q4_K_M may answer better"
+        label = chosen.candidate.label
+        yield f"{label} costs a model of this size much of its quality: a smaller model in Q4_K_M may answer better"
     if chosen.solution.estimate.rough:
-        yield "this architecture keeps or computes what is not known exactly: its memory is a rough estimate"
+        yield "the memory needs of this architecture are not fully known: the figures are a rough estimate"
 
 
 def _types(key: str, value: str) -> str:
@@ -50,25 +53,25 @@ def _types(key: str, value: str) -> str:
 
 def _memory(plan: Plan) -> PlannedMemory:
     solution, budgets = plan.solution, plan.budgets
-    found = solution.estimate
-    places = [
-        _place(budgets.gpus[device].name, budgets.devices[device], needs, share)
-        for device, needs, share in zip(solution.placement.devices, solution.needs, found.devices, strict=True)
+    estimate = solution.estimate
+    devices = [
+        _placed(budgets.gpus[device].name, budgets.devices[device], needs, share)
+        for device, needs, share in zip(solution.placement.devices, solution.needs, estimate.devices, strict=True)
     ]
-    places.append(_place(HOST, budgets.host, solution.host_needs, found.host))
+    devices.append(_placed(HOST, budgets.host, solution.host_needs, estimate.host))
     return PlannedMemory(
         total_bytes=solution.total,
-        weights_bytes=found.weights_bytes,
-        kv_bytes=found.kv_bytes,
-        state_bytes=found.state_bytes,
-        compute_bytes=found.compute_bytes,
-        output_bytes=found.output_bytes,
-        overhead_bytes=solution.total - found.total_bytes,
-        devices=places,
+        weights_bytes=estimate.weights_bytes,
+        kv_bytes=estimate.kv_bytes,
+        state_bytes=estimate.state_bytes,
+        compute_bytes=estimate.compute_bytes,
+        output_bytes=estimate.output_bytes,
+        overhead_bytes=solution.total - estimate.total_bytes,
+        devices=devices,
     )
 
 
-def _place(name: str, budget: int, needs: int, share: Share) -> PlacedMemory:
+def _placed(name: str, budget: int, needs: int, share: Share) -> PlacedMemory:
     return PlacedMemory(
         name=name,
         budget_bytes=budget,
@@ -88,7 +91,7 @@ def _variant(row: Row, plan: Plan) -> PlannedVariant:
         size_bytes=row.candidate.file_bytes or row.candidate.size_bytes,
         fits=row.fits,
         chosen=row is plan.chosen or row.solution is plan.solution,
-        where=where_in_words(row) if row.fits else "",
+        where=placement_text(row) if row.fits else "",
         context=row.solution.setting.context,
         slots=row.solution.setting.slots,
         total_bytes=row.solution.total,

@@ -1,23 +1,28 @@
-"""Which of a model's variants suits a machine, where its parts go, and with how much context: `plan`. Pure.
+"""Choose a variant of a model for a machine, its placement and its context: `plan`. Pure.
 
-Rules, after what llama.cpp measured of its quantizations (KL divergence from 16 bits, tools/perplexity/README.md):
-more than 6 bits are hardly to be told from 16, Q4_K_M is the usual compromise, below about 3.5 bits loss grows fast,
-and the more so the smaller the model. All of Q4_K_M on a GPU is better than Q6_K on it in part. On a CPU each bit is
-paid for in speed, so that large models begin at Q4_K_M there. What is asked for is kept, or refused with the reason.
+A Q4_K_M wholly on GPUs is preferred to a Q6_K partly on them. On a CPU every bit costs speed, so
+for large models Q4_K_M comes first there. Constraints are kept, or the plan is refused with a reason. How quantizations
+are graded is explained in `candidates`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from functools import cached_property
 
-from oprel.core.variants import Variant, bits_per_weight
-from oprel.formats.gguf import GGUFFile
-from oprel.telemetry.memory.estimator import ModelFootprint, footprint_of
+from oprel.core.variants import bits_per_weight
 from oprel.telemetry.recommender.budgets import Budgets, Reservation
+from oprel.telemetry.recommender.candidates import (
+    BY_QUALITY,
+    BY_SPEED,
+    LARGE_BITS,
+    NATIVE,
+    SMALL_MODEL,
+    Candidate,
+    Grade,
+    Row,
+    grade_of,
+)
 from oprel.telemetry.recommender.placement import (
     Placement,
-    PlacementInput,
     PlacementKind,
     Solution,
     placed,
@@ -25,33 +30,14 @@ from oprel.telemetry.recommender.placement import (
     settings_for,
     solutions,
 )
+from oprel.telemetry.recommender.reasons import refusal_of, why_not
 from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints
 from oprel.telemetry.recommender.speed import tokens_per_second
-from oprel.utils.text import human_size
 
-BILLION = 10**9
-# Best first where memory suffices; of each file whatever else it is called, what has about as many bits.
-BY_QUALITY = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_L", "Q3_K_M", "IQ3_M", "IQ3_XXS", "IQ2_M")
-BY_SPEED = ("Q4_K_M", "Q4_K_S", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0", *BY_QUALITY[6:])
-NATIVE = ("MXFP4_MOE", "NVFP4")  # what a model was trained in: more bits would hold nothing more
-Q8_SHARE = 0.5  # of the memory, that Q8_0 may take of a model which is not small
-SMALL_MODEL = 4 * BILLION
-# Models of so many parameters should not have fewer bits than this variant.
-FLOORS = ((SMALL_MODEL, "Q4_K_M"), (14 * BILLION, "Q3_K_L"), (40 * BILLION, "IQ3_M"), (70 * BILLION, "IQ3_XXS"))
-LAST_FLOOR = "IQ2_M"
-GOOD_BITS = 4.3  # MXFP4 has them, Q3_K_L has not
-LARGE_BITS = 9.0  # 16 and 32 bits: no better than 8, and twice as large and slow
+Q8_SHARE = 0.5  # of the memory: the most that Q8_0 of a model above SMALL_MODEL may take
 
-
-class Grade(IntEnum):
-    """How well a variant answers: as the model can, a little worse, so much worse that a smaller model is better."""
-
-    GOOD = 0
-    LESSER = 1
-    POOR = 2
-
-
-# What is preferred to what, when both can be had; then all the rest, the better grades first.
+_COMFORTABLE = (FitLevel.USUAL, FitLevel.TIGHT)
+# Combinations that are preferred, best first. All others follow, better grades first.
 _PREFERRED = (
     (Grade.GOOD, PlacementKind.GPU, FitLevel.USUAL),
     (Grade.GOOD, PlacementKind.GPU, FitLevel.TIGHT),
@@ -61,285 +47,138 @@ _PREFERRED = (
     (Grade.GOOD, PlacementKind.EXPERTS_ON_CPU, FitLevel.TIGHT),
     (Grade.GOOD, PlacementKind.MOSTLY_GPU, FitLevel.TIGHT),
     (Grade.LESSER, PlacementKind.GPU, FitLevel.TIGHT),
-    *(
-        (Grade.GOOD, where, comfort)
-        for where in (PlacementKind.PARTLY_GPU, PlacementKind.CPU)
-        for comfort in (FitLevel.USUAL, FitLevel.TIGHT)
-    ),
-    *((Grade.LESSER, where, comfort) for where in PlacementKind for comfort in (FitLevel.USUAL, FitLevel.TIGHT)),
+    *((Grade.GOOD, kind, level) for kind in (PlacementKind.PARTLY_GPU, PlacementKind.CPU) for level in _COMFORTABLE),
+    *((Grade.LESSER, kind, level) for kind in PlacementKind for level in _COMFORTABLE),
 )
-_REST = ((grade, where, comfort) for grade in Grade for comfort in FitLevel for where in PlacementKind)
+_REST = ((grade, kind, level) for grade in Grade for level in FitLevel for kind in PlacementKind)
 PREFERENCE = tuple(dict.fromkeys((*_PREFERRED, *_REST)))
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A variant of a model: how many weights it has, and how many bytes its files, where they are known. The rest is as
-    of a `PlacementInput`.
-    """
-
-    label: str
-    anatomy: ModelFootprint
-    parameters: int
-    projector: int = 0
-    adapters: int = 0
-    compute_ratio: float = 1.0
-    file_bytes: int = 0
-    is_whole: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the weights in memory."""
-        return self.anatomy.weights.total
-
-    @cached_property
-    def bits(self) -> float:
-        return bits_per_weight(self.label) or 8 * self.size_bytes / max(self.parameters, 1)
-
-    @property
-    def active_parameters(self) -> float:
-        """Those that a token goes through."""
-        dims, weights = self.anatomy.dims, self.anatomy.weights
-        if not (dims.experts and dims.experts_used and weights.total):
-            return float(self.parameters)
-        idle = sum(weights.experts) / weights.total * (1 - min(1.0, dims.experts_used / dims.experts))
-        return self.parameters * (1 - idle)
-
-    @property
-    def subject(self) -> PlacementInput:
-        return PlacementInput(self.anatomy, self.projector, self.adapters, self.compute_ratio, self.is_whole)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What can be said of one variant: its best solution, or how it would be placed where it does not fit.
-
-    `why` it was not chosen, empty for the one that was. `speed` in tokens a second, None where that is not known.
-    """
-
-    candidate: Candidate
-    solution: Solution
-    fits: bool
-    speed: float | None
-    why: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to run a model on a machine. If `chosen` does not `fit`, `refusal` says why, and `advice` what would.
+    """How to run a model on a machine: `rows` are all candidates, largest first, and `chosen` is one of them.
 
-    `rows` are all variants, the largest first. `is_contradictory`: no memory would suffice for what is asked.
+    If the chosen one does not fit, `refusal` says why and `advice` what would fit.
     """
 
     chosen: Row
     rows: tuple[Row, ...]
     budgets: Budgets
-    asked: PlanConstraints
+    constraints: PlanConstraints
     refusal: str = ""
     advice: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
+        """Whether the chosen candidate fits the budgets within the constraints."""
         return self.chosen.fits
 
     @property
     def is_contradictory(self) -> bool:
-        return _never(self.chosen) is not None
+        """Whether no amount of memory would satisfy the constraints."""
+        return self.chosen.contradiction is not None
 
     @property
     def solution(self) -> Solution:
+        """The solution of the chosen candidate."""
         return self.chosen.solution
 
 
-def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> list[Candidate]:
-    """Candidates of which only one variant's header was read: the others are as that one, larger or smaller.
+def plan(candidates: Sequence[Candidate], budgets: Budgets, constraints: PlanConstraints | None = None) -> Plan:
+    """The best of `candidates` (at least one) within `budgets` and `constraints`.
 
-    Where a model comes in shards its first one tells of a part of the tensors: the names of quantizations tell more.
+    More memory never makes the plan worse, and a plan that fits never exceeds the budgets.
     """
-    whole = footprint_of(header)
-    counts = [8 * one.size_bytes / bits for one in variants if (bits := bits_per_weight(one.label))]
-    parameters = max(header.parameter_count, round(min(counts, default=0)))
-    return [
-        Candidate(one.label, whole.resized(one.size_bytes), parameters, projector, file_bytes=one.size_bytes)
-        for one in variants
-    ]
-
-
-def plan(candidates: Sequence[Candidate], budgets: Budgets, asked: PlanConstraints | None = None) -> Plan:
-    """The best of `candidates` (at least one) within `budgets`, run as asked.
-
-    The more memory there is, the better the plan; it never takes more than there is.
-    """
-    asked = asked or PlanConstraints()
-    rows = [_row(candidate, budgets, asked) for candidate in sorted(candidates, key=_size, reverse=True)]
+    constraints = constraints or PlanConstraints()
+    rows = [_row(candidate, budgets, constraints) for candidate in sorted(candidates, key=_size, reverse=True)]
     chosen = min(rows, key=lambda row: (not row.fits, _preference(row, candidates, budgets)))
     if not chosen.fits:
         chosen = min(rows, key=lambda row: row.solution.total)
-    told = tuple(
-        row if row is chosen and row.fits else replace(row, why=_why_not(row, chosen, budgets)) for row in rows
+    explained = tuple(
+        row if row is chosen and row.fits else replace(row, why=why_not(row, chosen, budgets)) for row in rows
     )
-    refusal, advice = ("", ()) if chosen.fits else _refused(chosen, budgets, asked)
-    return Plan(chosen, told, budgets, asked, refusal, advice)
+    refusal, advice = ("", ()) if chosen.fits else refusal_of(chosen, budgets, constraints)
+    return Plan(chosen=chosen, rows=explained, budgets=budgets, constraints=constraints, refusal=refusal, advice=advice)
 
 
 def plan_among(
-    taken: Sequence[Reservation],
+    reservations: Sequence[Reservation],
     candidates: Sequence[Candidate],
     budgets: Budgets,
-    asked: PlanConstraints | None = None,
+    constraints: PlanConstraints | None = None,
 ) -> Plan:
-    """The best plan beside the models that have `taken` of the budgets, if that is as good as the one without those
-    that could go; else that one. More than usual is taken only of what is free.
+    """The best plan on a machine where other models hold `reservations` of the `budgets`.
+
+    Evicts no model for a longer context alone: the plan beside all reservations wins if it is as good as the one
+    beside pinned models only, which would evict the others.
     """
-    asked = asked or PlanConstraints()
-    if not taken:
-        return plan(candidates, budgets, asked)
-    alone = plan(candidates, budgets.beside(one for one in taken if one.stays), replace(asked, ample=False))
-    beside = plan(candidates, budgets.beside(taken), asked)
-    return beside if beside.fits and _is_as_good(beside, alone) else alone
+    constraints = constraints or PlanConstraints()
+    if not reservations:
+        return plan(candidates, budgets, constraints)
+    pinned = budgets.beside(reservation for reservation in reservations if reservation.stays)
+    evicting = plan(candidates, pinned, replace(constraints, ample=False))
+    beside = plan(candidates, budgets.beside(reservations), constraints)
+    return beside if beside.fits and _is_as_good(beside, evicting) else evicting
 
 
-def _is_as_good(one: Plan, other: Plan) -> bool:
-    def rank(found: Plan) -> tuple[PlacementKind, FitLevel, int]:
-        return found.solution.placement.where, found.solution.setting.comfort, -found.solution.setting.slots
+def _is_as_good(beside: Plan, evicting: Plan) -> bool:
+    def rank(plan: Plan) -> tuple[PlacementKind, FitLevel, int]:
+        return plan.solution.placement.kind, plan.solution.setting.fit_level, -plan.solution.setting.slots
 
-    return one.chosen.candidate is other.chosen.candidate and rank(one) <= rank(other)
+    return beside.chosen.candidate is evicting.chosen.candidate and rank(beside) <= rank(evicting)
 
 
 def _size(candidate: Candidate) -> int:
     return candidate.size_bytes
 
 
-def _row(candidate: Candidate, budgets: Budgets, asked: PlanConstraints) -> Row:
-    found = next(solutions(candidate.subject, budgets, asked), None)
-    solution = found or _smallest(candidate, budgets, asked)
-    speed = None  # of what makes vectors there is none
-    if not asked.embedding:
-        speed = tokens_per_second(candidate.anatomy, solution.estimate, solution.placement.devices, budgets)
-    return Row(candidate, solution, found is not None, speed)
+def _row(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -> Row:
+    best = next(solutions(candidate.placement_input, budgets, constraints), None)
+    solution = best or _smallest(candidate, budgets, constraints)
+    speed = None  # embeddings have no speed in tokens
+    if not constraints.embedding:
+        speed = tokens_per_second(candidate.footprint, solution.estimate, solution.placement.devices, budgets)
+    return Row(candidate=candidate, solution=solution, fits=best is not None, speed=speed)
 
 
-def _smallest(candidate: Candidate, budgets: Budgets, asked: PlanConstraints) -> Solution:
-    """What it would take as asked, or at least, where nothing fits: told, not done."""
-    subject, layers = candidate.subject, asked.layers_on_gpu
-    settings = settings_for(subject, asked)
-    possible = [one for one in settings if not refused(subject, one)] or settings
+def _smallest(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -> Solution:
+    """What the candidate needs although it does not fit: with the requested context, or else at the least."""
+    model, layers = candidate.placement_input, constraints.layers_on_gpu
+    settings = settings_for(model, constraints)
+    possible = [setting for setting in settings if not refused(model, setting)] or settings
     if layers and budgets.devices:
         devices = tuple(range(len(budgets.devices)))
-        split = tuple(float(one or 1) for one in budgets.devices)
-        place = Placement(PlacementKind.PARTLY_GPU, devices, split, layers)
+        split = tuple(float(size or 1) for size in budgets.devices)
+        placement = Placement(kind=PlacementKind.PARTLY_GPU, devices=devices, split=split, gpu_layers=layers)
     else:
-        place = Placement(PlacementKind.CPU)
-    return placed(subject, possible[0] if asked.context or asked.cells else possible[-1], place)
+        placement = Placement(kind=PlacementKind.CPU)
+    return placed(model, possible[0] if constraints.context or constraints.cells else possible[-1], placement)
 
 
 def _preference(row: Row, candidates: Sequence[Candidate], budgets: Budgets) -> tuple[int, int, float]:
-    where, comfort = row.solution.placement.where, max(row.solution.setting.comfort, FitLevel.USUAL)
+    """The sort key of a row: lower is better."""
+    kind, fit_level = row.solution.placement.kind, max(row.solution.setting.fit_level, FitLevel.USUAL)
     grade = Grade.GOOD if len(candidates) == 1 else grade_of(row.candidate)
-    order = _order(row.candidate, where, budgets)
-    return PREFERENCE.index((grade, where, comfort)), order, -row.candidate.bits
+    order = _order(row.candidate, kind, budgets)
+    return PREFERENCE.index((grade, kind, fit_level)), order, -row.candidate.bits
 
 
-def grade_of(candidate: Candidate) -> Grade:
-    if candidate.bits >= GOOD_BITS:
-        return Grade.GOOD
-    names = (label for limit, label in FLOORS if candidate.parameters < limit)
-    floor = bits_per_weight(next(names, LAST_FLOOR)) or 0.0
-    return Grade.LESSER if candidate.bits >= floor else Grade.POOR
-
-
-def _order(candidate: Candidate, where: PlacementKind, budgets: Budgets) -> int:
-    """Among variants that are as good to have: native ones, the usual ones, their kin, those of more bits than help."""
+def _order(candidate: Candidate, kind: PlacementKind, budgets: Budgets) -> int:
+    """The order of equally preferred candidates: native formats, usual ones, similar ones, those larger than useful."""
     label = candidate.label.removeprefix("UD-")
     if label in NATIVE:
         return -1
-    is_slow = where is not PlacementKind.GPU and candidate.active_parameters > SMALL_MODEL
+    is_slow = kind is not PlacementKind.GPU and candidate.active_parameters > SMALL_MODEL
     order = BY_SPEED if is_slow else BY_QUALITY
-    if candidate.bits > LARGE_BITS or _is_too_much(candidate, where, budgets):
+    if candidate.bits > LARGE_BITS or _is_too_much(candidate, kind, budgets):
         return 2 * len(order) + 1
-    kin = (number for number, name in enumerate(order) if bits_per_weight(name) == bits_per_weight(label))
-    return 2 * next(kin, len(order)) + (label not in order)
+    similar = (number for number, name in enumerate(order) if bits_per_weight(name) == bits_per_weight(label))
+    return 2 * next(similar, len(order)) + (label not in order)
 
 
-def _is_too_much(candidate: Candidate, where: PlacementKind, budgets: Budgets) -> bool:
-    """Q8_0 of a model that is not small, where it takes most of the memory."""
+def _is_too_much(candidate: Candidate, kind: PlacementKind, budgets: Budgets) -> bool:
+    """Whether this is Q8_0 of a model above SMALL_MODEL that would take most of the memory."""
     if candidate.bits < 8 or candidate.parameters <= SMALL_MODEL:
         return False
-    room = sum(budgets.devices) if where is PlacementKind.GPU else budgets.host
-    return candidate.size_bytes > Q8_SHARE * room
-
-
-def _why_not(row: Row, chosen: Row, budgets: Budgets) -> str:
-    if never := _never(row):
-        return never
-    if not row.fits:
-        return f"needs {human_size(row.solution.total)}, and {_had(budgets)}"
-    if not chosen.fits:
-        return ""
-    mine, best = row.candidate, chosen.candidate
-    if mine.bits < best.bits:
-        return f"loses more than {best.label}, which fits too"
-    if row.solution.placement.where > chosen.solution.placement.where:
-        return f"only {where_in_words(row)}" if row.solution.placement.devices else "on the CPU only"
-    if mine.bits > LARGE_BITS:
-        return "twice the size, and no better"
-    return "takes more of the memory than its bits are worth"
-
-
-def where_in_words(row: Row) -> str:
-    """Such as "GPU", "20 of 33 layers on the GPU", "CPU"."""
-    place, blocks = row.solution.placement, row.candidate.subject.blocks
-    gpus = f"{len(place.devices)} GPUs" if len(place.devices) > 1 else "the GPU"
-    match place.where:
-        case PlacementKind.GPU:
-            return gpus.removeprefix("the ")
-        case PlacementKind.EXPERTS_ON_CPU:
-            return f"{gpus.removeprefix('the ')}, experts of {place.cpu_experts} of {blocks} layers on the CPU"
-        case PlacementKind.CPU:
-            return "CPU"
-        case _:
-            return f"{place.gpu_layers} of {blocks + 1} layers on {gpus}"
-
-
-def _had(budgets: Budgets) -> str:
-    if budgets.shared:
-        return f"{human_size(budgets.host)} of what CPU and GPU share may be taken"
-    gpus = f"{human_size(sum(budgets.devices))} of the GPUs' memory and " if budgets.devices else ""
-    return f"{gpus}{human_size(budgets.host)} of the machine's may be taken"
-
-
-def _refused(chosen: Row, budgets: Budgets, asked: PlanConstraints) -> tuple[str, tuple[str, ...]]:
-    """Why the least of all plans does not fit, and what would."""
-    solution = chosen.solution
-    setting = solution.setting
-    if never := _never(chosen):
-        return never, ("Leave the type of its KV cache to oprel, or take another.",)
-    fixed = f" as asked (a context of {setting.context})" if asked.context or asked.cells else ""
-    why = f"it needs {human_size(solution.total)}{fixed}, and {_had(budgets)}"
-    advice = []
-    relaxed = replace(asked, context=None, cells=None, slots=None, key_type=None, value_type=None, layers_on_gpu=None)
-    if asked != relaxed and (other := next(solutions(chosen.candidate.subject, budgets, relaxed), None)):
-        advice.append(
-            f"It fits with a context of {other.setting.context} and {other.setting.slots} request(s) at a time."
-        )
-    else:
-        advice.append(_smaller(chosen, budgets))
-    return why, tuple(advice)
-
-
-def _smaller(chosen: Row, budgets: Budgets) -> str:
-    """A variant with so few bits that its weights would fit, if its quality would suffice."""
-    candidate = chosen.candidate
-    room = budgets.host if budgets.shared else budgets.host + sum(budgets.devices)
-    left = room - (chosen.solution.total - candidate.size_bytes)
-    bits = candidate.bits * left / max(candidate.size_bytes, 1)
-    for label in BY_QUALITY if candidate.label not in NATIVE else ():
-        less = replace(candidate, label=label)
-        if (bits_per_weight(label) or 0) <= bits and grade_of(less) is not Grade.POOR:
-            return f"Its {label} would fit."
-    return "Use a smaller model."
-
-
-def _never(row: Row) -> str | None:
-    """Why engines do not start with such a cache."""
-    return refused(row.candidate.subject, row.solution.setting)
+    memory = sum(budgets.devices) if kind is PlacementKind.GPU else budgets.host
+    return candidate.size_bytes > Q8_SHARE * memory

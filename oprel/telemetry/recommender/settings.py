@@ -1,7 +1,8 @@
-"""What a user fixes of how a model runs, and what may be chosen for the rest, best first. Pure.
+"""What a user fixes about running a model, and the settings the planner may choose for the rest, best first. Pure.
 
-As much context as is sensible, then several requests at a time, in 16 bits; what costs answers least is given up
-first: context beyond the usual, requests at the same time, the last bits of the cache, half of the usual context.
+The best setting has as much context as is sensible, several parallel requests and a cache in 16 bits. The planner
+gives up first what costs answers least: context beyond the usual, parallel requests, precision of the cache, then half
+of the usual context.
 """
 
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ UBATCH, SMALL_UBATCH = 512, 128
 BATCH = 2048
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanConstraints:
-    """What is fixed; None is to be chosen.
+    """What the planner must keep; None leaves the choice to it.
 
-    `context`: tokens of each request; `cells`: those of the cache that all slots have together (llama-server's `-c`),
-    in place of it. `layers_on_gpu` counts as `-ngl` does. `embedding`: the engine makes vectors, for which it needs a
-    whole text in one batch. `ample`: where memory is plenty, more context than usual may be taken.
+    `context`: tokens of each request. `cells`: tokens of the KV cache of all slots together (llama-server's `-c`),
+    an alternative to `context`. `unified`: slots share the cache instead of dividing it. `layers_on_gpu` counts as
+    `-ngl` does. `embedding`: the engine computes embeddings, for which a whole text must fit into one batch. `ample`:
+    the plan may have more context than usual if memory is plentiful.
     """
 
     context: int | None = None
@@ -41,14 +43,14 @@ class PlanConstraints:
     ample: bool = True
 
     def completed(self, configured: "PlanConstraints") -> "PlanConstraints":
-        """With what is `configured` where nothing is asked."""
+        """These constraints, with the values of `configured` where they have None."""
         names = ["slots", "key_type", "value_type", "flash_attention", "batch", "layers_on_gpu"]
         names += [] if self.cells else ["context"]
         return replace(self, **{name: getattr(configured, name) for name in names if getattr(self, name) is None})
 
 
 class FitLevel(IntEnum):
-    """How good a setting is to have: more than usual, as usual, less, or hardly enough to talk."""
+    """How comfortable a setting is: more than the usual, the usual, less, or barely enough for a chat."""
 
     AMPLE = 0
     USUAL = 1
@@ -56,11 +58,14 @@ class FitLevel(IntEnum):
     SCANT = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
-    """`context` is what one request may use, in tokens; the cache has `cells`, which all `slots` share if `unified`."""
+    """One way to run a model. `context` is the tokens that one request may use.
 
-    comfort: FitLevel = field(compare=False)
+    The KV cache has `cells` tokens, which all `slots` share if `unified` and divide evenly otherwise.
+    """
+
+    fit_level: FitLevel = field(compare=False)
     context: int
     cells: int
     slots: int
@@ -74,7 +79,10 @@ class Setting:
     embedding: bool = False
     projector_on_cpu: bool = False
 
-    def wishes(self, gpu_layers: int | None = None, split: tuple[float, ...] = (), cpu_experts: int = 0) -> LoadShape:
+    def load_shape(
+        self, gpu_layers: int | None = None, split: tuple[float, ...] = (), cpu_experts: int = 0
+    ) -> LoadShape:
+        """This setting with a placement, as input of the memory estimate."""
         return LoadShape(
             context=self.cells,
             slots=self.slots,
@@ -92,58 +100,66 @@ class Setting:
         )
 
 
-def settings_of(asked: PlanConstraints, trained: int | None, *, sees: bool = False) -> tuple[Setting, ...]:
-    """Every setting that keeps what is asked, best first. `trained` caps the context, where it is known.
+def settings_of(constraints: PlanConstraints, trained: int | None, *, sees: bool = False) -> tuple[Setting, ...]:
+    """Every setting within `constraints`, best first.
 
-    `sees`: the model has a projector, which may stay on the CPU.
+    `trained` is the context length in tokens that the model was trained with; it caps the context, if known. `sees`:
+    the model has a projector, which the last setting moves to the CPU.
     """
-    found = dict.fromkeys(_settings(asked, trained or USUAL_CONTEXT))
-    last = list(found)[-1:]
-    return (*found, *(replace(one, projector_on_cpu=True) for one in last if sees))
+    settings = tuple(dict.fromkeys(_settings(constraints, trained or USUAL_CONTEXT)))
+    if not sees:
+        return settings
+    return (*settings, *(replace(setting, projector_on_cpu=True) for setting in settings[-1:]))
 
 
-def _settings(asked: PlanConstraints, trained: int) -> Iterator[Setting]:
-    slots = (asked.slots,) if asked.slots else (1,) if asked.cells else SLOTS
-    fixed = asked.context or (_of_each(asked, slots[0]) if asked.cells else None)
-    if asked.ample and not (fixed or asked.embedding):
+def _settings(constraints: PlanConstraints, trained: int) -> Iterator[Setting]:
+    slots = (constraints.slots,) if constraints.slots else (1,) if constraints.cells else SLOTS
+    fixed = constraints.context or (_of_each(constraints, slots[0]) if constraints.cells else None)
+    if constraints.ample and not (fixed or constraints.embedding):
         for context in AMPLE_CONTEXTS:
             if context <= trained:
-                yield _setting(asked, FitLevel.AMPLE, context, slots[0])
-    usual = fixed or min(trained, SHORT_CONTEXT if asked.embedding else USUAL_CONTEXT)
+                yield _setting(constraints, FitLevel.AMPLE, context, slots[0])
+    usual = fixed or min(trained, SHORT_CONTEXT if constraints.embedding else USUAL_CONTEXT)
     for number in slots:
-        yield _setting(asked, FitLevel.USUAL, usual, number)
-    yield _setting(asked, FitLevel.TIGHT, usual, slots[-1], "q8_0")
+        yield _setting(constraints, FitLevel.USUAL, usual, number)
+    yield _setting(constraints, FitLevel.TIGHT, usual, slots[-1], "q8_0")
     short, shortest = (fixed or min(usual, context) for context in (SHORT_CONTEXT, SHORTEST_CONTEXT))
     for cache_type in ("f16", "q8_0"):
-        yield _setting(asked, FitLevel.TIGHT, short, slots[-1], cache_type)
-    yield _setting(asked, FitLevel.SCANT, short, slots[-1], "q8_0", SMALL_UBATCH)
+        yield _setting(constraints, FitLevel.TIGHT, short, slots[-1], cache_type)
+    yield _setting(constraints, FitLevel.SCANT, short, slots[-1], "q8_0", SMALL_UBATCH)
     for ubatch in (UBATCH, SMALL_UBATCH):
-        yield _setting(asked, FitLevel.SCANT, shortest, slots[-1], "q8_0", ubatch)
+        yield _setting(constraints, FitLevel.SCANT, shortest, slots[-1], "q8_0", ubatch)
 
 
-def _of_each(asked: PlanConstraints, slots: int) -> int:
-    cells = asked.cells or 0
-    return cells if asked.unified else cells // slots
+def _of_each(constraints: PlanConstraints, slots: int) -> int:
+    """Tokens that each request may use of a cache of a given size."""
+    cells = constraints.cells or 0
+    return cells if constraints.unified else cells // slots
 
 
 def _setting(
-    asked: PlanConstraints, comfort: FitLevel, context: int, slots: int, cache_type: str = "f16", ubatch: int = UBATCH
+    constraints: PlanConstraints,
+    fit_level: FitLevel,
+    context: int,
+    slots: int,
+    cache_type: str = "f16",
+    ubatch: int = UBATCH,
 ) -> Setting:
-    """As asked where something is. A quantized cache needs flash attention: without it, it stays as it is."""
-    if asked.flash_attention is False:
+    """The given values, overridden by the constraints."""
+    if constraints.flash_attention is False:  # a quantized cache needs flash attention
         cache_type = "f16"
-    whole = context if asked.embedding else None
+    whole = context if constraints.embedding else None
     return Setting(
-        comfort=comfort,
+        fit_level=fit_level,
         context=context,
-        cells=asked.cells or context * slots,
+        cells=constraints.cells or context * slots,
         slots=slots,
-        key_type=asked.key_type or cache_type,
-        value_type=asked.value_type or asked.key_type or cache_type,
-        batch=asked.batch or whole or BATCH,
-        ubatch=asked.ubatch or whole or min(ubatch, asked.batch or ubatch),
-        unified=asked.unified,
-        flash_attention=asked.flash_attention is not False,
-        swa_full=asked.swa_full,
-        embedding=asked.embedding,
+        key_type=constraints.key_type or cache_type,
+        value_type=constraints.value_type or constraints.key_type or cache_type,
+        batch=constraints.batch or whole or BATCH,
+        ubatch=constraints.ubatch or whole or min(ubatch, constraints.batch or ubatch),
+        unified=constraints.unified,
+        flash_attention=constraints.flash_attention is not False,
+        swa_full=constraints.swa_full,
+        embedding=constraints.embedding,
     )

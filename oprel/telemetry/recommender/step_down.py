@@ -1,6 +1,6 @@
-"""What an engine is started with after it ran out of memory: the planner is asked again, with less. Pure.
+"""How to restart an engine that ran out of memory: the next plan that needs less. Pure.
 
-What is asked for stays; what was chosen goes, in the planner's own order.
+What the user requested stays. What the planner chose is given up, in the planner's own order of preference.
 """
 
 from collections.abc import Iterator
@@ -10,42 +10,42 @@ from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.placement import PlacementKind, Solution, solutions
 from oprel.telemetry.recommender.planning import Plan
 
-SHARE = 0.9  # of what did not fit, that the next try may take
+SHARE = 0.9  # of the memory that did not suffice: what the next attempt may use
 
 
 def less(before: Plan) -> Plan | None:
-    """The best plan within `SHARE` of what moves, or else within less at all; None at the end.
+    """The best plan that needs at most `SHARE` of the memory of `before`, or else any less; None at the end.
 
-    What moves is what lies on GPUs, as long as something does; once given up they stay so.
+    Only the memory that ran out counts (`moves`): that of GPUs while the plan uses any, then the host's. A plan that
+    left the GPUs does not return to them.
     """
-    subject = before.chosen.candidate.subject
-    room = before.budgets if before.solution.needs else before.budgets.without_gpus()
-    for one in solutions(subject, _within(before, room), before.asked):
-        return _with(before, one)
-    smaller = (
-        one for one in solutions(subject, room, before.asked) if moves(one, before) < moves(before.solution, before)
-    )
-    found = next(smaller, None)
-    return _with(before, found) if found else None
+    model = before.chosen.candidate.placement_input
+    budgets = before.budgets if before.solution.needs else before.budgets.without_gpus()
+    for solution in solutions(model, _within(before, budgets), before.constraints):
+        return _with(before, solution)
+    for solution in solutions(model, budgets, before.constraints):
+        if moves(solution, before) < moves(before.solution, before):
+            return _with(before, solution)
+    return None
 
 
-def _within(before: Plan, room: Budgets) -> Budgets:
-    """Where memory ran out, less than was to be taken."""
+def _within(before: Plan, budgets: Budgets) -> Budgets:
+    """`budgets`, with less of the memory that ran out."""
     solution = before.solution
     if not solution.needs:
-        return replace(room, host=int(SHARE * solution.host_needs))
+        return replace(budgets, host=int(SHARE * solution.host_needs))
     needs = dict(zip(solution.placement.devices, solution.needs, strict=True))
-    devices = (min(size, int(SHARE * needs.get(number, size))) for number, size in enumerate(room.devices))
-    return replace(room, devices=tuple(devices))
+    devices = (min(size, int(SHARE * needs.get(number, size))) for number, size in enumerate(budgets.devices))
+    return replace(budgets, devices=tuple(devices))
 
 
 def moves(solution: Solution, before: Plan) -> int:
-    """Bytes where memory ran out."""
+    """Bytes that `solution` needs of the memory that ran out under `before`: of the GPUs, or of the host."""
     return sum(solution.needs) if before.solution.needs else solution.host_needs
 
 
 def given_up(first: Solution, now: Solution) -> Iterator[str]:
-    """How an engine differs from the first that was tried, as users read it."""
+    """What `now` gave up of the `first` solution that was tried, in words for users."""
     before, after = first.setting, now.setting
     if after.context < before.context:
         yield "a shorter context"
@@ -57,7 +57,7 @@ def given_up(first: Solution, now: Solution) -> Iterator[str]:
         yield "smaller batches"
     if after.projector_on_cpu and not before.projector_on_cpu:
         yield "images on the CPU"
-    if now.placement.where is PlacementKind.CPU and first.placement.where is not PlacementKind.CPU:
+    if now.placement.kind is PlacementKind.CPU and first.placement.kind is not PlacementKind.CPU:
         yield "no layers on the GPU"
     elif now.placement != first.placement:
         yield "fewer weights on the GPU"

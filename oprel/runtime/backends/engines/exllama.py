@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json
+from oprel.runtime.spec import EngineSpec
 
 CACHE_MODES = {"q8_0": "8,8", "q4_0": "4,4"}
 KNOWN = ("EXL2", "EXL3")

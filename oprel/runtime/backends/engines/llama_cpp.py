@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
-from oprel.runtime.backends.base import EngineSpec
+from oprel.runtime.spec import EngineSpec
 
 # From here on an engine tells how large its buffers are.
 VERBOSITY = 4

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import orjson
 
 from oprel.runtime.backends.backend import Backend, Listens
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json
+from oprel.runtime.spec import EngineSpec
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown
 from oprel.runtime.binaries.environments import Recipe
+from oprel.runtime.spec import EngineSpec
 
 PLAIN = ("F32", "F16", "BF16", "unknown")
 

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
+from oprel.runtime.spec import EngineSpec
 
 NEVER = ("EXL3", "MLX")
 DEATHS = ("Incomplete generation", "transport error")  # its shard is gone

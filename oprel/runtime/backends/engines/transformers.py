@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend, Listens
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import Call, Dialect, Json, Unknown
 from oprel.runtime.binaries.environments import Recipe
+from oprel.runtime.spec import EngineSpec
 
 ON_GPU_ONLY = ("GPTQ", "AWQ", "FP8", "MXFP4", "BITSANDBYTES")
 NEVER = ("EXL2", "EXL3", "MLX")

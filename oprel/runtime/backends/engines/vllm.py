@@ -16,9 +16,9 @@ from pydantic import JsonValue
 from oprel.core.completion import Mode
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
-from oprel.runtime.backends.base import EngineSpec
 from oprel.runtime.backends.dialect import MODEL, Call, Dead, Dialect, Json, choices
 from oprel.runtime.binaries.environments import Recipe
+from oprel.runtime.spec import EngineSpec
 
 SMALLEST_CACHE = 64 * 1024**2
 # Its own dtype of a KV cache, where llama.cpp's type has one.

@@ -14,7 +14,7 @@ from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.engine_status import EngineStatus
 from oprel.utils.text import human_count
 
 FOREVER = datetime(2318, 1, 1, tzinfo=UTC)  # about where Ollama's largest duration ends
@@ -55,9 +55,9 @@ def metrics(done: Done) -> dict[str, object]:
 
 def truncated(done: Done) -> wire.Truncated | None:
     """The part of the prompt that the model did not see, or forgot; None if it saw everything."""
-    if not (done.shifted or done.cut.messages or done.cut.tokens):
+    if not (done.shifted or done.truncation.messages or done.truncation.tokens):
         return None
-    return wire.Truncated(messages=done.cut.messages, tokens=done.cut.tokens, shifted=done.shifted)
+    return wire.Truncated(messages=done.truncation.messages, tokens=done.truncation.tokens, shifted=done.shifted)
 
 
 def tool_calls(chunk: Chunk) -> list[wire.OllamaToolCall] | None:
@@ -97,25 +97,24 @@ def details(model: InstalledModel) -> wire.ModelDetails:
     )
 
 
-def running_model(loaded: LoadedModel, now: float) -> wire.RunningModel:
-    """`size` is the files': what memory they take is not measured yet."""
-    model = loaded.model
+def running_model(status: EngineStatus) -> wire.RunningModel:
+    """`size` is the memory that the model takes, `size_vram` the part of it on GPUs."""
+    model = status.model
     return wire.RunningModel(
         name=model.name,
         model=model.name,
-        size=model.size_bytes,
+        size=status.size_bytes,
         digest=model.digest,
         details=details(model),
-        expires_at=expiry(loaded, now),
-        size_vram=0,
-        context_length=loaded.num_ctx,
+        expires_at=expiry(status),
+        size_vram=status.vram_bytes,
+        context_length=status.num_ctx,
     )
 
 
-def expiry(loaded: LoadedModel, now: float) -> str:
-    """When the model is unloaded if no request uses it; while one does, as if that ended now."""
-    left = (loaded.expires_at - now) if loaded.leases == 0 else loaded.keep_alive
-    present = datetime.now(UTC)
+def expiry(status: EngineStatus) -> str:
+    """When the model is unloaded unless it is used; while it is used, as if that ended now."""
+    left, present = status.keep_alive_left, datetime.now(UTC)
     far = left >= (FOREVER - present).total_seconds()
     return (FOREVER if far else present + timedelta(seconds=max(0.0, left))).astimezone().isoformat()
 

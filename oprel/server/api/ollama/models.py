@@ -1,7 +1,6 @@
 """Ollama's API of models: create, copy, delete, pull and push them, and upload the files for them."""
 
 from contextlib import aclosing
-from dataclasses import fields
 from pathlib import Path
 
 import anyio.to_thread
@@ -10,11 +9,11 @@ from pydantic import JsonValue
 from starlette.requests import ClientDisconnect
 
 from oprel import api_models as wire
-from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.core.modelfile import ROLES, Parameter
 from oprel.core.names import ModelRef
+from oprel.core.request_options import OPTIONS
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.encode import json_response
@@ -28,7 +27,6 @@ from oprel.server.models.create import ModelRecipe, Progress
 router = dialect_router(encode_error)
 
 BLOB = "/api/blobs/{digest}"
-OPTIONS = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(kind)}
 
 
 @router.api_route("/api/status", methods=["GET", "HEAD"])
@@ -133,7 +131,7 @@ def _recipe(body: wire.CreateRequest, *, may_use_paths: bool) -> ModelRecipe:
         parameters={key: _parameter(value) for key, value in supported.items()},
         messages=tuple(_message(message) for message in body.messages),
         quantize=body.quantize,
-        notes=tuple(f"ignored unknown parameter {key}" for key in sorted(given.keys() - OPTIONS)),
+        notes=tuple(f"ignored unknown parameter {key}" for key in sorted(given.keys() - OPTIONS.keys())),
     )
 
 

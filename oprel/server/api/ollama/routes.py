@@ -12,7 +12,6 @@ from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationE
 from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.go_template import is_jinja
-from oprel.runtime.supervisor.process import EngineState
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
@@ -72,10 +71,9 @@ async def tags(request: Request) -> Response:
 
 @router.api_route("/api/ps", methods=READ)
 async def ps(request: Request) -> Response:
-    manager = state_of(request).manager
-    running = [one for one in manager.loaded if one.process.state in (EngineState.STARTING, EngineState.READY)]
-    loaded = sorted(running, key=lambda one: one.expires_at, reverse=True)
-    return json_response(wire.OllamaProcessResponse(models=[running_model(one, manager.clock()) for one in loaded]))
+    running = [status for status in state_of(request).manager.statuses() if status.is_running]
+    running.sort(key=lambda status: status.expires_at, reverse=True)
+    return json_response(wire.OllamaProcessResponse(models=[running_model(status) for status in running]))
 
 
 @router.post("/api/show")
@@ -95,7 +93,7 @@ async def _plan(request: Request, model: InstalledModel) -> dict[str, JsonValue]
     """How it would run. Only this machine's own user gets the command, as it contains paths."""
     manager = state_of(request).manager
     try:
-        plan = await manager.launches.told(model, manager.loaded)
+        plan = await manager.launcher.preview(model, manager.loaded)
     except NoEngineError:
         return None
     return plan.model_dump(mode="json", exclude=set() if decode.is_own_user(request) else {"command"})

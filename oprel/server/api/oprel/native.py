@@ -19,8 +19,8 @@ from oprel.server.api.common.streaming import object_reply
 from oprel.server.api.oprel.errors import encode_error
 from oprel.server.inference import completions
 from oprel.server.inference.completions import Job
-from oprel.server.pool.admission import Waiting
-from oprel.server.pool.loaded_model import LoadedModel
+from oprel.server.pool.admission import WaitingForMemory
+from oprel.server.pool.engine_status import EngineStatus
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
@@ -33,8 +33,8 @@ READ = ["GET", "HEAD"]
 @router.api_route("/health", methods=READ)
 async def health(request: Request) -> Response:
     state = state_of(request)
-    binaries = state.manager.shelf
-    aside = [daemon_wire.AsideEngine(engine=str(aside.binary), reason=aside.reason) for aside in binaries.aside]
+    binaries = state.manager.binaries
+    aside = [daemon_wire.AsideEngine(engine=str(engine.binary), reason=engine.reason) for engine in binaries.aside]
     return json_response(
         daemon_wire.HealthResponse(
             status="draining" if state.manager.draining else "ok",
@@ -51,9 +51,9 @@ async def health(request: Request) -> Response:
 async def models(request: Request) -> Response:
     manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
-        models=[_engine(loaded, manager.clock()) for loaded in manager.loaded],
-        waiting=[_waiting(load) for load in manager.room.waiting],
-        budget_bytes=manager.room.budget.total,
+        models=[_engine(status) for status in manager.statuses()],
+        waiting=[_waiting(model) for model in manager.admission.waiting],
+        budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,
         gpu_bytes=[*manager.planning.machine.devices],
     )
@@ -123,34 +123,34 @@ def _in_order(past: tuple[PromptMessage, ...], new: tuple[PromptMessage, ...]) -
     return (*systems[-1:], *(message for message in everything if message.role != "system"))
 
 
-def _engine(loaded: LoadedModel, now: float) -> daemon_wire.EngineModel:
-    process, slots, last = loaded.process, loaded.slots, loaded.process.last_exit
+def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
+    snapshot, last = status.snapshot, status.snapshot.last_exit
     return daemon_wire.EngineModel(
-        name=loaded.model.name,
-        names=sorted(loaded.names),
-        path=str(loaded.spec.parts.weights),
-        state=process.state.value,
-        pid=process.pid,
-        address=process.address,
-        engine=str(process.binary) if process.binary else None,
-        embedding=loaded.spec.mode is Mode.EMBEDDING,
-        context_length=loaded.num_ctx,
-        in_flight=loaded.leases,
-        slots=slots.total,
-        slots_taken=slots.taken,
-        queued=slots.waiting,
-        tokens_per_second=loaded.tokens_per_second,
-        memory_bytes=process.memory_bytes,
-        predicted_bytes=loaded.needs.total,
-        host_bytes=loaded.taken.host,
-        gpu_bytes=dict(loaded.taken.devices),
-        predicted=_predicted(loaded.plan.solution.estimate),
-        measured=_measured(loaded.buffers) if loaded.buffers else None,
-        load_seconds=process.load_seconds,
-        restarts=max(0, process.starts - 1),
-        pinned=loaded.pinned,
-        adjustments=list(loaded.adjustments),
-        expires_at=expiry(loaded, now),
+        name=status.model.name,
+        names=list(status.names),
+        path=str(status.spec.parts.weights),
+        state=snapshot.state.value,
+        pid=snapshot.pid,
+        address=snapshot.address,
+        engine=str(snapshot.binary) if snapshot.binary else None,
+        embedding=status.spec.mode is Mode.EMBEDDING,
+        context_length=status.num_ctx,
+        in_flight=status.in_flight,
+        slots=status.slots,
+        slots_taken=status.slots_taken,
+        queued=status.queued,
+        tokens_per_second=status.tokens_per_second,
+        memory_bytes=snapshot.memory_bytes,
+        predicted_bytes=status.expected_bytes,
+        host_bytes=status.expected_host_bytes,
+        gpu_bytes=dict(status.gpu_bytes),
+        predicted=_predicted(status.estimate),
+        measured=_measured(status.buffers) if status.buffers else None,
+        load_seconds=snapshot.load_seconds,
+        restarts=max(0, snapshot.starts - 1),
+        pinned=status.pinned,
+        adjustments=list(status.adjustments),
+        expires_at=expiry(status),
         last_exit=f"{last.reason.value}: {last.detail}" if last else None,
     )
 
@@ -175,7 +175,7 @@ def _measured(buffers: Buffers) -> daemon_wire.BufferSizes:
     )
 
 
-def _waiting(load: Waiting) -> daemon_wire.WaitingModel:
+def _waiting(model: WaitingForMemory) -> daemon_wire.WaitingModel:
     return daemon_wire.WaitingModel(
-        name=load.name, bytes=load.needs.total, seconds=round(load.seconds, 3), why=load.why
+        name=model.name, bytes=model.needs.total, seconds=round(model.seconds, 3), why=model.why
     )

@@ -7,14 +7,14 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
-from oprel.runtime.supervisor.process import EngineProcess
+from oprel.runtime.engine import Engine
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.streaming_response import StreamingReply
 from oprel.server.api.oprel.errors import encode_error
-from oprel.server.pool.quarantine import QuarantinedRequest
+from oprel.server.history.quarantine import QuarantinedRequest
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as wire
 
@@ -60,14 +60,14 @@ async def crash(request: Request, text: str) -> Response:
 async def logs(request: Request, model: str = "", follow: str = "false") -> Response:
     """The last lines of a model's engine; with `follow` also new lines, until the model is unloaded."""
     installed = await decode.model(request, decode.required(model))
-    process = state_of(request).manager.log_of(installed.name)
-    if process is None:
+    engine = state_of(request).manager.last_engine(installed.name)
+    if engine is None:
         raise ModelNotFoundError(
             f"{model} was not loaded", "`oprel ps` lists loaded models, `oprel crash ls` engines that crashed."
         )
     if follow.lower() not in ("true", "1"):
-        return PlainTextResponse("".join(f"{line}\n" for line in process.log))
-    return StreamingReply(_following(process), TEXT, broken=lambda error: f"({error.message})\n".encode())
+        return PlainTextResponse("".join(f"{line}\n" for line in engine.log))
+    return StreamingReply(_following(engine), TEXT, broken=lambda error: f"({error.message})\n".encode())
 
 
 @private.api_route("/quarantine", methods=READ)
@@ -86,8 +86,8 @@ async def clear_quarantined(request: Request, hash: str) -> Response:
     return json_response(wire.ClearedResponse(cleared=state_of(request).manager.quarantine.clear(hash)))
 
 
-async def _following(process: EngineProcess) -> AsyncGenerator[bytes, None]:
-    async for line in process.follow():
+async def _following(engine: Engine) -> AsyncGenerator[bytes, None]:
+    async for line in engine.follow():
         yield f"{line}\n".encode()
 
 

@@ -18,10 +18,10 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from oprel import __version__
-from oprel.runtime.supervisor.process import EngineState
-from oprel.server.pool.loaded_model import LoadedModel
+from oprel.runtime.engine import EngineState
+from oprel.server.history.metrics import Counter, Histogram, Metrics
+from oprel.server.pool.engine_status import EngineStatus
 from oprel.server.pool.manager import ModelManager
-from oprel.server.pool.metrics import Counter, Histogram, Metrics
 
 PREFIX = "oprel_"
 OF_A_MODEL = ("model", "mode")
@@ -45,10 +45,11 @@ class _MetricsCollector(Collector):
         yield from map(_histogram, manager.metrics.histograms)
         yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
         yield _gauge("uptime_seconds", "Time since the daemon's start", self._uptime)
-        yield _gauge("memory_budget_bytes", "Memory that all engines together may use", manager.room.budget.total)
-        yield _gauge("models_waiting", "Models waiting for memory", len(manager.room.waiting))
-        yield _engines(manager.loaded)
-        yield from _of_models(manager.loaded, manager.metrics)
+        yield _gauge("memory_budget_bytes", "Memory that all engines together may use", manager.admission.budget.total)
+        yield _gauge("models_waiting", "Models waiting for memory", len(manager.admission.waiting))
+        statuses = manager.statuses()
+        yield _engines(statuses)
+        yield from _of_models(statuses, manager.metrics)
 
 
 def _counter(counter: Counter) -> Metric:
@@ -70,26 +71,26 @@ def _gauge(name: str, help: str, value: float) -> Metric:
     return GaugeMetricFamily(PREFIX + name, help, value)
 
 
-def _engines(models: Sequence[LoadedModel]) -> Metric:
+def _engines(statuses: Sequence[EngineStatus]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}engines", "Engines by state", labels=["state"])
-    states = collections.Counter(loaded.process.state for loaded in models)
+    counts = collections.Counter(status.snapshot.state for status in statuses)
     for state in EngineState:
-        family.add_metric([state.value], states[state])
+        family.add_metric([state.value], counts[state])
     return family
 
 
-def _of_models(models: Sequence[LoadedModel], metrics: Metrics) -> Iterator[Metric]:
+def _of_models(statuses: Sequence[EngineStatus], metrics: Metrics) -> Iterator[Metric]:
     gauges = {
-        "requests_in_flight": ("Requests that an engine is answering", [loaded.slots.taken for loaded in models]),
-        "requests_queued": ("Requests waiting for a slot", [loaded.slots.waiting for loaded in models]),
-        "slots": ("Requests that an engine can answer at the same time", [loaded.slots.total for loaded in models]),
+        "requests_in_flight": ("Requests that an engine is answering", [status.slots_taken for status in statuses]),
+        "requests_queued": ("Requests waiting for a slot", [status.queued for status in statuses]),
+        "slots": ("Requests that an engine can answer at the same time", [status.slots for status in statuses]),
         "engine_memory_predicted_bytes": (
             "Memory that an engine was expected to use",
-            [loaded.needs.total for loaded in models],
+            [status.expected_bytes for status in statuses],
         ),
-        "engine_memory_bytes": ("Memory that an engine uses", [loaded.process.memory_bytes for loaded in models]),
+        "engine_memory_bytes": ("Memory that an engine uses", [status.snapshot.memory_bytes for status in statuses]),
     }
-    owners = [(metrics.label(loaded.model.name), loaded.spec.mode.value) for loaded in models]
+    owners = [(metrics.label(status.model.name), status.spec.mode.value) for status in statuses]
     for name, (help, values) in gauges.items():
         family = GaugeMetricFamily(PREFIX + name, help, labels=OF_A_MODEL)
         sums = collections.Counter[tuple[str, str]]()  # of an engine, and of the one it replaces

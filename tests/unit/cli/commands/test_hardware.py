@@ -8,9 +8,18 @@ from oprel.telemetry.hardware import probing
 from oprel.telemetry.hardware.devices import CPU, GPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
 
-CARD = GPU("nvidia", "NVIDIA RTX 4090", 24_000_000_000, 23_000_000_000, architecture="8.9", bandwidth_bytes=10**12)
+CARD = GPU(
+    vendor="nvidia",
+    name="NVIDIA RTX 4090",
+    total_bytes=24_000_000_000,
+    free_bytes=23_000_000_000,
+    architecture="8.9",
+    bandwidth_bytes=10**12,
+)
 MACHINE = Hardware(
-    CPU("A processor", 8, 16, features=("avx2", "bmi2", "pni")), Memory(32_000_000_000, 20_000_000_000), (CARD,)
+    CPU(name="A processor", physical_cores=8, logical_cores=16, features=("avx2", "bmi2", "pni")),
+    Memory(total_bytes=32_000_000_000, available_bytes=20_000_000_000),
+    (CARD,),
 )
 
 
@@ -45,8 +54,11 @@ def test_notes_and_advice_follow(capsys: pytest.CaptureFixture[str], monkeypatch
     [
         (replace(MACHINE, cpu=CPU(features=("pni", "avx"))), "no AVX2"),
         (replace(MACHINE, cpu=CPU(physical_cores=8, quota=1.5)), "the time of 1.5 of 8 cores: engines use 1"),
-        (replace(MACHINE, memory=Memory(32 * 10**9, 8 * 10**9, limit_bytes=8 * 10**9)), "may take 8.0 GB"),
-        (replace(MACHINE, memory=Memory(32 * 10**9, 10**9)), "little memory is free"),
+        (
+            replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=8 * 10**9, limit_bytes=8 * 10**9)),
+            "may take 8.0 GB",
+        ),
+        (replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=10**9)), "little memory is free"),
         (replace(MACHINE, gpus=(replace(CARD, integrated=True),)), "one memory, not two"),
     ],
 )

@@ -27,7 +27,7 @@ MACHINES = DATA / "machines"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of one model in two quantizations by name, beside its eyes."""
+    """A folder with one model in two quantizations and its projector."""
     folder = tmp_path_factory.mktemp("repository")
     write_known_model(folder / "m-Q8_0.gguf", "qwen2.5-0.5b")
     write_known_model(folder / "m-Q4_K_M.gguf", "qwen2.5-0.5b")
@@ -44,7 +44,7 @@ def test_every_quantization_has_its_line_and_one_is_chosen(folder: Path, capsys:
     assert main(["plan", str(folder), "--hardware", str(MACHINES / "nvidia-8gb.json")]) == 0
     out = capsys.readouterr().out
     lines = {name: next(line for line in out.splitlines() if f" {name} " in line) for name in ("Q8_0", "Q4_K_M")}
-    assert "➤" in lines["Q8_0"] and "loses more than Q8_0" in lines["Q4_K_M"]
+    assert "➤" in lines["Q8_0"] and "loses more quality than Q8_0" in lines["Q4_K_M"]
     assert "NVIDIA GeForce RTX 3070:" in out and "CPU:" in out and "--ctx-size" in out
 
 
@@ -82,7 +82,7 @@ def test_figures_add_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_quantization_can_be_demanded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert planned(capsys, str(folder), "--quant", "q4_k_m").quantization == "Q4_K_M"
     assert main(["plan", str(folder), "--quant", "q2_k"]) == ValidationError.exit_code
-    assert "There are: Q8_0, Q4_K_M." in capsys.readouterr().err.replace("Q4_K_M, Q8_0", "Q8_0, Q4_K_M")
+    assert "Available: Q8_0, Q4_K_M." in capsys.readouterr().err.replace("Q4_K_M, Q8_0", "Q8_0, Q4_K_M")
 
 
 def test_what_does_not_fit_ends_with_a_status_of_its_own_what_would_and_no_command(
@@ -107,7 +107,7 @@ def test_a_cache_that_no_memory_helps_is_no_lack_of_memory(folder: Path, capsys:
 
 def test_layers_for_a_gpu_that_is_not_there_are_remarked_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = planned(capsys, str(folder), "--gpu-layers", "10", "--hardware", str(MACHINES / "cpu-8gb.json"))
-    assert found.notes[0] == "there is no GPU for 10 layers: all of them lie on the CPU"
+    assert found.notes[0] == "no GPU for the 10 requested layers: all layers run on the CPU"
 
 
 def test_what_makes_vectors_generates_no_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +148,7 @@ def test_a_folder_of_safetensors_is_planned_for_the_engine_that_would_run_it(
 
 
 def daemon_with(path: Path, *, pinned: bool) -> ModelsResponse:
-    """One that may take 8 GB, of which a model has 7."""
+    """A daemon with a budget of 8 GB, of which a loaded model holds 7."""
     loaded = ENGINE.model_copy(update={"path": str(path), "host_bytes": 7 * GB, "pinned": pinned})
     gpus = [0 for _ in budgets_of(probe()).devices]
     return ModelsResponse(models=[loaded], host_bytes=8 * GB, gpu_bytes=gpus)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from oprel.core.completion import LoadOptions, Mode
-from oprel.runtime.backends.base import EngineSpec, ModelFiles
 from oprel.runtime.backends.registry import named
+from oprel.runtime.spec import EngineSpec, ModelFiles
 from tests.fixtures.fake_openai_engine import ENGINES
 
 TYPICAL = EngineSpec(

@@ -42,7 +42,7 @@ class Engine:
     def http(self) -> httpx.AsyncClient:
         dialect = named(self.backend).dialect
         assert dialect
-        transport = Translating(httpx.MockTransport(self.answer), dialect, lambda: CONTEXT, self.deaths.append)
+        transport = Translating(httpx.MockTransport(self.answer), dialect, CONTEXT, self.deaths.append)
         return httpx.AsyncClient(transport=transport, base_url="http://engine")
 
     async def complete(self, prompt: Any = CHAT, **asked: Any) -> list[Chunk]:

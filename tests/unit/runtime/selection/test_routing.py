@@ -15,8 +15,8 @@ GIB = 1024**3
 
 def machine(vendor: Vendor | None = None, gpu: int = 24, free: int = 23, memory: int = 64) -> Hardware:
     """`gpu`, `free` and `memory` in GiB."""
-    gpus = (GPU(vendor, "a GPU", gpu * GIB, free * GIB),) if vendor else ()
-    return Hardware(CPU(), Memory(memory * GIB, (memory - 4) * GIB), gpus)
+    gpus = (GPU(vendor=vendor, name="a GPU", total_bytes=gpu * GIB, free_bytes=free * GIB),) if vendor else ()
+    return Hardware(CPU(), Memory(total_bytes=memory * GIB, available_bytes=(memory - 4) * GIB), gpus)
 
 
 def model(format: Format = "safetensors", quantization: str = "BF16", gib: float = 4, **others: object) -> ModelInfo:
@@ -150,5 +150,7 @@ def test_a_kv_cache_counts() -> None:
 
 
 def test_of_two_kinds_of_gpus_the_better_one_is_taken() -> None:
-    both = Hardware(CPU(), Memory(64 * GIB, 60 * GIB), (*machine("intel").gpus, *machine("nvidia").gpus))
+    both = Hardware(
+        CPU(), Memory(total_bytes=64 * GIB, available_bytes=60 * GIB), (*machine("intel").gpus, *machine("nvidia").gpus)
+    )
     assert routes(model(), both)[0].accelerator == "nvidia"

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDownError
+from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
-from oprel.runtime.supervisor.process import TRANSITIONS, EngineState
+from oprel.runtime.supervisor.process import TRANSITIONS
 from tests.conftest import alive, eventually
 
 
@@ -97,9 +98,9 @@ async def test_an_engine_that_dies_as_it_gets_ready_is_not_ready(engine, monkeyp
     one = engine()
 
     async def healthy_but_dying() -> bool:
-        assert one.pid and one._life
+        assert one.pid and one._child
         os.kill(one.pid, signal.SIGKILL)
-        await asyncio.wait({one._life.ended})
+        await asyncio.wait({one._child.ended})
         return True
 
     monkeypatch.setattr(one, "_healthy", healthy_but_dying)

@@ -9,9 +9,10 @@ import httpx
 import orjson
 import pytest
 
+from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
-from oprel.runtime.supervisor.process import EngineProcess, EngineState
-from oprel.runtime.supervisor.watchdog import Work
+from oprel.runtime.supervisor.process import EngineProcess
+from oprel.runtime.supervisor.watchdog import WatchedWork
 from tests.conftest import alive, eventually
 
 STALL = 3.0  # s; an engine that stands still has a third of it, which a busy machine must not use up
@@ -29,7 +30,7 @@ async def answer(one: EngineProcess) -> list[str]:
     return texts
 
 
-def tell(work: Work, event: dict, texts: list[str]) -> None:
+def tell(work: WatchedWork, event: dict, texts: list[str]) -> None:
     if progress := event.get("prompt_progress"):
         work.prefilled(progress["processed"], progress["total"])
         return
@@ -107,7 +108,7 @@ async def test_an_engine_that_refuses_everything_is_killed(engine):
         with one.at_work(about_tokens=5) as work:
             assert (await one.http.post("/v1/completions", json={})).status_code == 500
             if why := work.refused():
-                work.condemn(why)
+                work.kill_as(why)
     ended = await one.why_it_ended(within=5.0)
     assert ended and ended.reason is Reason.HUNG and "refused 5" in ended.detail
 

@@ -1,11 +1,11 @@
 """What another engine is asked after the first one died."""
 
-import httpx
 import pytest
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Tokens, Usage
 from oprel.runtime.engine import EngineLost
 from oprel.server.inference.continuation import MOST, ResumableAnswer
+from tests.fixtures.memory_engine import MemoryEngine, ready
 
 HELLO = (PromptMessage("user", "hello"),)
 PLAIN = CompletionRequest("Once", Sampling(num_predict=10), tell_tokens=True)
@@ -15,23 +15,13 @@ def word(text: str, token: int) -> Chunk:
     return Chunk(text, event=b"{}", tokens=(token,), spelled=text.encode())
 
 
-def engine() -> httpx.AsyncClient:
-    """One that renders every chat alike, and is asked nothing else."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        assert request.url.path == "/apply-template"
-        return httpx.Response(200, json={"prompt": "<user>hello<assistant>"})
-
-    return httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://engine")
-
-
 async def broken_off(request: CompletionRequest, *chunks: Chunk) -> ResumableAnswer:
-    """A story whose engine died behind these chunks."""
-    story = ResumableAnswer(request)
+    """An answer whose engine died behind these chunks."""
+    answer = ResumableAnswer(request)
     for chunk in chunks:
-        assert story.hear(chunk) == chunk
-    await story.go_on(engine())
-    return story
+        assert answer.receive(chunk) == chunk
+    await answer.go_on(ready(MemoryEngine()))
+    return answer
 
 
 async def test_nothing_said_is_asked_again() -> None:
@@ -39,28 +29,28 @@ async def test_nothing_said_is_asked_again() -> None:
 
 
 async def test_plain_text_goes_on_behind_its_own_tokens() -> None:
-    story = await broken_off(PLAIN, word(" upon", 7), word(" a", 8))
-    assert story.request.prompt == Tokens(("Once", 7, 8))
-    assert story.request.sampling.num_predict == 8
+    answer = await broken_off(PLAIN, word(" upon", 7), word(" a", 8))
+    assert answer.request.prompt == Tokens(("Once", 7, 8))
+    assert answer.request.sampling.num_predict == 8
 
 
 async def test_a_chat_goes_on_within_its_open_turn() -> None:
     request = CompletionRequest(HELLO, Sampling(num_predict=-1), tell_tokens=True)
-    story = await broken_off(request, Chunk(event=b"{}"), word("Hi", 5))
-    assert story.request.prompt == Tokens(("<user>hello<assistant>", 5))
-    assert story.request.sampling.num_predict == -1
+    answer = await broken_off(request, Chunk(event=b"{}"), word("Hi", 5))
+    assert answer.request.prompt == Tokens(("<user> hello <assistant> ", 5))
+    assert answer.request.sampling.num_predict == -1
 
 
 async def test_what_the_next_engine_says_is_told_as_text_alone() -> None:
     """Its events are those of another dialect."""
-    story = await broken_off(PLAIN, word(" upon", 7))
-    assert story.hear(word(" a", 8)) == Chunk(" a", tokens=(8,), spelled=b" a")
+    answer = await broken_off(PLAIN, word(" upon", 7))
+    assert answer.receive(word(" a", 8)) == Chunk(" a", tokens=(8,), spelled=b" a")
 
 
 async def test_the_counts_are_those_of_one_answer() -> None:
-    story = await broken_off(PLAIN, word(" upon", 7), word(" a", 8))
-    story.hear(word(" time", 9))
-    last = story.hear(Chunk(finish=Finish.STOP, usage=Usage(prompt_tokens=3, cached_tokens=2, completion_tokens=1)))
+    answer = await broken_off(PLAIN, word(" upon", 7), word(" a", 8))
+    answer.receive(word(" time", 9))
+    last = answer.receive(Chunk(finish=Finish.STOP, usage=Usage(prompt_tokens=3, cached_tokens=2, completion_tokens=1)))
     assert last and last.usage == Usage(prompt_tokens=1, cached_tokens=0, completion_tokens=3)
 
 
@@ -77,33 +67,33 @@ CASES = {
 async def test_what_cannot_be_taken_up_is_said_again_and_not_told_twice(
     request_: CompletionRequest, chunk: Chunk
 ) -> None:
-    story = await broken_off(request_, chunk)
-    assert story.request == request_
-    assert story.hear(chunk) is None
-    assert story.hear(word(" on", 9)) == word(" on", 9)
+    answer = await broken_off(request_, chunk)
+    assert answer.request == request_
+    assert answer.receive(chunk) is None
+    assert answer.receive(word(" on", 9)) == word(" on", 9)
 
 
 async def test_another_answer_is_no_repetition() -> None:
-    story = await broken_off(CompletionRequest(HELLO, tools=({},)), word("Hi", 5))
+    answer = await broken_off(CompletionRequest(HELLO, tools=({},)), word("Hi", 5))
     with pytest.raises(EngineLost, match="did not repeat"):
-        story.hear(word("Yo", 6))
+        answer.receive(word("Yo", 6))
 
 
 async def test_a_call_is_repeated_whatever_its_id() -> None:
-    story = await broken_off(CompletionRequest(HELLO, tools=({},)), Chunk(called="add{", event=b"1"))
-    assert story.hear(Chunk(called="add{", event=b"2")) is None
+    answer = await broken_off(CompletionRequest(HELLO, tools=({},)), Chunk(called="add{", event=b"1"))
+    assert answer.receive(Chunk(called="add{", event=b"2")) is None
 
 
 async def test_an_answer_outlives_so_many_engines_and_no_more() -> None:
-    story = ResumableAnswer(PLAIN)
+    answer = ResumableAnswer(PLAIN)
     for _ in range(MOST):
-        assert story.can_go_on
-        await story.go_on(engine())
-    assert not story.can_go_on
+        assert answer.can_go_on
+        await answer.go_on(ready(MemoryEngine()))
+    assert not answer.can_go_on
 
 
 async def test_several_answers_go_on_only_before_they_begin() -> None:
-    story = ResumableAnswer(CompletionRequest(HELLO, n=2))
-    assert story.can_go_on
-    story.hear(word("Hi", 5))
-    assert not story.can_go_on
+    answer = ResumableAnswer(CompletionRequest(HELLO, n=2))
+    assert answer.can_go_on
+    answer.receive(word("Hi", 5))
+    assert not answer.can_go_on

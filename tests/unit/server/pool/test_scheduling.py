@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from oprel.server.pool import scheduling
 from oprel.server.pool.scheduling import (
     LOADS_A_TURN,
-    PATIENCE,
+    OVERTAKING,
     SHORTEST_TURN,
     Amount,
     Resident,
@@ -31,11 +31,11 @@ def impossible(needs: int, residents: Sequence[Resident], budget: int) -> str | 
 
 
 def idle(id: int, bytes: int, **others: object) -> Resident:
-    return Resident(id, f"m{id}", Amount(bytes), Use.IDLE, **others)  # type: ignore[arg-type]
+    return Resident(id=id, name=f"m{id}", needs=Amount(bytes), use=Use.IDLE, **others)  # type: ignore[arg-type]
 
 
 def busy(id: int, bytes: int, **others: object) -> Resident:
-    return Resident(id, f"m{id}", Amount(bytes), Use.BUSY, **others)  # type: ignore[arg-type]
+    return Resident(id=id, name=f"m{id}", needs=Amount(bytes), use=Use.BUSY, **others)  # type: ignore[arg-type]
 
 
 def wanted(id: int, bytes: int, since: float = 0.0, **others: object) -> Wanted:
@@ -65,7 +65,7 @@ def test_a_reason_is_given_for_every_eviction_and_every_wait() -> None:
 
 @pytest.mark.parametrize("use", [Use.LOADING, Use.BUSY, Use.LEAVING])
 def test_only_an_idle_engine_is_evicted(use: Use) -> None:
-    assert not decide([Resident(1, "m1", Amount(100), use)], [wanted(2, 50)], 100, 100.0).evict
+    assert not decide([Resident(id=1, name="m1", needs=Amount(100), use=use)], [wanted(2, 50)], 100, 100.0).evict
 
 
 def test_a_pinned_engine_stays() -> None:
@@ -99,8 +99,8 @@ def test_who_fits_beside_all_promises_is_not_kept_waiting() -> None:
 def test_who_waits_for_a_busy_engine_is_overtaken_for_a_while_only() -> None:
     residents = [busy(1, 60), idle(2, 40)]
     big, small = wanted(3, 100, since=100.0), wanted(4, 30, since=100.0)
-    assert list(decide(residents, [big, small], 100, 100.0 + PATIENCE / 2).evict) == [2]
-    assert not decide(residents, [big, small], 100, 100.0 + PATIENCE).evict
+    assert list(decide(residents, [big, small], 100, 100.0 + OVERTAKING / 2).evict) == [2]
+    assert not decide(residents, [big, small], 100, 100.0 + OVERTAKING).evict
 
 
 def test_who_must_not_make_room_pushes_nobody_out() -> None:
@@ -115,8 +115,8 @@ def test_what_can_never_fit_is_told_with_the_pins_that_are_in_its_way() -> None:
 
 
 def test_memory_of_gpus_is_kept_apart_from_the_machines() -> None:
-    large = Resident(1, "large", Amount(10, 90), Use.IDLE, load_seconds=9.0)
-    small = Resident(2, "small", Amount(60, 0), Use.IDLE)
+    large = Resident(id=1, name="large", needs=Amount(10, 90), use=Use.IDLE, load_seconds=9.0)
+    small = Resident(id=2, name="small", needs=Amount(60, 0), use=Use.IDLE)
     budget = Amount(100, 100)
     fits = Wanted(3, "m3", Amount(30, 10), 0.0)
     assert scheduling.decide([large, small], [fits], budget, 9.0).admit == [3]
@@ -143,7 +143,7 @@ class World:
         plan = decide(list(self.engines.values()), list(self.wanted.values()), BUDGET, self.now)
         for id in plan.admit:
             admitted = self.wanted.pop(id)
-            self.engines[id] = Resident(id, admitted.name, admitted.needs, Use.LOADING)
+            self.engines[id] = Resident(id=id, name=admitted.name, needs=admitted.needs, use=Use.LOADING)
             self.leases[id] = 1  # of whoever waited for it
         for id in plan.evict:
             assert self.engines[id].use is Use.IDLE and not self.leases[id] and not self.engines[id].pinned
@@ -247,7 +247,7 @@ class Scheduling(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nobody asks any more, what runs ends: all that may make room are served."""
         for _ in range(4 * len(self.world.wanted) + 4):
-            self.world.now += max(PATIENCE, SHORTEST_TURN, LOADS_A_TURN * 20.0)
+            self.world.now += max(OVERTAKING, SHORTEST_TURN, LOADS_A_TURN * 20.0)
             self.world.settle()
             self.world.act()
         assert not [one for one in self.world.wanted.values() if one.makes_room], self.world
@@ -261,17 +261,17 @@ TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40, dead
 def test_the_first_in_the_line_is_served_however_many_come_after_it(later: list[int]) -> None:
     """Each time an engine ends, another small one asks: the large one is not overtaken for ever."""
     world = World()
-    world.engines[0] = Resident(0, "m0", Amount(60), Use.BUSY)
+    world.engines[0] = Resident(id=0, name="m0", needs=Amount(60), use=Use.BUSY)
     world.leases[0] = 1
     world.wanted[1] = Wanted(1, "large", Amount(BUDGET), 0.0)
     for number, kind in enumerate(later, start=2):
-        world.now += PATIENCE
+        world.now += OVERTAKING
         if kind < len(KINDS) - 1:
             world.wanted[number] = Wanted(number, f"m{kind}", Amount(KINDS[kind]), world.now)
         world.act()
         world.settle()
     for _ in range(4):
-        world.now += PATIENCE
+        world.now += OVERTAKING
         world.act()
         if 1 not in world.wanted:
             return

@@ -107,7 +107,7 @@ async def test_an_engine_to_oneself_comes_before_all_who_wait() -> None:
     slots = Slots(2)
     suspect, other, waiting = await clients(slots, 1, 1, 1)
     assert suspect.held
-    alone = asyncio.create_task(suspect.held.all_of_them())
+    alone = asyncio.create_task(suspect.held.take_all())
     await settled()
     assert not alone.done() and served(waiting) == [False]
     await other.leave()
@@ -121,7 +121,7 @@ async def test_who_shares_again_lets_others_in() -> None:
     slots = Slots(2)
     suspect, waiting = await clients(slots, 2, 1)
     assert suspect.held
-    await suspect.held.instead(1)
+    await suspect.held.swap(1)
     await settled()
     assert served(waiting) == [True] and slots.taken == 2
     await suspect.leave()
@@ -132,7 +132,7 @@ async def test_nothing_is_lost_when_who_wants_it_all_leaves() -> None:
     slots = Slots(2)
     suspect, other, waiting = await clients(slots, 1, 1, 1)
     assert suspect.held
-    alone = asyncio.create_task(suspect.held.all_of_them())
+    alone = asyncio.create_task(suspect.held.take_all())
     await settled()
     alone.cancel()
     await suspect.cancel()
@@ -147,9 +147,9 @@ async def test_who_sleeps_on_a_dead_engine_keeps_nobody_from_going_on() -> None:
     sleeper, suspect, newcomer = await clients(slots, 1, 1, 1)
     slots.lose()
     assert suspect.held and sleeper.held
-    await asyncio.wait_for(suspect.held.all_of_them(), 1)
+    await asyncio.wait_for(suspect.held.take_all(), 1)
     assert served(newcomer) == [False]
-    awake = asyncio.create_task(sleeper.held.instead(1))
+    awake = asyncio.create_task(sleeper.held.swap(1))
     await settled()
     assert not awake.done()
     await suspect.leave()

@@ -44,7 +44,7 @@ def test_a_desktop(tmp_path: Path) -> None:
             logical_cores=16,
             features=("ssse3", "fma", "sse4_2", "avx", "f16c", "avx2", "bmi2"),
         ),
-        Memory(32 * GIB, 24 * GIB, swap_total_bytes=8 * GIB, swap_free_bytes=8 * GIB),
+        Memory(total_bytes=32 * GIB, available_bytes=24 * GIB, swap_total_bytes=8 * GIB, swap_free_bytes=8 * GIB),
     )
 
 
@@ -62,7 +62,7 @@ def test_an_arm_server_has_no_name_and_other_features(tmp_path: Path) -> None:
 
 
 def test_slow_cores_do_not_compute(tmp_path: Path) -> None:
-    """An Intel of two fast cores with two threads each, and four slow ones."""
+    """An Intel CPU with two fast cores of two threads each, and four slow cores."""
     hybrid = processor(RYZEN, ["0-1", "0-1", "2-3", "2-3", "4", "5", "6", "7"])
     kinds = {"sys/devices/cpu_core/cpus": "0-3\n", "sys/devices/cpu_atom/cpus": "4-7\n"}
     cpu = machine(tmp_path, DESKTOP, hybrid, kinds).cpu
@@ -76,8 +76,8 @@ def test_only_cores_that_may_be_used_count(tmp_path: Path) -> None:
 
 def test_a_machine_that_tells_nothing_has_a_core_and_a_note(tmp_path: Path) -> None:
     hardware = probe(tmp_path, {})
-    assert hardware.cpu == CPU() and hardware.memory == Memory(0, 0) and hardware.gpus == ()
-    assert hardware.notes == ("how much memory there is cannot be found out: /proc/meminfo is not to be read",)
+    assert hardware.cpu == CPU() and hardware.memory == Memory(total_bytes=0, available_bytes=0) and hardware.gpus == ()
+    assert hardware.notes == ("the size of the memory is unknown: /proc/meminfo cannot be read",)
 
 
 OWN_V2: Files = {"proc/self/cgroup": "0::/user.slice/oprel.service\n"}
@@ -211,10 +211,16 @@ def test_an_integrated_intel_takes_a_share_of_the_memory(tmp_path: Path) -> None
     ("files", "note"),
     [
         (pci("0000:01:00.0", 0x10DE, 0x2684, ""), "NVIDIA 2684 at 0000:01:00.0 is not used: its driver is missing"),
-        (pci("0000:01:00.0", 0x10DE, 0x2684, "nouveau"), "is not used: its driver is nouveau; install its vendor's"),
+        (
+            pci("0000:01:00.0", 0x10DE, 0x2684, "nouveau"),
+            "is not used: its driver is nouveau; install the vendor's driver",
+        ),
         (pci("0000:03:00.0", 0x1002, 0x744C, ""), "AMD 744c at 0000:03:00.0 is not used: its driver is missing"),
         (pci("0000:03:00.0", 0x1002, 0x744C, "vfio-pci"), "AMD 744c at 0000:03:00.0 is not used: its driver does not"),
-        (pci("0000:03:00.0", 0x8086, 0x56A0, "xe"), "Intel 56a0 at 0000:03:00.0 is not used: its driver does not tell"),
+        (
+            pci("0000:03:00.0", 0x8086, 0x56A0, "xe"),
+            "Intel 56a0 at 0000:03:00.0 is not used: its driver does not report",
+        ),
     ],
 )
 def test_a_gpu_that_cannot_be_used_is_noted(tmp_path: Path, files: Files, note: str) -> None:
@@ -228,18 +234,18 @@ def test_a_servers_console_and_other_devices_are_no_gpus(tmp_path: Path) -> None
     assert (hardware.gpus, hardware.notes) == ((), ())
 
 
-MEMORY = Memory(32 * GIB, 24 * GIB)
+MEMORY = Memory(total_bytes=32 * GIB, available_bytes=24 * GIB)
 
 
-def asked(nvml: FakeNVML) -> tuple[list[GPU], list[str]]:
+def listed(nvml: FakeNVML) -> tuple[list[GPU], list[str]]:
     notes = list[str]()
-    gpus = nvidia.asked(nvml, MEMORY, notes.append)
+    gpus = nvidia.list_gpus(nvml, MEMORY, notes.append)
     assert nvml.open == 0
     return gpus, notes
 
 
 def test_nvidias_gpus_are_asked_for() -> None:
-    gpus, notes = asked(FakeNVML("NVIDIA GeForce RTX 4090", "NVIDIA RTX 6000"))
+    gpus, notes = listed(FakeNVML("NVIDIA GeForce RTX 4090", "NVIDIA RTX 6000"))
     assert notes == []
     assert gpus[0] == GPU(
         vendor="nvidia",
@@ -255,38 +261,39 @@ def test_nvidias_gpus_are_asked_for() -> None:
 
 
 def test_what_a_driver_does_not_tell_is_left_out() -> None:
-    (gpu,), notes = asked(FakeNVML("old", failing="version uuid capability clock shutdown"))
+    (gpu,), notes = listed(FakeNVML("old", failing="version uuid capability clock shutdown"))
     assert (gpu.driver, gpu.id, gpu.architecture, gpu.bandwidth_bytes, notes) == ("", "", "", None, [])
 
 
 def test_one_without_memory_of_its_own_shares_the_machines() -> None:
-    (gpu,), _ = asked(FakeNVML("NVIDIA GB10", failing="memory"))
+    (gpu,), _ = listed(FakeNVML("NVIDIA GB10", failing="memory"))
     assert gpu.integrated and (gpu.total_bytes, gpu.free_bytes) == (32 * GIB, 24 * GIB)
 
 
 @pytest.mark.parametrize(
     ("failing", "left", "note"),
     [
-        ("init", 0, "the driver says init: Unknown Error; does `nvidia-smi` work?"),
-        ("count", 0, "the driver says count: Unknown Error; does `nvidia-smi` work?"),
-        ("handle0", 1, "NVIDIA's GPU 0 is not used: the driver says handle0"),
-        ("name", 0, "NVIDIA's GPU 1 is not used: the driver says name"),
+        ("init", 0, "the driver reports: init: Unknown Error; does `nvidia-smi` work?"),
+        ("count", 0, "the driver reports: count: Unknown Error; does `nvidia-smi` work?"),
+        ("handle0", 1, "NVIDIA GPU 0 is not used: the driver reports: handle0"),
+        ("name", 0, "NVIDIA GPU 1 is not used: the driver reports: name"),
     ],
 )
 def test_a_failing_driver_becomes_a_note(failing: str, left: int, note: str) -> None:
-    gpus, notes = asked(FakeNVML("a", "b", failing=failing))
+    gpus, notes = listed(FakeNVML("a", "b", failing=failing))
     assert len(gpus) == left and note in notes[-1]
 
 
 def test_a_driver_that_is_loaded_but_cannot_be_asked_is_noted(tmp_path: Path) -> None:
-    """No test may need a GPU: where there is one, its driver answers."""
+    """Passes with or without a GPU: if the machine has one, its driver answers."""
     notes = list[str]()
     assert nvidia.gpus(tmp_path, MEMORY, notes.append) == [] == notes
     write_machine(tmp_path, {"proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module"})
     assert nvidia.gpus(tmp_path, MEMORY, notes.append) or notes
 
 
-TWO = [replace(GPU("nvidia", f"number {index}", 1, 1), index=index, id=f"GPU-{index}bc") for index in (0, 1)]
+CARD = GPU(vendor="nvidia", name="a card", total_bytes=1, free_bytes=1)
+TWO = [replace(CARD, name=f"number {index}", index=index, id=f"GPU-{index}bc") for index in (0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -308,41 +315,49 @@ TWO = [replace(GPU("nvidia", f"number {index}", 1, 1), index=index, id=f"GPU-{in
 def test_gpus_that_the_environment_hides_are_left_out(wanted: str | None, names: list[int]) -> None:
     environment = {} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}
     assert [gpu.index for gpu in visible(TWO, environment)] == names
-    apple = GPU("apple", "M4", 1, 1)
+    apple = replace(CARD, vendor="apple", name="M4")
     assert apple in visible([*TWO, apple], environment)
 
 
 def test_a_hidden_gpu_is_noted(tmp_path: Path) -> None:
     hardware = machine(tmp_path, DESKTOP, RADEON, HIP_VISIBLE_DEVICES="")
-    assert hardware.gpus == () and hardware.notes == ("the GPU AMD Radeon RX 7900 XTX is hidden by the environment",)
+    assert hardware.gpus == () and hardware.notes == (
+        "GPU AMD Radeon RX 7900 XTX is hidden by an environment variable",
+    )
 
 
 @pytest.mark.parametrize(
     ("total", "limit", "budget"), [(16, 0, 16 * 2 / 3), (64, 0, 48), (64, 56 * 1024, 56), (64, 99 * 1024, 64)]
 )
 def test_a_mac_lets_a_part_of_its_memory_be_taken(total: int, limit: int, budget: float) -> None:
-    told = apple.parsed(MAC.replace("limit_mb: 0", f"limit_mb: {limit}"))
-    memory = Memory(total * GIB, total * GIB // 2)
-    gpu = apple.gpu(told, memory)
+    values = apple.parsed(MAC.replace("limit_mb: 0", f"limit_mb: {limit}"))
+    memory = Memory(total_bytes=total * GIB, available_bytes=total * GIB // 2)
+    gpu = apple.gpu(values, memory)
     assert gpu is not None and gpu.integrated and gpu.name == "Apple M2 Max"
     assert (gpu.total_bytes, gpu.free_bytes) == (int(budget * GIB), min(int(budget * GIB), total * GIB // 2))
-    assert apple.cpu(told) == CPU("Apple M2 Max", 12, 12, 8, features=("asimd", "asimddp", "i8mm"))
+    assert apple.cpu(values) == CPU(
+        name="Apple M2 Max",
+        physical_cores=12,
+        logical_cores=12,
+        performance_cores=8,
+        features=("asimd", "asimddp", "i8mm"),
+    )
 
 
 def test_a_mac_is_asked_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(apple, "told", lambda: apple.parsed(MAC))
+    monkeypatch.setattr(apple, "read_sysctl", lambda: apple.parsed(MAC))
     hardware = probe(environment={})
     assert (hardware.cpu.threads, [gpu.vendor for gpu in hardware.gpus], hardware.notes) == (8, ["apple"], ())
-    monkeypatch.setattr(apple, "told", dict[str, str])
+    monkeypatch.setattr(apple, "read_sysctl", dict[str, str])
     hardware = probe(environment={})
     assert hardware.memory.total_bytes == psutil.virtual_memory().total and hardware.gpus == ()
-    assert hardware.notes == ("the processor cannot be asked: sysctl does not work",)
+    assert hardware.notes == ("the processor is unknown: sysctl failed",)
 
 
 def test_a_system_without_its_program_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apple, "PROGRAM", "/nowhere/sysctl")
-    assert apple.told() == {}
+    assert apple.read_sysctl() == {}
 
 
 def test_an_intel_mac_has_no_gpu_of_use_and_a_mute_one_a_core() -> None:
@@ -359,7 +374,7 @@ def test_a_machine_can_be_written_down_and_read_again(tmp_path: Path) -> None:
 
 def test_a_simulated_machine_needs_few_words() -> None:
     text = '{"cpu": {"physical_cores": 8}, "memory": {"total_bytes": 16, "available_bytes": 8}}'
-    assert Hardware.from_json(text) == Hardware(CPU(physical_cores=8), Memory(16, 8))
+    assert Hardware.from_json(text) == Hardware(CPU(physical_cores=8), Memory(total_bytes=16, available_bytes=8))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Against what llama.cpp b11549 printed when it laid out its memory for known models (`bin/bench memory --live`)."""
+"""Estimates against the sizes that llama.cpp b11549 printed for known models (`bin/bench memory --live`)."""
 
 import json
 from collections import defaultdict
@@ -22,7 +22,7 @@ CASES = json.loads((DATA / "memory_cases.json").read_text())
 PRINTED: dict[str, list[list[Any]]] = defaultdict(list)
 for case in CASES["printed"]:
     PRINTED[case[0]].append(case[1:])
-EXACT = 0.01  # MiB: engines print no more
+EXACT = 0.01  # MiB: engines print two decimals
 
 
 def model(architecture: str, **described: Value) -> dict[str, Value]:
@@ -90,8 +90,8 @@ def test_an_embedding_that_is_the_output_too_lies_on_both_sides() -> None:
 
 def test_experts_can_stay_on_the_cpu() -> None:
     header = known_header("qwen3-30b-a3b")
-    wishes = LoadShape(context=4096, split=(1,))
-    everywhere, parted = estimate(header, wishes), estimate(header, replace(wishes, cpu_experts=10))
+    shape = LoadShape(context=4096, split=(1,))
+    everywhere, parted = estimate(header, shape), estimate(header, replace(shape, cpu_experts=10))
     moved = sum(layer.experts for layer in parted.layers[:10])
     assert parted.host.weights - everywhere.host.weights == moved > 0
     assert parted.devices[0].weights == everywhere.devices[0].weights - moved
@@ -159,24 +159,24 @@ def test_each_layer_has_the_cells_that_its_architecture_gives_it(described: dict
 
 
 def test_without_flash_attention_values_are_padded_to_the_widest() -> None:
-    """gemma-4-12b at 8192: 800 MiB instead of 608, as printed."""
-    header, wishes = known_header("gemma4-12b"), LoadShape(context=8192)
-    assert estimate(header, wishes).kv_bytes / MIB == 608
-    assert estimate(header, replace(wishes, flash_attention=False)).kv_bytes / MIB == 800
+    """The engine printed 608 and 800 MiB for gemma-4-12b at 8192 tokens."""
+    header, shape = known_header("gemma4-12b"), LoadShape(context=8192)
+    assert estimate(header, shape).kv_bytes / MIB == 608
+    assert estimate(header, replace(shape, flash_attention=False)).kv_bytes / MIB == 800
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes", "reason"),
+    ("name", "shape", "reason"),
     [
         ("llama3.1-8b", LoadShape(key_type="q8_0", value_type="q8_0"), None),
         ("llama3.1-8b", LoadShape(value_type="q8_0", flash_attention=False), "need flash attention"),
         ("phi2", LoadShape(key_type="q8_0"), "80 elements"),
-        ("deepseek-v3", LoadShape(key_type="q8_0"), "need one type"),
+        ("deepseek-v3", LoadShape(key_type="q8_0"), "must have the same type"),
         ("mamba-2.8b", LoadShape(key_type="q8_0"), None),
     ],
 )
-def test_caches_that_engines_refuse_are_known(name: str, wishes: LoadShape, reason: str | None) -> None:
-    found = refusal(dims_of(known_header(name)), wishes)
+def test_caches_that_engines_refuse_are_known(name: str, shape: LoadShape, reason: str | None) -> None:
+    found = refusal(dims_of(known_header(name)), shape)
     assert found is None if reason is None else found is not None and reason in found
 
 
@@ -194,7 +194,7 @@ def test_a_projector_takes_its_weights_and_what_it_computes_of_an_image() -> Non
     assert projector_bytes(header_of(described, tensors)) == 4096 + 4 * 4 * (5 * 10 + 2 * 4)
 
 
-WISHES = st.builds(
+SHAPES = st.builds(
     LoadShape,
     context=st.integers(0, 10**6),
     slots=st.integers(1, 256),
@@ -211,24 +211,24 @@ NAMES = st.sampled_from(
 )
 
 
-@given(NAMES, WISHES)
-def test_nothing_is_negative_and_shares_make_the_whole(name: str, wishes: LoadShape) -> None:
-    found = estimate(known_header(name), wishes)
+@given(NAMES, SHAPES)
+def test_nothing_is_negative_and_shares_make_the_whole(name: str, shape: LoadShape) -> None:
+    found = estimate(known_header(name), shape)
     shares = [*found.devices, found.host]
     assert all(min(share.weights, share.kv, share.state, share.compute, share.output) >= 0 for share in shares)
     assert found.kv_bytes == sum(layer.kv for layer in found.layers)
     assert found.total_bytes == sum(share.total for share in shares)
 
 
-@given(NAMES, WISHES, st.integers(1, 10**5))
-def test_a_longer_context_never_takes_less(name: str, wishes: LoadShape, more: int) -> None:
-    wishes = replace(wishes, context=max(wishes.context, 1))
+@given(NAMES, SHAPES, st.integers(1, 10**5))
+def test_a_longer_context_never_takes_less(name: str, shape: LoadShape, more: int) -> None:
+    shape = replace(shape, context=max(shape.context, 1))
 
     def remembered(found: Estimate) -> int:
         return found.kv_bytes + found.state_bytes
 
-    longer = replace(wishes, context=wishes.context + more)
-    assert remembered(estimate(known_header(name), longer)) >= remembered(estimate(known_header(name), wishes))
+    longer = replace(shape, context=shape.context + more)
+    assert remembered(estimate(known_header(name), longer)) >= remembered(estimate(known_header(name), shape))
 
 
 NUMBERS = st.sampled_from([0, 1, 7, 2**31, 2**63, 2**64 - 1, -1, True, 1.5, "many", (1, 2), (0,) * 1024, ()])
@@ -243,11 +243,11 @@ ARCHITECTURES = st.sampled_from(
 )
 
 
-@given(ARCHITECTURES, st.dictionaries(KEYS, NUMBERS), WISHES)
+@given(ARCHITECTURES, st.dictionaries(KEYS, NUMBERS), SHAPES)
 def test_whatever_a_header_says_the_answer_is_a_number(
-    architecture: str, described: dict[str, Value], wishes: LoadShape
+    architecture: str, described: dict[str, Value], shape: LoadShape
 ) -> None:
     tensors = (Tensor("blk.4000000000.ffn_up.weight", (32,), GGML_TYPES[0], 0, 128),)
-    found = estimate(header_of(model(architecture, **described), tensors), wishes)
+    found = estimate(header_of(model(architecture, **described), tensors), shape)
     assert found.total_bytes >= 0
     assert found.weights_bytes == 128

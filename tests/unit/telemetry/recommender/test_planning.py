@@ -1,4 +1,4 @@
-"""Which variant of a model suits a machine, where it goes, and how: a table reviewed by hand, and what always holds."""
+"""Plans for models and machines: a table reviewed by hand, and properties that always hold."""
 
 import os
 from dataclasses import replace
@@ -14,17 +14,10 @@ from oprel.telemetry.hardware.devices import CPU, GPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.telemetry.memory.estimator import footprint_of
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of
+from oprel.telemetry.recommender.candidates import Candidate, Grade, grade_of
 from oprel.telemetry.recommender.placement import PlacementKind
-from oprel.telemetry.recommender.planning import (
-    Candidate,
-    Grade,
-    Plan,
-    _preference,
-    grade_of,
-    plan,
-    plan_among,
-    where_in_words,
-)
+from oprel.telemetry.recommender.planning import Plan, _preference, plan, plan_among
+from oprel.telemetry.recommender.reasons import placement_text
 from oprel.telemetry.recommender.settings import SHORT_CONTEXT, USUAL_CONTEXT, PlanConstraints
 from tests.fixtures.known_models import DATA, known_header
 
@@ -34,7 +27,7 @@ MODELS = (
     *("llama3.2-1b", "mamba-2.8b", "gemma3-4b", "mistral-7b-v0.3", "llama3.1-8b", "qwen3-8b"),
     *("gpt-oss-20b", "gemma3-27b", "qwen3-30b-a3b", "qwen3-32b", "llama3.1-70b", "deepseek-v3"),
 )
-# What a repository usually has.
+# The quantizations of a typical repository.
 USUAL = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_L", "Q3_K_M", "IQ3_M", "Q2_K", "IQ2_M")
 TABLE = DATA / "plans.txt"
 UPDATE = bool(os.environ.get("OPREL_UPDATE_SNAPSHOTS"))
@@ -47,13 +40,15 @@ def machine(name: str) -> Hardware:
 
 @cache
 def repository(name: str) -> tuple[Candidate, ...]:
-    """The variants of a model, as large as they usually are; gpt-oss comes in what it was trained in."""
+    """The variants of a model at their usual sizes; gpt-oss only in the format it was trained in."""
     header = known_header(name)
     parameters, whole = header.parameter_count, footprint_of(header)
     if name.startswith("gpt-oss"):
-        return (Candidate("MXFP4_MOE", whole, parameters),)
+        return (Candidate(label="MXFP4_MOE", footprint=whole, parameters=parameters),)
     sizes = {label: round(parameters * (bits_per_weight(label) or 0) / 8 * 1.02) for label in USUAL}
-    return tuple(Candidate(label, whole.resized(size), parameters) for label, size in sizes.items())
+    return tuple(
+        Candidate(label=label, footprint=whole.resized(size), parameters=parameters) for label, size in sizes.items()
+    )
 
 
 def one(name: str, label: str) -> tuple[Candidate, ...]:
@@ -66,12 +61,12 @@ def line(model: str, hardware: str, found: Plan) -> str:
     solution, setting = found.solution, found.solution.setting
     context = f"{setting.context} x {setting.slots} {setting.key_type}"
     size, speed = f"{solution.total / GIB:.1f} GiB", f"{found.chosen.speed:.0f}/s" if found.chosen.speed else "-"
-    where = where_in_words(found.chosen)
+    where = placement_text(found.chosen)
     return f"{model:16} {hardware:20} {found.chosen.candidate.label:9} {context:16} {size:>9} {speed:>6} {where}"
 
 
 def test_the_plans_of_twelve_machines_and_twelve_models_are_those_that_were_reviewed() -> None:
-    """`OPREL_UPDATE_SNAPSHOTS=1` writes the table anew: read the difference."""
+    """`OPREL_UPDATE_SNAPSHOTS=1` rewrites the table: review the difference."""
     told = [
         line(model, name, plan(repository(model), budgets_of(machine(name)))) for model in MODELS for name in MACHINES
     ]
@@ -94,8 +89,11 @@ asks = st.builds(
 
 
 def budgets(host: int, *devices: int, shared: bool = False) -> Budgets:
-    gpus = tuple(GPU("nvidia", "GPU", size, size, index=index) for index, size in enumerate(devices))
-    return Budgets(host, gpus, devices, shared)
+    gpus = tuple(
+        GPU(vendor="nvidia", name="GPU", total_bytes=size, free_bytes=size, index=index)
+        for index, size in enumerate(devices)
+    )
+    return Budgets(host=host, gpus=gpus, devices=devices, shared=shared)
 
 
 @settings(max_examples=80, deadline=None)
@@ -166,7 +164,7 @@ def test_fewer_bits_than_a_model_of_its_size_bears_are_the_last_choice() -> None
 
 def test_a_model_that_cannot_fit_is_told_what_would() -> None:
     too_long = plan(one("llama3.1-8b", "Q4_K_M"), budgets(8 * GIB), PlanConstraints(context=131_072))
-    assert not too_long.fits and "as asked (a context of 131072)" in too_long.refusal
+    assert not too_long.fits and "with the requested context of 131072 tokens" in too_long.refusal
     assert "It fits with a context of" in too_long.advice[0]
     too_large = plan(one("llama3.1-8b", "F16"), budgets(8 * GIB))
     assert too_large.advice == ("Its Q6_K would fit.",)
@@ -181,7 +179,7 @@ def test_a_cache_that_engines_refuse_is_refused_before() -> None:
 
 def test_few_layers_on_a_gpu_are_not_worth_it() -> None:
     found = plan(one("llama3.1-70b", "Q4_K_M"), budgets(64 * GIB, 2 * GIB))
-    assert found.solution.placement.where is PlacementKind.CPU
+    assert found.solution.placement.kind is PlacementKind.CPU
 
 
 def test_a_small_model_stays_on_one_of_two_gpus_and_a_large_one_takes_both() -> None:
@@ -200,7 +198,7 @@ def test_without_room_for_plenty_nothing_beyond_the_usual_is_taken() -> None:
 def test_a_model_that_makes_vectors_reads_a_whole_text_at_once() -> None:
     header = known_header("bge-large")
     found = plan(
-        [Candidate("F16", footprint_of(header), header.parameter_count)],
+        [Candidate(label="F16", footprint=footprint_of(header), parameters=header.parameter_count)],
         budgets(GIB * 8),
         PlanConstraints(embedding=True),
     )
@@ -211,36 +209,34 @@ def test_a_model_that_makes_vectors_reads_a_whole_text_at_once() -> None:
 def test_where_its_eyes_do_not_fit_they_stay_on_the_cpu() -> None:
     seeing = replace(one("llama3.1-8b", "Q4_K_M")[0], projector=2 * GIB)
     found = plan([seeing], budgets(16 * GIB, round(5.4 * GIB)), PlanConstraints(context=2048, slots=1))
-    assert found.solution.setting.projector_on_cpu and found.solution.placement.where is PlacementKind.GPU
+    assert found.solution.setting.projector_on_cpu and found.solution.placement.kind is PlacementKind.GPU
 
 
 def test_an_engine_that_shares_nothing_with_the_cpu_has_a_model_whole() -> None:
     shared = one("llama3.1-8b", "Q4_K_M")
     whole = [replace(shared[0], is_whole=True)]
-    assert plan(shared, budgets(16 * GIB, 4 * GIB)).solution.placement.where is PlacementKind.MOSTLY_GPU
-    assert plan(whole, budgets(16 * GIB, 4 * GIB)).solution.placement.where is PlacementKind.CPU
-    assert plan(whole, budgets(16 * GIB, 8 * GIB)).solution.placement.where is PlacementKind.GPU
+    assert plan(shared, budgets(16 * GIB, 4 * GIB)).solution.placement.kind is PlacementKind.MOSTLY_GPU
+    assert plan(whole, budgets(16 * GIB, 4 * GIB)).solution.placement.kind is PlacementKind.CPU
+    assert plan(whole, budgets(16 * GIB, 8 * GIB)).solution.placement.kind is PlacementKind.GPU
 
 
 def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
     model, room = one("llama3.1-8b", "Q4_K_M"), budgets(16 * GIB, 12 * GIB)
     alone = plan(model, room)
     little, much = Reservation(GIB, {0: GIB}), Reservation(GIB, {0: 11 * GIB})
-    assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it goes for nobody's long context
-    assert (
-        plan_among([much], model, room).solution.placement.where is alone.solution.placement.where is PlacementKind.GPU
-    )
-    assert plan_among([replace(much, stays=True)], model, room).solution.placement.where is PlacementKind.PARTLY_GPU
+    assert plan_among([little], model, room).solution.needs[0] <= 11 * GIB  # it is not evicted for a longer context
+    assert plan_among([much], model, room).solution.placement.kind is alone.solution.placement.kind is PlacementKind.GPU
+    assert plan_among([replace(much, stays=True)], model, room).solution.placement.kind is PlacementKind.PARTLY_GPU
 
 
 @pytest.mark.parametrize(
     ("hardware", "limit", "host"),
     [
-        (Hardware(CPU(), Memory(32 * GIB, 20 * GIB)), None, 18 * GIB),
-        (Hardware(CPU(), Memory(32 * GIB, 32 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
-        (Hardware(CPU(), Memory(1 * GIB, 1 * GIB)), None, GIB // 2),
-        (Hardware(CPU(), Memory(32 * GIB, 8 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
-        (Hardware(CPU(), Memory(32 * GIB, 1 * GIB)), 5 * GIB, 5 * GIB),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB)), None, 18 * GIB),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=32 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
+        (Hardware(CPU(), Memory(total_bytes=1 * GIB, available_bytes=1 * GIB)), None, GIB // 2),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=8 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
+        (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=1 * GIB)), 5 * GIB, 5 * GIB),
     ],
 )
 def test_engines_share_what_others_leave_but_for_a_reserve(hardware: Hardware, limit: int | None, host: int) -> None:
@@ -248,11 +244,12 @@ def test_engines_share_what_others_leave_but_for_a_reserve(hardware: Hardware, l
 
 
 def test_gpus_of_one_vendor_work_together_and_an_integrated_one_only_alone() -> None:
-    big, small = GPU("nvidia", "big", 24 * GIB, 24 * GIB), GPU("amd", "small", 8 * GIB, 8 * GIB)
-    shared = GPU("intel", "shared", 12 * GIB, 12 * GIB, integrated=True)
-    found = budgets_of(Hardware(CPU(), Memory(32 * GIB, 20 * GIB), (shared, small, big)))
+    big = GPU(vendor="nvidia", name="big", total_bytes=24 * GIB, free_bytes=24 * GIB)
+    small = GPU(vendor="amd", name="small", total_bytes=8 * GIB, free_bytes=8 * GIB)
+    shared = GPU(vendor="intel", name="shared", total_bytes=12 * GIB, free_bytes=12 * GIB, integrated=True)
+    found = budgets_of(Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB), (shared, small, big)))
     assert found.gpus == (big,) and not found.shared
-    alone = budgets_of(Hardware(CPU(), Memory(32 * GIB, 20 * GIB), (shared,)))
+    alone = budgets_of(Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB), (shared,)))
     assert alone.shared and alone.devices == (12 * GIB,)
 
 

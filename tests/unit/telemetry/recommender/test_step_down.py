@@ -1,23 +1,29 @@
-"""What an engine is started with after it ran out of memory."""
+"""How an engine is restarted after it ran out of memory."""
 
 from oprel.telemetry.hardware.devices import GPU
 from oprel.telemetry.memory.estimator import footprint_of
 from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.candidates import Candidate
 from oprel.telemetry.recommender.placement import PlacementKind
-from oprel.telemetry.recommender.planning import Candidate, Plan, plan
+from oprel.telemetry.recommender.planning import Plan, plan
 from oprel.telemetry.recommender.settings import PlanConstraints
 from oprel.telemetry.recommender.step_down import SHARE, given_up, less, moves
 from tests.fixtures.known_models import known_header
 
 GIB = 1024**3
-ON_CPU = Budgets(64 * GIB)
-ON_GPU = Budgets(64 * GIB, (GPU("nvidia", "GPU", 24 * GIB, 24 * GIB),), (23 * GIB,))
+ON_CPU = Budgets(host=64 * GIB)
+ON_GPU = Budgets(
+    host=64 * GIB,
+    gpus=(GPU(vendor="nvidia", name="GPU", total_bytes=24 * GIB, free_bytes=24 * GIB),),
+    devices=(23 * GIB,),
+)
 
 
 def descent(budgets: Budgets, asked: PlanConstraints | None = None, model: str = "llama3.1-8b") -> list[Plan]:
-    """Every plan until there is none any more."""
+    """Every plan down to the last."""
     header = known_header(model)
-    plans = [plan([Candidate("Q8_0", footprint_of(header), header.parameter_count)], budgets, asked)]
+    candidate = Candidate(label="Q8_0", footprint=footprint_of(header), parameters=header.parameter_count)
+    plans = [plan([candidate], budgets, asked)]
     while found := less(plans[-1]):
         plans.append(found)
     return plans
@@ -48,8 +54,8 @@ def test_what_is_missed_least_goes_first_and_is_told_in_words() -> None:
 
 def test_at_the_end_a_gpu_is_left_alone() -> None:
     plans = descent(ON_GPU)
-    assert plans[0].solution.placement.where is PlacementKind.GPU
-    assert plans[-1].solution.placement.where is PlacementKind.CPU
+    assert plans[0].solution.placement.kind is PlacementKind.GPU
+    assert plans[-1].solution.placement.kind is PlacementKind.CPU
     assert "no layers on the GPU" in words(plans)[-1]
     assert any("fewer weights on the GPU" in told for told in words(plans))
 

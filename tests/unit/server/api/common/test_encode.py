@@ -17,7 +17,9 @@ from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.common import encode
 from oprel.server.inference.completions import Done
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.launcher import Launcher
+from oprel.server.pool.engine_status import status_of
+from oprel.server.pool.launcher import Launcher, resolved
+from oprel.server.pool.load_decision import RequestedLoad
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.planning import Planning
 from oprel.telemetry.hardware.probing import probe
@@ -34,10 +36,11 @@ def model(tiny: Path) -> InstalledModel:
 def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
     """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
     config = Config(home=str(tmp_path))
-    shelf = EngineBinaries([])
-    launches = Launcher(config, shelf, Planning(config, shelf, probe()), tmp_path)
-    settings = config.for_model(model.name)
-    return launches.plan(model, settings, LoadOptions(num_ctx=512), Mode.COMPLETION, [], lambda *_: None)
+    binaries = EngineBinaries([])
+    launcher = Launcher(config, binaries, Planning(config, binaries, probe()), tmp_path, lambda *_: None)
+    settings, requested = config.for_model(model.name), LoadOptions(num_ctx=512)
+    request = RequestedLoad(requested, resolved(model, settings, requested))
+    return launcher.prepare(model, settings, request, Mode.COMPLETION, [])
 
 
 def until(expiry: str) -> float:
@@ -52,7 +55,7 @@ def test_what_is_none_is_left_out() -> None:
 
 def test_metrics_are_ollamas_and_zeros_are_left_out() -> None:
     usage = Usage(prompt_tokens=5, cached_tokens=0, completion_tokens=7, prompt_ns=11, completion_ns=13)
-    measured = encode.metrics(Done("", Finish.LENGTH, usage, load_ns=17, total_ns=19))
+    measured = encode.metrics(Done(text="", finish=Finish.LENGTH, usage=usage, load_ns=17, total_ns=19))
     reply = wire.GenerateResponse.model_validate({"model": "tiny", "done": True, **measured})
     assert json.loads(encode.json_bytes(reply)) == {
         "model": "tiny",
@@ -76,10 +79,10 @@ def test_details_are_the_headers(model: InstalledModel) -> None:
 
 
 def test_a_running_model_tells_what_it_is_and_how_long_it_stays(loaded: LoadedModel, tiny: Path) -> None:
-    loaded.expires_at = 1060.0
-    running = encode.running_model(loaded, now=1000.0)
+    loaded.lifetime.expires_at = 1060.0
+    running = encode.running_model(status_of(loaded, now=1000.0))
     assert (running.name, running.model, running.context_length) == ("tiny:latest", "tiny:latest", 512)
-    assert (running.size, running.size_vram) == (tiny.stat().st_size, 0)
+    assert (running.size, running.size_vram) == (loaded.needs.total, 0)
     assert running.digest == loaded.model.digest
     assert until(running.expires_at) == pytest.approx(60, abs=10)
 
@@ -92,18 +95,18 @@ def test_a_running_model_tells_what_it_is_and_how_long_it_stays(loaded: LoadedMo
 def test_a_model_goes_some_time_after_its_last_use(
     loaded: LoadedModel, leases: int, expires_at: float, seconds: float
 ) -> None:
-    loaded.leases, loaded.expires_at = leases, expires_at
-    assert until(encode.expiry(loaded, now=1000.0)) == pytest.approx(seconds, abs=10)
+    loaded.leases, loaded.lifetime.expires_at = leases, expires_at
+    assert until(encode.expiry(status_of(loaded, now=1000.0))) == pytest.approx(seconds, abs=10)
 
 
 def test_what_stays_for_ever_goes_in_centuries(loaded: LoadedModel) -> None:
-    assert datetime.fromisoformat(encode.expiry(loaded, now=1000.0)) == encode.FOREVER
-    loaded.leases, loaded.keep_alive = 1, math.inf
-    assert datetime.fromisoformat(encode.expiry(loaded, now=1000.0)) == encode.FOREVER
+    assert datetime.fromisoformat(encode.expiry(status_of(loaded, now=1000.0))) == encode.FOREVER
+    loaded.leases, loaded.lifetime.keep_alive = 1, math.inf
+    assert datetime.fromisoformat(encode.expiry(status_of(loaded, now=1000.0))) == encode.FOREVER
 
 
 def test_times_have_an_offset(loaded: LoadedModel) -> None:
-    assert isinstance(datetime.fromisoformat(encode.expiry(loaded, now=0.0)).utcoffset(), timedelta)
+    assert isinstance(datetime.fromisoformat(encode.expiry(status_of(loaded, now=0.0))).utcoffset(), timedelta)
 
 
 def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:

@@ -10,7 +10,7 @@ import pytest
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.exits import Exit, Reason
 from oprel.runtime.supervisor.child import Ended
-from oprel.server.pool.crash_reports import Crashes, InFlight
+from oprel.server.history.crash_reports import Crashes, InFlight
 
 ENDED = Ended(
     label="tiny",

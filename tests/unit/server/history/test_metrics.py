@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.oprel.prometheus import exposition
+from oprel.server.history.metrics import GAPS, MOST_MODELS, Metrics, Observed
 from oprel.server.pool.manager import ModelManager
-from oprel.server.pool.metrics import GAPS, MOST_MODELS, Metrics, Observed
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_all_that_happens_to_engines_is_counted(manager: ModelManager, metrics: 
 def test_how_things_stand_is_told_besides(manager: ModelManager) -> None:
     found = samples(manager)
     assert found["oprel_uptime_seconds",] == 12.5
-    assert found["oprel_memory_budget_bytes",] == manager.room.budget.total
+    assert found["oprel_memory_budget_bytes",] == manager.admission.budget.total
     assert found["oprel_models_waiting",] == 0
     assert found["oprel_engines", "state=ready"] == 0
 

@@ -8,7 +8,7 @@ import pytest
 from oprel.core.completion import CompletionRequest, PromptMessage, Sampling
 from oprel.core.exceptions import QuarantinedError
 from oprel.runtime.exits import Exit, Reason
-from oprel.server.pool.quarantine import LASTS, MOST, Quarantine, request_hash
+from oprel.server.history.quarantine import LASTS, MOST, Quarantine, request_hash
 
 POISON = CompletionRequest((PromptMessage("user", "poison"),), Sampling(seed=1))
 CRASH = Exit(Reason.CRASH_SIGNAL, "SIGSEGV", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oprel.runtime.backends.engines.llama_log import Buffers
-from oprel.server.pool.calibration import LEAST, MOST, Calibration
+from oprel.server.history.calibration import LEAST, MOST, Calibration
 from oprel.telemetry.memory.estimator import estimate
 from oprel.telemetry.memory.load_shape import LoadShape
 from tests.fixtures.known_models import known_header

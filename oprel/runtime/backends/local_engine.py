@@ -1,0 +1,107 @@
+"""An engine that runs as a supervised process and is asked over HTTP."""
+
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
+
+from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
+from oprel.runtime.backends import openai_http
+from oprel.runtime.engine import EngineSnapshot, EngineState, Work
+from oprel.runtime.exits import Exit
+from oprel.runtime.spec import EngineSpec
+from oprel.runtime.supervisor import _posix
+from oprel.runtime.supervisor.launch import Launch
+from oprel.runtime.supervisor.process import EngineProcess
+
+DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
+LOADING = frozenset({EngineState.STARTING, EngineState.BACKING_OFF})
+STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
+
+
+class LocalEngine:
+    """Implements `Engine`: the process decides when there is an engine, `openai_http` how it is asked."""
+
+    def __init__(self, process: EngineProcess, launch: Callable[[EngineSpec], Launch]) -> None:
+        self._process = process
+        self._launch = launch
+
+    @property
+    def starts(self) -> int:
+        return self._process.starts
+
+    @property
+    def is_down(self) -> bool:
+        return self._process.state in DOWN
+
+    @property
+    def is_loading(self) -> bool:
+        return self._process.state in LOADING
+
+    @property
+    def is_ready(self) -> bool:
+        return self._process.state is EngineState.READY
+
+    @property
+    def was_stopped(self) -> bool:
+        return self._process.state in STOPPED
+
+    @property
+    def last_exit(self) -> Exit | None:
+        return self._process.last_exit
+
+    @property
+    def log(self) -> list[str]:
+        return self._process.log
+
+    def follow(self) -> AsyncIterator[str]:
+        return self._process.follow()
+
+    def snapshot(self) -> EngineSnapshot:
+        process = self._process
+        return EngineSnapshot(
+            state=process.state,
+            address=process.address,
+            starts=process.starts,
+            pid=process.pid,
+            binary=process.binary,
+            memory_bytes=process.memory_bytes,
+            load_seconds=process.load_seconds,
+            last_exit=process.last_exit,
+        )
+
+    def start_as(self, spec: EngineSpec) -> None:
+        self._process.launch = self._launch(spec)
+
+    async def ensure_ready(self) -> None:
+        await self._process.ensure_ready()
+
+    async def close(self) -> None:
+        await self._process.close()
+
+    def kill(self) -> None:
+        if self._process.pid:
+            _posix.signal_group(self._process.pid, signal.SIGKILL)
+
+    async def why_it_ended(self, within: float) -> Exit | None:
+        return await self._process.why_it_ended(within)
+
+    def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> AbstractContextManager[Work]:
+        return self._process.at_work(about_tokens, extra_seconds)
+
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+        return openai_http.complete(self._process.http, request)
+
+    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        return await openai_http.embed(self._process.http, inputs)
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
+        return await openai_http.rerank(self._process.http, query, documents)
+
+    async def tokenize(self, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
+        return await openai_http.tokenize(self._process.http, text, parse=parse, begin=begin)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        return await openai_http.detokenize(self._process.http, tokens)
+
+    async def apply_template(self, request: CompletionRequest) -> str:
+        return await openai_http.apply_template(self._process.http, request)

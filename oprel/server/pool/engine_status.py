@@ -1,0 +1,92 @@
+"""One engine at one moment: the snapshot from which every view of it is encoded (`ps`, metrics, the API)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from oprel.runtime.backends.engines.llama_log import Buffers
+from oprel.runtime.engine import EngineSnapshot, EngineState
+from oprel.runtime.spec import EngineSpec
+from oprel.server.models.library import InstalledModel
+from oprel.server.pool.loaded_model import LoadedModel
+from oprel.telemetry.memory.estimator import Estimate
+
+RUNNING = (EngineState.STARTING, EngineState.READY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineStatus:
+    """Sizes in bytes, times in seconds.
+
+    `expected_host_bytes` is the machine's memory that the engine was admitted with, and `gpu_bytes` what its placement
+    takes of each GPU, by number. On a machine whose GPU `shares_memory` the former includes the latter. `buffers` are
+    the figures that the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it
+    is unloaded, if no request uses it from now on.
+    """
+
+    model: InstalledModel
+    names: tuple[str, ...]
+    spec: EngineSpec
+    snapshot: EngineSnapshot
+    in_flight: int
+    slots: int
+    slots_taken: int
+    queued: int
+    tokens_per_second: float | None
+    expected_host_bytes: int
+    expected_bytes: int
+    gpu_bytes: Mapping[int, int]
+    shares_memory: bool
+    estimate: Estimate
+    buffers: Buffers | None
+    pinned: bool
+    adjustments: tuple[str, ...]
+    keep_alive_left: float
+    expires_at: float
+
+    @property
+    def is_running(self) -> bool:
+        return self.snapshot.state in RUNNING
+
+    @property
+    def num_ctx(self) -> int:
+        return self.spec.load.num_ctx or 0
+
+    @property
+    def size_bytes(self) -> int:
+        """All memory that the engine takes: measured for its processes, else expected; expected on GPUs."""
+        host = self.snapshot.memory_bytes or self.expected_host_bytes
+        return host if self.shares_memory else host + sum(self.gpu_bytes.values())
+
+    @property
+    def vram_bytes(self) -> int:
+        """The part of `size_bytes` that GPUs use."""
+        return min(self.size_bytes, sum(self.gpu_bytes.values()))
+
+
+def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
+    """`now` is of the manager's clock."""
+    decision, slots = loaded.decision, loaded.slots
+    plan = decision.plan
+    left = loaded.lifetime.expires_at - now if loaded.leases == 0 else loaded.lifetime.keep_alive
+    return EngineStatus(
+        model=loaded.model,
+        names=tuple(sorted(loaded.names)),
+        spec=decision.spec,
+        snapshot=loaded.engine.snapshot(),
+        in_flight=loaded.leases,
+        slots=slots.total,
+        slots_taken=slots.taken,
+        queued=slots.waiting,
+        tokens_per_second=loaded.pace.tokens_per_second,
+        expected_host_bytes=decision.needs.host,
+        expected_bytes=decision.needs.total,
+        gpu_bytes=decision.on_gpus,
+        shares_memory=plan.budgets.shared,
+        estimate=plan.solution.estimate,
+        buffers=loaded.buffers,
+        pinned=loaded.pinned,
+        adjustments=loaded.adjustments,
+        keep_alive_left=max(0.0, left) if not math.isinf(left) else left,
+        expires_at=loaded.lifetime.expires_at,
+    )

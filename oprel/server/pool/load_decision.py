@@ -1,0 +1,68 @@
+"""How one engine is run: the single decision from which everything about a load derives."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from oprel.core.completion import LoadOptions, Mode
+from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.specs import LoadConstraints, spec_of
+from oprel.runtime.spec import EngineSpec, ModelFiles
+from oprel.server.pool.scheduling import Amount
+from oprel.telemetry.recommender.budgets import Reservation
+from oprel.telemetry.recommender.planning import Plan
+
+Key = tuple[ModelFiles, Mode]
+"""Identifies an engine: the files it runs, and what it is started for."""
+
+
+@dataclass(frozen=True)
+class RequestedLoad:
+    """Load options: those that the request itself sets, and the same with everything filled in that is configured."""
+
+    requested: LoadOptions
+    resolved: LoadOptions
+
+
+@dataclass(frozen=True)
+class LoadDecision:
+    """`plan` says how the model runs, `constraints` what no plan decides, and `backend` which engine runs it."""
+
+    plan: Plan
+    constraints: LoadConstraints
+    backend: Backend
+
+    @cached_property
+    def spec(self) -> EngineSpec:
+        """What the engine is started with."""
+        return spec_of(self.plan, self.constraints)
+
+    @cached_property
+    def needs(self) -> Amount:
+        """The memory that the engine is admitted with."""
+        solution = self.plan.solution
+        host, vram = solution.host_needs, sum(solution.needs)
+        if self.plan.budgets.shared:
+            host, vram = solution.total, 0
+        return Amount(host + self.backend.overhead_bytes, vram)
+
+    @property
+    def key(self) -> Key:
+        return self.constraints.parts, self.constraints.mode
+
+    @property
+    def num_ctx(self) -> int:
+        """The context of one request, in tokens."""
+        return self.spec.load.num_ctx or 0
+
+    @property
+    def on_gpus(self) -> dict[int, int]:
+        """Bytes on each GPU, by its number."""
+        solution = self.plan.solution
+        return dict(zip(solution.placement.devices, solution.needs, strict=True))
+
+    def reservation(self, *, pinned: bool) -> Reservation:
+        """What the planner must leave alone for this engine."""
+        return Reservation(self.needs.host, self.on_gpus, stays=pinned)
+
+    def with_plan(self, plan: Plan) -> "LoadDecision":
+        return replace(self, plan=plan)

@@ -1,0 +1,87 @@
+"""Why a plan is as it is, in words for users. Pure."""
+
+from dataclasses import replace
+
+from oprel.core.variants import bits_per_weight
+from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.candidates import BY_QUALITY, LARGE_BITS, NATIVE, Grade, Row, grade_of
+from oprel.telemetry.recommender.placement import PlacementKind, solutions
+from oprel.telemetry.recommender.settings import PlanConstraints
+from oprel.utils.text import human_size
+
+
+def why_not(row: Row, chosen: Row, budgets: Budgets) -> str:
+    """Why `row` was not chosen; empty if the chosen one does not fit either and there is nothing to add."""
+    if contradiction := row.contradiction:
+        return contradiction
+    if not row.fits:
+        return f"needs {human_size(row.solution.total)}, and {_available(budgets)}"
+    if not chosen.fits:
+        return ""
+    mine, best = row.candidate, chosen.candidate
+    if mine.bits < best.bits:
+        return f"loses more quality than {best.label}, which also fits"
+    if row.solution.placement.kind > chosen.solution.placement.kind:
+        return f"only {placement_text(row)}" if row.solution.placement.devices else "on the CPU only"
+    if mine.bits > LARGE_BITS:
+        return "twice the size for no gain in quality"
+    return "the extra bits are not worth the memory"
+
+
+def placement_text(row: Row) -> str:
+    """Where the model is placed, such as "GPU", "20 of 33 layers on the GPU", "CPU"."""
+    placement, blocks = row.solution.placement, row.candidate.placement_input.blocks
+    gpus = f"{len(placement.devices)} GPUs" if len(placement.devices) > 1 else "the GPU"
+    match placement.kind:
+        case PlacementKind.GPU:
+            return gpus.removeprefix("the ")
+        case PlacementKind.EXPERTS_ON_CPU:
+            return f"{gpus.removeprefix('the ')}, experts of {placement.cpu_experts} of {blocks} layers on the CPU"
+        case PlacementKind.CPU:
+            return "CPU"
+        case _:
+            return f"{placement.gpu_layers} of {blocks + 1} layers on {gpus}"
+
+
+def refusal_of(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> tuple[str, tuple[str, ...]]:
+    """Why the smallest plan does not fit, and what would."""
+    solution = chosen.solution
+    if contradiction := chosen.contradiction:
+        return contradiction, ("Leave the KV cache type to oprel, or choose another one.",)
+    is_fixed = constraints.context or constraints.cells
+    context = f" with the requested context of {solution.setting.context} tokens" if is_fixed else ""
+    why = f"it needs {human_size(solution.total)}{context}, and {_available(budgets)}"
+    return why, (_relaxed(chosen, budgets, constraints) or _smaller(chosen, budgets),)
+
+
+def _available(budgets: Budgets) -> str:
+    if budgets.shared:
+        return f"{human_size(budgets.host)} of what CPU and GPU share may be taken"
+    gpus = f"{human_size(sum(budgets.devices))} of the GPUs' memory and " if budgets.devices else ""
+    return f"{gpus}{human_size(budgets.host)} of the machine's may be taken"
+
+
+def _relaxed(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> str | None:
+    """What fits if the user fixes less; None if nothing does."""
+    relaxed = replace(
+        constraints, context=None, cells=None, slots=None, key_type=None, value_type=None, layers_on_gpu=None
+    )
+    if constraints == relaxed:
+        return None
+    other = next(solutions(chosen.candidate.placement_input, budgets, relaxed), None)
+    if other is None:
+        return None
+    return f"It fits with a context of {other.setting.context} and {other.setting.slots} request(s) at a time."
+
+
+def _smaller(chosen: Row, budgets: Budgets) -> str:
+    """A quantization with so few bits that the weights fit, if its quality suffices."""
+    candidate = chosen.candidate
+    memory = budgets.host if budgets.shared else budgets.host + sum(budgets.devices)
+    left = memory - (chosen.solution.total - candidate.size_bytes)
+    bits = candidate.bits * left / max(candidate.size_bytes, 1)
+    for label in BY_QUALITY if candidate.label not in NATIVE else ():
+        smaller = replace(candidate, label=label)
+        if (bits_per_weight(label) or 0) <= bits and grade_of(smaller) is not Grade.POOR:
+            return f"Its {label} would fit."
+    return "Use a smaller model."
