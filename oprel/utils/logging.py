@@ -1,4 +1,4 @@
-"""Where log lines go."""
+"""Sets up the process's log."""
 
 import logging
 
@@ -8,7 +8,7 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 def setup_logging(level: str) -> None:
     """Send the process's log to stderr; `level` is debug, info, warning or error."""
     logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # What the daemon's drain says itself, in words for its users.
+    for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The daemon logs its own message when it cancels requests.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith("Cancel "))
