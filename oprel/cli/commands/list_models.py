@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
         (model.name, " ".join(model.repositories), " ".join(model.capabilities), model.license or "", model.about or "")
         for model in library.models
     ]
-    render.table(("NAME", "SIZES", "CAN", "LICENSE", "GOOD FOR"), rows)
+    render.table(("NAME", "SIZES", "CAPABILITIES", "LICENSE", "GOOD FOR"), rows)
     render.note("`oprel pull NAME:SIZE` downloads one; `oprel search` finds many more.")
     return 0
 

@@ -112,7 +112,7 @@ def test_an_answer_that_was_cut_is_said_to_be(capsys: Captured, reason: str | No
 
 
 def test_the_figures_count_the_engines_that_died() -> None:
-    assert figures(AnswerMetrics(recoveries=2)) == "engines that died:    2"
+    assert figures(AnswerMetrics(recoveries=2)) == "engine crashes:       2"
 
 
 def test_figures_are_told_beside_the_output_and_only_on_request(capsys: Captured) -> None:
