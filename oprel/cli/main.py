@@ -66,9 +66,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog="oprel", description="Run language models on this machine.")
-    parser.add_argument("-v", "--version", action="version", version=f"oprel {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND")
+    parser = Parser(
+        prog="oprel",
+        description="Run language models on this machine.",
+        epilog="`oprel help COMMAND` shows the help of a command.",
+    )
+    version = f"oprel {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in (*COMMANDS.values(), *HIDDEN):
         import_module(f"oprel.cli.commands.{module}").add_parser(commands)
     return parser

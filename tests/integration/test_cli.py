@@ -311,7 +311,7 @@ def test_any_model_embeds_when_told_how(oprel_shared: Shell) -> None:
 
 @pytest.mark.parametrize("words", [[], [""]], ids=repr)
 def test_without_a_prompt_and_a_terminal_it_says_so(oprel_shared: Shell, words: list[str]) -> None:
-    assert failed(oprel_shared("run", "tiny", *words), 2, "there is no prompt", "or on standard input")
+    assert failed(oprel_shared("run", "tiny", *words), 2, "there is no prompt", "on standard input")
 
 
 def test_an_answer_is_shown_while_it_is_made(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:

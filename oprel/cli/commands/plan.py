@@ -33,7 +33,7 @@ STATUSES = "exit status: 0 if the model fits, 6 if it does not, 2 if the options
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
-        "plan", help="show how a model would run here: quantization, layers, context, speed", epilog=STATUSES
+        "plan", help="show how a model would run on this machine, and how fast", epilog=STATUSES
     )
     parser.add_argument(
         "model", help="a name, a .gguf file, or a folder with several quantizations or with safetensors"

@@ -17,9 +17,7 @@ TITLES = ("HASH", "MODEL", "REASON", "CRASHES", "UNTIL")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "quarantine", help="list requests that are refused because they crashed an engine, or release them"
-    )
+    parser = commands.add_parser("quarantine", help="list or release requests that are refused after crashes")
     parser.add_argument("action", nargs="?", choices=("ls", "clear"), default="ls", help="ls (the default) or clear")
     parser.add_argument(
         "hash", nargs="?", help="the request to release: its hash or the beginning of it (default: all)"
