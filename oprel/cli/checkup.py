@@ -240,7 +240,7 @@ def _daemon_at(host: str, port: int) -> HealthResponse | None:
 
 
 def _holder(port: int) -> str:
-    """Which program listens on the port; empty where the system does not tell this user."""
+    """Which program listens on the port; empty if the system hides it from this user."""
     try:
         for connection in psutil.net_connections("tcp"):
             listens_there = (

@@ -137,7 +137,7 @@ def _check_command(parser: Parser, words: Sequence[str]) -> None:
         parser.error(f"{words[0]} must come after the command", "Write `oprel COMMAND`, then the flags.")
     near = () if words[0] in ELSEWHERE else get_close_matches(words[0], commands, n=1)
     guess = f"Did you mean `oprel {near[0]}`?" if near else ""
-    parser.error(f"there is no command {words[0]!r}", ELSEWHERE.get(words[0], guess))
+    parser.error(f"unknown command {words[0]!r}", ELSEWHERE.get(words[0], guess))
 
 
 def _refuse(parser: Parser, words: Sequence[str]) -> NoReturn:

@@ -165,7 +165,7 @@ def test_every_command_explains_itself(oprel_own: Shell, command: str) -> None:
 def test_an_unknown_command_is_named_and_help_offered(oprel_own: Shell) -> None:
     done = oprel_own("frobnicate")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "Error: there is no command 'frobnicate'\n  See `oprel --help`.\n"
+    assert done.stderr == "Error: unknown command 'frobnicate'\n  See `oprel --help`.\n"
 
 
 def test_without_a_command_the_help_is_shown(oprel_own: Shell) -> None:
@@ -311,7 +311,7 @@ def test_any_model_embeds_when_told_how(oprel_shared: Shell) -> None:
 
 @pytest.mark.parametrize("words", [[], [""]], ids=repr)
 def test_without_a_prompt_and_a_terminal_it_says_so(oprel_shared: Shell, words: list[str]) -> None:
-    assert failed(oprel_shared("run", "tiny", *words), 2, "there is no prompt", "on standard input")
+    assert failed(oprel_shared("run", "tiny", *words), 2, "no prompt was given", "on standard input")
 
 
 def test_an_answer_is_shown_while_it_is_made(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
@@ -621,7 +621,7 @@ def test_a_conversation_may_come_through_a_pipe(faulty: StartDaemon, oprel_own: 
     faulty(tokens=2)
     done = oprel_own("chat", str(tiny), stdin=b'hello\n"""and\nagain"""\n/set verbose\n/nonsense\n/bye\nnever\n')
     assert (done.returncode, done.stdout) == (0, " t0 t1\n\n t0 t1\n\nFigures are shown.\n")
-    assert done.stderr.startswith("Error: there is no command /nonsense\n")
+    assert done.stderr.startswith("Error: unknown command /nonsense\n")
 
 
 def test_a_conversation_that_breaks_off_in_a_pipe_has_said_what_it_could(oprel_shared: Shell) -> None:

@@ -253,7 +253,7 @@ def test_what_tab_could_mean_is_listed(talk: Terminal) -> None:
 
 
 def test_a_command_that_there_is_not_leads_to_one_that_there_is(talk: Terminal) -> None:
-    assert talk.ask("/hlep")[:2] == ["Error: there is no command /hlep", "  Did you mean `/help`?"]
+    assert talk.ask("/hlep")[:2] == ["Error: unknown command /hlep", "  Did you mean `/help`?"]
 
 
 def test_a_conversation_survives_the_daemon(chat: Chat, daemon: RunningDaemon, journal: Path) -> None:

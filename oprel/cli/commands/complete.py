@@ -47,7 +47,7 @@ def _of_command(
     positionals = [action for action in parser._actions if not action.option_strings]
     if not positionals:
         return ()
-    # Values of flags are counted too: only parsing could tell them apart.
+    # Counts the values of flags too: only parsing could distinguish them.
     count = sum(not text.startswith("-") for text in words)
     argument = positionals[min(count, len(positionals) - 1)]
     return models() if argument.dest in MODEL_ARGUMENTS else argument.choices or ()

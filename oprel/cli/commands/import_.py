@@ -44,6 +44,6 @@ def _name(path: str) -> str:
     >>> _name("~/Big Model-Q4_0-00001-of-00003.gguf")
     'Big-Model-Q4_0'
     """
-    place = Path(path).expanduser().absolute()
-    stem = place.stem if place.suffix == ".gguf" else place.name
+    absolute = Path(path).expanduser().absolute()
+    stem = absolute.stem if absolute.suffix == ".gguf" else absolute.name
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"-\d{5}-of-\d{5}$", "", stem)).strip("-.")[:80]

@@ -70,7 +70,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="type of the KV cache, or of keys and of values, such as q8_0",
     )
     parser.add_argument(
-        "--flash-attention", dest="attention", choices=("on", "off", "auto"), default="auto", help="(default: auto)"
+        "--flash-attention",
+        dest="attention",
+        choices=("on", "off", "auto"),
+        default="auto",
+        help="whether to use flash attention (default: auto)",
     )
     parser.add_argument("--ubatch", type=_count, metavar="N", help="prompt tokens computed in one step")
     parser.add_argument(

@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     if not prompt and at_terminal:
         return chat.converse(args)
     if not prompt:
-        raise ValidationError("there is no prompt", "Write one after the model's name, or pass it on standard input.")
+        raise ValidationError("no prompt was given", "Write one after the model's name, or pass it on standard input.")
     check_path(args.model)
     session = session_from(args)
     from oprel.client_api import Client

@@ -24,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     if args.daemon:
         return _stop_daemon(config, now=args.now)
     if not args.model or args.now:
-        raise ValidationError("there is no model to stop", "Name one, or stop the daemon with --daemon.")
+        raise ValidationError("no model was given", "Name one, or stop the daemon with --daemon.")
     return _stop_model(config, args.model)
 
 

@@ -88,7 +88,7 @@ class Repl:
         if word in self._handlers:
             self._handlers[word](argument.strip())
         elif word.startswith("/") and "/" not in word[1:] and not Path(word).exists():
-            raise ValidationError(f"there is no command {word}", *guess(word, COMMANDS), "`/?` lists them.")
+            raise ValidationError(f"unknown command {word}", *guess(word, COMMANDS), "`/?` lists them.")
         elif text:
             self._send(unquoted(text))
 
@@ -159,7 +159,7 @@ class Repl:
 
     def _load(self, name: str) -> None:
         if not name:
-            raise ValidationError("there is no model to load", "For example: `/load guide`.")
+            raise ValidationError("no model was given", "For example: `/load guide`.")
         check_path(name)
         with suggesting_names(self._client, name), render.waiting(f"loading {name}"):
             self._client.chat(name, keep_alive=self.session.keep_alive)  # without messages: loads the model, or raises

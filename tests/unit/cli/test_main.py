@@ -203,7 +203,7 @@ def test_a_mistyped_command_leads_to_the_one_that_was_meant(
     capsys: pytest.CaptureFixture[str], typed: str, meant: str
 ) -> None:
     assert cli.main([typed]) == 2
-    said = f"Error: there is no command '{typed}'\n  Did you mean `oprel {meant}`?\n  See `oprel --help`.\n"
+    said = f"Error: unknown command '{typed}'\n  Did you mean `oprel {meant}`?\n  See `oprel --help`.\n"
     assert capsys.readouterr().err == said
 
 

@@ -188,7 +188,7 @@ def test_help_names_every_command(converse: Converse, command: str) -> None:
 
 def test_an_unknown_command_leads_to_one_that_there_is(converse: Converse) -> None:
     model = Model()
-    assert "there is no command /laod\n  Did you mean `/load`?" in converse(model, "/laod tiny")
+    assert "unknown command /laod\n  Did you mean `/load`?" in converse(model, "/laod tiny")
     assert model.asked == []
 
 
