@@ -180,7 +180,7 @@ def test_a_folder_of_the_users_own_is_left_alone(oprel: Run, home: Path, wheels:
 
 def test_a_person_is_asked_first(home: Path) -> None:
     terminal = Terminal(str(home), "engines", "install", "transformers")
-    terminal.await_text("Go on? [y/N]")
+    terminal.await_text("Continue? [y/N]")
     terminal.type(f"n{ENTER}")
     assert terminal.end()[0] == 0
     assert list((home / "binaries").iterdir()) == []

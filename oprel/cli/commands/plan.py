@@ -45,6 +45,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="plan for another machine: the output of `oprel hardware --json` there",
     )
     parser.add_argument("--quant", metavar="NAME", default="", help="consider only this quantization")
+    _add_constraints(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_home(parser)
+    parser.set_defaults(main=main)
+
+
+def _add_constraints(parser: argparse.ArgumentParser) -> None:
     context = parser.add_mutually_exclusive_group()
     context.add_argument("--num-ctx", type=_count, metavar="N", help="context length of each request, in tokens")
     context.add_argument(
@@ -81,9 +88,6 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--swa-full", action="store_true", help="cache the whole context for sliding-window attention too"
     )
     parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on GPUs, as llama-server counts them")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_home(parser)
-    parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
