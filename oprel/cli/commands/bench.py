@@ -1,4 +1,4 @@
-"""`oprel bench memory`: how fast this machine's memory is, which decides how fast models answer from it."""
+"""`oprel bench memory`: measures the memory bandwidth, which bounds the speed of models on the CPU."""
 
 import argparse
 
@@ -8,8 +8,8 @@ from oprel.utils.text import human_size
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("bench", help="measure what plans are made of")
-    parser.add_argument("what", choices=("memory",), help="memory: how much its bus moves in a second")
+    parser = commands.add_parser("bench", help="measure this machine's memory bandwidth")
+    parser.add_argument("what", choices=("memory",), help="memory: its bandwidth in bytes per second")
     add_home(parser)
     parser.set_defaults(main=main)
 
@@ -23,5 +23,5 @@ def main(args: argparse.Namespace) -> int:
     measured = max(bandwidth.measure(threads) for _ in range(3))
     config.home_dir.mkdir(parents=True, exist_ok=True)
     bandwidth.remember(config.home_dir, hardware, measured)
-    render.line(f"{human_size(measured)}/s, read by {threads} threads; `oprel plan` reckons with it from now on")
+    render.line(f"{human_size(measured)}/s, read by {threads} threads; `oprel plan` uses this figure from now on")
     return 0

@@ -1,4 +1,4 @@
-"""`oprel cache ls|verify|prune|clear`: the files behind the models."""
+"""`oprel cache ls|verify|prune|clear`: manages the files of installed models."""
 
 import argparse
 import re
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from oprel.client_api import Client
     from oprel.wire.library import CachedFile, CacheResponse, RemovedResponse
 
-# A file that is called by its digest, or what is here of it.
+# A file named by its digest, complete or partial.
 LONG_NAME = re.compile(r"(?:sha256-)?([0-9a-f]{12})[0-9a-f]{28,52}(|\.part)")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("cache", help="look after the files behind the models")
-    text = "ls (the default), verify (read the files), prune (remove what no model uses), clear (remove every model)"
+    parser = commands.add_parser("cache", help="list, verify or remove the files of models")
+    text = "ls: list (the default); verify: check digests; prune: remove unused files; clear: remove every model"
     parser.add_argument("action", nargs="?", choices=("ls", "verify", "prune", "clear"), default="ls", help=text)
-    parser.add_argument("--all", action="store_true", help="verify the files of other programs too")
-    parser.add_argument("--yes", action="store_true", help="clear without being asked")
-    parser.add_argument("--json", action="store_true", help="print JSON, with the whole paths of the files")
+    parser.add_argument("--all", action="store_true", help="with verify: include files that belong to other programs")
+    parser.add_argument("--yes", action="store_true", help="with clear: do not ask for confirmation")
+    parser.add_argument("--json", action="store_true", help="print JSON with full paths")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -49,58 +49,58 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _list(client: "Client", *, as_json: bool) -> None:
-    found = client.cache()
+    cache = client.cache()
     if as_json:
-        render.json(found)
+        render.json(cache)
         return
     rows = [
         (_size(file), _used(file), file.provider, ", ".join(file.models) or "(none)", _file(file))
-        for file in found.files
+        for file in cache.files
     ]
     render.table(("SIZE", "LAST USE", "PROVIDER", "MODELS", "FILE"), rows)
-    for note in (*_unfinished(client), *_twins(found)):
+    for note in (*_unfinished(client), *_duplicates(cache)):
         render.note(note)
 
 
 def _verify(client: "Client", *, include_others: bool) -> None:
-    progress, untold = render.ProgressLines(), []
+    progress, notes = render.ProgressLines(), []
     try:
         for step in client.verify_cache(all=include_others):
             if step.digest:
                 progress.show(step.status or "", step.completed or 0, step.total or 0)
             elif step.status != "success":
-                untold.append(step.status or "")
+                notes.append(step.status or "")
     finally:
         progress.end()
-    render.line(f"every file{' that has a digest' if untold else ''} is as it should be")
-    for text in dict.fromkeys(untold):  # a model may have several such files
+    render.line(f"every file{' with a digest' if notes else ''} is intact")
+    for text in dict.fromkeys(notes):  # once, though a model may have several such files
         render.line(text)
 
 
 def _prune(client: "Client") -> None:
     before = client.cache().files
-    done = client.clear_cache()
-    here = {file.path for file in client.cache().files}
+    removed = client.clear_cache()
+    remaining = {file.path for file in client.cache().files}
     for file in before:
-        if file.path not in here:
+        if file.path not in remaining:
             render.note(f"removed {_file(file)}, {_size(file)}")
     for note in _unfinished(client):
         render.note(f"kept: {note}")
-    _tell(done)
+    _print_freed(removed)
 
 
 def _clear(client: "Client", *, sure: bool) -> None:
     if not sure:
         own = [file for file in client.cache().files if file.provider == "oprel" and not file.partial]
         names = sorted({name for file in own for name in file.models})
-        told = f"this would remove {', '.join(names) or 'nothing'}"
-        raise ValidationError(told, "Say --yes. Models whose files lie elsewhere stay.")
-    _tell(client.clear_cache(all=True))
+        what = f"this would remove {', '.join(names) or 'nothing'}"
+        raise ValidationError(what, "Confirm with --yes. Models whose files are stored elsewhere stay.")
+    _print_freed(client.clear_cache(all=True))
 
 
-def _tell(done: "RemovedResponse") -> None:
-    later = "; answers are still being made with other files, which go later" if done.busy else ""
-    render.line(f"{human_size(done.freed_bytes)} freed{later}")
+def _print_freed(removed: "RemovedResponse") -> None:
+    later = "; files in use by running answers are removed later" if removed.busy else ""
+    render.line(f"{human_size(removed.freed_bytes)} freed{later}")
 
 
 def _used(file: "CachedFile") -> str:
@@ -110,37 +110,37 @@ def _used(file: "CachedFile") -> str:
 
 
 def _size(file: "CachedFile") -> str:
-    here = human_size(file.size)
-    return f"{here} of {human_size(file.total)}" if file.partial and file.total else here
+    stored = human_size(file.size)
+    return f"{stored} of {human_size(file.total)}" if file.partial and file.total else stored
 
 
 def _file(file: "CachedFile") -> str:
-    """The first digits of its digest, as `list` has them, or its path."""
+    """The first digits of its digest, as `oprel list` shows them, or its path."""
     digits = LONG_NAME.fullmatch(PurePath(file.path).name)
     return f"{digits[1]}{digits[2]}" if digits else _short(file.path)
 
 
 def _short(path: str) -> str:
-    """A path in few columns: ~ for the user's folder, and of digits the first."""
+    """A shortened path: ~ for the home directory, and digests cut to their first digits."""
     name = LONG_NAME.sub(r"\1…\2", PurePath(path).name)
     short, home = PurePath(path).with_name(name), Path.home()
     return f"~/{short.relative_to(home)}" if short.is_relative_to(home) else str(short)
 
 
 def _unfinished(client: "Client") -> Iterator[str]:
-    """How far the downloads are that have not ended."""
+    """The progress of each unfinished download."""
     for download in client.downloads().downloads:
         name = download.model.removesuffix(f":{DEFAULT_TAG}")
-        here = f"{human_size(download.completed)} of {human_size(download.total)}"
+        progress = f"{human_size(download.completed)} of {human_size(download.total)}"
         if download.status == "running":
-            yield f"{name}, {here}: on its way"
+            yield f"{name}, {progress}: downloading"
         elif download.status != "done":
-            yield f"{name}, {here}: {download.status}, `oprel pull {name}` goes on and `oprel rm {name}` gives it up"
+            yield f"{name}, {progress}: {download.status}; `oprel pull {name}` resumes it, `oprel rm {name}` deletes it"
 
 
-def _twins(found: "CacheResponse") -> list[str]:
-    sizes = {file.path: file.size for file in found.files}
+def _duplicates(cache: "CacheResponse") -> list[str]:
+    sizes = {file.path: file.size for file in cache.files}
     return [
-        f"Equal, {human_size(sizes.get(group[0], 0))} each: {', '.join(map(_short, group))}"
-        for group in found.duplicates
+        f"Identical files, {human_size(sizes.get(group[0], 0))} each: {', '.join(map(_short, group))}"
+        for group in cache.duplicates
     ]

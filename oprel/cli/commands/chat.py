@@ -14,7 +14,7 @@ from oprel.cli.options import (
     session_from,
     suggesting_names,
 )
-from oprel.cli.pulling import fetched_if_missing
+from oprel.cli.pulling import pulling_if_missing
 from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("chat", help="talk with a model")
-    parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file; without one, oprel's own guide")
-    parser.add_argument("-r", "--resume", action="store_true", help="go on with the last conversation")
+    parser = commands.add_parser("chat", help="chat with a model")
+    parser.add_argument(
+        "model", nargs="?", help="a name, or the path of a .gguf file (default: guide, oprel's own help model)"
+    )
+    parser.add_argument("-r", "--resume", action="store_true", help="continue the last conversation")
     add_session(parser)
     add_address(parser)
     parser.set_defaults(main=main)
@@ -41,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def converse(args: argparse.Namespace) -> int:
-    """The conversation that the arguments ask for, to its end."""
+    """Run the conversation that the arguments describe."""
     from oprel.client_api import Client
 
     config = config_from(args)
@@ -62,37 +64,39 @@ def _resumed(last: "Path", session: "Session") -> "Session":
     try:
         return load(last.read_bytes(), session)
     except OSError as error:
-        raise ValidationError("there is no conversation to go on with", "Leave out --resume to begin one.") from error
+        raise ValidationError("there is no conversation to continue", "Leave out --resume to start one.") from error
 
 
 def _loaded(client: "Client", session: "Session") -> "Session":
     from oprel.cli.conversation.session import loaded
 
     def load() -> None:
-        with render.patience(f"loading {session.model}"):
-            client.chat(session.model, keep_alive=session.keep_alive)  # no messages: loads it, or says it cannot chat
+        with render.waiting(f"loading {session.model}"):
+            client.chat(
+                session.model, keep_alive=session.keep_alive
+            )  # without messages: loads the model, or raises if it cannot chat
 
     with suggesting_names(client, session.model):
-        fetched_if_missing(client, session.model, load)
+        pulling_if_missing(client, session.model, load)
     return loaded(session, session.model, client.show(session.model))
 
 
 def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -> None:
-    from oprel.cli.conversation.keyboard import at_terminal, hushed, plain_keyboard, terminal_keyboard
+    from oprel.cli.conversation.keyboard import at_terminal, echo_off, plain_keyboard, terminal_keyboard
     from oprel.cli.conversation.repl import Repl
     from oprel.cli.conversation.session import dump
     from oprel.utils.files import write_atomically
 
     def keep(session: "Session") -> None:
-        with contextlib.suppress(OSError):  # only --resume will miss it
+        with contextlib.suppress(OSError):  # only --resume needs it
             write_atomically(last, dump(session))
 
     if not at_terminal():
         Repl(client, session, plain_keyboard(sys.stdin)).run()
         return
     render.line(f"{session.model} is ready; /? lists the commands.")
-    repl = Repl(client, session, terminal_keyboard(client, history), keep, hushed)
+    repl = Repl(client, session, terminal_keyboard(client, history), keep, echo_off)
     repl.show_saved()
     if session.messages:
-        render.line(f"The conversation goes on after {len(session.messages)} messages.")
+        render.line(f"Continuing the conversation after {len(session.messages)} messages.")
     repl.run()

@@ -1,4 +1,4 @@
-"""`oprel __complete LINE`, hidden: what the last word of a command line may become; for the scripts of `completion`."""
+"""`oprel __complete LINE` (hidden): prints completions of a line's last word, for the scripts of `completion`."""
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ MODEL_ARGUMENTS = ("model", "source")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("__complete")  # without help it is not listed
+    parser = commands.add_parser("__complete")  # no help text: it is not listed
     parser.add_argument("line")
     parser.set_defaults(main=main)
 
@@ -27,16 +27,16 @@ def main(args: argparse.Namespace) -> int:
 def candidates(
     line: str, commands: Mapping[str, argparse.ArgumentParser], models: Callable[[], Iterable[str]]
 ) -> list[str]:
-    """The words that complete `line`; none where the shell should offer files. `models` gives the names there are."""
+    """The words that complete `line`; none where the shell should offer files. `models` returns the model names."""
     *before, word = line.split(" ")[1:]
-    words = [one for one in before if one]
+    words = [text for text in before if text]
     if not words or words == ["help"]:
-        known: Iterable[str] = (name for name in commands if not name.startswith("_"))
+        choices: Iterable[str] = (name for name in commands if not name.startswith("_"))
     elif words[0] not in commands:
-        known = ()
+        choices = ()
     else:
-        known = _of_command(commands[words[0]], words[1:], word, models)
-    return [one for one in known if one.startswith(word)]
+        choices = _of_command(commands[words[0]], words[1:], word, models)
+    return [choice for choice in choices if choice.startswith(word)]
 
 
 def _of_command(
@@ -44,31 +44,32 @@ def _of_command(
 ) -> Iterable[str]:
     if word.startswith("-"):
         return (flag for action in parser._actions for flag in action.option_strings if flag.startswith("--"))
-    places = [action for action in parser._actions if not action.option_strings]
-    # The values of flags count as places too: which is which, only parsing could tell.
-    place = places[min(len([one for one in words if not one.startswith("-")]), len(places) - 1)] if places else None
-    if place is None:
+    positionals = [action for action in parser._actions if not action.option_strings]
+    if not positionals:
         return ()
-    return models() if place.dest in MODEL_ARGUMENTS else place.choices or ()
+    # Counts the values of flags too: only parsing could distinguish them.
+    count = sum(not text.startswith("-") for text in words)
+    argument = positionals[min(count, len(positionals) - 1)]
+    return models() if argument.dest in MODEL_ARGUMENTS else argument.choices or ()
 
 
 def _models() -> Iterable[str]:
-    """The names there are: this machine's from its disk, without starting a daemon; another one's by asking there."""
+    """The installed models: of this machine from disk, without starting a daemon; of another one from its daemon."""
     try:
         config = load_config()
-        names = _asked(config) if config.host else _on_disk(config)
-    except OprelError:  # no place to say so
+        names = _from_daemon(config) if config.host else _from_disk(config)
+    except OprelError:  # completion has nowhere to report an error
         return ()
     return sorted(name.removesuffix(":latest") for name in names)
 
 
-def _on_disk(config: Config) -> Iterable[str]:
+def _from_disk(config: Config) -> Iterable[str]:
     from oprel.core.manifests import Manifests
 
     return (manifest.name for manifest in Manifests(config.models_dir))
 
 
-def _asked(config: Config) -> Iterable[str]:
+def _from_daemon(config: Config) -> Iterable[str]:
     from oprel.client_api import Client
 
     with Client(config=config) as client:

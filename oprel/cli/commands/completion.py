@@ -1,12 +1,12 @@
-"""`oprel completion SHELL`: a script that lets the shell complete commands, flags and models with Tab."""
+"""`oprel completion SHELL`: prints a script with which the shell completes commands, flags and models."""
 
 import argparse
 
 from oprel.cli.screen import render
 
-# Each asks `oprel __complete` what the last word of the line may become. Where that knows nothing, files are offered.
+# Each calls `oprel __complete` to complete the last word of the line, and offers files where that prints nothing.
 SCRIPTS = {
-    # bash splits words at `:` and `=`, and expects only what follows the last of them.
+    # bash splits words at `:` and `=` and expects only the part after the last one.
     "bash": r"""_oprel() {
     local line="${COMP_LINE:0:COMP_POINT}" word found IFS=$'\n'
     word="${line##* }"
@@ -36,9 +36,9 @@ INSTALL = {
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "completion",
-        help="print a script for the shell's Tab key",
+        help="print a shell completion script",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Put this line into your shell's file:\n" + "\n".join(f"  {line}" for line in INSTALL.values()),
+        epilog="Add one line to your shell's startup file:\n" + "\n".join(f"  {line}" for line in INSTALL.values()),
     )
     parser.add_argument("shell", choices=[*SCRIPTS])
     parser.set_defaults(main=main)

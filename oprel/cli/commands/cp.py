@@ -1,4 +1,4 @@
-"""`oprel cp SOURCE DESTINATION`: another name for a model."""
+"""`oprel cp SOURCE DESTINATION`: copies a model under another name."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from oprel.cli.screen import render
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("cp", help="give a model another name")
+    parser = commands.add_parser("cp", help="copy a model under another name")
     parser.add_argument("source", help="the model's name")
     parser.add_argument("destination", help="the new name")
     add_address(parser)

@@ -1,4 +1,4 @@
-"""`oprel crash ls`, `oprel crash show [ID]`: the engines that ended unasked."""
+"""`oprel crash ls`, `oprel crash show [ID]`: reports of engine crashes."""
 
 import argparse
 import contextlib
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 TITLES = ("ID", "WHEN", "REASON", "SERVED")
 LINES = 20  # of the engine's log
-POINTS = 8  # of its memory
+POINTS = 8  # of its memory over time
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("crash", help="list engines that crashed, or show why one did")
+    parser = commands.add_parser("crash", help="list engine crashes, or show one in detail")
     parser.add_argument("action", nargs="?", choices=("ls", "show"), default="ls", help="ls (the default) or show")
-    parser.add_argument("id", nargs="?", help="the crash to show, or any part of its ID; without it, the newest")
-    parser.add_argument("--json", action="store_true", help="print JSON, of one crash with the whole log")
+    parser.add_argument("id", nargs="?", help="the crash to show: its ID or any part of it (default: the newest)")
+    parser.add_argument("--json", action="store_true", help="print JSON; show includes the whole log")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -34,23 +34,23 @@ def main(args: argparse.Namespace) -> int:
     config = config_from(args)
     if args.action == "ls" and args.id:
         raise ValidationError(f"`oprel crash ls` takes no ID ({args.id})", f"`oprel crash show {args.id}` does.")
-    with _files(config) as files:
+    with _reader(config) as reader:
         if args.action == "show":
-            _show(files, args.id, as_json=args.json)
+            _show(reader, args.id, as_json=args.json)
         else:
-            _list(files.entries(), as_json=args.json)
+            _list(reader.entries(), as_json=args.json)
     return 0
 
 
 class CrashReader(Protocol):
-    """Where crashes are read: this machine's own files need no daemon."""
+    """A source of crash reports: the files of this machine, or another machine's daemon."""
 
     def entries(self) -> "list[CrashEntry]": ...
     def find(self, text: str) -> "Crash": ...
 
 
 @contextlib.contextmanager
-def _files(config: Config) -> Iterator[CrashReader]:
+def _reader(config: Config) -> Iterator[CrashReader]:
     from oprel.client_api import Client
     from oprel.core.crash_files import CrashFiles
 
@@ -92,14 +92,14 @@ def _ago(moment: str) -> str:
     return f"{human_interval((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())} ago"
 
 
-def _show(files: CrashReader, text: str | None, *, as_json: bool) -> None:
+def _show(reader: CrashReader, text: str | None, *, as_json: bool) -> None:
     if text is None:
-        entries = files.entries()
+        entries = reader.entries()
         if not entries:
             render.note("no engine has crashed")
             return
         text = entries[0].id
-    crash = files.find(text)
+    crash = reader.find(text)
     if as_json:
         render.json(crash)
     else:
@@ -112,7 +112,7 @@ def described(crash: "Crash") -> Iterator[str]:
     yield ""
     yield from (f"  {name:9} {text}" for name, text in _facts(crash).items())
     yield from _block("Memory", [f"{seconds:8.1f} s  {human_size(bytes)}" for seconds, bytes in thinned(crash.memory)])
-    yield from _block("Requests in flight", [_request(one) for one in crash.requests])
+    yield from _block("Requests in flight", [_request(request) for request in crash.requests])
     yield from _block(f"Last lines (all {len(crash.log)} with --json)", crash.log[-LINES:])
 
 
@@ -129,14 +129,14 @@ def _facts(crash: "Crash") -> dict[str, str]:
 
 def _build(engine: "EngineBuild") -> str:
     size = human_size(engine.size) if engine.size else None
-    known = [one for one in (engine.version, size, engine.modified_at) if one]
-    return f"{engine.name} ({', '.join(known)})" if known else engine.name
+    facts = [fact for fact in (engine.version, size, engine.modified_at) if fact]
+    return f"{engine.name} ({', '.join(facts)})" if facts else engine.name
 
 
-def _request(one: "CrashedRequest") -> str:
-    most = "no limit" if one.max_tokens is None else f"at most {one.max_tokens} tokens"
-    asked = f"{one.hash}: {one.characters} characters, {most}, for {one.seconds:.1f} s"
-    return f"{asked}: {one.prompt}" if one.prompt else asked
+def _request(request: "CrashedRequest") -> str:
+    limit = "no token limit" if request.max_tokens is None else f"at most {request.max_tokens} tokens"
+    summary = f"{request.hash}: {request.characters} characters, {limit}, running for {request.seconds:.1f} s"
+    return f"{summary}: {request.prompt}" if request.prompt else summary
 
 
 def _block(title: str, lines: list[str]) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _block(title: str, lines: list[str]) -> Iterator[str]:
 
 
 def thinned(points: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    """A few points of many, the first and the last among them.
+    """At most POINTS of the points, evenly spaced, with the first and the last.
 
     >>> thinned([(float(at), at) for at in range(100)])[-2:]
     [(85.0, 85), (99.0, 99)]

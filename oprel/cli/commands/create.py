@@ -1,4 +1,4 @@
-"""`oprel create NAME -f Modelfile`: a model of one's own, made from another."""
+"""`oprel create NAME -f Modelfile`: creates a model from another one."""
 
 import argparse
 import re
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("create", help="make a model from a Modelfile")
+    parser = commands.add_parser("create", help="create a model from a Modelfile")
     parser.add_argument("model", help="the new model's name")
-    parser.add_argument("-f", "--file", default="Modelfile", help="the Modelfile; - is standard input (%(default)s)")
-    parser.add_argument("-q", "--quantize", metavar="TYPE", help="make the weights smaller, for example to q4_K_M")
+    parser.add_argument(
+        "-f", "--file", default="Modelfile", help="the Modelfile; - reads standard input (default: %(default)s)"
+    )
+    parser.add_argument("-q", "--quantize", metavar="TYPE", help="quantize the weights, for example to q4_K_M")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -38,20 +40,24 @@ def main(args: argparse.Namespace) -> int:
     for sentence in modelfile.notes:
         render.note(sentence)
     folder = Path() if args.file == "-" else Path(args.file).parent
-    with Client(config=config_from(args)) as client, suggesting_names(client, modelfile.from_), _blaming(modelfile):
+    with (
+        Client(config=config_from(args)) as client,
+        suggesting_names(client, modelfile.from_),
+        _naming_the_line(modelfile),
+    ):
         _create(client, args.model, modelfile, folder, args.quantize)
     render.line(f"created '{args.model}'")
     return 0
 
 
 @contextmanager
-def _blaming(modelfile: "Modelfile") -> "Iterator[None]":
-    """What the daemon finds wrong with a parameter is told with its line."""
+def _naming_the_line(modelfile: "Modelfile") -> "Iterator[None]":
+    """Add the Modelfile's line number to an error about a parameter."""
     try:
         yield
     except ValidationError as error:
-        named = re.match(r'option "(\w+)"', error.message)
-        line = modelfile.lines.get(named[1]) if named else None
+        option = re.match(r'option "(\w+)"', error.message)
+        line = modelfile.lines.get(option[1]) if option else None
         if line is None:
             raise
         raise ValidationError(f"Modelfile, line {line}: {error.message}", *error.resolution_steps) from None
@@ -64,8 +70,8 @@ def _read(file: str) -> str:
         return Path(file).read_text(errors="replace")
     except OSError as error:
         raise ValidationError(
-            f"the Modelfile {file} cannot be read: {error.strerror}",
-            "Name another with -f; it needs a line `FROM MODEL`.",
+            f"cannot read the Modelfile {file}: {error.strerror}",
+            "Name another one with -f; it needs a line `FROM MODEL`.",
         ) from error
 
 
@@ -94,10 +100,10 @@ def _create(client: "Client", name: str, modelfile: "Modelfile", folder: Path, q
 
 
 def _sources(client: "Client", modelfile: "Modelfile", folder: Path) -> tuple[str | None, list[Path]]:
-    """The model that FROM names, and the files that it names."""
+    """What FROM names: a model, and the files to upload."""
     names = [modelfile.from_, *modelfile.also_from]
-    if len(names) == 1 and is_path(names[0]) and _is_local(client.address):  # the daemon uses it where it lies
-        return str(_there(names[0], folder)), []
+    if len(names) == 1 and is_path(names[0]) and _is_local(client.address):  # the daemon uses the file in place
+        return str(_existing(names[0], folder)), []
     paths = [_file(name, folder) for name in names if is_path(name)]
     if not paths:
         return modelfile.from_, []
@@ -109,30 +115,32 @@ def _is_local(address: "Address") -> bool:
 
     if address.scheme is Scheme.HTTP:
         return urlsplit(address.target).hostname in ("127.0.0.1", "::1", "localhost")
-    return address.scheme is Scheme.UNIX  # where a package's transport leads, nobody knows
+    return address.scheme is Scheme.UNIX  # a package's transport may lead to any machine
 
 
 def _file(name: str, folder: Path) -> Path:
-    path = _there(name, folder)
+    path = _existing(name, folder)
     if not path.is_file():
-        raise ValidationError(f"{path} is no file, and only files are sent", "`oprel import` it where the daemon runs.")
+        raise ValidationError(
+            f"{path} is not a file, and only files can be uploaded", "Run `oprel import` on the daemon's machine."
+        )
     return path
 
 
-def _there(name: str, folder: Path) -> Path:
+def _existing(name: str, folder: Path) -> Path:
     path = (folder / Path(name).expanduser()).absolute()
     if not path.exists():
-        raise ModelNotFoundError(f"there is no file {path}", "Check the Modelfile; its paths begin at its own folder.")
+        raise ModelNotFoundError(f"there is no file {path}", "Check the Modelfile; relative paths start at its folder.")
     return path
 
 
 def _uploaded(client: "Client", paths: "Sequence[Path]", progress: render.ProgressLines) -> dict[str, str] | None:
-    """The names of files with the digests that the daemon now knows them by."""
+    """Upload the files; return their digests by file name."""
     digests = {}
     for path in paths:
-        progress.show(f"sending {path.name}")
+        progress.show(f"uploading {path.name}")
         try:
             digests[path.name] = client.create_blob(path)
         except OSError as error:
-            raise ValidationError(f"{path} cannot be read: {error.strerror}", "Check its permissions.") from error
+            raise ValidationError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
     return digests or None

@@ -1,4 +1,4 @@
-"""`oprel doctor`: whether this machine is fit for oprel, and what to do where it is not."""
+"""`oprel doctor`: checks whether oprel can work on this machine, and says how to fix what is wrong."""
 
 import argparse
 
@@ -16,7 +16,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    """1 when anything is wrong that oprel cannot work with."""
+    """Exit status 1 if any check found an error."""
     from oprel.cli.checkup import Report, examined
 
     report = Report(findings=[])

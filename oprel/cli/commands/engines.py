@@ -1,4 +1,4 @@
-"""`oprel engines list|install|test|use|uninstall`: the inference engines that there are, and which of them are here."""
+"""`oprel engines list|install|test|use|uninstall`: manages the inference engines."""
 
 import argparse
 import shutil
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 ACTIONS = ("list", "install", "test", "use", "uninstall")
 TITLES = ("ENGINE", "FORMATS", "RUNS ON", "PROGRAM")
 AUTO = "auto"
-PROBE_SECONDS = 60.0  # some import half a minute before they tell their version
+PROBE_SECONDS = 60.0  # some engines import for half a minute before they print their version
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("engines", help="list the inference engines; install, try or prefer one")
-    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="list is the default")
-    parser.add_argument("name", nargs="?", help=f"an engine's name; `use {AUTO}` prefers none, `test` tries all")
-    parser.add_argument("program", nargs="?", type=Path, help="for `use`: its program, where that is not on PATH")
-    parser.add_argument("--yes", action="store_true", help="install without being asked")
+    parser = commands.add_parser("engines", help="list the inference engines; install, test or prefer one")
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (default: list)")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help=f"an engine's name; `use {AUTO}` removes the preference, `test` without a name tests all",
+    )
+    parser.add_argument(
+        "program", nargs="?", type=Path, help="with `use`: the path of its executable, if it is not on PATH"
+    )
+    parser.add_argument("--yes", action="store_true", help="with install: do not ask for confirmation")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -36,7 +42,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     config = config_from(args)
     if args.action not in ("list", "test") and not args.name:
-        raise ValidationError(f"`oprel engines {args.action}` wants an engine's name", "`oprel engines` lists them.")
+        raise ValidationError(f"`oprel engines {args.action}` needs an engine's name", "`oprel engines` lists them.")
     match args.action:
         case "list":
             _list(config)
@@ -56,92 +62,95 @@ def _list(config: Config) -> None:
     from oprel.runtime.selection.engines import accelerators, find_engines
     from oprel.telemetry.hardware.probing import probe
 
-    preferred, here = read_choices(config.home_dir).preferred, accelerators(probe())
+    preferred, devices = read_choices(config.home_dir).preferred, accelerators(probe())
     engines = find_engines(config)
-    lacking = [found.backend for found in engines if not found.programs and not here.isdisjoint(found.backend.suits)]
-    render.table(TITLES, [_row(found, found.backend.name == preferred, found.backend in lacking) for found in engines])
-    for backend in lacking:
-        render.note(f"To get {backend.name}: {backend.install}")
+    missing = [
+        engine.backend for engine in engines if not engine.programs and not devices.isdisjoint(engine.backend.suits)
+    ]
+    rows = [_row(engine, engine.backend.name == preferred, engine.backend in missing) for engine in engines]
+    render.table(TITLES, rows)
+    for backend in missing:
+        render.note(f"To install {backend.name}: {backend.install}")
 
 
-def _row(found: "EnginePrograms", preferred: bool, lacking: bool) -> tuple[str, str, str, str]:
-    backend = found.backend
-    absent = "not installed" if lacking else "not for this machine"
-    program = str(found.programs[0]) if found.programs else absent
+def _row(engine: "EnginePrograms", preferred: bool, missing: bool) -> tuple[str, str, str, str]:
+    backend = engine.backend
+    absent = "not installed" if missing else "not for this machine"
+    program = str(engine.programs[0]) if engine.programs else absent
     remarks = [word for word, holds in (("preferred", preferred), ("experimental", backend.experimental)) if holds]
     name = f"{backend.name} ({', '.join(remarks)})" if remarks else backend.name
     return name, ", ".join(sorted(backend.formats)), ", ".join(backend.suits), program
 
 
 def _install(config: Config, name: str, *, sure: bool) -> None:
-    """Raises NoEngineError where it cannot run here or does not start, and what `environments.install` raises."""
+    """Raises NoEngineError when it cannot run here or does not start, and what `environments.install` raises."""
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries import environments
     from oprel.runtime.selection.engines import find, recipe_for
     from oprel.telemetry.hardware.probing import probe
 
-    found = find(named(name), config)
-    if found.programs:
-        render.line(f"{found.backend.title} is here already: {found.programs[0]}")
+    engine = find(named(name), config)
+    if engine.programs:
+        render.line(f"{engine.backend.title} is already installed: {engine.programs[0]}")
         return
-    recipe = recipe_for(found.backend, probe())
+    recipe = recipe_for(engine.backend, probe())
     folder = config.engines_dir / name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for told in _intent(found.backend, recipe, folder):
-        render.note(told)
-    if not sure and not render.agrees("Go on?"):
+    for sentence in _intent(engine.backend, recipe, folder):
+        render.note(sentence)
+    if not sure and not render.confirms("Continue?"):
         return
     environments.install(recipe, folder, shown=render.has_watcher())
     _test(config, name)
-    render.note("It is used from now on for the models that it serves best; a daemon that runs need not be restarted.")
+    render.note("It is now used for the models that it serves best; a running daemon needs no restart.")
 
 
 def _intent(backend: "Backend", recipe: "Recipe", folder: Path) -> tuple[str, str]:
     free = shutil.disk_usage(folder.parent).free
     return (
-        f"pip will install {backend.title} into {folder}, an environment of its own: {' '.join(recipe.requirements)}",
-        f"It takes some {human_size(recipe.size_bytes)} of the disk, of which {human_size(free)} are free.",
+        f"pip will install {backend.title} into a separate environment, {folder}: {' '.join(recipe.requirements)}",
+        f"It needs about {human_size(recipe.size_bytes)} of disk space; {human_size(free)} are free.",
     )
 
 
 def _uninstall(config: Config, name: str) -> None:
-    """Raises ValidationError where oprel has not installed it."""
+    """Raises ValidationError when oprel did not install it."""
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries import environments
 
     environments.uninstall(config.engines_dir / named(name).name)
-    render.line(f"{name} is removed")
+    render.line(f"removed {name}")
 
 
 def _test(config: Config, name: str | None) -> None:
-    """Of one engine, or of all that are here. Raises NoEngineError where a program does not start, or there is none."""
+    """Test one engine, or all installed ones. Raises NoEngineError when one does not start or is not installed."""
     from oprel.runtime.backends.registry import named
     from oprel.runtime.selection.engines import find, find_engines
 
     engines = [find(named(name), config)] if name else find_engines(config)
     if name and not engines[0].programs:
         backend = engines[0].backend
-        raise NoEngineError(f"{backend.title} is not installed", f"To get it: {backend.install}")
-    for program in (program for found in engines for program in found.programs):
+        raise NoEngineError(f"{backend.title} is not installed", f"To install it: {backend.install}")
+    for program in (program for engine in engines for program in engine.programs):
         render.line(f"{program} starts: {_started(program.command)}")
 
 
 def _started(command: tuple[str, ...]) -> str:
-    """The last line of what it says of its version, or of how it is used. Raises NoEngineError."""
+    """The last line of its `--version` output, or a note that `--help` works. Raises NoEngineError."""
     for flag in ("--version", "--help"):
         try:
             done = subprocess.run(
                 [*command, flag], capture_output=True, timeout=PROBE_SECONDS, env=child_environment(), check=False
             )
         except OSError as error:
-            raise NoEngineError(f"{command[0]} cannot be started: {error.strerror}") from error
+            raise NoEngineError(f"cannot start {command[0]}: {error.strerror}") from error
         except subprocess.TimeoutExpired:
             raise NoEngineError(f"{command[0]} {flag} did not end within {PROBE_SECONDS:.0f} s") from None
         lines = (done.stdout or done.stderr).decode(errors="replace").strip().splitlines()
         if done.returncode == 0:
-            return lines[-1] if flag == "--version" and lines else "it shows how it is used"
-    why = lines[-1] if lines else "it says nothing"
-    raise NoEngineError(f"{command[0]} does not run (status {done.returncode}): {why}", "Install it anew.")
+            return lines[-1] if flag == "--version" and lines else "it prints its usage"
+    why = lines[-1] if lines else "no output"
+    raise NoEngineError(f"{command[0]} does not run (status {done.returncode}): {why}", "Reinstall it.")
 
 
 def _use(config: Config, name: str, program: Path | None) -> None:
@@ -150,11 +159,11 @@ def _use(config: Config, name: str, program: Path | None) -> None:
     from oprel.runtime.selection.engines import find
 
     if program and not program.expanduser().is_file():
-        raise ValidationError(f"{program} is no program", "Give the path of the engine's executable.")
+        raise ValidationError(f"{program} is not a file", "Give the path of the engine's executable.")
     chosen = "" if name == AUTO else named(name).name
     path = program.expanduser().absolute() if program and chosen else None
     read_choices(config.home_dir).using(chosen, path).write(config.home_dir)
-    what = f"{chosen} is preferred wherever it can serve a model" if chosen else "the best engine of each model is used"
-    render.line(f"{what}; a daemon that runs takes notice with the next model that it loads.")
+    what = f"{chosen} is preferred for every model it can serve" if chosen else "each model uses its best engine"
+    render.line(f"{what}; a running daemon applies this to the next model it loads.")
     if chosen and not find(named(chosen), config).programs:
-        render.note(f"It is not installed, so others are used until it is. To get it: {named(chosen).install}")
+        render.note(f"It is not installed; other engines are used until it is. To install it: {named(chosen).install}")

@@ -1,4 +1,4 @@
-"""`oprel hardware`: what this machine has for models, and what is in the way of using it."""
+"""`oprel hardware`: shows what this machine offers to models, and what limits its use."""
 
 import argparse
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 TITLES = ("PART", "NAME", "MEMORY", "FREE", "MORE")
 LITTLE_MEMORY = 2 * 10**9  # bytes
-# Of the instruction sets those that change how fast engines are.
-TELLING = ("avx", "avx2", "avx512f", "avx512_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "sme", "v")
+# Instruction sets that affect the speed of engines.
+FAST_FEATURES = ("avx", "avx2", "avx512f", "avx512_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "sme", "v")
 
 Row = tuple[str, str, str, str, str]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("hardware", help="show the CPU, memory and GPUs that models can use")
-    parser.add_argument("--json", action="store_true", help="print JSON, which can be read as another machine")
+    parser.add_argument("--json", action="store_true", help="print JSON, for `oprel plan --hardware` on any machine")
     parser.set_defaults(main=main)
 
 
@@ -39,26 +39,32 @@ def main(args: argparse.Namespace) -> int:
 
 
 def advice(hardware: "Hardware") -> Iterator[str]:
-    """What of it slows models down or keeps them small."""
+    """What slows models down or limits their size."""
     cpu, memory = hardware.cpu, hardware.memory
     if not hardware.gpus:
-        yield "no GPU that engines could use was found: models run on the CPU"
+        yield "no usable GPU found: models run on the CPU"
     if {"pni", "sse3"} & {*cpu.features} and "avx2" not in cpu.features:
         yield "the CPU has no AVX2: models are slow on it"
     if cpu.quota is not None and cpu.quota < cpu.physical_cores:
-        yield f"the container has the time of {cpu.quota:.3g} of {cpu.physical_cores} cores: engines use {cpu.threads}"
+        yield f"the container may use {cpu.quota:.3g} of {cpu.physical_cores} cores: engines use {cpu.threads}"
     if memory.limit_bytes is not None:
-        yield f"the container may take {human_size(memory.limit_bytes)} of the machine's memory"
+        yield f"the container may use {human_size(memory.limit_bytes)} of the machine's memory"
     if memory.available_bytes < LITTLE_MEMORY:
-        yield "little memory is free: stop other programs, or models that are loaded (`oprel ps`, `oprel stop`)"
+        yield "little memory is free: stop other programs, or unload models (`oprel ps`, `oprel stop`)"
     if any(gpu.integrated for gpu in hardware.gpus):
-        yield "an integrated GPU takes its memory from the machine's: it is one memory, not two"
+        yield "an integrated GPU shares the machine's memory: the two figures are the same memory"
 
 
 def _cpu(cpu: "CPU") -> Row:
     fast = f", {cpu.performance_cores} of them fast" if cpu.performance_cores else ""
     cores = f"{_counted(cpu.physical_cores, 'core')}{fast}, {_counted(cpu.logical_cores, 'thread')}"
-    return "CPU", cpu.name, "", "", " ".join([cores, *(one for one in TELLING if one in cpu.features)])
+    return (
+        "CPU",
+        cpu.name,
+        "",
+        "",
+        " ".join([cores, *(feature for feature in FAST_FEATURES if feature in cpu.features)]),
+    )
 
 
 def _memory(memory: "Memory") -> Row:

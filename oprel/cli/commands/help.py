@@ -1,11 +1,11 @@
-"""`oprel help [COMMAND]`."""
+"""`oprel help [COMMAND]`: same as `--help`."""
 
 import argparse
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("help", help="explain oprel, or one of its commands")
-    parser.add_argument("command", nargs="?", help="the command to explain")
+    parser = commands.add_parser("help", help="show the help of oprel or of a command")
+    parser.add_argument("command", nargs="?", help="the command to show the help of")
     parser.set_defaults(main=main)
 
 

@@ -1,4 +1,4 @@
-"""`oprel hf login|logout|whoami`: the token for models that Hugging Face guards."""
+"""`oprel hf login|logout|whoami`: manages the Hugging Face token, which gated models need."""
 
 import argparse
 import sys
@@ -11,12 +11,14 @@ from oprel.core.exceptions import ValidationError
 if TYPE_CHECKING:
     from oprel.downloader.hub import Hub
 
-WHERE = "Make one at https://huggingface.co/settings/tokens; it needs to read only."
+HOW_TO_GET_A_TOKEN = "Create a token at https://huggingface.co/settings/tokens; read access is enough."
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("hf", help="log in to Hugging Face, for models that it guards")
-    parser.add_argument("action", choices=("login", "logout", "whoami"), help="the token is kept as by `hf auth login`")
+    parser = commands.add_parser("hf", help="log in to Hugging Face, for gated models")
+    parser.add_argument(
+        "action", choices=("login", "logout", "whoami"), help="what to do; the token is shared with the `hf` program"
+    )
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -38,13 +40,15 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _login(hub: "Hub") -> str:
-    """Never as an argument: other users of the machine see those."""
+    """Read a token and log in. A token is never an argument, because other users of the machine can see those."""
     from getpass import getpass
 
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     if at_terminal:
-        render.note(WHERE)
+        render.note(HOW_TO_GET_A_TOKEN)
     token = (getpass("Token: ") if at_terminal else sys.stdin.readline() if sys.stdin else "").strip()
     if not token or not token.isascii() or not token.isprintable():
-        raise ValidationError("there is no token", f"{WHERE} Type it, or give it on standard input.")
+        raise ValidationError(
+            "no valid token was given", f"{HOW_TO_GET_A_TOKEN} Type it, or pass it on standard input."
+        )
     return hub.login(token)

@@ -1,4 +1,4 @@
-"""`oprel import PATH [NAME]`: a model file, or folder, of yours among oprel's."""
+"""`oprel import PATH [NAME]`: adds a local model file or folder to the installed models."""
 
 import argparse
 import re
@@ -10,13 +10,13 @@ from oprel.core.exceptions import ModelNotFoundError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("import", help="make a model file or folder of yours one of oprel's")
-    parser.add_argument("path", help="a .gguf file (of a split one any part), a folder with one, or with safetensors")
-    parser.add_argument("name", nargs="?", default="", help="what to call it; else what the file is called")
+    parser = commands.add_parser("import", help="add a local model file or folder to the installed models")
+    parser.add_argument("path", help="a .gguf file (any part of a split one), or a folder with one or with safetensors")
+    parser.add_argument("name", nargs="?", default="", help="the model's name (default: the name of the file)")
     how = parser.add_mutually_exclusive_group()
-    text = "copy the bytes (else they are shared with your file where the disk can: a reflink or a hard link)"
+    text = "copy the data (default: share it with your file by a reflink or hard link, where possible)"
     how.add_argument("--copy", dest="how", action="store_const", const="copy", default="link", help=text)
-    text = "use the file where it lies; it must stay there"
+    text = "use the file where it is; it must stay there"
     how.add_argument("--in-place", dest="how", action="store_const", const="in_place", help=text)
     add_address(parser)
     parser.set_defaults(main=main)
@@ -39,11 +39,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _name(path: str) -> str:
-    """A name like the file's, without what says which part it is.
+    """A model name made from the file name, without the part number.
 
     >>> _name("~/Big Model-Q4_0-00001-of-00003.gguf")
     'Big-Model-Q4_0'
     """
-    place = Path(path).expanduser().absolute()
-    stem = place.stem if place.suffix == ".gguf" else place.name
+    absolute = Path(path).expanduser().absolute()
+    stem = absolute.stem if absolute.suffix == ".gguf" else absolute.name
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"-\d{5}-of-\d{5}$", "", stem)).strip("-.")[:80]

@@ -1,4 +1,4 @@
-"""`oprel inspect MODEL`: what a model's files are, what is the matter with them, and which engines can serve it."""
+"""`oprel inspect MODEL`: examines a model's files, and shows their faults and which engines can serve it."""
 
 import argparse
 import json
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from oprel.formats.validation import Inspection
     from oprel.runtime.selection.routing import Route
 
-UNSOUND = "its files must be mended first"
+UNSOUND = "its files must be repaired first"
 TITLES = ("ENGINE", "SCORE", "WHY")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("inspect", help="examine a model's files, and say which engines can serve it")
+    parser = commands.add_parser("inspect", help="check a model's files, and show which engines can serve it")
     parser.add_argument("model", help="a name, hf.co/ORG/REPO[:QUANT], or the path of a file or folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
@@ -36,19 +36,19 @@ def main(args: argparse.Namespace) -> int:
     from oprel.telemetry.hardware.probing import probe
 
     config = config_from(args)
-    found = _inspected(args.model, config)
-    engines = routes(found.info, probe(), config) if found.info else ()
-    if found.errors:  # nobody should be led to load it
-        engines = tuple(replace(one, score=0.0, reasons=(UNSOUND, *one.reasons)) for one in engines)
+    inspection = _inspected(args.model, config)
+    engines = routes(inspection.info, probe(), config) if inspection.info else ()
+    if inspection.errors:  # never suggest loading it
+        engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
     if args.json:
-        render.line(json.dumps(as_json(found, engines), indent=2))
+        render.line(json.dumps(as_json(inspection, engines), indent=2))
     else:
-        _show(found, engines)
-    return InvalidModelError.exit_code if found.errors else 0
+        _show(inspection, engines)
+    return InvalidModelError.exit_code if inspection.errors else 0
 
 
 def _inspected(model: str, config: "Config") -> "Inspection":
-    """Of a repository of Hugging Face only headers are fetched. Raises ModelNotFoundError, DownloadError."""
+    """From a Hugging Face repository only headers are downloaded. Raises ModelNotFoundError, DownloadError."""
     from oprel.core.names import ModelRef
     from oprel.formats.validation import inspect
     from oprel.preview.variants import installed_manifest, repository_meant
@@ -74,41 +74,41 @@ def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
         return inspect(path).moved(Path(folder), Path("hf.co"))
 
 
-def _show(found: "Inspection", engines: Sequence["Route"]) -> None:
-    render.line(str(found.path))
-    for title, text in found.info.display() if found.info else ():
+def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
+    render.line(str(inspection.path))
+    for title, text in inspection.info.display() if inspection.info else ():
         render.line(f"    {title:16}{text}")
     render.line()
-    for one in found.findings:
-        _show_finding(one, found.path)
-    if not found.findings:
-        render.line("Nothing is the matter with it.")
+    for finding in inspection.findings:
+        _show_finding(finding, inspection.path)
+    if not inspection.findings:
+        render.line("No problems found.")
     if engines:
         render.line()
-        render.table(TITLES, [(one.backend.name, f"{one.score:.2f}", "; ".join(one.reasons)) for one in engines])
-        if not engines[0].is_open and (able := [one.backend for one in engines if one.score]):
-            render.note(f"To serve it, get {able[0].name}: {able[0].install}")
+        render.table(TITLES, [(each.backend.name, f"{each.score:.2f}", "; ".join(each.reasons)) for each in engines])
+        if not engines[0].is_open and (able := [route.backend for route in engines if route.score]):
+            render.note(f"To serve it, install {able[0].name}: {able[0].install}")
 
 
-def _show_finding(one: "Finding", whole: Path) -> None:
-    place = "" if one.path == whole or str(one.path) in one.what else f"{one.path.name}: "
-    render.line(f"{one.severity.value:8} {place}{one.what}")
-    if one.step:
-        render.line(f"         {one.step}")
+def _show_finding(finding: "Finding", model: Path) -> None:
+    file = "" if finding.path == model or str(finding.path) in finding.what else f"{finding.path.name}: "
+    render.line(f"{finding.severity.value:8} {file}{finding.what}")
+    if finding.step:
+        render.line(f"         {finding.step}")
 
 
-def as_json(found: "Inspection", engines: Sequence["Route"]) -> dict[str, object]:
-    """Everything, for programs."""
+def as_json(inspection: "Inspection", engines: Sequence["Route"]) -> dict[str, object]:
+    """The whole inspection, for programs."""
     from dataclasses import asdict
 
-    info = found.info
+    info = inspection.info
     model = {**asdict(info), "confidence": round(info.confidence, 3)} if info else None
     findings = [
-        {"severity": one.severity.value, "path": str(one.path), "what": one.what, "step": one.step}
-        for one in found.findings
+        {"severity": finding.severity.value, "path": str(finding.path), "what": finding.what, "step": finding.step}
+        for finding in inspection.findings
     ]
-    told = [
-        {"name": one.backend.name, "score": one.score, "reasons": one.reasons, "installed": one.installed}
-        for one in engines
+    ranking = [
+        {"name": route.backend.name, "score": route.score, "reasons": route.reasons, "installed": route.installed}
+        for route in engines
     ]
-    return {"path": str(found.path), "model": model, "findings": findings, "engines": told}
+    return {"path": str(inspection.path), "model": model, "findings": findings, "engines": ranking}

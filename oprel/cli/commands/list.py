@@ -1,4 +1,4 @@
-"""`oprel list`: the models there are, and where they come from."""
+"""`oprel list`: lists the installed models and where they come from."""
 
 import argparse
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("list", aliases=["ls"], help="list the models there are")
-    parser.add_argument("prefix", nargs="?", default="", help="only names that begin so")
+    parser = commands.add_parser("list", aliases=["ls"], help="list the installed models")
+    parser.add_argument("prefix", nargs="?", default="", help="list only names with this prefix")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -30,12 +30,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def print_models(client: "Client", prefix: str = "", *, as_json: bool = False) -> None:
-    found = client.list()
-    found.models = [model for model in found.models if model.name.lower().startswith(prefix.lower())]
+    listing = client.list()
+    listing.models = [model for model in listing.models if model.name.lower().startswith(prefix.lower())]
     if as_json:
-        render.json(found)
+        render.json(listing)
         return
-    render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, found.models))
+    render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, listing.models))
 
 
 def _row(model: "ModelListing") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`oprel list-models`: short names of models that can be pulled."""
+"""`oprel list-models`: lists the short names of models that can be pulled."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("list-models", help="list short names of models that can be pulled")
-    parser.add_argument("word", nargs="*", help="only those whose names or descriptions have all of these")
-    parser.add_argument("--capability", default="", help="only those that can do this: tools, thinking, vision, ...")
+    parser = commands.add_parser("list-models", help="list the short names of models that can be pulled")
+    parser.add_argument("word", nargs="*", help="list only models whose name or description contains all these words")
+    parser.add_argument(
+        "--capability", default="", help="list only models with this capability: tools, thinking, vision, ..."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -23,24 +25,24 @@ def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
 
     with Client(config=config_from(args)) as client:
-        found = client.library(status="available", capability=args.capability)
+        library = client.library(status="available", capability=args.capability)
     words = [word.lower() for word in args.word]
-    found.models = [model for model in found.models if all(word in _text(model) for word in words)]
+    library.models = [model for model in library.models if all(word in _text(model) for word in words)]
     if args.json:
-        render.json(found)
+        render.json(library)
         return 0
-    if not found.models:
-        render.note("no short name is like that; fewer words find more, and `oprel search` all there is")
+    if not library.models:
+        render.note("no short name matches; try fewer words, or search all of Hugging Face with `oprel search`")
         return 0
     rows = [
         (model.name, " ".join(model.repositories), " ".join(model.capabilities), model.license or "", model.about or "")
-        for model in found.models
+        for model in library.models
     ]
-    render.table(("NAME", "SIZES", "CAN", "LICENSE", "GOOD FOR"), rows)
-    render.note("`oprel pull NAME:SIZE` fetches one. There are many more: `oprel search`.")
+    render.table(("NAME", "SIZES", "CAPABILITIES", "LICENSE", "GOOD FOR"), rows)
+    render.note("`oprel pull NAME:SIZE` downloads one; `oprel search` finds many more.")
     return 0
 
 
 def _text(model: "LibraryModel") -> str:
-    """All that is said about it, to look for words in."""
+    """The text that search words must occur in."""
     return " ".join([model.name, *model.aliases, *model.capabilities, model.about or ""]).lower()

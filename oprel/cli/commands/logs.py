@@ -1,4 +1,4 @@
-"""`oprel logs [MODEL]`: what a model's engine wrote last, or the daemon itself."""
+"""`oprel logs [MODEL]`: shows the latest log lines of a model's engine, or of the daemon."""
 
 import argparse
 import time
@@ -11,13 +11,13 @@ from oprel.core.exceptions import OprelError, ValidationError
 from oprel.utils.files import tail
 
 LINES = 200  # of the daemon's log
-LOOK_INTERVAL = 0.2  # s between looks at it
+POLL_INTERVAL = 0.2  # s
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("logs", help="show what a model's engine wrote, or the daemon")
-    parser.add_argument("model", nargs="?", help="a loaded model's name or path; without it, the daemon's own log")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    parser = commands.add_parser("logs", help="show the log of a model's engine, or of the daemon")
+    parser.add_argument("model", nargs="?", help="name or path of a loaded model (default: show the daemon's log)")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines until Ctrl-C")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -42,10 +42,12 @@ def _show_engine(config: Config, model: str, *, follow: bool) -> None:
 
 def _show_daemon(config: Config, *, follow: bool) -> None:
     if config.host:
-        raise ValidationError(f"the log of the daemon at {config.host} is on its machine", "Name a model to see its.")
+        raise ValidationError(
+            f"the log of the daemon at {config.host} is on its machine", "Name a model to see its engine's log."
+        )
     log = config.logs_dir / "daemon.log"
     if not log.exists():
-        raise OprelError(f"there is no log {log}", "A daemon started by `oprel serve` writes to its own terminal.")
+        raise OprelError(f"there is no log {log}", "A daemon started with `oprel serve` logs to its terminal.")
     for line in tail(log, LINES):
         render.line(line)
     if follow:
@@ -53,10 +55,10 @@ def _show_daemon(config: Config, *, follow: bool) -> None:
 
 
 def _follow(log: Path) -> None:
-    """Print what is added, also when a later daemon begins a new file."""
+    """Print what is appended, also after a later daemon starts a new file."""
     size = log.stat().st_size
     while True:
-        time.sleep(LOOK_INTERVAL)
+        time.sleep(POLL_INTERVAL)
         now = log.stat().st_size
         if now < size:
             size = 0

@@ -1,4 +1,4 @@
-"""`oprel plan MODEL`: which quantization suits this machine, where it would lie, and how fast it would be."""
+"""`oprel plan MODEL`: shows which quantization suits this machine, on which devices it would run and how fast."""
 
 import argparse
 import shlex
@@ -28,37 +28,66 @@ PARTS = {
     "output": "▒",
     "overhead": "░",
 }
-STATUSES = "exit status: 0 where it fits, 6 where it does not, 2 where no memory would suffice for what is asked"
+STATUSES = "exit status: 0 if the model fits, 6 if it does not, 2 if the options contradict each other"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
-        "plan", help="show how a model would run here: quantization, layers, context, speed", epilog=STATUSES
-    )
-    parser.add_argument("model", help="a name, a .gguf file, a folder with several quantizations or with safetensors")
-    parser.add_argument(
-        "--hardware", type=Path, metavar="FILE", help="another machine, as `oprel hardware --json` prints"
-    )
-    parser.add_argument("--quant", metavar="NAME", default="", help="this quantization and no other")
-    context = parser.add_mutually_exclusive_group()
-    context.add_argument("--num-ctx", type=_count, metavar="N", help="tokens that each request may use")
-    context.add_argument(
-        "--ctx", type=_count, metavar="N", help="tokens of the KV cache, which all slots share (one unless --parallel)"
-    )
-    parser.add_argument("--parallel", dest="slots", type=_count, metavar="N", help="requests at the same time")
-    parser.add_argument(
-        "--kv-unified", action=argparse.BooleanOptionalAction, default=True, help="slots share the cache, or divide it"
+        "plan", help="show how a model would run on this machine, and how fast", epilog=STATUSES
     )
     parser.add_argument(
-        "--kv-cache-type", dest="types", type=_types, metavar="TYPE[,TYPE]", help="of keys and values, such as q8_0"
+        "model", help="a name, a .gguf file, or a folder with several quantizations or with safetensors"
     )
-    parser.add_argument("--flash-attention", dest="attention", choices=("on", "off", "auto"), default="auto")
-    parser.add_argument("--ubatch", type=_count, metavar="N", help="tokens that are computed at once")
-    parser.add_argument("--swa-full", action="store_true", help="keep what is beyond the window of sliding attention")
-    parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on GPUs, counted as llama-server does")
+    parser.add_argument(
+        "--hardware",
+        type=Path,
+        metavar="FILE",
+        help="plan for another machine: the output of `oprel hardware --json` there",
+    )
+    parser.add_argument("--quant", metavar="NAME", default="", help="consider only this quantization")
+    _add_constraints(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_home(parser)
     parser.set_defaults(main=main)
+
+
+def _add_constraints(parser: argparse.ArgumentParser) -> None:
+    context = parser.add_mutually_exclusive_group()
+    context.add_argument("--num-ctx", type=_count, metavar="N", help="context length of each request, in tokens")
+    context.add_argument(
+        "--ctx",
+        type=_count,
+        metavar="N",
+        help="size of the KV cache in tokens, for all slots together (one slot unless --parallel)",
+    )
+    parser.add_argument(
+        "--parallel", dest="slots", type=_count, metavar="N", help="number of requests answered at the same time"
+    )
+    parser.add_argument(
+        "--kv-unified",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether slots share the KV cache or each get an equal part",
+    )
+    parser.add_argument(
+        "--kv-cache-type",
+        dest="types",
+        type=_types,
+        metavar="TYPE[,TYPE]",
+        help="type of the KV cache, or of keys and of values, such as q8_0",
+    )
+    parser.add_argument(
+        "--flash-attention",
+        dest="attention",
+        choices=("on", "off", "auto"),
+        default="auto",
+        help="whether to use flash attention (default: auto)",
+    )
+    parser.add_argument("--ubatch", type=_count, metavar="N", help="prompt tokens computed in one step")
+    parser.add_argument(
+        "--swa-full", action="store_true", help="cache the whole context for sliding-window attention too"
+    )
+    parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on GPUs, as llama-server counts them")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -66,23 +95,23 @@ def main(args: argparse.Namespace) -> int:
     from oprel.telemetry.hardware.probing import Hardware
 
     hardware, config = Hardware.load(args.hardware) if args.hardware else None, config_from(args)
-    found = recommend(
+    plan = recommend(
         args.model,
-        asked(args),
+        constraints(args),
         quantization=args.quant,
         hardware=hardware,
         config=config,
-        daemon=None if hardware else _told_by_daemon(config),
+        daemon=None if hardware else _loaded_models(config),
     )
     if args.json:
-        render.json(found)
+        render.json(plan)
     else:
-        show(found)
-    return _status(found)
+        show(plan)
+    return _status(plan)
 
 
-def _told_by_daemon(config: "Config") -> "ModelsResponse | None":
-    """What the daemon of this home has loaded, where one runs."""
+def _loaded_models(config: "Config") -> "ModelsResponse | None":
+    """What this home's daemon has loaded; None when none is running."""
     from oprel.client_api import Client
 
     with Client(config=replace(config, host=""), start=False) as client:
@@ -92,13 +121,13 @@ def _told_by_daemon(config: "Config") -> "ModelsResponse | None":
             return None
 
 
-def _status(found: "PlanResponse") -> int:
-    if found.fits:
+def _status(plan: "PlanResponse") -> int:
+    if plan.fits:
         return 0
-    return (ValidationError if found.contradictory else InsufficientMemoryError).exit_code
+    return (ValidationError if plan.contradictory else InsufficientMemoryError).exit_code
 
 
-def asked(args: argparse.Namespace) -> "PlanConstraints":
+def constraints(args: argparse.Namespace) -> "PlanConstraints":
     from oprel.telemetry.recommender.settings import PlanConstraints
 
     key, value = args.types or (None, None)
@@ -116,52 +145,53 @@ def asked(args: argparse.Namespace) -> "PlanConstraints":
     )
 
 
-def show(found: "PlanResponse") -> None:
-    render.table(TITLES, [_row(variant) for variant in found.variants])
+def show(plan: "PlanResponse") -> None:
+    render.table(TITLES, [_row(variant) for variant in plan.variants])
     render.line()
-    for line in described(found):
+    for line in described(plan):
         render.line(line)
-    for place in found.memory.devices:
+    for device in plan.memory.devices:
         render.line()
-        for line in bar(place):
+        for line in bar(device):
             render.line(line)
-    if found.command:
+    if plan.command:
         render.line()
-        render.line(shlex.join(found.command))
-    for note in found.notes:
+        render.line(shlex.join(plan.command))
+    for note in plan.notes:
         render.note(note)
 
 
-def described(found: "PlanResponse") -> Iterator[str]:
-    """What was decided, in a sentence or two."""
-    if not found.fits:
-        yield f"{found.model} {'cannot run like that' if found.contradictory else 'does not fit'}: {found.refusal}"
-        yield from found.advice
-        if found.contradictory:
+def described(plan: "PlanResponse") -> Iterator[str]:
+    """The decision in a sentence or two."""
+    if not plan.fits:
+        problem = "cannot run with these options" if plan.contradictory else "does not fit"
+        yield f"{plan.model} {problem}: {plan.refusal}"
+        yield from plan.advice
+        if plan.contradictory:
             yield "The flag is --kv-cache-type."
         return
-    requests = "one request" if found.slots == 1 else f"each of {found.slots} requests at a time"
-    speed = f", {_speed(found.tokens_per_second, 'about ', 'more than ')} tokens/s" if found.tokens_per_second else ""
-    yield f"{found.quantization} on {found.where}{speed}"
-    yield f"a context of {found.context} tokens for {requests}, KV cache in {found.kv_cache_type}"
+    requests = "one request" if plan.slots == 1 else f"each of {plan.slots} requests at a time"
+    speed = f", {_speed(plan.tokens_per_second, 'about ', 'more than ')} tokens/s" if plan.tokens_per_second else ""
+    yield f"{plan.quantization} on {plan.where}{speed}"
+    yield f"a context of {plan.context} tokens for {requests}, KV cache in {plan.kv_cache_type}"
 
 
-def bar(place: "PlacedMemory") -> Iterator[str]:
-    """How full a device becomes, drawn, and of what."""
+def bar(device: "PlacedMemory") -> Iterator[str]:
+    """A bar of how full a device becomes, and the size of each part."""
     sizes = {
-        "weights": place.weights_bytes,
-        "KV cache": place.kv_bytes,
-        "state": place.state_bytes,
-        "compute": place.compute_bytes,
-        "output": place.output_bytes,
-        "overhead": place.overhead_bytes,
+        "weights": device.weights_bytes,
+        "KV cache": device.kv_bytes,
+        "state": device.state_bytes,
+        "compute": device.compute_bytes,
+        "output": device.output_bytes,
+        "overhead": device.overhead_bytes,
     }
-    scale = max(place.budget_bytes, place.total_bytes, 1)
+    scale = max(device.budget_bytes, device.total_bytes, 1)
     drawn, done = "", 0
     for name, size in sizes.items():
         done += size
         drawn += PARTS[name] * (round(BAR * done / scale) - len(drawn))
-    yield f"{place.name}: {human_size(place.total_bytes)} of the {human_size(place.budget_bytes)} that may be taken"
+    yield f"{device.name}: {human_size(device.total_bytes)} of the {human_size(device.budget_bytes)} available"
     yield f"  [{drawn:·<{BAR}}]"
     yield "  " + ", ".join(f"{name} {human_size(size)}" for name, size in sizes.items() if size)
 
@@ -189,16 +219,16 @@ def _speed(tokens_per_second: float, about: str, more_than: str) -> str:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 
 def _types(text: str) -> tuple[str, str]:
-    """One for keys and values, or one for each."""
+    """One type for keys and values, or one for each."""
     from oprel.telemetry.memory.load_shape import CACHE_TYPES
 
     key, _, value = text.lower().partition(",")
     for name in (key, value or key):
         if name not in CACHE_TYPES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CACHE_TYPES)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CACHE_TYPES)}")
     return key, value or key

@@ -1,4 +1,4 @@
-"""`oprel ps` (also `oprel models`): what is loaded, one line an engine, and what waits for memory."""
+"""`oprel ps` (also `oprel models`): lists the loaded models, one line per engine, and those waiting for memory."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from oprel.wire.daemon import EngineModel, ModelsResponse, WaitingModel
 
 DOWN = ("crashed", "backing_off", "broken")
-FAR = 100 * 365 * 86_400  # s; what expires later never does
-# What Ollama's users look for, and then what oprel knows besides.
+FOREVER = 100 * 365 * 86_400  # s; a model that expires later never does
+# The columns of `ollama ps`, then those that only oprel has.
 TITLES = (
     *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
     *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
 )
-# Where the terminal is narrow:
+# The columns dropped on a narrow terminal, first to last.
 LEAVE_FIRST = ("ENGINE", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "UNTIL", "RESTARTS")
 
 LONG_NAME = 30  # characters of a path
@@ -31,7 +31,7 @@ Row = Mapping[str, str]  # a cell by its title
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("ps", aliases=["models"], help="list the loaded models and their engines")
-    parser.add_argument("prefix", nargs="?", default="", help="only names that begin so")
+    parser.add_argument("prefix", nargs="?", default="", help="list only names with this prefix")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -42,47 +42,47 @@ def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
     from oprel.wire.daemon import ModelsResponse
 
-    found, sizes, aside = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
+    loaded, sizes, rejected = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
     with Client(config=config_from(args), start=False) as client:
         try:
-            found, aside = client.engines(), client.health().engines_set_aside
+            loaded, rejected = client.engines(), client.health().engines_set_aside
             sizes = {model.name: model for model in client.ps().models}
         except ConnectError:
-            if client.config.host:  # another machine's, where we cannot know
+            if client.config.host:  # on another machine: nothing is known about it
                 raise
             if is_ending(client.config):
                 raise without_daemon(client.config) from None
-            render.note("no daemon runs, so nothing is loaded")
-    found.models = [engine for engine in found.models if engine.name.lower().startswith(args.prefix.lower())]
-    found.waiting = [model for model in found.waiting if model.name.lower().startswith(args.prefix.lower())]
+            render.note("no daemon is running, so nothing is loaded")
+    loaded.models = [engine for engine in loaded.models if engine.name.lower().startswith(args.prefix.lower())]
+    loaded.waiting = [model for model in loaded.waiting if model.name.lower().startswith(args.prefix.lower())]
     if args.json:
-        render.json(found)
+        render.json(loaded)
         return 0
-    _show(found, sizes)
-    for one in aside:
-        render.note(f"engine {one.engine} is not used: {one.reason}")
+    _show(loaded, sizes)
+    for engine in rejected:
+        render.note(f"engine {engine.engine} is not used: {engine.reason}")
     return 0
 
 
-def _show(found: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
-    rows = [*(engine_row(engine, sizes) for engine in found.models), *map(waiting_row, found.waiting)]
-    if render.columns():  # else somebody reads it who wants the whole of it
+def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
+    rows = [*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)]
+    if render.columns():  # a pipe or a file gets full names
         rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
     titles = visible_columns(rows, render.columns() or render.WIDTH)
     render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
-    for engine in found.models:
+    for engine in loaded.models:
         if engine.adjustments:
-            render.note(f"{engine.name} was started with less, to fit into memory: {', '.join(engine.adjustments)}")
-    for model in found.waiting:
-        render.note(f"{model.name} has waited for memory for {human_interval(model.seconds)}: {model.why}")
+            render.note(f"{engine.name} was adjusted to fit into memory: {', '.join(engine.adjustments)}")
+    for model in loaded.waiting:
+        render.note(f"{model.name} has been waiting for memory for {human_interval(model.seconds)}: {model.why}")
 
 
 def visible_columns(rows: Sequence[Row], width: int) -> list[str]:
-    """The titles of the columns that fit side by side into `width`; the most important ones stay in any case."""
+    """The titles of the columns that fit into `width`. Those not in LEAVE_FIRST always stay."""
     titles = list(TITLES)
     lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}
     for title in LEAVE_FIRST:
-        if sum(lengths[one] + render.GAP for one in titles) - render.GAP <= width:
+        if sum(lengths[column] + render.GAP for column in titles) - render.GAP <= width:
             break
         titles.remove(title)
     return titles
@@ -127,11 +127,11 @@ def _until(engine: "EngineModel") -> str:
     if engine.expires_at is None:
         return ""
     left = (datetime.fromisoformat(engine.expires_at) - datetime.now(UTC)).total_seconds()
-    return "Forever" if left > FAR else f"{human_interval(left)} from now"
+    return "Forever" if left > FOREVER else f"{human_interval(left)} from now"
 
 
 def shortened(name: str) -> str:
-    """A path as its last part, where it is long.
+    """A long path cut to its last part.
 
     >>> shortened("tiny:latest"), shortened("/home/me/models/qwen2.5-coder-7b-q4.gguf")
     ('tiny:latest', '…/qwen2.5-coder-7b-q4.gguf')

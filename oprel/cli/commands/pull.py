@@ -1,4 +1,4 @@
-"""`oprel pull MODEL…`: fetch models."""
+"""`oprel pull MODEL…`: downloads models."""
 
 import argparse
 
@@ -9,8 +9,8 @@ from oprel.cli.screen import render
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("pull", help="download models")
-    parser.add_argument("model", nargs="+", help="such as hf.co/ORG/REPO, hf.co/ORG/REPO:Q4_K_M or the URL of a file")
-    parser.add_argument("--insecure", action="store_true", help="speak to a registry over http")
+    parser.add_argument("model", nargs="+", help="a name, hf.co/ORG/REPO, hf.co/ORG/REPO:Q4_K_M or the URL of a file")
+    parser.add_argument("--insecure", action="store_true", help="allow a registry over plain http")
     add_address(parser)
     parser.set_defaults(main=main)
 

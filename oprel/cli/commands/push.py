@@ -1,4 +1,4 @@
-"""`oprel push MODEL`: give a model to a registry."""
+"""`oprel push MODEL`: uploads a model to a registry."""
 
 import argparse
 
@@ -7,9 +7,9 @@ from oprel.cli.screen import render
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("push", help="give a model to a registry")
-    parser.add_argument("model", help="its name, which says where it goes: HOST/NAMESPACE/MODEL[:TAG]")
-    parser.add_argument("--insecure", action="store_true", help="speak to the registry over http")
+    parser = commands.add_parser("push", help="upload a model to a registry")
+    parser.add_argument("model", help="its name, which includes the registry: HOST/NAMESPACE/MODEL[:TAG]")
+    parser.add_argument("--insecure", action="store_true", help="allow a registry over plain http")
     add_address(parser)
     parser.set_defaults(main=main)
 

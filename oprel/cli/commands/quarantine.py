@@ -1,4 +1,4 @@
-"""`oprel quarantine ls|clear [HASH]`: requests that are not asked any more, because engines ended under them."""
+"""`oprel quarantine ls|clear [HASH]`: manages the requests that are refused because they crashed their engines."""
 
 import argparse
 from datetime import UTC, datetime
@@ -17,9 +17,11 @@ TITLES = ("HASH", "MODEL", "REASON", "CRASHES", "UNTIL")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("quarantine", help="list requests that crashed their engine, or let them go")
+    parser = commands.add_parser("quarantine", help="list or release requests that are refused after crashes")
     parser.add_argument("action", nargs="?", choices=("ls", "clear"), default="ls", help="ls (the default) or clear")
-    parser.add_argument("hash", nargs="?", help="the request to let go, or how its hash begins; without it, all")
+    parser.add_argument(
+        "hash", nargs="?", help="the request to release: its hash or the beginning of it (default: all)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -33,22 +35,22 @@ def main(args: argparse.Namespace) -> int:
         try:
             return _clear(client, args.hash) if args.action == "clear" else _list(client, as_json=args.json)
         except ConnectError:
-            if client.config.host:  # another machine's, where we cannot know
+            if client.config.host:  # on another machine: nothing is known about it
                 raise
             if is_ending(client.config):
                 raise without_daemon(client.config) from None
-            render.note("no daemon runs, so nothing is in quarantine")
+            render.note("no daemon is running, so nothing is in quarantine")
             return 0
 
 
 def _list(client: "Client", *, as_json: bool) -> int:
-    found = client.quarantine()
+    quarantine = client.quarantine()
     if as_json:
-        render.json(found)
-    elif not found.requests:
+        render.json(quarantine)
+    elif not quarantine.requests:
         render.note("no request is in quarantine")
     else:
-        render.table(TITLES, [_row(entry) for entry in found.requests])
+        render.table(TITLES, [_row(entry) for entry in quarantine.requests])
     return 0
 
 
@@ -60,9 +62,9 @@ def _row(entry: "QuarantineEntry") -> tuple[str, ...]:
 def _clear(client: "Client", hash: str | None) -> int:
     cleared = client.clear_quarantine(hash).cleared
     if hash and not cleared:
-        raise ValidationError(f"no request {hash} is in quarantine", "`oprel quarantine ls` shows those that are.")
+        raise ValidationError(f"no request {hash} is in quarantine", "`oprel quarantine ls` lists them.")
     if not cleared:
         render.note("no request is in quarantine")
         return 0
-    render.line("let 1 request go" if cleared == 1 else f"let {cleared} requests go")
+    render.line("released 1 request" if cleared == 1 else f"released {cleared} requests")
     return 0

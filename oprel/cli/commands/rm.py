@@ -1,10 +1,10 @@
-"""`oprel rm MODEL…`: delete models, with the files that nothing else uses, and what is here of a download."""
+"""`oprel rm MODEL…`: deletes models, the files that nothing else uses, and unfinished downloads."""
 
 import argparse
 from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, config_from, suggesting_names
-from oprel.cli.pulling import gave_up
+from oprel.cli.pulling import cancel_download
 from oprel.cli.screen import render
 from oprel.core.exceptions import ModelNotFoundError, OprelError
 from oprel.utils.text import human_size
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("rm", help="delete models")
-    parser.add_argument("model", nargs="+", help="names; files of your own that a name points to stay")
+    parser.add_argument("model", nargs="+", help="names; your own files that a name points to are kept")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
             try:
                 with suggesting_names(client, name):
                     _remove(client, name)
-            except OprelError as error:  # the others can still go
+            except OprelError as error:  # the other models can still be deleted
                 render.error(error)
                 status = status or error.exit_code
     return status
@@ -37,12 +37,12 @@ def main(args: argparse.Namespace) -> int:
 
 def _remove(client: "Client", name: str) -> None:
     try:
-        done = client.remove(name)
+        removed = client.remove(name)
     except ModelNotFoundError:
-        if not gave_up(client, name):
+        if not cancel_download(client, name):
             raise
-        render.line(f"gave up the download of '{name}'")
+        render.line(f"cancelled the download of '{name}'")
         return
-    freed = f", {human_size(done.freed_bytes)} freed" if done.freed_bytes else ""
-    later = "; an answer is still being made with its files, which go later" if done.busy else ""
+    freed = f", {human_size(removed.freed_bytes)} freed" if removed.freed_bytes else ""
+    later = "; its files are in use by a running answer and are removed later" if removed.busy else ""
     render.line(f"deleted '{name}'{freed}{later}")

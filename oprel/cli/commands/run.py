@@ -1,4 +1,4 @@
-"""`oprel run MODEL [PROMPT]`: one answer, or a conversation when there is a terminal and no prompt."""
+"""`oprel run MODEL [PROMPT]`: prints one answer, or starts a conversation at a terminal without a prompt."""
 
 import argparse
 import itertools
@@ -16,7 +16,7 @@ from oprel.cli.options import (
     session_from,
     suggesting_names,
 )
-from oprel.cli.pulling import fetched_if_missing
+from oprel.cli.pulling import pulling_if_missing
 from oprel.cli.screen import render
 from oprel.core.exceptions import UnsupportedError, ValidationError
 
@@ -30,15 +30,19 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("run", help="ask a model: `oprel run MODEL PROMPT`")
-    parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file; without one, oprel's own guide")
-    parser.add_argument("prompt", nargs="*", help="what to ask; standard input is put before it")
+    parser.add_argument(
+        "model", nargs="?", help="a name, or the path of a .gguf file (default: guide, oprel's own help model)"
+    )
+    parser.add_argument(
+        "prompt", nargs="*", help="what to ask; standard input goes before it (default: start a conversation)"
+    )
     add_session(parser)
     parser.add_argument(
         "--truncate",
         choices=("true", "false"),
-        help="cut text that is too long to embed, or refuse it: --truncate=false",
+        help="for embeddings: cut text that is too long (true) or refuse it (false)",
     )
-    parser.add_argument("--dimensions", type=int, metavar="N", help="length of an embedding")
+    parser.add_argument("--dimensions", type=int, metavar="N", help="for embeddings: the number of dimensions")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -50,14 +54,14 @@ def main(args: argparse.Namespace) -> int:
     if not prompt and at_terminal:
         return chat.converse(args)
     if not prompt:
-        raise ValidationError("there is no prompt", "Give one after the model's name, or on standard input.")
+        raise ValidationError("no prompt was given", "Write one after the model's name, or pass it on standard input.")
     check_path(args.model)
     session = session_from(args)
     from oprel.client_api import Client
 
     with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
         ask = _embed if args.dimensions is not None or args.truncate is not None else _answer_or_embed
-        fetched_if_missing(client, args.model, lambda: ask(client, session, args, prompt))
+        pulling_if_missing(client, args.model, lambda: ask(client, session, args, prompt))
     return 0
 
 
@@ -70,7 +74,7 @@ def _prompt(args: argparse.Namespace, at_terminal: bool) -> str:
 def _answer_or_embed(client: "Client", session: "Session", args: argparse.Namespace, prompt: str) -> None:
     try:
         pieces = _ask(client, session, prompt)
-        with render.patience(f"waiting for {session.model}"):
+        with render.waiting(f"waiting for {session.model}"):
             first = next(pieces)
     except UnsupportedError:
         capabilities = client.show(session.model).capabilities
@@ -99,7 +103,7 @@ def _ask(client: "Client", session: "Session", prompt: str) -> "Iterator[Generat
 
 
 def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
-    from oprel.cli.conversation.answer_view import AnswerView, Look, tell_about
+    from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
 
     answer = AnswerView(Look(render.columns(), session.wordwrap, not session.hide_thinking))
     last = None
@@ -110,13 +114,13 @@ def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
         answer.end()
         render.line()
     if last is not None:
-        tell_about(last, session.verbose)
+        print_notes(last, session.verbose)
 
 
 def _embed(client: "Client", session: "Session", args: argparse.Namespace, prompt: str) -> None:
     import json
 
-    with render.patience(f"waiting for {session.model}"):
+    with render.waiting(f"waiting for {session.model}"):
         reply = client.embed(
             session.model,
             prompt,

@@ -1,4 +1,4 @@
-"""`oprel search WORDS`: models that can be pulled."""
+"""`oprel search WORDS`: finds models that can be pulled."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -15,8 +15,10 @@ TITLES = ("NAME", "DOWNLOADS", "LIKES", "MODIFIED", "")
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("search", help="find models on Hugging Face")
-    parser.add_argument("words", nargs="*", help="what the name must have in it")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many to show (%(default)s)")
+    parser.add_argument("words", nargs="*", help="words that the name must contain")
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="number of models to show (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -25,14 +27,14 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
 
-    with Client(config=config_from(args)) as client, render.patience("asking Hugging Face"):
-        found = client.search(" ".join(args.words), limit=args.limit)
+    with Client(config=config_from(args)) as client, render.waiting("asking Hugging Face"):
+        results = client.search(" ".join(args.words), limit=args.limit)
     if args.json:
-        render.json(found)
-    elif not found.models:
-        render.note("nothing was found; fewer words find more")
+        render.json(results)
+    elif not results.models:
+        render.note("no models found; try fewer words")
     else:
-        render.table(TITLES, [_row(model) for model in found.models])
+        render.table(TITLES, [_row(model) for model in results.models])
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`oprel selftest`: does the installed engine work here, and with --chaos, does it survive what can go wrong?"""
+"""`oprel selftest`: checks that the installed engine works, and with --chaos that oprel recovers from faults."""
 
 import argparse
 import shutil
@@ -18,10 +18,12 @@ NAME_WIDTH, TIME_WIDTH = 33, 7
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "selftest",
-        help="check that the engine works here",
-        description="Check the engine, on a daemon and a home of its own. Your models and your daemon are not touched.",
+        help="check that the engine works on this machine",
+        description="Check the engine with a separate daemon and home folder, without touching your models and daemon.",
     )
-    parser.add_argument("--chaos", action="store_true", help="also kill, stop and crowd it, and tell how it recovers")
+    parser.add_argument(
+        "--chaos", action="store_true", help="also kill, stop and overload it, and report how it recovers"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
     parser.set_defaults(main=main)
@@ -33,21 +35,21 @@ def main(args: argparse.Namespace) -> int:
     from oprel.selftest.running import Outcomes, outcomes
 
     folder = Path(tempfile.mkdtemp(prefix="oprel-"))
-    found: list[Outcome] = []
+    results: list[Outcome] = []
     try:
         for outcome in outcomes((*CHECKS, *FAULTS) if args.chaos else CHECKS, config_from(args), folder):
-            found.append(outcome)
+            results.append(outcome)
             if not args.json:
                 _show(outcome)
     finally:
-        passed = all(outcome.passed for outcome in found)
+        passed = all(outcome.passed for outcome in results)
         if passed:
             shutil.rmtree(folder, ignore_errors=True)
-    seconds = sum(outcome.seconds for outcome in found)
+    seconds = sum(outcome.seconds for outcome in results)
     if args.json:
-        render.json(Outcomes(passed=passed, seconds=seconds, checks=found))
+        render.json(Outcomes(passed=passed, seconds=seconds, checks=results))
     else:
-        render.line(f"{sum(outcome.passed for outcome in found)} of {len(found)} passed in {seconds:.0f} s")
+        render.line(f"{sum(outcome.passed for outcome in results)} of {len(results)} passed in {seconds:.0f} s")
     if not passed:
         render.note(f"the daemon's log is {folder}/daemon.log")
     return 0 if passed else 1

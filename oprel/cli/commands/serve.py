@@ -1,4 +1,4 @@
-"""`oprel serve`: the daemon, in the foreground."""
+"""`oprel serve`: runs the daemon in the foreground."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from oprel.core.config import SERVER_SETTINGS, drop_in_notes, load_config
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("serve", aliases=["start"], help="run the daemon in the foreground")
     parser.add_argument(
-        "--drop-in", action="store_true", help="take Ollama's place: its port 11434 and its OLLAMA_* variables"
+        "--drop-in", action="store_true", help="replace Ollama: use its port 11434 and its OLLAMA_* variables"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
     add_settings(parser, SERVER_SETTINGS)

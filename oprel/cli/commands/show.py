@@ -1,4 +1,4 @@
-"""`oprel show MODEL`: what is known about a model."""
+"""`oprel show MODEL`: shows a model's details."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,18 +11,23 @@ from oprel.core.exceptions import ValidationError
 if TYPE_CHECKING:
     from oprel.api_models import OllamaShowResponse
 
-PARTS = ("license", "modelfile", "parameters", "template", "system")
+PARTS = {
+    "license": "its license",
+    "modelfile": "its Modelfile",
+    "parameters": "its parameters",
+    "template": "its prompt template",
+    "system": "its system message",
+}
 LICENSE_LINES = 2
 LONGEST_VALUE = 80  # characters of a metadata value
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("show", help="show what is known about a model")
+    parser = commands.add_parser("show", help="show a model's details")
     parser.add_argument("model", help="a name, or the path of a .gguf file")
     only = parser.add_mutually_exclusive_group()
-    for part in PARTS:
-        text = f"print its {part} and nothing else"
-        only.add_argument(f"--{part}", dest="part", action="store_const", const=part, help=text)
+    for part, text in PARTS.items():
+        only.add_argument(f"--{part}", dest="part", action="store_const", const=part, help=f"print only {text}")
     only.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="also show the file's metadata and tensors")
     add_address(parser)
@@ -34,16 +39,16 @@ def main(args: argparse.Namespace) -> int:
 
     check_path(args.model)
     with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
-        found = client.show(args.model, verbose=args.verbose)
+        info = client.show(args.model, verbose=args.verbose)
     if args.json:
-        render.json(found)
+        render.json(info)
     else:
-        render.line(part(found, args.part) if args.part else described(found, args.verbose))
+        render.line(part(info, args.part) if args.part else described(info, args.verbose))
     return 0
 
 
 def part(info: "OllamaShowResponse", name: str) -> str:
-    """One part of what is known, as it is. Raises ValidationError for a part that there is not."""
+    """One part of the details, unformatted. Raises ValidationError for an unknown part."""
     match name:
         case "license":
             text = info.license
@@ -56,12 +61,12 @@ def part(info: "OllamaShowResponse", name: str) -> str:
         case "system":
             text = info.system
         case _:
-            raise ValidationError(f"there is no {name!r} to show", f"There are info, {', '.join(PARTS)}.")
+            raise ValidationError(f"there is no {name!r} to show", f"The choices are info, {', '.join(PARTS)}.")
     return text.rstrip("\n") if text else f"The model has no {name}."
 
 
 def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
-    """Everything in sections."""
+    """All details in sections."""
     sections: dict[str, Sequence[Sequence[str]]] = {
         "Model": _model(info),
         "Projector": _projector(info),
@@ -97,7 +102,7 @@ def _metadata(info: "OllamaShowResponse") -> list[tuple[str, str]]:
 
 
 def _tensors(info: "OllamaShowResponse") -> list[tuple[str, str, str]]:
-    return [(str(one["name"]), str(one["type"]), str(one["shape"])) for one in info.tensors or ()]
+    return [(str(tensor["name"]), str(tensor["type"]), str(tensor["shape"])) for tensor in info.tensors or ()]
 
 
 def _projector(info: "OllamaShowResponse") -> list[tuple[str, str]]:

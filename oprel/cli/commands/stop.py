@@ -1,4 +1,4 @@
-"""`oprel stop MODEL`: let a loaded model go; `oprel stop --daemon`: end the daemon itself."""
+"""`oprel stop MODEL`: unloads a model; `oprel stop --daemon`: stops the daemon."""
 
 import argparse
 
@@ -9,10 +9,10 @@ from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationEr
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("stop", help="unload a model, or end the daemon")
+    parser = commands.add_parser("stop", help="unload a model, or stop the daemon")
     parser.add_argument("model", nargs="?", help="a name, or the path of a .gguf file")
-    parser.add_argument("--daemon", action="store_true", help="end this machine's daemon and its engines")
-    parser.add_argument("--now", action="store_true", help="with --daemon: let no answer finish")
+    parser.add_argument("--daemon", action="store_true", help="stop this machine's daemon and its engines")
+    parser.add_argument("--now", action="store_true", help="with --daemon: do not let running answers finish")
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -20,11 +20,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     config = config_from(args)
     if args.daemon and args.model:
-        raise ValidationError("one cannot stop a model and the daemon at once", "Name a model, or say --daemon.")
+        raise ValidationError("a model and --daemon cannot be given together", "Name a model, or use --daemon.")
     if args.daemon:
         return _stop_daemon(config, now=args.now)
     if not args.model or args.now:
-        raise ValidationError("there is no model to stop", "Name one, or end the daemon with --daemon.")
+        raise ValidationError("no model was given", "Name one, or stop the daemon with --daemon.")
     return _stop_model(config, args.model)
 
 
@@ -32,7 +32,7 @@ def _stop_daemon(config: Config, *, now: bool) -> int:
     from oprel.client.connect import stop_daemon
 
     if not stop_daemon(config, now=now):
-        raise ConnectError(f"no daemon runs for {config.home_dir}", "So there is nothing to end; --home names another.")
+        raise ConnectError(f"no daemon is running for {config.home_dir}", "Choose another home folder with --home.")
     render.line("stopped the daemon")
     return 0
 
@@ -43,6 +43,6 @@ def _stop_model(config: Config, model: str) -> int:
     with Client(config=config, start=False) as client, asking_own_daemon(client), suggesting_names(client, model):
         reply = client.unload(model)
     if not reply.unloaded:
-        raise ModelNotFoundError(f"{model} is not loaded", "`oprel ps` shows what is.")
-    render.line(f"{model} stops when its last answer is done" if reply.in_flight else f"stopped {model}")
+        raise ModelNotFoundError(f"{model} is not loaded", "`oprel ps` lists the loaded models.")
+    render.line(f"{model} stops when its running answers are done" if reply.in_flight else f"stopped {model}")
     return 0

@@ -1,4 +1,4 @@
-"""`oprel version`: the version of this command and of the daemon it talks to. `oprel --version` asks no daemon."""
+"""`oprel version`: shows the version of this program and of its daemon. `oprel --version` does not ask the daemon."""
 
 import argparse
 
@@ -22,11 +22,10 @@ def main(args: argparse.Namespace) -> int:
         try:
             daemon = client.health().version
         except ConnectError as error:
-            told = error if client.config.host else without_daemon(client.config)
-            render.note(f"Warning: {told.message}")
+            problem = error if client.config.host else without_daemon(client.config)
+            render.note(f"Warning: {problem.message}")
             return 0
     if daemon != __version__:
-        render.note(
-            f"Warning: the daemon is of version {daemon}. `oprel stop --daemon` ends it; the next is of this one."
-        )
+        step = "Stop it with `oprel stop --daemon`; the next one will have this version."
+        render.note(f"Warning: the daemon has version {daemon}. {step}")
     return 0

@@ -32,7 +32,7 @@ def test_what_matters_is_told() -> None:
     assert "/opt/llama-server (12 MB, 2026-01-01T00:00:00.000000Z)" in text
     assert "/opt/llama-server --model tiny.gguf" in text
     assert "2.0 s  2.0 MB" in text
-    assert "0123456789abcdef: 14 characters, at most 99 tokens, for 1.5 s" in text
+    assert "0123456789abcdef: 14 characters, at most 99 tokens, running for 1.5 s" in text
 
 
 def test_only_the_last_lines_are_shown() -> None:
@@ -51,7 +51,7 @@ def test_what_there_is_not_has_no_heading() -> None:
 def test_a_prompt_that_was_kept_is_shown() -> None:
     asked = CRASH.requests[0].model_copy(update={"prompt": "why?", "max_tokens": None})
     text = "\n".join(described(CRASH.model_copy(update={"requests": [asked]})))
-    assert "14 characters, no limit, for 1.5 s: why?" in text
+    assert "14 characters, no token limit, running for 1.5 s: why?" in text
 
 
 def test_many_points_become_a_few() -> None:

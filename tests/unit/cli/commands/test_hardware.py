@@ -45,7 +45,7 @@ def test_notes_and_advice_follow(capsys: pytest.CaptureFixture[str], monkeypatch
     _, err = shown(replace(MACHINE, gpus=(), notes=("the driver says no",)), capsys, monkeypatch)
     assert err.splitlines() == [
         "the driver says no",
-        "no GPU that engines could use was found: models run on the CPU",
+        "no usable GPU found: models run on the CPU",
     ]
 
 
@@ -53,13 +53,13 @@ def test_notes_and_advice_follow(capsys: pytest.CaptureFixture[str], monkeypatch
     ("machine", "words"),
     [
         (replace(MACHINE, cpu=CPU(features=("pni", "avx"))), "no AVX2"),
-        (replace(MACHINE, cpu=CPU(physical_cores=8, quota=1.5)), "the time of 1.5 of 8 cores: engines use 1"),
+        (replace(MACHINE, cpu=CPU(physical_cores=8, quota=1.5)), "may use 1.5 of 8 cores: engines use 1"),
         (
             replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=8 * 10**9, limit_bytes=8 * 10**9)),
-            "may take 8.0 GB",
+            "may use 8.0 GB",
         ),
         (replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=10**9)), "little memory is free"),
-        (replace(MACHINE, gpus=(replace(CARD, integrated=True),)), "one memory, not two"),
+        (replace(MACHINE, gpus=(replace(CARD, integrated=True),)), "the two figures are the same memory"),
     ],
 )
 def test_what_is_in_the_way_is_said(machine: Hardware, words: str) -> None:

@@ -27,7 +27,7 @@ def oprel(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 def test_a_sound_model_is_described_with_its_engines(oprel, tiny: Path) -> None:
     status, out, _ = oprel("inspect", str(tiny))
     assert status == 0
-    for told in ("gguf (confidence 1.00)", "attention heads 4", "Nothing is the matter with it.", "gguf on the CPU"):
+    for told in ("gguf (confidence 1.00)", "attention heads 4", "No problems found.", "gguf on the CPU"):
         assert told in out
     assert out.index("llama.cpp") < out.index("vllm")
 
@@ -42,7 +42,7 @@ def test_a_folder_that_no_engine_here_serves_says_what_to_get(oprel, tmp_path: P
     status, out, said = oprel("inspect", str(write_folder(tmp_path, SOUND)))
     assert status == 0
     assert "safetensors on the CPU; it is not installed" in out
-    assert said.startswith("To serve it, get vllm: oprel engines install vllm")
+    assert said.startswith("To serve it, install vllm: oprel engines install vllm")
 
 
 def test_a_model_with_errors_names_file_fault_and_step(oprel, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_engines_are_listed_with_their_programs(oprel) -> None:
     assert status == 0
     rows = {line.split()[0]: line for line in out.splitlines()}
     assert "xllamacpp wheel" in rows["llama.cpp"] or "llama-server" in rows["llama.cpp"]
-    assert "(experimental)" in rows["tgi"] and "To get transformers: oprel engines install transformers" in said
+    assert "(experimental)" in rows["tgi"] and "To install transformers: oprel engines install transformers" in said
 
 
 def program(folder: Path, *lines: str) -> Path:
@@ -97,8 +97,8 @@ def test_a_preferred_engine_is_remembered_with_its_program(oprel, home: Path, tm
     ("words", "status", "error"),
     [
         (("use", "nothing"), 2, "there is no engine 'nothing'"),
-        (("use", "vllm", "/nowhere"), 2, "/nowhere is no program"),
-        (("use",), 2, "wants an engine's name"),
+        (("use", "vllm", "/nowhere"), 2, "/nowhere is not a file"),
+        (("use",), 2, "needs an engine's name"),
         (("test", "mlx"), 6, "MLX is not installed"),
     ],
 )

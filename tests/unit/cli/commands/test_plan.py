@@ -101,7 +101,7 @@ def test_a_cache_that_no_memory_helps_is_no_lack_of_memory(folder: Path, capsys:
     asked = (str(folder / "m-Q8_0.gguf"), "--kv-cache-type", "q8_0", "--flash-attention", "off")
     assert main(["plan", *asked]) == ValidationError.exit_code
     out = capsys.readouterr().out
-    assert "cannot run like that: values in q8_0 need flash attention" in out and "--kv-cache-type" in out
+    assert "cannot run with these options: values in q8_0 need flash attention" in out and "--kv-cache-type" in out
     assert "does not fit" not in out and "may be taken" not in out.splitlines()[1]
 
 
