@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 from oprel.api_models import OllamaChatResponse, OllamaMessage
-from oprel.cli.commands.list import print_models
-from oprel.cli.commands.show import described, part
+from oprel.cli.commands.models.list import print_models
+from oprel.cli.commands.models.show import described, part
 from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
 from oprel.cli.conversation.images import encode, images_for
 from oprel.cli.conversation.session import Session, change, guess, is_open, loaded, unquoted

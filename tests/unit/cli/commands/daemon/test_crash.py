@@ -1,6 +1,6 @@
 """A crash as a person reads it."""
 
-from oprel.cli.commands.crash import LINES, POINTS, described, thinned
+from oprel.cli.commands.daemon.crash import LINES, POINTS, described, thinned
 from oprel.wire.daemon import Crash, CrashedRequest, EngineBuild
 
 CRASH = Crash(

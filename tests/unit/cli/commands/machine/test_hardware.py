@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from oprel.cli.commands.hardware import advice
+from oprel.cli.commands.machine.hardware import advice
 from oprel.cli.main import main
 from oprel.telemetry.hardware import probing
 from oprel.telemetry.hardware.devices import CPU, GPU, Memory

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from oprel.cli.commands import chat
+from oprel.cli.commands.talk import chat
 from oprel.cli.options import (
     add_address,
     add_session,

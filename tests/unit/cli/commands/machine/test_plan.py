@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import oprel
-from oprel.cli.commands.plan import BAR, bar, described
+from oprel.cli.commands.machine.plan import BAR, bar, described
 from oprel.cli.main import main
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, InvalidModelError, ValidationError
@@ -19,7 +19,7 @@ from oprel.wire.daemon import ModelsResponse, PlanResponse
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.hf_llama import SHAPE, write_tiny_llama
 from tests.fixtures.known_models import DATA, write_known_model
-from tests.unit.cli.commands.test_ps import ENGINE
+from tests.unit.cli.commands.daemon.test_ps import ENGINE
 
 GB = 10**9
 MACHINES = DATA / "machines"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from oprel.cli.commands.complete import candidates
-from oprel.cli.commands.completion import SCRIPTS
+from oprel.cli.commands.shell.complete import candidates
+from oprel.cli.commands.shell.completion import SCRIPTS
 from oprel.cli.main import COMMANDS, build_parser, command_parsers
 from oprel.core.config import Config
 from oprel.core.manifests import Manifest, Manifests

@@ -3,7 +3,7 @@
 import pytest
 
 from oprel.api_models import ModelDetails, RunningModel
-from oprel.cli.commands.ps import TITLES, engine_row, visible_columns, waiting_row
+from oprel.cli.commands.daemon.ps import TITLES, engine_row, visible_columns, waiting_row
 from oprel.wire.daemon import BufferSizes, EngineModel, WaitingModel
 
 ENGINE = EngineModel(
