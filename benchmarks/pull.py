@@ -28,7 +28,7 @@ import httpx
 
 from oprel.downloader.connections import open_client
 from oprel.downloader.source import RemoteFile
-from oprel.downloader.transfer import Limits, fetch
+from oprel.downloader.transfer.fetch import Limits, fetch
 
 ROOT = Path(__file__).parents[1]
 SERVER = "tests.fixtures.hub_server"

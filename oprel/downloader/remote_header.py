@@ -10,7 +10,7 @@ from oprel.core.exceptions import DownloadError
 from oprel.downloader.connections import reason
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.remote import Fetch, fetched_header, read_remote
+from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
 from oprel.formats.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
 SECONDS = 30.0

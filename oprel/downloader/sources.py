@@ -16,8 +16,8 @@ from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.connections import reason
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Choose, Offer, together, usual
-from oprel.downloader.registry import Registries
-from oprel.downloader.registry_http import Access
+from oprel.downloader.registry.client import Access
+from oprel.downloader.registry.pull import Registries
 from oprel.downloader.source import Source
 from oprel.downloader.url import Urls
 from oprel.utils.entry_points import announced

@@ -14,8 +14,8 @@ from oprel.core.variants import SHARD
 from oprel.downloader.backoff import backoff
 from oprel.downloader.connections import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
-from oprel.downloader.ranges import Changed, TryAgain, check_status
 from oprel.downloader.source import RemoteFile, checked_name
+from oprel.downloader.transfer.ranges import Changed, TryAgain, check_status
 
 ANSWER_SECONDS = 30.0
 TRIES = 5

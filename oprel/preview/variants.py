@@ -22,10 +22,10 @@ from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Repository, usual, wanted
 from oprel.formats.gguf import GGUFFile, read_gguf
+from oprel.formats.headers.other_header import is_other, read_other
+from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo
-from oprel.formats.other_header import is_other, read_other
 from oprel.formats.untrusted_json import shown
-from oprel.formats.whole import read_whole
 from oprel.runtime.backends.base import ModelFiles
 from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
 from oprel.telemetry.recommender.planning import Candidate, sized

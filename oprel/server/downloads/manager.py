@@ -23,14 +23,14 @@ from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, hub_origin
-from oprel.downloader import disk
 from oprel.downloader.backoff import Throttle
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import open_client
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.sources import Sources
-from oprel.downloader.transfer import fetch
+from oprel.downloader.transfer import disk
+from oprel.downloader.transfer.fetch import fetch
 from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected

@@ -16,8 +16,8 @@ from oprel.core.exceptions import InvalidModelError, UnsupportedError, Validatio
 from oprel.core.manifests import Manifest
 from oprel.core.modelfile import Parameter
 from oprel.core.names import ModelRef, is_path
-from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
+from oprel.formats.templates import go_template
 from oprel.server.models import quantize
 from oprel.server.models.library import Library
 

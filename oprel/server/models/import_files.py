@@ -15,8 +15,8 @@ from oprel.core.exceptions import InvalidModelError
 from oprel.core.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.core.variants import RepoFile, folder_files, projector_of, variants
+from oprel.formats.checks.validation import require_sound
 from oprel.formats.gguf import read_gguf
-from oprel.formats.validation import require_sound
 from oprel.server.models.library import Library
 from oprel.wire.library import ImportHow
 

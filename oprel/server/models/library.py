@@ -15,13 +15,13 @@ from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, ValidationError
 from oprel.core.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
-from oprel.formats import go_template
+from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
+from oprel.formats.headers.other_header import OtherHeader, is_other, read_other
+from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo, from_gguf
-from oprel.formats.other_header import OtherHeader, is_other, read_other
 from oprel.formats.readers import knows
-from oprel.formats.validation import NAMED
-from oprel.formats.whole import read_whole
+from oprel.formats.templates import go_template
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
 

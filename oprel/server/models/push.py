@@ -16,8 +16,8 @@ from oprel.core.blobs import BLOB_NAME, with_colon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, UnsupportedError
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
-from oprel.downloader.push import Blob, push
-from oprel.downloader.registry_http import Access, Registry
+from oprel.downloader.registry.client import Access, Registry
+from oprel.downloader.registry.push import Blob, push
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer
 from oprel.server.models.library import InstalledModel
 from oprel.utils.text import human_count

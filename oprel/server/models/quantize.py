@@ -13,7 +13,7 @@ from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
 from oprel.formats.ggml_types import FILE_TYPES
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.other_header import OtherHeader
+from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.binaries.engine_binaries import BinarySource, find_binaries
 
 PROGRAM = "llama-quantize"

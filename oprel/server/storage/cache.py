@@ -12,8 +12,8 @@ import anyio.to_thread
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
 from oprel.core.manifests import Manifest, Provider
-from oprel.downloader import disk, segments
 from oprel.downloader.cache import HubCache
+from oprel.downloader.transfer import disk, segments
 from oprel.formats.gguf import looks_like_gguf, read_gguf
 from oprel.server.downloads.task import Download
 from oprel.server.models.last_use import LastUse

@@ -24,7 +24,7 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
-from oprel.formats.remote import STEPS
+from oprel.formats.headers.remote import STEPS
 from oprel.preview.plan import recommend
 from oprel.runtime.binaries.choices import Choices
 from oprel.wire.downloads import DownloadResponse

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.downloader import segments
+from oprel.downloader.transfer import segments
 from tests.conftest import eventually
 from tests.fixtures import fetching
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode

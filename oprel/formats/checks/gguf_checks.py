@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oprel.formats.byte_reader import DAMAGED
-from oprel.formats.findings import Finding, error, note, warning
+from oprel.formats.checks.findings import Finding, error, note, warning
 from oprel.formats.gguf import GGUFFile
 
 LAYER = re.compile(r"blk\.(\d+)\.")

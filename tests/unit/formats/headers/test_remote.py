@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.gguf import read_gguf
-from oprel.formats.remote import read_remote
+from oprel.formats.headers.remote import read_remote
 from tests.fixtures.known_models import write_known_model
 
 MIB = 1024**2

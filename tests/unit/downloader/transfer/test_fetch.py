@@ -14,7 +14,7 @@ import pytest
 
 from oprel.core.exceptions import DiskFullError, DownloadError
 from oprel.downloader.source import Progress, RemoteFile
-from oprel.downloader.transfer import Limits, fetch
+from oprel.downloader.transfer.fetch import Limits, fetch
 from tests.fixtures import xet_store
 from tests.fixtures.hub_server import PIECE, Behaviour, HubServer, Mode
 

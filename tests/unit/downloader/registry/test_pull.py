@@ -13,10 +13,10 @@ import pytest
 
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import RegistryOrigin
-from oprel.downloader import push
-from oprel.downloader.push import Blob, Pushed
-from oprel.downloader.registry import Registries, manifest
-from oprel.downloader.registry_http import Access, Registry, login_of
+from oprel.downloader.registry import push
+from oprel.downloader.registry.client import Access, Registry, login_of
+from oprel.downloader.registry.pull import Registries, manifest
+from oprel.downloader.registry.push import Blob, Pushed
 from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT, Layer
 
 HOST = "box.example"

@@ -18,14 +18,14 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.exceptions import DownloadError
-from oprel.downloader import disk, segments
 from oprel.downloader.backoff import Throttle, backoff
-from oprel.downloader.block import Block
-from oprel.downloader.digest import Digest
-from oprel.downloader.ranges import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
-from oprel.downloader.segments import Segments
 from oprel.downloader.source import Progress, RemoteFile
-from oprel.downloader.xet import XetReading
+from oprel.downloader.transfer import disk, segments
+from oprel.downloader.transfer.block import Block
+from oprel.downloader.transfer.digest import Digest
+from oprel.downloader.transfer.ranges import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
+from oprel.downloader.transfer.segments import Segments
+from oprel.downloader.transfer.xet import XetReading
 
 logger = logging.getLogger(__name__)
 

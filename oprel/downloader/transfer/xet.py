@@ -11,8 +11,8 @@ import anyio
 import anyio.to_thread
 
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.ranges import TryAgain, XetPlace
 from oprel.downloader.source import RemoteFile
+from oprel.downloader.transfer.ranges import TryAgain, XetPlace
 
 if TYPE_CHECKING:
     from hf_xet import XetDownloadStream, XetDownloadStreamGroup

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.core.exceptions import InvalidModelError
-from oprel.formats.findings import Severity
+from oprel.formats.checks.findings import Severity
+from oprel.formats.checks.pickles import scan
+from oprel.formats.checks.validation import Inspection, inspect, require_sound
 from oprel.formats.ggml_types import ValueType
-from oprel.formats.pickles import scan
-from oprel.formats.validation import Inspection, inspect, require_sound
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_adapter, write_projector
 from tests.fixtures.hf_folder import LLAMA, encoded, entries, safetensors, write_folder

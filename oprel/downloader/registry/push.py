@@ -12,7 +12,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError, OprelError
 from oprel.downloader.backoff import backoff
-from oprel.downloader.registry_http import Registry, RegistryReply
+from oprel.downloader.registry.client import Registry, RegistryReply
 from oprel.formats.ollama_manifest import MANIFEST_TYPE, Layer
 
 CHUNK_BYTES = 16 * 2**20  # that one request carries; progress moves, and a broken one is repeated, by so much

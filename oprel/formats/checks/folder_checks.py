@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
-from oprel.formats.findings import Finding, error, note, refusal, warning
+from oprel.formats.checks.findings import Finding, error, note, refusal, warning
 from oprel.formats.hf_config import HFConfig, read_config
 from oprel.formats.model_info import ModelInfo
 from oprel.formats.safetensors import SafetensorsFile, StoredTensor

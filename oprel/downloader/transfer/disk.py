@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from oprel.core.exceptions import DiskFullError, DownloadError
-from oprel.downloader.segments import temporary_of
 from oprel.downloader.source import RemoteFile
+from oprel.downloader.transfer.segments import temporary_of
 from oprel.utils.files import locked
 from oprel.utils.text import human_size
 

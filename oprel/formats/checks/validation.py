@@ -9,14 +9,14 @@ from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import DAMAGED
+from oprel.formats.checks.findings import Finding, Severity, error, note, refusal, warning
+from oprel.formats.checks.folder_checks import check_folder, check_tensors
+from oprel.formats.checks.gguf_checks import check_gguf
+from oprel.formats.checks.pickles import Danger, Scan, scan
 from oprel.formats.detect import BESIDE, SUFFIXES, detect, is_pytorch_start, parts, sniff
-from oprel.formats.findings import Finding, Severity, error, note, refusal, warning
-from oprel.formats.folder_checks import check_folder, check_tensors
 from oprel.formats.gguf import read_gguf
-from oprel.formats.gguf_checks import check_gguf
 from oprel.formats.mistaken import START_BYTES, mistaken
 from oprel.formats.model_info import Format, ModelInfo
-from oprel.formats.pickles import Danger, Scan, scan
 from oprel.formats.safetensors import SafetensorsFile, read_safetensors
 from oprel.formats.untrusted_json import shown
 

@@ -13,8 +13,8 @@ import httpx
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.backoff import LONGEST_PROMISE, retry_after
 from oprel.downloader.connections import reason
-from oprel.downloader.segments import Version, host_of
 from oprel.downloader.source import RemoteFile
+from oprel.downloader.transfer.segments import Version, host_of
 
 REDIRECTS = 8
 NOT_NOW = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)

@@ -13,7 +13,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.manifests import Manifest
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.offers import Offer, Target
-from oprel.downloader.registry_http import USUAL_ACCESS, Access, Registry, RegistryReply
+from oprel.downloader.registry.client import USUAL_ACCESS, Access, Registry, RegistryReply
 from oprel.downloader.source import RemoteFile
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from oprel.core.exceptions import ValidationError
-from oprel.formats.go_expression import Expression, Scope, Value, quoted, shown, unsupported
+from oprel.formats.templates.go_expression import Expression, Scope, Value, quoted, shown, unsupported
 
 _ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"(if|range|else|end)\b\s*(.*)", re.DOTALL)

@@ -7,7 +7,7 @@ import jinja2
 import pytest
 
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.formats.go_template import to_jinja
+from oprel.formats.templates.go_template import to_jinja
 
 QUESTION: list[Mapping[str, Any]] = [{"role": "user", "content": "What is Go?"}]
 SYSTEM = [{"role": "system", "content": "Be brief."}, *QUESTION]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.downloader.segments import Segments, Version, load, noted, save
+from oprel.downloader.transfer.segments import Segments, Version, load, noted, save
 
 WANTED = Version(100, "ab" * 32)
 
