@@ -6,7 +6,7 @@ from functools import cache
 
 import httpx
 
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_entry_points
 
 GROUP = "oprel.transports"
 
@@ -28,7 +28,7 @@ class Transport:
 @cache
 def transports() -> Mapping[str, Transport]:
     """By scheme."""
-    return {transport.scheme: transport for transport in announced(GROUP, Transport)}
+    return {transport.scheme: transport for transport in load_entry_points(GROUP, Transport)}
 
 
 def scheme_of(address: str) -> str:

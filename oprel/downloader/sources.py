@@ -20,7 +20,7 @@ from oprel.downloader.registry.client import Access
 from oprel.downloader.registry.pull import Registries
 from oprel.downloader.source import Source
 from oprel.downloader.url import Urls
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_entry_points
 
 GROUP = "oprel.sources"
 
@@ -31,7 +31,7 @@ def announced_sources() -> Mapping[str, Source]:
 
     Blocks for the import of those packages.
     """
-    found = {source.host.casefold(): source for source in announced(GROUP, Source)}
+    found = {source.host.casefold(): source for source in load_entry_points(GROUP, Source)}
     return {host: source for host, source in found.items() if host != OLLAMA_HOST}
 
 

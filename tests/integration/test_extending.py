@@ -283,4 +283,4 @@ def test_a_reader_that_fails_makes_its_file_a_damaged_one(tmp_path: Path) -> Non
     install(tmp_path, "oprel.formats", "odd = oprel_odd:READER", source)
     (tmp_path / "model.odd").write_bytes(b"odd")
     with on_path(tmp_path), pytest.raises(InvalidModelError, match="the reader of odd failed: AttributeError"):
-        readers.read_announced(tmp_path / "model.odd")
+        readers.read_with_plugins(tmp_path / "model.odd")

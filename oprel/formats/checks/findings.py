@@ -1,4 +1,4 @@
-"""What is found about a model's files: what is the matter, how bad it is, and what to do about it."""
+"""Findings about a model's files: what is wrong, how severe it is, and what to do about it."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from oprel.core.exceptions import InvalidModelError
 
 
 class Severity(Enum):
-    """An error keeps every engine from using the model, or must; a warning some of them, or only at times."""
+    """An error means that no engine can or should use the model; a warning that some cannot, or not always."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """`what` is a sentence without its full stop about the file or folder `path`; `step` a whole one for the user."""
+    """`what` is a sentence without full stop about the file or folder `path`; `step` is a full sentence of advice."""
 
     severity: Severity
     path: Path
@@ -38,5 +38,5 @@ def note(path: Path, what: str, step: str = "") -> Finding:
 
 
 def refusal(path: Path, problem: InvalidModelError) -> Finding:
-    """The error that reading `path` ended with."""
+    """Turn the error from reading `path` into a finding."""
     return error(path, problem.message, problem.resolution_steps[0] if problem.resolution_steps else "")

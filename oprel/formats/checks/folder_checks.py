@@ -1,4 +1,4 @@
-"""What is the matter with a folder as Hugging Face has them: its configuration, its tokenizer, its index."""
+"""Checks a folder in Hugging Face's layout: its configuration, its tokenizer, its index."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,19 +24,19 @@ TOKENIZERS = (
 OTHER_TOKENIZERS = ("*.tiktoken", "tokenization_*.py", "tokenizer.model.*", "*.spm")
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d+)\.")
 EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings)\.weight$")
-WHOLE = frozenset(("F64", "F32", "F16", "BF16"))  # dtypes of weights that are not packed
-COPY = "Copy it from where the model comes from."
+WHOLE = frozenset(("F64", "F32", "F16", "BF16"))  # dtypes of unpacked weights
+COPY = "Copy it from the original repository."
 
 
 def check_folder(folder: Path, info: ModelInfo | None) -> Iterator[Finding]:
-    """What engines need beside the weights."""
+    """Check the files that engines need beside the weights."""
     if not (folder / "config.json").exists():
-        yield error(folder, "there is no config.json: no engine knows what its weights are", COPY)
+        yield error(folder, "it has no config.json, which engines need to interpret the weights", COPY)
     else:
         yield from _check_config(folder)
     yield from _check_tokenizer(folder)
     if info and "completion" in info.capabilities and not _has_template(folder):
-        yield note(folder, "there is no chat template: it can complete texts, and chat only with one of your own")
+        yield note(folder, "it has no chat template: it can complete text, but needs a template of yours to chat")
 
 
 def _check_config(folder: Path) -> Iterator[Finding]:
@@ -48,38 +48,38 @@ def _check_config(folder: Path) -> Iterator[Finding]:
         yield refusal(path, problem)
         return
     if not config.classes:
-        yield warning(path, "it names no architectures: engines cannot tell which model it is", COPY)
+        yield warning(path, "it does not name its architectures: engines cannot tell which model it is", COPY)
     if "auto_map" in config.values:
-        what = "it wants to run code of its own (auto_map), which oprel's engines are not allowed to"
-        yield warning(path, what, "Use a model that the engine itself knows.")
+        what = "it requires its own code (auto_map), which oprel does not let engines run"
+        yield warning(path, what, "Use a model that the engine supports without it.")
     packing = config.values.get("quantization_config")
     if packing is not None and not (isinstance(packing, dict) and packing.get("quant_method")):
-        yield warning(path, "its quantization_config does not say which method it is", COPY)
+        yield warning(path, "its quantization_config does not name a method", COPY)
 
 
 def _check_numbers(path: Path, config: HFConfig) -> Iterator[Finding]:
     heads, kv_heads = (next(iter(config.per_layer(name)), 0) for name in ("heads", "kv_heads"))
     width, head_dim = config.number("embedding_length"), config.number("head_dim")
     if width and heads and not head_dim and width % heads:
-        yield error(path, f"its hidden size of {width} cannot be shared by {heads} heads", COPY)
+        yield error(path, f"its hidden size of {width} is not divisible by its {heads} heads", COPY)
     if heads and kv_heads and heads % kv_heads:
-        yield error(path, f"its {heads} heads cannot share {kv_heads} KV heads", COPY)
+        yield error(path, f"its {heads} heads are not divisible by its {kv_heads} KV heads", COPY)
     if config.classes and not config.number("context_length"):
-        yield note(path, "it does not tell how long a context may be")
+        yield note(path, "it does not state its context length")
 
 
 def _check_tokenizer(folder: Path) -> Iterator[Finding]:
-    found = [name for name in TOKENIZERS if (folder / name).is_file()]
-    if not found and not any(next(folder.glob(pattern), None) for pattern in OTHER_TOKENIZERS):
-        yield error(folder, "there is no tokenizer", "Copy tokenizer.json, or tokenizer.model, from the original.")
-    if found == ["vocab.json"] and not (folder / "merges.txt").is_file():
+    tokenizers = [name for name in TOKENIZERS if (folder / name).is_file()]
+    if not tokenizers and not any(next(folder.glob(pattern), None) for pattern in OTHER_TOKENIZERS):
+        yield error(folder, "it has no tokenizer", "Copy tokenizer.json or tokenizer.model from the original.")
+    if tokenizers == ["vocab.json"] and not (folder / "merges.txt").is_file():
         yield error(folder / "vocab.json", "its merges.txt is missing", COPY)
-    for name in found:
+    for name in tokenizers:
         path = folder / name
         if path.stat().st_size == 0:
             yield error(path, "the tokenizer is empty", COPY)
         elif path.suffix == ".json" and not _is_closed(path):
-            yield error(path, "it is no whole JSON object", COPY)
+            yield error(path, "it is not a complete JSON object", COPY)
     for name in ("tokenizer_config.json", "generation_config.json"):
         yield from _check_object(folder / name)
 
@@ -93,7 +93,7 @@ def _check_object(path: Path) -> Iterator[Finding]:
 
 
 def _is_closed(path: Path) -> bool:
-    """Whether a JSON file begins and ends with braces. It may be 30 MB: more would be to parse it."""
+    """Whether a JSON file begins and ends with braces. It may have 30 MB, so it is not parsed."""
     with path.open("rb") as file:
         start = file.read(64).lstrip()
         file.seek(max(0, path.stat().st_size - 64))
@@ -110,49 +110,47 @@ def _has_template(folder: Path) -> bool:
 
 
 def check_tensors(folder: Path, files: Sequence[SafetensorsFile], info: ModelInfo | None) -> Iterator[Finding]:
-    """Whether the parts are those that the index and the configuration tell of."""
+    """Check the parts against the index and the configuration."""
     tensors = {tensor.name: (file.path.name, tensor) for file in files for tensor in file.tensors}
     yield from (
-        error(file.path, "it has no tensors", "Is it a part that was not written to its end?")
-        for file in files
-        if not file.tensors
+        error(file.path, "it has no tensors", "Was the file written completely?") for file in files if not file.tensors
     )
     if (folder / INDEX).is_file():
         names = [file.path.name for file in files]
         yield from _check_index(folder / INDEX, names, {name: part for name, (part, _) in tensors.items()})
     elif len(files) > 1:
-        what = f"{INDEX} is missing: engines do not know which of {len(files)} parts has which tensor"
+        what = f"{INDEX} is missing: engines cannot tell which of {len(files)} parts holds which tensor"
         yield warning(folder, what, COPY)
     if info:
         yield from _check_against(folder / "config.json", info, [tensor for _, tensor in tensors.values()])
 
 
 def _check_index(path: Path, files: Sequence[str], parts: Mapping[str, str]) -> Iterator[Finding]:
-    """`parts` has the file of each tensor that is there."""
+    """`parts` maps each existing tensor to its file."""
     try:
-        told = read_object(path).get("weight_map")
+        listed = read_object(path).get("weight_map")
     except InvalidModelError as problem:
         yield refusal(path, problem)
         return
-    if not isinstance(told, dict) or any(part not in files for part in told.values()):
-        return  # who reads the model says so
-    if absent := [name for name, part in told.items() if parts.get(name) != part]:
-        what = f"{len(absent)} of its {len(told)} tensors are not where it says, {shown(absent[0])} first"
-        yield error(path, what, "The parts and the index are of different models: get them together.")
-    if unknown := [name for name in parts if name not in told]:
-        what = f"{len(unknown)} tensors of the parts are not in it, {shown(unknown[0])} first"
-        yield warning(path, what, "Is a part of another model left in the folder?")
+    if not isinstance(listed, dict) or any(part not in files for part in listed.values()):
+        return  # detecting the model reports it
+    if absent := [name for name, part in listed.items() if parts.get(name) != part]:
+        what = f"{len(absent)} of its {len(listed)} tensors are in another file or missing, such as {shown(absent[0])}"
+        yield error(path, what, "The parts and the index belong to different models: download all of them again.")
+    if unknown := [name for name in parts if name not in listed]:
+        what = f"it does not list {len(unknown)} tensors of the parts, such as {shown(unknown[0])}"
+        yield warning(path, what, "Remove files of other models from the folder.")
 
 
 def _check_against(path: Path, info: ModelInfo, tensors: Sequence[StoredTensor]) -> Iterator[Finding]:
-    """The tensors against what the configuration says."""
-    numbers = {int(found[1]) for tensor in tensors if (found := LAYER.search(tensor.name))}
+    """Check the tensors against the configuration."""
+    numbers = {int(match[1]) for tensor in tensors if (match := LAYER.search(tensor.name))}
     if info.layers and numbers and (missing := set(range(info.layers)) - numbers):
-        what = f"the tensors of {len(missing)} of its {info.layers} layers are missing, of layer {min(missing)} first"
-        yield error(path, what, "A part is missing, or the configuration is another model's.")
+        what = f"tensors of {len(missing)} of its {info.layers} layers are missing, the first is layer {min(missing)}"
+        yield error(path, what, "A part is missing, or the configuration belongs to another model.")
     for tensor in tensors:
         if EMBEDDING.search(tensor.name) and tensor.dtype in WHOLE and tensor.shape and info.vocabulary_size:
             if tensor.shape[0] < info.vocabulary_size:
                 what = f"it has a vocabulary of {info.vocabulary_size}, but {tensor.shape[0]} embeddings"
-                yield error(path, what, "The configuration is another model's.")
+                yield error(path, what, "The configuration belongs to another model.")
             return

@@ -1,9 +1,9 @@
-"""What a pickle would run, read off its opcodes and never run: for PyTorch's files, which are pickles.
+"""Scans pickles, such as PyTorch files, for the code they would run, from their opcodes and without running them.
 
 A pickle is a program for a small stack machine. Its GLOBAL and STACK_GLOBAL opcodes import what it calls; the names
-are in the program, or on its stack. A name that is put together at run time cannot be read off: that is dangerous too.
+are in the program or on its stack. A name built at run time cannot be determined, so it counts as dangerous.
 
-Sources: Lib/pickletools.py of CPython; what PyTorch's files are made of in torch/serialization.py, and what its
+Sources: Lib/pickletools.py of CPython; the layout of PyTorch files in torch/serialization.py; the names that its
 `weights_only` unpickler allows in torch/_weights_only_unpickler.py.
 """
 
@@ -22,11 +22,11 @@ from typing import BinaryIO
 from oprel.formats.byte_reader import DAMAGED
 from oprel.formats.untrusted_json import invalid, shown, unreadable
 
-MAX_PICKLE_BYTES = 64 * 1024**2  # of the largest models it is some MB: the weights lie beside it
-MAX_PICKLES = 16  # in an archive: PyTorch writes one, TorchScript two
+MAX_PICKLE_BYTES = 64 * 1024**2  # a few MB in the largest models, since the weights are stored separately
+MAX_PICKLES = 16  # per archive: PyTorch writes one, TorchScript two
 MAX_OPCODES = 1_000_000
-MAX_NAMES = 1000  # different ones; a model has about ten
-OLD_PICKLES = 5  # in a file of before PyTorch 1.6: a magic number, the protocol, the machine, the model, its keys
+MAX_NAMES = 1000  # distinct ones; a model has about ten
+OLD_PICKLES = 5  # in a file older than PyTorch 1.6: magic number, protocol, machine, model, keys
 ZIP_START = b"PK\x03\x04"
 PROGRAM = re.compile(r"(^|/)code/.+\.py$")  # of TorchScript
 
@@ -35,15 +35,15 @@ BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError
 
 
 class Danger(Enum):
-    """What calling a name may do."""
+    """How dangerous it is to call a name."""
 
     HARMLESS = "harmless"
     UNKNOWN = "unknown"
     DANGEROUS = "dangerous"
 
 
-UNREADABLE = "a name that is put together when it runs"
-# Modules that run programs, code or commands, or reach files and the network.
+UNREADABLE = "a name that is built at run time"
+# Modules that run programs, code or commands, or access files or the network.
 DANGEROUS = frozenset(
     "os posix nt subprocess sys builtins __builtin__ runpy importlib pty socket ssl shutil ctypes _ctypes code codeop "
     "pickle _pickle cloudpickle dill joblib marshal shelve types functools operator _operator inspect gc signal "
@@ -67,7 +67,7 @@ HARMLESS = re.compile(
 
 
 def danger_of(name: str) -> Danger:
-    """Of calling the object with that full name.
+    """The danger of calling the object with that full name.
 
     >>> danger_of("posix.system"), danger_of("torch._utils._rebuild_tensor_v2"), danger_of("my_model.Net")
     (<Danger.DANGEROUS: 'dangerous'>, <Danger.HARMLESS: 'harmless'>, <Danger.UNKNOWN: 'unknown'>)
@@ -81,9 +81,9 @@ def danger_of(name: str) -> Danger:
 
 @dataclass(frozen=True)
 class Scan:
-    """`names` are what the pickles of a file would import, as "module.name"; `is_program` of a TorchScript archive.
+    """`names` are what the pickles of a file would import, as "module.name"; `is_program` marks a TorchScript archive.
 
-    `broken` says where a pickle ends in nonsense: what comes before it would have run by then.
+    `broken` describes where a pickle becomes invalid; everything before that would still run.
     """
 
     names: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class Scan:
 
 
 def scan(path: Path) -> Scan:
-    """What loading a PyTorch file would run. Raises InvalidModelError where it is none, or cut off."""
+    """What loading a PyTorch file would run. Raises InvalidModelError for another or a truncated file."""
     try:
         with path.open("rb") as file:
             start = file.read(len(ZIP_START))
@@ -125,12 +125,12 @@ def _archive(path: Path, file: BinaryIO) -> Scan:
     ) as problem:
         raise invalid(path, f"its ZIP archive is damaged: {problem}", 0, DAMAGED) from problem
     if not 0 < len(pickles) <= MAX_PICKLES:
-        raise invalid(path, f"it is a ZIP archive with {len(pickles)} pickles in it", 0, "Is it PyTorch's at all?")
+        raise invalid(path, f"it is a ZIP archive with {len(pickles)} pickles", 0, "Is it a PyTorch file?")
     return reading.scan(is_program=any(map(PROGRAM.search, names)))
 
 
 def _old(file: BinaryIO) -> Scan:
-    """Several pickles, then the bytes of the weights."""
+    """An old file: several pickles, then the bytes of the weights."""
     content, reading = io.BytesIO(file.read(MAX_PICKLE_BYTES)), _Reading()
     for _ in range(OLD_PICKLES):
         if not reading.read(content):
@@ -140,13 +140,13 @@ def _old(file: BinaryIO) -> Scan:
 
 @dataclass
 class _Reading:
-    """The names found so far, and what is wrong with the last pickle."""
+    """The names so far, and what is wrong with the last pickle."""
 
     names: dict[str, None] = field(default_factory=dict)
     broken: str = ""
 
     def read(self, content: io.BytesIO) -> bool:
-        """Go through one pickle; False where there is no whole one."""
+        """Scan one pickle; False if there is no complete one."""
         at = content.tell()
         if not content.read(1):
             return False
@@ -157,7 +157,7 @@ class _Reading:
                 if len(self.names) > MAX_NAMES:
                     raise ValueError(f"more than {MAX_NAMES} names")
         except (ValueError, UnicodeDecodeError, IndexError, OverflowError) as problem:
-            self.broken = f"a pickle breaks off: {shown(str(problem))}"
+            self.broken = f"a pickle is truncated or damaged: {shown(str(problem))}"
             return False
         return True
 
@@ -166,8 +166,8 @@ class _Reading:
 
 
 def _imports(content: io.BytesIO) -> Iterator[str]:
-    """The full name of each object that a pickle imports. Raises ValueError where it is none."""
-    top, memo = deque[str | None](maxlen=2), dict[int, str | None]()  # of the stack: texts, None for all else
+    """The full name of each object that a pickle imports. Raises ValueError for an invalid pickle."""
+    top, memo = deque[str | None](maxlen=2), dict[int, str | None]()  # of the stack: strings, None for all else
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if count == MAX_OPCODES:
             raise ValueError(f"more than {MAX_OPCODES} opcodes")
@@ -189,7 +189,7 @@ def _imports(content: io.BytesIO) -> Iterator[str]:
                 top.append(memo.get(int(argument or 0)))
             case "PROTO" | "FRAME" | "STOP":
                 pass
-            case _:  # What takes off the stack counts as no text, so that none of those below it is taken for the top.
+            case _:  # An opcode that pops counts as a non-string, so a string below it is never mistaken for the top.
                 top.append(argument if isinstance(argument, str) else None)
 
 

@@ -1,4 +1,4 @@
-"""Everything that is the matter with a model, found without an engine. Only headers are read, nothing is unpickled."""
+"""Inspects a model without an engine and reports its problems. Reads headers only and never unpickles anything."""
 
 import errno
 import stat
@@ -20,7 +20,7 @@ from oprel.formats.model_info import Format, ModelInfo
 from oprel.formats.safetensors import SafetensorsFile, read_safetensors
 from oprel.formats.untrusted_json import shown
 
-NEVER = "Do not load it: get the model as safetensors, from somebody you trust."
+NEVER = "Do not load it: get the model as safetensors from a source you trust."
 UNFINISHED = (".part", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp")
 PICKLES = (*SUFFIXES["pytorch"], ".pkl", ".pickle", ".ckpt")
 NAMED = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -28,7 +28,7 @@ NAMED = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is at `path`: no `info` where that is no model. `findings` are the worst first."""
+    """What is at `path`. `info` is None if that is not a model. The worst `findings` come first."""
 
     path: Path
     info: ModelInfo | None
@@ -36,22 +36,23 @@ class Inspection:
 
     @property
     def errors(self) -> list[Finding]:
-        return [one for one in self.findings if one.severity is Severity.ERROR]
+        return [finding for finding in self.findings if finding.severity is Severity.ERROR]
 
     def moved(self, folder: Path, to: Path) -> "Inspection":
-        """The same of a model that was looked at in `folder`, but belongs elsewhere."""
+        """The same inspection, with paths below `folder` moved to `to`."""
 
-        def elsewhere(path: Path) -> Path:
+        def moved(path: Path) -> Path:
             return to / path.relative_to(folder)
 
-        told = (
-            replace(one, path=elsewhere(one.path), what=one.what.replace(str(folder), str(to))) for one in self.findings
+        findings = (
+            replace(finding, path=moved(finding.path), what=finding.what.replace(str(folder), str(to)))
+            for finding in self.findings
         )
-        return replace(self, path=elsewhere(self.path), findings=tuple(told))
+        return replace(self, path=moved(self.path), findings=tuple(findings))
 
 
 def inspect(path: Path) -> Inspection:
-    """Look at a file or folder. Blocks for the reading of some megabytes; never raises."""
+    """Inspect a file or folder. Blocks to read a few megabytes; never raises."""
     if gone := _absent(path):
         return Inspection(path, None, (gone,))
     info, refused = None, None
@@ -60,14 +61,15 @@ def inspect(path: Path) -> Inspection:
     except InvalidModelError as problem:
         refused = refusal(path, problem)
     try:
-        found = list(_looked_at(path, info))
+        findings = list(_check(path, info))
     except OSError as problem:
-        found = [error(path, f"it cannot be read: {problem.strerror}", "Check its permissions.")]
-    blamed = [one.path for one in found if one.severity is Severity.ERROR]
-    if refused and not any(refused.what.startswith(f"{one} ") for one in blamed):  # else what was found says more
-        found.append(refused)
+        findings = [error(path, f"it cannot be read: {problem.strerror}", "Check its permissions.")]
+    blamed = [finding.path for finding in findings if finding.severity is Severity.ERROR]
+    if refused and not any(refused.what.startswith(f"{file} ") for file in blamed):  # else a finding is more precise
+        findings.append(refused)
     order = list(Severity)
-    return Inspection(path, info, tuple(sorted(dict.fromkeys(found), key=lambda one: order.index(one.severity))))
+    worst_first = sorted(dict.fromkeys(findings), key=lambda finding: order.index(finding.severity))
+    return Inspection(path, info, tuple(worst_first))
 
 
 def require_sound(path: Path) -> None:
@@ -77,23 +79,23 @@ def require_sound(path: Path) -> None:
 
 
 def _absent(path: Path) -> Finding | None:
-    """Why nothing can be read there; None where something may."""
+    """Why nothing can be read there; None if it may be readable."""
     try:
         status = path.stat()
     except OSError as problem:
         if problem.errno == errno.ELOOP:
-            return error(path, "it is a link that leads back to itself", "Make the link again, to the file.")
+            return error(path, "it is a link to itself", "Recreate the link so that it points to the file.")
         if path.is_symlink():
-            return error(path, f"it is a link to {shown(str(path.readlink()))}, which is gone", "Get the file again.")
+            return error(path, f"it links to {shown(str(path.readlink()))}, which is missing", "Get the file again.")
         what = "it does not exist" if problem.errno == errno.ENOENT else f"it cannot be read: {problem.strerror}"
         return error(path, what, "Is the path right?")
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return error(path, "it is no file", "Give the path of a model's file or folder.")
+        return error(path, "it is not a file", "Give the path of a model file or folder.")
     return None
 
 
-def _looked_at(path: Path, info: ModelInfo | None) -> Iterator[Finding]:
-    if info and info.format not in SUFFIXES:  # what there is to say, the reader of that format has said
+def _check(path: Path, info: ModelInfo | None) -> Iterator[Finding]:
+    if info and info.format not in SUFFIXES:  # the reader of that format has already checked it
         return
     folder, files = (path, _weights_in(path)) if path.is_dir() else (path.parent, _with_parts(path))
     tensors, kinds = list[SafetensorsFile](), set[Format]()
@@ -103,9 +105,9 @@ def _looked_at(path: Path, info: ModelInfo | None) -> Iterator[Finding]:
             continue
         kind = sniff(file)
         kinds |= {kind} if kind else set()
-        yield from _lessened(_of_file(file, kind, tensors), info, kind)
+        yield from _downgraded(_of_file(file, kind, tensors), info, kind)
     if path.is_dir() and (folder / "adapter_config.json").is_file() and info is None:
-        yield error(folder, "it is an adapter (LoRA), no model of its own", "Load it with the model it was made for.")
+        yield error(folder, "it is an adapter (LoRA), not a model", "Load it with the model it was made for.")
     elif (info.format if info else next(iter(kinds), None)) in ("safetensors", "pytorch"):
         yield from check_folder(folder, info)
     if tensors and (info is None or info.format == "safetensors"):
@@ -113,12 +115,13 @@ def _looked_at(path: Path, info: ModelInfo | None) -> Iterator[Finding]:
 
 
 def _weights_in(folder: Path) -> list[Path]:
-    """Its files that are, or are called, weights; broken links to such, too."""
-    named = (one for one in sorted(folder.iterdir()) if one.suffix in (*NAMED, *PICKLES, *UNFINISHED))
-    files = [one for one in named if not one.is_dir()]
-    if any(one.suffix in NAMED and not BESIDE.search(one.name) for one in files):
+    """The files that hold weights or are named like it, including broken links."""
+    named = (path for path in sorted(folder.iterdir()) if path.suffix in (*NAMED, *PICKLES, *UNFINISHED))
+    files = [path for path in named if not path.is_dir()]
+    if any(file.suffix in NAMED and not BESIDE.search(file.name) for file in files):
         return files
-    return [*files, *(one for one in sorted(folder.iterdir()) if one.is_file() and one not in files and sniff(one))]
+    others = (path for path in sorted(folder.iterdir()) if path.is_file() and path not in files)
+    return [*files, *(path for path in others if sniff(path))]
 
 
 def _with_parts(path: Path) -> list[Path]:
@@ -128,22 +131,22 @@ def _with_parts(path: Path) -> list[Path]:
 
 
 def _mistaken(path: Path) -> Finding | None:
-    """A file that is none of a model, by its first bytes or its name."""
+    """The finding for a file that is not a model's, by its name or first bytes."""
     if path.suffix in UNFINISHED:
-        return warning(path, "its download was not finished", "Finish it, or delete what is there.")
+        return warning(path, "its download is incomplete", "Finish the download or delete the file.")
     with path.open("rb") as file:
         start = file.read(START_BYTES)
     if not start:
         return error(path, "it is empty", DAMAGED)
-    known = mistaken(start)
-    return error(path, f"it {known.what}", known.step) if known else None
+    mistake = mistaken(start)
+    return error(path, f"it {mistake.what}", mistake.step) if mistake else None
 
 
 def _of_file(path: Path, kind: Format | None, tensors: list[SafetensorsFile]) -> Iterator[Finding]:
-    """What is wrong with one file of weights; the headers of safetensors are kept in `tensors`."""
+    """Check one file of weights; safetensors headers are added to `tensors`."""
     if kind and path.suffix not in SUFFIXES[kind]:
         usual = SUFFIXES[kind][0]
-        yield warning(path, f"it is {kind}, but its name does not end in {usual}", f"Rename it: {usual} is looked for.")
+        yield warning(path, f"it is {kind}, but its name does not end in {usual}", f"Rename it to end in {usual}.")
     try:
         if kind == "gguf":
             yield from check_gguf(read_gguf(path))
@@ -160,27 +163,28 @@ def _of_file(path: Path, kind: Format | None, tensors: list[SafetensorsFile]) ->
 def _of_pickle(path: Path) -> Iterator[Finding]:
     with path.open("rb") as file:
         if not is_pytorch_start(file.read(4)):
-            yield error(path, "it is neither a ZIP archive nor a pickle, as PyTorch's files are", DAMAGED)
+            yield error(path, "it is not a PyTorch file: neither a ZIP archive nor a pickle", DAMAGED)
             return
-    yield from _told(path, scan(path))
+    yield from _of_scan(path, scan(path))
 
 
-def _told(path: Path, found: Scan) -> Iterator[Finding]:
-    if bad := found.of(Danger.DANGEROUS):
+def _of_scan(path: Path, scanned: Scan) -> Iterator[Finding]:
+    if bad := scanned.of(Danger.DANGEROUS):
         yield error(path, f"loading it runs {', '.join(map(shown, bad[:5]))}", NEVER)
-    if unknown := found.of(Danger.UNKNOWN):
+    if unknown := scanned.of(Danger.UNKNOWN):
         names = ", ".join(map(shown, unknown[:5]))
-        yield warning(path, f"loading it calls {names}, of which nothing is known", "Prefer safetensors.")
-    if found.broken:
-        yield warning(path, found.broken, DAMAGED)
-    if found.is_program:
-        yield warning(path, "it is a TorchScript program, which runs when it is loaded", "Prefer safetensors.")
-    if not (bad or unknown or found.is_program):
-        yield note(path, "it is a pickle, which engines must run to load it; nothing suspicious is in it")
+        yield warning(path, f"loading it calls {names}, which may do anything", "Prefer safetensors.")
+    if scanned.broken:
+        yield warning(path, scanned.broken, DAMAGED)
+    if scanned.is_program:
+        yield warning(path, "it is a TorchScript program, which runs when loaded", "Prefer safetensors.")
+    if not (bad or unknown or scanned.is_program):
+        yield note(path, "it is a pickle, which engines execute to load it; it contains nothing suspicious")
 
 
-def _lessened(findings: Iterator[Finding], info: ModelInfo | None, kind: Format | None) -> Iterator[Finding]:
-    """A fault of a file that engines leave alone, as the pickles beside safetensors, is no error of the model."""
+def _downgraded(findings: Iterator[Finding], info: ModelInfo | None, kind: Format | None) -> Iterator[Finding]:
+    """Downgrade errors of files that engines ignore, such as pickles beside safetensors, to warnings."""
     beside = info is not None and kind != info.format
-    for one in findings:
-        yield replace(one, severity=Severity.WARNING) if beside and one.severity is Severity.ERROR else one
+    for finding in findings:
+        downgrade = beside and finding.severity is Severity.ERROR
+        yield replace(finding, severity=Severity.WARNING) if downgrade else finding

@@ -1,4 +1,4 @@
-"""What the header of a GGUF would say of any other model, so that whatever is asked of headers can be asked of it."""
+"""Describes models in other formats as if they had a GGUF header, so that all code can work with headers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ MEAN_POOLING = 1
 
 @dataclass(frozen=True)
 class OtherHeader(GGUFFile):
-    """Of a model that is no GGUF. The weights are shared out evenly among the layers: that all together is right."""
+    """The header of a model that is not GGUF. Weights are spread evenly over the layers; only their total is exact."""
 
     info: ModelInfo
 
 
 def is_other(path: Path) -> bool:
-    """Whether a model there is read so."""
+    """Whether the model at `path` needs such a header."""
     return path.is_dir() or (not looks_like_gguf(path) and knows(path))
 
 

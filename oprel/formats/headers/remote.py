@@ -1,6 +1,6 @@
-"""The header of a GGUF file that lies elsewhere, read by ranges: its weights stay where they are.
+"""Reads the header of a remote GGUF file with range requests, without its weights.
 
-Three requests suffice for all but the largest vocabularies: headers have 1 to 16 MB.
+Headers have 1 to 16 MB, so three requests suffice for all but the largest vocabularies.
 """
 
 import io
@@ -10,18 +10,18 @@ from contextlib import suppress
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.gguf import GGUFFile, read_gguf_from
 
-STEPS = (4 * 1024**2, 8 * 1024**2, 24 * 1024**2)  # bytes of the first requests; the later ones are as the last
+STEPS = (4 * 1024**2, 8 * 1024**2, 24 * 1024**2)  # bytes of the first requests; later ones use the last value
 
-Fetch = Callable[[int, int], bytes]  # from a byte to before another; what it raises goes through
+Fetch = Callable[[int, int], bytes]  # first byte and end (exclusive); its exceptions propagate
 
 
 def read_remote(fetch: Fetch, name: str, size_bytes: int) -> GGUFFile:
-    """What `read_gguf` gives for the same file here. `name` is what errors call it; raises InvalidModelError."""
+    """Like `read_gguf`, for a remote file. `name` stands for the path in errors. Raises InvalidModelError."""
     return read_gguf_from(_Ranges(fetch, size_bytes), name, size_bytes)
 
 
 def fetched_header(fetch: Fetch, name: str, size_bytes: int) -> bytes:
-    """The beginning of the file as it is, as far as its header goes, or as far as that is one."""
+    """The raw bytes from the start of the file to the end of its header, or to where the header becomes invalid."""
     ranges = _Ranges(fetch, size_bytes)
     with suppress(InvalidModelError):
         read_gguf_from(ranges, name, size_bytes)
@@ -29,7 +29,7 @@ def fetched_header(fetch: Fetch, name: str, size_bytes: int) -> bytes:
 
 
 class _Ranges(io.BytesIO):
-    """A file of which the beginning is there, and more of it as soon as somebody reads that far."""
+    """A file whose beginning is present; reading further fetches more of it."""
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         super().__init__()
@@ -52,4 +52,4 @@ class _Ranges(io.BytesIO):
         content = self._fetch(self._there, end)
         self.seek(self._there)
         self.write(content)
-        self._there += len(content) or self._size  # nothing came: what is missing will be noticed
+        self._there += len(content) or self._size  # an empty answer ends it; the reader notices the gap

@@ -1,4 +1,4 @@
-"""The header of a whole model, of which every shard describes its own tensors only."""
+"""The header of a whole model; each shard describes only its own tensors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,15 +9,15 @@ from oprel.formats.gguf import GGUFFile, read_gguf
 
 
 def read_whole(weights: Path, shards: Sequence[Path] = ()) -> GGUFFile:
-    """The metadata of the first file, the tensors and the size of all: of `shards`, or of those that its name tells of.
+    """The metadata of the first file, the tensors and total size of all `shards` (default: derived from the name).
 
-    Offsets of tensors are those in their own files. Raises InvalidModelError, also when a shard is missing.
+    Tensor offsets are relative to their own files. Raises InvalidModelError, also if a shard is missing.
     """
     return merged([read_gguf(path) for path in shards or parts(weights)])
 
 
 def merged(headers: Sequence[GGUFFile]) -> GGUFFile:
-    """Of all shards of one model, in order."""
+    """Merge the headers of all shards of one model, given in order."""
     first, *others = headers
     if not others:
         return first

@@ -1,4 +1,4 @@
-"""Expressions of Go's templates as expressions of Jinja."""
+"""Translates expressions of Go templates to Jinja expressions."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 
-# Names of Go's fields within a message, a tool or a call, and those whose values print as JSON.
+# Go's field names of a message, a tool or a call, and the fields whose values print as JSON.
 FIELDS = {
     "Role": "role",
     "Content": "content",
@@ -35,7 +35,7 @@ SIGNS = {"ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 @dataclass(frozen=True)
 class Value:
-    """An expression of Jinja. `as_json`: Go prints its value so; `is_list`: `range` can go through it."""
+    """A Jinja expression. `as_json`: Go prints its value as JSON; `is_list`: `range` can iterate over it."""
 
     jinja: str
     as_json: bool = False
@@ -44,7 +44,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Scope:
-    """What names mean: `dot` is None at the root, `variables` are without their `$`."""
+    """The meaning of names. `dot` is None at the root; `variables` are stored without `$`."""
 
     root: dict[str, Value]
     variables: dict[str, Value]
@@ -53,7 +53,7 @@ class Scope:
 
 
 class Expression:
-    """A pipeline of Go's: operands, functions before their operands, `|`."""
+    """A Go pipeline: operands, functions before their operands, `|`."""
 
     def __init__(self, source: str, scope: Scope) -> None:
         self._source = source.strip()
@@ -61,10 +61,10 @@ class Expression:
         self._tokens = self._split()
 
     def value(self) -> Value:
-        found = self._pipeline()
+        value = self._pipeline()
         if self._tokens:
             raise unsupported(self._source)
-        return found
+        return value
 
     def _split(self) -> list[tuple[str, str]]:
         tokens, position = [], 0
@@ -77,11 +77,11 @@ class Expression:
         return tokens
 
     def _pipeline(self) -> Value:
-        found = self._command([])
+        value = self._command([])
         while self._tokens and self._tokens[0][1] == "|":
             self._tokens.pop(0)
-            found = self._command([found])
-        return found
+            value = self._command([value])
+        return value
 
     def _command(self, piped: list[Value]) -> Value:
         if not self._tokens:
@@ -95,10 +95,10 @@ class Expression:
         return self._operand()
 
     def _operands(self) -> list[Value]:
-        found = []
+        operands = []
         while self._tokens and self._tokens[0][1][0] not in ")|":
-            found.append(self._operand())
-        return found
+            operands.append(self._operand())
+        return operands
 
     def _operand(self) -> Value:
         kind, text = self._tokens.pop(0)
@@ -118,12 +118,12 @@ class Expression:
         raise unsupported(self._source)
 
     def _bracket(self) -> Value:
-        """What stands behind an opening bracket, up to the closing one and the fields that follow it."""
-        found = self._pipeline()
+        """The expression after an opening bracket, up to the closing one and the fields that follow it."""
+        value = self._pipeline()
         closing = self._tokens.pop(0)[1] if self._tokens else ""
         if not closing.startswith(")"):
             raise ValidationError(f"template error: unclosed bracket in {{{{{self._source}}}}}")
-        return self._within(replace(found, jinja=f"({found.jinja})"), closing.split(".")[1:])
+        return self._within(replace(value, jinja=f"({value.jinja})"), closing.split(".")[1:])
 
     def _variable(self, text: str) -> Value:
         name, *path = text[1:].split(".")
@@ -153,7 +153,7 @@ class Expression:
         return value
 
     def _call(self, name: str, operands: list[Value]) -> Value:
-        texts = [one.jinja for one in operands]
+        texts = [operand.jinja for operand in operands]
         match name, texts:
             case "eq", [first, _, *_]:
                 return Value(f"({' or '.join(f'{first} == {other}' for other in texts[1:])})")
@@ -181,7 +181,7 @@ def shown(value: Value) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string of Jinja."""
+    """A Jinja string literal."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -197,5 +197,5 @@ def _unquoted(text: str) -> str:
 def unsupported(what: str) -> UnsupportedError:
     return UnsupportedError(
         f"the template has {{{{ {what} }}}}, which cannot be translated",
-        "Leave the template out: the model's own is used then. Or give it as Jinja.",
+        "Leave the template out to use the model's own, or give it as Jinja.",
     )

@@ -1,10 +1,10 @@
-"""Ollama's prompt templates, written for Go, as Jinja chat templates over `messages`.
+"""Translates Ollama's Go prompt templates to Jinja chat templates over `messages`.
 
-There are two styles. One goes through `.Messages` and is translated as it stands. The older one shows a single turn of
-`.System`, `.Prompt` and `.Response`: it becomes a macro that is called for each pair of a question and its answer, and
-for the open turn at the end once more without what follows `.Response`.
+There are two styles. One iterates over `.Messages` and is translated directly. The older one formats a single turn of
+`.System`, `.Prompt` and `.Response`: it becomes a macro that is called for each pair of user message and answer, and
+once more for the open turn at the end, without what follows `.Response`.
 
-All text goes out as string literals, so that no setting of a Jinja engine about white space matters.
+All text is emitted as string literals, so a Jinja engine's whitespace settings do not matter.
 """
 
 import re
@@ -22,7 +22,7 @@ _JINJA = re.compile(r"\{%|\{#|\{\{-?\s*(?:messages|bos_token)\b")
 
 @dataclass(frozen=True)
 class _Piece:
-    """A text, or an action: the source between its braces."""
+    """Literal text, or an action: the source between its braces."""
 
     source: str
     is_action: bool
@@ -30,14 +30,14 @@ class _Piece:
 
 @lru_cache(maxsize=64)
 def is_jinja(text: str) -> bool:
-    """Whether a template is Jinja already, which can do more than Go's: count for hours, take all memory."""
+    """Whether a template is already Jinja, which can do more than Go's, such as loop for hours or take all memory."""
     return _JINJA.search(text) is not None
 
 
 def to_jinja(text: str) -> str:
-    """`text`, translated unless it is Jinja already.
+    """`text` as Jinja; unchanged if it is Jinja already.
 
-    Raises UnsupportedError that names what cannot be translated, ValidationError for a template that is none.
+    Raises UnsupportedError, which names what cannot be translated, and ValidationError for an invalid template.
     """
     if is_jinja(text):
         return text
@@ -95,7 +95,7 @@ TURNS = (
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
-    """Texts and actions in turn, with the white space gone that `{{-` and `-}}` take; comments are left out."""
+    """Literal texts and actions in order, with whitespace trimmed at `{{-` and `-}}`, without comments."""
     if "{{" in text[text.rfind("}}") + 1 :]:
         raise ValidationError("template error: a {{ is never closed")
     end, trim = 0, False
@@ -110,7 +110,7 @@ def _pieces(text: str) -> Iterator[_Piece]:
 
 
 def _cut(pieces: Sequence[_Piece]) -> list[_Piece]:
-    """The pieces up to the first that puts out `.Response`, and the ends of the blocks that are open there."""
+    """The pieces up to the first that outputs `.Response`, plus the ends of the blocks open there."""
     kept: list[_Piece] = []
     blocks = 0
     for piece in pieces:
@@ -123,16 +123,16 @@ def _cut(pieces: Sequence[_Piece]) -> list[_Piece]:
 
 
 def _translated(pieces: Sequence[_Piece], root: dict[str, Value]) -> str:
-    known = {
+    builtins = {
         "Tools": Value("tools", as_json=True, is_list=True),
         "Think": Value("enable_thinking"),
         "IsThinkSet": Value("(enable_thinking is defined)"),
     }
-    return _Translation(pieces).block(Scope({**known, **root}, {}))[0]
+    return _Translation(pieces).block(Scope({**builtins, **root}, {}))[0]
 
 
 class _Translation:
-    """One way through the pieces of a template."""
+    """A single pass over the pieces of a template."""
 
     def __init__(self, pieces: Sequence[_Piece]) -> None:
         self._pieces = iter(pieces)

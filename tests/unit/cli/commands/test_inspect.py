@@ -50,7 +50,7 @@ def test_a_model_with_errors_names_file_fault_and_step(oprel, tmp_path: Path) ->
     assert status == 4
     lines = out.splitlines()
     at = lines.index("error    pytorch_model.bin: loading it runs 'posix.system'")
-    assert lines[at + 1] == "         Do not load it: get the model as safetensors, from somebody you trust."
+    assert lines[at + 1] == "         Do not load it: get the model as safetensors from a source you trust."
 
 
 def test_what_is_no_model_has_no_engines(oprel, tmp_path: Path) -> None:

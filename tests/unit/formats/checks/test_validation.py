@@ -85,11 +85,11 @@ def header(dtype: str = "F32", begin: int = 0, end: int = 8, shape: tuple[int, .
 Files = Mapping[str, object]
 ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
     # Files, the path in their folder ("" for the folder itself), what is found.
-    "an empty folder": ({}, "", ERROR, "has no model in it"),
+    "an empty folder": ({}, "", ERROR, "contains no model"),
     "a GGUF of 0 bytes": ({GGUF: b""}, GGUF, ERROR, "is empty"),
-    "a GGUF cut off": ({GGUF: b"GGUF\x03"}, GGUF, ERROR, "no usable GGUF model"),
+    "a GGUF cut off": ({GGUF: b"GGUF\x03"}, GGUF, ERROR, "not a usable GGUF model"),
     "a GGUF of the first version": ({GGUF: LITTLE.file(version=1)}, GGUF, ERROR, "version 1 is not supported"),
-    "a GGUF of nothing": ({GGUF: LITTLE.file()}, GGUF, ERROR, "names no architecture"),
+    "a GGUF of nothing": ({GGUF: LITTLE.file()}, GGUF, ERROR, "does not name an architecture"),
     "a GGUF without a vocabulary": (
         {GGUF: LITTLE.file(LITTLE.string("general.architecture", "llama"))},
         GGUF,
@@ -104,7 +104,7 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
         },
         GGUF,
         ERROR,
-        "part 2 of 3 by its header, but its name does not end in -00002-of-00003.gguf",
+        "its header says part 2 of 3, but its name does not end in -00002-of-00003.gguf",
     ),
     "a Git LFS pointer": (
         {GGUF: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"},
@@ -114,8 +114,8 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
     ),
     "a web page": ({"m.safetensors": b"<!DOCTYPE html><title>Log in"}, "m.safetensors", ERROR, "web page"),
     "an archive": ({GGUF: b"\x1f\x8b\x08\x00"}, GGUF, ERROR, "compressed (gzip)"),
-    "a text": ({"notes.txt": "hello"}, "notes.txt", ERROR, "of no known format"),
-    "a download that stopped": ({**SOUND, "model-2.gguf.part": b"GG"}, "", WARNING, "download was not finished"),
+    "a text": ({"notes.txt": "hello"}, "notes.txt", ERROR, "its format is unknown"),
+    "a download that stopped": ({**SOUND, "model-2.gguf.part": b"GG"}, "", WARNING, "download is incomplete"),
     "safetensors called .bin": (
         {**without(SOUND, "model.safetensors"), "pytorch_model.bin": WHOLE},
         "",
@@ -149,19 +149,19 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
         {**PARTS, "model.safetensors.index.json": {"weight_map": {**INDEX["weight_map"], "lm_head.weight": FIRST}}},
         "",
         ERROR,
-        "1 of its 4 tensors are not where it says, 'lm_head.weight' first",
+        "1 of its 4 tensors are in another file or missing, such as 'lm_head.weight'",
     ),
     "a tensor that the index does not know": (
         {**PARTS, SECOND: safetensors({**LAYERS, "extra": ("F32", (1,))})},
         "",
         WARNING,
-        "1 tensors of the parts are not in it, 'extra' first",
+        "it does not list 1 tensors of the parts, such as 'extra'",
     ),
     "an index that names a path": (
         {**PARTS, "model.safetensors.index.json": {"weight_map": {"a": "../../etc/passwd"}}},
         "",
         ERROR,
-        "is no file of its folder",
+        "is not a file of its folder",
     ),
     "a header longer than the file": (
         {**SOUND, "model.safetensors": (1000).to_bytes(8, "little") + b"{}"},
@@ -173,7 +173,7 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
         {**SOUND, "model.safetensors": encoded({"a": header(), "b": header(begin=4, end=12)}, 12)},
         "",
         ERROR,
-        "begins at byte 4 of the data, not at 8",
+        "starts at byte 4 of the data, not at 8",
     ),
     "a dtype that there is not": (
         {**SOUND, "model.safetensors": encoded({"a": header("F31")}, 8)},
@@ -185,20 +185,30 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
         {**SOUND, "model.safetensors": encoded(entries(WEIGHTS), 10)},
         "",
         ERROR,
-        "but its data 10",
+        "but its data has 10",
     ),
-    "no configuration": (without(SOUND, "config.json"), "", ERROR, "there is no config.json"),
-    "a configuration that is no JSON": ({**SOUND, "config.json": "{"}, "", ERROR, "config.json is no usable model"),
-    "a configuration without a class": (config(architectures=None), "", WARNING, "names no architectures"),
-    "a width that its heads cannot share": (config(num_attention_heads=3), "", ERROR, "cannot be shared by 3 heads"),
-    "KV heads that do not fit": (config(num_key_value_heads=3), "", ERROR, "4 heads cannot share 3 KV heads"),
+    "no configuration": (without(SOUND, "config.json"), "", ERROR, "it has no config.json"),
+    "a configuration that is no JSON": ({**SOUND, "config.json": "{"}, "", ERROR, "config.json is not a usable model"),
+    "a configuration without a class": (config(architectures=None), "", WARNING, "does not name its architectures"),
+    "a width that its heads cannot share": (
+        config(num_attention_heads=3),
+        "",
+        ERROR,
+        "is not divisible by its 3 heads",
+    ),
+    "KV heads that do not fit": (
+        config(num_key_value_heads=3),
+        "",
+        ERROR,
+        "4 heads are not divisible by its 3 KV heads",
+    ),
     "fewer layers than promised": (config(num_hidden_layers=5), "", ERROR, "tensors of 3 of its 5 layers are missing"),
     "a larger vocabulary than there is": (config(vocab_size=101), "", ERROR, "101, but 100 embeddings"),
     "a billion layers": (config(num_hidden_layers=10**9), "", ERROR, "1000000000 layers"),
-    "code of its own": (config(auto_map={"AutoModel": "m.Net"}), "", WARNING, "code of its own (auto_map)"),
-    "a quantization without a name": (config(quantization_config={"bits": 4}), "", WARNING, "which method it is"),
-    "no tokenizer": (without(SOUND, "tokenizer.json"), "", ERROR, "there is no tokenizer"),
-    "a tokenizer cut off": ({**SOUND, "tokenizer.json": '{"model": {"vo'}, "", ERROR, "no whole JSON object"),
+    "code of its own": (config(auto_map={"AutoModel": "m.Net"}), "", WARNING, "its own code (auto_map)"),
+    "a quantization without a name": (config(quantization_config={"bits": 4}), "", WARNING, "does not name a method"),
+    "no tokenizer": (without(SOUND, "tokenizer.json"), "", ERROR, "it has no tokenizer"),
+    "a tokenizer cut off": ({**SOUND, "tokenizer.json": '{"model": {"vo'}, "", ERROR, "not a complete JSON object"),
     "a vocabulary without merges": (
         {**without(SOUND, "tokenizer.json"), "vocab.json": {}},
         "",
@@ -221,8 +231,8 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
     ),
     "one that breaks off when it has": (pytorch(b"\x80\x02cos\nsystem\nX\x04"), "", ERROR, "runs 'os.system'"),
     "one that hides it in its memo": (pytorch(archive(MEMO)), "", ERROR, "loading it runs 'posix.system'"),
-    "one that hides it on its stack": (pytorch(archive(HIDDEN)), "", ERROR, "put together when it runs"),
-    "one that shows something else": (pytorch(archive(ALLOWED_IN_FRONT)), "", ERROR, "put together when it runs"),
+    "one that hides it on its stack": (pytorch(archive(HIDDEN)), "", ERROR, "built at run time"),
+    "one that shows something else": (pytorch(archive(ALLOWED_IN_FRONT)), "", ERROR, "built at run time"),
     "one in a second pickle": (
         pytorch(archive(HARMLESS, **{"model/constants.pkl": ON_STACK})),
         "",
@@ -233,7 +243,7 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
         pytorch(archive(b"\x80\x02cmy_model\nNet\n)R.")),
         "",
         WARNING,
-        "'my_model.Net', of which nothing is known",
+        "'my_model.Net', which may do anything",
     ),
     "one that is a program": (
         pytorch(archive(HARMLESS, **{"model/code/__torch__.py": b""})),
@@ -241,13 +251,13 @@ ODD: Mapping[str, tuple[Files, str, Severity, str]] = {
         WARNING,
         "TorchScript program",
     ),
-    "one as they should be": (pytorch(archive(HARMLESS)), "", NOTE, "nothing suspicious is in it"),
+    "one as they should be": (pytorch(archive(HARMLESS)), "", NOTE, "contains nothing suspicious"),
     "an archive cut off": (pytorch(archive(HARMLESS)[:60]), "", ERROR, "its ZIP archive is damaged"),
     "an archive of something else": (
         pytorch(archive(b"").replace(b"data.pkl", b"data.txt")),
         "",
         ERROR,
-        "with 0 pickles in it",
+        "with 0 pickles",
     ),
     "a .bin of nonsense": (pytorch(b"\x00" * 100), "", ERROR, "neither a ZIP archive nor a pickle"),
     "a bad pickle beside safetensors": ({**SOUND, "pytorch_model.bin": ON_STACK}, "", WARNING, "runs 'posix.system'"),
@@ -289,7 +299,12 @@ def test_links_that_lead_nowhere_and_things_that_are_no_files(tmp_path: Path) ->
     (tmp_path / "loop.gguf").symlink_to(tmp_path / "loop.gguf")
     (tmp_path / "gone.gguf").symlink_to(tmp_path / "blob")
     os.mkfifo(tmp_path / "pipe.gguf")
-    names = {"loop": "leads back to itself", "gone": "which is gone", "pipe": "it is no file", "none": "does not exist"}
+    names = {
+        "loop": "a link to itself",
+        "gone": "which is missing",
+        "pipe": "it is not a file",
+        "none": "does not exist",
+    }
     for name, what in names.items():
         found = inspect(tmp_path / f"{name}.gguf")
         assert found.info is None and told(found, what) == [ERROR]
@@ -298,7 +313,7 @@ def test_links_that_lead_nowhere_and_things_that_are_no_files(tmp_path: Path) ->
 def test_a_broken_link_in_a_folder_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, without(PARTS, SECOND))
     (tmp_path / SECOND).symlink_to("../blobs/0123")
-    assert told(inspect(tmp_path), "which is gone") == [ERROR]
+    assert told(inspect(tmp_path), "which is missing") == [ERROR]
 
 
 def test_links_in_a_circle_of_folders_are_not_followed(tmp_path: Path) -> None:
@@ -329,6 +344,6 @@ def test_any_pickle_is_read_or_refused(
 
 def test_a_model_with_errors_is_refused_with_the_first(tmp_path: Path) -> None:
     require_sound(write_folder(tmp_path / "good", SOUND))
-    with pytest.raises(InvalidModelError, match=r"bad: there is no config\.json") as caught:
+    with pytest.raises(InvalidModelError, match=r"bad: it has no config\.json") as caught:
         require_sound(write_folder(tmp_path / "bad", without(SOUND, "config.json")))
     assert caught.value.resolution_steps[-1] == "`oprel inspect` shows everything."
