@@ -105,7 +105,7 @@ def _in_repository(origin: HubOrigin, config: Config) -> list[ModelVariant]:
 
 
 def _in_variants(found: Repository, origin: HubOrigin) -> list[ModelVariant]:
-    header, kept = found.read_one(), found.variants
+    header, kept = found.read_smallest(), found.variants
     if origin.quant:
         kept = (wanted(found, origin.quant, usual),)
     files = [Path(variant.files[0].path) for variant in kept]

@@ -39,7 +39,7 @@ from tests.fixtures.packages import install
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 EXAMPLE = re.compile(r'```toml\n\[project\.entry-points\."([\w.]+)"\]\n(.*?)```\n\n```python\n(.*?)```', re.DOTALL)
 GROUPS = ("oprel.backends", "oprel.formats", "oprel.sources", "oprel.transports")
-CACHES = (registry.backends, readers.readers, sources.announced_sources, transports.transports)
+CACHES = (registry.backends, readers.readers, sources.plugin_sources, transports.transports)
 ANSWER = "".join(fake_openai_engine.WORDS)
 NAME = "models.acme.example/team/tiny"
 
@@ -228,7 +228,7 @@ def test_what_its_source_does_not_have_or_sends_otherwise_is_told(
 def test_a_source_that_is_down_is_told(client: Client, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     add_to_hub(hub, "v2")
     monkeypatch.setattr(hub, "behaviour", Behaviour(Mode.DOWN))
-    with pytest.raises(DownloadError, match=f"{NAME}:v2 cannot be asked for: Server error '503 .*'$"):
+    with pytest.raises(DownloadError, match=f"{NAME}:v2 cannot be looked up: Server error '503 .*'$"):
         client.pull(f"{NAME}:v2")
 
 
@@ -275,7 +275,7 @@ def test_packages_that_do_not_load_are_named_and_harm_nobody(tmp_path: Path, con
             Client("other://box").list()
         for name in BROKEN:
             for group in ("oprel.backends", "oprel.sources"):
-                assert f"oprel_{name}:THING of the package oprel-{name}, for {group}, is left out: " in daemon.log
+                assert f"oprel_{name}:THING of package oprel-{name} ({group}): " in daemon.log
 
 
 def test_a_reader_that_fails_makes_its_file_a_damaged_one(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_file_used_in_place_stays_when_its_name_goes(oprel: Shell, tmp_path: P
     ("words", "status", "said"),
     [
         (["import", "nosuch.gguf"], 3, "there is no file nosuch.gguf"),
-        (["import", "text.gguf"], 4, "is no usable GGUF model"),
+        (["import", "text.gguf"], 4, "is not a usable GGUF model"),
         (["import", "."], 4, "has 2 models in it"),
         (["import", "a-Q4_0.gguf", "../x"], 2, "invalid model name"),
         (["push", "theirs"], 2, "no name of a registry"),

@@ -1,7 +1,7 @@
-"""Talking to a registry: OCI's distribution protocol with the tokens that it wants.
+"""A client for registries: OCI's distribution protocol with token authentication.
 
-https, but for registries of this machine and those that the user calls insecure, as with Docker: in the settings, or
-for one pull or push.
+It uses https, except for registries on this machine and those that the user declares insecure, as with Docker: in the
+settings, or for a single pull or push.
 """
 
 import base64
@@ -27,7 +27,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True)
 class Login:
-    """What `docker login` wrote down for one registry."""
+    """The credentials that `docker login` stored for one registry."""
 
     user: str
     password: str
@@ -39,9 +39,9 @@ class Login:
 
 @dataclass(frozen=True)
 class Access:
-    """How registries are spoken to: those of `insecure` hosts over http; logins are in Docker's `config.json`.
+    """How to access registries: `insecure` hosts over http, with credentials from Docker's `config.json`.
 
-    `ollama` is the address of the registry whose name is Ollama's.
+    `ollama` is the address to use for Ollama's registry.
     """
 
     ollama: str = f"https://{OLLAMA_HOST}"
@@ -65,14 +65,14 @@ class Access:
         try:
             return httpx.URL(f"{address}/v2/{origin.repository}/")
         except httpx.InvalidURL as error:
-            raise ValidationError(f"{origin.host!r} is no registry's address", "Write host or host:5000.") from error
+            raise ValidationError(f"{origin.host!r} is not a registry address", "Write host or host:5000.") from error
 
 
 USUAL_ACCESS = Access()
 
 
 def login_of(config_file: Path, host: str) -> Login | None:
-    """The login for `host` in Docker's `config.json`; None where there is none that is readable without a helper."""
+    """The login for `host` in Docker's `config.json`; None without one, or if it needs a credential helper."""
     try:
         entry = json.loads(config_file.read_bytes())["auths"][host]["auth"]
         user, _, password = base64.b64decode(entry, validate=True).decode().partition(":")
@@ -83,7 +83,7 @@ def login_of(config_file: Path, host: str) -> Login | None:
 
 @dataclass(frozen=True)
 class RegistryReply:
-    """All of it: what a registry says in one piece is short."""
+    """A complete answer; registry answers other than model files are small."""
 
     status: int
     headers: httpx.Headers
@@ -95,7 +95,7 @@ class RegistryReply:
 
 
 class Registry:
-    """Requests about one repository. `actions` are what a token is asked for: "pull", or "pull,push"."""
+    """Requests to one repository. `actions` is the scope of its token: "pull" or "pull,push"."""
 
     def __init__(
         self, origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = USUAL_ACCESS, actions: str = "pull"
@@ -105,10 +105,10 @@ class Registry:
         self._client = client
         self._login = access.login(origin.host)
         self._scope = f"repository:{origin.repository}:{actions}"
-        self.headers: dict[str, str] = {}  # what the registry wants to see
+        self.headers: dict[str, str] = {}  # authentication
 
     def url(self, path: str) -> httpx.URL:
-        """Of `path` in the repository, or of an address that an answer gave."""
+        """The URL of `path` in the repository, or of an address from an answer."""
         return self.base.join(path)
 
     async def ask(
@@ -120,9 +120,9 @@ class Registry:
         content: bytes | None = None,
         follow_redirects: bool = False,
     ) -> RegistryReply:
-        """What the registry says, once it knows who asks if it wants to. Raises DownloadError."""
+        """Send a request, authenticating if the registry requires it. Raises DownloadError."""
         answer = await self._send(method, url, headers, content, follow_redirects)
-        if answer.status == HTTPStatus.UNAUTHORIZED:  # at the beginning, and again when a token is too old
+        if answer.status == HTTPStatus.UNAUTHORIZED:  # on the first request, and when a token has expired
             await self._identify(answer.headers.get("www-authenticate", ""))
             answer = await self._send(method, url, headers, content, follow_redirects)
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -143,26 +143,26 @@ class Registry:
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
             try:
-                self._check_way(response)
+                self._check_redirects(response)
                 return RegistryReply(response.status_code, response.headers, await _read(response))
             finally:
                 await response.aclose()
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            steps = ["Is the name right, and is there a network?"]
+            steps = ["Check the name and the network."]
             if self.base.scheme == "https" and not is_unknown_host(error):
-                steps.append(f"For one without encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
+                steps.append(f"If it has no encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
             raise DownloadError(
                 f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps
             ) from error
 
-    def _check_way(self, response: httpx.Response) -> None:
-        """Raises DownloadError where redirects left the encryption behind."""
-        way = [one.url for one in (*response.history, response)]
-        if way[0].scheme == "https" and (plain := [url for url in way if url.scheme != "https"]):
-            raise DownloadError(f"the registry {self.origin.host} sends us to {plain[0].host} without encryption")
+    def _check_redirects(self, response: httpx.Response) -> None:
+        """Raises DownloadError for a redirect from https to http."""
+        urls = [answer.url for answer in (*response.history, response)]
+        if urls[0].scheme == "https" and (plain := [url for url in urls if url.scheme != "https"]):
+            raise DownloadError(f"the registry {self.origin.host} redirects to {plain[0].host} without encryption")
 
     async def _identify(self, challenge: str) -> None:
-        """Do what the registry wants to be told who asks: a name and a password, or a token from elsewhere."""
+        """Authenticate as the challenge requires: with name and password, or with a token from another server."""
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "basic" and self._login:
             self.headers["Authorization"] = self._login.header
@@ -171,28 +171,26 @@ class Registry:
         else:
             raise self._refused(HTTPStatus.UNAUTHORIZED)
 
-    async def _token(self, asked: Mapping[str, str]) -> str:
+    async def _token(self, challenge: Mapping[str, str]) -> str:
         try:
-            realm = httpx.URL(asked["realm"])
+            realm = httpx.URL(challenge["realm"])
         except (KeyError, httpx.InvalidURL):
-            raise DownloadError(f"the registry {self.origin.host} does not say where its tokens are") from None
+            raise DownloadError(f"the registry {self.origin.host} does not name its token server") from None
         if realm.scheme != "https" and _host(realm) != _host(self.base):
-            raise DownloadError(
-                f"the registry {self.origin.host} sends us to {realm.host} without encryption for a token"
-            )
-        query = {"service": asked.get("service", ""), "scope": asked.get("scope") or self._scope}
+            raise DownloadError(f"the registry {self.origin.host} wants a token from {realm.host} without encryption")
+        query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
         headers = {"Authorization": self._login.header} if self._login else {}
         answer = await self._send("GET", realm.copy_merge_params(query), headers, None, False)
         try:
-            told = json.loads(answer.content)
-            return str(told.get("token") or told["access_token"])
+            reply = json.loads(answer.content)
+            return str(reply.get("token") or reply["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._refused(answer.status) from None
 
     def _refused(self, status: int) -> DownloadError:
         return DownloadError(
-            f"the registry {self.origin.host} does not let us at {self.origin.repository} (HTTP {status})",
-            f"Is there such a model? If it is not for everybody: `docker login {self.origin.host}`, which oprel reads.",
+            f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status})",
+            f"Check the name. For a private model run `docker login {self.origin.host}`; oprel uses that login.",
         )
 
 
@@ -201,7 +199,7 @@ async def _read(response: httpx.Response) -> bytes:
     async for piece in response.aiter_bytes():
         content += piece
         if len(content) > LONGEST_TEXT:
-            raise DownloadError(f"{response.url.host} sends more than {LONGEST_TEXT} bytes where a few are expected")
+            raise DownloadError(f"{response.url.host} sends more than {LONGEST_TEXT} bytes for a small answer")
     return content
 
 

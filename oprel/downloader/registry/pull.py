@@ -1,4 +1,4 @@
-"""Models of Ollama's registry, and of others that speak OCI's protocol and serve such manifests (hf.co is one)."""
+"""Models in Ollama's registry and in other OCI registries with such manifests, such as hf.co."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ from oprel.formats.ollama_manifest import (
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """What a registry has under a name: files to fetch, and the texts, which are here already.
+    """A model in a registry: the files to download, and the texts, which are already loaded.
 
-    The files' names are those of blobs: "sha256-" and 64 hex digits.
+    Files are named like blobs: "sha256-" and 64 hex digits.
     """
 
     origin: RegistryOrigin
@@ -46,7 +46,7 @@ class RemoteModel:
 
 
 class Registries:
-    """All registries as one source, whose files go into the folder of blobs."""
+    """All registries as one source; downloads go into the folder `blobs`."""
 
     def __init__(self, client: httpx.AsyncClient, blobs: Path, access: Access) -> None:
         self._client = client
@@ -54,33 +54,33 @@ class Registries:
         self._access = access
 
     async def offer(self, origin: RegistryOrigin) -> Offer:
-        """The model that `origin` names. Raises as `manifest`."""
-        found = await manifest(origin, self._client, self._access)
-        targets = tuple(Target(file, self._blobs / file.name) for file in found.files)
-        return Offer(found.origin.title, targets, partial(self._manifest, found))
+        """The model that `origin` names. Raises the same as `manifest`."""
+        model = await manifest(origin, self._client, self._access)
+        targets = tuple(Target(file, self._blobs / file.name) for file in model.files)
+        return Offer(model.origin.title, targets, partial(self._manifest, model))
 
-    def _manifest(self, found: RemoteModel, name: str) -> Manifest:
-        paths = [self._blobs / file.name for file in found.weights]
+    def _manifest(self, model: RemoteModel, name: str) -> Manifest:
+        paths = [self._blobs / file.name for file in model.weights]
         return Manifest(
             name,
             paths[0] if len(paths) == 1 else Blobs(self._blobs).join(paths),
             parts=tuple(paths) if len(paths) > 1 else (),
-            projector=self._blobs / found.projector.name if found.projector else None,
-            adapters=tuple(self._blobs / file.name for file in found.adapters),
-            template=found.texts.template,
-            system=found.texts.system,
-            license=found.texts.license,
-            parameters=found.texts.parameters,
-            messages=found.texts.messages,
-            source=found.origin.title,
+            projector=self._blobs / model.projector.name if model.projector else None,
+            adapters=tuple(self._blobs / file.name for file in model.adapters),
+            template=model.texts.template,
+            system=model.texts.system,
+            license=model.texts.license,
+            parameters=model.texts.parameters,
+            messages=model.texts.messages,
+            source=model.origin.title,
         )
 
 
 async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = USUAL_ACCESS) -> RemoteModel:
-    """The model that the registry has there.
+    """Fetch the description of a model from its registry.
 
-    Raises ModelNotFoundError, DownloadError, InvalidModelError for a manifest that is none, UnsupportedError for a
-    model that is not made of GGUF files.
+    Raises ModelNotFoundError, DownloadError, InvalidModelError for an invalid manifest, and UnsupportedError for a
+    model that does not consist of GGUF files.
     """
     registry = Registry(origin, client, access)
     answer = await registry.ask(
@@ -92,22 +92,22 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
     if answer.status == HTTPStatus.NOT_FOUND:
         raise ModelNotFoundError(
             f"the registry {origin.host} has no {origin.repository}:{origin.tag}",
-            "`oprel list-models` shows short names that there are, and `oprel search` finds others.",
+            "`oprel list-models` shows short names, and `oprel search` finds other models.",
         )
     _check(answer, registry)
-    found = ollama_manifest.parse(answer.content, origin.title)
-    contents = {layer.digest: await _text(registry, layer) for layer in found.of(*TEXTS)}
-    projectors = _files(registry, found, "projector")
+    parsed = ollama_manifest.parse(answer.content, origin.title)
+    contents = {layer.digest: await _text(registry, layer) for layer in parsed.of(*TEXTS)}
+    projectors = _files(registry, parsed, "projector")
     return RemoteModel(
         origin,
-        _files(registry, found, "model"),
+        _files(registry, parsed, "model"),
         projectors[0] if projectors else None,
-        _files(registry, found, "adapter"),
-        ollama_manifest.texts(found, contents, origin.title),
+        _files(registry, parsed, "adapter"),
+        ollama_manifest.texts(parsed, contents, origin.title),
     )
 
 
-def _files(registry: Registry, found: OllamaManifest, kind: str) -> tuple[RemoteFile, ...]:
+def _files(registry: Registry, parsed: OllamaManifest, kind: str) -> tuple[RemoteFile, ...]:
     return tuple(
         RemoteFile(
             layer.file_name,
@@ -116,20 +116,20 @@ def _files(registry: Registry, found: OllamaManifest, kind: str) -> tuple[Remote
             layer.digest.removeprefix("sha256:"),
             headers=dict(registry.headers),
         )
-        for layer in found.of(kind)
+        for layer in parsed.of(kind)
     )
 
 
 async def _text(registry: Registry, layer: Layer) -> bytes:
-    """The content of a small blob. Raises DownloadError when it is not what its digest says."""
+    """The content of a small blob. Raises DownloadError if it does not match its digest."""
     if layer.size_bytes > LONGEST_TEXT:
-        raise DownloadError(f"the {layer.kind} of {registry.origin.repository} takes {layer.size_bytes} bytes")
+        raise DownloadError(f"the {layer.kind} of {registry.origin.repository} is too large: {layer.size_bytes} bytes")
     answer = await registry.ask("GET", registry.url(f"blobs/{layer.digest}"), follow_redirects=True)
     _check(answer, registry)
     if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != layer.digest:
         raise DownloadError(
-            f"{registry.origin.host} sent another {layer.kind} of {registry.origin.repository} than was asked for",
-            "Try again; if it stays so, the registry's copy is damaged.",
+            f"{registry.origin.host} sent a {layer.kind} of {registry.origin.repository} with a wrong digest",
+            "Try again. If it happens again, the registry's copy is damaged.",
         )
     return answer.content
 
@@ -137,6 +137,6 @@ async def _text(registry: Registry, layer: Layer) -> bytes:
 def _check(answer: RegistryReply, registry: Registry) -> None:
     if not answer.is_success:
         raise DownloadError(
-            f"{registry.origin.host} answered HTTP {answer.status} about {registry.origin.repository}",
+            f"{registry.origin.host} answered HTTP {answer.status} for {registry.origin.repository}",
             "Try again later.",
         )

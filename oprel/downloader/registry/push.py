@@ -1,4 +1,4 @@
-"""A model given to a registry: its blobs, as far as the registry lacks them, and then the manifest that names them."""
+"""Pushes a model to a registry: first the blobs that the registry lacks, then the manifest."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -15,14 +15,14 @@ from oprel.downloader.backoff import backoff
 from oprel.downloader.registry.client import Registry, RegistryReply
 from oprel.formats.ollama_manifest import MANIFEST_TYPE, Layer
 
-CHUNK_BYTES = 16 * 2**20  # that one request carries; progress moves, and a broken one is repeated, by so much
-TRIES = 5  # in a row that bring nothing
+CHUNK_BYTES = 16 * 2**20  # per request; also the granularity of progress and retries
+TRIES = 5  # consecutive failures
 FIRST_WAIT = 0.5  # s
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A layer, and where its bytes are: a file, or here."""
+    """A layer and its content: the path of a file, or the bytes."""
 
     layer: Layer
     content: Path | bytes
@@ -38,14 +38,14 @@ class Blob:
 
 @dataclass(frozen=True)
 class Pushed:
-    """How many bytes of a layer the registry has."""
+    """Progress: how many bytes of a layer the registry has."""
 
     layer: Layer
     done_bytes: int
 
 
 async def push(registry: Registry, config: Blob, blobs: Sequence[Blob]) -> AsyncGenerator[Pushed, None]:
-    """Give a model of these blobs to the registry, telling of each step. Raises DownloadError, OSError."""
+    """Push a model made of these blobs, yielding each step. Raises DownloadError, OSError."""
     for blob in (*blobs, config):
         async for step in _push_blob(registry, blob):
             yield step
@@ -65,14 +65,14 @@ def _entry(layer: Layer) -> dict[str, str | int]:
 
 
 async def _push_blob(registry: Registry, blob: Blob) -> AsyncGenerator[Pushed, None]:
-    known = await registry.ask("HEAD", registry.url(f"blobs/{blob.layer.digest}"), follow_redirects=True)
-    if not known.is_success:
-        location, done, failures = await _begun(registry), 0, 0
+    existing = await registry.ask("HEAD", registry.url(f"blobs/{blob.layer.digest}"), follow_redirects=True)
+    if not existing.is_success:
+        location, done, failures = await _start_upload(registry), 0, 0
         while done < blob.layer.size_bytes:
             try:
                 if failures:
-                    location, done = await _asked_again(registry, location)
-                location, done = await _sent(registry, location, await _chunk(blob, done), done)
+                    location, done = await _query_upload(registry, location)
+                location, done = await _send_chunk(registry, location, await _chunk(blob, done), done)
                 failures = 0
             except DownloadError:
                 if (failures := failures + 1) == TRIES:
@@ -86,30 +86,30 @@ async def _push_blob(registry: Registry, blob: Blob) -> AsyncGenerator[Pushed, N
 async def _chunk(blob: Blob, done: int) -> bytes:
     chunk = await anyio.to_thread.run_sync(blob.read, done)
     if not chunk and done < blob.layer.size_bytes:
-        raise OprelError(f"{blob.layer.digest} became shorter while it was sent", "Push the model again.")
+        raise OprelError(f"{blob.layer.digest} was truncated during the upload", "Push the model again.")
     return chunk
 
 
-async def _begun(registry: Registry) -> httpx.URL:
-    """Where a new upload goes on."""
+async def _start_upload(registry: Registry) -> httpx.URL:
+    """Start an upload and return its URL."""
     answer = await registry.ask("POST", registry.url("blobs/uploads/"), headers={"Content-Length": "0"})
     _check(answer, registry, "an upload")
     return _location(registry, answer)
 
 
-async def _sent(registry: Registry, location: httpx.URL, chunk: bytes, done: int) -> tuple[httpx.URL, int]:
-    """Where the upload goes on after this chunk, and how much of it is there then."""
+async def _send_chunk(registry: Registry, location: httpx.URL, chunk: bytes, done: int) -> tuple[httpx.URL, int]:
+    """Send a chunk; returns where the upload continues and how many bytes the registry has."""
     headers = {"Content-Range": f"{done}-{done + len(chunk) - 1}", "Content-Type": "application/octet-stream"}
     answer = await registry.ask("PATCH", location, headers=headers, content=chunk)
     _check(answer, registry, "a part of a file")
     return _location(registry, answer), done + len(chunk)
 
 
-async def _asked_again(registry: Registry, location: httpx.URL) -> tuple[httpx.URL, int]:
-    """Where the upload goes on after a failure, and how much of it is there: nothing of one that is forgotten."""
+async def _query_upload(registry: Registry, location: httpx.URL) -> tuple[httpx.URL, int]:
+    """Where an upload continues after a failure, and how many bytes the registry has: 0 if it must start again."""
     answer = await registry.ask("GET", location)
     if answer.status != HTTPStatus.NO_CONTENT:
-        return await _begun(registry), 0
+        return await _start_upload(registry), 0
     last = answer.headers.get("range", "").rpartition("-")[2]
     return _location(registry, answer), int(last) + 1 if last.isdecimal() and int(last) else 0
 
@@ -123,17 +123,17 @@ def _location(registry: Registry, answer: RegistryReply) -> httpx.URL:
     try:
         return registry.url(answer.headers["location"])
     except (KeyError, httpx.InvalidURL):
-        raise DownloadError(f"the registry {registry.origin.host} does not say where an upload goes on") from None
+        raise DownloadError(f"the registry {registry.origin.host} does not say where the upload continues") from None
 
 
 def _check(answer: RegistryReply, registry: Registry, what: str) -> None:
     if answer.is_success:
         return
     try:
-        told = f": {json.loads(answer.content)['errors'][0]['message']}"
+        detail = f": {json.loads(answer.content)['errors'][0]['message']}"
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        told = ""
+        detail = ""
     raise DownloadError(
-        f"the registry {registry.origin.host} does not take {what} (HTTP {answer.status}{told})",
-        "May you push there? `docker login` helps where it wants to know who you are.",
+        f"the registry {registry.origin.host} does not accept {what} (HTTP {answer.status}{detail})",
+        f"Check that you may push there, and log in with `docker login {registry.origin.host}`.",
     )

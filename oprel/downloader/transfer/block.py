@@ -1,4 +1,4 @@
-"""Bytes on their way from a connection to their place in a file."""
+"""Buffers bytes between a connection and the file."""
 
 import os
 
@@ -6,26 +6,26 @@ MOST_PIECES = min(512, os.sysconf("SC_IOV_MAX"))
 
 
 class Block:
-    """Pieces that wait to be written from the byte `first` on; what lies beyond `last` is left out."""
+    """Pieces to be written from byte `first` on; bytes beyond `last` are dropped."""
 
     def __init__(self, first: int, last: int) -> None:
         self._pieces: list[bytes] = []
         self._position = first
-        self._room = last + 1 - first
+        self._free_bytes = last + 1 - first
         self.size_bytes = 0
 
     def add(self, piece: bytes) -> None:
-        kept = piece[: self._room]
+        kept = piece[: self._free_bytes]
         self._pieces.append(kept)
-        self._room -= len(kept)
+        self._free_bytes -= len(kept)
         self.size_bytes += len(kept)
 
     def is_full(self, size_bytes: int) -> bool:
-        """True with so many bytes, or with as many pieces as the kernel takes at a time."""
+        """True with `size_bytes` buffered, or with as many pieces as one system call accepts."""
         return self.size_bytes >= size_bytes or len(self._pieces) >= MOST_PIECES
 
     def write(self, descriptor: int) -> int:
-        """Write what waits, and return how many bytes that was. Raises OSError, and then nothing waits any more."""
+        """Write the buffer, empty it and return the byte count. Raises OSError, which also empties the buffer."""
         count, self.size_bytes = self.size_bytes, 0
         pieces, self._pieces = self._pieces, []
         written = os.pwritev(descriptor, pieces, self._position)

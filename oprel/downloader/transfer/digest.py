@@ -1,4 +1,4 @@
-"""The SHA-256 of a file while it is written: computed in a thread, behind those who write it."""
+"""Computes a file's SHA-256 in a thread while the file is being written."""
 
 import hashlib
 import os
@@ -8,11 +8,11 @@ import anyio
 import anyio.to_thread
 
 PIECE_BYTES = 2**20
-STEP_BYTES = 64 * PIECE_BYTES  # hashed in one go: a transfer that is given up waits for no more
+STEP_BYTES = 64 * PIECE_BYTES  # per thread call: a cancelled transfer waits for at most one
 
 
 class Digest:
-    """Follows the file behind `descriptor`, of which `frontier()` bytes are there from the beginning."""
+    """Hashes the file behind `descriptor`, whose first `frontier()` bytes are complete."""
 
     def __init__(self, descriptor: int, frontier: Callable[[], int]) -> None:
         self._descriptor = descriptor
@@ -27,11 +27,11 @@ class Digest:
         return self._sha256.hexdigest()
 
     def wake(self) -> None:
-        """There is more to read."""
+        """Signal that `frontier` has advanced."""
         self._more.set()
 
     async def follow(self, size_bytes: int, moved: Callable[[], None]) -> None:
-        """Return when the whole file was read; `moved` is called after each step. Raises OSError."""
+        """Return once the whole file is hashed; calls `moved` after each step. Raises OSError."""
         while self.done_bytes < size_bytes:
             self._more = anyio.Event()
             end = min(self._frontier(), self.done_bytes + STEP_BYTES)
@@ -46,6 +46,6 @@ class Digest:
             piece = self._buffer[: min(PIECE_BYTES, end - self.done_bytes)]
             count = os.preadv(self._descriptor, [piece], self.done_bytes)
             if not count:
-                raise OSError("the file became shorter while it was written")
+                raise OSError("the file was truncated while it was written")
             self._sha256.update(piece[:count])
             self.done_bytes += count

@@ -1,4 +1,4 @@
-"""The disk's side of a transfer: who may write a file, whether there is room for it, and how it gets its name."""
+"""The disk side of a transfer: locking the partial file, checking free space, publishing the finished file."""
 
 import errno
 import os
@@ -11,19 +11,19 @@ from oprel.utils.files import locked
 from oprel.utils.text import human_size
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-PART = ".part"  # ends the name of a file that is not all here
+PART = ".part"  # suffix of partial files
 
 
 def is_there(file: RemoteFile, destination: Path) -> bool:
-    """True for a file that was fetched: it got its name only once it was verified."""
+    """True if the file was downloaded: it gets its name only after verification."""
     return destination.is_file() and destination.stat().st_size == file.size_bytes
 
 
 def open_alone(part: Path) -> int | None:
-    """The file at `part`, made if need be, with the kernel's lock; None while another has that. Raises OSError."""
+    """Open or create `part` and lock it; None while another process holds the lock. Raises OSError."""
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        # A file that was renamed or removed meanwhile is the lock of nothing.
+        # If the file was renamed or removed meanwhile, its lock protects nothing.
         if locked(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat()):
             return descriptor
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def open_alone(part: Path) -> int | None:
 
 
 def part_of(destination: Path) -> Path:
-    """Where a file is while it grows."""
+    """The path of the partial file."""
     return destination.with_name(f"{destination.name}{PART}")
 
 
@@ -42,19 +42,19 @@ def state_of(part: Path) -> Path:
 
 
 def discard(part: Path) -> None:
-    """Leave nothing of a transfer."""
+    """Delete the partial file and its state."""
     forget(part)
     part.unlink(missing_ok=True)
 
 
 def forget(part: Path) -> None:
-    """Leave nothing of what is noted about a partial file."""
+    """Delete the state of a partial file."""
     for path in (state_of(part), temporary_of(state_of(part))):
         path.unlink(missing_ok=True)
 
 
 def publish(part: Path, descriptor: int, destination: Path) -> None:
-    """Give the finished file its name, down to the disk. Raises OSError."""
+    """Sync the finished file to disk and give it its final name. Raises OSError."""
     os.fsync(descriptor)
     part.replace(destination)
     folder = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -65,14 +65,14 @@ def publish(part: Path, descriptor: int, destination: Path) -> None:
     forget(part)
 
 
-def check_room(name: str, needed_bytes: int, folder: Path) -> None:
-    """Raises DiskFullError that says what is needed and what is free."""
+def check_space(name: str, needed_bytes: int, folder: Path) -> None:
+    """Raises DiskFullError, which states the needed and the free space."""
     if needed_bytes > free_bytes(folder):
-        raise _no_room(name, needed_bytes, folder)
+        raise _disk_full(name, needed_bytes, folder)
 
 
 def missing_bytes(file: RemoteFile, destination: Path) -> int:
-    """The room that a file will still take."""
+    """The disk space that a file still needs."""
     if is_there(file, destination):
         return 0
     part = part_of(destination)
@@ -80,21 +80,21 @@ def missing_bytes(file: RemoteFile, destination: Path) -> int:
 
 
 def free_bytes(folder: Path) -> int:
-    """What this user may still write there. Raises OSError."""
+    """Bytes that this user may still write there. Raises OSError."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
 
 
 def storage_error(error: OSError, name: str, size_bytes: int, folder: Path) -> DownloadError:
-    """A failure to write, in words."""
+    """Turn a failed write into a DownloadError."""
     if error.errno in FULL:
-        return _no_room(name, size_bytes, folder)
-    return DownloadError(f"{name} cannot be written: {error.strerror or error}", f"May oprel write to {folder}?")
+        return _disk_full(name, size_bytes, folder)
+    return DownloadError(f"{name} cannot be written: {error.strerror or error}", f"Make {folder} writable.")
 
 
-def _no_room(name: str, needed_bytes: int, folder: Path) -> DiskFullError:
+def _disk_full(name: str, needed_bytes: int, folder: Path) -> DiskFullError:
     needed, free = human_size(needed_bytes), human_size(free_bytes(folder))
     return DiskFullError(
-        f"no room for {name}: it needs {needed} in {folder}, where {free} are free",
-        "Free some room and ask again: what is here already is kept. Or choose another folder: cache_dir.",
+        f"not enough disk space for {name}: it needs {needed} in {folder}, where {free} are free",
+        "Free some space and try again: the partial download is kept. Or set cache_dir to another folder.",
     )

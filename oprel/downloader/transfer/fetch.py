@@ -1,8 +1,8 @@
-"""One file from elsewhere to here, whole and verified, however often it is interrupted.
+"""Downloads one file completely and verified, resuming after any interruption.
 
-The file grows as `NAME.part`, filled by several requests at a time; `NAME.part.json` says which bytes of it are there.
-Both are good after a kill -9 at any time. Who fetches holds the kernel's lock on `NAME.part`: another process that
-wants the file waits, and finds it done or carries on.
+Several concurrent requests fill `NAME.part`; `NAME.part.json` records which bytes are complete. Both survive a kill -9
+at any time. A transfer holds the kernel's lock on `NAME.part`; another process that wants the file waits, and then
+finds it complete or continues it.
 """
 
 import logging
@@ -23,25 +23,26 @@ from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
 from oprel.downloader.transfer.block import Block
 from oprel.downloader.transfer.digest import Digest
-from oprel.downloader.transfer.ranges import Asking, Changed, InXetOnly, NoRanges, Timeouts, TryAgain
+from oprel.downloader.transfer.ranges import Changed, InXetOnly, NoRanges, RangeRequests, Timeouts, TryAgain
 from oprel.downloader.transfer.segments import Segments
 from oprel.downloader.transfer.xet import XetReading
 
 logger = logging.getLogger(__name__)
 
 MIB = 2**20
-BLOCK_BYTES = MIB // 2  # written at a time: more would fall out of the processor's cache meanwhile
-LOOK_INTERVAL = 0.2  # s between two looks at a file that another process fetches
-WRITE_INTERVAL = 0.25  # s after which even few bytes are written, and told of
-STARTS = 3  # from the beginning, when the file changes while it is fetched
+BLOCK_BYTES = MIB // 2  # per write: larger blocks would not stay in the CPU cache
+LOOK_INTERVAL = 0.2  # s between two checks of a file that another process downloads
+WRITE_INTERVAL = 0.25  # s after which even a small block is written and reported
+STARTS = 3  # attempts from the beginning, if the file changes during the transfer
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How a transfer behaves; times are in seconds.
+    """Parameters of a transfer; times are in seconds.
 
-    `segment_bytes` is what one request asks for, and more than is fetched again after a crash. `tries` are requests in
-    a row that bring nothing; `first_wait` is between the first two. `rate` is in bytes per second, 0 for no limit.
+    `segments` is the number of concurrent requests, `segment_bytes` the size of one, an upper bound for what is fetched
+    again after a crash. `tries` is the limit of consecutive requests without data; `first_wait` follows the first of
+    them. `rate` is in bytes per second, 0 for no limit.
     """
 
     segments: int = 8
@@ -53,7 +54,7 @@ class Limits:
     rate: int = 0
 
 
-def _unheard(progress: Progress) -> None:
+def _ignore(progress: Progress) -> None:
     pass
 
 
@@ -62,20 +63,20 @@ async def fetch(
     destination: Path,
     *,
     client: httpx.AsyncClient,
-    progress: Callable[[Progress], None] = _unheard,
+    progress: Callable[[Progress], None] = _ignore,
     limits: Limits = Limits(),
     pace: Throttle | None = None,
 ) -> None:
-    """Have `file` at `destination`, whole and verified. A file of the right size that is there already is taken for it.
+    """Download `file` to `destination` and verify it. An existing file of the right size is accepted as it is.
 
-    Partial state lies beside it as `destination.name + ".part"` and `".part.json"`, and is continued by the next call,
-    of any process; it stays when the call is cancelled. A `pace` of several transfers takes the place of the limits'
-    `rate`. Raises DownloadError.
+    Partial state lies beside it as `destination.name + ".part"` and `".part.json"`. It is kept on cancellation, and the
+    next call, from any process, continues it. A `pace` shared by several transfers replaces `limits.rate`. Raises
+    DownloadError.
     """
     part = disk.part_of(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = await _held(part, destination, file, progress)
+        descriptor = await _lock(part, destination, file, progress)
         if descriptor is not None:
             try:
                 transfer = _Transfer(file, part, descriptor, client, progress, limits, pace or Throttle(limits.rate))
@@ -88,8 +89,8 @@ async def fetch(
     progress(Progress(file, file.size_bytes, "done"))
 
 
-async def _held(part: Path, destination: Path, file: RemoteFile, progress: Callable[[Progress], None]) -> int | None:
-    """The partial file, open and ours alone; None when another process has finished it. Raises OSError."""
+async def _lock(part: Path, destination: Path, file: RemoteFile, progress: Callable[[Progress], None]) -> int | None:
+    """Open and lock the partial file; None if another process has finished it. Raises OSError."""
     while not disk.is_there(file, destination):
         if (descriptor := disk.open_alone(part)) is not None:
             return descriptor
@@ -100,7 +101,7 @@ async def _held(part: Path, destination: Path, file: RemoteFile, progress: Calla
 
 
 class _Transfer:
-    """Fills the file behind `descriptor`, which is ours alone."""
+    """Fills the file behind `descriptor`, which this process has locked."""
 
     def __init__(
         self,
@@ -114,17 +115,17 @@ class _Transfer:
     ) -> None:
         self._file, self._part, self._descriptor = file, part, descriptor
         self._progress, self._limits, self._pace = progress, limits, pace
-        self._asking = Asking(client, file, Timeouts(limits.header_timeout, limits.stall_timeout))
-        # What all requests hold in memory, and what is not yet written down, is less than a segment together.
+        self._requests = RangeRequests(client, file, Timeouts(limits.header_timeout, limits.stall_timeout))
+        # All buffers plus the bytes not yet recorded are less than one segment together.
         self._block_bytes = max(1, min(BLOCK_BYTES, limits.segment_bytes // (2 * limits.segments)))
         self._save_bytes = limits.segment_bytes // 4
-        self._writing = anyio.CapacityLimiter(1)  # several would wait for each other in the kernel, spinning
+        self._writing = anyio.CapacityLimiter(1)  # concurrent writes would spin on each other in the kernel
         self._unsaved = 0
         self._segments = Segments(file.size_bytes, limits.segment_bytes)
         self._digest = self._new_digest()
 
     async def run(self) -> None:
-        """Return when the file is whole and verified. Raises DownloadError, OSError."""
+        """Return once the file is complete and verified. Raises DownloadError, OSError."""
         try:
             await self._until_verified()
         finally:
@@ -138,18 +139,18 @@ class _Transfer:
                 if await self._attempt():
                     return
             except Changed as change:
-                logger.warning("%s: it is fetched from the beginning", change)
+                logger.warning("%s: restarting the download", change)
             else:
                 if not resumed:
                     raise self._damaged()
-                logger.warning("%s was damaged while it waited: it is fetched from the beginning", self._file.name)
+                logger.warning("the partial file of %s is damaged: restarting the download", self._file.name)
             resumed = False
-            self._start_afresh()
-        raise DownloadError(f"{self._file.name} keeps changing while it is fetched", "Try again later.")
+            self._restart()
+        raise DownloadError(f"{self._file.name} keeps changing during the download", "Try again later.")
 
     async def _attempt(self) -> bool:
-        """Fetch what is missing; whether the result is what it should be."""
-        self._check_room()
+        """Fetch what is missing; returns whether the digest matches."""
+        self._check_space()
         try:
             await together(self._fill, self._hash)
         finally:
@@ -157,20 +158,20 @@ class _Transfer:
         return self._file.sha256 in ("", self._digest.hexadecimal)
 
     def _resume(self) -> bool:
-        """Carry on from what is written down; whether there was anything."""
-        state = segments.load(disk.state_of(self._part), self._asking.version)
+        """Restore the saved state; returns whether it has any bytes."""
+        state = segments.load(disk.state_of(self._part), self._requests.version)
         if state is None or os.fstat(self._descriptor).st_size != self._file.size_bytes:
-            self._start_afresh()
+            self._restart()
             return False
-        self._asking.version, self._segments = state
+        self._requests.version, self._segments = state
         self._digest = self._new_digest()
         return self._segments.done_bytes > 0
 
-    def _start_afresh(self) -> None:
+    def _restart(self) -> None:
         disk.forget(self._part)
         os.ftruncate(self._descriptor, 0)
         os.ftruncate(self._descriptor, self._file.size_bytes)
-        self._asking.version = segments.Version(self._file.size_bytes, self._file.sha256)
+        self._requests.version = segments.Version(self._file.size_bytes, self._file.sha256)
         self._segments = Segments(self._file.size_bytes, self._limits.segment_bytes)
         self._digest = self._new_digest()
 
@@ -182,12 +183,12 @@ class _Transfer:
         return DownloadError(
             f"digest mismatch for {self._file.name}, the file must be downloaded again:"
             f" want sha256:{self._file.sha256}, got sha256:{self._digest.hexadecimal}",
-            "What was fetched is thrown away. Should it happen again, something on the way changes the file.",
+            "The data was discarded. If it happens again, a proxy or the server alters the file.",
         )
 
-    def _check_room(self) -> None:
+    def _check_space(self) -> None:
         allocated = os.fstat(self._descriptor).st_blocks * 512
-        disk.check_room(self._file.name, self._file.size_bytes - allocated, self._part.parent)
+        disk.check_space(self._file.name, self._file.size_bytes - allocated, self._part.parent)
 
     async def _hash(self) -> None:
         if self._file.sha256:
@@ -195,16 +196,16 @@ class _Transfer:
 
     async def _fill(self) -> None:
         try:
-            await self._in_ranges(self._asking)
-        except InXetOnly as told:
-            logger.info("%s is read from Xet storage: %s", self._file.name, told.message)
-            self._asking.answered.set()
-            await self._in_ranges(XetReading(self._file, told.place, self._limits.stall_timeout))
+            await self._in_ranges(self._requests)
+        except InXetOnly as error:
+            logger.info("reading %s from Xet storage: %s", self._file.name, error.message)
+            self._requests.answered.set()
+            await self._in_ranges(XetReading(self._file, error.place, self._limits.stall_timeout))
         except NoRanges:
-            logger.info("the server sends %s in one piece only: it cannot be resumed", self._file.name)
+            logger.info("the server does not support ranges for %s: the download cannot be resumed", self._file.name)
             await self._in_one_piece()
 
-    async def _in_ranges(self, reading: Asking | XetReading) -> None:
+    async def _in_ranges(self, reading: RangeRequests | XetReading) -> None:
         missing = deque(self._segments.missing())
 
         async def work() -> None:
@@ -212,13 +213,13 @@ class _Transfer:
                 await self._segment(missing.popleft(), reading)
 
         async def help() -> None:
-            await self._asking.answered.wait()  # else all would find out that there are no ranges
+            await self._requests.answered.wait()  # else each would discover a lack of range support
             await work()
 
         helpers = min(self._limits.segments, len(missing)) - 1
         await together(work, *[help] * helpers)
 
-    async def _segment(self, number: int, reading: Asking | XetReading) -> None:
+    async def _segment(self, number: int, reading: RangeRequests | XetReading) -> None:
         failures = 0
         while gap := self._segments.gap(number):
             try:
@@ -229,7 +230,7 @@ class _Transfer:
                 await self._wait(failures, error)
 
     async def _write(self, number: int, pieces: AsyncIterator[bytes], gap: tuple[int, int]) -> None:
-        """Put a range's bytes into the file, and no more of them than were asked for."""
+        """Write a range's bytes to the file, but never beyond the requested end."""
         block = Block(*gap)
         due = time.monotonic() + WRITE_INTERVAL
         try:
@@ -250,16 +251,16 @@ class _Transfer:
         while not self._segments.is_complete:
             before = self._segments.frontier
             try:
-                async with self._asking.whole() as pieces:
+                async with self._requests.whole() as pieces:
                     await self._write_whole(pieces)
                 if not self._segments.is_complete:
-                    raise TryAgain("the answer ended too early")
+                    raise TryAgain("the answer ended early")
             except TryAgain as error:
                 failures = failures + 1 if self._segments.frontier == before else 1
                 await self._wait(failures, error)
 
     async def _write_whole(self, pieces: AsyncIterator[bytes]) -> None:
-        """Put the bytes into the file that are not there yet."""
+        """Write the bytes that the file does not have yet."""
         position = 0
         async for piece in pieces:
             if self._pace.rate:
@@ -287,12 +288,12 @@ class _Transfer:
 
     def _save(self) -> None:
         try:
-            segments.save(disk.state_of(self._part), self._asking.version, self._segments)
+            segments.save(disk.state_of(self._part), self._requests.version, self._segments)
             self._unsaved = 0
         except FileNotFoundError:
-            pass  # the file was given up, and its state with it
+            pass  # the transfer was discarded together with its state
         except OSError as error:
-            if error.errno not in disk.FULL:  # what was written down before is true, and less
+            if error.errno not in disk.FULL:  # the older state is still valid
                 raise
 
     def _tell(self) -> None:
@@ -304,16 +305,16 @@ class _Transfer:
     async def _wait(self, failures: int, error: TryAgain) -> None:
         if failures >= self._limits.tries:
             raise DownloadError(
-                f"{self._file.name} cannot be fetched: {error} ({failures} tries in a row)",
-                "What is here of it is kept: ask again to carry on.",
+                f"cannot download {self._file.name}: {error} ({failures} attempts in a row)",
+                "The partial file is kept: try again to continue.",
             ) from error
         seconds = max(backoff(failures, self._limits.first_wait), error.seconds or 0.0)
-        logger.info("%s: %s; again in %.1f s", self._file.name, error, seconds)
+        logger.info("%s: %s; next attempt in %.1f s", self._file.name, error, seconds)
         await anyio.sleep(seconds)
 
 
 async def together(*jobs: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Do all of them at the same time; the first that fails ends the others, and its error is raised as it is."""
+    """Run all jobs concurrently; the first failure cancels the others and is raised unwrapped."""
     try:
         async with anyio.create_task_group() as group:
             for job in jobs:

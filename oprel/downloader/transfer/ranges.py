@@ -1,4 +1,4 @@
-"""One file's server: each request to it, the redirects on the way, and what its answer means for the transfer."""
+"""HTTP range requests for one file: redirects, and what each answer means for the transfer."""
 
 import re
 import time
@@ -24,7 +24,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class TryAgain(Exception):
-    """The request failed in a way in which the next may not. `seconds` is how long the server asks us to wait."""
+    """The request failed, but a retry may succeed. `seconds` is the wait that the server asks for."""
 
     def __init__(self, why: str, seconds: float | None = None) -> None:
         super().__init__(why)
@@ -36,12 +36,12 @@ class NoRanges(Exception):
 
 
 class Changed(Exception):
-    """The file is another one than when the transfer began."""
+    """The file has changed since the transfer began."""
 
 
 @dataclass(frozen=True)
 class XetPlace:
-    """Where a hub has a file in Xet storage: its hash there, and the URL that gives tokens, with what to send along."""
+    """A file in Xet storage: its hash there, and the URL for tokens with the headers to send."""
 
     hash: str
     tokens_url: str
@@ -49,7 +49,7 @@ class XetPlace:
 
 
 class InXetOnly(DownloadError):
-    """The file is not to be had over HTTP, but there is `place` to read it from."""
+    """The file is not available over HTTP, but in Xet storage at `place`."""
 
     def __init__(self, error: DownloadError, place: XetPlace) -> None:
         super().__init__(error.message, *error.resolution_steps)
@@ -58,27 +58,27 @@ class InXetOnly(DownloadError):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds: until an answer begins, and between two pieces of it."""
+    """In seconds: until the answer's header arrives, and between two pieces of its body."""
 
     header: float
     stall: float
 
 
-class Asking:
-    """Requests for the bytes of `file`. `version` grows with what the answers tell."""
+class RangeRequests:
+    """Requests for the bytes of `file`. `version` is completed from the answers."""
 
     def __init__(self, client: httpx.AsyncClient, file: RemoteFile, timeouts: Timeouts) -> None:
         self.version = Version(file.size_bytes, file.sha256)
-        self.answered = anyio.Event()  # ranges are known to be served
+        self.answered = anyio.Event()  # the server is known to support ranges
         self._client = client
         self._file = file
         self._timeouts = timeouts
-        self._location = ""  # where the last answer came from: spares the redirects
+        self._location = ""  # URL of the last answer, to skip the redirects
         self._xet: XetPlace | None = None
 
     @asynccontextmanager
     async def range(self, first: int, last: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes from `first` to `last`. Raises TryAgain, NoRanges, Changed, DownloadError; so does the reading."""
+        """The bytes from `first` to `last`. It and the iteration raise TryAgain, NoRanges, Changed, DownloadError."""
         async with self._answer(f"bytes={first}-{last}") as response:
             if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 raise NoRanges
@@ -88,7 +88,7 @@ class Asking:
 
     @asynccontextmanager
     async def whole(self) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The file from its beginning. Raises as `range`, but for NoRanges."""
+        """The whole file. Raises the same as `range` except NoRanges."""
         async with self._answer("") as response:
             length = response.headers.get("content-length", "")
             if length.isdigit() and int(length) != self._file.size_bytes:
@@ -106,12 +106,12 @@ class Asking:
         except httpx.TimeoutException as error:
             raise self._again(f"{self._host} sent nothing for {self._timeouts.stall:.0f} s") from error
         except httpx.TransportError as error:
-            raise self._again(f"the connection broke: {reason(error)}") from error
+            raise self._again(f"the connection failed: {reason(error)}") from error
         except httpx.InvalidURL as error:
-            raise DownloadError(f"{self._host} sends us to an address that is none: {error}") from error
+            raise DownloadError(f"{self._host} redirects to an invalid address: {error}") from error
 
     async def _ask(self, wanted: str) -> httpx.Response:
-        """The answer, checked but for its range."""
+        """The answer, fully checked except for its range."""
         response = await self._sent(wanted)
         try:
             self._check_status(response)
@@ -126,15 +126,15 @@ class Asking:
         url = httpx.URL(self._location or self._file.url)
         for _ in range(REDIRECTS):
             response = await self._send(url, wanted)
-            self._xet = self._xet or self._told_xet(response)
+            self._xet = self._xet or self._xet_place(response)
             if not response.has_redirect_location:
                 return response
             await response.aclose()
             target = url.join(response.headers["location"])
             if url.scheme == "https" and target.scheme != "https":
-                raise DownloadError(f"{url.host} sends us to {target.host} without encryption, which is not followed")
+                raise DownloadError(f"{url.host} redirects to {target.host} without encryption, which is not allowed")
             url = target
-        raise DownloadError(f"{self._host} sends us in circles", "Is the address right?")
+        raise DownloadError(f"{self._host} redirects in a loop", "Check the address.")
 
     async def _send(self, url: httpx.URL, wanted: str) -> httpx.Response:
         headers = {"Accept-Encoding": "identity"}
@@ -159,43 +159,43 @@ class Asking:
             self._location = ""
             raise
         except DownloadError as error:
-            if self._location:  # an address that was good for a while; the first one leads to the next
+            if self._location:  # the redirected address has expired; start again at the first one
                 raise self._again(error.message) from None
             if self._xet and response.status_code not in FINAL:
                 raise InXetOnly(error, self._xet) from None
             raise
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise DownloadError(f"{response.url.host} sends {self._file.name} compressed, though not asked to")
+            raise DownloadError(f"{response.url.host} sends {self._file.name} compressed, which oprel did not request")
 
-    def _told_xet(self, response: httpx.Response) -> XetPlace | None:
-        """What a hub says in its answer, a redirect included (huggingface.co/docs/xet, "Authentication")."""
-        found, links = response.headers.get("x-xet-hash", ""), response.links
-        told = links.get("xet-auth", {}).get("url") or response.headers.get("x-xet-refresh-route", "")
-        if not (told and _XET_HASH.fullmatch(found)):
+    def _xet_place(self, response: httpx.Response) -> XetPlace | None:
+        """The Xet location in a hub's answer, redirects included (huggingface.co/docs/xet, "Authentication")."""
+        file_hash, links = response.headers.get("x-xet-hash", ""), response.links
+        route = links.get("xet-auth", {}).get("url") or response.headers.get("x-xet-refresh-route", "")
+        if not (route and _XET_HASH.fullmatch(file_hash)):
             return None
-        url = response.url.join(told)
+        url = response.url.join(route)
         is_ours = _origin(str(url)) == _origin(self._file.url)
-        return XetPlace(found, str(url), self._file.headers if is_ours else {})
+        return XetPlace(file_hash, str(url), self._file.headers if is_ours else {})
 
     def _check_version(self, response: httpx.Response) -> None:
         etag = response.headers.get("etag") or response.headers.get("last-modified", "")
-        found = replace(self.version, etag=etag, host=host_of(str(response.url)))
-        if not found.agrees(self.version):
+        version = replace(self.version, etag=etag, host=host_of(str(response.url)))
+        if not version.agrees(self.version):
             raise Changed(f"{self._file.name} has changed at {response.url.host} since the transfer began")
         if etag and not self.version.etag:
-            self.version = found
+            self.version = version
 
     def _check_range(self, response: httpx.Response, first: int, last: int) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if match is None or (int(match[1]), int(match[2])) != (first, last):
-            raise self._again(f"{response.url.host} sent another part of the file than was asked for")
+            raise self._again(f"{response.url.host} did not send the requested part of the file")
         if match[3] not in ("*", str(self._file.size_bytes)):
             raise self._other_size(match[3])
 
-    def _other_size(self, told: str) -> DownloadError:
+    def _other_size(self, size: str) -> DownloadError:
         return DownloadError(
-            f"{self._file.name} has {told} bytes at {self._host}, and not {self._file.size_bytes} as was told",
-            "It may have changed there just now: ask again.",
+            f"{self._file.name} has {size} bytes at {self._host}, not {self._file.size_bytes} as expected",
+            "It may have just changed there: try again.",
         )
 
     def _again(self, why: str, seconds: float | None = None) -> TryAgain:
@@ -208,23 +208,23 @@ class Asking:
 
 
 def check_status(response: httpx.Response, name: str) -> None:
-    """Raises TryAgain, Changed, or DownloadError for an answer that is not what was asked for."""
+    """Raises TryAgain, Changed or DownloadError for a failed request."""
     status, host = response.status_code, response.url.host
-    told = f"{name} cannot be had from {host} (HTTP {status})"
+    message = f"cannot download {name} from {host} (HTTP {status})"
     match status:
         case HTTPStatus.OK | HTTPStatus.PARTIAL_CONTENT:
             return
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            raise DownloadError(told, "Log in with `oprel hf login`, and accept the model's terms on its page.")
+            raise DownloadError(message, "Log in with `oprel hf login`, and accept the model's terms on its page.")
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
-            raise DownloadError(told, "There is no such file: check the name.")
+            raise DownloadError(message, "The file does not exist: check the name.")
         case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise Changed(told)
+            raise Changed(message)
     if status not in NOT_NOW and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise DownloadError(told, "Is the address right?")
+        raise DownloadError(message, "Check the address.")
     seconds = retry_after(response.headers.get("retry-after", ""), time.time())
     if seconds is not None and seconds > LONGEST_PROMISE:
-        raise DownloadError(f"{host} answered HTTP {status}, and asks to come again in {seconds:.0f} s")
+        raise DownloadError(f"{host} answered HTTP {status} and asks to wait {seconds:.0f} s")
     raise TryAgain(f"{host} answered HTTP {status}", seconds)
 
 

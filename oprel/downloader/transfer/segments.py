@@ -1,4 +1,4 @@
-"""What of a file is here already, and how that is written down beside it. Pure but for `load` and `save`."""
+"""Which parts of a file are complete, and how that state is saved beside it. Pure except for `load` and `save`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import psutil
 
 VERSION = 1
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a note raises that is none
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged state file raises
 
 
 @dataclass(frozen=True)
 class Version:
-    """Which content is being fetched. `etag` is as `host` told it, or its time of change where it tells no etag."""
+    """Which content is being fetched. `etag` is as sent by `host`, or its Last-Modified if it sends no ETag."""
 
     size_bytes: int
     sha256: str = ""
@@ -23,7 +23,7 @@ class Version:
     host: str = ""
 
     def agrees(self, other: "Version") -> bool:
-        """True when nothing speaks against both being the same bytes. Mirrors may have etags of their own for them."""
+        """True if both may be the same bytes. Mirrors may use their own ETags for the same content."""
         if self.size_bytes != other.size_bytes or self.sha256 != other.sha256:
             return False
         comparable = self.host == other.host or not self.sha256
@@ -31,26 +31,26 @@ class Version:
 
 
 class Segments:
-    """A file in pieces of `segment_bytes`, each filled from its beginning."""
+    """A file in segments of `segment_bytes`, each filled from its start."""
 
     def __init__(self, size_bytes: int, segment_bytes: int) -> None:
         self.size_bytes = size_bytes
         self.segment_bytes = segment_bytes
         self.done_bytes = 0
-        self._frontier = 0  # bytes from the file's beginning, up to a segment's end
-        self._beyond: dict[int, int] = {}  # segment -> bytes of it, for those that begin at the frontier or later
+        self._frontier = 0  # bytes from the start of the file to the end of the last complete segment
+        self._beyond: dict[int, int] = {}  # segment -> its bytes, for segments that begin at the frontier or later
 
     @classmethod
     def restored(cls, size_bytes: int, segment_bytes: int, frontier: int, beyond: Mapping[str, int]) -> "Segments":
-        """As `state` had it. Raises ValueError for what no file can be in."""
+        """Restore a `state`. Raises ValueError for an impossible one."""
         segments = cls(size_bytes, segment_bytes)
         if segment_bytes < 1 or not 0 <= frontier <= size_bytes:
-            raise ValueError("no state of a file")
+            raise ValueError("invalid state of a file")
         segments.add_until(frontier)
         for number, count in beyond.items():
             first, last = segments.gap(int(number)) or (0, -1)
             if not 0 < count <= last - first + 1:
-                raise ValueError("no state of a segment")
+                raise ValueError("invalid state of a segment")
             segments.add(int(number), count)
         return segments
 
@@ -60,7 +60,7 @@ class Segments:
 
     @property
     def frontier(self) -> int:
-        """Bytes from the file's beginning that are here without a gap."""
+        """The number of contiguous bytes from the start of the file."""
         return self._frontier + self._beyond.get(self._frontier // self.segment_bytes, 0)
 
     @property
@@ -68,13 +68,13 @@ class Segments:
         return self.done_bytes == self.size_bytes
 
     def missing(self) -> Iterator[int]:
-        """The segments that are not whole, in order."""
+        """The incomplete segments, in order."""
         for number in range(self._frontier // self.segment_bytes, -(-self.size_bytes // self.segment_bytes)):
             if self.gap(number):
                 yield number
 
     def gap(self, number: int) -> tuple[int, int] | None:
-        """The first and the last byte that a segment lacks; None for a whole one."""
+        """The first and last byte that a segment lacks; None for a complete one."""
         start, end = number * self.segment_bytes, min((number + 1) * self.segment_bytes, self.size_bytes)
         if start < self._frontier:
             return None
@@ -82,13 +82,13 @@ class Segments:
         return (first, end - 1) if first < end else None
 
     def add(self, number: int, count: int) -> None:
-        """`count` more bytes of a segment are here."""
+        """Record `count` more bytes of a segment."""
         self._beyond[number] = self._beyond.get(number, 0) + count
         self.done_bytes += count
         self._advance()
 
     def add_until(self, position: int) -> None:
-        """All bytes from the beginning to `position` are here."""
+        """Record all bytes from the start to `position`."""
         while self.frontier < position:
             number = self.frontier // self.segment_bytes
             self.add(number, min(position, (number + 1) * self.segment_bytes) - self.frontier)
@@ -99,7 +99,7 @@ class Segments:
 
 
 def save(path: Path, version: Version, segments: Segments) -> None:
-    """Write the state down, so that a process may be killed at any time, though not the machine. Raises OSError."""
+    """Save the state, so that it survives a kill of the process, but not a crash of the machine. Raises OSError."""
     content = {
         "version": VERSION,
         "size": version.size_bytes,
@@ -109,7 +109,7 @@ def save(path: Path, version: Version, segments: Segments) -> None:
         "boot": _boot(),
         **segments.state,
     }
-    temporary = temporary_of(path)  # always the same: who saves is alone, and one that is killed leaves no more
+    temporary = temporary_of(path)  # a fixed name: there is one writer, and a killed one leaves a single file
     temporary.write_text(json.dumps(content))
     temporary.replace(path)
 
@@ -119,10 +119,10 @@ def temporary_of(path: Path) -> Path:
 
 
 def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
-    """The state of a transfer of `wanted`, or None: without one, with one of another content, or a damaged one.
+    """The saved state of a transfer of `wanted`; None if it is missing, damaged or for other content.
 
-    What was written before the machine last started may not have reached the disk. It counts only where a SHA-256 will
-    tell.
+    Data written before the last boot may not have reached the disk, so such a state counts only if a SHA-256 can verify
+    the file.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -134,8 +134,8 @@ def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
     return (version, segments) if trusted and version.agrees(wanted) else None
 
 
-def noted(path: Path) -> Segments | None:
-    """What of a file is here by the note of its transfer; None where there is none that can be read."""
+def saved_segments(path: Path) -> Segments | None:
+    """The saved segments of a file; None if there is no readable state."""
     try:
         return _segments(json.loads(path.read_bytes()))
     except DAMAGED:
@@ -143,7 +143,7 @@ def noted(path: Path) -> Segments | None:
 
 
 def _segments(content: Any) -> Segments:
-    """Of a note as JSON. Raises one of DAMAGED."""
+    """The segments in a parsed state file. Raises one of DAMAGED."""
     return Segments.restored(content["size"], content["segment"], content["frontier"], content["beyond"])
 
 
@@ -152,5 +152,5 @@ def host_of(url: str) -> str:
 
 
 def _boot() -> int:
-    """Tells one start of the machine from another."""
+    """Identifies the current boot of the machine."""
     return int(psutil.boot_time())

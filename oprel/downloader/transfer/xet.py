@@ -1,6 +1,6 @@
-"""A file that its hub keeps in Xet storage only, in pieces: put together by Hugging Face's own library.
+"""Reads a file that exists only in Xet storage, with Hugging Face's own library.
 
-Ranges are had of it as over HTTP, so resuming, verification and all else are those of every transfer.
+It serves ranges like HTTP, so resuming, verification and everything else work as in any transfer.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class XetReading:
-    """Reads `file`, which is at `place`; no answer for `stall_timeout` seconds is a failure."""
+    """Reads `file` at `place`; no data for `stall_timeout` seconds is a failure."""
 
     def __init__(self, file: RemoteFile, place: XetPlace, stall_timeout: float) -> None:
         self._file, self._place, self._stall_timeout = file, place, stall_timeout
@@ -30,11 +30,11 @@ class XetReading:
 
     @asynccontextmanager
     async def range(self, first: int, last: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes from `first` to `last`. Raises TryAgain, DownloadError; so does the reading."""
+        """The bytes from `first` to `last`. It and the iteration raise TryAgain, DownloadError."""
         async with self._opening:
             group = self._group = self._group or await self._in_time(self._open)
         stream = await self._in_time(lambda: _stream(group, self._place.hash, first, last))
-        yield self._pieces(stream)  # ends when nobody has it any more: a thread that waits for it still cannot be told
+        yield self._pieces(stream)  # not closed here: a thread may still wait for it and cannot be cancelled
 
     async def _pieces(self, stream: Iterator[bytes]) -> AsyncIterator[bytes]:
         while piece := await self._in_time(lambda: next(stream, b"")):
@@ -52,8 +52,8 @@ class XetReading:
             from hf_xet import XetSession
         except ImportError:
             raise DownloadError(
-                f"{self._file.name} is in Xet storage only, and what reads it is not installed",
-                "Install it beside oprel: pip install hf_xet.",
+                f"{self._file.name} exists only in Xet storage, and hf_xet is not installed",
+                "Install it in oprel's environment: pip install hf_xet.",
             ) from None
         return XetSession().new_download_stream_group(
             token_refresh_url=self._place.tokens_url, token_refresh_headers=dict(self._place.headers)
@@ -68,13 +68,13 @@ def _stream(group: "XetDownloadStreamGroup", file_hash: str, first: int, last: i
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """The library's errors, which are the system's, and others where its own code fails."""
+    """Translate the library's errors: OSError subclasses, and others from its own code."""
     try:
         yield
     except PermissionError as error:
-        raise DownloadError(f"Xet storage refuses: {error}", "`oprel hf login` takes a token.") from error
+        raise DownloadError(f"Xet storage refused access: {error}", "Log in with `oprel hf login`.") from error
     except FileNotFoundError as error:
-        raise DownloadError(f"Xet storage has no such file: {error}", "Ask the repository's owner.") from error
+        raise DownloadError(f"Xet storage does not have the file: {error}", "Ask the repository's owner.") from error
     except TimeoutError:
         raise
     except (OSError, RuntimeError, ValueError) as error:

@@ -247,7 +247,7 @@ class Downloads:
     async def _fetch(self, download: Download, offer: Offer) -> None:
         download.offered(offer)
         self._noted(download)
-        await anyio.to_thread.run_sync(_check_room, offer)
+        await anyio.to_thread.run_sync(_check_space, offer)
         for target in offer.targets:
             await fetch(target.file, target.destination, client=self._client, progress=download.heard, pace=self._pace)
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
@@ -282,10 +282,10 @@ class Downloads:
             disk.discard(disk.part_of(destination))
 
 
-def _check_room(offer: Offer) -> None:
+def _check_space(offer: Offer) -> None:
     """Raises DiskFullError when all files together would not fit; OSError is for who writes the first of them."""
     folder = offer.targets[0].destination.parent
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
-        disk.check_room(offer.title, needed, folder)
+        disk.check_space(offer.title, needed, folder)

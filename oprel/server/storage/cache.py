@@ -158,7 +158,7 @@ def _file(path: Path, use: _Use) -> StoredFile | None:
     if path.name.endswith(".part.json"):  # which says how far a transfer is
         return None
     match = _DIGEST.fullmatch(path.name)
-    noted = segments.noted(disk.state_of(path)) if path.name.endswith(disk.PART) else None
+    noted = segments.saved_segments(disk.state_of(path)) if path.name.endswith(disk.PART) else None
     return StoredFile(
         path=path,
         size_bytes=noted.done_bytes if noted else status.st_size,

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.formats.checks.test_validation import ON_STACK, SOUND, archive, pytorch
 
 from oprel.cli import main as cli
 from oprel.core.manifests import Manifest, Manifests
 from oprel.runtime.binaries.choices import Choices, read_choices
 from tests.fixtures.hf_folder import write_folder
+from tests.unit.formats.checks.test_validation import ON_STACK, SOUND, archive, pytorch
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ async def test_without_a_digest_a_changed_file_is_fetched_from_the_beginning(hub
     hub.behaviour = Behaviour()
     await fetch(file, target, client=client, limits=HURRIED)
     assert target.read_bytes() == content(hub)
-    assert "has changed at localhost since the transfer began: it is fetched from the beginning" in caplog.text
+    assert "has changed at localhost since the transfer began: restarting the download" in caplog.text
 
 
 async def test_without_a_digest_a_file_that_changes_meanwhile_is_wholly_the_new_one(hub, client, tmp_path, caplog):
@@ -149,7 +149,7 @@ async def test_without_a_digest_a_file_that_changes_meanwhile_is_wholly_the_new_
     for start in range(0, SIZE, PIECE):
         changed[start] ^= 1
     assert (tmp_path / "model").read_bytes() == changed
-    assert "it is fetched from the beginning" in caplog.text
+    assert "restarting the download" in caplog.text
 
 
 async def _give_up_halfway(hub: HubServer, file: RemoteFile, target: Path, client: httpx.AsyncClient) -> None:
@@ -192,7 +192,7 @@ async def test_a_partial_file_that_was_damaged_is_found_out_and_fetched_anew(hub
     hub.behaviour = Behaviour()
     await fetch(file, target, client=client, limits=HURRIED)
     assert target.read_bytes() == content(hub)
-    assert "was damaged while it waited" in caplog.text
+    assert "is damaged: restarting the download" in caplog.text
 
 
 async def test_two_transfers_of_one_file_fetch_it_once(hub, client, tmp_path):
@@ -241,7 +241,7 @@ async def test_a_file_of_another_size_is_refused(hub, client, tmp_path):
 
 
 async def test_a_disk_without_room_says_what_is_needed_before_a_byte_is_fetched(hub, client, tmp_path):
-    with pytest.raises(DiskFullError, match=r"no room for model.gguf: it needs 10 TB") as caught:
+    with pytest.raises(DiskFullError, match=r"not enough disk space for model.gguf: it needs 10 TB") as caught:
         await fetch(replace(offered(hub), size_bytes=10 * 10**12), tmp_path / "m", client=client, limits=HURRIED)
     assert "are free" in caught.value.message
     assert not hub.seen

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.downloader.transfer.segments import Segments, Version, load, noted, save
+from oprel.downloader.transfer.segments import Segments, Version, load, save, saved_segments
 
 WANTED = Version(100, "ab" * 32)
 
@@ -47,14 +47,14 @@ def test_what_was_noted_is_found_again(tmp_path: Path):
     found = load(tmp_path / "state", WANTED)
     assert found is not None
     assert (found[0], found[1].state, found[1].done_bytes) == (version, segments.state, 42)
-    of_any = noted(tmp_path / "state")
+    of_any = saved_segments(tmp_path / "state")
     assert of_any and (of_any.done_bytes, of_any.size_bytes) == (42, 100)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"size": 1}', '{"size": 1, "segment": 0, "frontier": 0, "beyond": {}}'])
 def test_a_note_that_cannot_be_read_tells_nothing(content: str, tmp_path: Path):
     (tmp_path / "state").write_text(content)
-    assert noted(tmp_path / "state") is None
+    assert saved_segments(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_was_noted_of_another_file_counts_for_nothing(wanted: Version, tmp_
     [(0, 0, {}), (-5, 0, {}), (30, 101, {}), (30, -1, {}), (30, 30, {"0": 5}), (30, 0, {"3": 11}), (30, 0, {"1": -1})],
 )
 def test_a_state_that_no_file_can_be_in_is_refused(segment: int, frontier: int, beyond: dict[str, int]):
-    with pytest.raises(ValueError, match="no state of"):
+    with pytest.raises(ValueError, match="invalid state of"):
         Segments.restored(100, segment, frontier, beyond)
 
 
