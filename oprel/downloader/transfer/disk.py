@@ -95,6 +95,6 @@ def storage_error(error: OSError, name: str, size_bytes: int, folder: Path) -> D
 def _disk_full(name: str, needed_bytes: int, folder: Path) -> DiskFullError:
     needed, free = human_size(needed_bytes), human_size(free_bytes(folder))
     return DiskFullError(
-        f"not enough disk space for {name}: it needs {needed} in {folder}, where {free} are free",
+        f"not enough space for {name}: it needs {needed} in {folder}, where {free} are free",
         "Free some space and try again: the partial download is kept. Or set cache_dir to another folder.",
     )

@@ -169,7 +169,7 @@ def test_mentions_are_found_in_every_manifest(manifests: Manifests, folder: Path
 
 def test_what_cannot_be_written_is_told(manifests: Manifests, folder: Path) -> None:
     folder.write_text("a file is in the way")
-    with pytest.raises(OprelError, match="the model user/Tiny:q4 cannot be written down: File exists"):
+    with pytest.raises(OprelError, match="the model user/Tiny:q4 cannot be saved: File exists"):
         manifests.put(FULL)
 
 

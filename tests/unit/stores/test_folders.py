@@ -8,8 +8,8 @@ import pytest
 from oprel.core.manifests import Manifest
 from oprel.core.places import Places, places
 from oprel.stores import stores_in
+from oprel.stores.base import Store, Stores
 from oprel.stores.folders import HubStore, LlamaCppStore, LmStudioStore
-from oprel.stores.found import Store, Stores
 from tests.fixtures.model_stores import add_files, add_to_hub_cache
 
 

@@ -241,7 +241,7 @@ async def test_a_file_of_another_size_is_refused(hub, client, tmp_path):
 
 
 async def test_a_disk_without_room_says_what_is_needed_before_a_byte_is_fetched(hub, client, tmp_path):
-    with pytest.raises(DiskFullError, match=r"not enough disk space for model.gguf: it needs 10 TB") as caught:
+    with pytest.raises(DiskFullError, match=r"not enough space for model.gguf: it needs 10 TB") as caught:
         await fetch(replace(offered(hub), size_bytes=10 * 10**12), tmp_path / "m", client=client, limits=HURRIED)
     assert "are free" in caught.value.message
     assert not hub.seen
