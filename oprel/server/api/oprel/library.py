@@ -78,7 +78,7 @@ async def verify(request: Request) -> Response:
     asked = await decode.body(request, library_wire.CacheRequest)
     files = await _files(state_of(request))
     chosen = [file for file in files if not file.is_partial and (asked.all or file.provider == "oprel")]
-    return progress(cache.verified(chosen), True)
+    return progress(cache.verify(chosen), True)
 
 
 @router.delete(CACHE)
@@ -99,7 +99,7 @@ async def import_model(request: Request) -> Response:
     if not Path(asked.path).is_absolute():  # of which folder would it be?
         raise ValidationError(f"{asked.path!r} is no absolute path", "Name the file from the root on.")
     files = await anyio.to_thread.run_sync(import_files.files_at, Path(asked.path))
-    return progress(import_files.adopted(state_of(request).library, name, files, asked.how), asked.stream)
+    return progress(import_files.import_model(state_of(request).library, name, files, asked.how), asked.stream)
 
 
 @router.post("/api/push")
@@ -109,7 +109,7 @@ async def push_model(request: Request) -> Response:
     daemon = state_of(request)
     model = await daemon.library.find(name.text, may_use_paths=False)
     destination = push.destination(name, insecure=asked.insecure)
-    return progress(push.pushed(model, destination, daemon.manager.config), asked.stream)
+    return progress(push.push_model(model, destination, daemon.manager.config), asked.stream)
 
 
 def _check_own_user(request: Request) -> None:

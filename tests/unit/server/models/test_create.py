@@ -179,7 +179,7 @@ async def test_what_is_not_one_model_is_refused(library: Library, names: str):
     content = {"a": PARTS[0], "b": PARTS[1], "c": PARTS[2], "m": MODEL, "n": gguf("bert")}
     files = await uploaded(library, **{name: content[name] for name in names})
     refusal = await refused(library, ModelRecipe(NEW, files=files))
-    assert refusal.message == f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not one whole model"
+    assert refusal.message == f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not one complete model"
 
 
 WRONG: dict[str, dict[str, Any]] = {
