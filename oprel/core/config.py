@@ -28,7 +28,7 @@ ENV_PREFIX = "OPREL_"
 LONGEST_RUN_DIR = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" for ever)."""
 

@@ -27,7 +27,7 @@ LONGEST_FILE_NAME = 200  # bytes; leaves space for what `write_atomically` adds
 SHORTENED = 100  # bytes kept of a longer name, before its hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The content of a named model. Paths are absolute; `parameters` use Ollama's option names.
 
@@ -94,7 +94,7 @@ class Manifests:
     def get(self, ref: ModelRef) -> Manifest:
         """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
         if ref.kind is NameKind.PATH:
-            return Manifest(ref.text, ref.path)
+            return Manifest(name=ref.text, weights=ref.path)
         manifest = self._exact(ref) or resolve_in_repository(ref, self._like(ref))
         if manifest is None:
             raise _unknown(ref)
@@ -184,7 +184,7 @@ class Manifests:
 
     def _all_bundled(self) -> Iterator[Manifest]:
         for weights in sorted(self._bundled.glob("*.gguf")):
-            yield Manifest(f"{weights.stem}:latest", weights, provider="bundled")
+            yield Manifest(name=f"{weights.stem}:latest", weights=weights, provider="bundled")
 
     def _content(self, manifest: Manifest) -> dict[str, object]:
         content = asdict(manifest) | {

@@ -61,7 +61,7 @@ class HubOrigin:
         return bool(self.quant or self.file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegistryOrigin:
     """A model in Ollama's registry, in another OCI registry, or in a plugin's source.
 
@@ -148,7 +148,12 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
     hub = (_hub(repository, tag),) if namespace and host in (None, *HUB_HOSTS) else ()
     if host in HUB_HOSTS:
         return hub
-    return (*hub, RegistryOrigin(host or OLLAMA_HOST, namespace or OLLAMA_NAMESPACE, match["model"], tag))
+    return (
+        *hub,
+        RegistryOrigin(
+            host=host or OLLAMA_HOST, namespace=namespace or OLLAMA_NAMESPACE, model=match["model"], tag=tag
+        ),
+    )
 
 
 def hub_origin(ref: ModelRef) -> HubOrigin | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Places:
     """Folders of models and Docker's file of logins; none of them has to exist."""
 

@@ -43,7 +43,7 @@ DURATIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """The effective settings of one model: its own, else the general ones. A pinned model is never evicted."""
 

@@ -19,7 +19,7 @@ CAPABILITIES = {"completion", "embedding", "rerank", "tools", "thinking", "inser
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alias:
     """A family of models. `repositories` maps each size to a repository; a name without a size means `default`.
 
@@ -110,7 +110,15 @@ def _alias(name: str, entry: object, file: Path) -> Alias:
     also = _texts(entry.get("also"))
     _check_names((name, *also), file)
     license, about = (str(entry.get(key, "")) for key in ("license", "about"))
-    return Alias(name, repositories, default, capabilities, license, about, also)
+    return Alias(
+        name=name,
+        repositories=repositories,
+        default=default,
+        capabilities=capabilities,
+        license=license,
+        about=about,
+        also=also,
+    )
 
 
 def _texts(given: object) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ ANSWER_SECONDS = 30.0
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HubModel:
     """A repository in search results. `gated`: its owner grants access on conditions."""
 
@@ -120,7 +120,7 @@ class Hub:
         parts = tuple(self._linked(listing, file.path) for file in files)
         self._cache.set_ref(listing.repository, REVISION, listing.commit)
         folder = self._cache.snapshot(listing.repository, listing.commit)
-        return Manifest(name, folder, parts=parts, source=f"hf.co/{listing.repository}")
+        return Manifest(name=name, weights=folder, parts=parts, source=f"hf.co/{listing.repository}")
 
     def _target(self, listing: _Listing, name: str) -> Target:
         file = listing.files[name]
@@ -204,14 +204,23 @@ class Hub:
         name = checked_name(entry.rfilename)
         url = hf_hub_url(repository, name, revision=commit, endpoint=self._endpoint)
         sha256 = entry.lfs.sha256 if entry.lfs else ""
-        return RemoteFile(name, url, entry.size or 0, sha256, sha256 or entry.blob_id or "", headers)
+        return RemoteFile(
+            name=name,
+            url=url,
+            size_bytes=entry.size or 0,
+            sha256=sha256,
+            etag=sha256 or entry.blob_id or "",
+            headers=headers,
+        )
 
     def _manifest(self, name: str, listing: _Listing, variant: Variant, projector: RepoFile | None) -> Manifest:
         paths = [self._linked(listing, file.path) for file in variant.files]
         projector_path = self._linked(listing, projector.path) if projector else None
         self._cache.set_ref(listing.repository, REVISION, listing.commit)
         parts = tuple(paths) if len(paths) > 1 else ()
-        return Manifest(name, paths[0], projector=projector_path, parts=parts, source=f"hf.co/{listing.repository}")
+        return Manifest(
+            name=name, weights=paths[0], projector=projector_path, parts=parts, source=f"hf.co/{listing.repository}"
+        )
 
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]

@@ -68,7 +68,7 @@ def together(title: str, files: Sequence[RemoteFile], root: Path) -> Offer:
     paths = tuple(target.destination for target in targets)
     is_folder = len(paths) > 1 and any(path.suffix.lower() != ".gguf" for path in paths)
     weights, parts = folder if is_folder else paths[0], paths if len(paths) > 1 else ()
-    return Offer(title, targets, lambda name: Manifest(name, weights, parts=parts, source=title))
+    return Offer(title, targets, lambda name: Manifest(name=name, weights=weights, parts=parts, source=title))
 
 
 def tag_of(variant: Variant, variants: Sequence[Variant]) -> str:

@@ -17,7 +17,7 @@ LONGEST_NAME = 1024  # bytes of a whole relative path
 LONGEST_PART = 255  # bytes of one path component: the limit of file systems
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RemoteFile:
     """One remote file of a model.
 

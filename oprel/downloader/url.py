@@ -77,7 +77,7 @@ def _described(response: httpx.Response, name: str, url: str) -> RemoteFile:
     if not length.isdigit():
         raise DownloadError(f"{response.url.host} does not state the size of {name}", "Download it by other means.")
     etag = response.headers.get("etag", "").removeprefix("W/").strip('"')
-    return RemoteFile(name, url, int(length), sha256=_sha256(response), etag=etag)
+    return RemoteFile(name=name, url=url, size_bytes=int(length), sha256=_sha256(response), etag=etag)
 
 
 def _sha256(response: httpx.Response) -> str:

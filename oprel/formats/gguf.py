@@ -55,7 +55,7 @@ Scalar = int | float | bool | str
 Value = Scalar | tuple[Scalar, ...] | SkippedArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
     """`shape` lists the contiguous dimension first. `offset` counts bytes from the start of the data section."""
 
@@ -66,7 +66,7 @@ class Tensor:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GGUFFile:
     """A checked header. `data_offset` (of the data section) and `size_bytes` (of the whole file) are bytes.
 
@@ -194,7 +194,15 @@ def _read(reader: ByteReader) -> GGUFFile:
     tensors = _read_tensors(reader, tensor_count, alignment)
     data_offset = _align(reader.position, alignment)
     _check_data(reader, tensors, data_offset)
-    return GGUFFile(reader.path, version, reader.byte_order, metadata, tensors, data_offset, reader.size_bytes)
+    return GGUFFile(
+        path=reader.path,
+        version=version,
+        byte_order=reader.byte_order,
+        metadata=metadata,
+        tensors=tensors,
+        data_offset=data_offset,
+        size_bytes=reader.size_bytes,
+    )
 
 
 def _check_magic(reader: ByteReader) -> None:
@@ -332,7 +340,13 @@ def _read_tensor(reader: ByteReader) -> Tensor:
     packing = GGML_TYPES[kind]
     if row % packing.block_elements:
         raise reader.error(f"rows of the tensor {_shown(name)} are not whole {packing.name} blocks", at=start)
-    return Tensor(name, tuple(shape), packing, offset, elements // packing.block_elements * packing.block_bytes)
+    return Tensor(
+        name=name,
+        shape=tuple(shape),
+        type=packing,
+        offset=offset,
+        size_bytes=elements // packing.block_elements * packing.block_bytes,
+    )
 
 
 def _check_data(reader: ByteReader, tensors: tuple[Tensor, ...], data_offset: int) -> None:

@@ -36,7 +36,7 @@ class MemoryNeed:
         return self.weights + self.kv_cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """A model of any format. Fields that the files do not state are None or empty.
 

@@ -51,7 +51,7 @@ class Layer:
         return self.digest.replace(":", "-")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Texts:
     """The texts of a model beside its weights, as in a Modelfile."""
 

@@ -33,7 +33,7 @@ BITS = {
 """Bits per element of each dtype."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
     """`shape` lists the contiguous dimension last. `offset` counts bytes from the start of the data."""
 
@@ -48,7 +48,7 @@ class StoredTensor:
         return prod(self.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SafetensorsFile:
     """A checked header. `data_offset` (of the data) and `size_bytes` (of the whole file) are bytes."""
 
@@ -94,7 +94,9 @@ def _checked(path: Path, header: bytes, size: int) -> SafetensorsFile:
     metadata = reader.metadata(entries.pop(METADATA, {}))
     tensors = tuple(sorted(reader.tensors(entries), key=lambda tensor: (tensor.offset, tensor.size_bytes)))
     reader.check_order(tensors, size - LENGTH_BYTES - len(header))
-    return SafetensorsFile(path, metadata, tensors, LENGTH_BYTES + len(header), size)
+    return SafetensorsFile(
+        path=path, metadata=metadata, tensors=tensors, data_offset=LENGTH_BYTES + len(header), size_bytes=size
+    )
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class _Entries:
             raise self.error(
                 name, f"occupies bytes {_short(begin)} to {_short(end)} of the data, but needs {bits / 8:.12g}"
             )
-        return StoredTensor(name, dtype, sides, begin, end - begin)
+        return StoredTensor(name=name, dtype=dtype, shape=sides, offset=begin, size_bytes=end - begin)
 
     def check_order(self, tensors: tuple[StoredTensor, ...], data_bytes: int) -> None:
         end = 0

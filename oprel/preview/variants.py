@@ -125,7 +125,7 @@ def _in_folder(folder: Path) -> list[ModelVariant]:
     headers = [read_whole(path) for path in weights]
     _require_one_model(folder, headers)
     return [
-        _of_header(Manifest(variant.label, path), header, variant.label)
+        _of_header(Manifest(name=variant.label, weights=path), header, variant.label)
         for variant, path, header in zip(found, weights, headers, strict=True)
     ]
 

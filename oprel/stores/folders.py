@@ -104,8 +104,8 @@ def _stored_model(
 ) -> StoredModel:
     files = tuple(folder / file.path for file in variant.files)
     manifest = Manifest(
-        name,
-        files[0],
+        name=name,
+        weights=files[0],
         parts=files if len(files) > 1 else (),
         projector=folder / projector.path if projector else None,
         provider=provider,

@@ -102,7 +102,7 @@ def client(daemon: RunningDaemon) -> Iterator[Client]:
 
 def test_a_backend_of_another_package_is_known_and_ranked() -> None:
     assert registry.named("acme") is import_module("oprel_acme").BACKEND
-    info = ModelInfo("safetensors", "llama", "BF16", 10**9)
+    info = ModelInfo(format="safetensors", architecture="llama", quantization="BF16", size_bytes=10**9)
     hardware = Hardware(CPU(), Memory(10**11, 10**11))
     found = route(info, hardware, [EngineCandidate(one, True) for one in registry.backends().values()])
     assert [one.backend.name for one in found if one.score] == ["vllm", "acme", "transformers"]

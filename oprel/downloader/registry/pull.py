@@ -27,7 +27,7 @@ from oprel.formats.ollama_manifest import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RemoteModel:
     """A model in a registry: the files to download, and the texts, which are already loaded.
 
@@ -62,8 +62,8 @@ class Registries:
     def _manifest(self, model: RemoteModel, name: str) -> Manifest:
         paths = [self._blobs / file.name for file in model.weights]
         return Manifest(
-            name,
-            paths[0] if len(paths) == 1 else Blobs(self._blobs).join(paths),
+            name=name,
+            weights=paths[0] if len(paths) == 1 else Blobs(self._blobs).join(paths),
             parts=tuple(paths) if len(paths) > 1 else (),
             projector=self._blobs / model.projector.name if model.projector else None,
             adapters=tuple(self._blobs / file.name for file in model.adapters),
@@ -99,21 +99,21 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
     contents = {layer.digest: await _text(registry, layer) for layer in parsed.of(*TEXTS)}
     projectors = _files(registry, parsed, "projector")
     return RemoteModel(
-        origin,
-        _files(registry, parsed, "model"),
-        projectors[0] if projectors else None,
-        _files(registry, parsed, "adapter"),
-        ollama_manifest.texts(parsed, contents, origin.title),
+        origin=origin,
+        weights=_files(registry, parsed, "model"),
+        projector=projectors[0] if projectors else None,
+        adapters=_files(registry, parsed, "adapter"),
+        texts=ollama_manifest.texts(parsed, contents, origin.title),
     )
 
 
 def _files(registry: Registry, parsed: OllamaManifest, kind: str) -> tuple[RemoteFile, ...]:
     return tuple(
         RemoteFile(
-            layer.file_name,
-            str(registry.url(f"blobs/{layer.digest}")),
-            layer.size_bytes,
-            layer.digest.removeprefix("sha256:"),
+            name=layer.file_name,
+            url=str(registry.url(f"blobs/{layer.digest}")),
+            size_bytes=layer.size_bytes,
+            sha256=layer.digest.removeprefix("sha256:"),
             headers=dict(registry.headers),
         )
         for layer in parsed.of(kind)

@@ -36,7 +36,7 @@ WRITE_INTERVAL = 0.25  # s after which even a small block is written and reporte
 STARTS = 3  # attempts from the beginning, if the file changes during the transfer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Parameters of a transfer; times are in seconds.
 

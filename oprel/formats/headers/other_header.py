@@ -14,7 +14,7 @@ from oprel.formats.readers import knows
 MEAN_POOLING = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OtherHeader(GGUFFile):
     """The header of a model that is not GGUF. Weights are spread evenly over the layers; only their total is exact."""
 
@@ -47,7 +47,7 @@ def _tensors(info: ModelInfo) -> Iterator[Tensor]:
     size, elements = info.size_bytes // count, (info.parameters or 0) // count
     names = ("token_embd.weight", *(f"blk.{number}.weight" for number in range(count - 1)))
     for number, name in enumerate(names):
-        yield Tensor(name, (elements,), GGMLType.F16, number * size, size)
+        yield Tensor(name=name, shape=(elements,), type=GGMLType.F16, offset=number * size, size_bytes=size)
 
 
 def _metadata(path: Path, info: ModelInfo) -> dict[str, Value | None]:

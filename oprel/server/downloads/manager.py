@@ -80,9 +80,9 @@ class Downloads:
                 continue
             error = DownloadError(record.error, "Try again to continue.") if record.error else None
             download = Download(
-                record.id,
-                ref,
-                record.state,
+                id=record.id,
+                ref=ref,
+                state=record.state,
                 keep=True,
                 error=error,
                 recorded=(record.total, record.completed),
@@ -122,7 +122,7 @@ class Downloads:
         if download and download.state is DownloadState.RUNNING:
             download.keep = download.keep or keep
             return download
-        download = download or Download(uuid.uuid4().hex[:12], ref)
+        download = download or Download(id=uuid.uuid4().hex[:12], ref=ref)
         download.keep, download.insecure = keep, insecure
         self._all[download.id] = download
         self._run(download)

@@ -28,7 +28,7 @@ class DownloadState(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DownloadRecord:
     """The stored state of a download. Counts in bytes.
 
@@ -62,7 +62,15 @@ class Records:
         """Oldest first."""
         query = "SELECT id, name, state, error, total, completed, places FROM downloads ORDER BY created_at, rowid"
         return [
-            DownloadRecord(id, name, DownloadState(state), error, total, completed, tuple(json.loads(places)))
+            DownloadRecord(
+                id=id,
+                name=name,
+                state=DownloadState(state),
+                error=error,
+                total=total,
+                completed=completed,
+                places=tuple(json.loads(places)),
+            )
             for id, name, state, error, total, completed, places in self._database.execute(query)
         ]
 

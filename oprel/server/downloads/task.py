@@ -15,7 +15,7 @@ from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Download:
     """The download of one model. `files` maps file names to their progress; `waiting` counts the following clients.
 
@@ -56,7 +56,15 @@ class Download:
     def record(self) -> DownloadRecord:
         error = self.error.message if self.error else ""
         places = tuple(str(path) for path in sorted(self.destinations))
-        return DownloadRecord(self.id, self.ref.text, self.state, error, self.total, self.completed, places)
+        return DownloadRecord(
+            id=self.id,
+            name=self.ref.text,
+            state=self.state,
+            error=error,
+            total=self.total,
+            completed=self.completed,
+            places=places,
+        )
 
     def offered(self, offer: Offer) -> None:
         """Set the files to download."""

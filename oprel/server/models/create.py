@@ -25,7 +25,7 @@ Progress = AsyncGenerator[ProgressResponse, None]
 Files = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
     """How to create a model. None or empty fields are inherited from the source model.
 
@@ -150,11 +150,11 @@ async def _source(library: Library, recipe: ModelRecipe, files: Sequence[_File])
             "there is no model among the files", "Name the model of the projector or adapter: `from`."
         )
     if len(models) == 1 and models[0].part[1] == 1:
-        return Manifest(recipe.name.text, models[0].path), models[0].header
+        return Manifest(name=recipe.name.text, weights=models[0].path), models[0].header
     parts = _in_order(models)
     paths = tuple(part.path for part in parts)
     weights = await anyio.to_thread.run_sync(library.blobs.join, paths)
-    return Manifest(recipe.name.text, weights, parts=paths), parts[0].header
+    return Manifest(name=recipe.name.text, weights=weights, parts=paths), parts[0].header
 
 
 def _in_order(parts: Sequence[_File]) -> list[_File]:

@@ -114,11 +114,11 @@ def _manifest(name: ModelRef, files: ImportedFiles, stored: Mapping[Path, Path],
     parts = tuple(stored.get(path, path) for path in files.weights)
     if files.folder:
         names = {path.name: stored[path] for path in files.weights if stored}
-        return Manifest(name.text, blobs.folder(names) if stored else files.folder, parts=parts)
+        return Manifest(name=name.text, weights=blobs.folder(names) if stored else files.folder, parts=parts)
     is_split = len(parts) > 1
     weights = blobs.join(parts) if is_split and stored else parts[0]
     projector = stored.get(files.projector, files.projector) if files.projector else None
-    return Manifest(name.text, weights, parts=parts if is_split else (), projector=projector)
+    return Manifest(name=name.text, weights=weights, parts=parts if is_split else (), projector=projector)
 
 
 def _store(blobs: Blobs, path: Path, how: ImportHow) -> Path:

@@ -38,7 +38,7 @@ FIM_KEYS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstalledModel:
     """An installed model. `name` is the canonical name, `modified` the time of its newest file.
 
@@ -259,9 +259,9 @@ class Library:
         weights = manifest.parts or _files_of(manifest.weights)
         header = self._header(weights, lambda: _read(manifest))
         return InstalledModel(
-            manifest.name,
-            manifest,
-            header,
+            name=manifest.name,
+            manifest=manifest,
+            header=header,
             modified=datetime.fromtimestamp(max(path.stat().st_mtime for path in (*files, *weights))).astimezone(),
             other_bytes=sum(files[file].st_size for file in manifest.beside),
             projector_bytes=self._projector_bytes(manifest.projector) if manifest.projector else 0,

@@ -26,7 +26,7 @@ STEP_BYTES = 64 * READ_BYTES  # per line of progress
 _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredFile:
     """A file, with links resolved. `digest` is "sha256:" and 64 hex digits if its name contains it, else "".
 

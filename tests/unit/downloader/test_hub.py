@@ -116,9 +116,11 @@ async def test_a_token_goes_along_with_each_file(hub: Hub):
 def test_a_small_file_that_came_over_wrong_is_thrown_away(tmp_path: Path):
     path = tmp_path / "config.json"
     path.write_bytes(b"{}")
-    check_git_hash(path, RemoteFile("config.json", "", 2, etag="9e26dfeeb6e641a33dae4961196235bdb965b21b"))
+    check_git_hash(
+        path, RemoteFile(name="config.json", url="", size_bytes=2, etag="9e26dfeeb6e641a33dae4961196235bdb965b21b")
+    )
     with pytest.raises(DownloadError, match="digest mismatch for config.json"):
-        check_git_hash(path, RemoteFile("config.json", "", 2, etag="0" * 40))
+        check_git_hash(path, RemoteFile(name="config.json", url="", size_bytes=2, etag="0" * 40))
     assert not path.exists()
 
 

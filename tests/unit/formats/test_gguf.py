@@ -121,7 +121,9 @@ def test_a_model_tells_what_it_is(tmp_path: Path, tiny: Path) -> None:
 
 def test_the_tensors_fill_the_data_section(tiny: Path) -> None:
     model = read_gguf(tiny)
-    assert model.tensors[0] == Tensor("token_embd.weight", (64, 449), GGMLType.F16, 0, 64 * 449 * 2)
+    assert model.tensors[0] == Tensor(
+        name="token_embd.weight", shape=(64, 449), type=GGMLType.F16, offset=0, size_bytes=64 * 449 * 2
+    )
     last = model.tensors[-1]
     assert model.data_offset + last.offset + last.size_bytes == model.size_bytes == tiny.stat().st_size
     assert model.parameter_count == sum(tensor.shape[0] * (*tensor.shape, 1)[1] for tensor in model.tensors)

@@ -26,9 +26,9 @@ def test_a_file_tells_its_tensors_in_the_order_of_its_data(tmp_path: Path) -> No
     path = saved(tmp_path, safetensors(SHAPES))
     file = read_safetensors(path)
     assert file.tensors == (
-        StoredTensor("model.embed.weight", "BF16", (10, 4), 0, 80),
-        StoredTensor("model.norm.weight", "F32", (4,), 80, 16),
-        StoredTensor("empty", "F16", (0, 3), 96, 0),
+        StoredTensor(name="model.embed.weight", dtype="BF16", shape=(10, 4), offset=0, size_bytes=80),
+        StoredTensor(name="model.norm.weight", dtype="F32", shape=(4,), offset=80, size_bytes=16),
+        StoredTensor(name="empty", dtype="F16", shape=(0, 3), offset=96, size_bytes=0),
     )
     assert [tensor.elements for tensor in file.tensors] == [40, 4, 0]
     assert file.metadata == {"format": "pt"}

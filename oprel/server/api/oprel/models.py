@@ -135,7 +135,7 @@ def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> ModelRecipe:
     name = name_of(asked.model, "invalid model name")
     given = {key: value for key, value in asked.parameters.items() if value is not None}
     known: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
-    decode.options(known, Manifest("", Path()))  # complains as of any request's options
+    decode.options(known, Manifest(name="", weights=Path()))  # complains as of any request's options
     return ModelRecipe(
         name=name,
         source=asked.from_,

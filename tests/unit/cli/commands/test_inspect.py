@@ -33,7 +33,7 @@ def test_a_sound_model_is_described_with_its_engines(oprel, tiny: Path) -> None:
 
 
 def test_a_name_is_looked_up(oprel, home: Path, tiny: Path) -> None:
-    Manifests(home / "models").put(Manifest("tiny:latest", tiny))
+    Manifests(home / "models").put(Manifest(name="tiny:latest", weights=tiny))
     assert str(tiny) in oprel("inspect", "tiny")[1]
     assert oprel("inspect", "nothing")[0] == 3
 

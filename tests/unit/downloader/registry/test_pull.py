@@ -20,7 +20,7 @@ from oprel.downloader.registry.push import Blob, Pushed
 from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT, Layer
 
 HOST = "box.example"
-ORIGIN = RegistryOrigin(HOST, "team", "tiny", "v1")
+ORIGIN = RegistryOrigin(host=HOST, namespace="team", model="tiny", tag="v1")
 REALM = "https://tokens.example/token"
 WEIGHTS = "sha256:" + "a" * 64
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -238,7 +238,7 @@ async def test_docker_s_own_models_are_read_too():
     ],
 )
 def test_a_registry_is_spoken_to_over_https_but_on_this_machine(host: str, access: Access, base: str):
-    assert str(access.base(RegistryOrigin(host, "team", "tiny"))) == base
+    assert str(access.base(RegistryOrigin(host=host, namespace="team", model="tiny"))) == base
 
 
 async def test_who_calls_a_registry_insecure_has_all_of_a_model_over_http():

@@ -44,7 +44,12 @@ def content(hub: HubServer) -> bytes:
 
 def offered(hub: HubServer, *, sha256: bool = True) -> RemoteFile:
     digest = hashlib.sha256(content(hub)).hexdigest() if sha256 else ""
-    return RemoteFile("model.gguf", f"{hub.url}/org/repo/resolve/main/model.gguf", len(content(hub)), digest)
+    return RemoteFile(
+        name="model.gguf",
+        url=f"{hub.url}/org/repo/resolve/main/model.gguf",
+        size_bytes=len(content(hub)),
+        sha256=digest,
+    )
 
 
 def leftovers(target: Path) -> list[str]:
@@ -205,7 +210,12 @@ async def test_two_transfers_of_one_file_fetch_it_once(hub, client, tmp_path):
 
 async def test_an_empty_file_is_a_file(hub, client, tmp_path):
     (hub.folder / "org/repo/nothing.bin").touch()
-    empty = RemoteFile("nothing.bin", f"{hub.url}/org/repo/resolve/main/nothing.bin", 0, hashlib.sha256().hexdigest())
+    empty = RemoteFile(
+        name="nothing.bin",
+        url=f"{hub.url}/org/repo/resolve/main/nothing.bin",
+        size_bytes=0,
+        sha256=hashlib.sha256().hexdigest(),
+    )
     await fetch(empty, tmp_path / "nothing", client=client, limits=HURRIED)
     assert (tmp_path / "nothing").read_bytes() == b""
 
