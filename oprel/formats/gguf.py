@@ -1,8 +1,7 @@
 """Headers of GGUF model files, treated as untrusted input.
 
 A file is `GGUF`, a version, two counts, that many key/values, that many tensor descriptions, padding, tensor data.
-Every declared length is compared with the bytes left before anything is read or allocated, long arrays are skipped,
-and the first contradiction ends the reading.
+Every declared length is compared with the bytes left before anything is read or allocated; long arrays are skipped.
 
 Sources: the format in docs/gguf.md of ggml-org/ggml; what an engine accepts in ggml/src/gguf.cpp of llama.cpp
 (unique keys, names under 64 bytes, 4 dimensions, no nested arrays, gapless offsets). The MAX_* limits that bound time
@@ -21,6 +20,7 @@ from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import ByteOrder, ByteReader
 from oprel.formats.ggml_types import FILE_TYPES, GGML_TYPES, GUESSED_FILE_TYPE, VALUE_TYPES, GGMLType, ValueType
 from oprel.formats.mistaken import START_BYTES, mistaken
+from oprel.formats.untrusted_json import shown
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -93,7 +93,6 @@ class GGUFFile:
 
     @property
     def context_length(self) -> int | None:
-        """Tokens that the model was trained for."""
         return self._integer(f"{self.architecture}.context_length")
 
     @property
@@ -103,7 +102,6 @@ class GGUFFile:
 
     @property
     def block_count(self) -> int | None:
-        """The number of layers."""
         return self._integer(f"{self.architecture}.block_count")
 
     @property
@@ -118,7 +116,6 @@ class GGUFFile:
 
     @property
     def vocabulary_size(self) -> int | None:
-        """The number of tokens."""
         match self.metadata.get("tokenizer.ggml.tokens"):
             case SkippedArray(count=count):
                 return count
@@ -230,8 +227,7 @@ def _read_version(reader: ByteReader) -> int:
 
 
 def _read_counts(reader: ByteReader) -> tuple[int, int]:
-    start = reader.position
-    tensors, keys = reader.integers("QQ")
+    start, (tensors, keys) = reader.position, reader.integers("QQ")
     if tensors > MAX_TENSORS or keys > MAX_KEYS:
         raise reader.error(f"{tensors} tensors and {keys} keys are more than any model has", at=start)
     least = keys * MIN_KEY_VALUE_BYTES + tensors * MIN_TENSOR_BYTES
@@ -246,7 +242,7 @@ def _read_metadata(reader: ByteReader, count: int) -> dict[str, Value]:
         if not key:
             raise reader.error("a key is empty", at=start)
         if key in metadata:
-            raise reader.error(f"the key {_shown(key)} occurs twice", at=start)
+            raise reader.error(f"the key {shown(key)} occurs twice", at=start)
         metadata[key] = _read_value(reader)
     return metadata
 
@@ -317,9 +313,9 @@ def _read_tensors(reader: ByteReader, count: int, alignment: int) -> tuple[Tenso
     for _ in range(count):
         start, tensor = reader.position, _read_tensor(reader)
         if tensor.name in tensors:
-            raise reader.error(f"the tensor {_shown(tensor.name)} occurs twice", at=start)
+            raise reader.error(f"the tensor {shown(tensor.name)} occurs twice", at=start)
         if tensor.offset != end:  # As engines require: a gap or an overlap means damage.
-            raise reader.error(f"the tensor {_shown(tensor.name)} is at offset {tensor.offset}, not at {end}", at=start)
+            raise reader.error(f"the tensor {shown(tensor.name)} is at offset {tensor.offset}, not at {end}", at=start)
         tensors[tensor.name] = tensor
         end = _align(end + tensor.size_bytes, alignment)
     return tuple(tensors.values())
@@ -329,24 +325,19 @@ def _read_tensor(reader: ByteReader) -> Tensor:
     start, name = reader.position, reader.name(MAX_TENSOR_NAME_BYTES)
     dimensions = reader.integer("I")
     if dimensions > MAX_DIMENSIONS:
-        raise reader.error(f"the tensor {_shown(name)} has {dimensions} dimensions", at=start)
+        raise reader.error(f"the tensor {shown(name)} has {dimensions} dimensions", at=start)
     *shape, kind, offset = reader.integers(f"{dimensions}QIQ")
     elements, row = prod(shape), shape[0] if shape else 1
     if not 0 < elements <= MAX_ELEMENTS:
-        raise reader.error(f"the tensor {_shown(name)} has {elements} elements", at=start)
+        raise reader.error(f"the tensor {shown(name)} has {elements} elements", at=start)
     if kind not in GGML_TYPES:
         advice = "The quantization was removed, is too new, or belongs to a fork of llama.cpp: choose another one."
-        raise reader.error(f"unsupported quantization: the tensor {_shown(name)} has type {kind}", advice, at=start)
+        raise reader.error(f"unsupported quantization: the tensor {shown(name)} has type {kind}", advice, at=start)
     packing = GGML_TYPES[kind]
     if row % packing.block_elements:
-        raise reader.error(f"rows of the tensor {_shown(name)} are not whole {packing.name} blocks", at=start)
-    return Tensor(
-        name=name,
-        shape=tuple(shape),
-        type=packing,
-        offset=offset,
-        size_bytes=elements // packing.block_elements * packing.block_bytes,
-    )
+        raise reader.error(f"rows of the tensor {shown(name)} are not whole {packing.name} blocks", at=start)
+    size_bytes = elements // packing.block_elements * packing.block_bytes
+    return Tensor(name=name, shape=tuple(shape), type=packing, offset=offset, size_bytes=size_bytes)
 
 
 def _check_data(reader: ByteReader, tensors: tuple[Tensor, ...], data_offset: int) -> None:
@@ -356,8 +347,3 @@ def _check_data(reader: ByteReader, tensors: tuple[Tensor, ...], data_offset: in
     end = data_offset + tensors[-1].offset + tensors[-1].size_bytes
     if end > reader.size_bytes:
         raise reader.error(f"its tensors end at byte {end}, the file at byte {reader.size_bytes}", at=data_offset)
-
-
-def _shown(name: str) -> str:
-    """A name from the file, shortened and safe to print."""
-    return repr(name if len(name) <= 64 else f"{name[:61]}...")
