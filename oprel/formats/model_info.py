@@ -1,4 +1,4 @@
-"""What a model is, whatever its files are."""
+"""Describes a model independently of its format."""
 
 import re
 from collections.abc import Iterator, Mapping

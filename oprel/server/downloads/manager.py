@@ -262,9 +262,7 @@ class Downloads:
             self._library.check(manifest)
         except InvalidModelError as error:
             for target in offer.targets:
-                if (
-                    not target.file.sha256
-                ):  # without a digest the damage went unnoticed; the next attempt downloads it again
+                if not target.file.sha256:  # the download could not be verified: let the next attempt repeat it
                     HubCache(self._config.hub_dir).discard(target.destination)
             message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
             raise InvalidModelError(message, *error.resolution_steps) from error
