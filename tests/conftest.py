@@ -160,7 +160,7 @@ def lasting_daemon(tiny: Path) -> Iterator[RunningDaemon]:
             hf_endpoint=NOWHERE,
             ollama_registry=NOWHERE,
         )
-        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+        Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
         with running_daemon(config) as daemon:
             yield daemon
 

@@ -1,6 +1,6 @@
-"""Files given to the daemon, each under the SHA-256 of its content: OPREL_HOME/models/blobs/sha256-HEX.
+"""Content-addressed storage of model files: OPREL_HOME/models/blobs/sha256-HEX.
 
-Owner of that folder. A file is there whole or not at all.
+This module owns that folder. A blob is either complete or absent.
 """
 
 import contextlib
@@ -19,32 +19,33 @@ from oprel.core.exceptions import OprelError, ValidationError
 
 BLOB_NAME = r"sha256-[0-9a-f]{64}"
 SPLIT_NAME = r"split-[0-9a-f]{64}"
-GRACE_SECONDS = 3600.0  # between an upload and the request that makes a model of it
-WRITE_BYTES = 4 * 1024**2  # hashed and written at a time, off the event loop
+GRACE_SECONDS = 3600.0  # from an upload to the request that creates a model from it
+WRITE_BYTES = 4 * 1024**2  # per write in a worker thread
 UPLOAD_PREFIX = ".upload-"
 
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
 
 class Blobs:
-    """The files of one folder, by digest: "sha256:" or "sha256-" and 64 hex digits.
+    """The blobs of one folder, by digest: "sha256:" or "sha256-" and 64 hex digits.
 
-    Who asked for a file may make a model of it: for so long it is promised, and stays though no model uses it yet.
+    A client that looked up or uploaded a blob may create a model from it. Until then the blob is promised: it is kept
+    although no model uses it yet.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._promised: dict[str, float] = {}  # until when, by the file's name; in seconds since 1970
+        self._promised: dict[str, float] = {}  # file name -> expiry, in seconds since 1970
 
     def path(self, digest: str) -> Path:
-        """Where the file of that content is, or would be. Raises ValidationError for what is no digest."""
+        """The path of the blob, whether it exists or not. Raises ValidationError for an invalid digest."""
         match = _DIGEST.fullmatch(digest)
         if match is None:
-            raise ValidationError("invalid digest format", "A digest looks like sha256: and 64 hex digits.")
+            raise ValidationError("invalid digest format", "A digest is sha256: followed by 64 hex digits.")
         return self._folder / f"sha256-{match[1].lower()}"
 
     def find(self, digest: str) -> Path | None:
-        """The file, promised for another hour. Raises ValidationError."""
+        """The blob, promised for another hour; None without one. Raises ValidationError."""
         path = self.path(digest)
         if not path.is_file():
             return None
@@ -52,15 +53,15 @@ class Blobs:
         return path
 
     def release(self, paths: Collection[Path]) -> None:
-        """End the promise: a model uses them by now."""
+        """End the promise, since a model now uses them."""
         for path in paths:
             self._promised.pop(path.name, None)
 
     async def add(self, digest: str, content: AsyncIterable[bytes]) -> bool:
-        """Store `content`; False when it is there already. Equal files may be added at the same time.
+        """Store `content`; False if it exists already. Equal files may be added concurrently.
 
-        Raises ValidationError when its digest is another one, OprelError when it cannot be written. Whatever ends it
-        early, nothing is left.
+        Raises ValidationError if the digest does not match, OprelError if it cannot be written. A failed call leaves
+        nothing behind.
         """
         target = self.path(digest)
         if self.find(digest):
@@ -74,18 +75,18 @@ class Blobs:
         return True
 
     def adopt(self, file: Path) -> Path:
-        """Move a finished `file` of `temporary()` to its name, and return that. Blocks for as long as it is read."""
+        """Move a finished `temporary()` file to its blob's path and return that. Blocks to hash the file."""
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         return file.replace(self.path(f"sha256:{digest}"))
 
     def join(self, parts: Sequence[Path]) -> Path:
-        """The first of a split model's `parts` in order, where an engine finds the others by its name."""
+        """Link the ordered `parts` of a split model under standard names, and return the link to the first."""
         names = [f"model-{number:05}-of-{len(parts):05}.gguf" for number in range(1, len(parts) + 1)]
         return self.folder(dict(zip(names, parts, strict=True))) / names[0]
 
     def folder(self, files: Mapping[str, Path]) -> Path:
-        """A folder of links to blobs, by what they are called there."""
+        """A folder of links to blobs. `files` maps link names to blobs."""
         content = "".join(f"{name}\0{blob.name}\0" for name, blob in files.items())
         folder = self._folder / f"split-{hashlib.sha256(content.encode()).hexdigest()}"
         folder.mkdir(exist_ok=True)
@@ -97,7 +98,7 @@ class Blobs:
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
-        """An empty file of this folder, gone at the end if it is still there. Raises OprelError."""
+        """An empty file in this folder, deleted at the end unless it was moved. Raises OprelError."""
         path = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -108,41 +109,41 @@ class Blobs:
         except OSError as error:
             raise OprelError(
                 f"the file cannot be stored: {error.strerror}",
-                f"Is there room in {self._folder}, and may oprel write there?",
+                f"Check the free space and the permissions of {self._folder}.",
             ) from error
         finally:
             if path:
                 path.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
-        """Every blob, and what there is of those that are being fetched. Blocks for a look at the folder."""
+        """All blobs, including partial downloads. Blocks to list the folder."""
         return [path for path in self._folder.glob("sha256-*") if path.is_file()]
 
     def holds(self, path: Path) -> bool:
         return path.parent == self._folder or path.parent.parent == self._folder
 
     def discard(self, used: Collection[str], may_go: Callable[[str], bool]) -> int:
-        """Remove blobs that are not `used` and whose name `may_go`, young ones too; how many bytes that freed.
+        """Remove unused blobs whose name passes `may_go`, whatever their age; returns the bytes freed.
 
-        Promised ones stay. A file that has another name elsewhere frees nothing.
+        Promised blobs stay. A file with another hard link elsewhere frees nothing.
         """
         freed, kept = 0, self._kept(used, time.time())
         for path in (*self.files(), *self._folder.glob("split-*")):
-            with contextlib.suppress(FileNotFoundError):  # another request like this
+            with contextlib.suppress(FileNotFoundError):  # a concurrent request removed it
                 if path.name not in kept and may_go(path.name):
                     freed += _remove(path)
         return freed
 
     def prune(self, used: Collection[str], now: float) -> list[str]:
-        """Remove the blobs whose names are not in `used`, and return those; young and promised ones stay.
+        """Remove blobs that are not `used`, and return their names; recent and promised ones stay.
 
-        `now` is in seconds since 1970. Touches nothing but blobs and what is left of broken uploads.
+        `now` is in seconds since 1970. Touches only blobs and the remains of failed uploads.
         """
         kept = self._kept(used, now)
         removed = []
         for path in self._folder.glob("*"):
             is_ours = re.fullmatch(f"{BLOB_NAME}|{SPLIT_NAME}", path.name) or path.name.startswith(UPLOAD_PREFIX)
-            with contextlib.suppress(FileNotFoundError):  # an upload that ends meanwhile, or another request like this
+            with contextlib.suppress(FileNotFoundError):  # an upload ended, or a concurrent request
                 if is_ours and path.name not in kept and now - path.lstat().st_mtime > GRACE_SECONDS:
                     _remove(path)
                     removed.append(path.name)
@@ -153,7 +154,7 @@ class Blobs:
 
 
 def _remove(path: Path) -> int:
-    """A blob, or a folder of links to some; how many bytes the disk has more. Raises FileNotFoundError."""
+    """Remove a blob or a folder of links; returns the bytes freed. Raises FileNotFoundError."""
     if path.is_dir():
         shutil.rmtree(path)
         return 0
@@ -163,7 +164,7 @@ def _remove(path: Path) -> int:
 
 
 async def _write(content: AsyncIterable[bytes], path: Path) -> str:
-    """Write `content` to `path` down to the disk; returns its SHA-256 in hex."""
+    """Write `content` to `path` and sync it to disk; returns its SHA-256 in hex."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
 
@@ -185,7 +186,7 @@ async def _write(content: AsyncIterable[bytes], path: Path) -> str:
 
 
 def with_colon(name: str) -> str:
-    """A blob's digest as Ollama's API has it.
+    """The digest of a blob as Ollama's API writes it.
 
     >>> with_colon("sha256-00ff")
     'sha256:00ff'

@@ -1,7 +1,7 @@
-"""Model names on disk: one small JSON manifest each under OPREL_HOME/models, beside the models that come bundled.
+"""Model names on disk: one small JSON manifest per name under OPREL_HOME/models, plus the bundled models.
 
-Owner of those manifests. One names the weights where they lie (nothing is copied) and what a Modelfile adds to them.
-Paths within OPREL_HOME/models and within the package are kept relative to it, so that both may be moved.
+This module owns those manifests. A manifest refers to the weights in place (nothing is copied) and holds what a
+Modelfile adds. Paths inside OPREL_HOME/models and the package are stored relative to it, so both may be moved.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "lla
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 BUNDLED_PREFIX = "bundled:"
-LONGEST_FILE_NAME = 200  # bytes, which leaves room for what `write_atomically` adds
-SHORTENED = 100  # of a longer one so many bytes are kept, before its hash
+LONGEST_FILE_NAME = 200  # bytes; leaves space for what `write_atomically` adds
+SHORTENED = 100  # bytes kept of a longer name, before its hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a name stands for. Paths are absolute; `parameters` have Ollama's option names.
+    """The content of a named model. Paths are absolute; `parameters` use Ollama's option names.
 
-    `weights` is a GGUF, the first one of a split model, whose blobs are then `parts`; or a folder as Hugging Face has
-    them, of the files in `parts`. `projector` (an mmproj) lets the model see, `adapters` are LoRAs, `template` is as
-    the user wrote it: Jinja or Ollama's Go. `parent` is the name of the model that this one was made from, `source`
-    where its files were fetched from, such as "hf.co/ORG/REPO". `provider` is whose model it is: one that another
-    program keeps is only read. `written` is the time of the manifest's file, in seconds since 1970; 0 for what has no
-    file. `chosen` is when a pull that named no quantization took this one, in the same seconds; 0 if none did.
+    `weights` is a GGUF file (the first one of a split model, whose blobs are `parts`) or a folder in Hugging Face's
+    layout with the files `parts`. `projector` is an mmproj for vision, `adapters` are LoRAs, `template` is Jinja or
+    Ollama's Go, as the user wrote it. `parent` is the model that this one was created from; `source` is where its files
+    came from, such as "hf.co/ORG/REPO". `provider` is the program that stores the model; models of other programs are
+    read-only. Times are in seconds since 1970: `written` is that of the manifest file (0 without one), `chosen` that of
+    a pull which named no quantization and chose this model (0 if none did).
     """
 
     name: str
@@ -57,21 +57,21 @@ class Manifest:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that an engine reads; of a split model the parts, without the name that the first one goes by."""
+        """Every file that an engine reads; for a split model the parts, without the link to the first one."""
         return (*(self.parts or (self.weights,)), *self.beside)
 
     @property
     def beside(self) -> tuple[Path, ...]:
-        """Those of them that are not weights."""
+        """The files other than weights."""
         return (*self.adapters, *([self.projector] if self.projector else []))
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Its files, and the folder of links to them, if they have one."""
+        """The files, plus the link and its folder if there is one."""
         return (*self.files, self.weights, self.weights.parent)
 
     def modelfile(self) -> Modelfile:
-        """What makes an equal model."""
+        """A Modelfile that creates an equal model."""
         return Modelfile(
             from_=str(self.weights),
             also_from=(str(self.projector),) if self.projector else (),
@@ -85,25 +85,25 @@ class Manifest:
 
 
 class Manifests:
-    """The names of one OPREL_HOME."""
+    """The model names of one OPREL_HOME."""
 
     def __init__(self, folder: Path, bundled: Path = BUNDLED) -> None:
         self._folder = folder
         self._bundled = bundled
 
     def get(self, ref: ModelRef) -> Manifest:
-        """Raises ModelNotFoundError, or InvalidModelError for a manifest that cannot be read."""
+        """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
         if ref.kind is NameKind.PATH:
-            return Manifest(ref.text, ref.path)
-        found = self._exact(ref) or meant(ref, self._like(ref))
-        if found is None:
+            return Manifest(name=ref.text, weights=ref.path)
+        manifest = self._exact(ref) or resolve_in_repository(ref, self._like(ref))
+        if manifest is None:
             raise _unknown(ref)
-        return found
+        return manifest
 
     def put(self, manifest: Manifest, instead_of: ModelRef | None = None) -> Manifest:
-        """Create or replace a name, atomically, and return it as it is spelled: as one that is there already is.
+        """Create or replace a name atomically. Returns the manifest with the spelling of an existing name.
 
-        `instead_of` is a name that goes, if it is another. Raises OprelError when it cannot be written.
+        `instead_of` is another name to delete. Raises OprelError if the manifest cannot be written.
         """
         ref = ModelRef.parse(manifest.name)
         before = self._before(ref) or replace(manifest, name=ref.text)
@@ -113,37 +113,37 @@ class Manifests:
             write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
         except OSError as error:
             raise OprelError(
-                f"the model {ref.text} cannot be written down: {error.strerror}",
-                f"Is there room in {self._folder}, and may oprel write there?",
+                f"the model {ref.text} cannot be saved: {error.strerror}",
+                f"Check the free space and the permissions of {self._folder}.",
             ) from error
         if instead_of and instead_of.key != ref.key:
             self._file(instead_of).unlink(missing_ok=True)
         return manifest
 
     def delete(self, ref: ModelRef) -> None:
-        """Forget a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
+        """Delete a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
         file = self._file(ref)
         if _is_file(file):
             file.unlink(missing_ok=True)
-        elif other := meant(ref, self._like(ref)):
+        elif other := resolve_in_repository(ref, self._like(ref)):
             self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
-        elif self._bundled_one(ref):
+        elif self._find_bundled(ref):
             raise UnsupportedError(
                 f"{ref.text} comes with oprel and cannot be deleted",
-                "It takes no room beside the program. A model of your own may have its name: `oprel create`.",
+                "You can create a model of your own with the same name: `oprel create`.",
             )
         else:
             raise _unknown(ref)
 
     def mentions(self, pattern: str) -> set[str]:
-        """Whatever matches `pattern` in the text of any manifest, be it damaged or of a later oprel."""
-        found: set[str] = set()
+        """All matches of `pattern` in the text of any manifest, even a damaged one or one of a later version."""
+        matches: set[str] = set()
         for file in self._folder.glob("*.json"):
-            found.update(re.findall(pattern, file.read_text(errors="replace")))
-        return found
+            matches.update(re.findall(pattern, file.read_text(errors="replace")))
+        return matches
 
     def __iter__(self) -> Iterator[Manifest]:
-        """Every readable name; a damaged manifest hides only itself."""
+        """All readable manifests; a damaged one hides only itself."""
         own = {ModelRef.parse(manifest.name).key: manifest for manifest in self._readable("*.json")}
         bundled = {ModelRef.parse(manifest.name).key: manifest for manifest in self._all_bundled()}
         yield from (bundled | own).values()
@@ -156,35 +156,35 @@ class Manifests:
                 continue
 
     def _like(self, ref: ModelRef) -> Iterator[Manifest]:
-        """The models of the repository that the name may be of, and perhaps others."""
+        """The models of the repository that the name may belong to, and perhaps others."""
         if origin := hub_origin(ref):
             beginning = quote(f"{HUB_HOST}/{origin.repository}:".casefold(), safe="")
             yield from self._readable(f"{beginning[:SHORTENED]}*.json")
 
     def _file(self, ref: ModelRef) -> Path:
         name = quote(ref.key, safe="")
-        if len(name) > LONGEST_FILE_NAME:  # a URL may be longer than a file's name
+        if len(name) > LONGEST_FILE_NAME:  # a URL may be longer than a file name
             name = f"{name[:SHORTENED]}~{hashlib.sha256(ref.key.encode()).hexdigest()}"
         return self._folder / f"{name}.json"
 
     def _exact(self, ref: ModelRef) -> Manifest | None:
-        """What is called so and in no other way. Raises InvalidModelError."""
+        """The manifest with exactly that name. Raises InvalidModelError."""
         file = self._file(ref)
-        return self._read(file) if _is_file(file) else self._bundled_one(ref)
+        return self._read(file) if _is_file(file) else self._find_bundled(ref)
 
     def _before(self, ref: ModelRef) -> Manifest | None:
-        """What has the name now, if that can be read."""
+        """The current manifest of the name, if it is readable."""
         try:
             return self._exact(ref)
         except InvalidModelError:
             return None
 
-    def _bundled_one(self, ref: ModelRef) -> Manifest | None:
-        return next((one for one in self._all_bundled() if ModelRef.parse(one.name).key == ref.key), None)
+    def _find_bundled(self, ref: ModelRef) -> Manifest | None:
+        return next((model for model in self._all_bundled() if ModelRef.parse(model.name).key == ref.key), None)
 
     def _all_bundled(self) -> Iterator[Manifest]:
         for weights in sorted(self._bundled.glob("*.gguf")):
-            yield Manifest(f"{weights.stem}:latest", weights, provider="bundled")
+            yield Manifest(name=f"{weights.stem}:latest", weights=weights, provider="bundled")
 
     def _content(self, manifest: Manifest) -> dict[str, object]:
         content = asdict(manifest) | {
@@ -230,41 +230,45 @@ class Manifests:
     def _absolute(self, text: str) -> Path:
         if text.startswith(BUNDLED_PREFIX):
             return self._bundled / text.removeprefix(BUNDLED_PREFIX)
-        return self._folder / text  # which an absolute path replaces
+        return self._folder / text  # an absolute path replaces the folder
 
 
-def meant(ref: ModelRef, known: Iterable[Manifest]) -> Manifest | None:
-    """Which of a repository's models is meant by a name that none has: ORG/REPO:Q8_0, a file's, or one without a quant.
+def resolve_in_repository(ref: ModelRef, manifests: Iterable[Manifest]) -> Manifest | None:
+    """Resolve a name that matches no manifest exactly to a model of its repository.
 
-    The last means the one that a pull of that name took, else the only one there is.
+    Such names are ORG/REPO:Q8_0, a file's name, or a name without a quantization; the last means the model that a pull
+    of that name chose, else the only one of the repository.
     """
-    asked = hub_origin(ref)
-    own = [(one, origin) for one in known if asked and (origin := _same_repository(one, asked))]
-    if asked is None or not own:
+    requested = hub_origin(ref)
+    if requested is None:
         return None
-    if asked.file:
-        return next((one for one, _ in own if one.weights.as_posix().endswith(f"/{asked.file}")), None)
-    if asked.quant:
-        found = named([Variant(origin.quant, ()) for _, origin in own], asked.quant)
-        return next((one for one, origin in own if found and origin.quant == found.label), None)
-    last = max((one for one, _ in own), key=lambda one: one.chosen)
+    own = [(manifest, origin) for manifest in manifests if (origin := _same_repository(manifest, requested))]
+    if not own:
+        return None
+    if requested.file:
+        suffix = f"/{requested.file}"
+        return next((manifest for manifest, _ in own if manifest.weights.as_posix().endswith(suffix)), None)
+    if requested.quant:
+        match = named([Variant(origin.quant, ()) for _, origin in own], requested.quant)
+        return next((manifest for manifest, origin in own if match and origin.quant == match.label), None)
+    last = max((manifest for manifest, _ in own), key=lambda manifest: manifest.chosen)
     return last if last.chosen or len(own) == 1 else None
 
 
-def _same_repository(manifest: Manifest, asked: HubOrigin) -> HubOrigin | None:
-    """What of the repository that is asked for the manifest is."""
+def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | None:
+    """The manifest's origin if it is from the requested repository, else None."""
     if not is_hub_name(manifest.name):
         return None
     origin = hub_origin(ModelRef.parse(manifest.name))
-    return origin if origin and origin.repository.casefold() == asked.repository.casefold() else None
+    return origin if origin and origin.repository.casefold() == requested.repository.casefold() else None
 
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:
-    return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows the names there are.")
+    return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows all names.")
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name longer than a file's may be
+    except OSError:  # the name is too long for a file
         return False

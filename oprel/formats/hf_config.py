@@ -1,7 +1,7 @@
-"""`config.json` and its neighbours in a folder as Hugging Face has them: what they tell of a model, whoever wrote them.
+"""`config.json` and related files in a folder in Hugging Face's layout, treated as untrusted input.
 
-Sources: the configuration classes of huggingface/transformers, whose names for the same thing differ; how methods of
-quantization pack weights, in the documentation of each.
+Sources: the configuration classes of huggingface/transformers, which use different names for the same property; the
+documentation of each quantization method for how it packs weights.
 """
 
 import re
@@ -13,9 +13,9 @@ from oprel.formats.model_info import MAX_LAYERS, Capability, of_template
 from oprel.formats.safetensors import BITS, StoredTensor
 from oprel.formats.untrusted_json import Json, invalid, read_object
 
-# Where models that also see or hear keep what describes their language part.
+# Where multimodal models keep the configuration of their language part.
 LANGUAGE_PARTS = ("thinker_config", "text_config", "llm_config", "language_config")
-# Names of the same thing, the usual one first.
+# Alternative names of each property, the most common first.
 NAMES = {
     "context_length": (
         "max_position_embeddings",
@@ -37,7 +37,7 @@ NAMES = {
 LARGEST = 2**31 - 1
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "float8_e4m3fn": "F8_E4M3"}
 METHOD_BITS = {"mxfp4": 4, "fp8": 8, "fbgemm_fp8": 8}
-# Tensors beside quantized weights that are no weights.
+# Auxiliary tensors of quantized weights, which are not weights themselves.
 SIDE_TENSOR = re.compile(
     r"(?:^|[._])(?:qzeros|scales|biases|g_idx|absmax|nested_absmax|quant_map|nested_quant_map|quant_state\..*|SCB"
     r"|weight_scale(?:_inv|_2)?|weight_shape|weight_zero_point|weight_g_idx|weight_format|input_scale|[kv]_scale)$"
@@ -47,13 +47,13 @@ PACKED_DTYPES = frozenset(("I8", "U8", "I16", "I32", "U32", "I64"))
 
 @dataclass(frozen=True)
 class Quantization:
-    """`bits` are those of a weight, None where they are not told."""
+    """`bits` per weight; None if unknown."""
 
     label: str
     bits: int | None
 
     def parameters(self, tensor: StoredTensor) -> int:
-        """How many weights a tensor has, several of which may be packed into one element."""
+        """The number of weights in a tensor; an element may pack several of them."""
         if SIDE_TENSOR.search(tensor.name):
             return 0
         if self.bits and tensor.dtype in PACKED_DTYPES:
@@ -63,14 +63,14 @@ class Quantization:
 
 @dataclass(frozen=True)
 class HFConfig:
-    """What is in `config.json`; nothing where there is none."""
+    """The content of `config.json`; empty if the file is missing."""
 
     path: Path
     values: Mapping[str, Json]
 
     @property
     def language(self) -> Mapping[str, Json]:
-        """What describes the part that reads and writes text."""
+        """The configuration of the language part."""
         part = self.values
         for name in LANGUAGE_PARTS:
             inner = part.get(name)
@@ -80,82 +80,82 @@ class HFConfig:
 
     @property
     def architecture(self) -> str:
-        """Such as "qwen2": of the whole model, where that sees as well."""
+        """Such as "qwen2"; for a multimodal model that of the whole model."""
         return _word(self.values.get("model_type")) or next(iter(self.classes), "")
 
     @property
     def classes(self) -> list[str]:
         """Such as "LlamaForCausalLM"."""
-        found = self.values.get("architectures")
-        return [word for one in found if (word := _word(one))] if isinstance(found, list) else []
+        names = self.values.get("architectures")
+        return [word for name in names if (word := _word(name))] if isinstance(names, list) else []
 
     @property
     def dtype(self) -> str:
-        """Of weights that are not quantized; "" where it is not told."""
-        told = (part.get(name) for part in (self.language, self.values) for name in ("dtype", "torch_dtype"))
-        return next((DTYPES.get(one.removeprefix("torch."), "") for one in told if isinstance(one, str)), "")
+        """The type of unquantized weights; "" if unknown."""
+        values = (part.get(name) for part in (self.language, self.values) for name in ("dtype", "torch_dtype"))
+        return next((DTYPES.get(value.removeprefix("torch."), "") for value in values if isinstance(value, str)), "")
 
     @property
     def quantization(self) -> Quantization | None:
-        """None of weights as they were trained."""
-        told = self.values.get("quantization_config", self.language.get("quantization_config"))
-        if not isinstance(told, dict):
+        """None for unquantized weights."""
+        packing = self.values.get("quantization_config", self.language.get("quantization_config"))
+        if not isinstance(packing, dict):
             mlx = self.values.get("quantization")
             return _quantization("mlx", mlx) if isinstance(mlx, dict) else None
-        return _quantization(_word(told.get("quant_method")) or "quantized", told)
+        return _quantization(_word(packing.get("quant_method")) or "quantized", packing)
 
     def number(self, meaning: str) -> int | None:
-        """One of NAMES; None where there is none, or one that cannot be."""
-        found = self._value(meaning)
-        return found if type(found) is int and 0 < found <= LARGEST else None
+        """The value of a property in NAMES; None if it is missing or implausible."""
+        value = self._value(meaning)
+        return value if type(value) is int and 0 < value <= LARGEST else None
 
     @property
     def layers(self) -> int | None:
-        """Raises InvalidModelError where there are more than can be."""
+        """Raises InvalidModelError for more than MAX_LAYERS."""
         count = self.number("layers")
         if count is not None and count > MAX_LAYERS:
-            raise invalid(self.path, f"it has {count} layers, where {MAX_LAYERS} are allowed", 0)
+            raise invalid(self.path, f"it has {count} layers, but at most {MAX_LAYERS} are allowed", 0)
         return count
 
     def per_layer(self, meaning: str) -> tuple[int, ...]:
-        """A number for each layer, whether there is one for all of them or a list."""
-        found, layers = self._value(meaning), self.layers
-        if isinstance(found, list):
-            return tuple(one for one in found[:MAX_LAYERS] if type(one) is int and 0 <= one <= LARGEST)
+        """One number per layer, whether the file has a single number or a list."""
+        value, layers = self._value(meaning), self.layers
+        if isinstance(value, list):
+            return tuple(entry for entry in value[:MAX_LAYERS] if type(entry) is int and 0 <= entry <= LARGEST)
         number = self.number(meaning)
         return (number,) * (layers or 0) if number else ()
 
     def _value(self, meaning: str) -> Json:
-        found = (part[name] for part in (self.language, self.values) for name in NAMES[meaning] if name in part)
-        return next(found, None)
+        values = (part[name] for part in (self.language, self.values) for name in NAMES[meaning] if name in part)
+        return next(values, None)
 
 
 def read_config(folder: Path) -> HFConfig:
-    """Raises InvalidModelError where there is a `config.json` that is none."""
+    """Raises InvalidModelError for an invalid `config.json`."""
     path = folder / "config.json"
     return HFConfig(path, read_object(path) if path.exists() else {})
 
 
 def capabilities(folder: Path, config: HFConfig) -> tuple[Capability, ...]:
-    """As far as its classes and its chat template tell. Raises InvalidModelError where a file is damaged."""
+    """What the classes and the chat template imply. Raises InvalidModelError if a file is damaged."""
     if any((folder / name).exists() for name in ("modules.json", "config_sentence_transformers.json")):
         return ("embedding",)
-    told = " ".join(config.classes)
-    if "ForSequenceClassification" in told:
+    classes = " ".join(config.classes)
+    if "ForSequenceClassification" in classes:
         return ("rerank",)
-    found = list[Capability]()
-    if "LMHead" in told or "ForCausalLM" in told or "ForConditionalGeneration" in told:
-        found += ["completion", *of_template(chat_template(folder))]
-    elif told:
+    result = list[Capability]()
+    if "LMHead" in classes or "ForCausalLM" in classes or "ForConditionalGeneration" in classes:
+        result += ["completion", *of_template(chat_template(folder))]
+    elif classes:
         return ("embedding",)
     senses: dict[str, Capability] = {"vision_config": "vision", "audio_config": "audio"}
     thinker = config.values.get("thinker_config")
-    told_of = {*config.values, *(thinker if isinstance(thinker, dict) else ())}
-    return (*found, *(sense for name, sense in senses.items() if name in told_of))
+    keys = {*config.values, *(thinker if isinstance(thinker, dict) else ())}
+    return (*result, *(sense for name, sense in senses.items() if name in keys))
 
 
 def chat_template(folder: Path) -> str:
-    """Jinja source, untrusted; "" where there is none. Of several all."""
+    """Jinja source, untrusted; all templates joined if there are several, "" without any."""
     separate, path = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if separate.is_file():
         with separate.open("rb") as file:
@@ -164,30 +164,30 @@ def chat_template(folder: Path) -> str:
         case str(template):
             return template
         case list(several):
-            texts = (one.get("template") for one in several if isinstance(one, dict))
+            texts = (template.get("template") for template in several if isinstance(template, dict))
             return "\n".join(text for text in texts if isinstance(text, str))
         case _:
             return ""
 
 
-def _quantization(method: str, told: Mapping[str, Json]) -> Quantization:
-    bits = _bits(told) or METHOD_BITS.get(method)
+def _quantization(method: str, packing: Mapping[str, Json]) -> Quantization:
+    bits = _bits(packing) or METHOD_BITS.get(method)
     label = method.upper()
     return Quantization(label if bits is None or method in METHOD_BITS else f"{label}-{bits}bit", bits)
 
 
-def _bits(told: Mapping[str, Json]) -> int | None:
+def _bits(packing: Mapping[str, Json]) -> int | None:
     for switch, bits in (("load_in_4bit", 4), ("load_in_8bit", 8)):
-        if told.get(switch) is True or told.get(f"_{switch}") is True:
+        if packing.get(switch) is True or packing.get(f"_{switch}") is True:
             return bits
-    groups = told.get("config_groups")
-    weights = (
-        [one.get("weights") for one in groups.values() if isinstance(one, dict)] if isinstance(groups, dict) else ()
-    )
-    values = [told.get("bits"), told.get("w_bit"), *(one.get("num_bits") for one in weights if isinstance(one, dict))]
+    groups = packing.get("config_groups")
+    entries = list(groups.values()) if isinstance(groups, dict) else []
+    weights = [entry.get("weights") for entry in entries if isinstance(entry, dict)]
+    group_bits = [entry.get("num_bits") for entry in weights if isinstance(entry, dict)]
+    values = [packing.get("bits"), packing.get("w_bit"), *group_bits]
     return next((value for value in values if type(value) is int and 1 <= value <= 16), None)
 
 
 def _word(value: Json) -> str:
-    """A name out of the file, if it is one that can be shown."""
+    """A name from the file if it is safe to display, else ""."""
     return value if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,100}", value, re.ASCII) else ""

@@ -1,21 +1,21 @@
-"""What comes in place of a model's file, known by its first bytes: a web page, a pointer, an archive. Pure."""
+"""Files that are mistaken for models, recognized by their first bytes: web pages, LFS pointers, archives. Pure."""
 
 from dataclasses import dataclass
 
-START_BYTES = 64  # that tell it
+START_BYTES = 64  # enough to recognize them
 
 
 @dataclass(frozen=True)
 class Mistaken:
-    """`what` ends a sentence about the file, `step` is a whole one for the user."""
+    """`what` completes a sentence whose subject is the file. `step` is a full sentence of advice."""
 
     what: str
     step: str
 
 
-_PAGE = Mistaken("is a web page", "The download brought a page, perhaps one to log in: get the file itself.")
+_PAGE = Mistaken("is a web page", "The download returned a page, perhaps a login page: download the file itself.")
 _KINDS = {
-    b"version https://git-lfs": Mistaken("is a Git LFS pointer in place of the file", "`git lfs pull` gets the file."),
+    b"version https://git-lfs": Mistaken("is a Git LFS pointer instead of the file", "Run `git lfs pull`."),
     b"<!doctype": _PAGE,
     b"<html": _PAGE,
     b"\x1f\x8b": Mistaken("is compressed (gzip)", "Unpack it first."),
@@ -23,11 +23,11 @@ _KINDS = {
     b"rar!": Mistaken("is compressed (RAR)", "Unpack it first."),
     b"(\xb5/\xfd": Mistaken("is compressed (zstd)", "Unpack it first."),
 }
-"""By the first bytes, in lower case."""
+"""Keys: the first bytes, in lower case."""
 
 
 def mistaken(start: bytes) -> Mistaken | None:
-    """What a file that begins so is; None where it may be a model's.
+    """What a file with these first bytes is; None if it may be a model.
 
     >>> mistaken(b"<!DOCTYPE html>").what
     'is a web page'

@@ -1,7 +1,7 @@
-"""Headers of safetensors files, read as what they are: untrusted input.
+"""Headers of safetensors files, treated as untrusted input.
 
-A file is the length of its header in 8 bytes, the header, the data. The header is a JSON object of a dtype, a shape and
-two offsets into the data for each tensor; `__metadata__` is of strings. The data must be used whole, without gaps or
+A file is the header length in 8 bytes, the header, the data. The header is a JSON object with a dtype, a shape and two
+offsets into the data for each tensor; `__metadata__` holds strings. The tensors must cover the data without gaps or
 overlaps.
 
 Sources: the format in README.md of huggingface/safetensors, the dtypes and checks in safetensors/src/tensor.rs.
@@ -17,7 +17,7 @@ from oprel.core.exceptions import InvalidModelError
 from oprel.formats.untrusted_json import Json, check_file, invalid, parse_object, read_object, shown, unreadable
 
 LENGTH_BYTES = 8
-MAX_HEADER_BYTES = 16 * 1024**2  # the format allows 100 MB; no known one has 3
+MAX_HEADER_BYTES = 16 * 1024**2  # the format allows 100 MB; no known file needs 3
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 2**63 - 1
 METADATA = "__metadata__"
@@ -30,12 +30,12 @@ BITS = {
     **dict.fromkeys(("I32", "U32", "F32"), 32),
     **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
 }
-"""Of an element of each dtype."""
+"""Bits per element of each dtype."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
-    """`shape` has the contiguous dimension last; `offset` counts bytes from the start of the data."""
+    """`shape` lists the contiguous dimension last. `offset` counts bytes from the start of the data."""
 
     name: str
     dtype: str
@@ -48,7 +48,7 @@ class StoredTensor:
         return prod(self.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SafetensorsFile:
     """A checked header. `data_offset` (of the data) and `size_bytes` (of the whole file) are bytes."""
 
@@ -60,9 +60,9 @@ class SafetensorsFile:
 
 
 def read_safetensors(path: Path) -> SafetensorsFile:
-    """Read and check the header of one file, and that the file is as long as its tensors.
+    """Read and check the header of one file, and check that the file is as long as its tensors.
 
-    Raises InvalidModelError, also when there is no such file; its message names the reason and the byte.
+    Raises InvalidModelError, which names the reason and the byte, also for a missing file.
     """
     try:
         check_file(path)
@@ -80,7 +80,7 @@ def _checked_length(path: Path, start: bytes, size: int) -> int:
     if size < LENGTH_BYTES:
         raise invalid(path, "it is too short for a safetensors file", 0)
     if length > MAX_HEADER_BYTES:
-        raise invalid(path, f"a header of {length} bytes, where {MAX_HEADER_BYTES} are allowed", 0)
+        raise invalid(path, f"its header has {length} bytes, but at most {MAX_HEADER_BYTES} are allowed", 0)
     if length > size - LENGTH_BYTES:
         raise invalid(path, f"its header needs {length} bytes, but the file ends after {size - LENGTH_BYTES}", 0)
     return length
@@ -88,32 +88,34 @@ def _checked_length(path: Path, start: bytes, size: int) -> int:
 
 def _checked(path: Path, header: bytes, size: int) -> SafetensorsFile:
     if not header.startswith(b"{"):
-        raise invalid(path, "its header is no JSON object", LENGTH_BYTES)
+        raise invalid(path, "its header is not a JSON object", LENGTH_BYTES)
     entries = parse_object(header, path, LENGTH_BYTES)
     reader = _Entries(path, header)
     metadata = reader.metadata(entries.pop(METADATA, {}))
     tensors = tuple(sorted(reader.tensors(entries), key=lambda tensor: (tensor.offset, tensor.size_bytes)))
     reader.check_order(tensors, size - LENGTH_BYTES - len(header))
-    return SafetensorsFile(path, metadata, tensors, LENGTH_BYTES + len(header), size)
+    return SafetensorsFile(
+        path=path, metadata=metadata, tensors=tensors, data_offset=LENGTH_BYTES + len(header), size_bytes=size
+    )
 
 
 @dataclass(frozen=True)
 class _Entries:
-    """What the header says, checked piece by piece."""
+    """Checks the entries of a header one by one."""
 
     path: Path
     header: bytes
 
     def error(self, name: str, reason: str) -> InvalidModelError:
-        at = self.header.find(name.encode(errors="replace"))  # -1 where it is written with escapes
+        at = self.header.find(name.encode(errors="replace"))  # -1 if it is written with escapes
         return invalid(self.path, f"the tensor {shown(name)} {reason}", LENGTH_BYTES + max(0, at))
 
-    def metadata(self, found: Json) -> dict[str, str]:
-        if not isinstance(found, dict):
-            raise self.error(METADATA, "is no object")
-        texts = {name: value for name, value in found.items() if isinstance(value, str)}
-        if len(texts) < len(found):
-            raise self.error(METADATA, "has values that are no strings")
+    def metadata(self, entry: Json) -> dict[str, str]:
+        if not isinstance(entry, dict):
+            raise self.error(METADATA, "is not an object")
+        texts = {name: value for name, value in entry.items() if isinstance(value, str)}
+        if len(texts) < len(entry):
+            raise self.error(METADATA, "has values that are not strings")
         return texts
 
     def tensors(self, entries: Mapping[str, Json]) -> Iterator[StoredTensor]:
@@ -124,32 +126,32 @@ class _Entries:
                 ):
                     yield self.tensor(name, dtype, shape, begin, end)
                 case _:
-                    raise self.error(name, "has not got a dtype, a shape and two data_offsets")
+                    raise self.error(name, "lacks a dtype, a shape or two data_offsets")
 
     def tensor(self, name: str, dtype: str, shape: list[Json], begin: int, end: int) -> StoredTensor:
         sides = tuple(side for side in shape if type(side) is int and side >= 0)
         if len(sides) < len(shape) or len(sides) > MAX_DIMENSIONS:
-            raise self.error(name, "has a shape that is none")
+            raise self.error(name, "has an invalid shape")
         elements = prod(sides)
         if elements > MAX_ELEMENTS or any(side > MAX_ELEMENTS for side in sides):
-            raise self.error(name, "has more elements than can be counted")
+            raise self.error(name, "has too many elements")
         if dtype not in BITS:
             raise self.error(name, f"has the unknown dtype {shown(dtype)}")
         bits = elements * BITS[dtype]
         if bits % 8 or end - begin != bits // 8 or begin < 0:
             raise self.error(
-                name, f"is at bytes {_short(begin)} to {_short(end)} of the data, but takes {bits / 8:.12g}"
+                name, f"occupies bytes {_short(begin)} to {_short(end)} of the data, but needs {bits / 8:.12g}"
             )
-        return StoredTensor(name, dtype, sides, begin, end - begin)
+        return StoredTensor(name=name, dtype=dtype, shape=sides, offset=begin, size_bytes=end - begin)
 
     def check_order(self, tensors: tuple[StoredTensor, ...], data_bytes: int) -> None:
         end = 0
         for tensor in tensors:
             if tensor.offset != end:
-                raise self.error(tensor.name, f"begins at byte {_short(tensor.offset)} of the data, not at {end}")
+                raise self.error(tensor.name, f"starts at byte {_short(tensor.offset)} of the data, not at {end}")
             end += tensor.size_bytes
         if end != data_bytes:
-            reason = f"its tensors take {end} bytes, but its data {data_bytes}"
+            reason = f"its tensors take {end} bytes, but its data has {data_bytes}"
             raise invalid(self.path, reason, LENGTH_BYTES + len(self.header))
 
 
@@ -158,9 +160,9 @@ def _short(number: int) -> str:
 
 
 def read_index(path: Path) -> tuple[Path, ...]:
-    """The files of a model in parts, by its `…index.json`, each once and in order.
+    """The files of a split model that `…index.json` lists, each once and in order.
 
-    They are in the folder of the index, and nowhere else. Raises InvalidModelError where one is missing.
+    All lie in the folder of the index. Raises InvalidModelError if one is missing.
     """
     named = read_object(path).get("weight_map")
     if not isinstance(named, dict) or not named:
@@ -168,7 +170,7 @@ def read_index(path: Path) -> tuple[Path, ...]:
     names = set[str]()
     for name in named.values():
         if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
-            raise invalid(path, f"its weight_map names {shown(str(name))}, which is no file of its folder", 0)
+            raise invalid(path, f"its weight_map names {shown(str(name))}, which is not a file of its folder", 0)
         names.add(name)
     files = tuple(path.parent / name for name in sorted(names))
     if missing := [file.name for file in files if not file.is_file()]:

@@ -25,10 +25,10 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def http(tiny: Path, adapter: Path) -> Iterator[httpx.Client]:
     wide = write_tiny_gguf(adapter.parent / "wide.gguf", shape=Shape(width=128))
     models = (
-        Manifest("plain", tiny),
-        Manifest("adapted", tiny, adapters=(adapter,)),
-        Manifest("misfit", wide, adapters=(adapter,)),
-        Manifest("bereft", tiny, adapters=(adapter.with_name("gone.gguf"),)),
+        Manifest(name="plain", weights=tiny),
+        Manifest(name="adapted", weights=tiny, adapters=(adapter,)),
+        Manifest(name="misfit", weights=wide, adapters=(adapter,)),
+        Manifest(name="bereft", weights=tiny, adapters=(adapter.with_name("gone.gguf"),)),
     )
     with daemon_with(*models) as http:
         yield http

@@ -17,7 +17,7 @@ EXACT = {"temperature": 0}
 
 @pytest.fixture(scope="module")
 def http(endless: Path) -> Iterator[httpx.Client]:
-    with daemon_with(Manifest("talker", endless, parameters={"num_ctx": NARROW})) as http:
+    with daemon_with(Manifest(name="talker", weights=endless, parameters={"num_ctx": NARROW})) as http:
         yield http
 
 

@@ -18,7 +18,7 @@ BEFORE, AFTER = "the old", "near the sea"
 @pytest.fixture(scope="module")
 def http(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     coder = write_tiny_gguf(tmp_path_factory.mktemp("models") / "coder.gguf", infills=True)
-    with daemon_with(Manifest("coder", coder), Manifest("tiny", tiny)) as http:
+    with daemon_with(Manifest(name="coder", weights=coder), Manifest(name="tiny", weights=tiny)) as http:
         yield http
 
 

@@ -21,7 +21,7 @@ Start = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def daemon(start_daemon: Start, config: Config, tiny: Path, home: Path) -> RunningDaemon:
-    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
     return start_daemon(engine_path=str(install(home / "engine", tokens=5)))
 
 

@@ -45,7 +45,7 @@ def daemon(tmp_path: Path, journal: Path, tiny: Path) -> Iterator[RunningDaemon]
     engine = install(tmp_path / "engine", journal=str(journal))
     with temporary_home() as home:
         config = Config(home=str(home), server_port=0, engine_path=str(engine))
-        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+        Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
         with running_daemon(config) as one:
             yield one
 

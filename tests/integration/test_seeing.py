@@ -23,7 +23,7 @@ Start = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def start_fake(start_daemon: Start, config: Config, tiny: Path, home: Path) -> Start:
-    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
     return lambda **settings: start_daemon(engine_path=str(install(home / "engine", log_at_start="hello")), **settings)
 
 

@@ -18,7 +18,7 @@ from oprel.server.api.common import decode, encode
 from oprel.server.api.guard import Guard, is_own_host
 from tests.fixtures import fake_engine
 
-PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 
 
 @pytest.mark.parametrize(

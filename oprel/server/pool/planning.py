@@ -77,7 +77,7 @@ class Planning:
         """The variant that suits the whole machine; the usual one where no header can be read. Blocks."""
         variants = repository.variants
         try:
-            header = repository.read_one()
+            header = repository.read_smallest()
         except OprelError as error:
             logger.warning("%s is not planned for: %s", repository.title, error.message)
             return usual(repository)

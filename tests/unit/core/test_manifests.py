@@ -51,14 +51,14 @@ def test_what_was_put_is_got_back_whole(manifests: Manifests) -> None:
 
 
 def test_case_makes_no_second_name_and_no_second_spelling(manifests: Manifests) -> None:
-    manifests.put(Manifest("Tiny:latest", Path("/old.gguf")))
-    manifests.put(Manifest("tiny:LATEST", Path("/new.gguf")))
+    manifests.put(Manifest(name="Tiny:latest", weights=Path("/old.gguf")))
+    manifests.put(Manifest(name="tiny:LATEST", weights=Path("/new.gguf")))
     assert manifests.get(ModelRef.parse("TINY")).weights == Path("/new.gguf")
     assert names(manifests) == ["Tiny:latest", "smol:latest"]
 
 
 def test_a_name_with_slashes_and_colons_is_one_file(manifests: Manifests, folder: Path) -> None:
-    manifests.put(Manifest("box:5000/user/tiny:q4", Path("/tiny.gguf")))
+    manifests.put(Manifest(name="box:5000/user/tiny:q4", weights=Path("/tiny.gguf")))
     assert [file.parent for file in folder.rglob("*")] == [folder]
     assert manifests.get(ModelRef.parse("box:5000/user/tiny:q4")).weights == Path("/tiny.gguf")
 
@@ -69,7 +69,7 @@ def test_another_daemon_finds_it(manifests: Manifests, folder: Path) -> None:
 
 
 def test_a_path_needs_no_manifest(manifests: Manifests) -> None:
-    assert manifests.get(ModelRef.parse("/any.gguf")) == Manifest("/any.gguf", Path("/any.gguf"))
+    assert manifests.get(ModelRef.parse("/any.gguf")) == Manifest(name="/any.gguf", weights=Path("/any.gguf"))
 
 
 def test_an_unknown_name_is_not_found(manifests: Manifests) -> None:
@@ -79,8 +79,10 @@ def test_an_unknown_name_is_not_found(manifests: Manifests) -> None:
 
 def test_a_bundled_model_is_found_until_a_name_overrides_it(manifests: Manifests, tmp_path: Path) -> None:
     smol = ModelRef.parse("Smol")
-    assert manifests.get(smol) == Manifest("smol:latest", tmp_path / "bundled" / "smol.gguf", provider="bundled")
-    manifests.put(Manifest("smol:latest", Path("/mine.gguf")))
+    assert manifests.get(smol) == Manifest(
+        name="smol:latest", weights=tmp_path / "bundled" / "smol.gguf", provider="bundled"
+    )
+    manifests.put(Manifest(name="smol:latest", weights=Path("/mine.gguf")))
     assert manifests.get(smol).weights == Path("/mine.gguf")
     assert [manifest.weights for manifest in manifests] == [Path("/mine.gguf")]
 
@@ -117,24 +119,26 @@ def test_its_modelfile_says_everything(manifests: Manifests) -> None:
         messages=FULL.messages,
         licenses=("Apache-2.0",),
     )
-    assert render(Manifest("plain:latest", Path("/m.gguf")).modelfile()) == "FROM /m.gguf\n"
+    assert render(Manifest(name="plain:latest", weights=Path("/m.gguf")).modelfile()) == "FROM /m.gguf\n"
 
 
 def test_a_manifest_of_an_earlier_oprel_is_read(manifests: Manifests, folder: Path) -> None:
     folder.mkdir()
     (folder / "old%3Alatest.json").write_text('{"name": "old:latest", "weights": "/m.gguf", "system": "Be kind."}')
-    assert manifests.get(ModelRef.parse("old")) == Manifest("old:latest", Path("/m.gguf"), system="Be kind.")
+    assert manifests.get(ModelRef.parse("old")) == Manifest(
+        name="old:latest", weights=Path("/m.gguf"), system="Be kind."
+    )
 
 
 def test_paths_within_the_home_and_the_package_move_with_them(
     manifests: Manifests, folder: Path, tmp_path: Path
 ) -> None:
     smol, lora = tmp_path / "bundled" / "smol.gguf", folder / "blobs" / "sha256-0"
-    manifests.put(Manifest("mine:latest", smol, adapters=(lora,), projector=lora, parts=(lora,)))
+    manifests.put(Manifest(name="mine:latest", weights=smol, adapters=(lora,), projector=lora, parts=(lora,)))
     moved = Manifests(folder.rename(tmp_path / "elsewhere"), (tmp_path / "bundled").rename(tmp_path / "package"))
     lora = tmp_path / "elsewhere" / "blobs" / "sha256-0"
     assert moved.get(ModelRef.parse("mine")) == Manifest(
-        "mine:latest", tmp_path / "package" / "smol.gguf", adapters=(lora,), projector=lora, parts=(lora,)
+        name="mine:latest", weights=tmp_path / "package" / "smol.gguf", adapters=(lora,), projector=lora, parts=(lora,)
     )
 
 
@@ -147,7 +151,7 @@ def test_a_deleted_name_is_unknown(manifests: Manifests, folder: Path) -> None:
 
 
 def test_a_bundled_model_stays_also_when_what_hides_it_is_deleted(manifests: Manifests) -> None:
-    manifests.put(Manifest("smol:latest", Path("/mine.gguf")))
+    manifests.put(Manifest(name="smol:latest", weights=Path("/mine.gguf")))
     manifests.delete(ModelRef.parse("smol"))
     with pytest.raises(UnsupportedError, match="smol:latest comes with oprel and cannot be deleted"):
         manifests.delete(ModelRef.parse("smol"))
@@ -162,14 +166,14 @@ def test_a_damaged_manifest_can_be_deleted(manifests: Manifests, folder: Path) -
 
 
 def test_mentions_are_found_in_every_manifest(manifests: Manifests, folder: Path) -> None:
-    manifests.put(Manifest("one:latest", folder / "blobs" / "sha256-01"))
+    manifests.put(Manifest(name="one:latest", weights=folder / "blobs" / "sha256-01"))
     (folder / "bad%3Alatest.json").write_text('{"weights": "blobs/sha256-02", "n\xff')
     assert manifests.mentions(r"sha256-\d+") == {"sha256-01", "sha256-02"}
 
 
 def test_what_cannot_be_written_is_told(manifests: Manifests, folder: Path) -> None:
     folder.write_text("a file is in the way")
-    with pytest.raises(OprelError, match="the model user/Tiny:q4 cannot be written down: File exists"):
+    with pytest.raises(OprelError, match="the model user/Tiny:q4 cannot be saved: File exists"):
         manifests.put(FULL)
 
 
@@ -184,13 +188,15 @@ def test_a_name_is_replaced_in_one_step(manifests: Manifests, folder: Path) -> N
     manifests.put(FULL)
     [file] = folder.iterdir()
     with file.open() as reader:
-        manifests.put(Manifest(FULL.name, Path("/new.gguf")))
+        manifests.put(Manifest(name=FULL.name, weights=Path("/new.gguf")))
         assert json.load(reader)["weights"] == str(FULL.weights)
     assert list(folder.iterdir()) == [file]
 
 
 def hub_model(tag: str, chosen: float = 0.0) -> Manifest:
-    return Manifest(f"hf.co/Org/Repo:{tag}", Path(f"/hub/sub/m-{tag}.gguf"), source="hf.co/Org/Repo", chosen=chosen)
+    return Manifest(
+        name=f"hf.co/Org/Repo:{tag}", weights=Path(f"/hub/sub/m-{tag}.gguf"), source="hf.co/Org/Repo", chosen=chosen
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,7 @@ def test_of_several_the_repository_s_name_means_the_one_that_was_chosen_last(man
 
 def test_a_model_of_that_very_name_goes_before(manifests: Manifests) -> None:
     manifests.put(hub_model("Q8_0", chosen=1.0))
-    manifests.put(Manifest("Org/Repo:latest", Path("/mine.gguf")))
+    manifests.put(Manifest(name="Org/Repo:latest", weights=Path("/mine.gguf")))
     assert manifests.get(ModelRef.parse("org/repo")).weights == Path("/mine.gguf")
     assert manifests.get(ModelRef.parse("hf.co/org/repo")).weights == hub_model("Q8_0").weights
 

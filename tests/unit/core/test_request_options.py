@@ -33,7 +33,7 @@ from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.backends.engines.llama_cpp import resolve
 from oprel.server.api.common import decode
 
-PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 EXAMPLES: dict[OptionType, JsonValue] = {
     OptionType.INTEGER: 9,
     OptionType.FLOAT: 0.5,

@@ -26,9 +26,9 @@ def test_a_file_tells_its_tensors_in_the_order_of_its_data(tmp_path: Path) -> No
     path = saved(tmp_path, safetensors(SHAPES))
     file = read_safetensors(path)
     assert file.tensors == (
-        StoredTensor("model.embed.weight", "BF16", (10, 4), 0, 80),
-        StoredTensor("model.norm.weight", "F32", (4,), 80, 16),
-        StoredTensor("empty", "F16", (0, 3), 96, 0),
+        StoredTensor(name="model.embed.weight", dtype="BF16", shape=(10, 4), offset=0, size_bytes=80),
+        StoredTensor(name="model.norm.weight", dtype="F32", shape=(4,), offset=80, size_bytes=16),
+        StoredTensor(name="empty", dtype="F16", shape=(0, 3), offset=96, size_bytes=0),
     )
     assert [tensor.elements for tensor in file.tensors] == [40, 4, 0]
     assert file.metadata == {"format": "pt"}
@@ -42,7 +42,7 @@ def test_a_number_alone_has_no_sides(tmp_path: Path) -> None:
 def test_half_bytes_are_counted_in_pairs(tmp_path: Path) -> None:
     assert read_safetensors(saved(tmp_path, safetensors({"a": ("F4", (3, 2))}))).tensors[0].size_bytes == 3
     odd = encoded({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}, 1)
-    with pytest.raises(InvalidModelError, match=r"but takes 1\.5"):
+    with pytest.raises(InvalidModelError, match=r"but needs 1\.5"):
         read_safetensors(saved(tmp_path, odd))
 
 
@@ -55,7 +55,7 @@ def test_spaces_may_fill_the_header(tmp_path: Path) -> None:
 def test_a_truncated_download_is_recognized(tmp_path: Path, length: int) -> None:
     with pytest.raises(InvalidModelError, match=r"\(byte \d+\)") as caught:
         read_safetensors(saved(tmp_path, safetensors(SHAPES)[:length]))
-    assert "not downloaded completely" in caught.value.resolution_steps[0]
+    assert "damaged or incomplete" in caught.value.resolution_steps[0]
 
 
 def tensor(**changes: object) -> dict[str, Any]:
@@ -67,40 +67,40 @@ def other(begin: int, end: int) -> dict[str, Any]:
 
 
 WRONG: Mapping[str, tuple[object, str]] = {
-    "no object": ([], "no JSON object"),
-    "spaces before it": (b" {}", "no JSON object"),
-    "no JSON": (b"{", r"its JSON is wrong: .* \(byte 9\)"),
+    "no object": ([], "not a JSON object"),
+    "spaces before it": (b" {}", "not a JSON object"),
+    "no JSON": (b"{", r"its JSON is invalid: .* \(byte 9\)"),
     "not UTF-8": (b'{"\xff": 1}', r"not UTF-8 \(byte 10\)"),
-    "UTF-16": ('{"a": 1}'.encode("utf-16-le"), "its JSON is wrong"),
-    "deep": (b'{"a":' + b"[" * 100_000, "its JSON is wrong"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16-le"), "its JSON is invalid"),
+    "deep": (b'{"a":' + b"[" * 100_000, "its JSON is invalid"),
     "many values": (b'{"a":[' + b"0," * 500_001 + b"0]}", "more than 500000 values"),
-    "a long number": (b'{"a":' + b"9" * 5000 + b"}", "its JSON is wrong"),
-    "no number": (b'{"a": NaN}', "NaN is no number"),
-    "a name twice": (b'{"a": 1, "a": 2}', "the name 'a' comes twice"),
-    "a key twice": (b'{"a": {"dtype": "F32", "dtype": "F16"}}', "'dtype' comes twice"),
-    "metadata": ({"__metadata__": {"a": 1}}, "values that are no strings"),
-    "metadata list": ({"__metadata__": []}, "is no object"),
-    "a text": ({"t": "F32"}, "has not got a dtype"),
-    "nothing": ({"t": {}}, "has not got a dtype"),
-    "one offset": (tensor(data_offsets=[8]), "has not got a dtype"),
-    "half an offset": (tensor(data_offsets=[0, 8.0]), "has not got a dtype"),
-    "true as offset": (tensor(data_offsets=[False, 8]), "has not got a dtype"),
+    "a long number": (b'{"a":' + b"9" * 5000 + b"}", "its JSON is invalid"),
+    "no number": (b'{"a": NaN}', "NaN is not a number"),
+    "a name twice": (b'{"a": 1, "a": 2}', "the name 'a' occurs twice"),
+    "a key twice": (b'{"a": {"dtype": "F32", "dtype": "F16"}}', "'dtype' occurs twice"),
+    "metadata": ({"__metadata__": {"a": 1}}, "values that are not strings"),
+    "metadata list": ({"__metadata__": []}, "is not an object"),
+    "a text": ({"t": "F32"}, "lacks a dtype"),
+    "nothing": ({"t": {}}, "lacks a dtype"),
+    "one offset": (tensor(data_offsets=[8]), "lacks a dtype"),
+    "half an offset": (tensor(data_offsets=[0, 8.0]), "lacks a dtype"),
+    "true as offset": (tensor(data_offsets=[False, 8]), "lacks a dtype"),
     "a dtype": (tensor(dtype="Q4_K"), "unknown dtype 'Q4_K'"),
-    "a negative side": (tensor(shape=[-2, -1]), "has a shape that is none"),
-    "true as side": (tensor(shape=[2, True]), "has a shape that is none"),
-    "many sides": (tensor(shape=[1] * 17), "has a shape that is none"),
-    "too many elements": (tensor(shape=[2**32, 2**32]), "more elements than can be counted"),
-    "an enormous side": (tensor(shape=[0, 10**4000]), "more elements than can be counted"),
-    "a wrong size": (tensor(data_offsets=[0, 12]), "at bytes 0 to 12 of the data, but takes 8"),
-    "the wrong way": (tensor(data_offsets=[8, 0]), "at bytes 8 to 0 of the data, but takes 8"),
-    "before the data": (tensor(data_offsets=[-8, 0]), "at bytes -8 to 0"),
-    "far behind the data": (tensor(data_offsets=[10**4000, 10**4000 + 8]), "begins at byte more than"),
-    "an overlap": (tensor() | other(4, 12), r"'u' begins at byte 4 of the data, not at 8 \(byte \d+\)"),
-    "the same place": (tensor() | other(0, 8), "begins at byte 0 of the data, not at 8"),
-    "a gap": (tensor() | other(9, 12), "'u' begins at byte 9 of the data, not at 8"),
-    "a gap in front": (tensor(data_offsets=[4, 12]), "'t' begins at byte 4 of the data, not at 0"),
-    "too little data": (tensor() | other(8, 13), "its tensors take 13 bytes, but its data 12"),
-    "too much data": (tensor(), "its tensors take 8 bytes, but its data 12"),
+    "a negative side": (tensor(shape=[-2, -1]), "has an invalid shape"),
+    "true as side": (tensor(shape=[2, True]), "has an invalid shape"),
+    "many sides": (tensor(shape=[1] * 17), "has an invalid shape"),
+    "too many elements": (tensor(shape=[2**32, 2**32]), "too many elements"),
+    "an enormous side": (tensor(shape=[0, 10**4000]), "too many elements"),
+    "a wrong size": (tensor(data_offsets=[0, 12]), "bytes 0 to 12 of the data, but needs 8"),
+    "the wrong way": (tensor(data_offsets=[8, 0]), "bytes 8 to 0 of the data, but needs 8"),
+    "before the data": (tensor(data_offsets=[-8, 0]), "bytes -8 to 0"),
+    "far behind the data": (tensor(data_offsets=[10**4000, 10**4000 + 8]), "starts at byte more than"),
+    "an overlap": (tensor() | other(4, 12), r"'u' starts at byte 4 of the data, not at 8 \(byte \d+\)"),
+    "the same place": (tensor() | other(0, 8), "starts at byte 0 of the data, not at 8"),
+    "a gap": (tensor() | other(9, 12), "'u' starts at byte 9 of the data, not at 8"),
+    "a gap in front": (tensor(data_offsets=[4, 12]), "'t' starts at byte 4 of the data, not at 0"),
+    "too little data": (tensor() | other(8, 13), "its tensors take 13 bytes, but its data has 12"),
+    "too much data": (tensor(), "its tensors take 8 bytes, but its data has 12"),
     "an escape sequence": ({"\x1b[2J": 1}, r"the tensor '\\x1b\[2J'"),
     "half a character": (b'{"\\ud800": 1}', r"the tensor '\\ud800'"),
 }
@@ -119,7 +119,7 @@ def test_a_huge_declared_header_costs_nothing(tmp_path: Path, length: int) -> No
     os.truncate(path, 2**40)  # sparse: takes no room
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidModelError, match="where 16777216 are allowed"):
+        with pytest.raises(InvalidModelError, match="at most 16777216 are allowed"):
             read_safetensors(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
@@ -204,7 +204,7 @@ def test_an_index_tells_the_files_once_each(tmp_path: Path) -> None:
     ["../a.safetensors", "/etc/passwd", "sub/a.safetensors", "..", "", 1, None, ["a"], "a.safetensors\0", "a.py"],
 )
 def test_an_index_cannot_lead_elsewhere(tmp_path: Path, name: object) -> None:
-    with pytest.raises(InvalidModelError, match="no file of its folder"):
+    with pytest.raises(InvalidModelError, match="not a file of its folder"):
         read_index(indexed(tmp_path, {"x": name}))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from oprel.core.manifests import Manifest
 from oprel.core.names import ModelRef
-from oprel.stores.found import Stores
+from oprel.stores.base import Stores
 from oprel.stores.ollama import OllamaStore
 from tests.fixtures.model_stores import add_to_ollama, digest_of
 

@@ -94,7 +94,7 @@ async def push_model(request: Request) -> Response:
     state = state_of(request)
     model = await state.library.find(name.text, may_use_paths=False)
     destination = push.destination(name, insecure=body.insecure)
-    return progress_reply(push.pushed(model, destination, state.manager.config), stream=body.stream)
+    return progress_reply(push.push_model(model, destination, state.manager.config), stream=body.stream)
 
 
 async def _created(state: AppState, recipe: ModelRecipe) -> Progress:
@@ -118,7 +118,7 @@ def _recipe(body: wire.CreateRequest, *, may_use_paths: bool) -> ModelRecipe:
     name = decode.model_name(body.model, "invalid model name")
     given = {key: value for key, value in body.parameters.items() if value is not None}
     supported: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
-    decode.options(supported, Manifest("", Path()))  # checks the values like the options of any request
+    decode.options(supported, Manifest(name="", weights=Path()))  # checks the values like the options of any request
     return ModelRecipe(
         name=name,
         source=body.from_,

@@ -11,7 +11,7 @@ from oprel.core.completion import Chunk, Mode, Prompt, PromptMessage
 from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
 from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import read_gguf
-from oprel.formats.go_template import is_jinja
+from oprel.formats.templates.go_template import is_jinja
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (

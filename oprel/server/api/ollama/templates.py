@@ -7,7 +7,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import ValidationError
-from oprel.formats.go_template import to_jinja
+from oprel.formats.templates.go_template import to_jinja
 
 # Errors, besides Jinja's own, of a template that misuses its values.
 MISUSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

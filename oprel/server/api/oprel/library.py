@@ -79,7 +79,7 @@ async def verify(request: Request) -> Response:
     body = await decode.parse_body(request, library_wire.CacheRequest)
     files = await _files(state_of(request))
     chosen = [file for file in files if not file.is_partial and (body.all or file.provider == "oprel")]
-    return progress_reply(cache.verified(chosen), stream=True)
+    return progress_reply(cache.verify(chosen), stream=True)
 
 
 @router.delete(CACHE)
@@ -100,7 +100,7 @@ async def import_model(request: Request) -> Response:
     if not Path(body.path).is_absolute():  # the daemon does not know the client's folder
         raise ValidationError(f"{body.path!r} is not an absolute path", "Give the whole path, from the root.")
     files = await anyio.to_thread.run_sync(import_files.files_at, Path(body.path))
-    steps = import_files.adopted(state_of(request).library, name, files, body.how)
+    steps = import_files.import_model(state_of(request).library, name, files, body.how)
     return progress_reply(steps, stream=body.stream)
 
 

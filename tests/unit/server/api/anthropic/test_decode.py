@@ -38,12 +38,22 @@ class AbleModel(InstalledModel):
 
 @pytest.fixture
 def able(tiny: Path) -> AbleModel:
-    return AbleModel("able:latest", Manifest("able:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+    return AbleModel(
+        name="able:latest",
+        manifest=Manifest(name="able:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=datetime.now(UTC),
+    )
 
 
 @pytest.fixture
 def plain(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+    return InstalledModel(
+        name="tiny:latest",
+        manifest=Manifest(name="tiny:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=datetime.now(UTC),
+    )
 
 
 def job(model: InstalledModel, **fields: Any) -> Job:

@@ -22,7 +22,7 @@ from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import decode
 from oprel.server.models.library import InstalledModel
 
-PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 
 
 def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | None = None) -> Request:
@@ -35,7 +35,9 @@ def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | 
 
 @pytest.fixture
 def model(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", replace(PLAIN, weights=tiny), read_gguf(tiny), datetime.now(UTC))
+    return InstalledModel(
+        name="tiny:latest", manifest=replace(PLAIN, weights=tiny), header=read_gguf(tiny), modified=datetime.now(UTC)
+    )
 
 
 def with_metadata(model: InstalledModel, **metadata: str | int) -> InstalledModel:

@@ -29,7 +29,12 @@ MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def model(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), MODIFIED)
+    return InstalledModel(
+        name="tiny:latest",
+        manifest=Manifest(name="tiny:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=MODIFIED,
+    )
 
 
 @pytest.fixture

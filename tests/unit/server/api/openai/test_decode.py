@@ -20,7 +20,12 @@ HELLO = {"role": "user", "content": "hello"}
 
 @pytest.fixture
 def model(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+    return InstalledModel(
+        name="tiny:latest",
+        manifest=Manifest(name="tiny:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=datetime.now(UTC),
+    )
 
 
 def chat(model: InstalledModel, **fields: object) -> CompletionRequest:
