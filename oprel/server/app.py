@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.runtime.selection.engines import serves
+from oprel.runtime.selection.engines import has_engine_for
 from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.guard import Guard
@@ -42,7 +42,7 @@ def assemble(
         config,
         library,
         manager.planning.choose,
-        serves_folders=lambda: serves(config, "safetensors"),
+        serves_folders=lambda: has_engine_for("safetensors", config),
         draining=lambda: manager.draining,
     )
     conversations = Conversations(config.home_dir / "state.db")

@@ -53,10 +53,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _list(config: Config) -> None:
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.selection.engines import accelerators, find_engines
+    from oprel.runtime.selection.engines import accelerators_of, find_engines
     from oprel.telemetry.hardware.probing import probe
 
-    preferred, here = read_choices(config.home_dir).preferred, accelerators(probe())
+    preferred, here = read_choices(config.home_dir).preferred, accelerators_of(probe())
     engines = find_engines(config)
     lacking = [found.backend for found in engines if not found.programs and not here.isdisjoint(found.backend.suits)]
     render.table(TITLES, [_row(found, found.backend.name == preferred, found.backend in lacking) for found in engines])
@@ -77,10 +77,10 @@ def _install(config: Config, name: str, *, sure: bool) -> None:
     """Raises NoEngineError where it cannot run here or does not start, and what `environments.install` raises."""
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries import environments
-    from oprel.runtime.selection.engines import find, recipe_for
+    from oprel.runtime.selection.engines import find_engine, recipe_for
     from oprel.telemetry.hardware.probing import probe
 
-    found = find(named(name), config)
+    found = find_engine(named(name), config)
     if found.programs:
         render.line(f"{found.backend.title} is here already: {found.programs[0]}")
         return
@@ -116,9 +116,9 @@ def _uninstall(config: Config, name: str) -> None:
 def _test(config: Config, name: str | None) -> None:
     """Of one engine, or of all that are here. Raises NoEngineError where a program does not start, or there is none."""
     from oprel.runtime.backends.registry import named
-    from oprel.runtime.selection.engines import find, find_engines
+    from oprel.runtime.selection.engines import find_engine, find_engines
 
-    engines = [find(named(name), config)] if name else find_engines(config)
+    engines = [find_engine(named(name), config)] if name else find_engines(config)
     if name and not engines[0].programs:
         backend = engines[0].backend
         raise NoEngineError(f"{backend.title} is not installed", f"To get it: {backend.install}")
@@ -147,7 +147,7 @@ def _started(command: tuple[str, ...]) -> str:
 def _use(config: Config, name: str, program: Path | None) -> None:
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.selection.engines import find
+    from oprel.runtime.selection.engines import find_engine
 
     if program and not program.expanduser().is_file():
         raise ValidationError(f"{program} is no program", "Give the path of the engine's executable.")
@@ -156,5 +156,5 @@ def _use(config: Config, name: str, program: Path | None) -> None:
     read_choices(config.home_dir).using(chosen, path).write(config.home_dir)
     what = f"{chosen} is preferred wherever it can serve a model" if chosen else "the best engine of each model is used"
     render.line(f"{what}; a daemon that runs takes notice with the next model that it loads.")
-    if chosen and not find(named(chosen), config).programs:
+    if chosen and not find_engine(named(chosen), config).programs:
         render.note(f"It is not installed, so others are used until it is. To get it: {named(chosen).install}")

@@ -32,12 +32,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.runtime.selection.engines import routes
+    from oprel.runtime.selection.engines import rank_engines
     from oprel.telemetry.hardware.probing import probe
 
     config = config_from(args)
     found = _inspected(args.model, config)
-    engines = routes(found.info, probe(), config) if found.info else ()
+    engines = rank_engines(found.info, probe(), config) if found.info else ()
     if found.errors:  # nobody should be led to load it
         engines = tuple(replace(one, score=0.0, reasons=(UNSOUND, *one.reasons)) for one in engines)
     if args.json:

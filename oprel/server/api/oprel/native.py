@@ -152,7 +152,7 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
     return daemon_wire.EngineModel(
         name=status.model.name,
         names=list(status.names),
-        path=str(status.spec.parts.weights),
+        path=str(status.spec.files.weights),
         state=engine.state.value,
         pid=engine.pid,
         address=engine.address,
