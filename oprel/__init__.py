@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.model import Model
     from oprel.preview.plan import recommend
+    from oprel.utils.logging import setup_logging
 
 _HOME = {
     "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
@@ -87,6 +88,7 @@ _HOME = {
     "ShuttingDownError UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
+    "oprel.utils.logging": "setup_logging",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 _RENAMED = {"MemoryError": "InsufficientMemoryError"}
@@ -147,6 +149,7 @@ __all__ = [
     "push",
     "recommend",
     "search",
+    "setup_logging",
     "show",
     "unload",
 ]

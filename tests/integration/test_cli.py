@@ -314,6 +314,18 @@ def test_without_a_prompt_and_a_terminal_it_says_so(oprel_shared: Shell, words: 
     assert failed(oprel_shared("run", "tiny", *words), 2, "there is no prompt", "or on standard input")
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("temprature=0", ["unknown option 'temprature'; did you mean 'temperature'?"]),
+        ("draft_num_predict=4", ["option 'draft_num_predict' is not supported", "Leave it out."]),
+        ("num_ctx=2", ["num_ctx must be at least 4, not 2"]),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(oprel_shared: Shell, option: str, words: list[str]) -> None:
+    assert failed(oprel_shared("run", "tiny", "hi", f"--option={option}"), 2, *words)
+
+
 def test_an_answer_is_shown_while_it_is_made(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
     faulty(hang_at_token=2)  # it never ends: what is seen was streamed
     process = oprel_own.start("run", str(tiny), "hi")
@@ -534,7 +546,7 @@ def ending(start_daemon: StartDaemon, tmp_path: Path, tiny: Path) -> Iterator[Ru
 
 @pytest.mark.parametrize("command", [["ps"], ["quarantine"], ["logs", "tiny"], ["stop", "tiny"]])
 def test_a_daemon_that_is_ending_is_told_of(ending: RunningDaemon, oprel_own: Shell, command: list[str]) -> None:
-    told = f"the daemon (pid {ending.process.pid}) is ending, and lets answers finish"
+    told = f"the daemon (pid {ending.process.pid}) is stopping, and lets answers finish"
     assert failed(oprel_own(*command), 7, told, "oprel stop --daemon --now")
 
 
@@ -713,6 +725,7 @@ def test_models_are_removed_also_beside_one_that_cannot_be(oprel_made: Shell, ti
         (["create", "mine", "-f", "wrong"], 2, ["line 1", "'frm'"]),
         (["create", "mine", "-f", "gone"], 3, ["there is no file", "gone.gguf"]),
         (["create", "mine", "-f", "typed"], 2, ['Modelfile, line 3: option "temperature" must be of type float32']),
+        (["create", "mine", "-f", "typo"], 2, ["line 2: unknown option 'temprature'; did you mean 'temperature'?"]),
         (["create", "mine", "-f", "misspelt"], 3, ["'tini' not found", "Did you mean tiny?"]),
         (["cp", "tini", "other"], 3, ["Did you mean tiny?"]),
     ],
@@ -723,6 +736,7 @@ def test_what_cannot_be_made_is_explained(
 ) -> None:
     typed = "FROM tiny\nPARAMETER top_k 5\nPARAMETER temperature hot\n"
     texts = {"wrong": "FRM tiny", "gone": "FROM ./gone.gguf", "misspelt": "FROM tini", "typed": typed}
+    texts["typo"] = "FROM tiny\nPARAMETER temprature 0\n"
     for name, text in texts.items():
         (oprel_made.folder / name).write_text(text)
     assert failed(oprel_made(*arguments), status, *words)
@@ -787,7 +801,7 @@ def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, 
 def test_an_empty_folder_is_no_model(oprel_shared: Shell) -> None:
     (oprel_shared.folder / "models").mkdir()
     done = oprel_shared("run", "./models", "hi")
-    assert failed(done, 4, "./models is a folder", "It holds no .gguf file, nor a config.json.")
+    assert failed(done, 4, "./models is a folder", "It has neither a .gguf file nor a config.json.")
 
 
 def test_a_folder_with_a_model_leads_to_it(oprel_shared: Shell, tiny: Path) -> None:

@@ -113,9 +113,10 @@ def test_a_line_can_be_added_to_a_message(talk: Terminal, journal: Path) -> None
 
 def test_settings_hold_for_what_is_asked_next(talk: Terminal, journal: Path) -> None:
     assert talk.ask("/set parameter seed seven") == ["Error: seed must be a whole number, not 'seven'"]
-    assert talk.ask("/set parameter seed 7") == ["seed is 7 now."]
+    assert talk.ask("/set parameter sede 7") == ["Error: unknown option 'sede'; did you mean 'seed'?"]
+    assert talk.ask("/set parameter seed 7") == ["seed is now 7."]
     assert talk.ask("/set system Be brief.") == ["The system message is set."]
-    assert talk.ask("/set verbose") == ["Figures are shown."]
+    assert talk.ask("/set verbose") == ["Counts and times are shown."]
     assert any(line.startswith("eval count:") for line in talk.ask("hello"))
     assert asked(journal) == [["Be brief.", "hello"]]
     assert '"seed": 7' in journal.read_text()
@@ -242,7 +243,7 @@ def test_tab_completes_commands_settings_and_models(talk: Terminal) -> None:
     assert talk.ask("") == ["tiny is ready."]
     talk.type(f"/set parameter tem{TAB}")
     talk.await_line(">>> /set parameter temperature")
-    assert talk.ask(" 1") == ["temperature is 1.0 now."]
+    assert talk.ask(" 1") == ["temperature is now 1.0."]
 
 
 def test_what_tab_could_mean_is_listed(talk: Terminal) -> None:
