@@ -15,7 +15,7 @@ Accelerator = Literal["nvidia", "amd", "intel", "apple", "cpu"]
 
 
 class Listens(Enum):
-    """Where an engine listens. Only the daemon can reach a Unix socket; every program of the machine can reach a port."""
+    """Where an engine listens. Only the daemon can reach a Unix socket; any program on the machine can reach a port."""
 
     SOCKET = "a Unix socket of its own"
     WRAPPED = "a Unix socket that `on_socket` has a Python server listen on"

@@ -46,7 +46,7 @@ class WatchedRequest:
 
 
 class HangDetector:
-    """Watches the requests in one engine process. `stall` is the shortest limit for an engine that spins, in seconds."""
+    """Watches the requests in one engine process. `stall` (seconds) is the shortest limit for an engine that spins."""
 
     def __init__(self, stall: float, pace: Pace) -> None:
         self.pace = pace

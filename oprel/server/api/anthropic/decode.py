@@ -24,13 +24,13 @@ def job(asked: wire.CountTokensRequest, model: InstalledModel) -> Job:
     sampling, load = decode.options({**asked.options, **_limits(asked)}, model.manifest)
     chosen, form = asked.tool_choice, asked.output_config.format
     request = CompletionRequest(
-        decode.with_system(None, messages, model),
-        sampling,
-        decode.schema(form.schema_) if form else None,
-        _think(asked) if "thinking" in model.capabilities else None,
-        tuple(_tool(tool) for tool in asked.tools),
-        _tool_choice(chosen) if chosen else None,
-        False if chosen and chosen.disable_parallel_tool_use else None,
+        prompt=decode.with_system(None, messages, model),
+        sampling=sampling,
+        schema=decode.schema(form.schema_) if form else None,
+        think=_think(asked) if "thinking" in model.capabilities else None,
+        tools=tuple(_tool(tool) for tool in asked.tools),
+        tool_choice=_tool_choice(chosen) if chosen else None,
+        parallel_tool_calls=False if chosen and chosen.disable_parallel_tool_use else None,
         truncate=False,
     )
     return Job(model, request, load, decode.keep_alive(asked.keep_alive))
@@ -98,7 +98,7 @@ def _turn(turn: wire.TurnMessage) -> Iterator[PromptMessage]:
             turn.role,
             joined_texts(_texts(rest)),
             joined_texts(block.thinking for block in rest if isinstance(block, wire.ThinkingBlock)),
-            tuple(
+            tool_calls=tuple(
                 ToolCall(block.id, block.name, block.input) for block in rest if isinstance(block, wire.ToolUseBlock)
             ),
             images=_images(rest),

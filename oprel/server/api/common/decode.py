@@ -104,12 +104,12 @@ def job(
     # Behind a `context` the prompt goes as text, where a thought could not be told from the answer.
     wanted = False if context and asked.think is None else asked.think
     request = CompletionRequest(
-        prompt,
-        sampling,
-        schema(asked.format),
-        think(wanted, model, asked.model),
-        tuple(tools),
-        tool_choice,
+        prompt=prompt,
+        sampling=sampling,
+        schema=schema(asked.format),
+        think=think(wanted, model, asked.model),
+        tools=tuple(tools),
+        tool_choice=tool_choice,
         top_logprobs=top_logprobs(asked.logprobs, asked.top_logprobs),
         truncate=asked.truncate,
         shift=asked.shift,
@@ -209,7 +209,13 @@ def _message(given: wire.OllamaMessage, prefix: str) -> PromptMessage:
     )
     name, answered = given.tool_name or "", given.tool_call_id or ""
     return PromptMessage(
-        given.role.lower(), given.content, given.thinking or "", calls, answered, name, images(given.images or ())
+        role=given.role.lower(),
+        content=given.content,
+        thinking=given.thinking or "",
+        tool_calls=calls,
+        tool_call_id=answered,
+        tool_name=name,
+        images=images(given.images or ()),
     )
 
 

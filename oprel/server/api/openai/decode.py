@@ -42,13 +42,13 @@ def chat_job(asked: ChatCompletionRequest, model: InstalledModel) -> Job:
     limit = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
     sampling, load = options(asked, model.manifest, limit)
     request = CompletionRequest(
-        decode.with_system(None, messages, model),
-        sampling,
-        schema(asked.response_format),
-        decode.think(think(asked.reasoning_effort or asked.reasoning.effort), model, asked.model),
-        tuple(asked.tools),
-        asked.tool_choice,
-        asked.parallel_tool_calls,
+        prompt=decode.with_system(None, messages, model),
+        sampling=sampling,
+        schema=schema(asked.response_format),
+        think=decode.think(think(asked.reasoning_effort or asked.reasoning.effort), model, asked.model),
+        tools=tuple(asked.tools),
+        tool_choice=asked.tool_choice,
+        parallel_tool_calls=asked.parallel_tool_calls,
         top_logprobs=decode.top_logprobs(asked.logprobs, asked.top_logprobs),
     )
     return _job(asked, model, request, load)

@@ -24,13 +24,13 @@ def job(asked: wire.ResponsesRequest, model: InstalledModel) -> Job:
     decode.refuse_unsupported(model, asked.model, "chat", tools=bool(tools), images=images)
     sampling, load = openai_decode.options(asked, model.manifest, asked.max_output_tokens)
     request = CompletionRequest(
-        decode.with_system(None, messages, model),
-        sampling,
-        _schema(asked.text.format),
-        decode.think(openai_decode.think(asked.reasoning.effort), model, asked.model),
-        tuple(_function(tool) for tool in tools),
-        _tool_choice(asked.tool_choice),
-        asked.parallel_tool_calls,
+        prompt=decode.with_system(None, messages, model),
+        sampling=sampling,
+        schema=_schema(asked.text.format),
+        think=decode.think(openai_decode.think(asked.reasoning.effort), model, asked.model),
+        tools=tuple(_function(tool) for tool in tools),
+        tool_choice=_tool_choice(asked.tool_choice),
+        parallel_tool_calls=asked.parallel_tool_calls,
         logit_bias=asked.logit_bias,
         truncate=asked.truncate or asked.truncation == "auto",
     )
