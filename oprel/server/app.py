@@ -1,4 +1,4 @@
-"""The HTTP application: routes, their errors, and the life of what is behind them."""
+"""The HTTP application: its routes, its errors, and the startup and shutdown of what the routes use."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ from oprel.server.pool.manager import ModelManager
 def assemble(
     config: Config, binaries: EngineBinaries, run_dir: Path, clock: Callable[[], float] = time.monotonic
 ) -> AppState:
-    """Build everything behind the routes, once: this is the only place that knows how the parts fit together."""
+    """Build everything that the routes use. Only this function connects the parts of the daemon."""
     library = Library(config)
     last_use = LastUse(config.home_dir / "last-used.json")
     manager = ModelManager(config, binaries, run_dir, clock, on_use=last_use.note)
@@ -70,9 +70,9 @@ def create_app(state: AppState) -> FastAPI:
     app.include_router(models.router)
     app.include_router(library.router)
     app.include_router(downloads.router)
-    app.add_exception_handler(OprelError, _known_error)
+    app.add_exception_handler(OprelError, _oprel_error)
     app.add_exception_handler(HTTPException, _no_such_route)
-    app.add_exception_handler(ClientDisconnect, _nobody_there)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _unexpected_error)
     app.add_middleware(Guard, config=state.manager.config)
     return app
@@ -95,22 +95,22 @@ def _lifespan(state: AppState):  # type: ignore[no-untyped-def]  # starlette's o
 
 
 def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """As the loop does by itself, but for a read of a Unix socket that was ready just as it was cancelled.
+    """The loop's default handler, except for a read of a Unix socket that is cancelled just as it becomes ready.
 
-    anyio sets its result all the same (near agronholm/anyio#1267), and nobody waits for that.
+    anyio still sets its result (near agronholm/anyio#1267), and no task waits for it.
     """
     late = isinstance(context.get("exception"), asyncio.InvalidStateError) and "set_result" in str(context)
     if not late:
         loop.default_exception_handler(context)
 
 
-async def _known_error(request: Request, error: Exception) -> Response:
+async def _oprel_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OprelError)
     return error_response(error, request.url.path)
 
 
-async def _nobody_there(request: Request, error: Exception) -> Response:
-    """To a client that left while it sent its request, which is no fault of ours."""
+async def _client_left(request: Request, error: Exception) -> Response:
+    """The client disconnected while it sent its request: not an error."""
     return Response()
 
 
@@ -119,7 +119,7 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods as plain text, in the words that clients of Ollama know."""
+    """Unknown paths and methods as plain text, with the messages that clients of Ollama know."""
     assert isinstance(error, HTTPException)
     text = {404: "404 page not found", 405: "405 method not allowed"}.get(error.status_code, str(error.detail))
     return PlainTextResponse(text, error.status_code, error.headers)

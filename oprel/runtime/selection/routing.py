@@ -116,4 +116,4 @@ def _memory_factor(info: ModelInfo, device: _Device, backend: Backend, cpu: _Dev
         return SPILT, (f"{needs}: a part of it stays in the machine's memory",)
     if device is cpu and backend.maps:
         return SWAPPED, (f"{needs} of {human_size(device.total)}: it would be read from disk again and again",)
-    return 0.0, (f"{needs}, and the memory is {human_size(device.total)}",)
+    return 0.0, (f"{needs}, more than the {human_size(device.total)} of memory",)

@@ -88,7 +88,7 @@ class Fallback:
 class Launcher:
     """Owner of those records. `run_dir` takes the engines' sockets.
 
-    `on_end` is called with an engine's number (`LoadedModel.id`) for each end that was not asked for.
+    `on_end` is called with an engine's number (`LoadedModel.id`) for each exit that oprel did not request.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Launcher:
         binaries: EngineBinaries,
         planning: Planning,
         run_dir: Path,
+        *,
         on_end: Callable[[int, Ended], None],
         make_engine: Callable[[EngineOrder], Engine] = local_engine,
     ) -> None:
@@ -116,6 +117,7 @@ class Launcher:
         settings: ModelSettings,
         request: RequestedLoad,
         mode: Mode,
+        *,
         residents: Sequence[LoadedModel],
         backends: Sequence[Backend] = (llama_cpp.BACKEND,),
     ) -> LoadedModel:
@@ -127,9 +129,8 @@ class Launcher:
         plan = self._planning.plan(model, plan_constraints(request.resolved, settings, mode), residents)
         if not plan.fits:
             raise refusal(model.name, plan, residents)
-        constraints = launching.reserve_port(
-            backend, self._constraints(model, settings, request.resolved, mode, number)
-        )
+        constraints = self._constraints(model, settings, request.resolved, mode, number=number)
+        constraints = launching.reserve_port(backend, constraints)
         first = LoadDecision(plan, constraints, backend)
         decision = self._as_before(first, model, request)
         return LoadedModel(
@@ -153,7 +154,7 @@ class Launcher:
         plan = self._planning.plan(model, plan_constraints(options, settings, mode), others)
         backend = (await self._catalog.backends(model.info, mode, settings.backend))[0]
         binary, flags = await self._catalog.of(backend).choose()
-        spec = spec_of(plan, self._constraints(model, settings, options, mode, 0))
+        spec = spec_of(plan, self._constraints(model, settings, options, mode, number=0))
         return plan_response(model.name, plan, [*binary.command, *backend.arguments(spec, flags)])
 
     async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
@@ -230,7 +231,7 @@ class Launcher:
         return decision
 
     def _constraints(
-        self, model: InstalledModel, settings: ModelSettings, options: LoadOptions, mode: Mode, number: int
+        self, model: InstalledModel, settings: ModelSettings, options: LoadOptions, mode: Mode, *, number: int
     ) -> LoadConstraints:
         return LoadConstraints(
             files=files_of(model),
