@@ -62,8 +62,8 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
 class _Server(uvicorn.Server):
     """Shuts down in two steps: it finishes the answers and refuses new requests over TCP, then closes the connections.
 
-    It closes the Unix socket first, so that oprel's own clients start the next daemon, which waits for the lock. A second
-    signal ends everything at once.
+    It closes the Unix socket first, so that oprel's own clients start the next daemon, which waits for the lock. A
+    second signal ends everything at once.
     """
 
     def __init__(self, state: AppState) -> None:
