@@ -127,7 +127,7 @@ def test_a_conversation_is_saved_and_loaded_in_another_session(
 ) -> None:
     talk.ask("/set system Be brief.")
     talk.ask("hello")
-    assert talk.ask("/save mine") == ["Saved; `/load mine` and `oprel run mine` go on from here."]
+    assert talk.ask("/save mine") == ["Saved. `/load mine` or `oprel run mine` continues from here."]
     talk.type(CTRL_D)
     other = chat(daemon.config, "tiny")
     assert other.ask("/load mine") == [">>> hello", ANSWER, "", "mine is ready."]
@@ -142,7 +142,7 @@ def test_another_model_goes_on_with_the_conversation(
         client.copy("tiny", "other")
     talk.ask("hello")
     assert talk.ask("/load otter")[:2] == ["Error: model 'otter' not found", "  Did you mean other?"]
-    assert talk.ask("/load other") == ["other goes on with the conversation."]
+    assert talk.ask("/load other") == ["other continues the conversation."]
     talk.ask("and again")
     assert asked(journal)[-1] == ["hello", ANSWER, "and again"]
 
@@ -254,7 +254,7 @@ def test_what_tab_could_mean_is_listed(talk: Terminal) -> None:
 
 
 def test_a_command_that_there_is_not_leads_to_one_that_there_is(talk: Terminal) -> None:
-    assert talk.ask("/hlep")[:2] == ["Error: there is no command /hlep", "  Did you mean `/help`?"]
+    assert talk.ask("/hlep")[:2] == ["Error: unknown command /hlep", "  Did you mean `/help`?"]
 
 
 def test_a_conversation_survives_the_daemon(chat: Chat, daemon: RunningDaemon, journal: Path) -> None:
@@ -280,4 +280,4 @@ def test_a_conversation_is_resumed_in_another_session(daemon: RunningDaemon, cha
 def test_there_may_be_nothing_to_resume(daemon: RunningDaemon) -> None:
     with contextlib.closing(Terminal(daemon.config.home, "chat", "--resume")) as terminal:
         status, lines = terminal.end()
-    assert (status, lines[0]) == (2, "Error: there is no conversation to go on with")
+    assert (status, lines[0]) == (2, "Error: there is no conversation to continue")

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.backend import Backend
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_plugins
 
 GROUP = "oprel.backends"
 # In order of preference among equally good ones.
@@ -18,7 +18,7 @@ def backends() -> Mapping[str, Backend]:
     """All backends by name. A package cannot replace a backend of oprel."""
     own: list[Backend] = [import_module(f"oprel.runtime.backends.engines.{name}").BACKEND for name in OWN]
     by_name = {backend.name: backend for backend in own}
-    for backend in announced(GROUP, Backend):
+    for backend in load_plugins(GROUP, Backend):
         by_name.setdefault(backend.name, backend)
     return by_name
 
