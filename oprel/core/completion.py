@@ -1,7 +1,7 @@
 """Requests to an engine and its answers, independent of any dialect."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
 from pydantic import JsonValue
@@ -30,9 +30,12 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class PromptMessage:
+    """A message of a prompt."""
+
     role: str
     content: str
     thinking: str = ""
+    _: KW_ONLY
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""  # in a tool's result: the call that it answers
     tool_name: str = ""
@@ -55,6 +58,7 @@ class CompletionRequest:
 
     prompt: Prompt
     sampling: Sampling = field(default_factory=Sampling)
+    _: KW_ONLY
     schema: Mapping[str, JsonValue] | None = None  # the JSON schema of the answer; {} = any object
     think: bool | str | None = None
     tools: tuple[Mapping[str, JsonValue], ...] = ()  # in OpenAI's form, with the full schema of the parameters
@@ -69,11 +73,13 @@ class CompletionRequest:
 
 
 class Finish(Enum):
+    """Why an answer ended."""
+
     STOP = "stop"
     LENGTH = "length"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Usage:
     """Counts in tokens, durations in nanoseconds. `prompt_tokens` includes the cached ones."""
 
@@ -100,6 +106,7 @@ class Chunk:
 
     text: str = ""
     reasoning: str = ""
+    _: KW_ONLY
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
@@ -123,8 +130,8 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
     return Chunk(
         "".join(chunk.text for chunk in chunks),
         "".join(chunk.reasoning for chunk in chunks),
-        tuple(call for chunk in chunks for call in chunk.tool_calls),
-        tuple(logprob for chunk in chunks for logprob in chunk.logprobs),
+        tool_calls=tuple(call for chunk in chunks for call in chunk.tool_calls),
+        logprobs=tuple(logprob for chunk in chunks for logprob in chunk.logprobs),
     )
 
 

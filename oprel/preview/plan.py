@@ -12,10 +12,10 @@ from oprel.formats.model_info import ModelInfo
 from oprel.preview.variants import ModelVariant, awaited, variant_named, variants_of
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.specs import LoadConstraints, asked_of, spec_of
+from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
-from oprel.runtime.selection.engines import programs_of, routes
+from oprel.runtime.selection.engines import programs_of, rank_engines
 from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
@@ -73,7 +73,7 @@ def _configured(name: str, variant: ModelVariant, config: Config) -> tuple[LoadO
     """The options and constraints that the configuration sets for the model."""
     settings = config.for_model(ModelRef.parse(name).text)
     load = llama_cpp.resolve(LoadOptions(), settings, variant.candidate.footprint.dims.trained_context or None)
-    return load, asked_of(load, settings, Mode.EMBEDDING if variant.embeds else Mode.COMPLETION)
+    return load, plan_constraints(load, settings, Mode.EMBEDDING if variant.embeds else Mode.COMPLETION)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _llama_server(hardware: Hardware, config: Config) -> EngineCommand:
 
 
 def _routed(info: ModelInfo, hardware: Hardware, config: Config) -> EngineCommand:
-    ranked = routes(info, hardware, config)
+    ranked = rank_engines(info, hardware, config)
     best = next((route for route in ranked if route.score), ranked[0])
     backend = best.backend
     program = next(programs_of(backend, config, read_choices(config.home_dir)), None)
@@ -165,7 +165,7 @@ def _load_constraints(
     constraints: PlanConstraints, load: LoadOptions, files: ModelFiles, hardware: Hardware, config: Config
 ) -> LoadConstraints:
     return LoadConstraints(
-        parts=files,
+        files=files,
         socket=config.run_dir / "engine-1.sock",
         load=replace(load, num_gpu=constraints.layers_on_gpu, num_batch=constraints.batch),
         threads=hardware.cpu.threads,

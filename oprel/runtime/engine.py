@@ -1,4 +1,4 @@
-"""What the daemon asks of an engine, whatever serves it: a process on this machine, or one that runs elsewhere."""
+"""The interface of an engine, whether it is a process on this machine or runs elsewhere."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ from oprel.runtime.spec import EngineSpec
 class EngineRefused(Exception):
     """The engine answered with an error: `status` is HTTP's, `kind` the engine's own type of error.
 
-    `prompt_tokens` is the length of a prompt that did not fit, where the engine gave it.
+    `prompt_tokens` is the length of a prompt that did not fit, if the engine reported it.
     """
 
     def __init__(self, status: int, kind: str, message: str, prompt_tokens: int = 0) -> None:
@@ -27,11 +27,11 @@ class EngineRefused(Exception):
 
 
 class EngineLost(Exception):
-    """The connection broke, or the answer ended without its terminator: the engine died or was killed."""
+    """The connection broke, or the answer ended without its terminator: the engine has died."""
 
 
 class NotRepeated(EngineLost):
-    """The engine died, and the next one's answer differs from what the client already has."""
+    """The engine died, and the answer of the next one differs from what the client already has."""
 
 
 class EngineState(Enum):
@@ -88,37 +88,40 @@ class Engine(Protocol):
 
     @property
     def starts(self) -> int:
-        """How often the engine was started. Another number than before means another engine."""
+        """How often the engine was started. The number changes with each new process."""
 
     @property
     def is_down(self) -> bool:
-        """It ended unasked, or did not start."""
+        """It ended although oprel did not stop it, or failed to start."""
 
     @property
     def is_loading(self) -> bool:
         """A start is under way, or due after a pause."""
 
     @property
-    def is_ready(self) -> bool: ...
+    def is_ready(self) -> bool:
+        """It answers requests."""
 
     @property
     def was_stopped(self) -> bool:
-        """It was asked to end, or never started. It may still be ending."""
+        """oprel stopped it, or never started it. It may still be ending."""
 
     @property
-    def last_exit(self) -> Exit | None: ...
+    def last_exit(self) -> Exit | None:
+        """Why it ended the last time; None before its first exit."""
 
     @property
     def log(self) -> list[str]:
-        """The last lines that it wrote."""
+        """The last lines of its log."""
 
     def follow(self) -> AsyncIterator[str]:
         """The log's lines, then each new line, across restarts, until `close`."""
 
-    def snapshot(self) -> EngineSnapshot: ...
+    def snapshot(self) -> EngineSnapshot:
+        """Its state and figures now."""
 
     def start_as(self, spec: EngineSpec) -> None:
-        """Serve `spec` from the next start on."""
+        """Use `spec` from the next start on."""
 
     async def ensure_ready(self) -> None:
         """Return once the engine answers; start it if needed. Concurrent callers share one start.
@@ -130,30 +133,31 @@ class Engine(Protocol):
         """Stop for good. Later calls of `ensure_ready` raise ShuttingDownError."""
 
     def kill(self) -> None:
-        """End it at once, without waiting: the daemon itself is about to end."""
+        """Kill it without waiting for its exit: the daemon itself is about to end."""
 
     async def why_it_ended(self, within: float) -> Exit | None:
-        """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
+        """The reason of the last exit. Waits up to `within` seconds: a broken connection precedes the exit."""
 
     def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> AbstractContextManager[Work]:
-        """Inside the block a request is in the engine. `about_tokens` is the prompt's length, rather too high.
+        """Inside the block a request is in the engine. `about_tokens` is an upper estimate of the prompt's length.
 
         `extra_seconds` are granted until the first token, for work that the engine does not report, such as images.
         """
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
-        """Stream an answer, or the `n` of them. Only the last chunk has `finish`; an answer without it is broken."""
+        """Stream an answer, or `n` of them. Only the last chunk has `finish`; an answer without it is incomplete."""
 
     async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        """One vector for each input (text or tokens)."""
+        """One vector per input (text or tokens)."""
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
         """How relevant each document is to the query."""
 
     async def tokenize(self, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
-        """The text's tokens. `parse`: control tokens in the text count; `begin`: add the tokens that open a prompt."""
+        """The text's tokens. `parse`: recognize control tokens in it; `begin`: add the tokens that open a prompt."""
 
-    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of the tokens."""
 
     async def apply_template(self, request: CompletionRequest) -> str:
         """The request's messages and tools, rendered by the model's chat template."""

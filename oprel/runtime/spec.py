@@ -1,4 +1,4 @@
-"""What an engine is started for, and with."""
+"""The model and the settings that an engine is started with."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +16,20 @@ class ModelFiles:
     chat_template: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineSpec:
-    """A model to start an engine for. `load` has every value filled in that is decided; None is the engine's choice.
+    """Everything that an engine is started with. A None in `load` leaves the value to the engine.
 
-    The cache has `cells` tokens, which all `parallel` slots share, each up to `load.num_ctx` of them; `ubatch` tokens
-    are computed at once. `cache_ram_mib` is for the states of prompts that are in no slot, and of each slot's state
-    `checkpoints` are kept. `one_gpu`: layers are not shared among several.
+    The KV cache has `cells` tokens. All `parallel` slots share it, and each uses up to `load.num_ctx` of them; `ubatch`
+    tokens are computed at once. `cache_ram_mib` is for the states of prompts that are in no slot; each slot keeps
+    `checkpoints` of its own state. `one_gpu`: all layers are on one GPU.
     """
 
-    parts: ModelFiles
+    files: ModelFiles
     socket: Path
     load: LoadOptions
     mode: Mode
-    pooling: str | None  # for an engine whose model declares none of its own
+    pooling: str | None  # if the model declares none
     parallel: int
     cells: int
     key_type: str
@@ -42,13 +42,18 @@ class EngineSpec:
     swa_full: bool = False
     one_gpu: bool = False
     projector_on_cpu: bool = False
-    gpus: int = 0  # that share the layers
-    kv_bytes: int = 0  # of the KV cache of all slots; 0 where the model does not tell
-    extra_arguments: tuple[str, ...] = ()  # the user's own, after all others
-    port: int = 0  # for engines that know no Unix sockets, on loopback, with the key that they want
+    gpus: int = 0  # how many share the layers
+    kv_bytes: int = 0  # of the KV cache of all slots; 0 if unknown
+    extra_arguments: tuple[str, ...] = ()  # set by the user; they follow all others
+    port: int = 0  # on loopback, for an engine without Unix sockets, which requires `key`
     key: str = field(default="", repr=False)
 
     @property
+    def parts(self) -> ModelFiles:
+        """`files` under the name that backends in packages use (docs/extending.md)."""
+        return self.files
+
+    @property
     def template_file(self) -> Path:
-        """Where the engine finds `parts.chat_template`; the owner of the engine writes it."""
+        """Where the engine reads `files.chat_template`. The engine's owner writes the file."""
         return self.socket.with_suffix(".jinja")

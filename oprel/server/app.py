@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.runtime.selection.engines import serves
+from oprel.runtime.selection.engines import has_engine_for
 from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
@@ -44,7 +44,7 @@ ROUTERS = (
 def assemble(
     config: Config, binaries: EngineBinaries, run_dir: Path, clock: Callable[[], float] = time.monotonic
 ) -> AppState:
-    """Build everything behind the routes, once: this is the only place that knows how the parts fit together."""
+    """Build everything that the routes use. Only this function connects the parts of the daemon."""
     library = Library(config)
     last_use = LastUse(config.home_dir / "last-used.json")
     manager = ModelManager(config, binaries, run_dir, clock, on_use=last_use.note)
@@ -52,7 +52,7 @@ def assemble(
         config,
         library,
         manager.planning.choose,
-        serves_folders=lambda: serves(config, "safetensors"),
+        serves_folders=lambda: has_engine_for("safetensors", config),
         draining=lambda: manager.draining,
     )
     conversations = Conversations(config.home_dir / "state.db")

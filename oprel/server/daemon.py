@@ -1,4 +1,4 @@
-"""The daemon's process: one per OPREL_HOME, on TCP and its Unix socket at once."""
+"""The daemon's process, one per OPREL_HOME. It listens on TCP and on a Unix socket."""
 
 import asyncio
 import contextlib
@@ -31,12 +31,12 @@ from oprel.utils.logging import setup_logging
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-KEEP_ALIVE_SECONDS = 75  # of idle connections: longer than clients keep them, or both would close at once (httpx: 5)
-STOP_SECONDS = 15  # for a daemon whose answers are done to stop its engines
+KEEP_ALIVE_SECONDS = 75  # of idle connections; longer than in clients (httpx: 5), or both might close at once
+STOP_SECONDS = 15  # for a daemon to stop its engines after its last answer
 
 
 def serve(config: Config, notes: Sequence[str] = ()) -> None:
-    """Run until SIGINT or SIGTERM. `notes` go into the log.
+    """Run until SIGINT or SIGTERM. Logs `notes` first.
 
     Raises ConfigError for an unusable home, a port in use or a second daemon.
     """
@@ -51,7 +51,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
         state = assemble(config, EngineBinaries(find_binaries(config)), config.run_dir)
         host, port = tcp.getsockname()[:2]
         logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
-        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again in the end: end in peace
+        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
         try:
             _Server(state).run(sockets=[unix, tcp])
@@ -60,10 +60,10 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends in two steps: first the answers, while newcomers over TCP are told to come back; then the connections.
+    """Shuts down in two steps: it finishes the answers and refuses new requests over TCP, then closes the connections.
 
-    The Unix socket is silent from the beginning: oprel's own clients start the next daemon then, which waits for the
-    lock. A second signal ends everything at once.
+    It closes the Unix socket first, so that oprel's own clients start the next daemon, which waits for the lock. A
+    second signal ends everything at once.
     """
 
     def __init__(self, state: AppState) -> None:
@@ -78,33 +78,34 @@ class _Server(uvicorn.Server):
         self._manager, self._library = state.manager, state.library
 
     async def main_loop(self) -> None:
-        await self._warn_of_unknown()
+        await self._warn_of_unusable_settings()
         async with Preloading(self._manager, self._library).at_work():
             await super().main_loop()
 
-    async def _warn_of_unknown(self) -> None:
+    async def _warn_of_unusable_settings(self) -> None:
         for name in self._manager.config.named_models:
             try:
                 await self._library.find(name, may_use_paths=True)
             except OprelError as error:
-                logger.warning("`models` has settings for what cannot be loaded: %s", error)
+                logger.warning("`models` has settings for a model that cannot be loaded: %s", error)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        logger.info("ending: answers may take %s more", self._manager.config.drain_timeout)
+        logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
         deadline = time.monotonic() + self._manager.config.drain_timeout_seconds
         self._silence_unix((sockets or [])[0])
         try:
             await asyncio.wait_for(self._manager.drain(), self._manager.config.drain_timeout_seconds)
         except TimeoutError:
-            logger.warning("answers that took longer are broken off")
+            logger.warning("shutting down: breaking off the answers that took longer")
         self.config.timeout_graceful_shutdown = max(0, math.ceil(deadline - time.monotonic()))
         await super().shutdown(sockets)
 
     def _silence_unix(self, listener: socket.socket) -> None:
         self.servers[0].close()
         listener.close()
-        for connection in [one for one in self.server_state.connections if getattr(one, "client", "") is None]:
-            connection.shutdown()  # one that is not idle ends with its answer
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", "") is None:  # over the Unix socket
+                connection.shutdown()  # a busy one ends with its answer
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
@@ -112,7 +113,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def _end_at_once(self, number: int) -> None:
-        logger.warning("ending at once")
+        logger.warning("a second signal: ending at once")
         self._manager.kill()
         records.reconcile(self._manager.config.run_dir)
         os._exit(128 + number)
@@ -120,9 +121,9 @@ class _Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def _only_daemon(config: Config) -> Iterator[None]:
-    """Hold the home's lock for life: the kernel lets go of it however this process ends.
+    """Hold the home's lock. The kernel releases it however this process ends.
 
-    A daemon that holds it but no longer listens is on its way out, and is waited for.
+    Waits for a daemon that holds the lock but no longer listens, because it is about to end. Raises ConfigError.
     """
     descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
@@ -131,10 +132,10 @@ def _only_daemon(config: Config) -> Iterator[None]:
             pid = os.pread(descriptor, 32, 0).decode() or "unknown"
             raise ConfigError(
                 f"a daemon already runs for {config.home_dir} (pid {pid})",
-                "Use it as it is; or end it with `oprel stop --daemon`; or give this one another --home.",
+                "Use that one, stop it with `oprel stop --daemon`, or start this one with another --home.",
             )
         time.sleep(0.05)
-    # Never empty once it was written: who stops a daemon reads it at any time.
+    # Write, then truncate: `oprel stop` may read the file at any time, and must never find it empty.
     os.ftruncate(descriptor, os.pwrite(descriptor, str(os.getpid()).encode(), 0))
     try:
         yield

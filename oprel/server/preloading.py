@@ -1,7 +1,7 @@
-"""Models that are loaded before anybody asks: those that are configured, and those that the daemon before had.
+"""Loads models before the first request: the configured ones, and those that the previous daemon had loaded.
 
-They are loaded one after the other and never take another model's place. Which models are loaded is written down
-whenever that changes; a daemon that is killed, or the machine, leaves it for the next one.
+They load one after the other and never evict another model. A file records the loaded models at each change, so that
+they are loaded again after the daemon is killed or the machine restarts.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from oprel.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-WRITE_DELAY = 1.0  # s in which changes gather
-GRAIN = 10  # s to which the end of a model's time is written down: it moves with each request
+WRITE_DELAY = 1.0  # s in which changes are collected
+GRAIN = 10  # s to which `until` is rounded: it moves with each request
 
 FOR_EVER = -1.0
 
 
 class Preload(BaseModel):
-    """A model to load, as it was asked for. `keep_alive` is in seconds, None for what is configured.
+    """A model to load, with the options of its request. `keep_alive` is in seconds, None for the configured value.
 
-    After `until` nobody wants it any more; None for one that was in use, or is to stay.
+    It is not loaded after `until`; None for a model that was in use, or does not expire.
     """
 
     name: str
@@ -59,8 +59,8 @@ class Preloading:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Inside the block models are loaded and the file is kept; after it, the file says what was loaded then."""
-        self._pending = [*(Preload(name=name) for name in self._manager.config.preloaded), *self._left()]
+        """Load the models and keep the file inside the block. After it, the file lists what was loaded at its end."""
+        self._pending = [*(Preload(name=name) for name in self._manager.config.preloaded), *self._restored()]
         async with anyio.create_task_group() as group:
             with self._manager.observed(self._note):
                 group.start_soon(self._load_all)
@@ -72,7 +72,7 @@ class Preloading:
     async def _load_all(self) -> None:
         while self._pending:
             self._trying = [self._pending.pop(0)]
-            self._write()  # before the attempt: a model that takes the daemon along is not tried for ever
+            self._write()  # before the attempt: a model that crashes the daemon is not tried for ever
             await self._load(*self._trying)
             self._trying = []
 
@@ -82,14 +82,14 @@ class Preloading:
             model = await self._library.find(entry.name, may_use_paths=True)
             mode = entry.mode or model.usual_mode
             async with self._manager.lease(model, entry.options, keep_alive, mode, slots=0, makes_room=False):
-                logger.info("%s is loaded again" if entry.mode else "%s is loaded, as configured", model.name)
+                logger.info("loaded %s again" if entry.mode else "loaded %s, as configured", model.name)
         except ShuttingDownError:
             return
         except (OprelError, OSError) as error:
             logger.warning("%s is not loaded: %s", entry.name, error)
 
-    def _left(self) -> Iterator[Preload]:
-        """What the daemon before had and is still wanted."""
+    def _restored(self) -> Iterator[Preload]:
+        """The models of the previous daemon that have not expired."""
         if self._manager.config.restore == "off":
             return
         try:
@@ -97,7 +97,7 @@ class Preloading:
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:
-            logger.warning("what was loaded is not loaded again: %s cannot be read: %s", self._path, error)
+            logger.warning("cannot load the previous models again: %s cannot be read: %s", self._path, error)
             return
         now = datetime.now(UTC)
         yield from (entry for entry in entries if entry.until is None or entry.until > now)
@@ -110,7 +110,7 @@ class Preloading:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        loaded = [self._entry(one) for one in self._manager.loaded if _stays(one)]
+        loaded = [self._entry(model) for model in self._manager.loaded if _stays(model)]
         content = ENTRIES.dump_json([*loaded, *self._pending], exclude_defaults=True)
         if content == self._written:
             return
@@ -118,17 +118,17 @@ class Preloading:
             write_atomically(self._path, content)
             self._written = content
         except OSError as error:
-            logger.warning("cannot write down which models are loaded: %s", error)
+            logger.warning("cannot record the loaded models: %s", error)
 
     def _entry(self, loaded: LoadedModel) -> Preload:
         lifetime = loaded.lifetime
-        own = lifetime.keep_alive == loaded.settings.keep_alive_seconds
+        is_default = lifetime.keep_alive == loaded.settings.keep_alive_seconds
         keep_alive = FOR_EVER if lifetime.is_endless else lifetime.keep_alive
         return Preload(
             name=loaded.model.name,
             options=loaded.request.requested,
             mode=loaded.spec.mode,
-            keep_alive=None if own else keep_alive,
+            keep_alive=None if is_default else keep_alive,
             until=self._until(lifetime.expires_at),
         )
 
@@ -140,5 +140,5 @@ class Preloading:
 
 
 def _stays(loaded: LoadedModel) -> bool:
-    """True for a model that has shown that it loads, and is not about to go."""
+    """True for a model that has loaded before and is not about to be unloaded."""
     return loaded.ready_at > 0 and loaded.lifetime.keep_alive > 0 and not loaded.leaving

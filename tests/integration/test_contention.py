@@ -298,7 +298,7 @@ def test_inputs_that_were_in_the_engine_with_a_deadly_one_are_embedded(office: O
                 return await embeddings.embed(it.manager, EmbedJob(model, (f"{text} {told(**faults)}",)))
 
             innocent = [asyncio.create_task(embed(f"innocent {number}", token_delay=1.0)) for number in range(2)]
-            await until(lambda: [one.slots.taken for one in it.manager.loaded] == [2])
+            await until(lambda: [one.slots.in_use for one in it.manager.loaded] == [2])
             with pytest.raises(QuarantinedError):
                 await soon(embed("poison", token_delay=0.1, die_at_request=True, dies_of="SIGSEGV"))
             await soon(asyncio.gather(*innocent))

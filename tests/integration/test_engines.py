@@ -128,7 +128,7 @@ def test_nothing_is_left_of_one_that_is_stopped_or_killed(
 def test_without_an_engine_for_it_the_best_one_to_get_is_told(start_daemon: StartDaemon, folder: str) -> None:
     with start_daemon().client as client, pytest.raises(NoEngineError, match=r"\(llama in safetensors, F32") as caught:
         client.chat(folder, HELLO)
-    assert "To get it: oprel engines install" in caught.value.resolution_steps[0]
+    assert "To install it: oprel engines install" in caught.value.resolution_steps[0]
 
 
 def test_a_folder_with_errors_is_refused_before_an_engine_sees_it(

@@ -1,4 +1,4 @@
-"""What oprel knows of an inference engine: data, and the dialect it speaks. Supervision is the same for all of them."""
+"""What oprel knows of an inference engine: data and a dialect. Supervision is the same for all engines."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,30 +15,32 @@ Accelerator = Literal["nvidia", "amd", "intel", "apple", "cpu"]
 
 
 class Listens(Enum):
-    """Where an engine can be reached. A Unix socket is the daemon's alone; a port is every program's of the machine."""
+    """Where an engine listens. Only the daemon can reach a Unix socket; any program on the machine can reach a port."""
 
     SOCKET = "a Unix socket of its own"
     WRAPPED = "a Unix socket that `on_socket` has a Python server listen on"
     PORT = "a loopback port, with a random key"
 
 
-def nothing(spec: EngineSpec) -> Mapping[str, str]:
+def no_environment(spec: EngineSpec) -> Mapping[str, str]:
     return {}
 
 
-def anything(info: ModelInfo, accelerator: Accelerator) -> str | None:
+def refuses_nothing(info: ModelInfo, accelerator: Accelerator) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backend:
-    """An engine that can be started for a model.
+    """An engine that oprel can start for a model.
 
-    `suits` tells how well it does on each accelerator, from 0 to 1; where one is missing it does not run. `executables`
-    are looked for on PATH and beside oprel's own Python, the first best; `install` is what users type to get one.
-    `arguments` follow the program, of which the flags are known where `probes`; `environment` is added to the daemon's.
-    `recipes` say how pip installs it for an accelerator, where pip can.
-    `refuses` is why it cannot run such weights on such an accelerator, as the end of a sentence; None where it can.
+    - `suits`: how well it runs on each accelerator, from 0 to 1. It does not run on those that are missing.
+    - `executables`: its programs, best first, searched on PATH and beside oprel's own Python. `install`: how users
+      install it.
+    - `arguments`: makes the program's arguments from the spec and, with `probes`, the program's flags.
+    - `environment`: variables added to the daemon's own.
+    - `recipes`: how pip installs it for an accelerator, if pip can.
+    - `refuses`: why it cannot run a model's weights on an accelerator, as the end of a sentence; None if it can.
     """
 
     name: str
@@ -48,16 +50,16 @@ class Backend:
     executables: tuple[str, ...]
     install: str
     arguments: Callable[[EngineSpec, frozenset[str]], list[str]]
-    environment: Callable[[EngineSpec], Mapping[str, str]] = nothing
+    environment: Callable[[EngineSpec], Mapping[str, str]] = no_environment
     recipes: Mapping[Accelerator, Recipe] = field(default_factory=dict)
-    refuses: Callable[[ModelInfo, Accelerator], str | None] = anything
+    refuses: Callable[[ModelInfo, Accelerator], str | None] = refuses_nothing
     listens: Listens = Listens.SOCKET
     health_path: str = "/health"
-    dialect: Dialect | None = None  # None: llama-server's, which the daemon speaks
+    dialect: Dialect | None = None  # None: llama-server's own, which the daemon speaks
     modes: frozenset[Mode] = field(default_factory=lambda: frozenset({Mode.COMPLETION}))
-    spills: bool = False  # what does not fit on a GPU is kept in the machine's memory
-    maps: bool = False  # weights that do not fit into memory either are read from the disk as they are needed
-    probes: bool = False  # its flags are read off `--help`, as builds differ; others are too slow for that
-    leaves_children: bool = False  # processes that outlive its first one, and files that nobody removes
-    overhead_bytes: int = 0  # of memory that it takes whatever the model, beside llama.cpp's own
-    experimental: str = ""  # what nobody has tried yet, as a sentence without its full stop
+    spills: bool = False  # keeps what does not fit on a GPU in the machine's memory
+    maps: bool = False  # maps weights that do not fit into memory, and reads them from disk on demand
+    probes: bool = False  # builds differ, so oprel reads the flags from `--help`; others start too slowly for that
+    leaves_children: bool = False  # leaves processes that outlive the first one, and files
+    overhead_bytes: int = 0  # memory that it takes for any model, beyond llama.cpp's own
+    experimental: str = ""  # what is untested, as a sentence without its period

@@ -1,4 +1,4 @@
-"""What a package needs to add a backend, in one place: requests, answers, failures, and what an engine starts with."""
+"""The types that a package needs to add a backend: requests, answers, errors, and the spec of an engine."""
 
 from oprel.core.completion import (
     Chunk,

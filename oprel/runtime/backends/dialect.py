@@ -1,7 +1,7 @@
-"""How an engine that speaks another dialect of OpenAI's is made to speak llama-server's, which the daemon knows.
+"""Translates between llama-server's dialect of OpenAI's API, which the daemon speaks, and another engine's dialect.
 
-A dialect translates plain JSON: what is asked, each event of a stream, and whole answers. It stands between the
-daemon's HTTP client and the engine (`translating`), so that nothing above knows which engine it is.
+A dialect translates plain JSON: requests, each event of a stream, and whole answers. The transport in `translating`
+applies it between the daemon's HTTP client and the engine, so that no layer above depends on the engine.
 """
 
 import re
@@ -15,33 +15,34 @@ from oprel.core.request_options import SAMPLING_OPTIONS
 Json = dict[str, JsonValue]
 
 MODEL = "oprel"
-"""What engines that want a name are told to call their model, and are asked for."""
+"""The name that oprel gives the model of an engine that requires one."""
 
 
 class Dead(Exception):
-    """The engine says that it cannot go on: it is to be replaced."""
+    """The engine reports that it cannot continue: it must be replaced."""
 
 
 class Unknown(Exception):
-    """The engine has nothing of the kind."""
+    """The engine has no such function."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request: the engine's own path, and what is sent."""
+    """A request to the engine: its own path and body."""
 
     path: str
     body: Json
 
 
 class Dialect:
-    """OpenAI's own. Engines override what they do otherwise; all of it is pure.
+    """OpenAI's own dialect. Engines override what they do differently. All methods are pure.
 
-    `renamed` are llama-server's names of parameters -> the engine's, None for those that it does not have.
-    `says_done`: a stream ends in `[DONE]`; else in the piece that has a `finish_reason`. `fills_context`: an answer of
-    which no length is asked goes on until the context is full, and one for which that is too long is refused.
-    `told_text`: what the text of tokens is called. `too_long` finds in an error that the prompt does not fit, and how
-    many tokens it has.
+    - `renamed`: llama-server's names of parameters -> the engine's, None for those that the engine lacks.
+    - `says_done`: a stream ends with `[DONE]`; otherwise with the event that has a `finish_reason`.
+    - `fills_context`: an answer of no requested length continues until the context is full, and the engine refuses a
+      request for more than that.
+    - `text_field`: the field of the detokenized text.
+    - `too_long`: matches the error for a prompt that does not fit; its group is the prompt's length in tokens.
     """
 
     renamed: Mapping[str, str | None] = {
@@ -51,12 +52,12 @@ class Dialect:
     }
     says_done = True
     fills_context = False
-    told_text = "content"
+    text_field = "content"
     too_long: re.Pattern[str] | None = None
 
     def completion(self, path: str, body: Json) -> Call:
-        """What is sent for an answer, streamed."""
-        if body.get("post_sampling_probs"):  # asked for tokens, not for their probabilities
+        """The request for a streamed answer."""
+        if body.get("post_sampling_probs"):  # this requests tokens, not their probabilities
             body = {name: value for name, value in body.items() if name not in ("logprobs", "top_logprobs")}
         named = ((self.renamed.get(name, name), value) for name, value in body.items())
         return Call(path, {"model": MODEL, **{name: value for name, value in named if name}})
@@ -69,50 +70,51 @@ class Dialect:
         return event
 
     def tokenize(self, body: Json) -> Call:
-        """For `{content, add_special, parse_special}`. Raises Unknown."""
+        """The request that tokenizes `{content, add_special, parse_special}`. Raises Unknown."""
         raise Unknown("tokenize")
 
     def tokens(self, reply: JsonValue) -> JsonValue:
-        """Of the answer to that."""
+        """The tokens in its answer."""
         return reply.get("tokens", []) if isinstance(reply, dict) else []
 
     def detokenize(self, body: Json) -> Call:
-        """For `{tokens}`. Raises Unknown."""
+        """The request that detokenizes `{tokens}`. Raises Unknown."""
         raise Unknown("detokenize")
 
     def text(self, reply: JsonValue) -> JsonValue:
-        """Of the answer to that."""
-        return reply.get(self.told_text, "") if isinstance(reply, dict) else ""
+        """The text in its answer."""
+        return reply.get(self.text_field, "") if isinstance(reply, dict) else ""
 
     def template(self, body: Json) -> Call:
-        """For a chat, of which the prompt's tokens are wanted. Raises Unknown."""
+        """The request for the tokens of a chat's prompt. Raises Unknown."""
         raise Unknown("apply a chat template")
 
     def other(self, path: str, body: Json) -> Call:
-        """Vectors and scores, which all of them have alike."""
+        """The request for embeddings or scores, in which all engines agree."""
         return Call(path, {"model": MODEL, **body})
 
     def error(self, status: int, error: Json) -> Json:
-        """What an error says, under llama-server's names. Raises Dead."""
+        """An error under llama-server's names. Raises Dead."""
         if self.too_long and (length := self.too_long.search(str(error.get("message")))):
             return {**error, "type": "exceed_context_size_error", "n_prompt_tokens": int(length[1])}
         return error
 
 
 def choices(event: Json) -> Iterator[Json]:
-    found = event.get("choices")
-    return (one for one in found if isinstance(one, dict)) if isinstance(found, list) else iter(())
+    """The choices of an event of a stream."""
+    entries = event.get("choices")
+    return (entry for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else iter(())
 
 
 def _rename_reasoning(choice: Json) -> None:
-    """Thoughts under the name that llama-server has for them."""
+    """Move reasoning to the field where llama-server has it."""
     delta = choice.get("delta")
     if isinstance(delta, dict) and "reasoning" in delta:
         delta["reasoning_content"] = delta.pop("reasoning")
 
 
 def _list_logprobs(choice: Json) -> None:
-    """Columns of logprobs, which /v1/completions has, as the list that chats have."""
+    """Turn the columns of logprobs of /v1/completions into the list of chats."""
     logprobs = choice.get("logprobs")
     if isinstance(logprobs, dict) and "content" not in logprobs:
         columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
@@ -125,5 +127,6 @@ def _list_logprobs(choice: Json) -> None:
         }
 
 
-def _top(found: JsonValue) -> list[JsonValue]:
-    return [{"token": token, "logprob": value} for token, value in found.items()] if isinstance(found, dict) else []
+def _top(logprobs: JsonValue) -> list[JsonValue]:
+    entries = logprobs.items() if isinstance(logprobs, dict) else ()
+    return [{"token": token, "logprob": value} for token, value in entries]

@@ -1,4 +1,4 @@
-"""An engine that runs as a supervised process and is asked over HTTP."""
+"""An engine that runs as a supervised process and answers over HTTP."""
 
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -19,7 +19,7 @@ STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 
 
 class LocalEngine:
-    """Implements `Engine`: the process decides when there is an engine, `openai_http` how it is asked."""
+    """Implements `Engine` with a supervised process and the HTTP calls of `openai_http`."""
 
     def __init__(self, process: EngineProcess, launch: Callable[[EngineSpec], Launch]) -> None:
         self._process = process

@@ -1,7 +1,7 @@
-"""The OpenAI-like HTTP dialect that llama-server and vLLM share. One streaming loop for every kind of answer.
+"""Calls to an engine in llama-server's dialect of OpenAI's API, with one streaming loop for every kind of answer.
 
-An engine killed in mid-stream closes its connection like one that has finished (measured with b11549): only `[DONE]`
-tells them apart, so an answer without it raises EngineLost.
+An engine killed in mid-stream closes its connection like one that has finished (measured with b11549). Only `[DONE]`
+distinguishes them, so an answer without it raises EngineLost.
 """
 
 import uuid
@@ -29,17 +29,17 @@ from oprel.core.completion import (
     Usage,
 )
 from oprel.core.request_options import OPTIONS
-from oprel.runtime.backends import openai_types as sent
+from oprel.runtime.backends import openai_types as wire
 from oprel.runtime.engine import EngineLost, EngineRefused
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
 async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
-    """Stream an answer, or the `n` of them; the last chunk has `finish`, and before it came one for each answer.
+    """Stream an answer, or `n` of them. Only the last chunk has `finish`.
 
     Closing the iterator closes the connection, which frees the engine's slot.
-    Raises EngineRefused, or EngineLost at the point where the answer broke off.
+    Raises EngineRefused, or EngineLost where the answer breaks off.
     """
     path = "/v1/chat/completions" if isinstance(request.prompt, tuple) else "/v1/completions"
     answers, usage, generated = defaultdict[int, _Answer](_Answer), Usage(), 0
@@ -54,66 +54,66 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
             if not event.choices:
                 yield Chunk(event=content)
             for choice in event.choices:
-                answers[choice.index].hear(choice)
+                answers[choice.index].add(choice)
                 yield _piece(choice, request.top_logprobs, content)
-                content = b""  # told once
+                content = b""  # pass it on only once
     for index, answer in sorted(answers.items()):
         if calls := answer.calls():
             yield Chunk(tool_calls=calls, index=index)
     finishes = tuple(answers[index].finish for index in sorted(answers)) or (Finish.STOP,)
-    # llama-server counts the tokens of one answer only, and times each.
+    # llama-server's usage counts the tokens of one answer only, but it sends timings of each.
     counted = replace(usage, completion_tokens=max(usage.completion_tokens, generated))
     yield Chunk(finish=finishes[0], finishes=finishes, usage=counted)
 
 
 @dataclass
 class _Answer:
-    """What was heard of one answer: its end, and the parts of its tool calls."""
+    """What has arrived of one answer: its finish, and the parts of its tool calls."""
 
     finish: Finish = Finish.STOP
-    parts: dict[int, sent.EngineToolCall] = field(default_factory=dict)
+    parts: dict[int, wire.EngineToolCall] = field(default_factory=dict)
 
-    def hear(self, choice: sent.Choice) -> None:
+    def add(self, choice: wire.Choice) -> None:
         if choice.finish_reason:
             self.finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
         _gather(choice.delta.tool_calls or (), self.parts)
 
     def calls(self) -> tuple[ToolCall, ...]:
-        """The whole calls; one that the length cut is none."""
+        """The complete calls; none if the answer was cut off."""
         return tuple(_whole(call) for call in self.parts.values()) if self.finish is Finish.STOP else ()
 
 
 async def embed(http: httpx.AsyncClient, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-    """One vector an input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
-    answer = await _call(http, "/v1/embeddings", {"input": inputs}, sent.Vectors)
+    """One vector per input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
+    answer = await _call(http, "/v1/embeddings", {"input": inputs}, wire.Vectors)
     ordered = sorted(answer.data, key=lambda vector: vector.index)
     return Embeddings(tuple(tuple(vector.embedding) for vector in ordered), answer.usage.prompt_tokens)
 
 
 async def rerank(http: httpx.AsyncClient, query: str, documents: Sequence[str]) -> Scores:
     """How relevant each document is to the query. Raises EngineRefused or EngineLost."""
-    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, sent.EngineScores)
+    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, wire.EngineScores)
     scores = {score.index: score.relevance_score for score in answer.results}
     return Scores(tuple(scores[index] for index in range(len(documents))), answer.usage.prompt_tokens)
 
 
 async def tokenize(http: httpx.AsyncClient, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
-    """The text's tokens. `parse`: control tokens in it count; `begin`: those that the model wants first are there."""
+    """The text's tokens. `parse`: recognize control tokens in it; `begin`: add the tokens that open a prompt."""
     body = {"content": text, "add_special": begin, "parse_special": parse}
-    return (await _call(http, "/tokenize", body, sent.TokenList)).tokens
+    return (await _call(http, "/tokenize", body, wire.TokenList)).tokens
 
 
 async def detokenize(http: httpx.AsyncClient, tokens: Sequence[int]) -> str:
-    return (await _call(http, "/detokenize", {"tokens": tokens}, sent.Content)).content
+    return (await _call(http, "/detokenize", {"tokens": tokens}, wire.Content)).content
 
 
 async def apply_template(http: httpx.AsyncClient, request: CompletionRequest) -> str:
     """The request's messages and tools, rendered by the model's chat template."""
-    return (await _call(http, "/apply-template", _chat(request), sent.Rendered)).prompt
+    return (await _call(http, "/apply-template", _chat(request), wire.Rendered)).prompt
 
 
 def encode_completion(request: CompletionRequest) -> dict[str, object]:
-    """The request's body. An answer's schema goes with it, for the engine to enforce as a grammar."""
+    """The request's body. It includes the schema of the answer, which the engine enforces as a grammar."""
     body: dict[str, object] = {
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -125,7 +125,7 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
     if request.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
-    elif request.tell_tokens:  # their probabilities after sampling cost nothing: all others would be sorted
+    elif request.tell_tokens:  # probabilities after sampling cost nothing; others make the engine sort all tokens
         body |= {"logprobs": True, "top_logprobs": 1, "post_sampling_probs": True}
     if request.logit_bias:
         body["logit_bias"] = request.logit_bias
@@ -140,7 +140,7 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
 
 
 def _chat(request: CompletionRequest) -> dict[str, object]:
-    """The messages, and what the chat template is told beside them."""
+    """The messages, and the other inputs of the chat template."""
     assert isinstance(request.prompt, tuple)
     body: dict[str, object] = {"messages": [_message(message) for message in request.prompt]}
     if request.tools:
@@ -173,9 +173,9 @@ def _message(message: PromptMessage) -> dict[str, object]:
 def _content(message: PromptMessage) -> str | list[dict[str, object]]:
     if not message.images:
         return message.content
-    # The type that a data URL must name is not looked at: the engine goes by the bytes.
-    images: list[dict[str, object]]
-    images = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{one}"}} for one in message.images]
+    # A data URL must name a type, but the engine ignores it and inspects the bytes.
+    urls = [f"data:image/png;base64,{image}" for image in message.images]
+    images: list[dict[str, object]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return [*images, {"type": "text", "text": message.content}]
 
 
@@ -184,53 +184,53 @@ def _encoded(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _piece(choice: sent.Choice, alternatives: int | None, event: bytes) -> Chunk:
-    """What a choice adds to the answer. Parts of tool calls are no piece: calls are given whole."""
+def _piece(choice: wire.Choice, alternatives: int | None, event: bytes) -> Chunk:
+    """What a choice adds to the answer, without its parts of tool calls: those are reported complete, at the end."""
     logprobs = choice.logprobs.content or [] if choice.logprobs else []
     calls = [part.function for part in choice.delta.tool_calls or ()]
     return Chunk(
         choice.text or choice.delta.content or "",
         choice.delta.reasoning_content or "",
-        logprobs=() if alternatives is None else tuple(_logprob(one, alternatives) for one in logprobs),
+        logprobs=() if alternatives is None else tuple(_logprob(entry, alternatives) for entry in logprobs),
         index=choice.index,
         event=event,
         called="".join(f"{call.name or ''}{call.arguments}" for call in calls),
-        tokens=tuple(one.id for one in logprobs),
-        spelled=b"".join(_spelled(one) for one in logprobs),
+        tokens=tuple(entry.id for entry in logprobs),
+        spelled=b"".join(_spelled(entry) for entry in logprobs),
     )
 
 
-def _logprob(one: sent.EngineLogprob, alternatives: int) -> Logprob:
-    top = one.top_logprobs[:alternatives]  # llama-server tells one even where none is asked for
-    return Logprob(one.token, one.logprob, tuple(_spelled(one)), tuple(_logprob(other, 0) for other in top))
+def _logprob(entry: wire.EngineLogprob, alternatives: int) -> Logprob:
+    top = entry.top_logprobs[:alternatives]  # llama-server sends one even if none is requested
+    return Logprob(entry.token, entry.logprob, tuple(_spelled(entry)), tuple(_logprob(other, 0) for other in top))
 
 
-def _spelled(one: sent.EngineLogprob) -> bytes:
-    return one.token.encode() if one.bytes is None else bytes(one.bytes)
+def _spelled(entry: wire.EngineLogprob) -> bytes:
+    return entry.token.encode() if entry.bytes is None else bytes(entry.bytes)
 
 
-def _gather(parts: Sequence[sent.EngineToolCall], calls: dict[int, sent.EngineToolCall]) -> None:
-    """Add a delta's parts to the calls they belong to: the first has id and name, all have some of the arguments."""
+def _gather(parts: Sequence[wire.EngineToolCall], calls: dict[int, wire.EngineToolCall]) -> None:
+    """Add a delta's parts to their calls. The first part has id and name, and each has a piece of the arguments."""
     for part in parts:
-        call = calls.setdefault(part.index, sent.EngineToolCall(index=part.index))
+        call = calls.setdefault(part.index, wire.EngineToolCall(index=part.index))
         call.id = call.id or part.id
         call.function.name = call.function.name or part.function.name
         call.function.arguments += part.function.arguments
 
 
-def _whole(call: sent.EngineToolCall) -> ToolCall:
+def _whole(call: wire.EngineToolCall) -> ToolCall:
     try:
         arguments = orjson.loads(call.function.arguments or "{}")
     except orjson.JSONDecodeError as error:
         raise EngineLost(f"the model's call of {call.function.name} is not valid JSON") from error
     if not isinstance(arguments, dict):
-        raise EngineLost(f"the arguments of the model's call of {call.function.name} are no object")
+        raise EngineLost(f"the arguments of the model's call of {call.function.name} are not an object")
     return ToolCall(call.id or f"call_{uuid.uuid4().hex[:8]}", call.function.name or "", arguments)
 
 
-def _counted(event: sent.Event) -> Usage:
+def _counted(event: wire.Event) -> Usage:
     assert event.usage is not None
-    details, timings = event.usage.prompt_tokens_details or sent.EngineTokenDetails(), event.timings or sent.Timings()
+    details, timings = event.usage.prompt_tokens_details or wire.EngineTokenDetails(), event.timings or wire.Timings()
     return Usage(
         prompt_tokens=event.usage.prompt_tokens,
         cached_tokens=details.cached_tokens,
@@ -240,8 +240,8 @@ def _counted(event: sent.Event) -> Usage:
     )
 
 
-async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[tuple[sent.Event, bytes], None]:
-    """The events of a server-sent stream with their JSON, up to `[DONE]`."""
+async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[tuple[wire.Event, bytes], None]:
+    """The events of a server-sent stream, each with its JSON, up to `[DONE]`."""
     _check_open(http)
     try:
         async with http.stream("POST", path, content=body) as response:
@@ -260,13 +260,13 @@ async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGener
     raise EngineLost("the answer ended without its terminator")
 
 
-def _event(block: bytes) -> sent.Event | None:
-    """One block of a stream; None for comments (pings). Errors come as data, or under their own name in old builds."""
+def _event(block: bytes) -> wire.Event | None:
+    """One event; None for a comment (ping). Errors arrive as data, or under their own name in old builds."""
     name, _, content = block.partition(b": ")
     if name not in (b"data", b"error"):
         return None
     try:
-        event = sent.Event.model_validate_json(content)
+        event = wire.Event.model_validate_json(content)
     except ValidationError as error:
         raise EngineLost("the engine sent what is not its dialect") from error
     if name == b"error" or event.error:
@@ -289,15 +289,15 @@ async def _call(http: httpx.AsyncClient, path: str, body: Mapping[str, object], 
 
 
 def _check_open(http: httpx.AsyncClient) -> None:
-    """Raises EngineLost when its engine was stopped, or died and was replaced, between two requests of a caller."""
+    """Raises EngineLost if the engine was stopped or replaced since the caller's last request."""
     if http.is_closed:
         raise EngineLost("the engine is gone")
 
 
 def _refusal(status: int, content: bytes) -> EngineRefused:
     try:
-        error = sent.Event.model_validate_json(content).error or sent.Error()
+        error = wire.Event.model_validate_json(content).error or wire.Error()
     except ValidationError:
-        error = sent.Error(message=content[:200].decode(errors="replace"))
+        error = wire.Error(message=content[:200].decode(errors="replace"))
     code = error.code if isinstance(error.code, int) else status
     return EngineRefused(code, error.type or "", error.message, error.n_prompt_tokens)

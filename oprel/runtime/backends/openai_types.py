@@ -1,4 +1,4 @@
-"""What llama-server and vLLM send, as far as it is read here."""
+"""What engines send, as far as oprel reads it."""
 
 from pydantic import BaseModel
 
@@ -23,7 +23,7 @@ class Delta(BaseModel):
 class EngineLogprob(BaseModel):
     id: int = -1
     token: str
-    logprob: float = 0.0  # absent where probabilities after sampling were asked for
+    logprob: float = 0.0  # missing if the request is for probabilities after sampling
     bytes: list[int] | None = None
     top_logprobs: list["EngineLogprob"] = []
 
@@ -51,7 +51,7 @@ class EngineUsage(BaseModel):
 
 
 class Timings(BaseModel):
-    """llama-server's own; vLLM sends none."""
+    """Timings of llama-server; vLLM sends none."""
 
     prompt_ms: float = 0.0
     predicted_ms: float = 0.0
@@ -59,7 +59,7 @@ class Timings(BaseModel):
 
 
 class PrefillProgress(BaseModel):
-    """llama-server's: how many of a prompt's tokens are in the KV cache, those of earlier prompts included."""
+    """From llama-server: how many of a prompt's tokens are in the KV cache, those of earlier prompts included."""
 
     total: int
     processed: int

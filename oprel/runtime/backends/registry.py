@@ -1,4 +1,4 @@
-"""Every backend there is, by name: those of oprel, and those that installed packages announce."""
+"""All backends by name: oprel's own, and those of installed packages."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,23 +9,23 @@ from oprel.runtime.backends.backend import Backend
 from oprel.utils.entry_points import load_plugins
 
 GROUP = "oprel.backends"
-# In order of preference where several do equally well.
+# In order of preference among equally good ones.
 OWN = ("llama_cpp", "vllm", "exllama", "mlx", "mlc", "tgi", "transformers")
 
 
 @cache
 def backends() -> Mapping[str, Backend]:
-    """By name. What a package announces does not replace a backend of oprel's."""
+    """All backends by name. A package cannot replace a backend of oprel."""
     own: list[Backend] = [import_module(f"oprel.runtime.backends.engines.{name}").BACKEND for name in OWN]
-    found = {backend.name: backend for backend in own}
+    by_name = {backend.name: backend for backend in own}
     for backend in load_plugins(GROUP, Backend):
-        found.setdefault(backend.name, backend)
-    return found
+        by_name.setdefault(backend.name, backend)
+    return by_name
 
 
 def named(name: str) -> Backend:
-    """Raises ValidationError where there is none."""
-    known = backends()
-    if name not in known:
-        raise ValidationError(f"there is no engine {name!r}", f"There are {', '.join(known)}.")
-    return known[name]
+    """The backend of that name. Raises ValidationError if there is none."""
+    by_name = backends()
+    if name not in by_name:
+        raise ValidationError(f"there is no engine {name!r}", f"There are {', '.join(by_name)}.")
+    return by_name[name]

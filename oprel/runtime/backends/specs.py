@@ -1,4 +1,4 @@
-"""From what is configured to what a plan is asked for, and from a plan to what an engine is started with. Pure."""
+"""Turns options and settings into constraints of a plan, and a plan into the spec of an engine. Pure."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +14,11 @@ from oprel.telemetry.recommender.settings import BATCH, UBATCH, PlanConstraints
 SWITCH = {"on": True, "off": False}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadConstraints:
-    """What no plan decides: `load` as asked and configured, `threads` for who leaves them to us."""
+    """What no plan decides. `load` is requested or configured; `threads` is the default of `load.num_thread`."""
 
-    parts: ModelFiles
+    files: ModelFiles
     socket: Path
     load: LoadOptions
     threads: int
@@ -30,45 +30,46 @@ class LoadConstraints:
     key: str = field(default="", repr=False)
 
 
-def asked_of(fixed: LoadOptions, settings: ModelSettings, mode: Mode) -> PlanConstraints:
-    """What is fixed by requests and settings."""
+def plan_constraints(load: LoadOptions, settings: ModelSettings, mode: Mode) -> PlanConstraints:
+    """What the request and the settings fix, and the plan must keep."""
     cache_type = None if settings.kv_cache_type == "auto" else settings.kv_cache_type
     return PlanConstraints(
-        context=fixed.num_ctx,
+        context=load.num_ctx,
         slots=settings.parallel or None,
         key_type=cache_type,
         value_type=cache_type,
         flash_attention=SWITCH.get(settings.flash_attention),
-        batch=fixed.num_batch,
-        layers_on_gpu=fixed.num_gpu,
+        batch=load.num_batch,
+        layers_on_gpu=load.num_gpu,
         embedding=mode is not Mode.COMPLETION,
     )
 
 
-def spec_of(plan: Plan, fixed: LoadConstraints) -> EngineSpec:
-    """Layers are placed only if the user places them, or if GPUs are better left alone; else the engine does it."""
+def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
+    """The spec for a plan. The engine places the layers, unless the user did or the plan avoids the GPUs."""
     solution, setting = plan.solution, plan.solution.setting
     devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
     leaves_gpus_alone = solution.placement.kind is PlacementKind.CPU and bool(plan.budgets.devices)
+    requested = constraints.load
     load = replace(
-        fixed.load,
+        requested,
         num_ctx=setting.context,
-        num_batch=setting.batch if setting.batch != BATCH else fixed.load.num_batch,
-        num_gpu=0 if leaves_gpus_alone else fixed.load.num_gpu,
-        num_thread=fixed.load.num_thread or fixed.threads,
-        main_gpu=devices[0] if is_one_of_many else fixed.load.main_gpu,
+        num_batch=setting.batch if setting.batch != BATCH else requested.num_batch,
+        num_gpu=0 if leaves_gpus_alone else requested.num_gpu,
+        num_thread=requested.num_thread or constraints.threads,
+        main_gpu=devices[0] if is_one_of_many else requested.main_gpu,
     )
     return EngineSpec(
-        parts=fixed.parts,
-        socket=fixed.socket,
+        files=constraints.files,
+        socket=constraints.socket,
         load=load,
-        mode=fixed.mode,
-        pooling=fixed.pooling,
+        mode=constraints.mode,
+        pooling=constraints.pooling,
         parallel=setting.slots,
         cells=setting.cells,
         key_type=setting.key_type,
         value_type=setting.value_type,
-        flash_attention=fixed.flash_attention,
+        flash_attention=constraints.flash_attention,
         cache_ram_mib=solution.cache_ram // MIB,
         ubatch=setting.ubatch if setting.ubatch != UBATCH else None,
         checkpoints=solution.checkpoints,
@@ -78,7 +79,7 @@ def spec_of(plan: Plan, fixed: LoadConstraints) -> EngineSpec:
         projector_on_cpu=setting.projector_on_cpu,
         gpus=len(devices),
         kv_bytes=solution.estimate.kv_bytes + solution.estimate.state_bytes,
-        extra_arguments=fixed.extra_arguments,
-        port=fixed.port,
-        key=fixed.key,
+        extra_arguments=constraints.extra_arguments,
+        port=constraints.port,
+        key=constraints.key,
     )

@@ -1,4 +1,4 @@
-"""The transport between the daemon's HTTP client and an engine that speaks another dialect."""
+"""The HTTP transport for an engine of another dialect: translates each request and answer."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -6,17 +6,17 @@ import httpx
 import orjson
 from pydantic import JsonValue
 
-from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
+from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown, choices
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 DONE = b"data: [DONE]\n\n"
-NONSENSE = "the engine sent what is not its dialect"
+NOT_ITS_DIALECT = "the engine sent what is not its dialect"
 
 
 class Translating(httpx.AsyncBaseTransport):
-    """Gives llama-server's answers to llama-server's questions. `on_death` is told when the engine says that it is.
+    """Takes llama-server's requests and gives llama-server's answers. Calls `on_death` when the engine reports it.
 
-    No answer may be longer than the `context`, in tokens: other engines refuse to be asked for more, or go on and on.
+    It limits answers to the `context`, in tokens: other engines refuse requests for more, or never stop.
     """
 
     def __init__(
@@ -79,17 +79,17 @@ class Translating(httpx.AsyncBaseTransport):
         return httpx.Response(200, stream=_Events(self._events(request, response), response))
 
     async def _flat(self, request: httpx.Request, prompt: list[JsonValue]) -> list[JsonValue]:
-        """A prompt of texts and tokens as tokens alone."""
-        found = list[JsonValue]()
+        """Convert a prompt of texts and tokens to tokens only."""
+        flat = list[JsonValue]()
         for part in prompt:
             if isinstance(part, int):
-                found.append(part)
+                flat.append(part)
             else:
-                body: Json = {"content": part, "add_special": not found, "parse_special": True}
+                body: Json = {"content": part, "add_special": not flat, "parse_special": True}
                 tokens = self._dialect.tokens(await self._ask(request, self._dialect.tokenize(body)))
-                found += tokens if isinstance(tokens, list) else []
-        # A rendered template may begin with the token that the engine adds by itself.
-        return found[1:] if found[:1] and found[:1] == found[1:2] and isinstance(prompt[0], str) else found
+                flat += tokens if isinstance(tokens, list) else []
+        # A rendered template may begin with the token that the engine adds itself.
+        return flat[1:] if flat[:1] and flat[:1] == flat[1:2] and isinstance(prompt[0], str) else flat
 
     async def _ask(self, request: httpx.Request, call: Call) -> JsonValue:
         """The engine's answer to one call. Raises _Refused."""
@@ -105,11 +105,11 @@ class Translating(httpx.AsyncBaseTransport):
         headers = {"content-type": "application/json"}
         if key := request.headers.get("authorization"):
             headers["authorization"] = key
-        sent = httpx.Request("POST", url, content=content, headers=headers, extensions=request.extensions)
-        return await self._engine.handle_async_request(sent)
+        translated = httpx.Request("POST", url, content=content, headers=headers, extensions=request.extensions)
+        return await self._engine.handle_async_request(translated)
 
     async def _events(self, request: httpx.Request, response: httpx.Response) -> AsyncIterator[bytes]:
-        """The stream's events in llama-server's words. One that breaks off gets no end."""
+        """The stream's events in llama-server's dialect. A stream that breaks off gets no `[DONE]`."""
         rest, ended = b"", False
         async for data in response.aiter_raw():
             *blocks, rest = (rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
@@ -141,7 +141,7 @@ class Translating(httpx.AsyncBaseTransport):
 
 
 class _Events(httpx.AsyncByteStream):
-    """The translated stream; closing it closes the engine's."""
+    """The translated stream. Closing it closes the engine's stream."""
 
     def __init__(self, events: AsyncIterator[bytes], response: httpx.Response) -> None:
         self._events = events
@@ -155,7 +155,7 @@ class _Events(httpx.AsyncByteStream):
 
 
 class _Refused(Exception):
-    """The engine refused a call that the answer to another one takes; `response` says so."""
+    """The engine refused a call that another request depends on; `response` is the error."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
@@ -167,32 +167,32 @@ def _answer(status: int, content: JsonValue) -> httpx.Response:
 
 
 def _object(content: bytes) -> Json:
-    """Raises Dead."""
-    if not isinstance(found := _json(content), dict):
-        raise Dead(NONSENSE)
-    return found
+    """Raises Dead for anything but a JSON object."""
+    if not isinstance(value := _json(content), dict):
+        raise Dead(NOT_ITS_DIALECT)
+    return value
 
 
 def _json(content: bytes) -> JsonValue:
-    """Raises Dead where the engine sends none: nothing it says can be relied on."""
+    """Raises Dead if the engine did not send JSON: its answers cannot be relied on."""
     try:
-        found: JsonValue = orjson.loads(content)
-        return found
+        value: JsonValue = orjson.loads(content)
+        return value
     except orjson.JSONDecodeError:
-        raise Dead(NONSENSE) from None
+        raise Dead(NOT_ITS_DIALECT) from None
 
 
 def _error(content: bytes) -> Json:
-    """What an answer with an error's status says, however the engine puts it."""
+    """The error in an answer with an error's status, in whatever form the engine sends it."""
     try:
-        found = orjson.loads(content)
-        if isinstance(found, str):  # MLC-LLM's is a JSON object in a JSON string
-            found = orjson.loads(found)
+        error = orjson.loads(content)
+        if isinstance(error, str):  # MLC-LLM sends a JSON object in a JSON string
+            error = orjson.loads(error)
     except orjson.JSONDecodeError:
-        found = content[:200].decode(errors="replace")
-    if isinstance(found, dict):
-        found = found.get("error", found.get("detail", found.get("message")))
-    return _named(found or "the engine gave no reason")
+        error = content[:200].decode(errors="replace")
+    if isinstance(error, dict):
+        error = error.get("error", error.get("detail", error.get("message")))
+    return _named(error or "the engine gave no reason")
 
 
 def _named(error: JsonValue) -> Json:
@@ -200,5 +200,4 @@ def _named(error: JsonValue) -> Json:
 
 
 def _is_last(event: Json) -> bool:
-    choices = event.get("choices")
-    return isinstance(choices, list) and any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    return any(choice.get("finish_reason") for choice in choices(event))

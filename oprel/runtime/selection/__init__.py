@@ -1,0 +1,1 @@
+"""The choice of an engine and its program for a model on this machine."""

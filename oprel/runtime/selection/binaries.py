@@ -1,4 +1,4 @@
-"""The programs of all engines, a shelf for each backend, and the choice among backends for a model."""
+"""The programs of each backend, and the choice of backends for a model."""
 
 import asyncio
 from collections.abc import Sequence, Set
@@ -11,52 +11,54 @@ from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.registry import backends, named
 from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.runtime.selection.engines import LLAMA_CPP, accelerators, programs_of, routes
+from oprel.runtime.selection.engines import LLAMA_CPP, accelerators_of, programs_of, rank_engines
 from oprel.runtime.selection.routing import Route
 from oprel.telemetry.hardware.probing import probe
 
-MORE = "`oprel inspect MODEL` tells of every engine."
+DETAILS = "`oprel inspect MODEL` shows every engine with its reasons."
 
 
 class BinaryCatalog:
-    """Owner of them. `own` is that of llama.cpp, which the daemon tells of."""
+    """Owner of the binaries of all backends. `llama_cpp` are those that the daemon reports."""
 
-    def __init__(self, config: Config, own: EngineBinaries) -> None:
+    def __init__(self, config: Config, llama_cpp: EngineBinaries) -> None:
         self._config = config
-        self._shelves = {LLAMA_CPP: own}
+        self._binaries = {LLAMA_CPP: llama_cpp}
 
     def of(self, backend: Backend) -> EngineBinaries:
-        """Its programs as they were when it was first asked for."""
-        if backend.name not in self._shelves:
+        """The backend's programs, as they were at the first call."""
+        if backend.name not in self._binaries:
             programs = programs_of(backend, self._config, read_choices(self._config.home_dir))
-            self._shelves[backend.name] = EngineBinaries(list(programs), probes=backend.probes)
-        return self._shelves[backend.name]
+            self._binaries[backend.name] = EngineBinaries(list(programs), probes=backend.probes)
+        return self._binaries[backend.name]
 
     async def backends(self, info: ModelInfo, mode: Mode, preferred: str) -> list[Backend]:
-        """Those that can serve such a model here, best first.
+        """The installed backends that can serve the model, best first.
 
-        Raises NoEngineError with the reasons where there is none, ValidationError where there is no such `preferred`.
+        Raises NoEngineError with the reasons if there is none, and ValidationError for an unknown `preferred`.
         """
         if preferred:
             named(preferred)
         readers = [backend for backend in backends().values() if info.format in backend.formats]
-        # Nothing to choose, and what is here was found already.
-        if len(readers) == 1 and readers[0].name in self._shelves:
+        # Nothing to choose, and its programs are known: do not probe the hardware.
+        if len(readers) == 1 and readers[0].name in self._binaries:
             return readers
         hardware = await asyncio.to_thread(probe)
-        found = await asyncio.to_thread(routes, info, hardware, self._config, preferred)
-        suited = [one for one in found if mode in one.backend.modes]
-        if ready := [one.backend for one in suited if one.is_open]:
+        ranked = await asyncio.to_thread(rank_engines, info, hardware, self._config, preferred)
+        routes = [route for route in ranked if mode in route.backend.modes]
+        if ready := [route.backend for route in routes if route.is_open]:
             return ready
-        raise _none(info, mode, suited, accelerators(hardware))
+        raise _no_engine(info, mode, routes, accelerators_of(hardware))
 
 
-def _none(info: ModelInfo, mode: Mode, found: Sequence[Route], here: Set[Accelerator]) -> NoEngineError:
-    """With the best engine to get, or why those that run on this machine cannot serve the model."""
-    what = f"{info.architecture} in {info.format}, {info.quantization}, for {mode.value}"
-    readers = [one for one in found if info.format in one.backend.formats and not here.isdisjoint(one.backend.suits)]
-    if able := [one.backend for one in readers if one.score]:
-        best = f"{able[0].title} could. To get it: {able[0].install}"
-        return NoEngineError(f"no engine that is here serves this model ({what})", best, MORE)
-    why = [f"{one.backend.title}: {one.reasons[0]}." for one in readers]
-    return NoEngineError(f"no engine serves this model on this machine ({what})", *why, MORE)
+def _no_engine(info: ModelInfo, mode: Mode, routes: Sequence[Route], here: Set[Accelerator]) -> NoEngineError:
+    """Names the best engine to install; if there is none, why those for this machine cannot serve the model."""
+    model = f"{info.architecture} in {info.format}, {info.quantization}, for {mode.value}"
+    readers = [
+        route for route in routes if info.format in route.backend.formats and not here.isdisjoint(route.backend.suits)
+    ]
+    if able := [route.backend for route in readers if route.score]:
+        best = f"{able[0].title} can. To install it: {able[0].install}"
+        return NoEngineError(f"no installed engine can serve this model ({model})", best, DETAILS)
+    why = [f"{route.backend.title}: {route.reasons[0]}." for route in readers]
+    return NoEngineError(f"no engine can serve this model on this machine ({model})", *why, DETAILS)

@@ -1,4 +1,4 @@
-"""The engines of this machine: which programs each backend has here, and which of them serves a model."""
+"""The engines of this machine: the installed programs of each backend, and the ranking of engines for a model."""
 
 import shutil
 import sys
@@ -29,65 +29,63 @@ class EnginePrograms:
 
 
 def find_engines(config: Config) -> list[EnginePrograms]:
-    """Every backend; nothing is started."""
+    """Every backend with its installed programs, if any. Starts nothing."""
     choices = read_choices(config.home_dir)
-    return [_found(backend, config, choices) for backend in backends().values()]
+    return [EnginePrograms(backend, tuple(programs_of(backend, config, choices))) for backend in backends().values()]
 
 
-def find(backend: Backend, config: Config) -> EnginePrograms:
-    return _found(backend, config, read_choices(config.home_dir))
+def find_engine(backend: Backend, config: Config) -> EnginePrograms:
+    """One backend with its installed programs, if any."""
+    return EnginePrograms(backend, tuple(programs_of(backend, config, read_choices(config.home_dir))))
 
 
-def _found(backend: Backend, config: Config, choices: Choices) -> EnginePrograms:
-    return EnginePrograms(backend, tuple(programs_of(backend, config, choices)))
-
-
-def serves(config: Config, format: Format) -> bool:
-    """Whether an engine for such models is here."""
-    return any(found.programs for found in find_engines(config) if format in found.backend.formats)
+def has_engine_for(format: Format, config: Config) -> bool:
+    """Whether an engine for models of that format is installed."""
+    return any(engine.programs for engine in find_engines(config) if format in engine.backend.formats)
 
 
 def programs_of(backend: Backend, config: Config, choices: Choices) -> Iterator[Binary]:
-    """In order: what the user named, what is in `binary_dir`, on PATH, beside oprel's own Python."""
+    """Programs in order: set by the user, installed in `binary_dir`, on PATH or else beside oprel's own Python."""
     if backend.name == LLAMA_CPP:
         yield from find_binaries(config)
         return
     if named := choices.programs.get(backend.name):
         yield Binary(BinarySource.CONFIGURED, (named,))
     for program in backend.executables:
-        for place in (config.engines_dir / backend.name / "bin" / program, config.engines_dir / backend.name / program):
-            if place.is_file():
-                yield Binary(BinarySource.INSTALLED, (str(place),))
+        installed = config.engines_dir / backend.name
+        for path in (installed / "bin" / program, installed / program):
+            if path.is_file():
+                yield Binary(BinarySource.INSTALLED, (str(path),))
         if on_path := shutil.which(program):
             yield Binary(BinarySource.PATH, (on_path,))
         elif (beside := Path(sys.executable).with_name(program)).is_file():
             yield Binary(BinarySource.BESIDE, (str(beside),))
 
 
-def routes(info: ModelInfo, hardware: Hardware, config: Config, preferred: str = "") -> tuple[Route, ...]:
-    """Where a model may go, best first, as things are here now; by default `engines use` says what is preferred."""
-    candidates = [EngineCandidate(found.backend, bool(found.programs)) for found in find_engines(config)]
+def rank_engines(info: ModelInfo, hardware: Hardware, config: Config, preferred: str = "") -> tuple[Route, ...]:
+    """All engines for a model, best first. `preferred` defaults to the choice of `oprel engines use`."""
+    candidates = [EngineCandidate(engine.backend, bool(engine.programs)) for engine in find_engines(config)]
     return route(info, hardware, candidates, preferred or read_choices(config.home_dir).preferred)
 
 
-def accelerators(hardware: Hardware) -> Set[Accelerator]:
-    """What engines may run on here."""
+def accelerators_of(hardware: Hardware) -> Set[Accelerator]:
+    """What engines can run on: the vendors of the GPUs, and the CPU."""
     return {"cpu", *(gpu.vendor for gpu in hardware.gpus)}
 
 
 def recipe_for(backend: Backend, hardware: Hardware) -> Recipe:
-    """How pip installs it for the best of this machine's accelerators.
+    """How pip installs the backend for the best accelerator of this machine.
 
-    Raises NoEngineError where it cannot run on this machine, or pip cannot install what it takes.
+    Raises NoEngineError if it cannot run on this machine, or pip cannot install it.
     """
-    able = accelerators(hardware) & backend.suits.keys()
+    able = accelerators_of(hardware) & backend.suits.keys()
     if not able:
-        raise NoEngineError(f"{backend.title} does not run on this machine: it is for {', '.join(backend.suits)}")
+        raise NoEngineError(f"{backend.title} does not run on this machine, only on {', '.join(backend.suits)}")
     best = max(able, key=lambda accelerator: backend.suits[accelerator])
     if best not in backend.recipes:
         how = "as its documentation says" if backend.recipes else backend.install
         raise NoEngineError(
-            f"oprel cannot install {backend.title} for {best} by itself",
-            f"Get it so: {how}. Then `oprel engines use {backend.name} PROGRAM`.",
+            f"oprel cannot install {backend.title} for {best}",
+            f"To install it: {how}. Then run `oprel engines use {backend.name} PROGRAM`.",
         )
     return backend.recipes[best]

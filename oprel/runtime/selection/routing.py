@@ -1,4 +1,4 @@
-"""Which engine serves a model on a machine, and why. Pure: data in, ranked routes out."""
+"""Ranks the engines that can serve a model on a machine, with reasons. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.utils.text import human_size
 
-CONTEXT = 4096  # tokens of one conversation, for a first idea of what the KV cache takes
-TIGHT, SPILT, SWAPPED = 0.7, 0.5, 0.2  # of the score, where memory is short
-EXPERIMENTAL = 0.8
+CONTEXT = 4096  # tokens of one conversation, for a rough estimate of the KV cache
+TIGHT, SPILT, SWAPPED = 0.7, 0.5, 0.2  # factors of the score where memory is short
+EXPERIMENTAL = 0.8  # factor of the score
 
 
 @dataclass(frozen=True)
 class EngineCandidate:
-    """A backend, and whether a program of it was found here."""
+    """A backend, and whether it is installed."""
 
     backend: Backend
     installed: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Route:
-    """A backend for a model: `score` from 0 (it cannot) to 1, and why, in sentences without their full stops."""
+    """A backend for a model: its `score` from 0 (cannot run it) to 1, and the reasons, as sentences without periods."""
 
     backend: Backend
     score: float
@@ -33,12 +33,13 @@ class Route:
 
     @property
     def is_open(self) -> bool:
+        """True if the backend can serve the model now."""
         return self.installed and self.score > 0
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a model may run; bytes."""
+class _Device:
+    """A device that a model may run on. Sizes in bytes."""
 
     accelerator: Accelerator
     total: int
@@ -49,30 +50,30 @@ class _Place:
 def route(
     info: ModelInfo, hardware: Hardware, engines: Sequence[EngineCandidate], chosen: str = ""
 ) -> tuple[Route, ...]:
-    """All of `engines`, best first: those that can be started, then the others.
+    """All of `engines`, best first: installed ones that can serve the model, then the others.
 
-    The user's choice, by name, comes first wherever it can serve the model at all.
+    The backend named `chosen` comes first if it can serve the model at all.
     """
-    places = tuple(_places(hardware))
-    routes = [_best(info, places, candidate, chosen) for candidate in engines]
-    return tuple(sorted(routes, key=lambda one: (not one.is_open, one.backend.name != chosen, -one.score)))
+    devices = tuple(_devices(hardware))
+    routes = [_best(info, devices, candidate, chosen) for candidate in engines]
+    return tuple(sorted(routes, key=lambda route: (not route.is_open, route.backend.name != chosen, -route.score)))
 
 
-def _places(hardware: Hardware) -> Iterator[_Place]:
+def _devices(hardware: Hardware) -> Iterator[_Device]:
     for vendor in dict.fromkeys(gpu.vendor for gpu in hardware.gpus):
         gpus = [gpu for gpu in hardware.gpus if gpu.vendor == vendor]
         name = gpus[0].name if len(gpus) == 1 else f"{len(gpus)} GPUs"
-        yield _Place(vendor, sum(gpu.total_bytes for gpu in gpus), sum(gpu.free_bytes for gpu in gpus), name)
+        yield _Device(vendor, sum(gpu.total_bytes for gpu in gpus), sum(gpu.free_bytes for gpu in gpus), name)
     memory = hardware.memory
-    yield _Place("cpu", memory.usable_bytes, memory.available_bytes, "the CPU")
+    yield _Device("cpu", memory.usable_bytes, memory.available_bytes, "the CPU")
 
 
-def _best(info: ModelInfo, places: Sequence[_Place], candidate: EngineCandidate, chosen: str) -> Route:
+def _best(info: ModelInfo, devices: Sequence[_Device], candidate: EngineCandidate, chosen: str) -> Route:
     backend = candidate.backend
-    found = [_scored(info, place, backend, places[-1]) for place in places]
-    score, reasons, accelerator = max(found, key=lambda one: one[0])
-    if score == 0:  # the reason of the best place that there is
-        reasons = found[0][1]
+    scores = [_score(info, device, backend, devices[-1]) for device in devices]
+    score, reasons, accelerator = max(scores, key=lambda scored: scored[0])
+    if score == 0:  # explain it for the best device of the machine
+        reasons = scores[0][1]
     elif backend.experimental:
         score, reasons = score * EXPERIMENTAL, (*reasons, f"experimental: {backend.experimental}")
     if backend.name == chosen:
@@ -80,14 +81,18 @@ def _best(info: ModelInfo, places: Sequence[_Place], candidate: EngineCandidate,
     if not candidate.installed:
         reasons = (*reasons, "it is not installed")
     return Route(
-        backend, round(score * info.confidence, 2), reasons, candidate.installed, accelerator if score else None
+        backend=backend,
+        score=round(score * info.confidence, 2),
+        reasons=reasons,
+        installed=candidate.installed,
+        accelerator=accelerator if score else None,
     )
 
 
-def _scored(
-    info: ModelInfo, place: _Place, backend: Backend, machine: _Place
+def _score(
+    info: ModelInfo, device: _Device, backend: Backend, cpu: _Device
 ) -> tuple[float, tuple[str, ...], Accelerator]:
-    accelerator = place.accelerator
+    accelerator = device.accelerator
     if info.format not in backend.formats:
         return 0.0, (f"it reads {' and '.join(sorted(backend.formats))}, not {info.format}",), accelerator
     if accelerator not in backend.suits:
@@ -95,20 +100,20 @@ def _scored(
         return 0.0, (f"it runs on {needed} only",), accelerator
     if why := backend.refuses(info, accelerator):
         return 0.0, (f"it {why}",), accelerator
-    share, told = _room(info, place, backend, machine)
-    return backend.suits[accelerator] * share, (f"{info.format} on {place.name}", *told), accelerator
+    factor, remarks = _memory_factor(info, device, backend, cpu)
+    return backend.suits[accelerator] * factor, (f"{info.format} on {device.name}", *remarks), accelerator
 
 
-def _room(info: ModelInfo, place: _Place, backend: Backend, machine: _Place) -> tuple[float, tuple[str, ...]]:
-    """The share of the score that memory leaves, and what is to be said of it."""
+def _memory_factor(info: ModelInfo, device: _Device, backend: Backend, cpu: _Device) -> tuple[float, tuple[str, ...]]:
+    """The factor of the score for the memory that the device has, with remarks."""
     need = info.estimate_memory(CONTEXT).total
-    wanted = f"it needs {human_size(need)}"
-    if need <= place.free:
+    needs = f"it needs {human_size(need)}"
+    if need <= device.free:
         return 1.0, ()
-    if need <= place.total:
-        return TIGHT, (f"{wanted}, and {human_size(place.free)} is free now",)
-    if backend.spills and place is not machine and need <= place.total + machine.total:
-        return SPILT, (f"{wanted}: a part of it stays in the machine's memory",)
-    if place is machine and backend.maps:
-        return SWAPPED, (f"{wanted} of {human_size(place.total)}: it would be read from the disk again and again",)
-    return 0.0, (f"{wanted}, and there is {human_size(place.total)}",)
+    if need <= device.total:
+        return TIGHT, (f"{needs}, and {human_size(device.free)} is free now",)
+    if backend.spills and device is not cpu and need <= device.total + cpu.total:
+        return SPILT, (f"{needs}: a part of it stays in the machine's memory",)
+    if device is cpu and backend.maps:
+        return SWAPPED, (f"{needs} of {human_size(device.total)}: it would be read from disk again and again",)
+    return 0.0, (f"{needs}, more than the {human_size(device.total)} of memory",)

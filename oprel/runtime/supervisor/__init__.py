@@ -1,0 +1,1 @@
+"""Supervision of engine processes: start, health, hangs, exits, logs and records."""

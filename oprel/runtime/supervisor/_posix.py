@@ -1,4 +1,4 @@
-"""Starting and ending a process group on Linux and macOS."""
+"""Starts and kills process groups on Linux and macOS."""
 
 import asyncio
 import contextlib
@@ -12,20 +12,20 @@ from pathlib import Path
 
 from oprel.runtime.supervisor import tether
 
-# Where the kernel ends no child with its parent, a process of ours does.
+# Where the kernel cannot kill a child with its parent, a process of ours does.
 TETHERED = sys.platform != "linux"
 TETHER = (sys.executable, "-P", "-m", tether.__name__)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
-class Child:
-    """A process and what it and its children write to stdout and stderr."""
+class SpawnedProcess:
+    """A process, and what it and its children write to stdout and stderr."""
 
     process: asyncio.subprocess.Process
     output: asyncio.StreamReader
     transport: asyncio.ReadTransport
-    tether: int | None  # a pipe whose closing ends it
+    tether: int | None  # our end of a pipe; closing it kills the process
 
     def close(self) -> None:
         self.transport.close()
@@ -35,30 +35,35 @@ class Child:
 
 async def spawn(
     command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, *, tethered: bool = TETHERED
-) -> Child:
-    """Start `command` as leader of its own process group, in `folder` if there is one.
+) -> SpawnedProcess:
+    """Start `command` as the leader of its own process group, in `folder` if given.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
-    thread that may retire. Elsewhere, and where its children would live on, a tether kills all of the group when this
+    thread that may retire. Elsewhere, and if its children would outlive it, a tether kills the whole group when this
     process ends. Raises OSError.
     """
-    held, holding = os.pipe() if tethered else (None, None)
+    stdin, tether = os.pipe() if tethered else (None, None)
     try:
-        return await _spawn([*TETHER, *command] if tethered else command, environment, folder, held, holding)
+        command = [*TETHER, *command] if tethered else command
+        return await _spawn(command, environment, folder, stdin=stdin, tether=tether)
     except BaseException:
-        if holding is not None:
-            os.close(holding)
+        if tether is not None:
+            os.close(tether)
         raise
     finally:
-        if held is not None:
-            os.close(held)
+        if stdin is not None:
+            os.close(stdin)
 
 
 async def _spawn(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path | None, held: int | None, holding: int | None
-) -> Child:
-    """`held` is its standard input, and `holding` the other end."""
-    # A pipe of our own: asyncio tells of no exit while a child of the child holds its pipe (python/cpython#119710).
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path | None,
+    *,
+    stdin: int | None,
+    tether: int | None,
+) -> SpawnedProcess:
+    # A pipe of our own: asyncio reports no exit while a grandchild holds asyncio's pipe (python/cpython#119710).
     reading, writing = os.pipe()
     try:
         output = asyncio.StreamReader()
@@ -66,28 +71,28 @@ async def _spawn(
             lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", buffering=0)
         )
         try:
-            # The last await: cancelled before it there is no process, and inside it asyncio ends the process.
+            # The last await: before it there is no process to clean up, and inside it asyncio kills the process.
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL if held is None else held,
+                stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
                 stdout=writing,
                 stderr=writing,
                 env=environment,
                 cwd=folder,
                 start_new_session=True,
-                # A tether lives on for a moment, to end what it holds.
-                preexec_fn=_die_with_parent() if held is None else None,
+                # A tether must outlive us for a moment, to kill its group.
+                preexec_fn=_die_with_parent() if stdin is None else None,
             )
         except BaseException:
             transport.close()
             raise
     finally:
         os.close(writing)
-    return Child(process, output, transport, holding)
+    return SpawnedProcess(process, output, transport, tether)
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:
-    """Signal the whole group of a process that `spawn` started; a group that has ended is no error."""
+    """Signal the whole group of a process that `spawn` started. A group that has ended is not an error."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
 
@@ -96,18 +101,18 @@ def _die_with_parent() -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
     parent = os.getpid()
-    libc = ctypes.CDLL(None)  # resolved here: after the fork nothing may be imported or allocated needlessly
+    libc = ctypes.CDLL(None)  # resolved here: after the fork, do not import or allocate
 
-    def ask_for_signal() -> None:
+    def request_signal() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died between fork and prctl
+        if os.getppid() != parent:  # the parent died between fork and prctl
             os._exit(1)
 
-    return ask_for_signal
+    return request_signal
 
 
 def memory_kills() -> int:
-    """How many processes Linux has killed for lack of memory since it started; 0 where nobody counts."""
+    """How many processes Linux has killed for lack of memory since boot; 0 where the system does not count them."""
     try:
         counters = Path("/proc/vmstat").read_text().splitlines()
     except OSError:
@@ -116,7 +121,7 @@ def memory_kills() -> int:
 
 
 async def read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line, or what there is of one that never ends; b"" at the end."""
+    """The next line, or a piece of one that is too long; b"" at the end."""
     try:
         return await stream.readuntil()
     except asyncio.IncompleteReadError as error:

@@ -1,4 +1,4 @@
-"""One process of an engine, from its spawn to its exit: its log, its record on disk, its memory, why it ended."""
+"""One process of an engine, from spawn to exit: its log, its record on disk, its memory, and why it ended."""
 
 import asyncio
 import contextlib
@@ -19,17 +19,20 @@ from oprel.runtime.supervisor.log import EngineLog
 
 logger = logging.getLogger(__name__)
 
-LINES_KEPT = 200  # of the log, with an exit
-EXEC_INTERVAL = 0.005  # s between looks at a process that has no command line yet
-LOG_DRAIN = 1.0  # s for the last lines after an exit
-MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s; the last ones
-# politely, firmly, surely; s for each
-STOP_LADDER = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
+LINES_KEPT = 200  # of the log, for the reason of an exit
+EXEC_INTERVAL = 0.005  # s between looks for the command line of a new process
+LOG_DRAIN = 1.0  # s to wait for the last lines after an exit
+MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s between samples; how many are kept
+# Signals that stop a process, in order, and how many seconds each gets.
+STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ended:
-    """An engine's end that nobody asked for. `memory` in seconds since its start and bytes; times in seconds."""
+    """An exit of an engine that oprel did not request. Times in seconds; `memory` is (seconds since the start, bytes).
+
+    `served` is how long it had been ready.
+    """
 
     label: str
     exit: Exit
@@ -44,10 +47,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class RunDir:
-    """Where an engine lives: the `socket` that it listens on, and what is added to its environment.
+    """Where an engine runs: the `socket` that it listens on, and additions to its environment.
 
-    With a `folder` it works there, puts its temporary files there, and is tethered: for an engine whose children would
-    outlive it.
+    `folder`, if given, is its working folder and takes its temporary files, and a tether kills its children with it.
     """
 
     socket: Path
@@ -56,130 +58,133 @@ class RunDir:
 
 
 class ChildProcess:
-    """A process group that `begin` started. `ended` is its exit, seen at once."""
+    """A process group started by `start_child`. The task `ended` returns its exit as soon as it happens."""
 
     def __init__(
         self,
-        child: _posix.Child,
+        spawned: _posix.SpawnedProcess,
         command: Sequence[str],
-        place: RunDir,
+        run_dir: RunDir,
         log: EngineLog,
+        *,
         on_exit: Callable[["ChildProcess", Exit], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.pid = child.process.pid
+        self.pid = spawned.process.pid
         self.command = tuple(command)
         self.log = log
-        self.is_asked_to_end = False
+        self.is_stopping = False
         self.memory: deque[tuple[float, int]] = deque(maxlen=MEMORY_SAMPLES)
-        self._child = child
-        self._place = place
+        self._spawned = spawned
+        self._run_dir = run_dir
         self._on_exit = on_exit
         self._clock = clock
-        self._began = clock()
+        self._started_at = clock()
         self._verdict: Exit | None = None
         self._sampling: asyncio.Task[None] | None = None
-        self._sampled = -MEMORY_INTERVAL
+        self._sampled_at = -MEMORY_INTERVAL
         self.ended = asyncio.create_task(self._watch(), name=f"watch {self.pid}")
 
     @property
-    def is_over(self) -> bool:
-        return self._child.process.returncode is not None
+    def has_exited(self) -> bool:
+        return self._spawned.process.returncode is not None
 
     @property
     def uptime(self) -> float:
-        return self._clock() - self._began
+        return self._clock() - self._started_at
 
-    async def end(self) -> signal.Signals | None:
-        """Ask it to end, ever less politely; the signal that did it. Raises BackendError when none does."""
-        self.is_asked_to_end = True
+    async def stop(self) -> signal.Signals | None:
+        """Stop it with ever stronger signals, and return the one that worked. Raises BackendError if none does."""
+        self.is_stopping = True
         if self.ended.done():
             return None
-        for step, deadline in STOP_LADDER:
+        for step, deadline in STOP_STEPS:
             _posix.signal_group(self.pid, step)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self.ended), deadline)
                 return step
-            logger.warning("engine %s: no end within %.0f s of %s", self.pid, deadline, step.name)
+            logger.warning("engine %s did not end within %.0f s of %s", self.pid, deadline, step.name)
         raise BackendError(f"the engine (pid {self.pid}) cannot be killed")
 
     async def kill(self) -> None:
-        """End it at once."""
+        """Kill it, and wait for its exit."""
         if not self.ended.done():
-            self.is_asked_to_end = self._verdict is None
+            self.is_stopping = self._verdict is None
             _posix.signal_group(self.pid, signal.SIGKILL)
-            await asyncio.wait({self.ended}, timeout=STOP_LADDER[-1][1])
+            await asyncio.wait({self.ended}, timeout=STOP_STEPS[-1][1])
 
     def kill_as(self, verdict: Exit) -> None:
-        """Kill it, and let `verdict` be why it ended: one that hangs takes no polite signal."""
-        if not self.is_over:
-            logger.error("engine %s is killed: %s", self.pid, verdict.detail)
+        """Kill it without a polite signal, and report `verdict` as the reason of its exit."""
+        if not self.has_exited:
+            logger.error("killing engine %s: %s", self.pid, verdict.detail)
             self._verdict = verdict
             _posix.signal_group(self.pid, signal.SIGKILL)
 
     def sample_memory(self) -> None:
-        """Take note of its memory soon, unless that was done within the last second."""
+        """Start to measure its memory, unless the last sample is less than a second old."""
         is_sampling = self._sampling is not None and not self._sampling.done()
-        if not is_sampling and self.uptime - self._sampled >= MEMORY_INTERVAL:
-            self._sampled = self.uptime
+        if not is_sampling and self.uptime - self._sampled_at >= MEMORY_INTERVAL:
+            self._sampled_at = self.uptime
             self._sampling = asyncio.create_task(self._sample(), name=f"memory {self.pid}")
 
     async def _sample(self) -> None:
-        used = await asyncio.to_thread(procstat.memory, self.pid)  # the kernel walks its page tables for that
+        used = await asyncio.to_thread(procstat.memory, self.pid)  # the kernel walks its page tables, which takes long
         if used:
-            self.memory.append((self._sampled, used))
+            self.memory.append((self._sampled_at, used))
 
     async def _watch(self) -> Exit:
-        """Follow the log until the exit."""
+        """Read the log until the exit, then clean up and classify the exit."""
         kills_before = _posix.memory_kills()
-        record = await self._recorded()
-        reading = asyncio.create_task(self.log.read(self._child.output), name=f"log {self.pid}")
-        status = await self._child.process.wait()
+        record = await self._record()
+        reading = asyncio.create_task(self.log.read(self._spawned.output), name=f"log {self.pid}")
+        status = await self._spawned.process.wait()
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
         await asyncio.wait({reading}, timeout=LOG_DRAIN)
         reading.cancel()
-        self._child.close()
+        self._spawned.close()
         if self._sampling:
             self._sampling.cancel()
         memory_ran_out = _posix.memory_kills() > kills_before
-        seen = classify_exit(status, self.log.lines[-LINES_KEPT:], memory_ran_out=memory_ran_out)
-        await asyncio.to_thread(_clean, self._place)
+        exit = self._verdict or classify_exit(status, self.log.lines[-LINES_KEPT:], memory_ran_out=memory_ran_out)
+        await asyncio.to_thread(_clean, self._run_dir)
         if record:
             record.unlink(missing_ok=True)
-        self._on_exit(self, self._verdict or seen)
-        return self._verdict or seen
+        self._on_exit(self, exit)
+        return exit
 
-    async def _recorded(self) -> Path | None:
-        """Its file in the run folder; None where the disk takes none: then it runs without."""
+    async def _record(self) -> Path | None:
+        """Write its record and return the file; None if the disk refuses it: the engine then runs without."""
+        run_dir = self._run_dir
         try:
-            while not self.is_over:
-                if path := records.write(self._place.socket.parent, self.pid, self._place.folder or self._place.socket):
+            while not self.has_exited:
+                if path := records.write(run_dir.socket.parent, self.pid, run_dir.folder or run_dir.socket):
                     return path
                 await asyncio.sleep(EXEC_INTERVAL)
         except OSError as error:
-            logger.warning("no record of engine %s: %s", self.pid, error)
+            logger.warning("cannot write a record of engine %s: %s", self.pid, error)
         return None
 
 
-async def begin(
+async def start_child(
     command: Sequence[str],
-    place: RunDir,
+    run_dir: RunDir,
     log: EngineLog,
+    *,
     on_exit: Callable[[ChildProcess, Exit], None],
     clock: Callable[[], float],
 ) -> ChildProcess:
-    """Start an engine there. `on_exit` is called before `ended` is done. Raises OSError."""
-    _clean(place)  # a killed engine leaves its socket, and the next bind would fail
+    """Start an engine in `run_dir`. `on_exit` is called before `ended` is done. Raises OSError."""
+    _clean(run_dir)  # a killed engine leaves its socket, and the next bind would fail
     log.begin()
-    environment, tethered = {**child_environment(), **place.environment}, _posix.TETHERED
-    if place.folder:
-        place.folder.mkdir(mode=0o700)
-        environment["TMPDIR"], tethered = str(place.folder), True
-    child = await _posix.spawn(command, environment, place.folder, tethered=tethered)
-    return ChildProcess(child, command, place, log, on_exit, clock)
+    environment, tethered = {**child_environment(), **run_dir.environment}, _posix.TETHERED
+    if run_dir.folder:
+        run_dir.folder.mkdir(mode=0o700)
+        environment["TMPDIR"], tethered = str(run_dir.folder), True
+    spawned = await _posix.spawn(command, environment, run_dir.folder, tethered=tethered)
+    return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 
-def _clean(place: RunDir) -> None:
-    place.socket.unlink(missing_ok=True)
-    if place.folder:
-        shutil.rmtree(place.folder, ignore_errors=True)
+def _clean(run_dir: RunDir) -> None:
+    run_dir.socket.unlink(missing_ok=True)
+    if run_dir.folder:
+        shutil.rmtree(run_dir.folder, ignore_errors=True)

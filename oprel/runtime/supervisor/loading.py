@@ -1,4 +1,4 @@
-"""Waiting for an engine that loads, for as long as it makes progress."""
+"""Waits for an engine to load, as long as it makes progress."""
 
 import asyncio
 import contextlib
@@ -9,32 +9,32 @@ from oprel.runtime.exits import hung
 from oprel.runtime.supervisor import procstat
 from oprel.runtime.supervisor.child import ChildProcess
 
-HEALTH_INTERVAL = 0.02  # s between looks at a starting engine's health
-QUIET_START = 0.25  # s without the listening line before health alone decides
-LOOK = 1.0  # s between looks at what it reads and fills
-STEP = 1 << 20  # bytes read or filled that are progress
+HEALTH_INTERVAL = 0.02  # s between health checks of a starting engine
+QUIET_START = 0.25  # s to wait for the line that says it listens; then only its health counts
+LOOK = 1.0  # s between looks at its disk reads and memory
+STEP = 1 << 20  # bytes read or allocated that count as progress
 ADVICE = "Raise load_timeout if the disk is slow; otherwise see the daemon's log."
 
 
 async def until_ready(
-    one: ChildProcess, is_healthy: Callable[[], Awaitable[bool]], load_timeout: float, clock: Callable[[], float]
+    child: ChildProcess, is_healthy: Callable[[], Awaitable[bool]], load_timeout: float, clock: Callable[[], float]
 ) -> None:
-    """Wait for the listening line and then for health. A load that stalls is ended: raises BackendStartError.
+    """Wait until the engine listens and is healthy. Kills a load that stalls, and raises BackendStartError.
 
-    Progress is a line of the log, or what was read from disk or filled in memory: large weights load in silence.
+    A new line in the log is progress, and so are bytes read from disk or allocated: large weights load silently.
     """
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(one.log.listening.wait(), QUIET_START)
+        await asyncio.wait_for(child.log.listening.wait(), QUIET_START)
     seen, moved_at, looked_at = procstat.ProcessStats(), 0.0, clock()
     while not await is_healthy():
         if clock() - looked_at > min(LOOK, load_timeout / 4):
             looked_at = clock()
-            one.sample_memory()
-            now = await asyncio.to_thread(procstat.look, one.pid)
+            child.sample_memory()
+            now = await asyncio.to_thread(procstat.look, child.pid)
             if abs(now.resident - seen.resident) + now.read - seen.read >= STEP:
                 seen, moved_at = now, looked_at
-        if clock() - max(one.log.moved_at, moved_at) > load_timeout:
+        if clock() - max(child.log.moved_at, moved_at) > load_timeout:
             what = f"the engine made no progress for {load_timeout:.0f} s while loading"
-            one.kill_as(hung(what, ADVICE))
+            child.kill_as(hung(what, ADVICE))
             raise BackendStartError(what, ADVICE)
         await asyncio.sleep(HEALTH_INTERVAL)

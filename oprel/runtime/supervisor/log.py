@@ -1,4 +1,4 @@
-"""What an engine writes: its last lines, for those who look and for those who follow."""
+"""The last lines of an engine's log, to read or to follow."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ LISTENING = re.compile(r"listening on (unix|http)")
 
 
 class EngineLog:
-    """The lines of one engine after another. `moved_at` is when the last came, by `clock`."""
+    """The lines of an engine, across its restarts. `moved_at` is when the last one arrived, by `clock`."""
 
     def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._label = label
@@ -25,7 +25,7 @@ class EngineLog:
         self._count = 0
         self._news = asyncio.Event()
         self._closed = False
-        self.listening = asyncio.Event()  # the engine said that it listens
+        self.listening = asyncio.Event()  # set once the engine has logged that it listens
         self.moved_at = 0.0
 
     @property
@@ -33,7 +33,7 @@ class EngineLog:
         return list(self._lines)
 
     def begin(self) -> None:
-        """Another engine writes now: what the one before it wrote is forgotten."""
+        """A new process writes from now on: forget the lines of the previous one."""
         self._lines.clear()
         self.listening.clear()
         self.moved_at = self._clock()
@@ -49,27 +49,27 @@ class EngineLog:
         logger.debug("%s| %s", self._label, line)
         if LISTENING.search(line):
             self.listening.set()
-        self._tell()
+        self._wake()
 
     async def follow(self) -> AsyncIterator[str]:
-        """The lines there are, then each as it comes, until the log is closed. Who is slow misses the oldest."""
-        told = 0
+        """The present lines, then each new one, until the log is closed. A slow reader misses the oldest lines."""
+        sent = 0
         while True:
             news = self._news
-            new = min(self._count - told, len(self._lines))
-            told = self._count
+            new = min(self._count - sent, len(self._lines))
+            sent = self._count
             for line in self.lines[len(self._lines) - new :]:
                 yield line
-            if self._closed and told == self._count:
+            if self._closed and sent == self._count:
                 return
-            if told == self._count:
+            if sent == self._count:
                 await news.wait()
 
     def close(self) -> None:
-        """Nothing more will be written: followers end."""
+        """End the followers: no more lines will come."""
         self._closed = True
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()

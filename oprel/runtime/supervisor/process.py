@@ -1,4 +1,4 @@
-"""One supervised engine: its states, the start that all waiting requests share, its log, its end.
+"""One supervised engine: its state, the start that all waiting requests share, its log, its end.
 
     STOPPED ──▶ STARTING ──▶ READY ──▶ DRAINING ──▶ STOPPED
                    │           │          ▲
@@ -25,8 +25,8 @@ from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Exit, Restart, declared
 from oprel.runtime.restarts import End, History
-from oprel.runtime.supervisor import child, loading
-from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended
+from oprel.runtime.supervisor import loading
+from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended, start_child
 from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.log import EngineLog
@@ -36,8 +36,7 @@ logger = logging.getLogger(__name__)
 
 LINES_SHOWN = 20
 
-
-DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, although it was not asked to end
+DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, although oprel did not stop it
 
 TRANSITIONS: dict[EngineState, frozenset[EngineState]] = {
     EngineState.STOPPED: frozenset({EngineState.STARTING, EngineState.BACKING_OFF, EngineState.BROKEN}),
@@ -55,14 +54,15 @@ TRANSITIONS: dict[EngineState, frozenset[EngineState]] = {
 class EngineProcess:
     """Supervises one engine. All methods belong to the event loop's thread.
 
-    `launch` is used by the next start. `on_end` is called for each unasked end, including failed starts and hangs; it
-    must not raise.
+    The next start uses `launch`. `on_end` is called for each exit that oprel did not request, including failed starts
+    and hangs; it must not raise.
     """
 
     def __init__(
         self,
         launch: Launch,
-        shelf: EngineBinaries,
+        binaries: EngineBinaries,
+        *,
         clock: Callable[[], float] = time.monotonic,
         history: History | None = None,
         pace: Pace | None = None,
@@ -74,7 +74,7 @@ class EngineProcess:
         self._watchdog = Watchdog(launch.stall_timeout, pace or Pace(), clock)
         self._child: ChildProcess | None = None
         self._ready_since = 0.0
-        self._shelf = shelf
+        self._binaries = binaries
         self._clock = clock
         self._state = EngineState.STOPPED
         self._binary: Binary | None = None
@@ -85,7 +85,7 @@ class EngineProcess:
         self._closed = False
         self._starts = 0
         self.load_seconds = 0.0  # from the last start until it was ready
-        self.http = launch.client(_nobody)
+        self.http = launch.client(_ignore)
 
     @property
     def state(self) -> EngineState:
@@ -93,12 +93,12 @@ class EngineProcess:
 
     @property
     def starts(self) -> int:
-        """How often an engine was started. Another number than before means another engine."""
+        """How often the engine was started. The number changes with each new process."""
         return self._starts
 
     @property
     def pid(self) -> int | None:
-        return self._child.pid if self._child and not self._child.is_over else None
+        return self._child.pid if self._child and not self._child.has_exited else None
 
     @property
     def binary(self) -> Binary | None:
@@ -117,42 +117,42 @@ class EngineProcess:
         return self._log.lines
 
     def follow(self) -> AsyncIterator[str]:
-        """The log's lines, then each new one, over restarts, until `close()`."""
+        """The log's lines, then each new line, across restarts, until `close()`."""
         return self._log.follow()
 
     @property
     def command(self) -> tuple[str, ...]:
-        """Of the last start."""
+        """The command of the last start."""
         return self._child.command if self._child else ()
 
     @property
     def memory_timeline(self) -> tuple[tuple[float, int], ...]:
-        """Seconds since the last start, and bytes of the whole process group; while it loads, and while it works."""
+        """Samples (seconds since the last start, bytes of the process group), taken while it loads or works."""
         return tuple(self._child.memory) if self._child else ()
 
     @property
     def memory_bytes(self) -> int:
-        """As last seen; 0 when it is down."""
+        """The last sample; 0 while it is down."""
         return self._child.memory[-1][1] if self._child and self.pid and self._child.memory else 0
 
     @property
     def served_seconds(self) -> float:
-        """For how long it has been ready."""
+        """How long it has been ready."""
         return self._clock() - self._ready_since if self._state is EngineState.READY else 0.0
 
     def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> contextlib.AbstractContextManager[WatchedWork]:
         """Inside the block a request is in the engine, which is killed if it makes no progress.
 
-        `about_tokens` is the prompt's length, rather too high. `extra_seconds` are granted until the first token, for
-        work that the engine does not report, such as images.
+        `about_tokens` is an upper estimate of the prompt's length. `extra_seconds` are granted until the first token,
+        for work that the engine does not report, such as images.
         """
         return self._watchdog.at_work(about_tokens, extra_seconds)
 
     async def ensure_ready(self) -> None:
         """Return once the engine answers; concurrent callers share one start, which outlives a caller that leaves.
 
-        Raises BackendStartError or NoEngineError with the reason, and the next call tries again; EngineBrokenError when
-        it ended too often for that.
+        Raises BackendStartError or NoEngineError with the reason, and the next call tries again; EngineBrokenError if
+        it ended too often for another try.
         """
         while self._state is not EngineState.READY:
             if self._closed:
@@ -172,7 +172,7 @@ class EngineProcess:
                 self._starting.result()
 
     async def stop(self) -> signal.Signals | None:
-        """End the engine and return the signal that ended it (None when none ran). Concurrent callers share it."""
+        """Stop the engine and return the signal that ended it (None if none ran). Concurrent callers share one stop."""
         if self._state in DOWN:
             self._enter(EngineState.STOPPED)
         if self._state in (EngineState.BACKING_OFF, EngineState.STARTING, EngineState.READY):
@@ -183,7 +183,7 @@ class EngineProcess:
         return None
 
     async def close(self) -> None:
-        """Stop for good: whoever still waits for it, or asks again, gets ShuttingDownError."""
+        """Stop for good: present and later calls of `ensure_ready` raise ShuttingDownError."""
         self._closed = True
         try:
             await self.stop()
@@ -191,7 +191,7 @@ class EngineProcess:
             self._log.close()
 
     async def why_it_ended(self, within: float) -> Exit | None:
-        """The reason of the last exit; waits up to `within` seconds for an exit that a broken connection announced."""
+        """The reason of the last exit. Waits up to `within` seconds: a broken connection precedes the exit."""
         if self._state is EngineState.READY and self._child:
             await asyncio.wait({self._child.ended}, timeout=within)
         return self._last_exit if self._state is not EngineState.READY else None
@@ -202,7 +202,7 @@ class EngineProcess:
         self._state = state
 
     def _wait_before_start(self) -> float:
-        """Seconds. Raises EngineBrokenError when a caller should not wait for it."""
+        """Seconds until the next start. Raises EngineBrokenError if a request should not wait that long."""
         verdict = restarts.judge(self._history.ends, self._clock(), random.uniform(-1, 1))
         if not verdict.refused:
             return verdict.wait
@@ -215,7 +215,7 @@ class EngineProcess:
             if wait:
                 await asyncio.sleep(wait)
                 self._enter(EngineState.STARTING)
-            while not await self._start_with(*await self._shelf.choose()):
+            while not await self._start_with(*await self._binaries.choose()):
                 pass
             self._enter(EngineState.READY)
         except BaseException as error:
@@ -223,27 +223,27 @@ class EngineProcess:
                 await self._child.kill()
             if self._state is EngineState.STARTING:
                 lines = "\n".join(f"    {line}" for line in self.log[-LINES_SHOWN:])
-                logger.error("%s: %s; its last lines:\n%s", self.launch.label, error, lines)
+                logger.error("%s: %s; the log's last lines:\n%s", self.launch.label, error, lines)
                 self._enter(EngineState.CRASHED)
             raise
 
     async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
-        """True once ready; False when the program cannot run on this machine and was set aside."""
+        """True once ready; False if the program cannot run on this machine and was set aside."""
         self._binary = binary
-        one = await self._spawn([*self.launch.runner(binary.command), *self.launch.arguments(flags)])
-        loaded = loading.until_ready(one, self._healthy, self.launch.load_timeout, self._clock)
+        child = await self._spawn([*self.launch.runner(binary.command), *self.launch.arguments(flags)])
+        loaded = loading.until_ready(child, self._healthy, self.launch.load_timeout, self._clock)
         ready = asyncio.create_task(loaded, name=f"ready {self.launch.label}")
         try:
-            await asyncio.wait({ready, one.ended}, return_when=asyncio.FIRST_COMPLETED)
-            if ready.done() and not one.ended.done():
+            await asyncio.wait({ready, child.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done() and not child.ended.done():
                 ready.result()
-                self._ready_since, self.load_seconds = self._clock(), one.uptime
-                self._watchdog.begin(one)
-                one.sample_memory()
+                self._ready_since, self.load_seconds = self._clock(), child.uptime
+                self._watchdog.begin(child)
+                child.sample_memory()
                 return True
         finally:
             ready.cancel()
-        ended = one.ended.result()
+        ended = child.ended.result()
         if ended.restart is Restart.NEXT_BINARY:
             return False
         raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
@@ -252,37 +252,44 @@ class EngineProcess:
         self._starts += 1
         logger.debug("%s: %s", self.launch.label, " ".join(command))
         try:
-            self._child = await child.begin(command, self.launch.place, self._log, self._ended, self._clock)
+            child = self._child = await start_child(
+                command, self.launch.run_dir, self._log, on_exit=self._note_exit, clock=self._clock
+            )
         except OSError as error:
             raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
         await self.http.aclose()
-        one = self._child
-        self.http = self.launch.client(lambda why: one.kill_as(declared(why)))  # not to be waited for
-        return one
+        self.http = self.launch.client(lambda why: child.kill_as(declared(why)))
+        return child
 
-    def _ended(self, one: ChildProcess, ended: Exit) -> None:
-        """The engine has ended; a READY one that did so has crashed."""
-        if one is not self._child:
-            return  # it took very long to die, and was given up
+    def _note_exit(self, child: ChildProcess, ended: Exit) -> None:
+        """The process has exited. If the engine was READY and not being stopped, it has crashed."""
+        if child is not self._child:
+            return  # an earlier process, which took so long to die that it was given up
         self._last_exit = ended
-        if one.is_asked_to_end:
+        if child.is_stopping:
             return
         served, is_unusable = self.served_seconds, ended.restart is Restart.NEXT_BINARY
         if is_unusable and self._binary:
-            self._shelf.set_aside(self._binary, ended.detail)
-        if self._state is EngineState.READY or not is_unusable:  # the next one is tried in its place
+            self._binaries.set_aside(self._binary, ended.detail)
+        if self._state is EngineState.READY or not is_unusable:  # else the next binary is tried at once
             self._history.ends.append(End(ended, self._clock(), served))
         if self._state is EngineState.READY:
             logger.error("%s: the engine died: %s", self.launch.label, ended.detail)
             self._enter(EngineState.CRASHED)
         if self._on_end:
-            self._on_end(self._told(one, ended, served))
+            self._on_end(self._report(child, ended, served))
 
-    def _told(self, one: ChildProcess, ended: Exit, served: float) -> Ended:
-        lines = tuple(self.log[-LINES_KEPT:])
-        memory = tuple(one.memory)
+    def _report(self, child: ChildProcess, ended: Exit, served: float) -> Ended:
         return Ended(
-            self.launch.label, ended, one.command, str(self._binary), lines, memory, one.uptime, served, one.pid
+            label=self.launch.label,
+            exit=ended,
+            command=child.command,
+            binary=str(self._binary),
+            log=tuple(self.log[-LINES_KEPT:]),
+            memory=tuple(child.memory),
+            uptime=child.uptime,
+            served=served,
+            pid=child.pid,
         )
 
     async def _healthy(self) -> bool:
@@ -296,14 +303,14 @@ class EngineProcess:
             self._starting.cancel()
             await asyncio.wait({self._starting})
         try:
-            return await self._child.end() if self._child else None
+            return await self._child.stop() if self._child else None
         finally:
             await self.http.aclose()
             self._enter(EngineState.STOPPED)
 
 
-def _nobody(why: str) -> None:
-    """There is no engine yet that could die."""
+def _ignore(why: str) -> None:
+    """The `on_death` of a client before the first start: no engine runs that could die."""
 
 
 def _broken(last: Exit, wait: float) -> EngineBrokenError:

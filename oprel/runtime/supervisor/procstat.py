@@ -1,7 +1,7 @@
-"""What the system tells of an engine: CPU time, memory, bytes read; of the whole process group, by its leader's pid.
+"""CPU time, memory and bytes read of an engine's whole process group, by its leader's pid.
 
-These read files of the kernel for each process there is: call them in a thread. psutil is imported late, for that takes
-longer than all of it.
+These functions read kernel files of every process on the machine: call them in a thread. psutil is imported late,
+because the import takes longer than the rest.
 """
 
 import contextlib
@@ -28,24 +28,25 @@ class ProcessStats:
 
 
 def look(leader: int) -> ProcessStats:
-    """All zero for a group that has ended."""
+    """The group's figures; all zero if it has ended."""
     return sum((_of(process) for process in group(leader)), ProcessStats())
 
 
 def memory(leader: int) -> int:
-    """Bytes in use: proportional shares of what is mapped by several, where the system tells them, else resident."""
+    """Bytes in use: proportional shares of shared mappings where the system reports them, else resident bytes."""
     return sum(_proportional(process.pid) or _of(process).resident for process in group(leader))
 
 
 def group(leader: int) -> "list[psutil.Process]":
+    """The processes of the group that `leader` leads."""
     import psutil
 
-    found = []
+    processes = []
     for pid in psutil.pids():
         with contextlib.suppress(OSError, psutil.Error):
             if os.getpgid(pid) == leader:
-                found.append(psutil.Process(pid))
-    return found
+                processes.append(psutil.Process(pid))
+    return processes
 
 
 def is_named(name: str, leader: int) -> bool:
@@ -65,12 +66,12 @@ def _of(process: "psutil.Process") -> ProcessStats:
     try:
         times = process.cpu_times()
         return ProcessStats(times.user + times.system, _read(process), process.memory_info().rss)
-    except psutil.Error:  # it has ended
+    except psutil.Error:  # the process has ended
         return ProcessStats()
 
 
 def _read(process: "psutil.Process") -> int:
-    """By the disk or from the cache, but not what it only mapped and had there; 0 where nobody counts."""
+    """Bytes read from disk, without pages already cached; 0 where the system does not count them."""
     if sys.platform != "linux":
         return 0
     import psutil

@@ -1,9 +1,8 @@
-"""Which engines run, on disk: so that a daemon can end what one that was killed left behind, and nothing else.
+"""Records of running engines on disk, with which a daemon ends the engines that a killed daemon left, and no others.
 
-Each engine has a file `engines/PID.json` in the run folder. A process is ours only if number, start time, boot and
-command line are those that were written down: numbers are used again, and a foreign llama-server is not to be touched.
-Of an engine that is gone, a child may be there still: in its group, and with its socket in the command line, or in the
-folder that is the engine's alone.
+Each engine has a file `engines/PID.json` in the run folder. A process is ours only if its pid, start time, boot and
+command line match the record: pids are reused, and a foreign llama-server must not be touched. Children may outlive
+their engine. They are in its process group, and have its socket in their command line or work in its folder.
 """
 
 import contextlib
@@ -22,15 +21,15 @@ from oprel.runtime.supervisor import _posix, procstat
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ".d"  # ending of the folders that engines work in
+FOLDER = ".d"  # suffix of the folders that engines work in
 GONE_WITHIN = 3.0  # s after SIGKILL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProcessRecord:
     """An engine's process. `start` is in the kernel's own unit; `command` is a digest of its command line.
 
-    `socket` is what its children are known by: its socket, or the folder that it works in.
+    `socket` identifies its children: the path of its socket, or of the folder that it works in.
     """
 
     pid: int
@@ -41,9 +40,9 @@ class ProcessRecord:
 
 
 def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
-    """Note that the process `pid` is an engine of ours; the file to remove when it has ended.
+    """Record that the process `pid` is an engine of ours, and return the file to remove once it has ended.
 
-    None when it has ended, or has just been started and no command line yet. Raises OSError.
+    Returns None if it has ended, or was just started and has no command line yet. Raises OSError.
     """
     record, folder = _observed(pid, str(socket)), run_dir / "engines"
     if record is None:
@@ -51,19 +50,19 @@ def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
     path, temporary = folder / f"{pid}.json", folder / f".{pid}"
     folder.mkdir(exist_ok=True)
     temporary.write_text(json.dumps(asdict(record)))
-    temporary.replace(path)  # not synchronized: after a loss of power there is no such process
+    temporary.replace(path)  # no fsync: after a power failure the process is gone too
     return path
 
 
 def reconcile(run_dir: Path) -> list[ProcessRecord]:
-    """End the engines of a daemon that was killed, and remove its files; the records of those that were ended.
+    """Kill the engines that a killed daemon left, remove its files, and return the records of those engines.
 
-    Only for who holds the daemon's lock: every file here is then from a daemon that is no more.
+    The caller holds the daemon's lock, so that every file here is from a daemon that has ended.
     """
     files = list((run_dir / "engines").glob("*"))
     left = [record for record in map(_read, files) if record and _runs(record)]
     for record in left:
-        logger.warning("ending an engine that was left (pid %s)", record.pid)
+        logger.warning("killing an engine left by an earlier daemon (pid %s)", record.pid)
         _posix.signal_group(record.pid, signal.SIGKILL)
     deadline = time.monotonic() + GONE_WITHIN
     while any(map(_runs, left)) and time.monotonic() < deadline:
@@ -76,7 +75,7 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
 
 
 def _read(path: Path) -> ProcessRecord | None:
-    """None for a file that a crash has damaged, or that is no record."""
+    """None for a file that a crash has damaged, or that is not a record."""
     try:
         fields = json.loads(path.read_bytes())
         record = ProcessRecord(**fields)
@@ -90,7 +89,7 @@ def _runs(record: ProcessRecord) -> bool:
 
 
 def _observed(pid: int, socket: str) -> ProcessRecord | None:
-    """What is to be seen of the process now; None for one that has ended, or that is about to begin."""
+    """The record of the process as it is now; None if it has ended, or has no command line yet."""
     if sys.platform != "linux":
         return _observed_by_psutil(pid, socket)
     try:
@@ -99,7 +98,9 @@ def _observed(pid: int, socket: str) -> ProcessRecord | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
-    return None if state == "Z" or not command else ProcessRecord(pid, float(rest[18]), boot, _digest(command), socket)
+    if state == "Z" or not command:
+        return None
+    return ProcessRecord(pid=pid, start=float(rest[18]), boot=boot, command=_digest(command), socket=socket)
 
 
 def _observed_by_psutil(pid: int, socket: str) -> ProcessRecord | None:
@@ -109,7 +110,10 @@ def _observed_by_psutil(pid: int, socket: str) -> ProcessRecord | None:
         process = psutil.Process(pid)
         if process.status() != psutil.STATUS_ZOMBIE:
             command = os.fsencode("\0".join(process.cmdline()))
-            return ProcessRecord(pid, process.create_time(), str(int(psutil.boot_time())), _digest(command), socket)
+            boot = str(int(psutil.boot_time()))
+            return ProcessRecord(
+                pid=pid, start=process.create_time(), boot=boot, command=_digest(command), socket=socket
+            )
     return None
 
 

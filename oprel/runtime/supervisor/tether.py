@@ -1,11 +1,11 @@
-"""Run a command that must not outlive who started it, nor may its children: for systems without PR_SET_PDEATHSIG.
+"""Runs a command that must not outlive its parent, nor may its children: for systems without PR_SET_PDEATHSIG.
 
     python -P -m oprel.runtime.supervisor.tether COMMAND...
 
 Its standard input is a pipe whose other end the daemon holds and never writes to. However the daemon ends, the kernel
-closes that, and then the whole process group is killed. The command is in this process's group: a signal to the group,
-as oprel sends them, reaches it without help, and a second SIGINT would make llama-server drop its work. This process
-lives on to end as the command does: with its status, or of its signal.
+closes that end, and this process kills its whole process group. The command runs in the same group, so the signals that
+oprel sends to the group reach it directly; this process must not forward them, because a second SIGINT makes
+llama-server drop its work. It exits as the command does: with its status, or by its signal.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ CANNOT_START = 126
 
 def run(command: Sequence[str]) -> int:
     if os.getpgrp() != os.getpid():
-        os.setpgrp()  # else the group to be killed would be the caller's
+        os.setpgrp()  # else we would kill the caller's group
     for number in POLITE:
-        signal.signal(number, lambda *_: None)  # not SIG_IGN, which the command would inherit
+        signal.signal(number, lambda *_: None)  # not SIG_IGN: the command would inherit it
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -45,7 +45,7 @@ def _end_with_input() -> None:
 
 
 def _die_of(number: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command has left its own core, if any
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command has dumped its own core, if any
     with contextlib.suppress(OSError):  # SIGKILL
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -1,6 +1,6 @@
-"""Looks at an engine while it has work, and kills one that hangs. What a hang is, `hang_detector` decides.
+"""Watches an engine while it has work, and kills it when `hang_detector` says that it hangs.
 
-The rest is as after a crash: the streams break off, and their answers go on with another engine.
+What follows is the same as after a crash: its streams break off, and the answers continue with a new engine.
 """
 
 import asyncio
@@ -12,30 +12,30 @@ from oprel.runtime.supervisor import procstat
 from oprel.runtime.supervisor.child import ChildProcess
 from oprel.runtime.supervisor.hang_detector import HangDetector, Pace
 
-INTERVAL = 0.5  # s between looks at most
+INTERVAL = 0.5  # s, the longest time between looks
 
 
 class WatchedWork:
-    """A request that an engine works at. Whoever sent it tells what came of it."""
+    """A request in the engine. Its sender reports progress (see the protocol `Work`)."""
 
     def __init__(self, watchdog: "Watchdog", about_tokens: int, extra_seconds: float) -> None:
         self._watchdog, self._detector = watchdog, watchdog.detector
         self._request = self._detector.begin(watchdog.clock(), about_tokens, extra_seconds)
 
     def prefilled(self, processed: int, total: int) -> None:
-        """So many of all tokens of the prompt are computed, those of the cache included."""
+        """The engine has computed `processed` of all `total` tokens of the prompt, cached ones included."""
         self._detector.prefilled(self._request, self._watchdog.clock(), processed, total)
 
     def moved(self) -> None:
-        """A token came, or anything else."""
+        """A token arrived, or anything else that shows progress."""
         self._detector.moved(self._request, self._watchdog.clock())
 
     def refused(self) -> str | None:
-        """The engine failed at the request, with a status of 500 or more. Suspicious when it does nothing else."""
+        """The engine failed the request with a status of 500 or above; the reason to suspect it, if there is one."""
         return self._detector.refused()
 
     def kill_as(self, why: str) -> None:
-        """The engine does not work, as its caller has found."""
+        """Kill the engine, which does not work for the reason `why`."""
         self._watchdog.kill_as(why)
 
     def end(self) -> None:
@@ -43,7 +43,7 @@ class WatchedWork:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Nobody reads what the engine sends meanwhile, as while a client takes its time."""
+        """Inside the block the client is slow to read, and the engine is not expected to move."""
         self._detector.pause(self._request)
         try:
             yield
@@ -52,7 +52,7 @@ class WatchedWork:
 
 
 class Watchdog:
-    """The work of one engine at a time. `stall` in seconds; nothing is looked at while there is no work."""
+    """Watches one engine at a time, only while it has work. `stall` in seconds; see `HangDetector`."""
 
     def __init__(self, stall: float, pace: Pace, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -62,7 +62,7 @@ class Watchdog:
         self.detector = HangDetector(stall, pace)
 
     def begin(self, child: ChildProcess) -> None:
-        """Another engine is ready: what the one before it worked at is no work of this one."""
+        """A new process is ready. The work of the previous one does not count for it."""
         self._rest()
         self._child = child
         self.detector = HangDetector(self._stall, self._pace)
@@ -89,10 +89,10 @@ class Watchdog:
             self._looking = None
 
     async def _look(self, child: ChildProcess) -> None:
-        while not child.is_over:
+        while not child.has_exited:
             await asyncio.sleep(min(INTERVAL, self._stall / 10))
             child.sample_memory()
-            seen = await asyncio.to_thread(procstat.look, child.pid)
-            if why := self.detector.look(self.clock(), seen.cpu, seen.read):
+            stats = await asyncio.to_thread(procstat.look, child.pid)
+            if why := self.detector.look(self.clock(), stats.cpu, stats.read):
                 self.kill_as(why)
                 return

@@ -1,0 +1,1 @@
+"""Downloads in the background: their queue, progress and records."""

@@ -1,7 +1,7 @@
-"""What engines really took, beside what was predicted: in OPREL_HOME/state.db, and a correction of the next estimate.
+"""Measured and predicted memory of engines, kept in OPREL_HOME/state.db to correct later estimates.
 
-Weights, caches and states are exact already; what is learned is how far off the compute buffers of a model are, or of
-its architecture where the model itself was never loaded by this engine.
+The estimates of weights, caches and states are exact. Only the compute buffers are corrected: by earlier loads of the
+model with the same engine, or else of other models of its architecture.
 """
 
 import logging
@@ -24,11 +24,11 @@ CREATE TABLE IF NOT EXISTS calibration (
 );
 """
 NEWEST = "SELECT compute, predicted_compute FROM calibration WHERE engine = ? AND {} = ? ORDER BY at DESC LIMIT 8"
-LEAST, MOST = 0.5, 2.0  # what a correction may be: beyond that something else is wrong
+LEAST, MOST = 0.5, 2.0  # limits of a correction: beyond them something else is wrong
 
 
 class Calibration:
-    """Owner of the table. It is experience only: where the database cannot be used, there is none."""
+    """Owner of the table. If the database cannot be used, nothing is corrected."""
 
     def __init__(self, file: Path) -> None:
         self._database: sqlite3.Connection | None = None
@@ -37,10 +37,10 @@ class Calibration:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.executescript(SCHEMA)
         except sqlite3.Error as error:
-            logger.warning("what engines take is not remembered: %s: %s", file, error)
+            logger.warning("cannot record the memory that engines take: %s: %s", file, error)
 
     def compute_ratio(self, model: str, architecture: str, engine: str) -> float:
-        """By what to multiply a compute buffer's estimate; `model` is a digest."""
+        """The factor that corrects the estimate of a compute buffer. `model` is a digest."""
         for column, value in (("model", model), ("architecture", architecture)):
             rows = self._rows(NEWEST.format(column), (engine, value))
             ratios = sorted(measured / predicted for measured, predicted in rows if measured and predicted)
@@ -49,23 +49,24 @@ class Calibration:
         return 1.0
 
     def note(
-        self, model: str, architecture: str, engine: str, setting: str, predicted: Estimate, measured: Buffers
+        self, model: str, architecture: str, engine: str, setting: str, *, predicted: Estimate, measured: Buffers
     ) -> None:
-        """An engine has loaded. `predicted` without any correction."""
+        """Record what an engine allocated for a load. `predicted` is the estimate without correction."""
         row = (
             *(model, architecture, engine, setting, timestamp()),
             *(predicted.weights_bytes, predicted.kv_bytes, predicted.state_bytes, predicted.compute_bytes),
             *(predicted.output_bytes, measured.weights, measured.kv, measured.state, measured.compute),
             *(measured.output, measured.on_gpus, None),
         )
-        self._do(f"INSERT OR REPLACE INTO calibration VALUES ({', '.join('?' * len(row))})", row)
+        self._execute(f"INSERT OR REPLACE INTO calibration VALUES ({', '.join('?' * len(row))})", row)
 
     def note_resident(self, model: str, engine: str, setting: str, bytes: int) -> None:
-        """What its processes had in memory in the end."""
+        """Record how much memory the engine's processes used in the end."""
         query = "UPDATE calibration SET resident = ? WHERE model = ? AND engine = ? AND setting = ?"
-        self._do(query, (bytes, model, engine, setting))
+        self._execute(query, (bytes, model, engine, setting))
 
     def close(self) -> None:
+        """Close the database; later notes are dropped."""
         if self._database:
             self._database.close()
             self._database = None
@@ -76,10 +77,10 @@ class Calibration:
         except sqlite3.Error:
             return []
 
-    def _do(self, query: str, values: tuple[object, ...]) -> None:
+    def _execute(self, query: str, values: tuple[object, ...]) -> None:
         try:
             if self._database:
                 with self._database:
                     self._database.execute(query, values)
         except sqlite3.Error as error:
-            logger.warning("what an engine takes was not written down: %s", error)
+            logger.warning("cannot record the memory of an engine: %s", error)

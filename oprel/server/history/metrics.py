@@ -1,4 +1,4 @@
-"""What the daemon counts, for Prometheus. Plain numbers: counting is cheap, and `exposition` formats what is asked for.
+"""The daemon's counters and histograms. Counting is cheap; `api.oprel.prometheus` formats the numbers on request.
 
 Times in seconds. All methods belong to the event loop's thread.
 """
@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-MOST_MODELS = 64  # label values; further models count together
+MOST_MODELS = 64  # models with a label of their own; the others share `OTHER`
 OTHER = "other"
 
 WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 GAPS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-# Why an engine was stopped: for another one's memory, after its keep_alive, for one with other options, or by a client.
+# Why an engine was stopped: another needed its memory, its keep_alive ended, other options replaced it, or a client
+# asked for it.
 Eviction = Literal["memory", "idle", "replaced", "asked"]
 
 
 @dataclass
 class Counter:
-    """`name` is without Prometheus' `_total`. Values by the labels' values."""
+    """A counter, with values by the values of its labels. Prometheus adds `_total` to `name`."""
 
     name: str
     help: str
@@ -33,7 +34,7 @@ class Counter:
 
 
 class Observed:
-    """How many of the observations fell between two of the `bounds`; the last count is of those beyond all."""
+    """Counts of observations between neighbouring `bounds`; the last count is of those above all bounds."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
@@ -46,7 +47,7 @@ class Observed:
 
 
 class Histogram:
-    """Observations of each model."""
+    """A histogram of seconds for each model."""
 
     def __init__(self, name: str, help: str, bounds: Sequence[float] = WAITS) -> None:
         self.name = name
@@ -59,7 +60,7 @@ class Metrics:
     """Owner of the daemon's counters. `model` is always a model's name."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._labels: set[str] = set()
         self._requests = Counter("requests", "Requests by how they ended", ("model", "outcome"))
         self._prompt = Counter("prompt_tokens", "Tokens of prompts", ("model",))
         self._generated = Counter("generated_tokens", "Tokens of answers", ("model",))
@@ -87,14 +88,14 @@ class Metrics:
 
     def label(self, model: str) -> str:
         """The model's name, or "other" when there are too many: each label costs memory here and in Prometheus."""
-        if model not in self._known:
-            if len(self._known) >= MOST_MODELS:
+        if model not in self._labels:
+            if len(self._labels) >= MOST_MODELS:
                 return OTHER
-            self._known.add(model)
+            self._labels.add(model)
         return model
 
     def request(self, model: str, outcome: str, queued: float, first_token: float | None = None) -> None:
-        """A request has ended: "ok", "client_left" or an error's code."""
+        """Count a request that has ended. `outcome` is "ok", "client_left" or an error's code."""
         label = self.label(model)
         self._requests.add(label, outcome)
         self._queues.models[label].add(queued)
@@ -102,37 +103,41 @@ class Metrics:
             self._first_tokens.models[label].add(first_token)
 
     def token(self, model: str, gap: float) -> None:
-        """A token came so long after the one before it."""
+        """Count a token that arrived `gap` seconds after the previous one."""
         self._gaps.models[self.label(model)].add(gap)
 
     def tokens(self, model: str, prompt: int, generated: int) -> None:
+        """Count the tokens of a request and its answer."""
         label = self.label(model)
         self._prompt.add(label, count=prompt)
         self._generated.add(label, count=generated)
 
     def loaded(self, model: str, seconds: float, outcome: str = "ready") -> None:
-        """An engine was started; `outcome` is the reason of its end when it did not become ready."""
+        """Count a start of an engine. `outcome` is "ready", or the reason of the exit if the start failed."""
         label = self.label(model)
         self._loads.add(label, outcome)
         if outcome == "ready":
             self._load_times.models[label].add(seconds)
 
     def restart(self, model: str, reason: str) -> None:
-        """An engine is started again; `reason` is that of the exit before."""
+        """Count a restart of an engine. `reason` is that of its last exit."""
         self._restarts.add(self.label(model), reason)
 
     def recovery(self, model: str, seconds: float, outcome: str = "ok") -> None:
-        """An answer went on `seconds` after its engine's end, or did not: then `outcome` is the error's code."""
+        """Count an answer that continued `seconds` after its engine's end, or failed with the error code `outcome`."""
         label = self.label(model)
         self._recoveries.add(label, outcome)
         if outcome == "ok":
             self._recovery_times.models[label].add(seconds)
 
     def eviction(self, model: str, reason: Eviction) -> None:
+        """Count an engine that was stopped."""
         self._evictions.add(self.label(model), reason)
 
     def refused(self, model: str) -> None:
+        """Count a request refused because too many wait."""
         self._refused.add(self.label(model))
 
     def quarantined(self, model: str) -> None:
+        """Count a request put into quarantine."""
         self._quarantined.add(self.label(model))

@@ -1,0 +1,1 @@
+"""Answers to requests: completions, their continuation on another engine, truncation, embeddings."""

@@ -1,7 +1,7 @@
-"""Whether an answer is what its `format` promised. The engine enforces a grammar; here it is proven.
+"""Validates an answer against the schema of its `format`, in addition to the grammar that the engine enforces.
 
-A schema is a stranger's: it gets no file and no page read, and no time without end. Regular expressions are left to the
-engine's grammar, as Python's may take years.
+Schemas come from strangers: validation reads no file and no web page, and its time is bounded. Only the engine's
+grammar enforces regular expressions, because those of Python may take exponential time.
 """
 
 import itertools
@@ -16,16 +16,16 @@ from referencing.jsonschema import EMPTY_REGISTRY
 
 from oprel.core.exceptions import BackendError, ValidationError
 
-MOST_REFERENCES = 20_000  # followed within one proof: some tenths of a second
-UNPROVEN = ("pattern", "patternProperties", "unevaluatedProperties")  # they take regular expressions
+MOST_REFERENCES = 20_000  # followed in one validation: some tenths of a second
+SKIPPED = ("pattern", "patternProperties", "unevaluatedProperties")  # they evaluate regular expressions
 
 
 class _TooMuch(Exception):
-    """A proof would take too long."""
+    """The validation would take too long."""
 
 
 def check_schema(schema: Mapping[str, JsonValue]) -> None:
-    """Raises ValidationError for what is no JSON schema."""
+    """Raises ValidationError if `schema` is not a valid JSON schema."""
     advice = "`format` takes a valid JSON schema."
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -36,10 +36,10 @@ def check_schema(schema: Mapping[str, JsonValue]) -> None:
 
 
 def check_answer(text: str, schema: Mapping[str, JsonValue]) -> None:
-    """Raises BackendError when the whole answer `text` is not JSON that follows `schema` ({} = any object)."""
+    """Raises BackendError if the complete answer `text` is not JSON that follows `schema` ({} = any object)."""
     advice = "Ask again, or ask for a simpler schema."
     try:
-        _prover()(schema or {"type": "object"}, registry=EMPTY_REGISTRY).validate(orjson.loads(text))
+        _validator()(schema or {"type": "object"}, registry=EMPTY_REGISTRY).validate(orjson.loads(text))
     except orjson.JSONDecodeError as error:
         raise BackendError("the model's answer is not the JSON that `format` asks for", advice) from error
     except jsonschema.ValidationError as error:
@@ -48,8 +48,8 @@ def check_answer(text: str, schema: Mapping[str, JsonValue]) -> None:
         raise BackendError("the schema's references lead nowhere, or too far to prove the answer", advice) from error
 
 
-def _prover() -> Any:  # jsonschema has no type for a class of validators
-    """A class of validators for one proof, which counts the references that it follows."""
+def _validator() -> Any:  # jsonschema has no type for a class of validators
+    """A class of validators for one validation, which counts the references that it follows."""
     base = jsonschema.Draft202012Validator
     followed = itertools.count()
 
@@ -65,5 +65,5 @@ def _prover() -> Any:  # jsonschema has no type for a class of validators
         if "patternProperties" not in schema:
             yield from base.VALIDATORS["additionalProperties"](validator, value, instance, schema) or ()
 
-    changed = dict.fromkeys(UNPROVEN, lambda *_: ()) | {"additionalProperties": additional}
+    changed = dict.fromkeys(SKIPPED, lambda *_: ()) | {"additionalProperties": additional}
     return jsonschema.validators.extend(base, changed | {name: counted(name) for name in ("$ref", "$dynamicRef")})  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""The library of installed models: finding, creating, importing, quantizing and pushing them."""

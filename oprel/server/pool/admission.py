@@ -84,7 +84,8 @@ class AdmissionQueue:
         After `end` the wait is over at once, and nothing is reserved.
         """
         number = next(self._numbers)
-        ticket = self._queue[number] = _Ticket(Wanted(number, name, needs, self._clock(), makes_room))
+        wanted = Wanted(id=number, name=name, needs=needs, since=self._clock(), makes_room=makes_room)
+        ticket = self._queue[number] = _Ticket(wanted)
         try:
             self.reconsider()
             await self.until(lambda: ticket.admitted or ticket.refusal or self._has_ended)

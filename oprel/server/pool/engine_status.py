@@ -76,7 +76,7 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         snapshot=loaded.engine.snapshot(),
         in_flight=loaded.leases,
         slots=slots.total,
-        slots_taken=slots.taken,
+        slots_taken=slots.in_use,
         queued=slots.waiting,
         tokens_per_second=loaded.pace.tokens_per_second,
         expected_host_bytes=decision.needs.host,

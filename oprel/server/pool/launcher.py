@@ -23,7 +23,7 @@ from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.runtime.backends.local_engine import LocalEngine
-from oprel.runtime.backends.specs import LoadConstraints, asked_of, spec_of
+from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.engine import Engine
 from oprel.runtime.restarts import History
@@ -88,7 +88,7 @@ class Fallback:
 class Launcher:
     """Owner of those records. `run_dir` takes the engines' sockets.
 
-    `on_end` is called with an engine's number (`LoadedModel.id`) for each end that was not asked for.
+    `on_end` is called with an engine's number (`LoadedModel.id`) for each exit that oprel did not request.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Launcher:
         binaries: EngineBinaries,
         planning: Planning,
         run_dir: Path,
+        *,
         on_end: Callable[[int, Ended], None],
         make_engine: Callable[[EngineOrder], Engine] = local_engine,
     ) -> None:
@@ -116,6 +117,7 @@ class Launcher:
         settings: ModelSettings,
         request: RequestedLoad,
         mode: Mode,
+        *,
         residents: Sequence[LoadedModel],
         backends: Sequence[Backend] = (llama_cpp.BACKEND,),
     ) -> LoadedModel:
@@ -124,10 +126,11 @@ class Launcher:
         The first of `backends` runs it; the others are fallbacks. Raises InsufficientMemoryError when it can never fit.
         """
         number, (backend, *others) = next(self._numbers), backends
-        plan = self._planning.plan(model, asked_of(request.resolved, settings, mode), residents)
+        plan = self._planning.plan(model, plan_constraints(request.resolved, settings, mode), residents)
         if not plan.fits:
             raise refusal(model.name, plan, residents)
-        constraints = launching.placed(backend, self._constraints(model, settings, request.resolved, mode, number))
+        constraints = self._constraints(model, settings, request.resolved, mode, number=number)
+        constraints = launching.reserve_port(backend, constraints)
         first = LoadDecision(plan, constraints, backend)
         decision = self._as_before(first, model, request)
         return LoadedModel(
@@ -147,11 +150,11 @@ class Launcher:
         """How the model would be loaded now. Raises NoEngineError."""
         settings, mode = self._config.for_model(model.name), model.usual_mode
         options = resolved(model, settings, LoadOptions())
-        others = [loaded for loaded in residents if loaded.spec.parts != files_of(model)]
-        plan = self._planning.plan(model, asked_of(options, settings, mode), others)
+        others = [loaded for loaded in residents if loaded.spec.files != files_of(model)]
+        plan = self._planning.plan(model, plan_constraints(options, settings, mode), others)
         backend = (await self._catalog.backends(model.info, mode, settings.backend))[0]
         binary, flags = await self._catalog.of(backend).choose()
-        spec = spec_of(plan, self._constraints(model, settings, options, mode, 0))
+        spec = spec_of(plan, self._constraints(model, settings, options, mode, number=0))
         return plan_response(model.name, plan, [*binary.command, *backend.arguments(spec, flags)])
 
     async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
@@ -168,7 +171,7 @@ class Launcher:
         why = exit.detail if exit else "it cannot be started"
         note = f"{backend.name}, as {loaded.decision.backend.name} did not start ({why})"
         logger.warning("%s: from now on %s", loaded.model.name, note)
-        constraints = launching.placed(backend, loaded.decision.constraints)
+        constraints = launching.reserve_port(backend, loaded.decision.constraints)
         decision = replace(loaded.decision, backend=backend, constraints=constraints)
         return Fallback(decision, self._engine(decision, loaded.model, loaded.request, loaded.id), note)
 
@@ -228,10 +231,10 @@ class Launcher:
         return decision
 
     def _constraints(
-        self, model: InstalledModel, settings: ModelSettings, options: LoadOptions, mode: Mode, number: int
+        self, model: InstalledModel, settings: ModelSettings, options: LoadOptions, mode: Mode, *, number: int
     ) -> LoadConstraints:
         return LoadConstraints(
-            parts=files_of(model),
+            files=files_of(model),
             socket=self._run_dir / f"engine-{number}.sock",
             load=options,
             threads=self._planning.hardware.cpu.threads,

@@ -47,7 +47,7 @@ class LoadDecision:
 
     @property
     def key(self) -> Key:
-        return self.constraints.parts, self.constraints.mode
+        return self.constraints.files, self.constraints.mode
 
     @property
     def num_ctx(self) -> int:

@@ -220,8 +220,8 @@ class LoadedModel:
 
     def write_template(self) -> None:
         """Put the template where the engine looks for it."""
-        if self.spec.parts.chat_template:
-            self.spec.template_file.write_text(self.spec.parts.chat_template, encoding="utf-8")
+        if self.spec.files.chat_template:
+            self.spec.template_file.write_text(self.spec.files.chat_template, encoding="utf-8")
 
     @property
     def may_go(self) -> bool:

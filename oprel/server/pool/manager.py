@@ -67,8 +67,8 @@ class ModelManager:
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
-        self.planning = Planning(config, binaries, hardware or probe())
-        self.launcher = Launcher(config, binaries, self.planning, run_dir, self._note_end, make_engine)
+        self.planning = planning = Planning(config, binaries, hardware or probe())
+        self.launcher = Launcher(config, binaries, planning, run_dir, on_end=self._note_end, make_engine=make_engine)
         self.admission = AdmissionQueue(
             budget=lambda: self.planning.budget,
             clock=clock,
@@ -126,7 +126,7 @@ class ModelManager:
         try:
             loaded.keep_for(keep_alive)
             joined = self.clock()
-            async with loaded.slots.taking(slots) as grant:
+            async with loaded.slots.hold(slots) as grant:
                 granted = self.clock()
                 await self.make_ready(loaded, makes_room=makes_room)
                 load_ns = round((joined - began + self.clock() - granted) * 1e9)
@@ -147,7 +147,7 @@ class ModelManager:
 
     async def unload(self, model: InstalledModel) -> list[LoadedModel]:
         """Unload the model, and return its engines: idle ones are gone by then, others go with their last lease."""
-        engines = [loaded for loaded in self.loaded if loaded.spec.parts.weights == model.weights]
+        engines = [loaded for loaded in self.loaded if loaded.spec.files.weights == model.weights]
         for loaded in engines:
             loaded.lifetime.keep_alive = 0.0
             if loaded.leases == 0:
@@ -196,7 +196,7 @@ class ModelManager:
                 backends = await self.launcher.backends(model, settings, mode)
                 if not self._loaded:
                     await self.planning.look_around()
-                loaded = self.launcher.prepare(model, settings, request, mode, self.loaded, backends)
+                loaded = self.launcher.prepare(model, settings, request, mode, residents=self.loaded, backends=backends)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:
                 self._check_queue(loaded, settings)

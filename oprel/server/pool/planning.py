@@ -92,7 +92,14 @@ class Planning:
             model, plan = loaded.model, loaded.decision.plan
             expected = estimate(plan.chosen.candidate.footprint, plan.solution.load_shape)
             engine, setting = str(loaded.engine.snapshot().binary), repr(plan.solution.load_shape)
-            self._calibration.note(model.digest, model.header.architecture, engine, setting, expected, buffers)
+            self._calibration.note(
+                model.digest,
+                model.header.architecture,
+                engine,
+                setting,
+                predicted=expected,
+                measured=buffers,
+            )
         return buffers
 
     def note_end(self, loaded: LoadedModel) -> None:

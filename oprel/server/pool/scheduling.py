@@ -90,7 +90,7 @@ class Resident:
         return self.load_seconds / (1.0 + max(0.0, now - self.used_at))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """An engine that requests have waited for since `since`. Without `makes_room` it must not evict others."""
 
@@ -101,7 +101,7 @@ class Wanted:
     makes_room: bool = True
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SchedulingDecision:
     """What to do now, by the engines' ids, with the reasons. At `look_again` time alone changes the decision."""
 
@@ -125,7 +125,8 @@ def decide(residents: Sequence[Resident], wanted: Sequence[Wanted], budget: Amou
     """`wanted` in the order of arrival.
 
     >>> old = Resident(id=1, name="old", needs=Amount(60), use=Use.IDLE)
-    >>> decide([old], [Wanted(2, "new", Amount(50), since=0.0)], budget=Amount(100), now=30.0).evict
+    >>> new = Wanted(id=2, name="new", needs=Amount(50), since=0.0)
+    >>> decide([old], [new], budget=Amount(100), now=30.0).evict
     {1: 'idle for 30 s; new needs 50 B, and 40 B of 100 B are free'}
     """
     decision = SchedulingDecision()

@@ -1,7 +1,7 @@
-"""The places of an engine's slots: who comes first is served first, and who leaves is out of the queue.
+"""The slots of an engine and the queue for them: first come, first served.
 
-llama-server has a queue of its own. Waiting here instead, a request's position is known, what waits is not lost with an
-engine, and everything that is in the engine can be expected to move.
+llama-server has a queue of its own. Requests wait here instead: their position is known, they are not lost with an
+engine, and every request in the engine can be expected to make progress.
 """
 
 import asyncio
@@ -18,66 +18,67 @@ LONGEST_RETRY = 600.0  # s
 
 
 class Slots:
-    """`total` places. A request takes one, or several when it makes several answers."""
+    """The `total` slots of an engine. A request holds one, or several if it makes several answers."""
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._held: set[SlotGrant] = set()
+        self._grants: set[SlotGrant] = set()
         self._queue: deque[SlotRequest] = deque()
 
     @property
-    def taken(self) -> int:
-        return sum(held.count for held in self._held)
+    def in_use(self) -> int:
+        return sum(grant.count for grant in self._grants)
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
     @contextlib.asynccontextmanager
-    async def taking(self, count: int) -> AsyncIterator["SlotGrant"]:
-        """Inside the block `count` places are the caller's. More than there are is all of them."""
-        held = SlotGrant(self)
+    async def hold(self, count: int) -> AsyncIterator["SlotGrant"]:
+        """Inside the block the caller holds `count` slots, or all of them if there are fewer."""
+        grant = SlotGrant(self)
         try:
-            await self.take(SlotRequest(held, count))
-            yield held
+            await self.acquire(SlotRequest(grant, count))
+            yield grant
         finally:
-            self._held.discard(held)
+            self._grants.discard(grant)
             self._serve()
 
     def lose(self) -> None:
-        """The engine is gone: what was in it keeps its places from newcomers, but not from each other."""
-        for held in self._held:
-            held.is_lost = True
+        """The engine has ended. Its requests keep their slots ahead of new ones, but not ahead of each other."""
+        for grant in self._grants:
+            grant.is_lost = True
 
-    async def take(self, place: "SlotRequest") -> None:
-        if place.count == 0:
+    async def acquire(self, request: "SlotRequest") -> None:
+        """Wait until the slots are free. A request with `priority` waits only for others with priority."""
+        if request.count == 0:
             return
-        firsts = sum(other.first for other in self._queue)
-        self._queue.insert(firsts if place.first else len(self._queue), place)
+        ahead = sum(other.priority for other in self._queue)
+        self._queue.insert(ahead if request.priority else len(self._queue), request)
         self._serve()
         try:
-            await place.given
+            await request.granted
         finally:
-            if place in self._queue:
-                self._queue.remove(place)
+            if request in self._queue:
+                self._queue.remove(request)
 
     def _serve(self) -> None:
         while self._queue and self._fits(self._queue[0]):
-            place = self._queue.popleft()
-            place.held.count, place.held.is_lost = place.count, False
-            self._held.add(place.held)
-            if not place.given.done():  # else its owner is leaving, and gives them back
-                place.given.set_result(None)
+            request = self._queue.popleft()
+            request.grant.count, request.grant.is_lost = request.count, False
+            self._grants.add(request.grant)
+            if not request.granted.done():  # else its owner was cancelled, and returns the slots
+                request.granted.set_result(None)
 
-    def _fits(self, place: "SlotRequest") -> bool:
-        """A request for more than there is must not wait for ever: it gets all there is."""
-        others = (held for held in self._held if held is not place.held)
-        taken = sum(held.count for held in others if not (place.first and held.is_lost))
-        return taken + place.count <= self.total or taken == 0
+    def _fits(self, request: "SlotRequest") -> bool:
+        """A request for more slots than there are gets all of them, rather than wait for ever."""
+        others = (grant for grant in self._grants if grant is not request.grant)
+        in_use = sum(grant.count for grant in others if not (request.priority and grant.is_lost))
+        return in_use + request.count <= self.total or in_use == 0
 
 
 class SlotGrant:
-    """Places that a request holds. They are lost with the engine, until the request goes on with the next one."""
+    """The slots that a request holds. They are lost with the engine, until the request continues on the next one."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -85,29 +86,29 @@ class SlotGrant:
         self.is_lost = False
 
     async def take_all(self) -> None:
-        """Have the engine alone: swap the held slots for all of them, ahead of new waiters."""
+        """Swap the held slots for all slots of the engine, ahead of new waiters."""
         await self.swap(self._slots.total)
 
     async def swap(self, count: int) -> None:
         """Swap the held slots for `count`, ahead of new waiters."""
         self.count = 0
-        await self._slots.take(SlotRequest(self, count, first=True))
+        await self._slots.acquire(SlotRequest(self, count, priority=True))
 
 
 @dataclass(eq=False)
 class SlotRequest:
-    """A place in the queue. Who held places before it comes `first`."""
+    """An entry of the queue. One that held slots before has `priority`."""
 
-    held: SlotGrant
+    grant: SlotGrant
     count: int
-    first: bool = False
-    given: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    priority: bool = False
+    granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 def too_many(name: str, waiting: int, seconds_each: float) -> BusyError:
-    """What a request is told that so many wait in front of, each of whom takes so long."""
+    """The error for a request when `waiting` others are ahead of it, each of which takes `seconds_each`."""
     seconds = min(LONGEST_RETRY, max(1.0, waiting * seconds_each))
-    again = f"Try again in some {math.ceil(seconds)} s; you would be number {waiting + 1} in the queue of {name}."
-    error = BusyError(BUSY, again, "More may wait with a larger `max_queue`.")
+    again = f"Try again in about {math.ceil(seconds)} s; you would be number {waiting + 1} in the queue of {name}."
+    error = BusyError(BUSY, again, "A larger `max_queue` lets more requests wait.")
     error.retry_after = seconds
     return error

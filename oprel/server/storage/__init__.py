@@ -1,0 +1,1 @@
+"""The disk space of models: what they take, and what can be removed."""

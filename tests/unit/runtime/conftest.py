@@ -22,21 +22,27 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def ends() -> list[Ended]:
-    """The ends that nobody asked for."""
+    """The ends that oprel did not request."""
     return []
 
 
 @pytest.fixture
 async def engine(folder: Path, ends: list[Ended]) -> AsyncIterator[Callable[..., EngineProcess]]:
-    """Make an engine with faults; each further dict of faults is another binary on the shelf behind the first."""
+    """Make an engine with faults; each further dict of faults is a further binary behind the first."""
     made: list[EngineProcess] = []
 
     def make(*binaries: dict[str, object], load_timeout: float = 10.0, stall_timeout: float = 30.0) -> EngineProcess:
         programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
-        shelf = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),)) for program in programs])
+        candidates = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),)) for program in programs])
         socket = folder / f"{len(made)}.sock"
-        launch = Launch("fake", RunDir(socket), lambda flags: ["--host", str(socket)], load_timeout, stall_timeout)
-        made.append(EngineProcess(launch, shelf, on_end=ends.append))
+        launch = Launch(
+            label="fake",
+            run_dir=RunDir(socket),
+            arguments=lambda flags: ["--host", str(socket)],
+            load_timeout=load_timeout,
+            stall_timeout=stall_timeout,
+        )
+        made.append(EngineProcess(launch, candidates, on_end=ends.append))
         return made[-1]
 
     yield make

@@ -59,10 +59,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _list(config: Config) -> None:
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.selection.engines import accelerators, find_engines
+    from oprel.runtime.selection.engines import accelerators_of, find_engines
     from oprel.telemetry.hardware.probing import probe
 
-    preferred, devices = read_choices(config.home_dir).preferred, accelerators(probe())
+    preferred, devices = read_choices(config.home_dir).preferred, accelerators_of(probe())
     engines = find_engines(config)
     missing = [
         engine.backend for engine in engines if not engine.programs and not devices.isdisjoint(engine.backend.suits)
@@ -86,10 +86,10 @@ def _install(config: Config, name: str, *, sure: bool) -> None:
     """Raises NoEngineError when it cannot run here or does not start, and what `environments.install` raises."""
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries import environments
-    from oprel.runtime.selection.engines import find, recipe_for
+    from oprel.runtime.selection.engines import find_engine, recipe_for
     from oprel.telemetry.hardware.probing import probe
 
-    engine = find(named(name), config)
+    engine = find_engine(named(name), config)
     if engine.programs:
         render.line(f"{engine.backend.title} is already installed: {engine.programs[0]}")
         return
@@ -125,9 +125,9 @@ def _uninstall(config: Config, name: str) -> None:
 def _test(config: Config, name: str | None) -> None:
     """Test one engine, or all installed ones. Raises NoEngineError when one does not start or is not installed."""
     from oprel.runtime.backends.registry import named
-    from oprel.runtime.selection.engines import find, find_engines
+    from oprel.runtime.selection.engines import find_engine, find_engines
 
-    engines = [find(named(name), config)] if name else find_engines(config)
+    engines = [find_engine(named(name), config)] if name else find_engines(config)
     if name and not engines[0].programs:
         backend = engines[0].backend
         raise NoEngineError(f"{backend.title} is not installed", f"To install it: {backend.install}")
@@ -156,7 +156,7 @@ def _started(command: tuple[str, ...]) -> str:
 def _use(config: Config, name: str, program: Path | None) -> None:
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.selection.engines import find
+    from oprel.runtime.selection.engines import find_engine
 
     if program and not program.expanduser().is_file():
         raise ValidationError(f"{program} is not a file", "Give the path of the engine's executable.")
@@ -165,5 +165,5 @@ def _use(config: Config, name: str, program: Path | None) -> None:
     read_choices(config.home_dir).using(chosen, path).write(config.home_dir)
     what = f"{chosen} is preferred for every model it can serve" if chosen else "each model uses its best engine"
     render.line(f"{what}; a running daemon applies this to the next model it loads.")
-    if chosen and not find(named(chosen), config).programs:
+    if chosen and not find_engine(named(chosen), config).programs:
         render.note(f"It is not installed; other engines are used until it is. To install it: {named(chosen).install}")

@@ -32,12 +32,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.runtime.selection.engines import routes
+    from oprel.runtime.selection.engines import rank_engines
     from oprel.telemetry.hardware.probing import probe
 
     config = config_from(args)
     inspection = _inspected(args.model, config)
-    engines = routes(inspection.info, probe(), config) if inspection.info else ()
+    engines = rank_engines(inspection.info, probe(), config) if inspection.info else ()
     if inspection.errors:  # never suggest loading it
         engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
     if args.json:

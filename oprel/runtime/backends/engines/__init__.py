@@ -1,0 +1,1 @@
+"""One module for each engine: its `Backend` with its arguments, dialect and quirks."""

@@ -1,20 +1,20 @@
-"""llama-server: its arguments and quirks, nothing else. Flags as of b11434 and b11549.
+"""llama-server: its arguments and quirks. Flags as of b11434 and b11549.
 
-Where the user placed no layers, none are placed here: then the engine's own `--fit`, which is on unless `-ngl` or the
-like is given, has the last word (common/fit.cpp).
+Unless the user places layers, oprel passes no `-ngl`, so that the engine places them with its own `--fit`, which `-ngl`
+and similar flags disable (common/fit.cpp).
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.spec import EngineSpec
 
-# From here on an engine tells how large its buffers are.
+# The lowest level at which the engine logs the sizes of its buffers.
 VERBOSITY = 4
 
-# Flags that older builds do not know and that only limit or quieten: left out there.
+# Flag -> number of its values: flags that older builds lack, omitted there because they only limit or quieten.
 DISPENSABLE = {
     "--kv-unified-per-slot": 1,
     "--cache-ram": 1,
@@ -29,28 +29,28 @@ DISPENSABLE = {
 }
 
 
-def resolve(asked: LoadOptions, settings: ModelSettings, trained_ctx: int | None) -> LoadOptions:
-    """What is fixed: what was asked, else configured; the context capped to the trained length. The rest is chosen."""
+def resolve(requested: LoadOptions, settings: ModelSettings, trained_ctx: int | None) -> LoadOptions:
+    """The requested options, completed by the configured ones. The context is capped to the trained length."""
     defaults = LoadOptions(
         num_ctx=settings.ctx_size or None,
         num_batch=settings.batch_size or None,
         num_gpu=settings.n_gpu_layers if settings.n_gpu_layers >= 0 else None,
         num_thread=settings.n_threads or None,
     )
-    values = {entry.name: getattr(asked, entry.name) for entry in fields(LoadOptions)}
-    fixed = LoadOptions(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
-    if fixed.num_ctx is not None and trained_ctx:
-        return replace(fixed, num_ctx=min(fixed.num_ctx, trained_ctx))
-    return fixed
+    values = vars(requested).items()
+    options = LoadOptions(**{name: getattr(defaults, name) if value is None else value for name, value in values})
+    if options.num_ctx is not None and trained_ctx:
+        return replace(options, num_ctx=min(options.num_ctx, trained_ctx))
+    return options
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
-    """llama-server's arguments for `spec`; `flags` are those that the program knows."""
-    load, parts = spec.load, spec.parts
-    given = {
-        "--model": parts.weights,
-        "--mmproj": parts.projector,
-        "--chat-template-file": spec.template_file if parts.chat_template else None,
+    """llama-server's arguments for `spec`. `flags` are those of the program."""
+    load, files = spec.load, spec.files
+    options = {
+        "--model": files.weights,
+        "--mmproj": files.projector,
+        "--chat-template-file": spec.template_file if files.chat_template else None,
         "--host": spec.socket,
         "--port": 0,
         "--parallel": spec.parallel,
@@ -80,12 +80,14 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--offline": True,
         "--no-ui": True,
     }
-    pairs = [item for flag, value in given.items() if value is not None for item in (flag, str(value))]
-    pairs += [item for adapter in parts.adapters for item in ("--lora", str(adapter))]
-    return [*_known(pairs + [flag for flag, wanted in switches.items() if wanted], flags), *spec.extra_arguments]
+    pairs = [item for flag, value in options.items() if value is not None for item in (flag, str(value))]
+    pairs += [item for adapter in files.adapters for item in ("--lora", str(adapter))]
+    switched_on = [flag for flag, is_on in switches.items() if is_on]
+    return [*_supported([*pairs, *switched_on], flags), *spec.extra_arguments]
 
 
-def _known(arguments: list[str], flags: frozenset[str]) -> list[str]:
+def _supported(arguments: list[str], flags: frozenset[str]) -> list[str]:
+    """The arguments without dispensable flags that the program lacks."""
     kept = list(arguments)
     for flag, values in DISPENSABLE.items():
         if flag in kept and flag not in flags:

@@ -1,8 +1,8 @@
-"""The buffers that an engine says it made, read from its log. Pure.
+"""Reads the sizes of an engine's buffers from its log. Pure.
 
 Source: `load_tensors`, `llama_kv_cache`, `llama_memory_recurrent`, `sched_reserve` and `output_reserve` of llama.cpp at
-log level 4; each prints "... DEVICE KIND buffer size = N MiB". What lies on the CPU is called CPU, CPU_Mapped,
-CPU_REPACK or DEVICE_Host. Some locales write a comma for the point; a dry run before the load prints all of it too.
+log level 4; each prints "... DEVICE KIND buffer size = N MiB". Buffers on the CPU are named CPU, CPU_Mapped, CPU_REPACK
+or DEVICE_Host. Some locales print a decimal comma. A dry run before the load prints the same lines.
 """
 
 import re
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 MIB = 1024**2
 LINE = re.compile(r"\s(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.,]+) MiB")
-PARTS = {"model": "weights", "KV": "kv", "RS": "state", "compute": "compute", "output": "output"}
+FIELDS = {"model": "weights", "KV": "kv", "RS": "state", "compute": "compute", "output": "output"}
 ON_CPU = re.compile(r"CPU|_Host$|^BLAS$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Buffers:
-    """Bytes, on all devices together; `on_gpus` are those of them that GPUs hold."""
+    """Bytes on all devices together, and `on_gpus` the part of them on GPUs."""
 
     weights: int = 0
     kv: int = 0
@@ -32,21 +32,21 @@ class Buffers:
 
 
 def buffers_of(lines: Iterable[str]) -> Buffers | None:
-    """What the last of several loads made; None where the log does not tell.
+    """The buffers of the last load in the log; None if the log does not report them.
 
     >>> buffers_of(["0.01 I load_tensors:   CPU_Mapped model buffer size =     3.05 MiB"])
     Buffers(weights=3198157, kv=0, state=0, compute=0, output=0, on_gpus=0)
     """
-    parts, on_gpus, was_loading = dict.fromkeys(PARTS, 0), 0, False
+    sizes, on_gpus, was_loading = dict.fromkeys(FIELDS, 0), 0, False
     for line in lines:
         if match := LINE.search(line):
             device, kind, size = match.groups()
-            if kind == "model" and not was_loading:  # a dry run came before
-                parts, on_gpus = dict.fromkeys(PARTS, 0), 0
+            if kind == "model" and not was_loading:  # the lines before were of a dry run
+                sizes, on_gpus = dict.fromkeys(FIELDS, 0), 0
             was_loading = kind == "model"
             bytes = round(float(size.replace(",", ".")) * MIB)
-            parts[kind] += bytes
+            sizes[kind] += bytes
             on_gpus += 0 if ON_CPU.search(device) else bytes
-    if not any(parts.values()):
+    if not any(sizes.values()):
         return None
-    return Buffers(**{PARTS[kind]: size for kind, size in parts.items()}, on_gpus=on_gpus)
+    return Buffers(**{FIELDS[kind]: size for kind, size in sizes.items()}, on_gpus=on_gpus)

@@ -1,6 +1,6 @@
-"""`mlc_llm serve`: models that MLC has compiled, on almost any GPU. As of its source of July 2026.
+"""`mlc_llm serve`: models compiled by MLC, on almost any GPU. As of its source of July 2026.
 
-It has only one model, whatever it is asked for, and refuses with JSON in a string of JSON.
+It serves one model under any name. Its errors are a JSON object in a JSON string.
 """
 
 import re
@@ -15,14 +15,14 @@ from oprel.runtime.spec import EngineSpec
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     length, batch = spec.load.num_ctx, spec.load.num_batch
-    wanted: Mapping[str, object] = {
+    settings: Mapping[str, object] = {
         "context_window_size": length,
         "max_num_sequence": spec.parallel,
         "max_total_seq_length": (length or 0) * spec.parallel,
         **({"prefill_chunk_size": batch} if batch else {}),
     }
-    overrides = ";".join(f"{name}={value}" for name, value in wanted.items())
-    model = str(spec.parts.weights)
+    overrides = ";".join(f"{name}={value}" for name, value in settings.items())
+    model = str(spec.files.weights)
     return ["serve", model, "--mode", "server", "--overrides", overrides, *spec.extra_arguments]
 
 
@@ -30,13 +30,13 @@ class MLCDialect(Dialect):
     too_long = re.compile(r"has (\d+) tokens in total, larger than the model input length limit")
 
     def completion(self, path: str, body: Json) -> Call:
-        sent = super().completion(path, body).body
-        match sent.get("response_format"):
+        translated = super().completion(path, body).body
+        match translated.get("response_format"):
             case {"json_schema": {"schema": schema}}:
-                sent["response_format"] = {"type": "json_object", "schema": orjson.dumps(schema).decode()}
-        if path == "/v1/completions" and sent.pop("logprobs", None):
-            sent["logprobs"] = sent.pop("top_logprobs", 0)
-        return Call(path, sent)
+                translated["response_format"] = {"type": "json_object", "schema": orjson.dumps(schema).decode()}
+        if path == "/v1/completions" and translated.pop("logprobs", None):
+            translated["logprobs"] = translated.pop("top_logprobs", 0)
+        return Call(path, translated)
 
 
 BACKEND = Backend(
@@ -50,5 +50,5 @@ BACKEND = Backend(
     listens=Listens.WRAPPED,
     health_path="/v1/models",
     dialect=MLCDialect(),
-    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
+    experimental="its arguments and replies follow its source; it is untested with oprel",
 )

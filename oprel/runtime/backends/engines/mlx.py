@@ -1,7 +1,7 @@
-"""`mlx_lm.server`: safetensors, also those that MLX has quantized, on Apple's GPUs. As of its source of August 2026.
+"""`mlx_lm.server`: safetensors, also quantized by MLX, on Apple's GPUs. As of its source of August 2026.
 
-Its own server says that it is not for production: it has only basic checks, and no keys. On the socket that it gets
-here nobody else reaches it. It listens before it loads, and ends the connection where a number is not to its liking.
+Its documentation says that it is not for production: it has only basic checks, and no keys. Here it listens on a Unix
+socket that only the daemon reaches. It listens before it loads, and closes the connection on an invalid number.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ PLAIN = ("F32", "F16", "BF16", "unknown")
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
-    adapter = [text for path in spec.parts.adapters[:1] for text in ("--adapter-path", str(path))]
-    template = ["--chat-template", spec.parts.chat_template] if spec.parts.chat_template else []
-    return ["--model", str(spec.parts.weights), *adapter, *template, *spec.extra_arguments]
+    adapter = [text for path in spec.files.adapters[:1] for text in ("--adapter-path", str(path))]
+    template = ["--chat-template", spec.files.chat_template] if spec.files.chat_template else []
+    return ["--model", str(spec.files.weights), *adapter, *template, *spec.extra_arguments]
 
 
 def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
-    is_known = info.quantization in PLAIN or info.quantization.startswith("MLX")
-    return None if is_known else f"knows no {info.quantization} weights"
+    can_read = info.quantization in PLAIN or info.quantization.startswith("MLX")
+    return None if can_read else f"knows no {info.quantization} weights"
 
 
 class MLXDialect(Dialect):
@@ -38,14 +38,14 @@ class MLXDialect(Dialect):
     def completion(self, path: str, body: Json) -> Call:
         if "response_format" in body:
             raise Unknown("hold an answer to a schema")
-        sent = super().completion(path, body).body
-        sent.pop("model")  # the one that it was started with
-        if sent.pop("logprobs", None):
-            raise Unknown("tell the probabilities of tokens as OpenAI does")
-        window = sent.get("repetition_context_size")
-        if isinstance(window, int) and window < 0:  # all of it, which it cannot be told
-            del sent["repetition_context_size"]
-        return Call(path, sent)
+        translated = super().completion(path, body).body
+        translated.pop("model")  # without a name it uses the model that it was started with
+        if translated.pop("logprobs", None):
+            raise Unknown("report the probabilities of tokens as OpenAI does")
+        window = translated.get("repetition_context_size")
+        if isinstance(window, int) and window < 0:  # it has no value for "the whole context"
+            del translated["repetition_context_size"]
+        return Call(path, translated)
 
 
 BACKEND = Backend(
@@ -62,5 +62,5 @@ BACKEND = Backend(
     refuses=refuses,
     listens=Listens.WRAPPED,
     dialect=MLXDialect(),
-    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
+    experimental="its arguments and replies follow its source; it is untested with oprel",
 )

@@ -1,6 +1,6 @@
-"""Hugging Face's text-generation-inference. As of its source of January 2026, its last.
+"""Hugging Face's text-generation-inference. As of its source of January 2026, the last.
 
-It knows no Unix sockets: it listens on a loopback port, and wants a random key from who asks.
+It has no Unix sockets: it listens on a loopback port, and requires a random key.
 """
 
 import re
@@ -14,24 +14,24 @@ from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown
 from oprel.runtime.spec import EngineSpec
 
 NEVER = ("EXL3", "MLX")
-DEATHS = ("Incomplete generation", "transport error")  # its shard is gone
+DEATHS = ("Incomplete generation", "transport error")  # its shard has died
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     length = spec.load.num_ctx or 0
-    given: Mapping[str, object] = {
-        "--model-id": spec.parts.weights,
+    options: Mapping[str, object] = {
+        "--model-id": spec.files.weights,
         "--hostname": "127.0.0.1",
         "--port": spec.port,
         "--max-total-tokens": length,
         "--max-input-tokens": max(1, length - 1),
         "--max-batch-total-tokens": length * spec.parallel,
-        "--max-batch-prefill-tokens": length,  # by itself it may choose more than the line above
+        "--max-batch-prefill-tokens": length,  # by default it may exceed the total above
         "--max-concurrent-requests": spec.parallel,
-        "--prometheus-port": 0,  # a second one would not start where the first has the usual one
+        "--prometheus-port": 0,  # with the default port, a second engine would not start
         "--shard-uds-path": spec.socket.with_suffix(".shard"),
     }
-    return [*(text for flag, value in given.items() for text in (flag, str(value))), *spec.extra_arguments]
+    return [*(text for flag, value in options.items() for text in (flag, str(value))), *spec.extra_arguments]
 
 
 def environment(spec: EngineSpec) -> Mapping[str, str]:
@@ -48,20 +48,20 @@ class TGIDialect(Dialect):
     too_long = re.compile(r"`inputs` must have less than \d+ tokens. Given: (\d+)")
 
     def completion(self, path: str, body: Json) -> Call:
-        sent = super().completion(path, body).body
-        sent.pop("model")  # any name is that of an adapter
-        if sent.get("top_p") == 1:  # that is all of them, which it refuses to be asked for
-            del sent["top_p"]
-        match sent.get("response_format"):
+        translated = super().completion(path, body).body
+        translated.pop("model")  # it takes any name for that of an adapter
+        if translated.get("top_p") == 1:  # this means all tokens, but it refuses the value
+            del translated["top_p"]
+        match translated.get("response_format"):
             case {"json_schema": {"schema": schema}}:
-                sent["response_format"] = {"type": "json", "value": schema}
-        return Call(path, sent)
+                translated["response_format"] = {"type": "json", "value": schema}
+        return Call(path, translated)
 
     def tokenize(self, body: Json) -> Call:
         return Call("/tokenize", {"inputs": body["content"], "add_special_tokens": body.get("add_special", True)})
 
     def tokens(self, reply: JsonValue) -> JsonValue:
-        return [one["id"] for one in reply if isinstance(one, dict)] if isinstance(reply, list) else []
+        return [token["id"] for token in reply if isinstance(token, dict)] if isinstance(reply, list) else []
 
     def error(self, status: int, error: Json) -> Json:
         message = str(error.get("message"))
@@ -79,12 +79,12 @@ BACKEND = Backend(
     formats=frozenset(("safetensors",)),
     suits={"nvidia": 0.8, "amd": 0.7, "intel": 0.5},
     executables=("text-generation-launcher",),
-    install="its container, or a build of it: a program `text-generation-launcher` on PATH",
+    install="its container, or a build of it, with the program `text-generation-launcher` on PATH",
     arguments=arguments,
     environment=environment,
     refuses=refuses,
     listens=Listens.PORT,
     dialect=TGIDialect(),
     leaves_children=True,
-    experimental="its arguments and replies are from its source, and nobody has run it with oprel yet",
+    experimental="its arguments and replies follow its source; it is untested with oprel",
 )

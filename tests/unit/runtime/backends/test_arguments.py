@@ -12,7 +12,7 @@ from oprel.runtime.spec import EngineSpec, ModelFiles
 from tests.fixtures.fake_openai_engine import ENGINES
 
 TYPICAL = EngineSpec(
-    parts=ModelFiles(Path("/models/llama")),
+    files=ModelFiles(Path("/models/llama")),
     socket=Path("/run/engine-1.sock"),
     load=LoadOptions(num_ctx=4000),
     mode=Mode.COMPLETION,
@@ -27,7 +27,7 @@ TYPICAL = EngineSpec(
 )
 RICH = replace(
     TYPICAL,
-    parts=ModelFiles(Path("/models/llama"), None, (Path("/models/a"),), "{{ x }}"),
+    files=ModelFiles(Path("/models/llama"), None, (Path("/models/a"),), "{{ x }}"),
     load=LoadOptions(num_ctx=4000, num_batch=256, num_gpu=0),
     parallel=4,
     key_type="q8_0",

@@ -7,24 +7,24 @@ from oprel.core.config import Config
 from oprel.core.exceptions import NoEngineError
 from oprel.formats.model_info import ModelInfo
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.runtime.selection.binaries import MORE, BinaryCatalog
+from oprel.runtime.selection.binaries import DETAILS, BinaryCatalog
 
 
 @pytest.mark.parametrize(
     ("quantization", "mode", "steps"),
     [
-        ("BF16", Mode.COMPLETION, ("vLLM could. To get it: oprel engines install vllm", MORE)),
-        ("BF16", Mode.EMBEDDING, ("vLLM could. To get it: oprel engines install vllm", MORE)),
+        ("BF16", Mode.COMPLETION, ("vLLM can. To install it: oprel engines install vllm", DETAILS)),
+        ("BF16", Mode.EMBEDDING, ("vLLM can. To install it: oprel engines install vllm", DETAILS)),
         (
             "FP8",
             Mode.COMPLETION,
             (
                 "vLLM: it runs no FP8 weights on a CPU.",
                 "transformers serve: it runs no FP8 weights on a CPU.",
-                MORE,
+                DETAILS,
             ),
         ),
-        ("FP8", Mode.RERANK, ("vLLM: it runs no FP8 weights on a CPU.", MORE)),
+        ("FP8", Mode.RERANK, ("vLLM: it runs no FP8 weights on a CPU.", DETAILS)),
     ],
 )
 async def test_the_best_engine_to_get_or_why_none_can(

@@ -27,8 +27,8 @@ def test_it_is_for_the_best_accelerator(engine: str, place: str, requirement: st
     [
         ("vllm", "amd", "oprel cannot install vLLM for amd", "as its documentation says"),
         ("tgi", "nvidia", "oprel cannot install text-generation-inference for nvidia", "text-generation-launcher"),
-        ("mlx", "nvidia", "MLX does not run on this machine: it is for apple", ""),
-        ("exllama", "cpu", "does not run on this machine: it is for nvidia", ""),
+        ("mlx", "nvidia", "MLX does not run on this machine, only on apple", ""),
+        ("exllama", "cpu", "does not run on this machine, only on nvidia", ""),
     ],
 )
 def test_what_pip_cannot_do_is_said(engine: str, place: str, why: str, step: str) -> None:

@@ -175,7 +175,7 @@ def test_time_in_which_nobody_looked_does_not_count() -> None:
 
 def test_work_that_shows_nothing_gets_the_patience_it_is_known_to_need() -> None:
     pulse = HangDetector(STALL, Pace())
-    request = pulse.begin(0.0, 10, patience=120.0)
+    request = pulse.begin(0.0, 10, extra_seconds=120.0)
     assert pulse.spin_limit == STALL + 120
     assert pulse.still_limit > 120
     pulse.moved(request, 100.0)

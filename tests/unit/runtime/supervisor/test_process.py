@@ -50,8 +50,8 @@ async def test_stop_is_polite_first(engine):
 
 
 async def test_stop_goes_on_to_what_cannot_be_ignored(engine, monkeypatch: pytest.MonkeyPatch):
-    ladder = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0))
-    monkeypatch.setattr("oprel.runtime.supervisor.child.STOP_LADDER", ladder)
+    steps = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0))
+    monkeypatch.setattr("oprel.runtime.supervisor.child.STOP_STEPS", steps)
     one = engine({"ignores": ("SIGINT", "SIGTERM")})
     await one.ensure_ready()
     assert await one.stop() is signal.SIGKILL
@@ -164,7 +164,7 @@ async def test_an_engine_that_cannot_run_here_is_set_aside_for_the_next(engine, 
     one = engine(fault, {})
     await one.ensure_ready()
     assert one.state is EngineState.READY
-    (aside,) = one._shelf.aside
+    (aside,) = one._binaries.aside
     assert "SIGILL" in aside.reason or "libfoo.so.1" in aside.reason
     assert one.binary is not None and str(one.binary).endswith("/1/llama-server")
 

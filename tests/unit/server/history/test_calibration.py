@@ -37,8 +37,8 @@ def test_without_experience_nothing_is_corrected(calibration: Calibration) -> No
 
 
 def test_a_models_own_experience_counts_before_that_of_its_architecture(calibration: Calibration) -> None:
-    calibration.note("one", "llama", "engine", "a", PREDICTED, measured(1.2))
-    calibration.note("two", "llama", "engine", "a", PREDICTED, measured(0.9))
+    calibration.note("one", "llama", "engine", "a", predicted=PREDICTED, measured=measured(1.2))
+    calibration.note("two", "llama", "engine", "a", predicted=PREDICTED, measured=measured(0.9))
     assert calibration.compute_ratio("one", "llama", "engine") == pytest.approx(1.2, abs=1e-6)
     assert calibration.compute_ratio("three", "llama", "engine") == pytest.approx(1.2, abs=1e-6)
     assert calibration.compute_ratio("one", "llama", "another engine") == 1.0
@@ -47,12 +47,14 @@ def test_a_models_own_experience_counts_before_that_of_its_architecture(calibrat
 
 @pytest.mark.parametrize(("ratio", "used"), [(0.01, LEAST), (50.0, MOST)])
 def test_what_cannot_be_right_is_bounded(calibration: Calibration, ratio: float, used: float) -> None:
-    calibration.note("one", "llama", "engine", "a", PREDICTED, measured(ratio))
+    calibration.note("one", "llama", "engine", "a", predicted=PREDICTED, measured=measured(ratio))
     assert calibration.compute_ratio("one", "llama", "engine") == used
 
 
 def test_it_outlives_the_daemon_and_keeps_both_figures(file: Path, calibration: Calibration) -> None:
-    calibration.note("one", "llama", "engine", "a", PREDICTED, replace(measured(1.5), kv=7, weights=9))
+    calibration.note(
+        "one", "llama", "engine", "a", predicted=PREDICTED, measured=replace(measured(1.5), kv=7, weights=9)
+    )
     calibration.note_resident("one", "engine", "a", 123)
     calibration.close()
     with sqlite3.connect(file) as database:
@@ -65,7 +67,7 @@ def test_it_outlives_the_daemon_and_keeps_both_figures(file: Path, calibration: 
 
 def test_where_no_database_can_be_there_is_none(tmp_path: Path) -> None:
     blind = Calibration(tmp_path / "absent" / "state.db")
-    blind.note("one", "llama", "engine", "a", PREDICTED, measured(2))
+    blind.note("one", "llama", "engine", "a", predicted=PREDICTED, measured=measured(2))
     assert blind.compute_ratio("one", "llama", "engine") == 1.0
     blind.close()
 

@@ -39,7 +39,7 @@ def busy(id: int, bytes: int, **others: object) -> Resident:
 
 
 def wanted(id: int, bytes: int, since: float = 0.0, **others: object) -> Wanted:
-    return Wanted(id, f"m{id}", Amount(bytes), since, **others)  # type: ignore[arg-type]
+    return Wanted(id=id, name=f"m{id}", needs=Amount(bytes), since=since, **others)  # type: ignore[arg-type]
 
 
 def test_what_fits_loads_at_once_and_side_by_side() -> None:
@@ -118,11 +118,11 @@ def test_memory_of_gpus_is_kept_apart_from_the_machines() -> None:
     large = Resident(id=1, name="large", needs=Amount(10, 90), use=Use.IDLE, load_seconds=9.0)
     small = Resident(id=2, name="small", needs=Amount(60, 0), use=Use.IDLE)
     budget = Amount(100, 100)
-    fits = Wanted(3, "m3", Amount(30, 10), 0.0)
+    fits = Wanted(id=3, name="m3", needs=Amount(30, 10), since=0.0)
     assert scheduling.decide([large, small], [fits], budget, 9.0).admit == [3]
-    on_gpu = Wanted(3, "m3", Amount(30, 20), 0.0)
+    on_gpu = Wanted(id=3, name="m3", needs=Amount(30, 20), since=0.0)
     assert list(scheduling.decide([large, small], [on_gpu], budget, 9.0).evict) == [1], "the other has none of that"
-    on_both = Wanted(3, "m3", Amount(95, 20), 0.0)
+    on_both = Wanted(id=3, name="m3", needs=Amount(95, 20), since=0.0)
     assert set(scheduling.decide([large, small], [on_both], budget, 9.0).evict) == {1, 2}
 
 
@@ -184,7 +184,11 @@ class Scheduling(RuleBasedStateMachine):
         pinned = sum(one.needs.host for one in self.world.engines.values() if one.pinned)
         if KINDS[kind] <= BUDGET - pinned:
             self.world.wanted[self.number] = Wanted(
-                self.number, f"m{kind}", Amount(KINDS[kind]), self.world.now, makes_room
+                id=self.number,
+                name=f"m{kind}",
+                needs=Amount(KINDS[kind]),
+                since=self.world.now,
+                makes_room=makes_room,
             )
         self.world.act()
 
@@ -263,11 +267,11 @@ def test_the_first_in_the_line_is_served_however_many_come_after_it(later: list[
     world = World()
     world.engines[0] = Resident(id=0, name="m0", needs=Amount(60), use=Use.BUSY)
     world.leases[0] = 1
-    world.wanted[1] = Wanted(1, "large", Amount(BUDGET), 0.0)
+    world.wanted[1] = Wanted(id=1, name="large", needs=Amount(BUDGET), since=0.0)
     for number, kind in enumerate(later, start=2):
         world.now += OVERTAKING
         if kind < len(KINDS) - 1:
-            world.wanted[number] = Wanted(number, f"m{kind}", Amount(KINDS[kind]), world.now)
+            world.wanted[number] = Wanted(id=number, name=f"m{kind}", needs=Amount(KINDS[kind]), since=world.now)
         world.act()
         world.settle()
     for _ in range(4):

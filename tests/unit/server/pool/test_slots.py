@@ -15,7 +15,7 @@ class Client:
         self.task = asyncio.create_task(self._hold(slots, count))
 
     async def _hold(self, slots: Slots, count: int) -> None:
-        async with slots.taking(count) as self.held:
+        async with slots.hold(count) as self.held:
             await self._leaves.wait()
 
     async def leave(self) -> None:
@@ -73,14 +73,14 @@ async def test_more_than_there_are_is_all_of_them() -> None:
     assert served(large, small) == [True, False]
     await large.leave()
     await small.leave()
-    assert slots.taken == 0
+    assert slots.in_use == 0
 
 
 async def test_who_leaves_the_queue_lets_the_next_ones_pass() -> None:
     slots = Slots(2)
     holder, large, small = await clients(slots, 1, 2, 1)
     await large.cancel()
-    assert served(small) == [True] and slots.taken == 2 and slots.waiting == 0
+    assert served(small) == [True] and slots.in_use == 2 and slots.waiting == 0
     await holder.leave()
     await small.leave()
 
@@ -92,13 +92,13 @@ async def test_who_leaves_just_as_its_turn_comes_gives_it_back() -> None:
     await asyncio.sleep(0)
     await waiting.cancel()
     await leaving
-    assert slots.taken == 0
+    assert slots.in_use == 0
 
 
 async def test_who_needs_none_waits_for_none() -> None:
     slots = Slots(1)
     one, other, none = await clients(slots, 1, 1, 0)
-    assert served(one, other, none) == [True, False, True] and slots.taken == 1
+    assert served(one, other, none) == [True, False, True] and slots.in_use == 1
     for client in (one, other, none):
         await client.leave()
 
@@ -111,7 +111,7 @@ async def test_an_engine_to_oneself_comes_before_all_who_wait() -> None:
     await settled()
     assert not alone.done() and served(waiting) == [False]
     await other.leave()
-    assert alone.done() and slots.taken == 2 and served(waiting) == [False]
+    assert alone.done() and slots.in_use == 2 and served(waiting) == [False]
     await suspect.leave()
     assert served(waiting) == [True]
     await waiting.leave()
@@ -123,7 +123,7 @@ async def test_who_shares_again_lets_others_in() -> None:
     assert suspect.held
     await suspect.held.swap(1)
     await settled()
-    assert served(waiting) == [True] and slots.taken == 2
+    assert served(waiting) == [True] and slots.in_use == 2
     await suspect.leave()
     await waiting.leave()
 
@@ -136,10 +136,10 @@ async def test_nothing_is_lost_when_who_wants_it_all_leaves() -> None:
     await settled()
     alone.cancel()
     await suspect.cancel()
-    assert served(waiting) == [True] and slots.taken == 2
+    assert served(waiting) == [True] and slots.in_use == 2
     await other.leave()
     await waiting.leave()
-    assert slots.taken == 0 and slots.waiting == 0
+    assert slots.in_use == 0 and slots.waiting == 0
 
 
 async def test_who_sleeps_on_a_dead_engine_keeps_nobody_from_going_on() -> None:

@@ -14,7 +14,7 @@ from oprel.runtime.spec import EngineSpec, ModelFiles
 NEW = frozenset(DISPENSABLE)  # the flags of a build that has them all
 OLD = frozenset[str]()
 PLAIN = EngineSpec(
-    parts=ModelFiles(Path("/models/tiny.gguf")),
+    files=ModelFiles(Path("/models/tiny.gguf")),
     socket=Path("/run/engine-1.sock"),
     load=LoadOptions(num_ctx=512),
     mode=Mode.COMPLETION,
@@ -111,20 +111,20 @@ def test_a_flag_is_left_out_alone() -> None:
 
 def test_the_wheels_engine_knows_every_flag() -> None:
     full = LoadOptions(num_ctx=512, num_batch=64, num_gpu=1, main_gpu=0, num_thread=2, use_mmap=False)
-    given = arguments(replace(PLAIN, parts=EVERY_PART, load=full, mode=Mode.EMBEDDING, pooling="mean"), NEW)
+    given = arguments(replace(PLAIN, files=EVERY_PART, load=full, mode=Mode.EMBEDDING, pooling="mean"), NEW)
     options = build_parser().parse_args(given)
     assert (options.model, options.host, options.ctx_size) == ("/models/tiny.gguf", "/run/engine-1.sock", 2048)
     assert (options.mmap, options.ui, options.embedding, options.kv_unified) == (False, False, True, True)
 
 
 def test_every_part_of_a_model_is_passed() -> None:
-    options = build_parser().parse_args(arguments(replace(PLAIN, parts=EVERY_PART), NEW))
+    options = build_parser().parse_args(arguments(replace(PLAIN, files=EVERY_PART), NEW))
     assert (options.mmproj, options.lora) == ("/models/eye.gguf", ["/models/a.gguf", "/models/b.gguf"])
     assert (options.chat_template_file, options.context_shift) == ("/run/engine-1.jinja", True)
 
 
 def test_images_are_encoded_on_the_cpu_where_memory_is_short() -> None:
-    given = arguments(replace(PLAIN, parts=EVERY_PART, projector_on_cpu=True), NEW)
+    given = arguments(replace(PLAIN, files=EVERY_PART, projector_on_cpu=True), NEW)
     assert not build_parser().parse_args(given).mmproj_offload
 
 

@@ -23,7 +23,7 @@ llama_context:  CUDA_Host  output buffer size =     0.49 MiB
 
 def test_two_caches_of_one_model_are_both_counted() -> None:
     found = buffers_of(WINDOWS)
-    assert found == Buffers(round(1013.54 * MIB), 87 * MIB, 0, round(62.28 * MIB), 4 * MIB)
+    assert found == Buffers(weights=round(1013.54 * MIB), kv=87 * MIB, compute=round(62.28 * MIB), output=4 * MIB)
     assert found.total == sum((found.weights, found.kv, found.compute, found.output))
 
 

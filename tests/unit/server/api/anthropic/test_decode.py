@@ -122,7 +122,7 @@ def test_a_tools_use_and_its_results(able: InstalledModel) -> None:
     calls = (ToolCall("toolu_1", "weather", {"city": "Oslo"}), ToolCall("toolu_2", "weather", {}))
     assert request(able, messages=turns, tools=[TOOL]).prompt == (
         PromptMessage("user", "hello"),
-        PromptMessage("assistant", "Let me see.", "hm", calls),
+        PromptMessage("assistant", "Let me see.", "hm", tool_calls=calls),
         PromptMessage("tool", "rain", tool_call_id="toolu_1", tool_name="weather", images=("aGk=",)),
         PromptMessage("tool", "Error: no such city", tool_call_id="toolu_2", tool_name="weather"),
         PromptMessage("user", "And?"),

@@ -10,8 +10,20 @@ from oprel.core.exceptions import BackendCrashedError, OprelError, ShuttingDownE
 from oprel.server.api.anthropic.encode import MessageStream, message
 from oprel.server.inference.completions import Done
 
-STOP = Done(text="hello", finish=Finish.STOP, usage=Usage(10, 4, 3), load_ns=0, total_ns=0)
-LENGTH = Done(text="hello", finish=Finish.LENGTH, usage=Usage(10, 4, 3), load_ns=0, total_ns=0)
+STOP = Done(
+    text="hello",
+    finish=Finish.STOP,
+    usage=Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=3),
+    load_ns=0,
+    total_ns=0,
+)
+LENGTH = Done(
+    text="hello",
+    finish=Finish.LENGTH,
+    usage=Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=3),
+    load_ns=0,
+    total_ns=0,
+)
 CALL = Chunk(tool_calls=(ToolCall("one", "weather", {"city": "Oslo"}),))
 COUNTED = {"input_tokens": 6, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 4, "output_tokens": 3}
 

@@ -88,7 +88,7 @@ def test_text_that_speaks_of_tool_calls_is_no_call() -> None:
 
 
 def test_the_parts_of_a_whole_answer_have_all_that_was_said() -> None:
-    parts = blocks_of(Chunk("hello", "hm", WHOLE.tool_calls))
+    parts = blocks_of(Chunk("hello", "hm", tool_calls=WHOLE.tool_calls))
     assert [(part.index, part.text) for part in parts] == [(0, "hm"), (1, "hello"), (2, '{"city":"Oslo"}'), (3, "{}")]
     assert [part.call_id for part in parts] == ["", "", "one", "two"]
 

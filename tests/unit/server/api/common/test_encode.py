@@ -42,10 +42,10 @@ def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
     """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
     config = Config(home=str(tmp_path))
     binaries = EngineBinaries([])
-    launcher = Launcher(config, binaries, Planning(config, binaries, probe()), tmp_path, lambda *_: None)
+    launcher = Launcher(config, binaries, Planning(config, binaries, probe()), tmp_path, on_end=lambda *_: None)
     settings, requested = config.for_model(model.name), LoadOptions(num_ctx=512)
     request = RequestedLoad(requested, resolved(model, settings, requested))
-    return launcher.prepare(model, settings, request, Mode.COMPLETION, [])
+    return launcher.prepare(model, settings, request, Mode.COMPLETION, residents=[])
 
 
 def until(expiry: str) -> float:

@@ -19,7 +19,7 @@ def test_neighbours_of_one_role_become_one_message() -> None:
     assert merge_messages(given) == [
         PromptMessage("system", "Be brief.\nBe kind."),
         PromptMessage("user", "a\nb", images=("x",)),
-        PromptMessage("assistant", "c", "hm", (CALL,)),
+        PromptMessage("assistant", "c", "hm", tool_calls=(CALL,)),
     ]
 
 

@@ -8,7 +8,14 @@ from oprel.core.exceptions import BackendCrashedError
 from oprel.server.api.openai.encode import ChatStream, TextStream, chat_completion, text_completion
 from oprel.server.inference.completions import Done
 
-DONE = Done(text="hi", finish=Finish.STOP, usage=Usage(3, 1, 2), load_ns=0, total_ns=0, finishes=(Finish.STOP,))
+DONE = Done(
+    text="hi",
+    finish=Finish.STOP,
+    usage=Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=2),
+    load_ns=0,
+    total_ns=0,
+    finishes=(Finish.STOP,),
+)
 CALL = ToolCall("c1", "f", {"x": 1})
 
 

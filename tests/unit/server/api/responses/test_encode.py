@@ -11,8 +11,20 @@ from oprel.server.api.responses.encode import ResponseBuilder, ResponseStream, r
 from oprel.server.api.responses.types import ResponsesRequest
 from oprel.server.inference.completions import Done
 
-STOP = Done(text="hello", finish=Finish.STOP, usage=Usage(10, 4, 3), load_ns=0, total_ns=0)
-LENGTH = Done(text="hello", finish=Finish.LENGTH, usage=Usage(10, 4, 3), load_ns=0, total_ns=0)
+STOP = Done(
+    text="hello",
+    finish=Finish.STOP,
+    usage=Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=3),
+    load_ns=0,
+    total_ns=0,
+)
+LENGTH = Done(
+    text="hello",
+    finish=Finish.LENGTH,
+    usage=Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=3),
+    load_ns=0,
+    total_ns=0,
+)
 CALL = Chunk(tool_calls=(ToolCall("one", "weather", {"city": "Oslo"}),))
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 COUNTED = {
