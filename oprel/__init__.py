@@ -4,8 +4,8 @@
 >>> reply = oprel.chat("./tiny.gguf", [{"role": "user", "content": "hello"}])  # doctest: +SKIP
 >>> print(reply.message.content)  # doctest: +SKIP
 
-A program written for Ollama's client runs with `import oprel as ollama`. Names are loaded on first use, so that
-`import oprel` itself costs next to nothing.
+A program written for Ollama's client runs with `import oprel as ollama`. Names are loaded on first use, which keeps
+`import oprel` fast.
 """
 
 from importlib import import_module
@@ -73,8 +73,9 @@ if TYPE_CHECKING:
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.model import Model
     from oprel.preview.plan import recommend
+    from oprel.utils.logging import setup_logging
 
-_HOME = {
+_NAMES_IN = {
     "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
     "oprel.client.types": "ChatResponse Image ListResponse Message Options ProcessResponse RequestError "
     "ResponseError ShowResponse StatusResponse Tool",
@@ -87,8 +88,9 @@ _HOME = {
     "ShuttingDownError UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
+    "oprel.utils.logging": "setup_logging",
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names.split()}
 _RENAMED = {"MemoryError": "InsufficientMemoryError"}
 
 __all__ = [
@@ -147,6 +149,7 @@ __all__ = [
     "push",
     "recommend",
     "search",
+    "setup_logging",
     "show",
     "unload",
 ]

@@ -1,9 +1,9 @@
-"""Wire types, shared by server and client: Ollama's requests and answers, and oprel's of the same kind.
+"""Wire types shared by server and client: Ollama's requests and responses, and oprel's extensions of them.
 
-What tells about the daemon itself is in `wire.daemon`.
+Those about the daemon itself are in `wire.daemon`.
 
-Requests are lenient as Ollama's are: unknown keys are ignored and null counts as absent. Answers can be read as
-attributes or like a dict. Imports nothing of oprel.
+Requests are as lenient as Ollama's: unknown keys are ignored and null counts as absent. Responses can be read by
+attribute or like a dict. This module imports nothing from oprel.
 
 >>> reply = OllamaChatResponse(model="tiny", message=OllamaMessage(role="assistant", content="hi"), done=True)
 >>> reply.message.content, reply["message"]["content"], "context" in reply, reply.get("context")
@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 
 class Wire(BaseModel):
-    """Attribute and dict access in one."""
+    """A model with both attribute and dict access."""
 
-    # defer_build: a client uses three of these types, and the others would cost its start 50 ms.
+    # defer_build: a client uses only a few of these types; building all would slow its start by 50 ms.
     model_config = ConfigDict(protected_namespaces=(), extra="ignore", defer_build=True)
 
     def __getitem__(self, key: str) -> Any:
@@ -44,18 +44,18 @@ class RequestBody(Wire):
         if not isinstance(data, dict):
             return data
         present = {key: value for key, value in data.items() if value is not None}
-        # Ollama's decoder matches keys whatever their case, and its older clients call the model `name`.
-        known = {key if key in cls.model_fields else key.lower(): value for key, value in present.items()}
-        if "model" in cls.model_fields and "model" not in known and "name" in known:
-            known["model"] = known["name"]
-        return known
+        # Ollama's decoder ignores the case of keys, and its older clients send the model as `name`.
+        fields = {key if key in cls.model_fields else key.lower(): value for key, value in present.items()}
+        if "model" in cls.model_fields and "model" not in fields and "name" in fields:
+            fields["model"] = fields["name"]
+        return fields
 
 
-KeepAlive = JsonValue  # seconds, or a duration like "5m": the daemon complains of any other type in Ollama's words
+KeepAlive = JsonValue  # seconds, or a duration like "5m"; the daemon rejects other types with Ollama's message
 
 
 class ToolFunction(RequestBody):
-    """`arguments` are an object, in Ollama's form, and not its JSON text, as in OpenAI's."""
+    """`arguments` is an object, as in Ollama's API, not JSON text, as in OpenAI's."""
 
     name: str
     arguments: dict[str, JsonValue] = {}
@@ -63,7 +63,7 @@ class ToolFunction(RequestBody):
 
 
 class OllamaToolCall(RequestBody):
-    Function: ClassVar = ToolFunction  # as Ollama's client calls it
+    Function: ClassVar = ToolFunction  # the name in Ollama's client
 
     id: str | None = None
     function: ToolFunction
@@ -80,7 +80,7 @@ class OllamaMessage(RequestBody):
 
 
 class OllamaLogprob(Wire):
-    """A token's natural log probability; `bytes` are its UTF-8."""
+    """A token's natural log probability; `bytes`: its UTF-8 encoding."""
 
     token: str
     logprob: float
@@ -95,7 +95,7 @@ class ModelRequest(RequestBody):
 
 
 class CompletionFields(ModelRequest):
-    """What generate and chat share."""
+    """The fields that generate and chat share."""
 
     stream: bool = True
     format: JsonValue = None
@@ -118,7 +118,7 @@ class GenerateRequest(CompletionFields):
 
 
 class ChatRequest(CompletionFields):
-    """`tool_choice` is an extension of oprel, in OpenAI's form."""
+    """`tool_choice` is oprel's extension, in OpenAI's format."""
 
     messages: list[OllamaMessage] = []
     tools: list[dict[str, JsonValue]] = []
@@ -167,7 +167,7 @@ class DeleteRequest(RequestBody):
     model: str = ""
 
 
-# What Ollama says of a model that nobody has. The first step then says it in our own words.
+# Ollama's message for a model that no source has. The first resolution step then holds oprel's own message.
 NOT_TO_BE_PULLED = "pull model manifest: file does not exist"
 
 
@@ -178,7 +178,7 @@ class PullRequest(RequestBody):
 
 
 class ProgressResponse(Wire):
-    """A line of `POST /api/create` or `/api/pull`; the last one of a success says "success". Counts in bytes."""
+    """A line of `POST /api/create` or `/api/pull`; on success the last status is "success". Counts in bytes."""
 
     status: str = ""
     digest: str | None = None
@@ -187,7 +187,7 @@ class ProgressResponse(Wire):
 
 
 class TokenizeRequest(ModelRequest):
-    """oprel's `POST /api/tokenize`. `special`: control tokens in the text count as such, and a BOS goes in front."""
+    """oprel's `POST /api/tokenize`. `special`: parse control tokens in the text, and prepend a BOS token."""
 
     text: str = ""
     special: bool = False
@@ -220,7 +220,7 @@ class UnloadRequest(RequestBody):
 
 
 class ConversationRequest(CompletionFields):
-    """oprel's `POST /generate`: a prompt within a conversation that the daemon remembers."""
+    """oprel's `POST /generate`: a prompt in a conversation that the daemon stores."""
 
     prompt: str = ""
     conversation_id: str | None = None
@@ -228,9 +228,9 @@ class ConversationRequest(CompletionFields):
 
 
 class Truncated(Wire):
-    """What of an over-long prompt the model did not see: whole messages, and tokens of the last one's middle.
+    """What was cut from an over-long prompt: whole messages, and tokens from the middle of the last one.
 
-    `shifted`: the answer outgrew the context, and the oldest tokens were forgotten while it was made.
+    `shifted`: the answer outgrew the context, and the oldest tokens were dropped while it was generated.
     """
 
     messages: int = 0
@@ -239,10 +239,10 @@ class Truncated(Wire):
 
 
 class AnswerMetrics(Wire):
-    """Of the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
+    """The metrics in the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
-    `truncated` is oprel's own: Ollama cuts silently. The header `X-Oprel-Truncated` says the same. So is `recoveries`,
-    the number of engines that died while they made the answer.
+    Two are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`, and
+    `recoveries`, the number of engine crashes during the answer.
     """
 
     done_reason: str | None = None
@@ -259,7 +259,7 @@ class AnswerMetrics(Wire):
 
 
 class DebugInfo(Wire):
-    """The prompt as the model would get it."""
+    """The prompt as sent to the model."""
 
     rendered_template: str
     image_count: int = 0
@@ -290,14 +290,14 @@ class OllamaChatResponse(AnswerMetrics):
 
 
 class ConversationResponse(GenerateResponse):
-    """`remembered` is false when the answer is whole but could not be written down, and else absent."""
+    """`remembered` is false if the answer is complete but could not be stored, and otherwise absent."""
 
     conversation_id: str | None = None
     remembered: bool | None = None
 
 
 class EmbedResponse(Wire):
-    """One L2-normalised vector an input, in order."""
+    """One L2-normalised vector per input, in order."""
 
     model: str
     embeddings: Sequence[Sequence[float]] = []
@@ -331,7 +331,9 @@ class ListedModel(Wire):
     digest: str
     details: ModelDetails
     capabilities: list[str] = []
-    source: str | None = Field(None, description="oprel's own: where it was fetched from, or who keeps it")
+    source: str | None = Field(
+        None, description="oprel's own: where it was downloaded from, or which program stores it"
+    )
 
 
 class OllamaListResponse(Wire):
@@ -354,9 +356,9 @@ class OllamaProcessResponse(Wire):
 
 
 class OllamaShowResponse(Wire):
-    """`notes` and `plan` are oprel's own: what of the model is not followed, and how it would be run now.
+    """`notes` and `plan` are oprel's own: parts of the model that are ignored, and how it would run now.
 
-    The plan is that of `oprel.wire.daemon.PlanResponse`.
+    `plan` is a `oprel.wire.daemon.PlanResponse`.
     """
 
     modelfile: str
@@ -385,9 +387,9 @@ class CloudStatus(Wire):
 
 
 class CloudStatusResponse(Wire):
-    """Ollama's `GET /api/status`: oprel knows no cloud."""
+    """Ollama's `GET /api/status`: oprel has no cloud."""
 
-    cloud: CloudStatus = Field(default_factory=CloudStatus)  # made when used, as its type is
+    cloud: CloudStatus = Field(default_factory=CloudStatus)  # built on first use, as its type is
 
 
 class LoadResponse(Wire):
@@ -397,7 +399,7 @@ class LoadResponse(Wire):
 
 
 class UnloadResponse(Wire):
-    """`in_flight` answers are still being made; the model goes with the last of them."""
+    """`in_flight`: answers still running; the model is unloaded after the last one."""
 
     model: str
     unloaded: bool
@@ -405,7 +407,7 @@ class UnloadResponse(Wire):
 
 
 class ErrorDetail(Wire):
-    """Of oprel's own routes; Ollama's send `{"error": "text"}`."""
+    """The error of oprel's own routes; Ollama's routes send `{"error": "text"}`."""
 
     type: str
     message: str

@@ -1,6 +1,6 @@
-"""Talking to a daemon: `Client`, and functions of this module on a client of the default configuration.
+"""The client of a daemon: `Client`, and this module's functions, which use a client with the default configuration.
 
-Names and arguments are those of Ollama's Python client, with `load` and `unload` beside them. Every method may raise
+Names and arguments are those of Ollama's Python client, plus `load`, `unload` and others. Every method may raise
 ConnectError, ModelNotFoundError, ValidationError, UnsupportedError or BackendError. `AsyncClient` is in client_async.
 """
 
@@ -31,8 +31,8 @@ Result = TypeVar("Result", bound=wire.Wire)
 class Client(BaseClient):
     """A synchronous client. `host` is an address like "http://box:11435" or "unix:/run/oprel.sock".
 
-    Without one it talks to this machine's own daemon, and starts it when none runs, unless `start` is false.
-    `timeout`, `headers` and further arguments are those of httpx's client.
+    Without one it uses this machine's own daemon, and starts it if none runs, unless `start` is false.
+    `timeout`, `headers` and further arguments are passed to httpx's client.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Client(BaseClient):
         stream: bool = False,
         **extras: Unpack[GenerateExtras],
     ) -> wire.GenerateResponse | Iterator[wire.GenerateResponse]:
-        """Complete a prompt; with a `suffix`, what stands between the two."""
+        """Complete a prompt; with a `suffix`, fill in the text between the two."""
         call = calls.generate(model, prompt, suffix, stream, **extras)
         return self._stream(call) if stream else self._send(call)
 
@@ -127,7 +127,7 @@ class Client(BaseClient):
         keep_alive: float | str | None = None,
         dimensions: int | None = None,
     ) -> wire.EmbedResponse:
-        """One L2-normalised vector an input, in order."""
+        """One L2-normalised vector per input, in order."""
         extras = {"truncate": truncate, "options": options, "keep_alive": keep_alive, "dimensions": dimensions}
         return self._send(calls.embed(model, input, **extras))
 
@@ -150,36 +150,36 @@ class Client(BaseClient):
     def pull(
         self, model: str, *, insecure: bool = False, stream: bool = False
     ) -> wire.ProgressResponse | Iterator[wire.ProgressResponse]:
-        """Fetch a model from where its name says."""
+        """Download a model from the source in its name."""
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else self._send(call)
 
     def search(self, words: str = "", *, limit: int = 20) -> downloads_wire.SearchResponse:
-        """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
+        """Models on Hugging Face that match these words and can be run, the most downloaded first."""
         return self._send(calls.search(words, limit))
 
     def download(self, model: str) -> downloads_wire.DownloadResponse:
-        """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
+        """Have the daemon download a model in the background; it resumes after a restart of the daemon."""
         return self._send(calls.download(model))
 
     def downloads(self) -> downloads_wire.DownloadsResponse:
-        """Every download that the daemon knows, oldest first."""
+        """All downloads of the daemon, oldest first."""
         return self._send(calls.downloads())
 
     def download_status(self, id: str) -> downloads_wire.DownloadResponse:
-        """How far one download is."""
+        """The progress of a download."""
         return self._send(calls.one_download(id))
 
     def pause_download(self, id: str) -> downloads_wire.DownloadResponse:
-        """Stop a download, so that it can be resumed."""
+        """Pause a download; `resume_download` continues it."""
         return self._send(calls.one_download(id, "POST", "/pause"))
 
     def resume_download(self, id: str) -> downloads_wire.DownloadResponse:
-        """Carry on with a download that was paused or has failed."""
+        """Continue a download that was paused or has failed."""
         return self._send(calls.one_download(id, "POST", "/resume"))
 
     def cancel_download(self, id: str) -> downloads_wire.DownloadResponse:
-        """Give a download up, and throw away what there is of its files."""
+        """Cancel a download and delete its partial files."""
         return self._send(calls.one_download(id, "DELETE"))
 
     # fmt: off
@@ -191,15 +191,25 @@ class Client(BaseClient):
     def push(
         self, model: str, *, insecure: bool = False, stream: bool = False
     ) -> wire.ProgressResponse | Iterator[wire.ProgressResponse]:
-        """Publish a model, where the daemon can."""
+        """Publish a model, if the daemon can."""
         call = calls.push(model, insecure, stream)
         return self._stream(call) if stream else self._send(call)
 
     # fmt: off
     @overload
-    def create(self, model: str, quantize: str | None = None, from_: str | None = None, files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None, template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None, parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[False] = False) -> wire.ProgressResponse: ...  # noqa: E501
+    def create(
+        self, model: str, quantize: str | None = None, from_: str | None = None,
+        files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None,
+        template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None,
+        parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[False] = False,
+    ) -> wire.ProgressResponse: ...
     @overload
-    def create(self, model: str, quantize: str | None = None, from_: str | None = None, files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None, template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None, parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[True]) -> Iterator[wire.ProgressResponse]: ...  # noqa: E501
+    def create(
+        self, model: str, quantize: str | None = None, from_: str | None = None,
+        files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None,
+        template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None,
+        parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[True],
+    ) -> Iterator[wire.ProgressResponse]: ...
     # fmt: on
     def create(
         self,
@@ -216,101 +226,101 @@ class Client(BaseClient):
         *,
         stream: bool = False,
     ) -> wire.ProgressResponse | Iterator[wire.ProgressResponse]:
-        """Make a model from another, or from `files`: names with the digests that `create_blob` gave."""
+        """Create a model from another, or from `files`: names with the digests that `create_blob` returned."""
         given = {"files": files, "adapters": adapters, "license": license, "parameters": parameters}
         texts = {"quantize": quantize, "template": template, "system": system}
         call = calls.create(model, from_, messages, stream, **given, **texts)
         return self._stream(call) if stream else self._send(call)
 
     def create_blob(self, path: str | Path) -> str:
-        """Give the daemon a file that it does not have yet; the digest it is known by. Raises OSError."""
+        """Upload a file, unless the daemon has it, and return its digest. Raises OSError."""
         digest = blobs.digest_of(path)
         with connection_errors(self.address):
-            known = self._http.head(f"/api/blobs/{digest}").is_success
-        if not known:
+            exists = self._http.head(f"/api/blobs/{digest}").is_success
+        if not exists:
             self._send(calls.upload_blob(digest), blobs.chunks(path), blobs.length(path))
         return digest
 
     def list(self) -> types.ListResponse:
-        """The models there are."""
+        """The installed models."""
         return self._send(calls.list_models())
 
     def delete(self, model: str) -> types.StatusResponse:
-        """Forget a model."""
+        """Delete a model."""
         return self._send(calls.delete(model))
 
     def copy(self, source: str, destination: str) -> types.StatusResponse:
-        """Give a model another name beside its own."""
+        """Give a model a second name."""
         return self._send(calls.copy(source, destination))
 
     def show(self, model: str, *, verbose: bool = False) -> types.ShowResponse:
-        """What is known about a model; with `verbose` long arrays too."""
+        """Details of a model; with `verbose` also long arrays."""
         return self._send(calls.show(model, verbose=verbose))
 
     def ps(self) -> types.ProcessResponse:
-        """The models that are loaded."""
+        """The loaded models."""
         return self._send(calls.ps())
 
     def engines(self) -> daemon_wire.ModelsResponse:
-        """The engines behind the loaded models: state, process, address."""
+        """The engines of the loaded models: state, process, address."""
         return self._send(calls.engines())
 
     def health(self) -> daemon_wire.HealthResponse:
-        """The daemon's version and process, and the engines it may use."""
+        """The daemon's version and process, and the engines that it can use."""
         return self._send(calls.health())
 
     def crashes(self) -> daemon_wire.CrashesResponse:
-        """The engines that ended unasked, newest first."""
+        """The engine crashes, newest first."""
         return self._send(calls.crashes())
 
     def crash(self, text: str) -> daemon_wire.Crash:
-        """The newest crash that has `text` in its ID, with all that is known of it."""
+        """The newest crash with `text` in its ID, in full detail."""
         return self._send(calls.crash(text))
 
     def logs(self, model: str, *, follow: bool = False) -> Iterator[str]:
-        """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
+        """The last log lines of a model's engine; with `follow` also new ones, until it is unloaded."""
         return self._lines(calls.logs(model, follow))
 
     def quarantine(self) -> daemon_wire.QuarantineResponse:
-        """The requests that are not asked any more, because engines ended under them."""
+        """The requests that are refused because they crashed an engine twice."""
         return self._send(calls.quarantine())
 
     def clear_quarantine(self, hash: str | None = None) -> daemon_wire.ClearedResponse:
-        """Let the requests go whose hash begins so, or all."""
+        """Accept again the requests whose hash starts like this, or all."""
         return self._send(calls.clear_quarantine(hash))
 
     def library(self, *, provider: str = "", status: str = "", capability: str = "") -> library_wire.LibraryResponse:
-        """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
+        """Models and the programs that keep them; filters take several values. Status "available": can be pulled."""
         return self._send(calls.library(provider, status, capability))
 
     def remove(self, model: str) -> library_wire.RemovedResponse:
-        """Forget a model, with the files that nothing else uses."""
+        """Delete a model and the files that no other model uses."""
         return self._send(calls.remove(model))
 
     def import_model(self, model: str, path: str, *, how: str = "link") -> Iterator[wire.ProgressResponse]:
-        """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
+        """Give a file on this machine a name; `how` is "link", "copy" or "in_place"."""
         return self._stream(calls.import_model(model, path, how))
 
     def cache(self) -> library_wire.CacheResponse:
-        """The files behind the models, the largest first."""
+        """The files of the models, the largest first."""
         return self._send(calls.cache())
 
     def verify_cache(self, *, all: bool = False) -> Iterator[wire.ProgressResponse]:
-        """Read the files and compare them with their digests; with `all` those of other programs too."""
+        """Verify the files against their digests; with `all` also those of other programs."""
         return self._stream(calls.verify_cache(all))
 
     def clear_cache(self, *, all: bool = False) -> library_wire.RemovedResponse:
-        """Remove files that no model uses; with `all` every model that oprel keeps."""
+        """Delete files that no model uses; with `all` every model that oprel keeps."""
         return self._send(calls.clear_cache(all))
 
     def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
     ) -> wire.LoadResponse:
-        """Load a model and return when it is ready."""
+        """Load a model, and return once it is ready."""
         return self._send(calls.load(model, options=options, keep_alive=keep_alive))
 
     def unload(self, model: str) -> wire.UnloadResponse:
-        """Let a model go, when its last answer is done."""
+        """Unload a model, once its last answer is finished."""
         return self._send(calls.unload(model))
 
     def close(self) -> None:
@@ -329,19 +339,7 @@ class Client(BaseClient):
 
 
 _default = Client()
-chat = _default.chat
-copy = _default.copy
-create = _default.create
-create_blob = _default.create_blob
-delete = _default.delete
-embed = _default.embed
-embeddings = _default.embeddings
-generate = _default.generate
-list = _default.list
-load = _default.load
-ps = _default.ps
-pull = _default.pull
-push = _default.push
-search = _default.search
-show = _default.show
-unload = _default.unload
+generate, chat, embed, embeddings = _default.generate, _default.chat, _default.embed, _default.embeddings
+pull, push, search = _default.pull, _default.push, _default.search
+create, create_blob, copy, delete = _default.create, _default.create_blob, _default.copy, _default.delete
+list, show, ps, load, unload = _default.list, _default.show, _default.ps, _default.load, _default.unload

@@ -1,4 +1,4 @@
-"""`AsyncClient`: what `client_api.Client` is, for asyncio. A test keeps the two equal."""
+"""`AsyncClient`: `client_api.Client` for asyncio. A test keeps the two equal."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from functools import cached_property
@@ -94,7 +94,7 @@ class AsyncClient(BaseClient):
         stream: bool = False,
         **extras: Unpack[GenerateExtras],
     ) -> wire.GenerateResponse | AsyncIterator[wire.GenerateResponse]:
-        """Complete a prompt; with a `suffix`, what stands between the two."""
+        """Complete a prompt; with a `suffix`, fill in the text between the two."""
         call = calls.generate(model, prompt, suffix, stream, **extras)
         return self._stream(call) if stream else await self._send(call)
 
@@ -120,7 +120,7 @@ class AsyncClient(BaseClient):
         keep_alive: float | str | None = None,
         dimensions: int | None = None,
     ) -> wire.EmbedResponse:
-        """One L2-normalised vector an input, in order."""
+        """One L2-normalised vector per input, in order."""
         extras = {"truncate": truncate, "options": options, "keep_alive": keep_alive, "dimensions": dimensions}
         return await self._send(calls.embed(model, input, **extras))
 
@@ -143,36 +143,36 @@ class AsyncClient(BaseClient):
     async def pull(
         self, model: str, *, insecure: bool = False, stream: bool = False
     ) -> wire.ProgressResponse | AsyncIterator[wire.ProgressResponse]:
-        """Fetch a model from where its name says."""
+        """Download a model from the source in its name."""
         call = calls.pull(model, insecure, stream)
         return self._stream(call) if stream else await self._send(call)
 
     async def search(self, words: str = "", *, limit: int = 20) -> downloads_wire.SearchResponse:
-        """Models of Hugging Face that go by these words and can be run, those that most people fetch first."""
+        """Models on Hugging Face that match these words and can be run, the most downloaded first."""
         return await self._send(calls.search(words, limit))
 
     async def download(self, model: str) -> downloads_wire.DownloadResponse:
-        """Have the daemon fetch a model by itself, also when it is restarted meanwhile."""
+        """Have the daemon download a model in the background; it resumes after a restart of the daemon."""
         return await self._send(calls.download(model))
 
     async def downloads(self) -> downloads_wire.DownloadsResponse:
-        """Every download that the daemon knows, oldest first."""
+        """All downloads of the daemon, oldest first."""
         return await self._send(calls.downloads())
 
     async def download_status(self, id: str) -> downloads_wire.DownloadResponse:
-        """How far one download is."""
+        """The progress of a download."""
         return await self._send(calls.one_download(id))
 
     async def pause_download(self, id: str) -> downloads_wire.DownloadResponse:
-        """Stop a download, so that it can be resumed."""
+        """Pause a download; `resume_download` continues it."""
         return await self._send(calls.one_download(id, "POST", "/pause"))
 
     async def resume_download(self, id: str) -> downloads_wire.DownloadResponse:
-        """Carry on with a download that was paused or has failed."""
+        """Continue a download that was paused or has failed."""
         return await self._send(calls.one_download(id, "POST", "/resume"))
 
     async def cancel_download(self, id: str) -> downloads_wire.DownloadResponse:
-        """Give a download up, and throw away what there is of its files."""
+        """Cancel a download and delete its partial files."""
         return await self._send(calls.one_download(id, "DELETE"))
 
     # fmt: off
@@ -184,15 +184,25 @@ class AsyncClient(BaseClient):
     async def push(
         self, model: str, *, insecure: bool = False, stream: bool = False
     ) -> wire.ProgressResponse | AsyncIterator[wire.ProgressResponse]:
-        """Publish a model, where the daemon can."""
+        """Publish a model, if the daemon can."""
         call = calls.push(model, insecure, stream)
         return self._stream(call) if stream else await self._send(call)
 
     # fmt: off
     @overload
-    async def create(self, model: str, quantize: str | None = None, from_: str | None = None, files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None, template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None, parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[False] = False) -> wire.ProgressResponse: ...  # noqa: E501
+    async def create(
+        self, model: str, quantize: str | None = None, from_: str | None = None,
+        files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None,
+        template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None,
+        parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[False] = False,
+    ) -> wire.ProgressResponse: ...
     @overload
-    async def create(self, model: str, quantize: str | None = None, from_: str | None = None, files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None, template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None, parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[True]) -> AsyncIterator[wire.ProgressResponse]: ...  # noqa: E501
+    async def create(
+        self, model: str, quantize: str | None = None, from_: str | None = None,
+        files: Mapping[str, str] | None = None, adapters: Mapping[str, str] | None = None,
+        template: str | None = None, license: str | Sequence[str] | None = None, system: str | None = None,
+        parameters: AnyOptions | None = None, messages: Messages | None = None, *, stream: Literal[True],
+    ) -> AsyncIterator[wire.ProgressResponse]: ...
     # fmt: on
     async def create(
         self,
@@ -209,103 +219,103 @@ class AsyncClient(BaseClient):
         *,
         stream: bool = False,
     ) -> wire.ProgressResponse | AsyncIterator[wire.ProgressResponse]:
-        """Make a model from another, or from `files`: names with the digests that `create_blob` gave."""
+        """Create a model from another, or from `files`: names with the digests that `create_blob` returned."""
         given = {"files": files, "adapters": adapters, "license": license, "parameters": parameters}
         texts = {"quantize": quantize, "template": template, "system": system}
         call = calls.create(model, from_, messages, stream, **given, **texts)
         return self._stream(call) if stream else await self._send(call)
 
     async def create_blob(self, path: str | Path) -> str:
-        """Give the daemon a file that it does not have yet; the digest it is known by. Raises OSError."""
+        """Upload a file, unless the daemon has it, and return its digest. Raises OSError."""
         digest = await anyio.to_thread.run_sync(blobs.digest_of, path)
         with connection_errors(self.address):
-            known = (await self._http.head(f"/api/blobs/{digest}")).is_success
-        if not known:
+            exists = (await self._http.head(f"/api/blobs/{digest}")).is_success
+        if not exists:
             await self._send(calls.upload_blob(digest), blobs.chunks_async(path), blobs.length(path))
         return digest
 
     async def list(self) -> types.ListResponse:
-        """The models there are."""
+        """The installed models."""
         return await self._send(calls.list_models())
 
     async def delete(self, model: str) -> types.StatusResponse:
-        """Forget a model."""
+        """Delete a model."""
         return await self._send(calls.delete(model))
 
     async def copy(self, source: str, destination: str) -> types.StatusResponse:
-        """Give a model another name beside its own."""
+        """Give a model a second name."""
         return await self._send(calls.copy(source, destination))
 
     async def show(self, model: str, *, verbose: bool = False) -> types.ShowResponse:
-        """What is known about a model; with `verbose` long arrays too."""
+        """Details of a model; with `verbose` also long arrays."""
         return await self._send(calls.show(model, verbose=verbose))
 
     async def ps(self) -> types.ProcessResponse:
-        """The models that are loaded."""
+        """The loaded models."""
         return await self._send(calls.ps())
 
     async def engines(self) -> daemon_wire.ModelsResponse:
-        """The engines behind the loaded models: state, process, address."""
+        """The engines of the loaded models: state, process, address."""
         return await self._send(calls.engines())
 
     async def health(self) -> daemon_wire.HealthResponse:
-        """The daemon's version and process, and the engines it may use."""
+        """The daemon's version and process, and the engines that it can use."""
         return await self._send(calls.health())
 
     async def crashes(self) -> daemon_wire.CrashesResponse:
-        """The engines that ended unasked, newest first."""
+        """The engine crashes, newest first."""
         return await self._send(calls.crashes())
 
     async def crash(self, text: str) -> daemon_wire.Crash:
-        """The newest crash that has `text` in its ID, with all that is known of it."""
+        """The newest crash with `text` in its ID, in full detail."""
         return await self._send(calls.crash(text))
 
     async def logs(self, model: str, *, follow: bool = False) -> AsyncIterator[str]:
-        """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
+        """The last log lines of a model's engine; with `follow` also new ones, until it is unloaded."""
         return self._lines(calls.logs(model, follow))
 
     async def quarantine(self) -> daemon_wire.QuarantineResponse:
-        """The requests that are not asked any more, because engines ended under them."""
+        """The requests that are refused because they crashed an engine twice."""
         return await self._send(calls.quarantine())
 
     async def clear_quarantine(self, hash: str | None = None) -> daemon_wire.ClearedResponse:
-        """Let the requests go whose hash begins so, or all."""
+        """Accept again the requests whose hash starts like this, or all."""
         return await self._send(calls.clear_quarantine(hash))
 
     async def library(
         self, *, provider: str = "", status: str = "", capability: str = ""
     ) -> library_wire.LibraryResponse:
-        """Models with who keeps them; each filter takes values with commas. Status "available": what can be pulled."""
+        """Models and the programs that keep them; filters take several values. Status "available": can be pulled."""
         return await self._send(calls.library(provider, status, capability))
 
     async def remove(self, model: str) -> library_wire.RemovedResponse:
-        """Forget a model, with the files that nothing else uses."""
+        """Delete a model and the files that no other model uses."""
         return await self._send(calls.remove(model))
 
     async def import_model(self, model: str, path: str, *, how: str = "link") -> AsyncIterator[wire.ProgressResponse]:
-        """Give a file of this machine a name; `how` is "link", "copy" or "in_place"."""
+        """Give a file on this machine a name; `how` is "link", "copy" or "in_place"."""
         return self._stream(calls.import_model(model, path, how))
 
     async def cache(self) -> library_wire.CacheResponse:
-        """The files behind the models, the largest first."""
+        """The files of the models, the largest first."""
         return await self._send(calls.cache())
 
     async def verify_cache(self, *, all: bool = False) -> AsyncIterator[wire.ProgressResponse]:
-        """Read the files and compare them with their digests; with `all` those of other programs too."""
+        """Verify the files against their digests; with `all` also those of other programs."""
         return self._stream(calls.verify_cache(all))
 
     async def clear_cache(self, *, all: bool = False) -> library_wire.RemovedResponse:
-        """Remove files that no model uses; with `all` every model that oprel keeps."""
+        """Delete files that no model uses; with `all` every model that oprel keeps."""
         return await self._send(calls.clear_cache(all))
 
     async def load(
         self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
     ) -> wire.LoadResponse:
-        """Load a model and return when it is ready."""
+        """Load a model, and return once it is ready."""
         return await self._send(calls.load(model, options=options, keep_alive=keep_alive))
 
     async def unload(self, model: str) -> wire.UnloadResponse:
-        """Let a model go, when its last answer is done."""
+        """Unload a model, once its last answer is finished."""
         return await self._send(calls.unload(model))
 
     async def close(self) -> None:

@@ -1,25 +1,33 @@
-"""`Model`: one model, one object."""
+"""`Model`: one model as one object."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, overload
+
+from pydantic import JsonValue
 
 from oprel.client.calls import ChatExtras, GenerateExtras, Messages
 from oprel.client.inprocess import InProcessTransport
 from oprel.client.types import AnyOptions, Message, options_set
 from oprel.client_api import Client
 from oprel.core.config import Config, load_config
+from oprel.core.exceptions import ConnectError, ValidationError
+from oprel.core.names import ModelRef, NameKind, spellings
+from oprel.core.request_options import option_named
+from oprel.wire.daemon import EngineModel
 
 Extras = TypeVar("Extras", GenerateExtras, ChatExtras)
 
+READY = "ready"  # the state of an engine that answers
+
 
 class Model:
-    """A model to work with, by name or path.
+    """A model, by name or path.
 
-    With `use_server` (the default) it lives in the daemon, which is started when none runs; leaving a `with` block
-    unloads it there, for others too. Without, the engine is run by this process and ends with it.
+    With `use_server` (the default) it runs in the daemon, which is started if none runs; leaving a `with` block unloads
+    it there, for other clients too. Without, this process runs the engine, and both end together.
 
-    >>> with Model("./tiny.gguf", use_server=False) as model:  # doctest: +SKIP
+    >>> with Model("./tiny.gguf", use_server=False, num_ctx=4096) as model:  # doctest: +SKIP
     ...     for piece in model.generate("hello", stream=True):
     ...         print(piece, end="")
     """
@@ -32,20 +40,40 @@ class Model:
         options: AnyOptions | None = None,
         keep_alive: float | str | None = None,
         config: Config | None = None,
+        **settings: JsonValue,
     ) -> None:
-        """`options` go with every request; `keep_alive` is how long the model stays after the last one."""
+        """`keep_alive` is how long the model stays loaded after a request. `settings` are options by name.
+
+        A setting has Ollama's name, such as `num_ctx`, or llama.cpp's, such as `ctx_size` or `n_gpu_layers`. They and
+        `options` go with every request, whose own options win. Raises ValidationError for an unknown setting.
+        """
         self.name = name
-        self._options = options_set(options)
+        self._options = {**options_set(options), **_options_of(settings)}
         self._keep_alive = keep_alive
+        self._use_server = use_server
         self._client = Client(config=config) if use_server else _own_engine(config or load_config())
 
     def load(self) -> Self:
-        """Load the model and return when it is ready. Optional: the first request does it too."""
+        """Load the model, and return once it is ready. Optional: the first request does it too."""
         self._client.load(self.name, options=self._options, keep_alive=self._keep_alive)
         return self
 
     def unload(self) -> None:
+        """Unload the model, for other clients too, once its last answer is finished."""
         self._client.unload(self.name)
+
+    def reload(self) -> Self:
+        """Unload the model and load it again with the same settings; a model that is not loaded is loaded."""
+        self.unload()
+        return self.load()
+
+    def is_running(self) -> bool:
+        """True while the model is loaded under this name. Neither loads it nor starts a daemon."""
+        try:
+            engines = self._loaded_engines()
+        except ConnectError:
+            return False
+        return any(engine.state == READY and _has_name(engine, self.name) for engine in engines)
 
     # fmt: off
     @overload
@@ -56,11 +84,14 @@ class Model:
     def generate(
         self, prompt: str, suffix: str | None = None, *, stream: bool = False, **extras: Unpack[GenerateExtras]
     ) -> str | Iterator[str]:
-        """The answer to a prompt, as text or as pieces of text; with a `suffix`, what stands between the two."""
-        given = self._with_defaults(extras)
+        """The answer to a prompt, as text or as pieces of text; with a `suffix`, the text between the two.
+
+        With a `conversation_id`, the daemon remembers the conversation and the prompt continues it.
+        """
+        merged = self._with_defaults(extras)
         if stream:
-            return (piece.response for piece in self._client.generate(self.name, prompt, suffix, stream=True, **given))
-        return self._client.generate(self.name, prompt, suffix, **given).response
+            return (piece.response for piece in self._client.generate(self.name, prompt, suffix, stream=True, **merged))
+        return self._client.generate(self.name, prompt, suffix, **merged).response
 
     # fmt: off
     @overload
@@ -72,17 +103,17 @@ class Model:
         self, messages: Messages, *, stream: bool = False, **extras: Unpack[ChatExtras]
     ) -> Message | Iterator[str]:
         """The assistant's next message, or the pieces of its text."""
-        given = self._with_defaults(extras)
+        merged = self._with_defaults(extras)
         if stream:
-            return (piece.message.content for piece in self._client.chat(self.name, messages, stream=True, **given))
-        return self._client.chat(self.name, messages, **given).message
+            return (piece.message.content for piece in self._client.chat(self.name, messages, stream=True, **merged))
+        return self._client.chat(self.name, messages, **merged).message
 
     def embed(self, input: str | Sequence[str]) -> Sequence[Sequence[float]]:
-        """One L2-normalised vector an input."""
+        """One L2-normalised vector per input."""
         return self._client.embed(self.name, input, options=self._options, keep_alive=self._keep_alive).embeddings
 
     def close(self) -> None:
-        """Close the connection; an engine of this process is stopped."""
+        """Close the connection, and stop an engine of this process."""
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -97,11 +128,37 @@ class Model:
             self.close()
 
     def _with_defaults(self, extras: Extras) -> Extras:
-        given = extras.copy()
-        given["options"] = {**self._options, **options_set(extras.get("options"))}
-        given.setdefault("keep_alive", self._keep_alive)
-        return given
+        merged = extras.copy()
+        merged["options"] = {**self._options, **options_set(extras.get("options"))}
+        merged.setdefault("keep_alive", self._keep_alive)
+        return merged
+
+    def _loaded_engines(self) -> Sequence[EngineModel]:
+        """Raises ConnectError if no daemon runs."""
+        if not self._use_server:
+            return self._client.engines().models
+        with Client(config=self._client.config, start=False) as client:
+            return client.engines().models
 
 
 def _own_engine(config: Config) -> Client:
     return Client(config=config, transport=InProcessTransport(config))
+
+
+def _options_of(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Settings as options, under Ollama's names. Raises ValidationError for an unknown one, or for two names of one."""
+    options: dict[str, JsonValue] = {}
+    for setting, value in settings.items():
+        name = option_named(setting).name
+        if name in options:
+            raise ValidationError(f"{name} is set twice: {setting} is another name of it", "Leave one of them out.")
+        if value is not None:
+            options[name] = value
+    return options
+
+
+def _has_name(engine: EngineModel, name: str) -> bool:
+    model = ModelRef.parse(name)
+    if model.kind is NameKind.PATH and model.text == engine.path:
+        return True
+    return any(model.key in spellings(ModelRef.parse(other)) for other in engine.names)

@@ -1,4 +1,4 @@
-"""`oprel`: the parser, the dispatch, and the one place where errors become words and exit codes."""
+"""`oprel`: parses the arguments, runs the command, and turns errors into messages and exit codes."""
 
 import argparse
 import os
@@ -12,82 +12,87 @@ from oprel import __version__
 from oprel.cli.screen import render
 from oprel.core.exceptions import OprelError, ValidationError
 
-# Command -> its module in oprel.cli.commands, in the order of the help.
+# Command -> its module in oprel.cli.commands, in the order of `--help`.
 COMMANDS = {
-    "serve": "serve",
-    "run": "run",
-    "chat": "chat",
-    "pull": "pull",
-    "search": "search",
-    "push": "push",
-    "import": "import_",
-    "list": "list",
-    "list-models": "list_models",
-    "ps": "ps",
-    "logs": "logs",
-    "show": "show",
-    "inspect": "inspect",
-    "engines": "engines",
-    "stop": "stop",
-    "create": "create",
-    "cp": "cp",
-    "rm": "rm",
-    "cache": "cache",
-    "hf": "hf",
-    "crash": "crash",
-    "quarantine": "quarantine",
-    "plan": "plan",
-    "hardware": "hardware",
-    "bench": "bench",
-    "doctor": "doctor",
-    "selftest": "selftest",
-    "completion": "completion",
-    "version": "version",
-    "help": "help",
+    "serve": "daemon.serve",
+    "run": "talk.run",
+    "chat": "talk.chat",
+    "pull": "registries.pull",
+    "search": "registries.search",
+    "push": "registries.push",
+    "import": "models.import_",
+    "list": "models.list",
+    "list-models": "registries.list_models",
+    "ps": "daemon.ps",
+    "logs": "daemon.logs",
+    "show": "models.show",
+    "inspect": "models.inspect",
+    "engines": "machine.engines",
+    "stop": "daemon.stop",
+    "create": "models.create",
+    "cp": "models.cp",
+    "rm": "models.rm",
+    "cache": "models.cache",
+    "hf": "registries.hf",
+    "crash": "daemon.crash",
+    "quarantine": "daemon.quarantine",
+    "plan": "machine.plan",
+    "hardware": "machine.hardware",
+    "bench": "machine.bench",
+    "doctor": "machine.doctor",
+    "selftest": "machine.selftest",
+    "completion": "shell.completion",
+    "version": "shell.version",
+    "help": "shell.help",
 }
-HIDDEN = ("complete",)
-# What Ollama's users may type, and oprel does not have -> what to do instead.
+HIDDEN = ("shell.complete",)
+# Commands of Ollama that oprel lacks -> what to do instead.
 ELSEWHERE = {
     **dict.fromkeys(
         ("signin", "login", "signout", "logout"),
-        "There are no accounts: everything is on this machine. For models that Hugging Face guards: `oprel hf login`.",
+        "oprel needs no account. For gated models on Hugging Face, use `oprel hf login`.",
     ),
-    "launch": "Point the program at http://127.0.0.1:11435 itself; README.md shows how.",
+    "launch": "Configure the program to use http://127.0.0.1:11435; README.md shows how.",
 }
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells of wrong use as the rest of oprel tells of errors."""
+    """Reports usage errors in the same format as all other errors."""
 
     def error(self, message: str, step: str = "") -> NoReturn:
-        render.error(ValidationError(message, *filter(None, [step, f"`{self.prog} --help` tells more."])))
+        render.error(ValidationError(message, *filter(None, [step, f"See `{self.prog} --help`."])))
         self.exit(ValidationError.exit_code)
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog="oprel", description="Run language models on this machine.")
-    parser.add_argument("-v", "--version", action="version", version=f"oprel {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND")
+    parser = Parser(
+        prog="oprel",
+        description="Run language models on this machine.",
+        epilog="`oprel help COMMAND` shows the help of a command.",
+    )
+    version = f"oprel {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in (*COMMANDS.values(), *HIDDEN):
         import_module(f"oprel.cli.commands.{module}").add_parser(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status."""
+    """Run one command and return its exit status."""
     if sys.stdout is None:  # closed by the caller, as with `>&-`
         sys.stdout = open(os.devnull, "w")
     try:
         status = _run(arguments)
-        sys.stdout.flush()  # here, where a failure can be told, and not at the interpreter's end
+        sys.stdout.flush()  # here, where a failure can still be reported, not at interpreter exit
         return status
     except OprelError as error:
         render.error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as with `| head`
+    except BrokenPipeError:  # the reader of our output is gone, as with `| head`
         _give_up_output()
         return 0
     except OSError as error:
@@ -102,11 +107,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         _check_command(parser, words)
         args, rest = parser.parse_known_args(words)
-        # Before Python 3.13 argparse lets a prompt's words end at the first flag: `run MODEL --verbose words`.
+        # Before Python 3.13 argparse ends a prompt at the first flag: `run MODEL --verbose words`.
         words_follow = hasattr(args, "prompt") and not any(word.startswith("-") for word in rest)
         if rest and not words_follow:
             _refuse(command_parsers(parser).get(words[0], parser), rest)
-    except SystemExit as done:  # --help, --version, or wrong use, which argparse has printed
+    except SystemExit as done:  # --help, --version, or a usage error that argparse has already printed
         return int(done.code or 0)
     if not hasattr(args, "main"):  # `oprel` alone
         parser.print_help()
@@ -117,37 +122,38 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:
-    """Flags that alone mean true: argparse would take the word after them, which belongs to the prompt."""
+    """Write `--think` as `--think=true`: else argparse takes the first word of the prompt as its value."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     flags = [f"{word}=true" if word in ("--think", "--truncate") else word for word in arguments[:end]]
     return [*flags, *arguments[end:]]
 
 
 def _check_command(parser: Parser, words: Sequence[str]) -> None:
-    """End with what was meant, where argparse would list everything there is."""
-    known = command_parsers(parser)
-    if not words or words[0] in known or words[0] in parser._option_string_actions:
+    """Suggest the nearest command, where argparse would list all of them."""
+    commands = command_parsers(parser)
+    if not words or words[0] in commands or words[0] in parser._option_string_actions:
         return
     if words[0].startswith("-"):
-        parser.error(f"{words[0]} does not go before the command", "Write `oprel COMMAND`, and the flags after it.")
-    near = () if words[0] in ELSEWHERE else get_close_matches(words[0], known, n=1)
+        parser.error(f"{words[0]} must come after the command", "Write `oprel COMMAND`, then the flags.")
+    near = () if words[0] in ELSEWHERE else get_close_matches(words[0], commands, n=1)
     guess = f"Did you mean `oprel {near[0]}`?" if near else ""
-    parser.error(f"there is no command {words[0]!r}", ELSEWHERE.get(words[0], guess))
+    parser.error(f"unknown command {words[0]!r}", ELSEWHERE.get(words[0], guess))
 
 
 def _refuse(parser: Parser, words: Sequence[str]) -> NoReturn:
-    """End with the flag that was meant, if one of `words` is nearly one."""
+    """Exit with an error for arguments that the command does not take, suggesting the nearest flag."""
     flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
     near = get_close_matches(flag, parser._option_string_actions, n=1)
     step = f"Did you mean {near[0]}?" if near else ""
-    parser.error(f"{parser.prog} has no flag {flag}" if flag else f"too many words: {' '.join(words)}", step)
+    parser.error(f"{parser.prog} has no flag {flag}" if flag else f"too many arguments: {' '.join(words)}", step)
 
 
 def command_parsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
-    """The parser of each command, by its name and its aliases."""
-    return next((dict(one.choices) for one in parser._actions if isinstance(one, argparse._SubParsersAction)), {})
+    """Each command's parser, by name and by alias."""
+    subparsers = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return next((dict(action.choices) for action in subparsers), {})
 
 
 def _give_up_output() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush of it finds no fault."""
+    """Redirect stdout to /dev/null, so that the interpreter's last flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Arguments that commands share, and the configuration they make."""
+"""Arguments shared by commands, and the configuration and session that they result in."""
 
 import argparse
 import dataclasses
@@ -26,7 +26,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
-    """--config and --home, for commands that ask no daemon."""
+    """--config and --home, for commands that use no daemon."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
     add_settings(parser, ("home",))
 
@@ -51,13 +51,19 @@ def _metavar(entry: dataclasses.Field[Value]) -> str:
 
 
 def add_session(parser: argparse.ArgumentParser) -> None:
-    """What a conversation and a single answer can be told; see `session_from`."""
+    """The arguments of a conversation and of a single answer; see `session_from`."""
     parser.add_argument("--system", metavar="TEXT", default="", help="the system message")
     parser.add_argument(
-        "--option", metavar="NAME=VALUE", action="append", default=[], help="a parameter of the model; may be repeated"
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option, such as temperature=0; may be repeated",
     )
-    parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema of a file")
-    parser.add_argument("--think", metavar="LEVEL", help="think first: --think, or --think=false, low, ... max")
+    parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema in a file")
+    parser.add_argument(
+        "--think", metavar="LEVEL", help="think before answering: --think, or --think=false, low, ... max"
+    )
     parser.add_argument("--hidethinking", action="store_true", help="do not show the thoughts")
     parser.add_argument(
         "--keepalive", "--keep-alive", metavar="DURATION", help='how long the model stays loaded, such as "5m"'
@@ -67,7 +73,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
 
 
 def session_from(args: argparse.Namespace) -> "Session":
-    """The session that the arguments of `add_session` ask for. Raises ValidationError."""
+    """The session described by the arguments of `add_session`. Raises ValidationError."""
     from oprel.cli.conversation.session import Session, answer_format, option, think_level
 
     return Session(
@@ -84,7 +90,7 @@ def session_from(args: argparse.Namespace) -> "Session":
 
 
 def _keep_alive(text: str | None) -> float | str | None:
-    """A plain number counts seconds; what else it may be is the daemon's to judge."""
+    """A plain number is seconds; the daemon checks anything else."""
     try:
         return float(text) if text else None
     except ValueError:
@@ -92,18 +98,20 @@ def _keep_alive(text: str | None) -> float | str | None:
 
 
 def without_daemon(config: Config) -> OprelError:
-    """What there is to say when this machine's own daemon does not answer, and none is to be started."""
+    """The error when this machine's own daemon does not answer and none may be started."""
     from oprel.client.connect import daemon_pid, is_ending
 
     if is_ending(config):
-        told = f"the daemon (pid {daemon_pid(config)}) is ending, and lets answers finish"
-        return ShuttingDownError(told, "Try again in a moment; or end it with `oprel stop --daemon --now`.")
-    return ConnectError(f"no daemon runs for {config.home_dir}", "So nothing is loaded; `oprel serve` starts one.")
+        message = f"the daemon (pid {daemon_pid(config)}) is stopping, and lets answers finish"
+        return ShuttingDownError(message, "Try again in a moment, or stop it at once: `oprel stop --daemon --now`.")
+    return ConnectError(
+        f"no daemon runs for {config.home_dir}", "So no model is loaded. `oprel serve` starts a daemon."
+    )
 
 
 @contextmanager
 def asking_own_daemon(client: "Client") -> Iterator[None]:
-    """Where none is to be started: says what there is to say when this machine's own does not answer."""
+    """Explains why this machine's own daemon does not answer, where none may be started."""
     import httpx
 
     try:
@@ -116,7 +124,7 @@ def asking_own_daemon(client: "Client") -> Iterator[None]:
 
 @contextmanager
 def suggesting_names(client: "Client", name: str) -> Iterator[None]:
-    """When there is no model called `name`, the error also names one that is nearly called so."""
+    """Adds the name of a similar model to the error for an unknown `name`."""
     try:
         yield
     except ModelNotFoundError as error:
@@ -129,31 +137,29 @@ def _near(client: "Client", name: str) -> str | None:
     if is_path(name):
         return None
     try:
-        known = [model.name.removesuffix(f":{DEFAULT_TAG}") for model in client.list().models]
-    except OprelError:  # the first error is the one to tell
+        installed = [model.name.removesuffix(f":{DEFAULT_TAG}") for model in client.list().models]
+    except OprelError:  # the first error is the one to report
         return None
-    begins = [one for one in known if one.startswith(name)]
-    return next(iter(begins + get_close_matches(name, known, n=1)), None)
+    longer = [other for other in installed if other.startswith(name)]
+    return next(iter(longer + get_close_matches(name, installed, n=1)), None)
 
 
 def config_from(args: argparse.Namespace) -> Config:
-    """Defaults < file < environment < the flags given. Raises ConfigError."""
+    """Defaults < file < environment < flags. Raises ConfigError."""
     given = {entry.name: getattr(args, entry.name, None) for entry in settings()}
     return load_config({name: value for name, value in given.items() if value is not None}, file=args.config)
 
 
 def default_model() -> str:
-    """The model for who names none, after one line that says what it is."""
-    render.note(
-        f"{GUIDE} is a tiny model that comes with oprel and knows how to use it; name another for anything else."
-    )
+    """The model of a command that names none, after a line that introduces it."""
+    render.note(f"{GUIDE} is a tiny model that comes with oprel and explains its use; name another for anything else.")
     return GUIDE
 
 
 def check_path(model: str) -> None:
-    """Say precisely what is wrong with a path, as the daemon, asked by anyone, does not.
+    """Report precisely what is wrong with a path; the daemon, which strangers may call, does not.
 
-    Raises ModelNotFoundError where nothing is, InvalidModelError where that is no model.
+    Raises ModelNotFoundError if nothing is there, InvalidModelError if it is not a model.
     """
     if not is_path(model):
         return
@@ -163,13 +169,15 @@ def check_path(model: str) -> None:
 
     path = Path(model).expanduser()
     if not path.exists():
-        raise ModelNotFoundError(f"there is no file {model}", "Check the path; `oprel list` shows the named models.")
+        raise ModelNotFoundError(
+            f"there is no file {model}", "Check the path. `oprel list` shows the installed models."
+        )
     if path.is_dir():
-        if (path / "config.json").is_file() or knows(path):  # it is a model's: what is wrong with it the daemon tells
+        if (path / "config.json").is_file() or knows(path):  # a model; the daemon reports what is wrong with it
             return
-        found = sorted(path.glob("*.gguf"))
-        step = f"Name the file, for example {found[0]}." if found else "It holds no .gguf file, nor a config.json."
+        files = sorted(path.glob("*.gguf"))
+        step = f"Name the file, for example {files[0]}." if files else "It has neither a .gguf file nor a config.json."
         raise InvalidModelError(f"{model} is a folder, not a model file", step)
     if not (looks_like_gguf(path) or knows(path)):
         format = detect(path).format
-        raise InvalidModelError(f"{model} is a file of {format}", f"Name its folder, {path.parent}.")
+        raise InvalidModelError(f"{model} is a {format} file", f"Name its folder, {path.parent}.")

@@ -1,4 +1,4 @@
-"""A model fetched before the user's eyes: at a terminal a bar for each file, elsewhere a line for each step."""
+"""Downloading a model with visible progress: at a terminal a bar for each file, elsewhere a line for each step."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Shown(Protocol):
-    """What is shown of a pull."""
+class ProgressDisplay(Protocol):
+    """Shows the progress of a pull."""
 
     def file(self, name: str, completed: int, total: int) -> None:
-        """So many bytes of a file are here."""
+        """Show how many bytes of a file have arrived."""
 
     def step(self, text: str) -> None:
-        """Something is done that is about no single file."""
+        """Show a step that concerns no single file."""
 
 
-def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) -> Result:
-    """What `use` returns; when it finds no such model that is fetched first, after saying what and how much.
+def pulling_if_missing(client: "Client", model: str, use: Callable[[], Result]) -> Result:
+    """Return what `use` returns; if the model is not installed, pull it and try again.
 
-    Raises what `use` raises, ModelNotFoundError too when nobody has the model.
+    Raises what `use` raises, and ModelNotFoundError when no source has the model.
     """
     try:
         return use()
@@ -45,77 +45,77 @@ def fetched_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
         except DownloadError as error:
             if _download(client, ModelRef.parse(model).key):
                 raise
-            # Nobody could be asked: it may be a name that was mistyped.
+            # No source could be reached: the name may be mistyped.
             raise ModelNotFoundError(f"{missing.message}, and {error.message}", *missing.resolution_steps) from error
         return use()
 
 
 def pull(client: "Client", model: str, *, insecure: bool = False) -> None:
-    """Fetch a model; from a registry over http if that is `insecure`. Raises ModelNotFoundError, DownloadError."""
+    """Download a model; `insecure` allows a registry over http. Raises ModelNotFoundError, DownloadError."""
     first = None
     try:
         steps = client.pull(model, insecure=insecure, stream=True)
-        with render.patience(f"looking for {model}"):
+        with render.waiting(f"looking for {model}"):
             first = next((step for step in steps if step.total), None)
         if first:
-            _show(chain([first], steps), _announced(client, model))
+            _show(chain([first], steps), _announce(client, model))
     except ModelNotFoundError as error:
-        raise _in_own_words(error) from None
+        raise _with_own_message(error) from None
     except KeyboardInterrupt:
-        kept = f" What is here of it is kept: `oprel pull {model}` carries on." if first else ""
+        kept = f" The partial download is kept; `oprel pull {model}` resumes it." if first else ""
         render.note(f"Stopped.{kept}")
         raise
 
 
 def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None:
-    """Show each step; `names` are what files are called, by their digests."""
-    with _shown() as shown:
+    """Show each step; `names` maps digests to file names."""
+    with _display() as display:
         for step in steps:
             if step.total:
                 key = step.digest or (step.status or "").removeprefix("pulling ")
-                shown.file(names.get(key, key), step.completed or 0, step.total)
+                display.file(names.get(key, key), step.completed or 0, step.total)
             else:
-                shown.step(step.status or "")
+                display.step(step.status or "")
 
 
-def gave_up(client: "Client", model: str) -> bool:
-    """Give up the model's download, with what is here of it; False when there is none that has not ended."""
-    found = None if is_path(model) else _download(client, ModelRef.parse(model).key)
-    if found is None or found.status == "done":
+def cancel_download(client: "Client", model: str) -> bool:
+    """Cancel the model's download and delete its partial files; False when none is unfinished."""
+    download = None if is_path(model) else _download(client, ModelRef.parse(model).key)
+    if download is None or download.status == "done":
         return False
-    client.cancel_download(found.id)
+    client.cancel_download(download.id)
     return True
 
 
-def _in_own_words(error: ModelNotFoundError) -> ModelNotFoundError:
-    """What the daemon says after what clients of Ollama look for."""
+def _with_own_message(error: ModelNotFoundError) -> ModelNotFoundError:
+    """Replace Ollama's message, which its clients look for, by our own, which the daemon sends as the first step."""
     from oprel.api_models import NOT_TO_BE_PULLED
 
     if error.message != NOT_TO_BE_PULLED or not error.resolution_steps:
         return error
-    first, *others = error.resolution_steps
-    return ModelNotFoundError(first.removesuffix("."), *others)
+    message, *steps = error.resolution_steps
+    return ModelNotFoundError(message.removesuffix("."), *steps)
 
 
-def _announced(client: "Client", model: str) -> dict[str, str]:
-    """Say what is fetched, and how much; what its files are called, by their digests."""
-    found = _download(client, ModelRef.parse(model).key)
-    if found is None:
+def _announce(client: "Client", model: str) -> dict[str, str]:
+    """Print what will be downloaded and how much; return the file names by digest."""
+    download = _download(client, ModelRef.parse(model).key)
+    if download is None:
         return {}
-    count = f"{len(found.files)} files" if len(found.files) > 1 else "1 file"
-    render.note(f"{found.title}: {count}, {human_size(found.total)}")
-    return {file.digest or file.name: file.name for file in found.files}
+    count = f"{len(download.files)} files" if len(download.files) > 1 else "1 file"
+    render.note(f"{download.title}: {count}, {human_size(download.total)}")
+    return {file.digest or file.name: file.name for file in download.files}
 
 
 def _download(client: "Client", key: str) -> "DownloadResponse | None":
     try:
-        known = client.downloads().downloads
-    except OprelError:  # a daemon that knows no more than Ollama's
+        downloads = client.downloads().downloads
+    except OprelError:  # not an oprel daemon: it has only Ollama's API
         return None
-    return next((one for one in reversed(known) if ModelRef.parse(one.model).key == key), None)
+    return next((download for download in reversed(downloads) if ModelRef.parse(download.model).key == key), None)
 
 
-def _shown() -> AbstractContextManager[Shown]:
+def _display() -> AbstractContextManager[ProgressDisplay]:
     if render.has_watcher() and render.columns():
         from oprel.cli.screen.bars import Bars
 
@@ -124,15 +124,15 @@ def _shown() -> AbstractContextManager[Shown]:
 
 
 class _PlainLines:
-    """For logs and scripts: each thing once."""
+    """For logs and scripts: prints each step once."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def file(self, name: str, completed: int, total: int) -> None:
         self.step(f"pulling {name} ({human_size(total)})")
 
     def step(self, text: str) -> None:
-        if text not in self._said:
+        if text not in self._printed:
             render.note(text)
-        self._said.add(text)
+        self._printed.add(text)

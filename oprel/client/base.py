@@ -1,4 +1,4 @@
-"""Where a daemon is, and what goes wrong on the way to it."""
+"""Addresses of daemons, and connection errors."""
 
 import re
 from collections.abc import Iterator
@@ -14,24 +14,24 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError
 
 DEFAULT_PORT = 11435
-# Answers have no time limit: a model may think long, and a queue may be long. Only connecting is bounded.
+# Answers have no time limit, since models and queues can be slow. Only connecting has one.
 TIMEOUT = httpx.Timeout(None, connect=10.0)
-# httpx wants a URL; over a Unix socket or in-process its host is only a name.
+# httpx needs a URL; over a Unix socket or in-process its host is a dummy.
 LOCAL_URL = "http://localhost"
-OVER_TCP = ("", "http", "https")  # schemes: "" of the short forms
+TCP_SCHEMES = ("", "http", "https")  # "": the short forms
 
 
 class Scheme(Enum):
     HTTP = "http"
     UNIX = "unix"
-    ANNOUNCED = "announced"  # one of a package's: `transports` has them by the address's own scheme
+    PACKAGE = "package"  # of an installed package: `transports` maps the address's own scheme to it
 
 
 @dataclass(frozen=True)
 class Address:
-    """`http://HOST:PORT`, `unix:/PATH`, or what a package takes for its own scheme.
+    """`http://HOST:PORT`, `unix:/PATH`, or an address with the scheme of an installed package.
 
-    `own` = this machine's own daemon, which clients start when it is down.
+    `own`: this machine's own daemon, which clients start when it is down.
     """
 
     scheme: Scheme
@@ -43,22 +43,22 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Also takes Ollama's short forms: `host`, `host:port`, `:port`. Raises ConfigError.
+        """Also accepts Ollama's short forms: `host`, `host:port`, `:port`. Raises ConfigError.
 
         >>> [str(Address.parse(text)) for text in ("10.0.0.7", ":8080", "https://box", "unix:/run/oprel.sock")]
         ['http://10.0.0.7:11435', 'http://127.0.0.1:8080', 'https://box:443', 'unix:/run/oprel.sock']
         """
         if text.startswith("unix:"):
             return cls(Scheme.UNIX, re.sub("^/+", "/", text.removeprefix("unix:")))
-        if (scheme := scheme_of(text)) not in OVER_TCP and scheme in transports():
-            return cls(Scheme.ANNOUNCED, text)
+        if (scheme := scheme_of(text)) not in TCP_SCHEMES and scheme in transports():
+            return cls(Scheme.PACKAGE, text)
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or {"https": 443}.get(parts.scheme, DEFAULT_PORT if "://" not in text else 80)
-            if parts.scheme not in OVER_TCP:
+            if parts.scheme not in TCP_SCHEMES:
                 raise ValueError(parts.scheme)
         except ValueError as error:
-            raise ConfigError(f"{text!r} is no daemon's address", "Write http://HOST:PORT or unix:/PATH.") from error
+            raise ConfigError(f"{text!r} is not a daemon's address", "Write http://HOST:PORT or unix:/PATH.") from error
         host = parts.hostname or "127.0.0.1"
         return cls(
             Scheme.HTTP, f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
@@ -72,7 +72,7 @@ class Address:
 
 @contextmanager
 def connection_errors(address: Address) -> Iterator[None]:
-    """httpx's errors as ours, in one place."""
+    """Raise httpx's connection errors as ConnectError."""
     try:
         yield
     except httpx.ConnectError as error:
@@ -81,5 +81,5 @@ def connection_errors(address: Address) -> Iterator[None]:
         ) from error
     except httpx.TransportError as error:
         raise ConnectError(
-            f"the connection to {address} broke: {str(error) or type(error).__name__}", "Ask again."
+            f"lost the connection to {address}: {str(error) or type(error).__name__}", "Try again."
         ) from error

@@ -1,4 +1,4 @@
-"""Files on their way to the daemon, named by their content."""
+"""Reads files for upload to the daemon, which names them by their digest."""
 
 import hashlib
 import os
@@ -11,13 +11,13 @@ CHUNK = 8 * 1024**2  # bytes
 
 
 def digest_of(path: str | Path) -> str:
-    """The name of a file's content. Raises OSError."""
+    """The digest of a file's content. Raises OSError."""
     with open(path, "rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def length(path: str | Path) -> dict[str, str]:
-    """The header that announces a file: without it, its pieces would be framed one by one."""
+    """The Content-Length header: without it the upload would use chunked encoding."""
     return {"Content-Length": str(os.path.getsize(path))}
 
 

@@ -1,4 +1,4 @@
-"""Every call of the API as data, free of any connection: what to send, and what to make of the answer."""
+"""Every call of the API as data, without a connection: what to send, and how to read the answer."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,14 @@ Result = TypeVar("Result", bound=wire.Wire)
 Messages = Sequence[types.AnyMessage]
 
 SUCCESS = b'{"status":"success"}'
-NO_SUCH_CALL = ("404 page not found", "405 method not allowed")  # Ollama's words, and the daemon's
+NO_SUCH_CALL = ("404 page not found", "405 method not allowed")  # the texts of Ollama and of the daemon
+NOT_IN_CONVERSATIONS = ("suffix", "template", "context", "raw", "images", "width", "height", "steps")
 
 
 class Extras(TypedDict, total=False):
-    """What every completion takes; see Ollama's API for their meaning. `keep_alive` in seconds or as "5m".
+    """Arguments of every completion, with the meaning of Ollama's API. `keep_alive` in seconds or as "5m".
 
-    `truncate` false: refuse a prompt that does not fit; `shift` false: end an answer that outgrows the context.
+    `truncate=False` refuses a prompt that does not fit; `shift=False` ends an answer that outgrows the context.
     """
 
     options: types.AnyOptions | None
@@ -44,9 +45,15 @@ class Extras(TypedDict, total=False):
 
 
 class GenerateExtras(Extras, total=False):
-    """`raw` sends the prompt without a template. `width`, `height` and `steps` are for models that make images."""
+    """`raw` sends the prompt without a template. `width`, `height` and `steps` are for models that make images.
 
+    With a `conversation_id` of your choice, the daemon remembers the conversation: the prompt follows the earlier ones
+    and their answers. "" starts a new one, whose id is in the answer. `system_prompt` is another name of `system`.
+    """
+
+    conversation_id: str | None
     system: str | None
+    system_prompt: str | None
     template: str | None
     context: Sequence[int] | None
     raw: bool | None
@@ -59,7 +66,7 @@ class GenerateExtras(Extras, total=False):
 class ChatExtras(Extras, total=False):
     """`tools` are JSON-schema descriptions, or Python functions with annotations and a docstring.
 
-    `tool_choice` is oprel's own, in OpenAI's form.
+    `tool_choice` is an extension of oprel, in OpenAI's form.
     """
 
     tools: Sequence[types.AnyTool] | None
@@ -68,29 +75,29 @@ class ChatExtras(Extras, total=False):
 
 @dataclass(frozen=True)
 class ApiCall(Generic[Result]):
-    """One request, and the type of its answer (of each line, when it streams)."""
+    """One request, and the type of its answer (of each line, if it streams)."""
 
     method: str
     path: str
     result: type[Result]
     body: Mapping[str, object] | None = None
-    if_empty: bytes = b""  # what an answer without a body stands for
+    if_empty: bytes = b""  # the meaning of an answer without a body
 
     @property
     def content(self) -> bytes | None:
         return None if self.body is None else pydantic_core.to_json(self.body, exclude_none=True)
 
     def parse(self, status: int, content: bytes) -> Result:
-        """The answer. Raises the OprelError that the daemon raised, rebuilt from its code."""
+        """The answer. Raises the OprelError of the daemon, rebuilt from its code."""
         if status >= 400:
             raise _rebuilt(content, status)
         try:
             return self.result.model_validate_json(content or self.if_empty)
         except pydantic.ValidationError as error:
-            raise OprelError("what answers there is not oprel", "Is OPREL_HOST right?") from error
+            raise OprelError("the server at this address is not oprel", "Check OPREL_HOST.") from error
 
     def parse_line(self, line: str) -> Result:
-        """One line of a stream. Raises the OprelError that ended it."""
+        """One line of a stream. Raises the OprelError that ended the stream."""
         if line.startswith('{"error"'):
             raise _rebuilt(line.encode())
         return self.parse(200, line.encode())
@@ -100,9 +107,26 @@ def generate(
     model: str, prompt: str | None, suffix: str | None, stream: bool, **extras: Unpack[GenerateExtras]
 ) -> ApiCall[wire.GenerateResponse]:
     _check(extras, GenerateExtras.__optional_keys__)
-    images = [types.encoded(image) for image in extras.get("images") or ()]
-    body = {"prompt": prompt, "suffix": suffix, "stream": stream, **extras, "images": images or None}
-    return _post("/api/generate", wire.GenerateResponse, model, body)
+    conversation, system = extras.pop("conversation_id", None), _system(extras)
+    body: dict[str, object] = {"prompt": prompt, "suffix": suffix, "stream": stream, **extras}
+    if conversation is None:
+        images = [types.encoded(image) for image in extras.get("images") or ()]
+        body |= {"system": system, "images": images or None}
+        return _post("/api/generate", wire.GenerateResponse, model, body)
+    if refused := [name for name in NOT_IN_CONVERSATIONS if body.get(name)]:
+        raise ValidationError(
+            f"generate with a conversation_id does not take {', '.join(refused)}", "Use chat() with all messages."
+        )
+    body |= {"conversation_id": conversation, "system_prompt": system}
+    return _post("/generate", wire.ConversationResponse, model, body)
+
+
+def _system(extras: GenerateExtras) -> str | None:
+    """The system message, taken out of `extras`. Raises TypeError if it has both names."""
+    system, other = extras.pop("system", None), extras.pop("system_prompt", None)
+    if system is not None and other is not None:
+        raise TypeError("system and system_prompt are the same argument: pass one of them")
+    return other if system is None else system
 
 
 def chat(
@@ -131,8 +155,8 @@ def push(model: str, insecure: bool, stream: bool) -> ApiCall[wire.ProgressRespo
 
 
 def search(words: str, limit: int) -> ApiCall[downloads_wire.SearchResponse]:
-    asked = urlencode({"q": words, "limit": limit})
-    return ApiCall("GET", f"/api/search?{asked}", downloads_wire.SearchResponse)
+    query = urlencode({"q": words, "limit": limit})
+    return ApiCall("GET", f"/api/search?{query}", downloads_wire.SearchResponse)
 
 
 def download(model: str) -> ApiCall[downloads_wire.DownloadResponse]:
@@ -166,7 +190,7 @@ def delete(model: str) -> ApiCall[types.StatusResponse]:
 
 
 def upload_blob(digest: str) -> ApiCall[types.StatusResponse]:
-    """The body is the caller's to stream."""
+    """The caller streams the body."""
     return ApiCall("POST", f"/api/blobs/{digest}", types.StatusResponse, None, SUCCESS)
 
 
@@ -195,9 +219,9 @@ def crash(text: str) -> ApiCall[daemon_wire.Crash]:
 
 
 def logs(model: str, follow: bool) -> ApiCall[wire.Wire]:
-    """Answered by lines of text; only an error is an object."""
-    asked = urlencode({"model": absolute(model), "follow": str(follow).lower()})
-    return ApiCall("GET", f"/logs?{asked}", wire.Wire)
+    """The answer is lines of text; only an error is an object."""
+    query = urlencode({"model": absolute(model), "follow": str(follow).lower()})
+    return ApiCall("GET", f"/logs?{query}", wire.Wire)
 
 
 def quarantine() -> ApiCall[daemon_wire.QuarantineResponse]:
@@ -205,13 +229,13 @@ def quarantine() -> ApiCall[daemon_wire.QuarantineResponse]:
 
 
 def clear_quarantine(hash: str | None) -> ApiCall[daemon_wire.ClearedResponse]:
-    one = "" if hash is None else f"/{quote(hash, safe='')}"
-    return ApiCall("DELETE", f"/quarantine{one}", daemon_wire.ClearedResponse)
+    path = "" if hash is None else f"/{quote(hash, safe='')}"
+    return ApiCall("DELETE", f"/quarantine{path}", daemon_wire.ClearedResponse)
 
 
 def library(provider: str, status: str, capability: str) -> ApiCall[library_wire.LibraryResponse]:
-    asked = urlencode({"provider": provider, "status": status, "capability": capability})
-    return ApiCall("GET", f"/api/models/library?{asked}", library_wire.LibraryResponse)
+    query = urlencode({"provider": provider, "status": status, "capability": capability})
+    return ApiCall("GET", f"/api/models/library?{query}", library_wire.LibraryResponse)
 
 
 def remove(model: str) -> ApiCall[library_wire.RemovedResponse]:
@@ -248,17 +272,17 @@ def unload(model: str) -> ApiCall[wire.UnloadResponse]:
 
 
 def is_last(piece: wire.GenerateResponse | wire.OllamaChatResponse | wire.ProgressResponse) -> bool:
-    """True for what ends a stream that is whole."""
+    """True for the last piece of a complete stream."""
     return piece.status == "success" if isinstance(piece, wire.ProgressResponse) else piece.done
 
 
 def unfinished() -> OprelError:
-    """The error for a stream that ended without its last line: never let it pass for a whole answer."""
+    """The error for a stream that ended without its last line, and so is not a complete answer."""
     return BackendCrashedError("the answer broke off: the daemon ended the stream without finishing it", "Ask again.")
 
 
 def _post(path: str, result: type[Result], model: str, body: Mapping[str, object]) -> ApiCall[Result]:
-    # The daemon runs in another folder: a relative path means nothing there.
+    # The daemon runs in another folder, where a relative path would be wrong.
     return ApiCall("POST", path, result, {"model": absolute(model), **_given(body)})
 
 
@@ -266,9 +290,9 @@ def _given(body: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _check(extras: Mapping[str, object], known: frozenset[str]) -> None:
-    """A mistyped argument is as wrong as it is anywhere in Python."""
-    for name in extras.keys() - known:
+def _check(extras: Mapping[str, object], accepted: frozenset[str]) -> None:
+    """Raises TypeError for another argument, like any Python function."""
+    for name in extras.keys() - accepted:
         raise TypeError(f"got an unexpected keyword argument {name!r}")
 
 
@@ -290,7 +314,7 @@ def _tool(tool: types.AnyTool) -> types.Tool | Mapping[str, object]:
 
 
 def _rebuilt(content: bytes, status: int | None = None) -> OprelError:
-    """The error that was answered; without a status for the last line of a stream."""
+    """The error in an answer, or, without a status, in the last line of a stream."""
     error = _error(content, status)
     error.status_code = status or error.http_status
     return error
@@ -305,5 +329,7 @@ def _error(content: bytes, status: int | None) -> OprelError:
         return cls(str(detail["message"]), *(str(step) for step in detail.get("resolution_steps", ())))
     except (ValueError, KeyError, TypeError, AttributeError):
         if content.decode(errors="replace") in NO_SUCH_CALL:
-            return UnsupportedError("the daemon has no such call", "Is it as new as this client?")
-        return OprelError(f"what answers there is not oprel (HTTP {status})", "Is OPREL_HOST right?")
+            return UnsupportedError(
+                "the daemon does not have this call", "Update the daemon: it is older than this client."
+            )
+        return OprelError(f"the server at this address is not oprel (HTTP {status})", "Check OPREL_HOST.")

@@ -1,7 +1,7 @@
-"""Finding the daemon, and starting it when none runs.
+"""Connects to the daemon, and starts or stops this machine's own.
 
-Race-free by two locks in the run folder: starters queue on `start.lock` and look again once they hold it, and the
-daemon itself holds `daemon.lock` for life. Twenty clients that find no daemon start one.
+Two locks in the run folder prevent races: clients queue on `start.lock` and check again once they hold it, and the
+daemon holds `daemon.lock` as long as it runs. Twenty clients that find no daemon start exactly one.
 """
 
 import contextlib
@@ -27,37 +27,37 @@ from oprel.core.home import check_home, prepare_home
 from oprel.utils.files import listens, locked, tail
 
 START_SECONDS = 60.0
-LOOK_INTERVAL = 0.02  # s between looks at a starting daemon
+POLL_INTERVAL = 0.02  # s
 LOG_LINES = 15
-LARGE_LOG = 10 * 1024**2  # bytes, at which the next daemon begins a new one
+LARGE_LOG = 10 * 1024**2  # bytes, above which the next daemon starts a new file
 
 
 def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
-    """A transport to `address`; the machine's own daemon is started when it does not answer."""
+    """A transport to `address`; one to this machine's own daemon starts it when it does not answer."""
     if address.scheme is Scheme.HTTP:
         return open_http(secure=address.target.startswith("https:"))
-    if address.scheme is Scheme.ANNOUNCED:
+    if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open(address.target)
     transport = open_socket(address.target)
     if not address.own:
         return transport
     check_home(config)
-    return _Starting(transport, config)
+    return _Autostart(transport, config)
 
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.HTTP:
         return open_http_async(secure=address.target.startswith("https:"))
-    if address.scheme is Scheme.ANNOUNCED:
+    if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open_async(address.target)
     transport = open_socket_async(address.target)
     if not address.own:
         return transport
     check_home(config)
-    return _StartingAsync(transport, config)
+    return _AutostartAsync(transport, config)
 
 
-class _Starting(httpx.BaseTransport):
+class _Autostart(httpx.BaseTransport):
     def __init__(self, inner: httpx.BaseTransport, config: Config) -> None:
         self._inner = inner
         self._config = config
@@ -73,7 +73,7 @@ class _Starting(httpx.BaseTransport):
         self._inner.close()
 
 
-class _StartingAsync(httpx.AsyncBaseTransport):
+class _AutostartAsync(httpx.AsyncBaseTransport):
     def __init__(self, inner: httpx.AsyncBaseTransport, config: Config) -> None:
         self._inner = inner
         self._config = config
@@ -90,9 +90,9 @@ class _StartingAsync(httpx.AsyncBaseTransport):
 
 
 def ensure_daemon(config: Config) -> None:
-    """Return once this machine's daemon answers, starting it if need be.
+    """Return once this machine's daemon answers; start it if necessary.
 
-    Raises DaemonStartError with the end of its log, or ConfigError when OPREL_HOME cannot be written.
+    Raises DaemonStartError with the end of its log, or ConfigError when OPREL_HOME is not writable.
     """
     with _start_lock(config):
         if not is_up(config):
@@ -105,7 +105,7 @@ def ensure_daemon(config: Config) -> None:
 
 
 def is_up(config: Config) -> bool:
-    """True when the daemon of `config`'s home answers on its socket."""
+    """True if the daemon of `config`'s home answers on its socket."""
     with httpx.Client(transport=open_socket(str(config.socket_path)), base_url=LOCAL_URL, timeout=5.0) as http:
         try:
             return http.get("/health").status_code == httpx.codes.OK
@@ -114,10 +114,12 @@ def is_up(config: Config) -> bool:
 
 
 def serve_command(config: Config) -> list[str]:
-    """The command that serves `config`, whatever file and environment the daemon will find."""
-    found = load_config()
+    """The command that serves `config`, whatever the configuration file and the environment say."""
+    ambient = load_config()
     values = {name: getattr(config, name) for name in SERVER_SETTINGS}
-    given = {name: value for name, value in values.items() if {value, getattr(found, name)} != {getattr(Config, name)}}
+    given = {
+        name: value for name, value in values.items() if {value, getattr(ambient, name)} != {getattr(Config, name)}
+    }
     return [
         *(sys.executable, "-P", "-m", "oprel", "serve"),
         *(f"{flag(name)}={value}" for name, value in given.items()),
@@ -125,38 +127,38 @@ def serve_command(config: Config) -> list[str]:
 
 
 def stop_daemon(config: Config, *, now: bool = False) -> bool:
-    """Ask this machine's daemon to end, and return when it has; False when none runs.
+    """Stop this machine's daemon and wait until it has exited; False when none is running.
 
-    One that is ending already is only waited for; `now` ends it without letting answers finish.
+    A daemon that is already stopping gets no second signal, unless `now` asks it not to let answers finish.
     """
     with _held_lock(config) as descriptor:
         if descriptor is None:
             return False
-        was_asked = was_hurried = False
+        signalled = signalled_twice = False
         while not locked(descriptor):
-            ends = is_ending(config)
-            if not (ends or was_asked) or (ends and now and not was_hurried):
+            ending = is_ending(config)
+            if not (ending or signalled) or (ending and now and not signalled_twice):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
-                was_asked, was_hurried = True, ends
-            time.sleep(LOOK_INTERVAL)
+                signalled, signalled_twice = True, ending
+            time.sleep(POLL_INTERVAL)
         return True
 
 
 def is_ending(config: Config) -> bool:
-    """True while this machine's daemon lets answers finish: its socket is there, and silent."""
+    """True while this machine's daemon lets answers finish: its socket exists, but no longer accepts connections."""
     return config.socket_path.exists() and not listens(config.socket_path) and daemon_pid(config) is not None
 
 
 def daemon_pid(config: Config) -> int | None:
-    """The process of this machine's daemon, whether it answers or not."""
+    """The process ID of this machine's daemon, whether it answers or not; None when none is running."""
     with _held_lock(config) as descriptor:
         return int(os.pread(descriptor, 32, 0)) if descriptor is not None else None
 
 
 @contextlib.contextmanager
 def _held_lock(config: Config) -> Iterator[int | None]:
-    """The lock of the home while a daemon holds it: the pid in it is that of the holder."""
+    """The home's lock file if a daemon holds it, else None. It contains the daemon's process ID."""
     try:
         descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR)
     except FileNotFoundError:
@@ -180,7 +182,7 @@ def _start_lock(config: Config) -> Iterator[None]:
 
 
 def _spawn(config: Config, log: Path) -> subprocess.Popen[bytes]:
-    """Start the daemon detached from this process: its own session, its output in the log, no terminal."""
+    """Start the daemon detached: in its own session, without a terminal, with its output in the log."""
     with log.open("ab") as output:
         return subprocess.Popen(
             serve_command(config),
@@ -193,7 +195,7 @@ def _spawn(config: Config, log: Path) -> subprocess.Popen[bytes]:
 
 
 def _await_up(config: Config, process: subprocess.Popen[bytes], log: Path, old_bytes: int) -> None:
-    """Wait until the daemon answers. `log` is its log, of which `old_bytes` are from daemons before it."""
+    """Wait until the daemon answers. The first `old_bytes` of `log` are from earlier daemons."""
     deadline = time.monotonic() + START_SECONDS
     while not is_up(config):
         status = process.poll()
@@ -205,5 +207,5 @@ def _await_up(config: Config, process: subprocess.Popen[bytes], log: Path, old_b
             raise DaemonStartError(
                 f"the daemon {why}; the end of {log}:\n{lines}", "Run `oprel serve` to see it start."
             )
-        time.sleep(LOOK_INTERVAL)
-    process.returncode = 0  # it lives on: tell Popen that nobody will wait for it, or it warns at exit
+        time.sleep(POLL_INTERVAL)
+    process.returncode = 0  # it keeps running: without a return code, Popen would warn when it is collected

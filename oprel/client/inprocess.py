@@ -1,6 +1,6 @@
-"""The daemon's application inside this process, behind the transport that clients know.
+"""Runs the daemon's application inside this process, behind an httpx transport.
 
-The app runs on an event loop in a thread of its own, which also starts the engines: they end with it at the latest.
+The app runs on an event loop in its own thread, which also starts the engines; they stop with it at the latest.
 """
 
 import atexit
@@ -30,7 +30,7 @@ class InProcessTransport(httpx.BaseTransport):
 
         prepare_home(config)
         check_configured(config)
-        # Not the home's own run folder: that one belongs to the daemon, which may be running.
+        # Not the run folder of the home: that one belongs to the daemon, which may be running.
         self._run_dir = Path(tempfile.mkdtemp(prefix="oprel-"))
         self._app = create_app(assemble(config, EngineBinaries(find_binaries(config)), self._run_dir))
         with contextlib.ExitStack() as stack:
@@ -39,13 +39,13 @@ class InProcessTransport(httpx.BaseTransport):
             stack.enter_context(self._portal.wrap_async_context_manager(self._app.router.lifespan_context(self._app)))
             self._stack = stack.pop_all()
         self._closed = False
-        atexit.register(self.close)  # for who forgets to
+        atexit.register(self.close)  # in case the caller does not
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if self._closed:
             raise httpx.ConnectError("this model was closed", request=request)
         exchange = _Exchange(request)
-        with contextlib.ExitStack() as stack:  # undone whatever happens here: Ctrl-C while it loads, too
+        with contextlib.ExitStack() as stack:  # undone on any exception, such as Ctrl-C while a model loads
             task = self._portal.start_task_soon(exchange.run, self._app)
             stack.callback(self._portal.call, exchange.close)
             stack.callback(task.cancel)
@@ -64,9 +64,9 @@ class InProcessTransport(httpx.BaseTransport):
 
 @contextlib.contextmanager
 def _event_loop() -> Iterator[BlockingPortal]:
-    """A running event loop in a thread of its own.
+    """A running event loop in its own thread.
 
-    A daemon thread, unlike anyio's `start_blocking_portal`: the interpreter does not wait for it before atexit.
+    A daemon thread, unlike that of anyio's `start_blocking_portal`: the interpreter does not wait for it before atexit.
     """
     running: Future[BlockingPortal] = Future()
 
@@ -81,17 +81,17 @@ def _event_loop() -> Iterator[BlockingPortal]:
     try:
         yield portal
     finally:
-        portal.call(portal.stop, True)  # with whatever still runs on it
+        portal.call(portal.stop, True)  # cancels what still runs on it
         thread.join()
 
 
 class _Exchange:
-    """One request to the app: an ASGI connection whose other end is this object."""
+    """The client's end of an ASGI connection: one request and its response."""
 
     def __init__(self, request: httpx.Request) -> None:
         self._request = request
         self._sent, self._received = anyio.create_memory_object_stream[Message](0)
-        self._body_given = False
+        self._body_sent = False
 
     async def run(self, app: ASGIApp) -> None:
         url = self._request.url
@@ -110,7 +110,7 @@ class _Exchange:
             "server": None,
         }
         async with self._sent:
-            with contextlib.suppress(anyio.BrokenResourceError):  # the other end left
+            with contextlib.suppress(anyio.BrokenResourceError):  # the client closed it
                 await app(scope, self._receive, self._sent.send)
 
     async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
@@ -129,9 +129,9 @@ class _Exchange:
         self._received.close()
 
     async def _receive(self) -> Message:
-        if self._body_given:
+        if self._body_sent:
             await anyio.sleep_forever()
-        self._body_given = True
+        self._body_sent = True
         return {"type": "http.request", "body": self._request.read(), "more_body": False}
 
 

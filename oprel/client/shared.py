@@ -1,4 +1,4 @@
-"""What `Client` and `AsyncClient` share: which daemon they talk to, and what httpx is told."""
+"""What `Client` and `AsyncClient` share: the daemon's address and httpx's arguments."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,8 +10,8 @@ import httpx
 from oprel.client.base import LOCAL_URL, Address, Scheme
 from oprel.core.config import Config, load_config
 
-# Arguments of httpx's clients that are about its transport over TCP.
-OF_THE_TRANSPORT = frozenset(("cert", "http1", "http2", "limits", "proxy", "trust_env", "verify"))
+# Arguments of httpx's clients that configure its own transport.
+TRANSPORT_ARGUMENTS = frozenset(("cert", "http1", "http2", "limits", "proxy", "trust_env", "verify"))
 
 Headers = Mapping[str, str | None]
 Timeout = httpx.Timeout | float | None
@@ -30,7 +30,7 @@ class BaseClient:
 
     @cached_property
     def config(self) -> Config:
-        """Read on first use, so that importing oprel never fails over a configuration."""
+        """Loaded on first use, so that importing oprel never fails because of a configuration."""
         return self._given[1] or load_config()
 
     @cached_property
@@ -46,5 +46,5 @@ class BaseClient:
 
     @property
     def _wants_httpx_transport(self) -> bool:
-        """True when the caller gave arguments that only httpx's own transport can follow."""
-        return self.address.scheme is Scheme.HTTP and not OF_THE_TRANSPORT.isdisjoint(self._http_given)
+        """True if the caller gave arguments that only httpx's own transport supports."""
+        return self.address.scheme is Scheme.HTTP and not TRANSPORT_ARGUMENTS.isdisjoint(self._http_given)

@@ -16,7 +16,7 @@ def open_socket_async(path: str) -> httpx.AsyncBaseTransport:
 
 
 class _Transport(httpx.HTTPTransport):
-    """Looks before it connects: httpcore leaves the socket of a failed attempt to the collector, which warns."""
+    """Checks for a listener first: httpcore does not close the socket of a failed attempt, which causes a warning."""
 
     def __init__(self, path: str) -> None:
         super().__init__(uds=path, verify=False)  # no TLS here, so no certificates to load (25 ms)

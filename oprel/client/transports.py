@@ -1,4 +1,4 @@
-"""Further ways to a daemon, which installed packages announce: each by the scheme of its addresses."""
+"""Transports from installed packages, by the scheme of their addresses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from functools import cache
 
 import httpx
 
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_plugins
 
 GROUP = "oprel.transports"
 
 
 @dataclass(frozen=True)
 class Transport:
-    """The way to daemons at `scheme://...`.
+    """A transport to daemons at `scheme://...`.
 
-    `open` and `open_async` get the address as the user wrote it, when a client first asks something, and raise
-    httpx.ConnectError where it leads nowhere. Closing what they return undoes all they did. Requests are for
-    http://localhost: which daemon that is, only the transport knows.
+    On a client's first request `open` or `open_async` receives the address as the user wrote it, and raises
+    httpx.ConnectError if it cannot be reached. Closing the transport undoes everything `open` did. Requests are
+    addressed to http://localhost; the transport decides which daemon that is.
     """
 
     scheme: str
@@ -27,12 +27,12 @@ class Transport:
 
 @cache
 def transports() -> Mapping[str, Transport]:
-    """By scheme."""
-    return {transport.scheme: transport for transport in announced(GROUP, Transport)}
+    """All transports by scheme."""
+    return {transport.scheme: transport for transport in load_plugins(GROUP, Transport)}
 
 
 def scheme_of(address: str) -> str:
-    """What is before `://`, in lower case as in every URL; "" without it.
+    """The part before `://` in lower case; "" without one.
 
     >>> scheme_of("SSH://box/run/oprel.sock"), scheme_of("box:8080")
     ('ssh', '')

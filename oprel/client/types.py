@@ -1,4 +1,4 @@
-"""Types that only clients have: what a caller may pass, and answers as Ollama's client gives them.
+"""Types of the clients only: arguments of calls, and answers in the form of Ollama's client.
 
 >>> Message(role="user", content="hi", images=[b"..."]).images
 ['Li4u']
@@ -19,7 +19,7 @@ from pydantic import ByteSize, ConfigDict, Field, JsonValue, ValidationInfo, fie
 from oprel import api_models as wire
 from oprel.core.exceptions import OprelError, ValidationError
 
-# Names of Ollama's client. Every error that a daemon answers is a ResponseError, with its `status_code`.
+# Names in Ollama's client. Every error from a daemon is a ResponseError, with its `status_code`.
 ResponseError = OprelError
 RequestError = ValidationError
 
@@ -27,52 +27,55 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Open(wire.Wire):
-    """Keeps keys it does not know: the daemon may be newer than this client."""
+    """Keeps unknown keys: the daemon may be newer than this client."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
 
 class Options(Open):
-    """Options of a request; a plain mapping does as well. What is not set is the model's or the daemon's choice."""
+    """Options of a request; a plain mapping works too. An option that is not set has the model's or daemon's default.
 
+    Written out for type checkers; `oprel.core.request_options` explains each, and a test keeps the two equal.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repeat_last_n: int | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    num_predict: int | None = None
+    num_keep: int | None = None
+    stop: Sequence[str] | None = None
     num_ctx: int | None = None
     num_batch: int | None = None
     num_gpu: int | None = None
     main_gpu: int | None = None
     num_thread: int | None = None
     use_mmap: bool | None = None
-    num_keep: int | None = None
-    seed: int | None = None
-    num_predict: int | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
-    repeat_last_n: int | None = None
-    temperature: float | None = None
-    repeat_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    stop: Sequence[str] | None = None
 
 
 class Image(wire.Wire):
-    """An image as the path of its file, its bytes, or base64 text."""
+    """An image: the path of a file, bytes, or base64 text."""
 
     value: str | bytes | Path
 
     def base64(self) -> str:
-        """Raises RequestError when it is none of these, OSError when the file cannot be read."""
+        """Raises RequestError if it is none of these, OSError if the file cannot be read."""
         if isinstance(self.value, bytes):
             return base64.b64encode(self.value).decode()
         if isinstance(self.value, Path) or _is_file(self.value):
             return base64.b64encode(Path(self.value).read_bytes()).decode()
         if self.value.lower().endswith(IMAGE_SUFFIXES):
-            raise RequestError(f"there is no image {self.value}", "Check the path.")
+            raise RequestError(f"no image at {self.value}", "Check the path.")
         try:
             base64.b64decode(self.value, validate=True)
         except binascii.Error as error:
-            raise RequestError("an image is neither a file nor base64", "Give its path or its bytes.") from error
+            raise RequestError("an image is neither a file nor base64", "Pass its path or its bytes.") from error
         return self.value
 
 
@@ -80,7 +83,7 @@ ImageSource = Image | str | bytes | PathLike[str]
 
 
 def encoded(image: ImageSource) -> str:
-    """The base64 of an image, however it was given."""
+    """The image in base64."""
     if not isinstance(image, Image):
         image = Image(value=Path(image) if isinstance(image, PathLike) else image)
     return image.base64()
@@ -89,12 +92,12 @@ def encoded(image: ImageSource) -> str:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a path: it is the image
+    except (OSError, ValueError):  # too long for a path, so it is base64
         return False
 
 
 class Message(wire.OllamaMessage):
-    """A message of a conversation. `images` are taken as paths, bytes or base64, and kept as base64."""
+    """A message of a conversation. `images` may be paths, bytes or base64, and are kept as base64."""
 
     ToolCall: ClassVar = wire.OllamaToolCall
 
@@ -103,12 +106,12 @@ class Message(wire.OllamaMessage):
     @field_validator("images", mode="before")
     @classmethod
     def _encoded(cls, images: Sequence[ImageSource] | None, info: ValidationInfo) -> Sequence[ImageSource] | None:
-        # A daemon's answer names no files of this machine.
+        # An answer of the daemon (mode json) never names files of this machine.
         return images and [encoded(image) for image in images] if info.mode == "python" else images
 
 
 class Tool(Open):
-    """What a model may call: a name, what it does, and the JSON schema of its arguments."""
+    """A tool that the model may call: its name, description, and the JSON schema of its arguments."""
 
     class Function(Open):
         class Parameters(Open):
@@ -138,7 +141,7 @@ AnyTool = Mapping[str, Any] | Tool | Callable[..., object]
 
 
 def options_set(options: AnyOptions | None) -> dict[str, Any]:
-    """The options that were given a value."""
+    """The options that have a value."""
     return options.model_dump(exclude_none=True) if isinstance(options, Options) else dict(options or {})
 
 
@@ -180,7 +183,7 @@ class ProcessResponse(wire.Wire):
 
 
 class ShowResponse(wire.OllamaShowResponse):
-    """What is known about a model. `modelinfo` is the name of `model_info` in Ollama's client."""
+    """Details of a model. `modelinfo` is what Ollama's client calls `model_info`."""
 
     modified_at: datetime  # type: ignore[assignment]  # text on the wire
 
@@ -193,6 +196,6 @@ class ShowResponse(wire.OllamaShowResponse):
 
 
 class StatusResponse(wire.Wire):
-    """Of calls that answer with nothing else."""
+    """The answer of calls that return nothing else."""
 
     status: str | None = None

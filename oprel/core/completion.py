@@ -1,53 +1,18 @@
-"""What is asked of an engine and what it answers, free of any dialect."""
+"""Requests to an engine and its answers, independent of any dialect."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 
 from pydantic import JsonValue
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """Per-request settings under Ollama's names; None = the engine's or model's own. Token counts are in tokens."""
-
-    temperature: float | None = 0.8
-    top_k: int | None = 40
-    top_p: float | None = 0.9
-    min_p: float | None = 0.0
-    typical_p: float | None = None
-    repeat_last_n: int | None = None
-    repeat_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    seed: int | None = None
-    num_predict: int | None = None
-    num_keep: int | None = None
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """What an engine is started with; None = the configuration's. Another value needs another start."""
-
-    num_ctx: int | None = None
-    num_batch: int | None = None
-    num_gpu: int | None = None
-    main_gpu: int | None = None
-    num_thread: int | None = None
-    use_mmap: bool | None = None
-
-    def served_by(self, running: "LoadOptions") -> bool:
-        """True when an engine started with `running` can do what is asked: equal where given, context as long."""
-        for entry in fields(self):
-            asked, has = getattr(self, entry.name), getattr(running, entry.name)
-            if asked is not None and asked != has and not (entry.name == "num_ctx" and has is not None and asked < has):
-                return False
-        return True
+# Exported from here too: a request is built from them, and packages import all of its types from one module.
+from oprel.core.request_options import LoadOptions as LoadOptions
+from oprel.core.request_options import Sampling as Sampling
 
 
 class Mode(Enum):
-    """What an engine is started for: llama-server does one of them at a time."""
+    """What an engine is started for: a llama-server does only one of them."""
 
     COMPLETION = "completion"
     EMBEDDING = "embedding"
@@ -56,7 +21,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A whole call of a tool; `arguments` is what its schema calls properties."""
+    """A complete call of a tool; `arguments` are the properties of its schema."""
 
     id: str
     name: str
@@ -69,14 +34,14 @@ class PromptMessage:
     content: str
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str = ""  # of a tool's result: the call it answers
+    tool_call_id: str = ""  # in a tool's result: the call that it answers
     tool_name: str = ""
-    images: tuple[str, ...] = ()  # base64, without any "data:" prefix
+    images: tuple[str, ...] = ()  # base64, without a "data:" prefix
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A prompt as the engine takes it: tokens, and text between them that is yet to be tokenized."""
+    """A prompt of tokens, and of texts that the engine has yet to tokenize."""
 
     parts: tuple[str | int, ...]
 
@@ -86,21 +51,21 @@ Prompt = str | Tokens | tuple[PromptMessage, ...]
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """A prompt (text or tokens, taken as they are) or messages (the model's template is applied by the engine)."""
+    """A prompt (text or tokens, passed on unchanged) or messages (the engine applies the model's template)."""
 
     prompt: Prompt
     sampling: Sampling = field(default_factory=Sampling)
-    schema: Mapping[str, JsonValue] | None = None  # a JSON schema the answer must follow; {} = any object
+    schema: Mapping[str, JsonValue] | None = None  # the JSON schema of the answer; {} = any object
     think: bool | str | None = None
-    tools: tuple[Mapping[str, JsonValue], ...] = ()  # as OpenAI's and Ollama's, with the whole schema of the parameters
+    tools: tuple[Mapping[str, JsonValue], ...] = ()  # in OpenAI's form, with the full schema of the parameters
     tool_choice: JsonValue = None  # OpenAI's: "auto", "none", "required" or a function
     parallel_tool_calls: bool | None = None
-    logit_bias: Mapping[str, float] | None = None  # token -> what is added to its logit
-    top_logprobs: int | None = None  # likeliest alternatives told of each token; None = no logprobs
-    n: int = 1  # answers to make
-    truncate: bool = True  # cut a prompt that does not fit, and say so; else refuse it
+    logit_bias: Mapping[str, float] | None = None  # token -> value added to its logit
+    top_logprobs: int | None = None  # likeliest alternatives of each token; None = no logprobs
+    n: int = 1  # number of answers
+    truncate: bool = True  # cut a prompt that does not fit and report it; else refuse it
     tell_tokens: bool = False
-    shift: bool = True  # forget the oldest tokens when an answer outgrows the context; else it ends there
+    shift: bool = True  # drop the oldest tokens when an answer outgrows the context; else end it there
 
 
 class Finish(Enum):
@@ -131,41 +96,41 @@ class Logprob:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer; only the last one has `finish`, and an answer without it is broken."""
+    """A piece of an answer. Only the last one has `finish`; an answer without it is incomplete."""
 
     text: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
-    finishes: tuple[Finish, ...] = ()  # beside `finish`: of each of several answers
+    finishes: tuple[Finish, ...] = ()  # with several answers: the finish of each
     usage: Usage = field(default_factory=Usage)
-    index: int = 0  # which of several answers it belongs to
-    event: bytes = b""  # the engine's own JSON, for dialects that are the engine's
-    called: str = ""  # parts of tool calls in `event`: names and arguments
-    tokens: tuple[int, ...] = ()  # where asked for, and what they spell
+    index: int = 0  # the answer it belongs to, of several
+    event: bytes = b""  # the engine's own JSON, for dialects that pass it on
+    called: str = ""  # names and arguments of tool calls in `event`, in pieces
+    tokens: tuple[int, ...] = ()  # if requested, with the bytes that they spell
     spelled: bytes = b""
-    prefill: tuple[int, int] | None = None  # prompt tokens done, and of how many: no piece of the answer
+    prefill: tuple[int, int] | None = None  # prompt tokens processed and their total; not part of the answer
 
     @property
     def says_something(self) -> bool:
-        """False for what only `event` tells: the beginning of an answer, a part of a tool call."""
+        """False when only `event` has content: the start of an answer, or a part of a tool call."""
         return bool(self.text or self.reasoning or self.tool_calls or self.logprobs)
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
-    """The pieces of an answer as one."""
+    """The pieces of an answer, joined into one."""
     return Chunk(
         "".join(chunk.text for chunk in chunks),
         "".join(chunk.reasoning for chunk in chunks),
         tuple(call for chunk in chunks for call in chunk.tool_calls),
-        tuple(one for chunk in chunks for one in chunk.logprobs),
+        tuple(logprob for chunk in chunks for logprob in chunk.logprobs),
     )
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One L2-normalised vector an input, in order."""
+    """One L2-normalised vector per input, in order."""
 
     vectors: tuple[tuple[float, ...], ...]
     prompt_tokens: int
@@ -173,7 +138,7 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Scores:
-    """How relevant each document is, in order; the higher the better, on the model's own scale."""
+    """The relevance of each document, in order; higher is better, on the model's own scale."""
 
     values: tuple[float, ...]
     prompt_tokens: int

@@ -1,4 +1,4 @@
-'''Modelfiles: the text form of a model made from another one. Pure: reads no file and knows no model.
+'''Modelfiles: the text form of a model that is made from another one. Pure: reads no file and no model.
 
     # a comment
     FROM guide
@@ -8,9 +8,9 @@
     And brief."""
     MESSAGE user Hello!
 
-Commands ignore case. A value is the rest of its line, or stands between `"` or between `"""`, and may then span lines:
-it ends with the first line that ends in the same quotes, so that quotes within a line need no escape. A text that
-itself has a line that ends in `"""` stands between two lines of as many quotes, seven or more.
+Commands ignore case. A value is the rest of its line, or a text in `"` or in `"""`, which may span lines: it ends at
+the first line that ends in the same quotes, so that quotes within a line need no escape. A text that itself has a line
+ending in `"""` is enclosed by two lines of quotes only, seven or more, the same number in both.
 '''
 
 import re
@@ -18,14 +18,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oprel.core.exceptions import ValidationError
+from oprel.core.request_options import OPTIONS, UNSUPPORTED, OptionType, find_option
 
 Parameter = str | int | float | bool | list[str]
 
 ROLES = ("system", "user", "assistant")
 COMMANDS = ("from", "parameter", "template", "system", "adapter", "license", "message")
-# Of Ollama: they say which parser or which release a model needs.
+# Commands of Ollama that name the parser or the release that a model needs.
 IGNORED = ("requires", "draft", "renderer", "parser")
-TEXTS = ("stop",)  # parameters whose values are texts, and may be several
+TEXTS = tuple(name for name, option in OPTIONS.items() if option.type is OptionType.TEXTS)  # may occur several times
 FENCE = '"' * 7
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -34,10 +35,10 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Modelfile:
-    """What a Modelfile says. `from_` is a name or a path, as are `adapters`.
+    """The content of a Modelfile. `from_` is a name or a path, as are `adapters`.
 
-    `also_from` are further FROM lines: the model's other files, such as an mmproj. `notes` tell what was ignored,
-    `lines` where each parameter stands.
+    `also_from` are further FROM lines: the model's other files, such as an mmproj. `notes` are sentences about what
+    was ignored, `lines` the line number of each parameter.
     """
 
     from_: str
@@ -54,7 +55,7 @@ class Modelfile:
 
 @dataclass(frozen=True)
 class _Command:
-    """`name` is the parameter's or the role; empty for other commands."""
+    """`name` is that of the parameter, or the role of the message; empty for other commands."""
 
     line: int
     word: str
@@ -65,27 +66,28 @@ class _Command:
 def parse(text: str) -> Modelfile:
     """Raises ValidationError that names the line."""
     commands = list(_commands(text))
-    values = {word: [one.value for one in commands if one.word == word] for word in COMMANDS}
+    values = {word: [command.value for command in commands if command.word == word] for word in COMMANDS}
     if not values["from"]:
         raise ValidationError(
-            "the Modelfile has no FROM line", "Begin it with FROM and a model's name or a file's path."
+            "the Modelfile has no FROM line", "Start it with FROM and a model's name or a file's path."
         )
+    parameters = [command for command in commands if command.word == "parameter"]
     return Modelfile(
         from_=values["from"][0],
-        parameters=_parameters([one for one in commands if one.word == "parameter"]),
+        parameters=_parameters(parameters),
         template=values["template"][-1] if values["template"] else None,
         system=values["system"][-1] if values["system"] else None,
         adapters=tuple(values["adapter"]),
         licenses=tuple(values["license"]),
-        messages=tuple(_message(one) for one in commands if one.word == "message"),
+        messages=tuple(_message(command) for command in commands if command.word == "message"),
         also_from=tuple(values["from"][1:]),
-        notes=tuple(f"Line {one.line}: {one.word.upper()} is ignored." for one in commands if one.word in IGNORED),
-        lines={one.name: one.line for one in commands if one.word == "parameter"},
+        notes=tuple(_notes(commands)),
+        lines={command.name: command.line for command in parameters},
     )
 
 
 def render(modelfile: Modelfile, comment: str = "") -> str:
-    """The text that `parse` makes `modelfile` of; the lines of `comment` stand above it. Notes are left out."""
+    """The text that `parse` reads as `modelfile`, below `comment`. Notes are left out."""
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [f"FROM {_inline(name)}" for name in (modelfile.from_, *modelfile.also_from)]
     lines += [f"ADAPTER {_inline(name)}" for name in modelfile.adapters]
@@ -98,18 +100,18 @@ def render(modelfile: Modelfile, comment: str = "") -> str:
 
 
 def parameter_lines(parameters: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
-    """Names, sorted, with their values as a Modelfile has them: texts in quotes, a list as several lines.
+    """Names, sorted, with their values as in a Modelfile: texts in quotes, a list as several lines.
 
     >>> list(parameter_lines({"top_k": 5, "stop": ["a", "b"]}))
     [('stop', '"a"'), ('stop', '"b"'), ('top_k', '5')]
     """
     for name, value in sorted(parameters.items()):
-        for one in value if isinstance(value, list) else [value]:
-            yield name, _quoted(one, '"') if isinstance(one, str) else str(one).lower()
+        for item in value if isinstance(value, list) else [value]:
+            yield name, _quoted(item, '"') if isinstance(item, str) else str(item).lower()
 
 
 def _commands(text: str) -> Iterator[_Command]:
-    lines = text.split("\n")  # not splitlines: only the line feed ends a line
+    lines = text.split("\n")  # not splitlines: only a line feed ends a line
     number = 0
     while number < len(lines):
         word, rest = _split(lines[number])
@@ -118,7 +120,7 @@ def _commands(text: str) -> Iterator[_Command]:
             continue
         start, word = number, word.lower()
         if word not in COMMANDS + IGNORED:
-            raise _error(start, f"{word[:40]!r} is no command", f"Commands are {', '.join(COMMANDS).upper()}.")
+            raise _error(start, f"unknown command {word[:40]!r}", f"The commands are {', '.join(COMMANDS).upper()}.")
         name, rest = _split(rest) if word in ("message", "parameter") else ("", rest)
         value, number = _value(rest, lines, number, start)
         if not value and word in ("from", "adapter"):
@@ -127,7 +129,7 @@ def _commands(text: str) -> Iterator[_Command]:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """The first word and what follows it; spaces at the end stay, within quotes they are part of a text."""
+    """The first word and the rest. Trailing spaces stay: within quotes they belong to the text."""
     trimmed = text.lstrip()
     word = trimmed.split(None, 1)[0] if trimmed else ""
     return word, trimmed[len(word) :].lstrip()
@@ -143,7 +145,9 @@ def _value(first: str, lines: Sequence[str], number: int, start: int) -> tuple[s
     content, is_closed = [first], _ends(first, quotes) and len(first.rstrip()) >= 2 * len(quotes)
     while not is_closed:
         if number == len(lines):
-            raise _error(start, f"the quotes {quotes} are never closed", f"End the text with {quotes} at a line's end.")
+            raise _error(
+                start, f"the quotes {quotes} are never closed", f"End the text with {quotes} at the end of a line."
+            )
         content.append(lines[number])
         is_closed = _ends(lines[number], quotes)
         number += 1
@@ -154,7 +158,7 @@ def _fenced(fence: str, lines: Sequence[str], number: int, start: int) -> tuple[
     for end in range(number, len(lines)):
         if lines[end].rstrip() == fence:
             return "\n".join(lines[number:end]), end + 1
-    raise _error(start, f"the quotes {fence} are never closed", f"End the text with a line of {fence} alone.")
+    raise _error(start, f"the quotes {fence} are never closed", f"End the text with a line that is only {fence}.")
 
 
 def _opening(line: str) -> str:
@@ -168,16 +172,35 @@ def _ends(line: str, quotes: str) -> bool:
 
 
 def _parameters(commands: Sequence[_Command]) -> dict[str, Parameter]:
-    found: dict[str, Parameter] = {}
-    for one in commands:
-        if not one.name or (not one.value and one.name not in TEXTS):
-            raise _error(one.line, "PARAMETER needs a name and a value")
-        earlier = found.get(one.name)
-        if one.name in TEXTS:
-            found[one.name] = [*earlier, one.value] if isinstance(earlier, list) else [one.value]
+    parameters: dict[str, Parameter] = {}
+    for command in commands:
+        name, value = command.name, command.value
+        if not name or (not value and name not in TEXTS):
+            raise _error(command.line, "PARAMETER needs a name and a value")
+        if name in UNSUPPORTED:
+            continue
+        _check_option(command)
+        if name in TEXTS:
+            earlier = parameters.get(name)
+            parameters[name] = [*earlier, value] if isinstance(earlier, list) else [value]
         else:
-            found[one.name] = _typed(one.value)
-    return found
+            parameters[name] = _typed(value)
+    return parameters
+
+
+def _check_option(command: _Command) -> None:
+    try:
+        find_option(command.name)
+    except ValidationError as error:
+        raise _error(command.line, error.message, *error.resolution_steps) from None
+
+
+def _notes(commands: Sequence[_Command]) -> Iterator[str]:
+    for command in commands:
+        if command.word in IGNORED:
+            yield f"Line {command.line}: {command.word.upper()} is ignored."
+        elif command.word == "parameter" and command.name in UNSUPPORTED:
+            yield f"Line {command.line}: PARAMETER {command.name} is ignored: oprel's engines do not have it."
 
 
 def _typed(value: str) -> Parameter:
@@ -196,7 +219,7 @@ def _message(command: _Command) -> tuple[str, str]:
 
 
 def _inline(text: str) -> str:
-    """`text` without quotes where that says the same."""
+    """`text`, without quotes where it needs none."""
     return text if text and text == text.strip() and "\n" not in text and not text.startswith('"') else _quoted(text)
 
 

@@ -74,9 +74,10 @@ def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
 def converted(entry: dataclasses.Field[Value], value: object, source: str, base: str = "") -> Value:
     """`value` as its field wants it; a relative path is one from `base`, where that is given. Raises ConfigError."""
     result = _typed(entry, value, source)
-    choices = entry.metadata["choices"]
-    if choices and result not in choices:
-        raise ConfigError(f"{source}: {entry.name} is {value!r}", f"Use one of {', '.join(choices)}.")
+    if choices := entry.metadata["choices"]:
+        if str(result).lower() not in choices:
+            raise ConfigError(f"{source}: {entry.name} is {value!r}", f"Use one of {', '.join(choices)}.")
+        return str(result).lower()
     if isinstance(result, int):
         _check_bounds(entry, result, source)
     elif entry.name in DURATIONS:

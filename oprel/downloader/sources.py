@@ -20,7 +20,7 @@ from oprel.downloader.registry import Registries
 from oprel.downloader.registry_http import Access
 from oprel.downloader.source import Source
 from oprel.downloader.url import Urls
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_plugins
 
 GROUP = "oprel.sources"
 
@@ -31,7 +31,7 @@ def announced_sources() -> Mapping[str, Source]:
 
     Blocks for the import of those packages.
     """
-    found = {source.host.casefold(): source for source in announced(GROUP, Source)}
+    found = {source.host.casefold(): source for source in load_plugins(GROUP, Source)}
     return {host: source for host, source in found.items() if host != OLLAMA_HOST}
 
 

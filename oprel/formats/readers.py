@@ -8,7 +8,7 @@ from pathlib import Path
 from oprel.core.exceptions import OprelError
 from oprel.formats.model_info import ModelInfo
 from oprel.formats.untrusted_json import invalid
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_plugins
 
 GROUP = "oprel.formats"
 
@@ -27,7 +27,7 @@ class Reader:
 
 @cache
 def readers() -> Sequence[Reader]:
-    return tuple(announced(GROUP, Reader))
+    return tuple(load_plugins(GROUP, Reader))
 
 
 def read_announced(path: Path) -> ModelInfo | None:

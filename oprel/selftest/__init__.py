@@ -1,1 +1,1 @@
-"""Checks of the installed engine, on a daemon of its own: what `oprel selftest` runs."""
+"""The checks of `oprel selftest`: they test the installed engine with a separate daemon."""

@@ -1,4 +1,4 @@
-"""What must hold of an engine that works, as a table."""
+"""The checks that a working engine passes, as a table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from oprel.selftest.sandbox import Sandbox, expect
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What happened, in words; and how many seconds it took to recover, where something was broken."""
+    """What happened, in words, and the seconds until recovery, if the check caused a fault."""
 
     text: str
     recovery: float | None = None
@@ -18,40 +18,42 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """`run` raises Unmet, or what the client raises, when something is not as it must be."""
+    """`run` raises Unmet, or what the client raises, when the check fails."""
 
     name: str
     run: Callable[[Sandbox], CheckResult]
 
 
-def answers(stage: Sandbox) -> CheckResult:
-    stage.serve()
-    heard = stage.hear(NATIVE, GUIDE)
-    expect(heard.whole and heard.text, "a whole answer")
-    engine = stage.engine(f"{GUIDE}:latest")
+def answers(sandbox: Sandbox) -> CheckResult:
+    sandbox.serve()
+    answer = sandbox.stream(NATIVE, GUIDE)
+    expect(answer.complete and answer.text, "a complete answer")
+    engine = sandbox.engine(f"{GUIDE}:latest")
     return CheckResult(f"{engine.engine}, loaded in {engine.load_seconds or 0:.2f} s")
 
 
-def makes_sense(stage: Sandbox) -> CheckResult:
-    stage.serve()
-    question = [{"role": "user", "content": "How do I list my models?"}]
-    answer = stage.client.chat(GUIDE, question, options={"temperature": 0}, think=False).message.content or ""
+def makes_sense(sandbox: Sandbox) -> CheckResult:
+    sandbox.serve()
+    messages = [{"role": "user", "content": "How do I list my models?"}]
+    answer = sandbox.client.chat(GUIDE, messages, options={"temperature": 0}, think=False).message.content or ""
     expect("oprel list" in answer, f"an answer that names `oprel list`, not {answer!r}")
     return CheckResult(answer)
 
 
-def comes_back(stage: Sandbox) -> CheckResult:
-    stage.serve()
-    before = stage.hear(NATIVE, GUIDE)
-    stage.client.unload(GUIDE)
-    expect(not stage.client.engines().models, "no engine after the model was unloaded")
-    after = stage.hear(NATIVE, GUIDE)
-    expect(after.whole and after.text == before.text, f"the same answer as before, {before.text!r}, not {after.text!r}")
-    return CheckResult("unloaded, loaded again, and the same answer")
+def comes_back(sandbox: Sandbox) -> CheckResult:
+    sandbox.serve()
+    before = sandbox.stream(NATIVE, GUIDE)
+    sandbox.client.unload(GUIDE)
+    expect(not sandbox.client.engines().models, "no engine after the model was unloaded")
+    after = sandbox.stream(NATIVE, GUIDE)
+    expect(
+        after.complete and after.text == before.text, f"the same answer as before, {before.text!r}, not {after.text!r}"
+    )
+    return CheckResult("unloaded and loaded again, it gives the same answer")
 
 
 CHECKS = (
     Check("the engine answers", answers),
     Check("the answer makes sense", makes_sense),
-    Check("a model goes and comes back", comes_back),
+    Check("a model is unloaded and loaded again", comes_back),
 )

@@ -1,4 +1,4 @@
-"""Three ways to ask for the same streamed answer, and to read it. Pure."""
+"""Three API dialects in which to request and read the same streamed answer. Pure."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,28 +7,28 @@ from typing import Any
 
 Event = Mapping[str, Any]
 
-# Of what guide is asked, this makes it say most.
-QUESTION = "Write the numbers from one to one hundred."
-BODY = {"stream": True, "messages": [{"role": "user", "content": QUESTION}]}
+# The prompt to which guide gives its longest answer.
+PROMPT = "Write the numbers from one to one hundred."
+BODY = {"stream": True, "messages": [{"role": "user", "content": PROMPT}]}
 
 
 @dataclass(frozen=True)
 class TestedDialect:
-    """`said` gives the text of an event; the last line of a whole answer has `last` in it."""
+    """`text_of` returns the text of an event; the last line of a complete answer contains `last`."""
 
     name: str
     path: str
     fields: Mapping[str, object]
-    said: Callable[[Event], str]
+    text_of: Callable[[Event], str]
     last: str
 
     def body(self, model: str) -> dict[str, object]:
         return {"model": model, **BODY, **self.fields}
 
     def text(self, line: str) -> str:
-        """What a line of the stream adds to the answer."""
+        """The text that a line of the stream adds to the answer."""
         data = line.removeprefix("data: ")
-        return self.said(json.loads(data)) if data.startswith("{") else ""
+        return self.text_of(json.loads(data)) if data.startswith("{") else ""
 
 
 def _openai(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""Running checks one after the other."""
+"""Runs the checks one after the other."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from oprel.selftest.sandbox import Sandbox, Unmet
 
 
 class Outcome(Wire):
-    """How a check went: what happened, or what was expected. `recovery_seconds` is for those that broke something."""
+    """A check's result: what happened, or what was expected. `recovery_seconds` is set if it caused a fault."""
 
     name: str
     passed: bool
@@ -31,19 +31,19 @@ class Outcomes(Wire):
 
 def outcomes(checks: Sequence[Check], user: Config, folder: Path) -> Iterator[Outcome]:
     """Run the checks with the engine that `user` has configured, on a daemon in `folder`."""
-    stage = Sandbox(user, folder)
+    sandbox = Sandbox(user, folder)
     try:
         for check in checks:
-            yield _outcome(check, stage)
+            yield _outcome(check, sandbox)
     finally:
-        stage.close()
+        sandbox.close()
 
 
-def _outcome(check: Check, stage: Sandbox) -> Outcome:
+def _outcome(check: Check, sandbox: Sandbox) -> Outcome:
     began = time.monotonic()
     try:
-        found = check.run(stage)
-        passed, text, recovery = True, found.text, found.recovery
+        result = check.run(sandbox)
+        passed, text, recovery = True, result.text, result.recovery
     except Unmet as unmet:
         passed, text, recovery = False, f"expected {unmet}", None
     except (OprelError, httpx.HTTPError, OSError) as error:

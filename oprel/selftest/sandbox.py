@@ -1,4 +1,4 @@
-"""Where checks take place: a daemon in a home of its own, and copies of the bundled model."""
+"""The environment of the checks: a daemon with its own home folder, and copies of the bundled model."""
 
 import contextlib
 import math
@@ -24,14 +24,14 @@ from oprel.selftest.dialects import TestedDialect
 from oprel.wire.daemon import EngineModel
 
 SLOTS = 2  # of each engine
-PATIENCE = 20.0  # s within which what must happen has happened
-LOOK_INTERVAL = 0.005  # s
-# What of the user's configuration says how engines run here.
-OF_ENGINES = ("engine_path", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
+TIMEOUT = 20.0  # s for an expected event
+POLL_INTERVAL = 0.005  # s
+# Settings of the user that the sandbox takes over: they decide how engines run here.
+ENGINE_SETTINGS = ("engine_path", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
 
 
 class Unmet(Exception):
-    """Something was not as it must be; the text says what was expected."""
+    """An expectation failed; the text says what was expected."""
 
 
 def expect(holds: object, expected: str) -> None:
@@ -39,17 +39,17 @@ def expect(holds: object, expected: str) -> None:
         raise Unmet(expected)
 
 
-def wait_until(happened: Callable[[], object], expected: str, within: float = PATIENCE) -> float:
-    """Seconds until it has happened. Raises Unmet."""
+def wait_until(happened: Callable[[], object], expected: str, within: float = TIMEOUT) -> float:
+    """Wait until `happened` returns true; return the seconds it took. Raises Unmet."""
     began = time.monotonic()
     while not happened():
         expect(time.monotonic() < began + within, f"{expected} within {within:.0f} s")
-        time.sleep(LOOK_INTERVAL)
+        time.sleep(POLL_INTERVAL)
     return time.monotonic() - began
 
 
 def runs(pid: int) -> bool:
-    """True for a process that runs; one of which only the exit status is left does not."""
+    """True if the process is running and not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -57,23 +57,23 @@ def runs(pid: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A streamed answer. `pause` is the longest wait for a line of it after it was disturbed, in seconds."""
+class StreamedAnswer:
+    """A streamed answer. `pause` is the longest wait for a line after its first text, in seconds."""
 
     text: str
-    whole: bool
+    complete: bool
     pause: float
 
 
 class Sandbox:
-    """At most one daemon at a time, its home in `folder`."""
+    """Runs at most one daemon at a time, with its home in `folder`."""
 
     def __init__(self, user: Config, folder: Path) -> None:
-        engines = {name: getattr(user, name) for name in OF_ENGINES}
+        engines = {name: getattr(user, name) for name in ENGINE_SETTINGS}
         self._usual = Config(
             **engines, home=str(folder), binary_dir=str(user.engines_dir), server_port=0, keep_alive="-1",
             parallel=SLOTS, ctx_size=512, restore="off",
-            n_threads=1,  # several of a tiny model wait for each other, spinning, where other work has the cores
+            n_threads=1,  # threads of a tiny model spin while they wait for each other, which is slow on busy cores
         )  # fmt: skip
         self._copies = 0
         self._log = folder / "daemon.log"
@@ -83,7 +83,7 @@ class Sandbox:
         self.http = httpx.Client(timeout=60, trust_env=False)
 
     def serve(self, **settings: str | int) -> None:
-        """Have a daemon with these settings: the one that runs, or another. Raises Unmet."""
+        """Make sure that a daemon with these settings is running; restart it if they differ. Raises Unmet."""
         config = replace(self._usual, **settings)  # type: ignore[arg-type]  # the types are those of the fields
         if self.process and self.process.poll() is None and config == self.config:
             return
@@ -95,28 +95,28 @@ class Sandbox:
         process = self.process
         wait_until(lambda: is_up(config) or process.poll() is not None, "a daemon that answers")
         expect(process.poll() is None, f"a daemon that starts; see {self._log}")
-        found = re.search(rb"listens on (http://\S+)", self._log.read_bytes()[began:])
-        expect(found, "a daemon that says where it listens")
-        self.http.base_url = httpx.URL(found[1].decode() if found else "")
+        listening = re.search(rb"listens on (http://\S+)", self._log.read_bytes()[began:])
+        expect(listening, "a daemon that logs its address")
+        self.http.base_url = httpx.URL(listening[1].decode() if listening else "")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the daemon a signal and wait for its end; its exit status."""
-        self.tell(number)
+        """Send the daemon a signal, wait for its exit and return its status."""
+        self.signal_daemon(number)
         return self.wait()
 
-    def tell(self, number: signal.Signals) -> None:
+    def signal_daemon(self, number: signal.Signals) -> None:
         if self.process:
-            self.process.send_signal(number)  # nothing where it has ended
+            self.process.send_signal(number)  # does nothing if it has exited
 
     def wait(self) -> int:
-        """The daemon's exit status, when it has ended. One that does not end is killed, and Unmet raised."""
+        """Wait for the daemon's exit and return its status. Kills it and raises Unmet on timeout."""
         if self.process is None:
             return 0
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise Unmet(f"a daemon that ends within {PATIENCE:.0f} s") from None
+            raise Unmet(f"a daemon that exits within {TIMEOUT:.0f} s") from None
 
     def close(self) -> None:
         self.client.close()
@@ -125,7 +125,7 @@ class Sandbox:
             self.end()
 
     def model(self) -> str:
-        """A model that no daemon has seen: engines that were killed do not count against it."""
+        """The path of a new model file: engines killed in earlier checks do not count against it."""
         self._copies += 1
         path = self._usual.home_dir / f"guide-{self._copies}.gguf"
         shutil.copyfile(str(files("oprel") / "bundled" / f"{GUIDE}.gguf"), path)
@@ -133,19 +133,19 @@ class Sandbox:
 
     def engine(self, model: str) -> EngineModel:
         """The engine of a loaded model."""
-        found = [engine for engine in self.client.engines().models if engine.name == model]
-        expect(found, f"an engine for {Path(model).name}")
-        return found[0]
+        engines = [engine for engine in self.client.engines().models if engine.name == model]
+        expect(engines, f"an engine for {Path(model).name}")
+        return engines[0]
 
     def signal(self, model: str, number: signal.Signals) -> None:
-        """Nothing is done to an engine that has just ended, whether or not the daemon has noticed."""
+        """Send the model's engine a signal; does nothing if it has just exited."""
         if pid := self.engine(model).pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     @contextlib.contextmanager
-    def held(self, model: str) -> Iterator[None]:
-        """Inside the block the model's engine stands still."""
+    def paused(self, model: str) -> Iterator[None]:
+        """Inside the block the model's engine is stopped (SIGSTOP)."""
         pid = self.engine(model).pid or 0
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -154,17 +154,19 @@ class Sandbox:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def hear(self, dialect: TestedDialect, model: str, disturb: Callable[[], object] = lambda: None) -> Heard:
-        """The answer to the usual question; `disturb` is called after its first text. Raises Unmet for an error."""
-        text, last, pause, heard_at = "", "", 0.0, math.inf
+    def stream(
+        self, dialect: TestedDialect, model: str, disturb: Callable[[], object] = lambda: None
+    ) -> StreamedAnswer:
+        """The answer to the usual prompt; `disturb` is called after its first text. Raises Unmet for an error."""
+        text, last, pause, received_at = "", "", 0.0, math.inf
         with self.http.stream("POST", dialect.path, json=dialect.body(model)) as response:
             if response.is_error:
                 raise Unmet(f"an answer, not status {response.status_code}: {response.read().decode()}")
             for line in response.iter_lines():
-                if said := dialect.text(line):
+                if piece := dialect.text(line):
                     if not text:
                         disturb()
-                    text += said
-                pause = max(pause, time.monotonic() - heard_at)
-                last, heard_at = line or last, time.monotonic() if text else math.inf
-        return Heard(text, dialect.last in last, pause)
+                    text += piece
+                pause = max(pause, time.monotonic() - received_at)
+                last, received_at = line or last, time.monotonic() if text else math.inf
+        return StreamedAnswer(text, dialect.last in last, pause)

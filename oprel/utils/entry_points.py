@@ -1,4 +1,4 @@
-"""What installed packages add to oprel: objects that their entry points announce (docs/extending.md)."""
+"""Loads plugins: objects that installed packages declare as entry points (docs/extending.md)."""
 
 import logging
 from collections.abc import Iterator
@@ -9,25 +9,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Thing = TypeVar("Thing")
+Plugin = TypeVar("Plugin")
 
 
-def announced(group: str, kind: type[Thing]) -> Iterator[Thing]:
-    """Every `kind` that is announced in `group`. What cannot be loaded is left out, and a warning names its package."""
-    from importlib.metadata import entry_points  # slow to import, and most clients have no need of it
+def load_plugins(group: str, kind: type[Plugin]) -> Iterator[Plugin]:
+    """Every `kind` in the entry point group. One that cannot be loaded is skipped, with a warning."""
+    from importlib.metadata import entry_points  # slow to import, and most clients do not need it
 
     for entry in entry_points(group=group):
         try:
-            found = entry.load()
-        except Exception as error:  # a module of others was run, which may raise anything: oprel does without it
-            _left_out(entry, f"{type(error).__name__}: {error}")
+            plugin = entry.load()
+        except Exception as error:  # foreign code may raise anything; oprel works without it
+            _warn_skipped(entry, f"{type(error).__name__}: {error}")
             continue
-        if isinstance(found, kind):
-            yield found
+        if isinstance(plugin, kind):
+            yield plugin
         else:
-            _left_out(entry, f"it is no {kind.__name__}")
+            _warn_skipped(entry, f"it is not a {kind.__name__}")
 
 
-def _left_out(entry: "EntryPoint", why: str) -> None:
+def _warn_skipped(entry: "EntryPoint", why: str) -> None:
     package = entry.dist.name if entry.dist else entry.module
-    logger.warning("%s of the package %s, for %s, is left out: %s", entry.value, package, entry.group, why)
+    logger.warning("skipped %s of the package %s in %s: %s", entry.value, package, entry.group, why)

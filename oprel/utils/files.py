@@ -1,4 +1,4 @@
-"""Files written so that a crash leaves the old content or the new, never half of it."""
+"""File operations: atomic writes, private folders, locks, sockets, log tails."""
 
 import errno
 import fcntl
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by a file with `data`: temporary file beside it, fsync, rename. Raises OSError."""
+    """Write `data` to `path`: a temporary file beside it, fsync, rename. A crash leaves the old content or the new.
+
+    Raises OSError.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -24,24 +27,24 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make `folder` this user's alone (0700). Raises OSError, PermissionError too when it is another user's."""
+    """Create `folder` for this user alone (mode 0700). Raises OSError, PermissionError if it is another user's."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     check_private(folder)
     folder.chmod(0o700)
 
 
 def check_private(folder: Path) -> None:
-    """Raises PermissionError when another user could have put something into `folder`, unless it is not there."""
+    """Raises PermissionError if `folder` exists and is not a folder owned by this user."""
     try:
         status = folder.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, f"{folder} is not a folder of this user")
+        raise PermissionError(errno.EPERM, f"{folder} is not a folder owned by this user")
 
 
 def locked(descriptor: int) -> bool:
-    """Take the kernel's lock on an open file, if nobody has it; it goes with the descriptor."""
+    """Try to take the kernel's lock on an open file; closing the descriptor releases it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -50,7 +53,7 @@ def locked(descriptor: int) -> bool:
 
 
 def listens(path: Path) -> bool:
-    """True when a process accepts connections at the Unix socket `path`."""
+    """True if a process accepts connections at the Unix socket `path`."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 

@@ -1,14 +1,17 @@
-"""Where log lines go."""
+"""Sets up the process's log."""
 
 import logging
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def setup_logging(level: str) -> None:
-    """Send the process's log to stderr; `level` is debug, info, warning or error."""
-    logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # What the daemon's drain says itself, in words for its users.
+def setup_logging(level: int | str = "info") -> None:
+    """Send the log of this process to stderr, from `level` up: logging.DEBUG, or a name such as "debug" in any case.
+
+    Replaces handlers that were set up before. Raises ValueError for an unknown level.
+    """
+    logging.basicConfig(level=level.upper() if isinstance(level, str) else level, format=FORMAT, force=True)
+    for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The daemon logs its own message when it cancels requests.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith("Cancel "))

@@ -1,4 +1,4 @@
-"""Words and numbers as people read and write them. Pure."""
+"""Parses and formats durations, sizes, counts and times. Pure."""
 
 import re
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def parse_duration(text: str) -> float:
     >>> parse_duration("1h30m"), parse_duration("300ms"), parse_duration("-1m"), parse_duration("0")
     (5400.0, 0.3, -60.0, 0.0)
 
-    Raises ValueError with Go's own wording, which clients of Ollama know.
+    Raises ValueError with the message of Go, as Ollama's clients expect.
     """
     body = re.sub("^[+-]", "", text)
     if body == "0":
@@ -66,7 +66,7 @@ def human_count(count: int) -> str:
 
 
 def human_interval(seconds: float) -> str:
-    """A length of time in its largest unit; one that is over counts as zero.
+    """A length of time in its largest unit; a negative one counts as zero.
 
     >>> human_interval(4), human_interval(61), human_interval(7300), human_interval(3 * 86_400)
     ('4 seconds', '1 minute', '2 hours', '3 days')
@@ -75,9 +75,9 @@ def human_interval(seconds: float) -> str:
         count = int(max(0.0, seconds) // length)
         if count or unit == "second":
             return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
-    raise AssertionError("unreachable: seconds are always a unit")
+    raise AssertionError("unreachable: seconds always match")
 
 
 def timestamp(moment: datetime | None = None) -> str:
-    """RFC 3339 in UTC with microseconds and a Z, the form of Ollama's `created_at`."""
+    """RFC 3339 in UTC with microseconds and a Z, the format of Ollama's `created_at`."""
     return (moment or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,1 @@
+"""Wire types of oprel's own API, shared by server and client."""

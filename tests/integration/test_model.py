@@ -98,6 +98,93 @@ def test_a_relative_path_is_found_by_a_daemon_elsewhere(start_daemon, tiny: Path
         assert client.show("tiny.gguf").details.family == "llama"
 
 
+def context_length(model: oprel.Model) -> int:
+    (engine,) = model._client.engines().models
+    return engine.context_length
+
+
+def test_settings_go_with_every_request_and_a_request_may_have_its_own(make_model):
+    with make_model(ctx_size=512, n_predict=3, temperature=0) as model:
+        assert context_length(model) == 512
+        short = model.generate("hello")
+        assert len(model.generate("hello", options={"num_predict": 9})) > len(short)
+        assert model.generate("hello") == short
+
+
+def test_a_model_is_running_from_its_load_to_its_unload(make_model):
+    model = make_model()
+    assert not model.is_running()
+    model.load()
+    assert model.is_running()
+    model.unload()
+    assert not model.is_running()
+    model.close()
+
+
+def test_a_model_is_reloaded_with_the_same_settings(make_model):
+    with make_model(num_ctx=512) as model:
+        (before,) = model._client.engines().models
+        assert model.reload() is model
+        (after,) = model._client.engines().models
+        assert (after.context_length, after.state) == (512, "ready")
+        assert after.pid != before.pid
+        assert model.generate("hello")
+
+
+def test_a_model_that_was_closed_is_not_running(make_model):
+    with make_model() as model:
+        pass
+    assert not model.is_running()
+
+
+def test_to_ask_whether_a_model_is_running_starts_no_daemon(config: Config):
+    assert not oprel.Model("tiny", config=config).is_running()
+    assert not config.home_dir.exists() or list(config.home_dir.iterdir()) == []
+
+
+def test_a_model_is_running_by_each_of_its_names(start_daemon, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    daemon: RunningDaemon = start_daemon()
+    monkeypatch.chdir(tiny.parent)
+    with oprel.Model("guide", config=daemon.config, options=SHORT):
+        running = {
+            name: oprel.Model(name, config=daemon.config).is_running()
+            for name in ("guide", "guide:latest", "GUIDE", "other", "./tiny.gguf")
+        }
+        assert running == {"guide": True, "guide:latest": True, "GUIDE": True, "other": False, "./tiny.gguf": False}
+    with oprel.Model("./tiny.gguf", config=daemon.config):
+        assert oprel.Model(str(tiny), config=daemon.config).is_running()
+
+
+def test_a_conversation_goes_on_with_each_prompt(make_model):
+    with make_model() as model:
+        alone = model._client.generate(model.name, "and now", options=SHORT)
+        model.generate("hello", conversation_id="walk", system_prompt="You like walks.")
+        pieces = list(model._client.generate(model.name, "and now", conversation_id="walk", options=SHORT, stream=True))
+        assert {piece["conversation_id"] for piece in pieces} == {"walk"}
+        assert (pieces[-1].prompt_eval_count or 0) > (alone.prompt_eval_count or 0) + SHORT["num_predict"]
+
+
+def test_a_conversation_without_an_id_gets_one(make_model):
+    with make_model() as model:
+        first = model._client.generate(model.name, "hello", conversation_id="", options=SHORT)
+        second = model._client.generate(model.name, "hello", conversation_id=first["conversation_id"], options=SHORT)
+        assert first["conversation_id"] == second["conversation_id"] != ""
+        assert (second.prompt_eval_count or 0) > (first.prompt_eval_count or 0)
+
+
+async def test_conversations_are_the_same_in_both_clients(start_daemon, tiny: Path):
+    daemon: RunningDaemon = start_daemon()
+    address = f"unix:{daemon.config.socket_path}"
+    with oprel.Client(address) as client:
+        client.generate(str(tiny), "hello", conversation_id="walk", options=SHORT)
+        with pytest.raises(oprel.ModelNotFoundError):
+            client.generate("nonesuch", "hello", conversation_id="walk")
+    async with oprel.AsyncClient(address) as client:
+        reply = await client.generate(str(tiny), "and now", conversation_id="walk", options=SHORT)
+        alone = await client.generate(str(tiny), "and now", options=SHORT)
+        assert reply["conversation_id"] == "walk" and (reply.prompt_eval_count or 0) > (alone.prompt_eval_count or 0)
+
+
 async def test_the_async_client_does_what_the_other_does(start_daemon, tiny: Path):
     daemon: RunningDaemon = start_daemon()
     async with oprel.AsyncClient(f"unix:{daemon.config.socket_path}") as client:

@@ -113,9 +113,10 @@ def test_a_line_can_be_added_to_a_message(talk: Terminal, journal: Path) -> None
 
 def test_settings_hold_for_what_is_asked_next(talk: Terminal, journal: Path) -> None:
     assert talk.ask("/set parameter seed seven") == ["Error: seed must be a whole number, not 'seven'"]
-    assert talk.ask("/set parameter seed 7") == ["seed is 7 now."]
+    assert talk.ask("/set parameter sede 7") == ["Error: unknown option 'sede'; did you mean 'seed'?"]
+    assert talk.ask("/set parameter seed 7") == ["seed is now 7."]
     assert talk.ask("/set system Be brief.") == ["The system message is set."]
-    assert talk.ask("/set verbose") == ["Figures are shown."]
+    assert talk.ask("/set verbose") == ["Counts and times are shown."]
     assert any(line.startswith("eval count:") for line in talk.ask("hello"))
     assert asked(journal) == [["Be brief.", "hello"]]
     assert '"seed": 7' in journal.read_text()
@@ -126,7 +127,7 @@ def test_a_conversation_is_saved_and_loaded_in_another_session(
 ) -> None:
     talk.ask("/set system Be brief.")
     talk.ask("hello")
-    assert talk.ask("/save mine") == ["Saved; `/load mine` and `oprel run mine` go on from here."]
+    assert talk.ask("/save mine") == ["Saved. `/load mine` or `oprel run mine` continues from here."]
     talk.type(CTRL_D)
     other = chat(daemon.config, "tiny")
     assert other.ask("/load mine") == [">>> hello", ANSWER, "", "mine is ready."]
@@ -141,7 +142,7 @@ def test_another_model_goes_on_with_the_conversation(
         client.copy("tiny", "other")
     talk.ask("hello")
     assert talk.ask("/load otter")[:2] == ["Error: model 'otter' not found", "  Did you mean other?"]
-    assert talk.ask("/load other") == ["other goes on with the conversation."]
+    assert talk.ask("/load other") == ["other continues the conversation."]
     talk.ask("and again")
     assert asked(journal)[-1] == ["hello", ANSWER, "and again"]
 
@@ -242,7 +243,7 @@ def test_tab_completes_commands_settings_and_models(talk: Terminal) -> None:
     assert talk.ask("") == ["tiny is ready."]
     talk.type(f"/set parameter tem{TAB}")
     talk.await_line(">>> /set parameter temperature")
-    assert talk.ask(" 1") == ["temperature is 1.0 now."]
+    assert talk.ask(" 1") == ["temperature is now 1.0."]
 
 
 def test_what_tab_could_mean_is_listed(talk: Terminal) -> None:
@@ -253,7 +254,7 @@ def test_what_tab_could_mean_is_listed(talk: Terminal) -> None:
 
 
 def test_a_command_that_there_is_not_leads_to_one_that_there_is(talk: Terminal) -> None:
-    assert talk.ask("/hlep")[:2] == ["Error: there is no command /hlep", "  Did you mean `/help`?"]
+    assert talk.ask("/hlep")[:2] == ["Error: unknown command /hlep", "  Did you mean `/help`?"]
 
 
 def test_a_conversation_survives_the_daemon(chat: Chat, daemon: RunningDaemon, journal: Path) -> None:
@@ -279,4 +280,4 @@ def test_a_conversation_is_resumed_in_another_session(daemon: RunningDaemon, cha
 def test_there_may_be_nothing_to_resume(daemon: RunningDaemon) -> None:
     with contextlib.closing(Terminal(daemon.config.home, "chat", "--resume")) as terminal:
         status, lines = terminal.end()
-    assert (status, lines[0]) == (2, "Error: there is no conversation to go on with")
+    assert (status, lines[0]) == (2, "Error: there is no conversation to continue")

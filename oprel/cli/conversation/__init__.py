@@ -1,0 +1,1 @@
+"""Conversations at the terminal: `oprel chat`, and `oprel run` without a prompt."""

@@ -1,4 +1,4 @@
-"""An answer on the screen while it is made: words wrapped and Markdown styled at a terminal, bytes as they are else."""
+"""Shows an answer while it streams: wrapped and styled as Markdown at a terminal, unchanged elsewhere."""
 
 import re
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from oprel.cli.screen.markdown import Span
 
 DIM = "\x1b[2m"
-# A model must not be able to steer the terminal.
+# A model must not be able to control the terminal.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
 class Look:
-    """How answers look. `columns` are the terminal's, 0 where the output goes to none."""
+    """How answers look. `columns` is the terminal's width, 0 when the output is not a terminal."""
 
     columns: int = 0
     wordwrap: bool = True
@@ -26,12 +26,12 @@ class Look:
 
 
 class AnswerView:
-    """Shows the pieces of one answer; `text` is what it said so far, without its thoughts."""
+    """Shows the pieces of one answer; `text` is the answer so far, without its thinking."""
 
     def __init__(self, look: Look) -> None:
         self.text = ""
         self._look = look
-        self._thinks = False
+        self._is_thinking = False
         self._screen = _Screen(look) if look.columns else None
 
     def add(self, text: str, thinking: str | None) -> None:
@@ -49,17 +49,17 @@ class AnswerView:
             render.piece(self._screen.end())
 
     def _think(self, text: str) -> None:
-        """Thoughts are for people: beside an answer that goes elsewhere they are shown only to one who watches."""
+        """Show thinking; when the answer goes to a file or pipe, on standard error, and only if that is a terminal."""
         if self._screen:
-            render.piece(("" if self._thinks else f"{DIM}Thinking...\x1b[0m\n") + self._screen.thought(text))
+            render.piece(("" if self._is_thinking else f"{DIM}Thinking...\x1b[0m\n") + self._screen.thought(text))
         elif render.has_watcher():
-            render.aside(text if self._thinks else f"Thinking...\n{text}")
-        self._thinks = True
+            render.aside(text if self._is_thinking else f"Thinking...\n{text}")
+        self._is_thinking = True
 
     def _end_thinking(self) -> None:
-        if not self._thinks:
+        if not self._is_thinking:
             return
-        self._thinks = False
+        self._is_thinking = False
         if self._screen:
             render.piece(f"{self._screen.new_line()}{DIM}...done thinking.\x1b[0m\n\n")
         elif render.has_watcher():
@@ -67,7 +67,7 @@ class AnswerView:
 
 
 class _Screen:
-    """What to write to a terminal for the pieces of an answer."""
+    """Turns the pieces of an answer into terminal output."""
 
     def __init__(self, look: Look) -> None:
         from oprel.cli.screen.markdown import CODE, Markdown
@@ -98,8 +98,8 @@ class _Screen:
         return written
 
 
-def tell_about(done: "AnswerMetrics", verbose: bool) -> None:
-    """Beside an answer: what of it or of the prompt is missing and, when `verbose`, counts and times."""
+def print_notes(done: "AnswerMetrics", verbose: bool) -> None:
+    """Print what is missing from the answer or the prompt and, when `verbose`, counts and times."""
     for sentence in filter(None, (left_out(done), cut_short(done))):
         render.note(sentence)
     if verbose:
@@ -107,14 +107,14 @@ def tell_about(done: "AnswerMetrics", verbose: bool) -> None:
 
 
 def cut_short(done: "AnswerMetrics") -> str:
-    """Why the answer ends before its end, as a sentence; empty when it does not."""
+    """Why the answer is incomplete, as a sentence; empty when it is complete."""
     if done.done_reason != "length":
         return ""
     return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
 
 
 def figures(done: "AnswerMetrics") -> str:
-    """The counts and times of a whole answer, as Ollama's users know them."""
+    """The counts and times of an answer, in the format of Ollama."""
     facts = {
         "total duration": _duration(done.total_duration),
         "load duration": _duration(done.load_duration),
@@ -124,13 +124,13 @@ def figures(done: "AnswerMetrics") -> str:
         "eval count": _tokens(done.eval_count),
         "eval duration": _duration(done.eval_duration),
         "eval rate": _rate(done.eval_count, done.eval_duration),
-        "engines that died": str(done.recoveries or ""),
+        "engine crashes": str(done.recoveries or ""),
     }
     return "\n".join(f"{name + ':':21} {value}" for name, value in facts.items() if value)
 
 
 def left_out(done: "AnswerMetrics") -> str:
-    """What of an over-long prompt the model did not see, as a sentence; empty when it saw everything."""
+    """What the model did not see of an over-long prompt, as a sentence; empty when it saw everything."""
     cut = done.truncated
     if cut is None:
         return ""

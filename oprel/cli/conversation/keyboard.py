@@ -1,4 +1,4 @@
-"""Where a conversation's lines come from: a terminal with editing, history and completion, or any other input."""
+"""Reads a conversation's lines: from a terminal with editing, history and completion, or from any other input."""
 
 import os
 import sys
@@ -29,12 +29,12 @@ HINT = "Send a message (/? for help)"
 
 
 def at_terminal() -> bool:
-    """True when a person types, and sees what is written."""
+    """True when both standard input and standard output are terminals."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def plain_keyboard(lines: TextIO | None) -> Ask:
-    """Reads lines as they are, and shows no prompt."""
+    """Reads lines unchanged and shows no prompt."""
 
     def ask(prompt: str, remember: bool) -> str:
         line = lines.buffer.readline() if lines else b""
@@ -46,11 +46,11 @@ def plain_keyboard(lines: TextIO | None) -> Ask:
 
 
 def terminal_keyboard(client: Client, history_file: Path) -> Ask:
-    """Reads messages of one or several lines from the terminal. Its history is this user's alone."""
+    """Reads messages of one or more lines from the terminal. Only this user can read its history file."""
     history = _History(history_file)
     session: PromptSession[str] = PromptSession(
         history=history,
-        multiline=True,  # so that pasted lines stay one message; Enter sends it all the same
+        multiline=True,  # keeps pasted lines in one message; Enter still sends
         key_bindings=_bindings(),
         prompt_continuation=CONTINUATION,
         completer=_Completer(client),
@@ -69,8 +69,8 @@ def terminal_keyboard(client: Client, history_file: Path) -> Ask:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """What is typed meanwhile is not shown amid the answer; it waits for the next prompt."""
+def echo_off() -> Iterator[None]:
+    """Inside the block the terminal does not echo keys; what is typed appears at the next prompt."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     silent = [*before]
@@ -83,7 +83,7 @@ def hushed() -> Iterator[None]:
 
 
 class _History(FileHistory):
-    """A file that only its owner may read; a conversation goes on without one that cannot be written."""
+    """A file that only its owner may read. The conversation continues if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.enabled = True
@@ -98,7 +98,7 @@ class _History(FileHistory):
             os.close(os.open(self.filename, os.O_WRONLY | os.O_CREAT, 0o600))
             super().store_string(string)
         except OSError:
-            pass  # it is still remembered until the end
+            pass  # it stays in memory until the end
 
 
 class _Completer(Completer):
@@ -114,7 +114,7 @@ class _Completer(Completer):
     def _models(self) -> list[str]:
         try:
             return [model.name.removesuffix(f":{DEFAULT_TAG}") for model in self._client.list().models]
-        except OprelError:  # no place to say so
+        except OprelError:  # completion has nowhere to report an error
             return []
 
 

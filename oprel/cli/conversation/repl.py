@@ -1,4 +1,4 @@
-"""A conversation at the terminal: messages and slash commands, read from a keyboard that is handed in."""
+"""A conversation at the terminal: messages and slash commands, read by a function that the caller supplies."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path
 
 from oprel.api_models import OllamaChatResponse, OllamaMessage
-from oprel.cli.commands.list import print_models
-from oprel.cli.commands.show import described, part
-from oprel.cli.conversation.answer_view import AnswerView, Look, tell_about
+from oprel.cli.commands.models.list import print_models
+from oprel.cli.commands.models.show import described, part
+from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
 from oprel.cli.conversation.images import encode, images_for
 from oprel.cli.conversation.session import Session, change, guess, is_open, loaded, unquoted
 from oprel.cli.conversation.slash import COMMANDS, LEAVE, help_on
@@ -21,14 +21,14 @@ from oprel.core.names import absolute
 
 PROMPT, CONTINUATION = ">>> ", "... "
 
-# Reads a line after this prompt and remembers it in the history if told to. Raises EOFError at the end.
+# (prompt, remember) -> a line; `remember` adds it to the history. Raises EOFError at the end of the input.
 Ask = Callable[[str, bool], str]
 
 
 class Repl:
-    """`keep` gets the session after each answer, unless no history is wanted.
+    """`keep` receives the session after each answer, unless its history is off.
 
-    `hush` is around each answer, for what must not be heard meanwhile.
+    `while_answering` surrounds each answer.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Repl:
         session: Session,
         ask: Ask,
         keep: Callable[[Session], None] = lambda session: None,
-        hush: Callable[[], AbstractContextManager[None]] = nullcontext,
+        while_answering: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.session = session
         self._client = client
         self._ask = ask
         self._keep = keep
-        self._hush = hush
+        self._while_answering = while_answering
         self._handlers = {
             "/set": self._set,
             "/show": self._show,
@@ -59,10 +59,10 @@ class Repl:
     def run(self) -> None:
         while (text := self._next()) is not None:
             try:
-                self._obey(text.strip())
+                self._handle(text.strip())
             except OprelError as error:
                 render.error(error)
-            except KeyboardInterrupt:  # a command was too slow for the user
+            except KeyboardInterrupt:  # the user interrupted a command
                 render.line()
 
     def _next(self) -> str | None:
@@ -77,58 +77,58 @@ class Repl:
         try:
             while is_open(text):
                 text += "\n" + self._ask(CONTINUATION, self.session.history)
-        except EOFError:  # what is there counts
+        except EOFError:  # the message ends here
             pass
         except KeyboardInterrupt:
             return ""
         return None if text.strip() in LEAVE else text
 
-    def _obey(self, text: str) -> None:
+    def _handle(self, text: str) -> None:
         word, _, argument = text.partition(" ")
         if word in self._handlers:
             self._handlers[word](argument.strip())
         elif word.startswith("/") and "/" not in word[1:] and not Path(word).exists():
-            raise ValidationError(f"there is no command {word}", *guess(word, COMMANDS), "`/?` lists them.")
+            raise ValidationError(f"unknown command {word}", *guess(word, COMMANDS), "`/?` lists them.")
         elif text:
-            self._turn(unquoted(text))
+            self._send(unquoted(text))
 
-    def _turn(self, text: str) -> None:
-        asked = replace(self.session, messages=(*self.session.messages, self._message(text)))
+    def _send(self, text: str) -> None:
+        session = replace(self.session, messages=(*self.session.messages, self._message(text)))
         answer = AnswerView(self._look())
         last = None
         try:
-            with _shown(answer), self._hush():
-                last = self._stream(asked, answer)
+            with _shown(answer), self._while_answering():
+                last = self._stream(session, answer)
         except KeyboardInterrupt:
             pass
         finally:
-            if answer.text:  # also half an answer stays in the conversation, as the user saw it
-                said = OllamaMessage(role="assistant", content=answer.text)
-                self.session = replace(asked, messages=(*asked.messages, said))
+            if answer.text:  # a partial answer, too, stays in the conversation, as the user saw it
+                reply = OllamaMessage(role="assistant", content=answer.text)
+                self.session = replace(session, messages=(*session.messages, reply))
                 if self.session.history:
                     self._keep(self.session)
         if last is not None:
-            tell_about(last, asked.verbose)
+            print_notes(last, session.verbose)
 
-    def _stream(self, asked: Session, answer: AnswerView) -> OllamaChatResponse:
-        """The last piece."""
+    def _stream(self, session: Session, answer: AnswerView) -> OllamaChatResponse:
+        """Show the answer; return its last piece."""
         pieces = self._client.chat(
-            asked.model,
-            asked.request,
+            session.model,
+            session.request,
             stream=True,
-            options=asked.options or None,
-            format=asked.format,
-            think=asked.think,
-            keep_alive=asked.keep_alive,
+            options=session.options or None,
+            format=session.format,
+            think=session.think,
+            keep_alive=session.keep_alive,
         )
-        with render.patience(f"waiting for {asked.model}"):
+        with render.waiting(f"waiting for {session.model}"):
             first = next(pieces)
         for last in chain([first], pieces):
             answer.add(last.message.content or "", last.message.thinking)
         return last
 
     def _message(self, text: str) -> OllamaMessage:
-        """The text with the images that it names by their paths."""
+        """A message of the text and the images that it names by their paths."""
         rest, paths = images_for(self._client, self.session.model, text)
         return OllamaMessage(role="user", content=rest, images=[encode(path) for path in paths] or None)
 
@@ -138,8 +138,8 @@ class Repl:
     def _set(self, text: str) -> None:
         if not text:
             return self._help("set")
-        self.session, said = change(self.session, text)
-        render.line(said)
+        self.session, reply = change(self.session, text)
+        render.line(reply)
 
     def _show(self, what: str) -> None:
         if not what:
@@ -150,7 +150,7 @@ class Repl:
         else:
             render.line(described(info) if what == "info" else part(info, what))
         if what == "parameters" and self.session.options:
-            render.line("\nSet here:")
+            render.line("\nSet in this conversation:")
             for name, value in self.session.options.items():
                 render.line(f"{name:30} {value}")
 
@@ -159,17 +159,17 @@ class Repl:
 
     def _load(self, name: str) -> None:
         if not name:
-            raise ValidationError("there is no model to load", "Write for example `/load guide`.")
+            raise ValidationError("no model was given", "For example: `/load guide`.")
         check_path(name)
-        with suggesting_names(self._client, name), render.patience(f"loading {name}"):
-            self._client.chat(name, keep_alive=self.session.keep_alive)  # no messages: loads it, or says why not
+        with suggesting_names(self._client, name), render.waiting(f"loading {name}"):
+            self._client.chat(name, keep_alive=self.session.keep_alive)  # without messages: loads the model, or raises
         self.session = loaded(self.session, name, self._client.show(name))
         self.show_saved()
-        going_on = " goes on with the conversation" if self.session.messages else " is ready"
-        render.line(f"{name}{going_on}.")
+        status = "continues the conversation" if self.session.messages else "is ready"
+        render.line(f"{name} {status}.")
 
     def show_saved(self) -> None:
-        """The conversation that was saved with the model."""
+        """Print the conversation that was saved with the model."""
         for message in self.session.saved:
             if message.role == "user":
                 render.line(f"{PROMPT}{message.content}")
@@ -179,7 +179,7 @@ class Repl:
 
     def _save(self, name: str) -> None:
         if not name:
-            raise ValidationError("the model needs a name", "Write for example `/save mine`.")
+            raise ValidationError("the model needs a name", "For example: `/save mine`.")
         session = self.session
         self._client.create(
             model=name,
@@ -188,12 +188,12 @@ class Repl:
             parameters=dict(session.options) or None,
             messages=[*session.saved, *session.messages] or None,
         )
-        render.line(f"Saved; `/load {name}` and `oprel run {name}` go on from here.")
+        render.line(f"Saved. `/load {name}` or `oprel run {name}` continues from here.")
 
     def _clear(self, _: str) -> None:
         self.session = replace(self.session, messages=())
-        kept = f" What was saved with {self.session.model} stays." if self.session.saved else ""
-        render.line(f"The conversation is forgotten.{kept}")
+        kept = f" The messages saved with {self.session.model} stay." if self.session.saved else ""
+        render.line(f"Cleared the conversation.{kept}")
 
     def _help(self, topic: str) -> None:
         render.line(help_on(topic))
@@ -201,7 +201,7 @@ class Repl:
 
 @contextmanager
 def _shown(answer: AnswerView) -> Iterator[AnswerView]:
-    """What is held back is shown also when the answer breaks off, and a blank line after it."""
+    """Show text that is held back also when the answer breaks off, then a blank line."""
     try:
         yield answer
     finally:

@@ -1,23 +1,24 @@
-"""The slash commands of a conversation: what there is, help on them, and how they are completed. Pure."""
+"""The slash commands of a conversation, their help and their completion. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 
-from oprel.cli.conversation.session import PARAMETERS, SETTINGS, THINK_LEVELS, guess
+from oprel.cli.conversation.session import SETTINGS, THINK_LEVELS, guess
 from oprel.core.exceptions import ValidationError
+from oprel.core.request_options import OPTIONS
 
-# Command -> what it takes, and what it does.
+# Command -> its argument and its meaning; without a meaning it is another name of a command.
 COMMANDS = {
     "/set": ("SETTING", "change a setting (listed by `/? set`)"),
-    "/show": ("PART", "tell about the model (parts: `/? show`)"),
-    "/list": ("", "the models there are"),
-    "/load": ("MODEL", "go on with another model, or a saved conversation"),
+    "/show": ("PART", "describe the model (parts: `/? show`)"),
+    "/list": ("", "list the installed models"),
+    "/load": ("MODEL", "continue with another model or a saved conversation"),
     "/save": ("NAME", "save model, conversation and settings as a new model"),
     "/clear": ("", "forget the conversation (also /reset)"),
     "/reset": ("", ""),
     "/bye": ("", "leave (also /exit, /quit, Ctrl-D)"),
     "/exit": ("", ""),
     "/quit": ("", ""),
-    "/help": ("TOPIC", "this text (also /?) or on set, show, shortcuts"),
+    "/help": ("TOPIC", "this help (also /?), or set, show, parameters, shortcuts"),
     "/?": ("", ""),
 }
 LEAVE = ("/bye", "/exit", "/quit")
@@ -25,67 +26,69 @@ SHOWN = {
     "info": "architecture, size, capabilities, parameters",
     "license": "its licence",
     "modelfile": "the Modelfile that makes it",
-    "parameters": "its parameters, and those set here",
+    "parameters": "its parameters, and those set in this conversation",
     "system": "the system message",
     "template": "the template of its prompts",
 }
 SHORTCUTS = {
-    "Ctrl-A, Ctrl-E": "to the beginning, to the end of the line",
-    "Alt-B, Alt-F": "a word back, a word on",
-    "Ctrl-K, Ctrl-U, Ctrl-W": "delete to the end, to the beginning, the word before",
-    "Ctrl-R, Up, Down": "search and walk through what was typed",
+    "Ctrl-A, Ctrl-E": "move to the start, to the end of the line",
+    "Alt-B, Alt-F": "move a word back, a word forward",
+    "Ctrl-K, Ctrl-U, Ctrl-W": "delete to the end, to the start, the previous word",
+    "Ctrl-R, Up, Down": "search and step through the history",
     "Tab": "complete commands, settings and models",
-    "Alt-Enter": "a new line in the message",
+    "Alt-Enter": "start a new line in the message",
     "Ctrl-G": "write the message in your editor",
     "Ctrl-L": "clear the screen",
-    "Ctrl-C": "stop the answer, or drop what is typed",
+    "Ctrl-C": "stop the answer, or discard the input",
     "Ctrl-D": "leave",
 }
-TOPICS = ("set", "show", "shortcuts")
+TOPICS = ("set", "show", "parameters", "shortcuts")
 
 
 def help_on(topic: str) -> str:
-    """Raises ValidationError for a topic that there is not."""
+    """Raises ValidationError for an unwords topic."""
     topic = topic.removeprefix("/")
     if topic == "set":
-        return _columns("/set changes:", ((f"/set {one.usage}", one.help) for one in SETTINGS.values()))
+        return _columns("/set changes:", ((f"/set {entry.usage}", entry.help) for entry in SETTINGS.values()))
+    if topic == "parameters":
+        return _columns("/set parameter takes:", ((option.name, option.meaning) for option in OPTIONS.values()))
     if topic == "show":
-        return _columns("/show tells:", ((f"/show {name}", text) for name, text in SHOWN.items()))
+        return _columns("/show shows:", ((f"/show {name}", text) for name, text in SHOWN.items()))
     if topic == "shortcuts":
         return _columns("Keys:", SHORTCUTS.items())
     if topic:
         raise ValidationError(
-            f"there is no help on {topic!r}", *guess(topic, TOPICS), "There is on set, show, shortcuts."
+            f"unknown help topic {topic!r}", *guess(topic, TOPICS), f"The topics are {', '.join(TOPICS)}."
         )
     rows = [(f"{name} {takes}".rstrip(), text) for name, (takes, text) in COMMANDS.items() if text]
-    return _columns("Commands:", rows) + '\n\nBegin a message with """ to write several lines, and end it so.'
+    return _columns("Commands:", rows) + '\n\nStart and end a message with """ to write several lines.'
 
 
 def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
-    """What the last word of `text` may become. `models` gives the names there are."""
+    """The completions of the last word of `text`. `models` returns the names of the installed models."""
     if not text.startswith("/") or "\n" in text:
         return []
     *before, word = text.split(" ")
     match before:
         case []:
-            known: Iterable[str] = COMMANDS
+            words: Iterable[str] = COMMANDS
         case ["/set"]:
-            known = SETTINGS
+            words = SETTINGS
         case ["/set", "parameter"]:
-            known = PARAMETERS
+            words = OPTIONS
         case ["/set", "format"]:
-            known = ("json",)
+            words = ("json",)
         case ["/set", "think"]:
-            known = THINK_LEVELS
+            words = THINK_LEVELS
         case ["/show"]:
-            known = SHOWN
+            words = SHOWN
         case ["/help" | "/?"]:
-            known = TOPICS
+            words = TOPICS
         case ["/load"]:
-            known = models()
+            words = models()
         case _:
-            known = ()
-    return [name for name in known if name.startswith(word)]
+            words = ()
+    return [name for name in words if name.startswith(word)]
 
 
 def _columns(title: str, rows: Iterable[tuple[str, str]]) -> str:

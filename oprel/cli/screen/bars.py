@@ -1,4 +1,4 @@
-"""Bars of files that arrive, one line each, at a terminal."""
+"""Progress bars for downloads at a terminal, one line per file."""
 
 from types import TracebackType
 from typing import Self
@@ -15,13 +15,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-OTHER_COLUMNS = 58  # what the bar, the sizes, the speed and the time left take
+OTHER_COLUMNS = 58  # the width of the bar, sizes, speed and remaining time
 SHORTEST_NAME = 22
-SPEED_SECONDS = 5.0  # over which the speed is the mean
+SPEED_SECONDS = 5.0  # the period over which the speed is averaged
 
 
 class Bars:
-    """A context: the bars move while it is open, and stay as they were at its end."""
+    """A context manager: the bars move while it is open and keep their last state afterwards."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -46,16 +46,16 @@ class Bars:
         self._progress.stop()
 
     def file(self, name: str, completed: int, total: int) -> None:
-        """So many bytes of a file are here. What was here before counts in no speed."""
+        """Show how many bytes of a file have arrived. The first call does not count towards the speed."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(self._short(name), total=total, completed=completed)
         self._progress.update(self._tasks[name], completed=completed)
 
     def step(self, text: str) -> None:
-        """A line above the bars."""
+        """Print a line above the bars."""
         self._console.print(Text(text))
 
     def _short(self, name: str) -> str:
-        """The end of a name that is too long: there stands which part of which quant it is."""
-        room = max(SHORTEST_NAME, self._console.width - OTHER_COLUMNS)
-        return name if len(name) <= room else f"…{name[1 - room :]}"
+        """The end of a long name, which says the quantization and the part."""
+        width = max(SHORTEST_NAME, self._console.width - OTHER_COLUMNS)
+        return name if len(name) <= width else f"…{name[1 - width :]}"

@@ -1,7 +1,7 @@
-"""Markdown that arrives in pieces, as styled text for a terminal.
+"""Styles streamed Markdown for a terminal.
 
-Headings, bullets, **bold**, *italic*, `code`, fenced code and tables. A marker waits for the one that closes it, for a
-while; without that it is shown as it is. What was shown never changes.
+Headings, bullets, **bold**, *italic*, `code`, fenced code and tables. A marker is held back until its closing marker
+arrives, or for LONGEST_WAIT characters; then it is shown literally. Text once shown never changes.
 """
 
 import re
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BOLD, DIM, ITALIC, CODE = "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[36m"
-LONGEST_WAIT = 80  # characters for which a marker waits
+LONGEST_WAIT = 80  # characters that a marker is held back for
 
-# The beginning of a line that may become a marker.
+# The beginning of a line that may still become a marker.
 _UNCLEAR = re.compile(r" *(#{0,6}|`+|~+|[-*+]|\d{1,3}[.)]?)")
 _FENCE = re.compile(r" *(`{3,}|~{3,})")
 _HEADING = re.compile(r"#{1,6} ")
@@ -30,7 +30,7 @@ _STYLED = re.compile(
 
 @dataclass(frozen=True)
 class Span:
-    """Text in one style. `wraps`: its lines may be broken; `indent`: columns that the lines after it begin with."""
+    """Text in one style. `wraps`: its lines may be wrapped; `indent`: the indent of the lines after it, in columns."""
 
     text: str
     style: str = ""
@@ -42,12 +42,12 @@ class Markdown:
     def __init__(self) -> None:
         self._waiting = ""
         self._ended = False
-        self._fence = ""  # what closes the block of code we are in
-        self._previous = ""  # the character before
+        self._fence = ""  # the fence of the current code block
+        self._previous = ""  # the last character shown
         self._begin_line()
 
     def feed(self, text: str) -> Iterator[Span]:
-        """What of the text so far is sure."""
+        """Add text; yield what is final."""
         self._waiting += text
         while self._waiting:
             spans = self._line_start() if self._at_start else self._inside_line()
@@ -59,7 +59,7 @@ class Markdown:
                     yield span
 
     def end(self) -> Iterator[Span]:
-        """What was waiting for more."""
+        """Yield the text held back."""
         self._ended = True
         yield from self.feed("")
 
@@ -69,8 +69,8 @@ class Markdown:
         self._wraps = not self._fence
 
     def _take(self, length: int) -> str:
-        taken, self._waiting = self._waiting[:length], self._waiting[length:]
-        return taken
+        text, self._waiting = self._waiting[:length], self._waiting[length:]
+        return text
 
     def _line_start(self) -> list[Span] | None:
         text = self._waiting
@@ -94,7 +94,7 @@ class Markdown:
         return []
 
     def _begin_or_end_code(self, fence: str) -> None:
-        """At the line that opens a block of code, or closes it."""
+        """Handle a line that opens or closes a code block."""
         self._wraps = False
         if not self._fence:
             self._fence, self._style = fence, DIM
@@ -116,12 +116,12 @@ class Markdown:
         return self._marked()
 
     def _marked(self) -> list[Span] | None:
-        """What begins with a marker."""
-        text = self._previous + self._waiting  # which character is before it matters
-        found = _STYLED.match(text, len(self._previous))
-        if found and (found.end() < len(text) or self._ended):
-            self._take(found.end() - len(self._previous))
-            return _spans(found, self._style)
+        """Spans of text that begins with a marker; None while it waits for the closing one."""
+        text = self._previous + self._waiting  # the patterns look at the character before
+        match = _STYLED.match(text, len(self._previous))
+        if match and (match.end() < len(text) or self._ended):
+            self._take(match.end() - len(self._previous))
+            return _spans(match, self._style)
         if not self._ended and "\n" not in self._waiting and len(self._waiting) <= LONGEST_WAIT:
             return None
         marker = _MARKER.match(self._waiting)
@@ -129,15 +129,15 @@ class Markdown:
 
 
 def _inline(text: str, style: str) -> list[Span]:
-    """A whole text within a line."""
+    """Spans of complete text within a line."""
     spans, at = list[Span](), 0
-    for found in _STYLED.finditer(text):
-        spans += [Span(text[at : found.start()], style), *_spans(found, style)]
-        at = found.end()
+    for match in _STYLED.finditer(text):
+        spans += [Span(text[at : match.start()], style), *_spans(match, style)]
+        at = match.end()
     return [*spans, Span(text[at:], style)]
 
 
-def _spans(found: re.Match[str], style: str) -> list[Span]:
-    if found["code"]:
-        return [Span(found["code"], style + CODE)]
-    return _inline(found["bold"], style + BOLD) if found["bold"] else _inline(found["italic"], style + ITALIC)
+def _spans(match: re.Match[str], style: str) -> list[Span]:
+    if match["code"]:
+        return [Span(match["code"], style + CODE)]
+    return _inline(match["bold"], style + BOLD) if match["bold"] else _inline(match["italic"], style + ITALIC)

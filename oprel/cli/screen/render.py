@@ -1,4 +1,4 @@
-"""Everything the command line prints: tables, streamed text, errors. The only `print` of the package."""
+"""Everything the command line prints: tables, streamed text, errors. The only module that calls `print`."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oprel.api_models import Wire
 
 WIDTH, NARROW = 1000, 80  # columns
-GAP = 3  # columns between those of a table
+GAP = 3  # blanks between the columns of a table
 
 
 def line(text: str = "") -> None:
@@ -22,18 +22,18 @@ def line(text: str = "") -> None:
 
 
 def piece(text: str) -> None:
-    """A part of a streamed answer, shown at once."""
+    """Print a piece of a streamed answer."""
     print(text, end="", flush=True)
 
 
 def note(text: str) -> None:
-    """Something said beside the output proper."""
+    """Print a message on standard error, beside the output proper."""
     width = columns() if has_watcher() else 0
-    print("\n".join(_fitted(one, width) for one in text.split("\n")), file=sys.stderr, flush=True)
+    print("\n".join(_wrapped(part, width) for part in text.split("\n")), file=sys.stderr, flush=True)
 
 
-def _fitted(text: str, width: int) -> str:
-    """A line broken between words, where a terminal of this width would break them; as it is for a width of 0."""
+def _wrapped(text: str, width: int) -> str:
+    """A line wrapped between words at `width`; unchanged for a width of 0."""
     if not width or len(text) <= width:
         return text
     indent = " " * (len(text) - len(text.lstrip()))
@@ -41,37 +41,37 @@ def _fitted(text: str, width: int) -> str:
 
 
 def aside(text: str) -> None:
-    """A part of a streamed text that is not the answer."""
+    """Print a piece of streamed text on standard error."""
     print(text, end="", file=sys.stderr, flush=True)
 
 
 def columns() -> int:
-    """The terminal's width; 0 when the output goes to none, or to one that cannot move its cursor."""
+    """The terminal's width; 0 when the output is not a terminal, or one that cannot move its cursor."""
     if not sys.stdout.isatty() or _is_dumb():
         return 0
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
-    except OSError:  # a terminal that does not tell
+    except OSError:  # a terminal that does not report its size
         return NARROW
 
 
 def has_colour() -> bool:
-    """False where the user wants none (NO_COLOR)."""
+    """False if the user disabled colours (NO_COLOR)."""
     from rich.console import Console
 
     return not Console().no_color
 
 
 def has_watcher() -> bool:
-    """True when somebody sees what is said beside the output proper."""
+    """True if standard error is a terminal."""
     return sys.stderr.isatty()
 
 
-def agrees(question: str) -> bool:
-    """Whether a person says yes. Raises ValidationError where nobody can be asked."""
+def confirms(prompt: str) -> bool:
+    """Ask the user; True for yes. Raises ValidationError without a terminal."""
     if not (sys.stdin and sys.stdin.isatty() and has_watcher()):
-        raise ValidationError("nobody can be asked whether this is wanted", "Say --yes.")
-    aside(f"{question} [y/N] ")
+        raise ValidationError("this needs a confirmation, and there is no terminal to ask at", "Confirm with --yes.")
+    aside(f"{prompt} [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -86,15 +86,15 @@ def json(value: "Wire") -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns under upper-case titles, every cell whole and as it is."""
+    """Print columns under titles, every cell in full."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(*columns, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))  # as it is: a name in brackets is no markup
-    # As wide as it takes: a terminal wraps a line that is too long for it, where rich would cut the names.
+        drawn.add_row(*(Text(cell) for cell in row))  # literally: a name in brackets is not markup
+    # Wide enough for every line: a terminal wraps a long line, where rich would cut the names.
     console = Console(width=WIDTH, color_system="auto" if sys.stdout.isatty() else None)
     with console.capture() as captured:
         console.print(drawn)
@@ -103,7 +103,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class ProgressLines:
-    """The steps of something long, a line each on standard error; at a terminal their percentages move."""
+    """Prints the steps of a long operation on standard error, one line each; at a terminal with a moving percentage."""
 
     def __init__(self) -> None:
         self._step = ""
@@ -126,16 +126,16 @@ class ProgressLines:
 
 
 @contextmanager
-def patience(reason: str) -> Iterator[None]:
-    """Say why nothing happens while the block takes longer than a second, to a person at a terminal."""
-    said = threading.Event()
+def waiting(reason: str) -> Iterator[None]:
+    """At a terminal, show `reason` while the block takes longer than a second."""
+    shown = threading.Event()
 
-    def say() -> None:
+    def show() -> None:
         if not _is_dumb():
             aside(f"({reason}…)"[: (columns() or NARROW) - 1])
-            said.set()
+            shown.set()
 
-    timer = threading.Timer(1.0, say)
+    timer = threading.Timer(1.0, show)
     timer.daemon = True
     if has_watcher():
         timer.start()
@@ -145,7 +145,7 @@ def patience(reason: str) -> Iterator[None]:
         timer.cancel()
         if timer.ident:
             timer.join()
-        if said.is_set():
+        if shown.is_set():
             aside("\r\x1b[K")
 
 

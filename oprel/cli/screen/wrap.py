@@ -1,4 +1,4 @@
-"""Words that arrive in pieces, put into lines of a terminal's width."""
+"""Wraps streamed words at a terminal's width."""
 
 import re
 
@@ -7,7 +7,7 @@ from rich.cells import cell_len
 RESET = "\x1b[0m"
 NO_LIMIT = 10**9  # columns
 
-# Chinese, Japanese and Korean text may break before and after each of these, but not before the closing ones.
+# Lines may break before and after each of these Chinese, Japanese and Korean characters, except before closing ones.
 _CJK = (
     r"\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6"
     r"\U00020000-\U0003fffd"
@@ -18,30 +18,30 @@ _IS_CJK = re.compile(f"[{_CJK}]")
 
 
 class Wrapper:
-    """Says what to write so that no word is broken: one that outgrows its line is erased there and begins the next.
+    """Keeps words whole: a word that outgrows its line is erased there and moved to the next line.
 
-    `indent` is what lines begin with that continue this one, in columns.
+    `indent` is the indent of continuation lines, in columns.
     """
 
     def __init__(self, width: int) -> None:
-        self._limit = width - 1  # the last column stays free: a cursor that is beyond it cannot be moved back exactly
+        self._limit = width - 1  # the last column stays free: beyond it the cursor cannot be moved back reliably
         self.column = 0
         self.indent = 0
         self._begin_word()
 
     def feed(self, text: str, style: str = "") -> str:
-        """What to write for `text`; `style` is an escape sequence."""
+        """The output for `text`; `style` is an escape sequence."""
         written = "".join(self._token(match[0], style) for match in _TOKEN.finditer(text))
         return written.replace(f"{RESET}{style}", "") if style else written
 
     def verbatim(self, text: str, style: str = "") -> str:
-        """What to write for text that keeps its lines, such as code."""
+        """The output for text that keeps its lines, such as code."""
         self._begin_word()
         self.column = 0 if text.endswith("\n") else min(self._limit, self.column + cell_len(text))
         return styled(text, style)
 
     def _begin_word(self) -> None:
-        self._word = ""  # what of the last word stands on this line, with its style
+        self._word = ""  # the part of the last word on this line, with its style
         self._word_width = 0
         self._may_break = False
 
@@ -61,7 +61,7 @@ class Wrapper:
 
     def _space(self, token: str, style: str) -> str:
         self._begin_word()
-        blanks = token.expandtabs(4)[: self._limit - self.column]  # what is beyond the line's end is not missed
+        blanks = token.expandtabs(4)[: self._limit - self.column]  # blanks beyond the end of the line are dropped
         self.column += len(blanks)
         return styled(blanks, style)
 
@@ -74,7 +74,7 @@ class Wrapper:
             written = f"{back}\n{' ' * self.indent}{self._word}"
             self.column = self.indent + self._word_width
             return written + self._place(token, width, style)
-        if len(token) > 1:  # longer than a line: as if its characters came one by one
+        if len(token) > 1:  # longer than a line: place it character by character
             return "".join(self._part_of_word(char, style) for char in token)
         self.column = 0
         self._begin_word()

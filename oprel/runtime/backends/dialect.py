@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from oprel.core.request_options import SAMPLING_OPTIONS
+
 Json = dict[str, JsonValue]
 
 MODEL = "oprel"
@@ -45,12 +47,7 @@ class Dialect:
     renamed: Mapping[str, str | None] = {
         "return_progress": None,
         "post_sampling_probs": None,
-        "n_keep": None,
-        "typical_p": None,
-        "repeat_last_n": None,
-        "repeat_penalty": None,
-        "top_k": None,
-        "min_p": None,
+        **{option.engine_name: None for option in SAMPLING_OPTIONS if not option.in_openai},
     }
     says_done = True
     fills_context = False

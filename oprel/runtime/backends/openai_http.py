@@ -28,13 +28,11 @@ from oprel.core.completion import (
     ToolCall,
     Usage,
 )
+from oprel.core.request_options import OPTIONS
 from oprel.runtime.backends import openai_types as sent
 from oprel.runtime.engine import EngineLost, EngineRefused
 
 Reply = TypeVar("Reply", bound=BaseModel)
-
-# Ollama's name -> the engine's, where they differ
-RENAMED = {"num_predict": "max_tokens", "num_keep": "n_keep"}
 
 
 async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
@@ -156,8 +154,9 @@ def _chat(request: CompletionRequest) -> dict[str, object]:
 
 
 def _sampling(sampling: Sampling) -> dict[str, object]:
-    values = {name: value for name, value in vars(sampling).items() if value not in (None, ())}
-    return {RENAMED.get(name, name): value for name, value in values.items()}
+    """The options that are set, under the engine's names."""
+    values = vars(sampling).items()
+    return {OPTIONS[name].engine_name: value for name, value in values if value not in (None, ())}
 
 
 def _message(message: PromptMessage) -> dict[str, object]:

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from oprel.core.exceptions import ValidationError
 from oprel.runtime.backends.backend import Backend
-from oprel.utils.entry_points import announced
+from oprel.utils.entry_points import load_plugins
 
 GROUP = "oprel.backends"
 # In order of preference where several do equally well.
@@ -18,7 +18,7 @@ def backends() -> Mapping[str, Backend]:
     """By name. What a package announces does not replace a backend of oprel's."""
     own: list[Backend] = [import_module(f"oprel.runtime.backends.engines.{name}").BACKEND for name in OWN]
     found = {backend.name: backend for backend in own}
-    for backend in announced(GROUP, Backend):
+    for backend in load_plugins(GROUP, Backend):
         found.setdefault(backend.name, backend)
     return found
 

@@ -27,7 +27,7 @@ class EngineStatus:
     model: InstalledModel
     names: tuple[str, ...]
     spec: EngineSpec
-    engine: EngineSnapshot
+    snapshot: EngineSnapshot
     in_flight: int
     slots: int
     slots_taken: int
@@ -46,7 +46,7 @@ class EngineStatus:
 
     @property
     def is_running(self) -> bool:
-        return self.engine.state in RUNNING
+        return self.snapshot.state in RUNNING
 
     @property
     def num_ctx(self) -> int:
@@ -55,7 +55,7 @@ class EngineStatus:
     @property
     def size_bytes(self) -> int:
         """All memory that the engine takes: measured for its processes, else expected; expected on GPUs."""
-        host = self.engine.memory_bytes or self.expected_host_bytes
+        host = self.snapshot.memory_bytes or self.expected_host_bytes
         return host if self.shares_memory else host + sum(self.gpu_bytes.values())
 
     @property
@@ -73,7 +73,7 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         model=loaded.model,
         names=tuple(sorted(loaded.names)),
         spec=decision.spec,
-        engine=loaded.engine.snapshot(),
+        snapshot=loaded.engine.snapshot(),
         in_flight=loaded.leases,
         slots=slots.total,
         slots_taken=slots.taken,

@@ -35,7 +35,7 @@ from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
 from oprel.server.history.oom_history import OomHistory
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.load_decision import Key, LoadDecision, LoadRequest
+from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.loaded_model import Lifetime, LoadedModel
 from oprel.server.pool.planning import Planning, refusal
 from oprel.server.pool.slots import Slots
@@ -114,7 +114,7 @@ class Launcher:
         self,
         model: InstalledModel,
         settings: ModelSettings,
-        request: LoadRequest,
+        request: RequestedLoad,
         mode: Mode,
         residents: Sequence[LoadedModel],
         backends: Sequence[Backend] = (llama_cpp.BACKEND,),
@@ -195,7 +195,7 @@ class Launcher:
         """The engine is about to be stopped."""
         self._planning.note_end(loaded)
 
-    def _engine(self, decision: LoadDecision, model: InstalledModel, request: LoadRequest, number: int) -> Engine:
+    def _engine(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad, number: int) -> Engine:
         return self._make_engine(
             EngineOrder(
                 spec=decision.spec,
@@ -216,7 +216,7 @@ class Launcher:
             stall_timeout=self._config.stall_timeout_seconds,
         )
 
-    def _as_before(self, decision: LoadDecision, model: InstalledModel, request: LoadRequest) -> LoadDecision:
+    def _as_before(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> LoadDecision:
         """With as much less as the engine for the same files and options needed the last time."""
         binary = next(iter(self._catalog.of(decision.backend).usable), None)
         enough = self._oom_history.enough(_identity(decision, model, request), binary)
@@ -241,14 +241,14 @@ class Launcher:
             extra_arguments=_words(settings.engine_args),
         )
 
-    def _record(self, decision: LoadDecision, model: InstalledModel, request: LoadRequest) -> EngineRecord:
+    def _record(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> EngineRecord:
         while len(self._records) > MAX_RECORDS:
             self._records.pop(next(iter(self._records)))
         key = (decision.key, request.resolved, model.modified, decision.backend.name)
         return self._records.setdefault(key, EngineRecord())
 
 
-def _identity(decision: LoadDecision, model: InstalledModel, request: LoadRequest) -> tuple[object, ...]:
+def _identity(decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> tuple[object, ...]:
     """What decides how much memory the engine needs."""
     is_context_chosen = request.requested.num_ctx is None  # else it is not shortened
     return (*decision.key, request.resolved, is_context_chosen, model.modified.isoformat())

@@ -16,7 +16,7 @@ Key = tuple[ModelFiles, Mode]
 
 
 @dataclass(frozen=True)
-class LoadRequest:
+class RequestedLoad:
     """Load options: those that the request itself sets, and the same with everything filled in that is configured."""
 
     requested: LoadOptions

@@ -16,7 +16,7 @@ from oprel.runtime.spec import EngineSpec
 from oprel.server.history.crash_reports import InFlight
 from oprel.server.history.quarantine import request_hash
 from oprel.server.models.library import InstalledModel
-from oprel.server.pool.load_decision import Key, LoadDecision, LoadRequest
+from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.scheduling import Amount, Resident, Use
 from oprel.server.pool.slots import SlotGrant, Slots
 from oprel.telemetry.recommender.budgets import Reservation
@@ -125,7 +125,7 @@ class LoadedModel:
 
     id: Final[int]
     model: Final[InstalledModel]
-    request: Final[LoadRequest]
+    request: Final[RequestedLoad]
     first: Final[LoadDecision]
     slots: Final[Slots]
     lifetime: Final[Lifetime]
@@ -189,7 +189,7 @@ class LoadedModel:
         if keep_alive is not None and not (self.settings.keep_alive_locked or self.pinned):
             self.lifetime.keep_alive = keep_alive
 
-    def serves(self, model: InstalledModel, request: LoadRequest) -> bool:
+    def serves(self, model: InstalledModel, request: RequestedLoad) -> bool:
         """Whether a request can join the engine."""
         if self.closed or self.leaving or self.model.modified != model.modified:  # the file has changed since
             return False

@@ -28,7 +28,7 @@ from oprel.server.models.library import InstalledModel
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.engine_status import EngineStatus, status_of
 from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, resolved
-from oprel.server.pool.load_decision import Key, LoadRequest
+from oprel.server.pool.load_decision import Key, RequestedLoad
 from oprel.server.pool.loaded_model import Lease, LoadedModel
 from oprel.server.pool.locks import EngineLocks
 from oprel.server.pool.planning import Planning
@@ -44,7 +44,7 @@ GONE_KEPT = 16  # engines whose log can be read after their end
 
 
 class ModelManager:
-    """`run_dir` takes the engines' sockets; it must be this manager's alone. All methods belong to the event loop.
+    """`run_dir` takes the engines' sockets; it is this manager's alone. All methods belong to the event loop.
 
     `on_use` is called with the model of each lease. `hardware` describes a machine other than this one.
     """
@@ -88,7 +88,6 @@ class ModelManager:
         return list(self._loaded.values())
 
     def statuses(self) -> list[EngineStatus]:
-        """All engines as they are now."""
         return [status_of(loaded, self.clock()) for loaded in self.loaded]
 
     @contextlib.contextmanager
@@ -118,8 +117,8 @@ class ModelManager:
     ) -> AsyncIterator[Lease]:
         """A ready engine for `model`, started if need be, with `slots` of its slots (0 for what needs none).
 
-        `keep_alive` (seconds) replaces the engine's own, unless that is locked. Without `makes_room` no engine is stopped
-        or waited for: BusyError when there is no room now. Raises BackendError (an engine does not start, or does not
+        `keep_alive` (seconds) replaces the engine's own, unless locked. Without `makes_room` no engine is stopped or
+        waited for: BusyError when there is no room now. Raises BackendError (an engine does not start, or does not
         stop), InsufficientMemoryError, BusyError (too many wait), ShuttingDownError.
         """
         began = self.clock()
@@ -187,7 +186,7 @@ class ModelManager:
         self, model: InstalledModel, requested: LoadOptions, mode: Mode, *, slots: int, makes_room: bool
     ) -> LoadedModel:
         settings = self.config.for_model(model.name)
-        request = LoadRequest(requested, resolved(model, settings, requested))
+        request = RequestedLoad(requested, resolved(model, settings, requested))
         key = (files_of(model), mode)
         most = (settings.parallel or SLOTS[0]) + settings.max_queue
         async with self._locks.held(key, most, partial(self._too_many, model.name)):

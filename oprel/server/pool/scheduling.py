@@ -3,8 +3,8 @@
 - First come, first served. A later request may overtake if it fits in unreserved memory, and for `OVERTAKING` seconds
   may also evict idle engines.
 - Idle engines are evicted first: those that load quickly and were not used for long. Pinned ones never are.
-- A busy engine is never stopped. When its turn is over it takes no further request and is unloaded with its last answer,
-  so that no model waits for ever; a turn is long enough that engines do more than load in turns.
+- A busy engine is never stopped. When its turn is over it takes no further request and is unloaded with its last
+  answer, so that no model waits for ever; a turn is long enough that engines do more than load in turns.
 """
 
 import math

@@ -155,7 +155,7 @@ def test_a_repository_is_inspected_by_its_headers(
     home = f"--home={shared.config.home_dir}"
     assert main(["inspect", f"hf.co/{repo}:Q8_0", home]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"hf.co/{repo}/tiny-Q8_0.gguf\n") and "Nothing is the matter with it." in out
+    assert out.startswith(f"hf.co/{repo}/tiny-Q8_0.gguf\n") and "No problems found." in out
     assert "gguf on the CPU" in out and sent(hub, repo) <= 2 * STEPS[0]
     (hub.folder / repo / "tiny-Q8_0.gguf").write_bytes(b"<!DOCTYPE html>")
     assert main(["inspect", f"hf.co/{repo}:Q8_0", home, "--json"]) == 4

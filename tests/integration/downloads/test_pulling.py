@@ -83,14 +83,14 @@ def test_a_paused_download_is_told_of_kept_and_given_up(
     task = client.download(f"hf.co/{repo}:Q8_0")
     eventually(lambda: client.download_status(task.id).completed > 0)
     client.pause_download(task.id)
-    advice = f"paused, `oprel pull hf.co/{repo}:Q8_0` goes on and `oprel rm hf.co/{repo}:Q8_0` gives it up"
+    advice = f"paused; `oprel pull hf.co/{repo}:Q8_0` resumes it, `oprel rm hf.co/{repo}:Q8_0` deletes it"
     _, said, beside = oprel("cache")
     (row,) = [line for line in said.splitlines() if repo in line]
     assert re.match(rf"\S+ [KM]?B of 275 KB .* hf\.co/{repo}:Q8_0 +[0-9a-f]{{12}}\.part$", row)
     assert advice in beside
     _, _, beside = oprel("cache", "prune")
     assert f"kept: hf.co/{repo}:Q8_0" in beside and advice in beside
-    assert oprel("rm", f"hf.co/{repo}:q8_0")[:2] == (0, f"gave up the download of 'hf.co/{repo}:q8_0'\n")
+    assert oprel("rm", f"hf.co/{repo}:q8_0")[:2] == (0, f"cancelled the download of 'hf.co/{repo}:q8_0'\n")
     assert repo not in "".join(oprel("cache")[1:])
     assert oprel("rm", f"hf.co/{repo}")[0] == 3
 
@@ -109,7 +109,7 @@ def test_what_was_stopped_before_anything_came_is_forgotten(shared: RunningDaemo
 def test_a_search_shows_what_to_pull(oprel: Oprel):
     _, said, _ = oprel("search", "quiet")
     assert [line.split()[0] for line in said.splitlines()] == ["NAME", "hf.co/org/quiet-GGUF"]
-    assert oprel("search", "nonesuch") == (0, "", "nothing was found; fewer words find more\n")
+    assert oprel("search", "nonesuch") == (0, "", "no models found; try fewer words\n")
 
 
 def test_a_token_is_taken_kept_and_forgotten(oprel: Oprel):
@@ -131,7 +131,7 @@ def test_at_a_terminal_bars_move_and_ctrl_c_leaves_what_can_be_carried_on(
         terminal.await_text("/275.5 kB")
         terminal.type(CTRL_C)
         status, lines = terminal.end()
-        assert (status, f"Stopped. What is here of it is kept: `oprel pull {words[1]}`" in "\n".join(lines)) == (
+        assert (status, f"Stopped. The partial download is kept; `oprel pull {words[1]}`" in "\n".join(lines)) == (
             130,
             True,
         )

@@ -50,7 +50,7 @@ def test_everything_is_looked_at(config: Config) -> None:
 def test_no_daemon_is_no_fault(config: Config) -> None:
     health, finding = checkup.check_daemon(config)
     assert (health, finding.level) == (None, "ok")
-    assert "none runs" in finding.text
+    assert "none is running" in finding.text
 
 
 def test_a_daemon_is_told_by_its_process(shared_daemon: RunningDaemon) -> None:
@@ -158,7 +158,7 @@ def test_a_machine_without_a_gpu_is_well(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_folder_must_be_this_users_alone(tmp_path: Path) -> None:
     folder = tmp_path / "home"
-    assert checkup.check_folder("home", folder).text.endswith("will be made")
+    assert checkup.check_folder("home", folder).text.endswith("will be created")
     folder.mkdir(mode=0o700)
     assert checkup.check_folder("home", folder).level == "ok"
     folder.chmod(0o755)
@@ -196,9 +196,9 @@ def test_the_daemons_own_port_is_well(shared_daemon: RunningDaemon) -> None:
     port = int(shared_daemon.url.rsplit(":", 1)[1])
     config = replace(shared_daemon.config, server_port=port)
     health, _ = checkup.check_daemon(config)
-    assert checkup.check_port(config, health).text == f"127.0.0.1:{port} is the daemon's"
+    assert checkup.check_port(config, health).text == f"the daemon listens on 127.0.0.1:{port}"
     other = checkup.check_port(config, None)
-    assert (other.level, "another daemon of oprel" in other.text) == ("error", True)
+    assert (other.level, "another oprel daemon" in other.text) == ("error", True)
 
 
 @pytest.mark.parametrize(("health", "level"), [(None, "error"), (HEALTH, "warning")])

@@ -203,20 +203,20 @@ def test_a_mistyped_command_leads_to_the_one_that_was_meant(
     capsys: pytest.CaptureFixture[str], typed: str, meant: str
 ) -> None:
     assert cli.main([typed]) == 2
-    said = f"Error: there is no command '{typed}'\n  Did you mean `oprel {meant}`?\n  `oprel --help` tells more.\n"
+    said = f"Error: unknown command '{typed}'\n  Did you mean `oprel {meant}`?\n  See `oprel --help`.\n"
     assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("signin", "There are no accounts"),
-        ("list --jsn", "oprel list has no flag --jsn\n  Did you mean --json?\n  `oprel list --help`"),
+        ("signin", "oprel needs no account"),
+        ("list --jsn", "oprel list has no flag --jsn\n  Did you mean --json?\n  See `oprel list --help`"),
         ("run guide --formt json hello", "oprel run has no flag --formt\n  Did you mean --format?"),
-        ("stop tiny --soon", "oprel stop has no flag --soon\n  `oprel stop --help`"),
-        ("cp one two three", "too many words: three\n  `oprel cp --help`"),
-        ("cp one", "the following arguments are required: destination\n  `oprel cp --help`"),
-        ("--config file list", "--config does not go before the command\n  Write `oprel COMMAND`"),
+        ("stop tiny --soon", "oprel stop has no flag --soon\n  See `oprel stop --help`"),
+        ("cp one two three", "too many arguments: three\n  See `oprel cp --help`"),
+        ("cp one", "the following arguments are required: destination\n  See `oprel cp --help`"),
+        ("--config file list", "--config must come after the command\n  Write `oprel COMMAND`"),
     ],
 )
 def test_wrong_use_says_what_to_do_next(capsys: pytest.CaptureFixture[str], words: str, said: str) -> None:

@@ -42,7 +42,7 @@ def test_a_unix_socket_is_an_address(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["ftp://box", "box:port", "box:99999", "::1", "file:///run/oprel.sock"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no daemon's address") as caught:
+    with pytest.raises(ConfigError, match="is not a daemon's address") as caught:
         Address.parse(text)
     assert repr(text) in caught.value.message
     assert "http://HOST:PORT" in caught.value.resolution_steps[0]
@@ -62,7 +62,7 @@ def test_a_daemon_that_does_not_answer_is_named_with_a_next_step() -> None:
 
 @pytest.mark.parametrize("cls", [httpx.ReadError, httpx.ConnectTimeout, httpx.RemoteProtocolError])
 def test_a_broken_connection_tells_what_broke(cls: type[httpx.TransportError]) -> None:
-    with pytest.raises(ConnectError, match="^the connection to http://box:11435 broke: it is gone$"):
+    with pytest.raises(ConnectError, match="^lost the connection to http://box:11435: it is gone$"):
         with connection_errors(BOX):
             raise cls("it is gone")
 

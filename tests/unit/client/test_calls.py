@@ -70,6 +70,36 @@ def test_what_is_asked_is_sent_and_nulls_are_left_out(call: calls.ApiCall[Any], 
     assert sent(call) == body
 
 
+def test_a_prompt_of_a_conversation_is_sent_to_the_call_that_remembers() -> None:
+    call = calls.generate("tiny", "hello", None, True, conversation_id="walk", system_prompt="Be kind.", options={})
+    assert (call.method, call.path) == ("POST", "/generate")
+    assert sent(call) == {
+        "model": "tiny",
+        "prompt": "hello",
+        "stream": True,
+        "options": {},
+        "conversation_id": "walk",
+        "system_prompt": "Be kind.",
+    }
+    assert sent(calls.generate("tiny", "hello", None, False, conversation_id=""))["conversation_id"] == ""
+
+
+def test_a_system_prompt_is_a_system_message() -> None:
+    call = calls.generate("tiny", "hello", None, False, system_prompt="Be kind.")
+    assert call.path == "/api/generate"
+    assert sent(call) == {"model": "tiny", "prompt": "hello", "stream": False, "system": "Be kind."}
+    with pytest.raises(TypeError, match="system and system_prompt are the same argument"):
+        calls.generate("tiny", "hello", None, False, system="Be kind.", system_prompt="Be brief.")
+
+
+@pytest.mark.parametrize("extras", [{"images": [b"x"]}, {"raw": True}, {"context": [1]}, {"template": "x"}])
+def test_a_conversation_does_not_take_what_it_could_not_remember(extras: Any) -> None:
+    with pytest.raises(ValidationError, match=f"conversation_id does not take {next(iter(extras))}"):
+        calls.generate("tiny", "hello", None, False, conversation_id="walk", **extras)
+    with pytest.raises(ValidationError, match="does not take suffix"):
+        calls.generate("tiny", "hello", "end", False, conversation_id="walk")
+
+
 @pytest.mark.parametrize(
     ("call", "path"),
     [
@@ -120,7 +150,7 @@ def test_an_image_is_sent_as_base64_however_it_was_given(tmp_path: Path, given: 
         assert sent(calls.chat("tiny", [message], False))["messages"][0]["images"] == ["iVBORw=="]
 
 
-@pytest.mark.parametrize(("image", "complaint"), [("absent.png", "no image absent.png"), ("a cat!", "nor base64")])
+@pytest.mark.parametrize(("image", "complaint"), [("absent.png", "no image at absent.png"), ("a cat!", "nor base64")])
 def test_what_is_no_image_is_refused_before_anything_is_sent(image: str, complaint: str) -> None:
     with pytest.raises(RequestError, match=complaint):
         calls.chat("tiny", [{**HELLO, "images": [image]}], False)
@@ -228,10 +258,10 @@ def test_an_answer_that_speaks_of_errors_is_none() -> None:
         (b'{"error": {"type": "backend_error", "message": "it broke"}}', BackendError, "it broke"),
         (b'{"error": "Ollama says no"}', OprelError, "Ollama says no"),
         (b'{"error": "of tomorrow", "code": "unheard_of"}', OprelError, "of tomorrow"),
-        (b'{"detail": "else"}', OprelError, "what answers there is not oprel (HTTP 502)"),
-        (b"[]", OprelError, "what answers there is not oprel (HTTP 502)"),
-        (b"<html>Bad \xff Gateway", OprelError, "what answers there is not oprel (HTTP 502)"),
-        (b"", OprelError, "what answers there is not oprel (HTTP 502)"),
+        (b'{"detail": "else"}', OprelError, "the server at this address is not oprel (HTTP 502)"),
+        (b"[]", OprelError, "the server at this address is not oprel (HTTP 502)"),
+        (b"<html>Bad \xff Gateway", OprelError, "the server at this address is not oprel (HTTP 502)"),
+        (b"", OprelError, "the server at this address is not oprel (HTTP 502)"),
     ],
 )
 def test_whatever_answers_an_error_it_is_told(content: bytes, cls: type[OprelError], message: str) -> None:
@@ -242,7 +272,7 @@ def test_whatever_answers_an_error_it_is_told(content: bytes, cls: type[OprelErr
 
 
 def test_a_call_that_the_daemon_lacks_is_named_as_such() -> None:
-    with pytest.raises(UnsupportedError, match="no such call") as caught:
+    with pytest.raises(UnsupportedError, match="does not have this call") as caught:
         calls.push("tiny", False, False).parse(404, b"404 page not found")
     assert caught.value.status_code == 404
 
@@ -255,7 +285,7 @@ def test_an_error_in_a_stream_has_the_status_of_its_kind() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"Ollama is running", b'{"models": 1}', b"[]"])
 def test_an_answer_of_another_server_is_told_from_the_daemons(content: bytes) -> None:
-    with pytest.raises(OprelError, match="^what answers there is not oprel$") as caught:
+    with pytest.raises(OprelError, match="^the server at this address is not oprel$") as caught:
         calls.ps().parse(200, content)
     assert "OPREL_HOST" in caught.value.resolution_steps[0]
 

@@ -90,7 +90,7 @@ WRONG = [
     ("server_port", "-1", "server_port must be at least 0, not -1"),
     ("server_port", "65536", "server_port must be at most 65535, not 65536"),
     ("kv_cache_type", "q3_0", "kv_cache_type is 'q3_0'"),
-    ("log_level", "INFO", "log_level is 'INFO'"),
+    ("log_level", "LOUD", "log_level is 'LOUD'"),
     ("keep_alive", "soon", 'keep_alive: time: invalid duration "soon"'),
     ("stall_timeout", "0s", "stall_timeout must be more than nothing, not 0s"),
     ("default_max_memory_mb", "-1", "default_max_memory_mb must be at least 0, not -1"),
@@ -103,6 +103,12 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, value: str, complaint:
     with pytest.raises(ConfigError) as caught:
         from_argument(tmp_path, name, value)
     assert caught.value.message.endswith(complaint)
+
+
+@pytest.mark.parametrize("load_from", SOURCES.values(), ids=["file", "variable", "argument"])
+@pytest.mark.parametrize("value", ["debug", "DEBUG", "Debug"])
+def test_a_log_level_may_have_any_case(tmp_path: Path, load_from: Source, value: str) -> None:
+    assert load_from(tmp_path, "log_level", value).log_level == "debug"
 
 
 def test_the_choices_there_are_come_with_a_bad_one(tmp_path: Path) -> None:

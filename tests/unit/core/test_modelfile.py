@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.modelfile import Modelfile, parameter_lines, parse, render
+from oprel.core.request_options import OPTIONS
 
 WHOLE = '''# a pirate
 FROM guide:latest
@@ -75,19 +76,27 @@ def test_what_only_ollama_needs_is_ignored_with_a_note():
     )
 
 
+def test_an_option_that_only_ollama_has_is_ignored_with_a_note():
+    read = parse("FROM a\nPARAMETER mirostat 2\nPARAMETER seed 1")
+    assert read.parameters == {"seed": 1}
+    assert read.notes == ("Line 2: PARAMETER mirostat is ignored: oprel's engines do not have it.",)
+
+
 def test_a_hash_within_a_text_is_no_comment():
     assert parse('FROM a\nSYSTEM """\n# one\n"""\n  # a comment').system == "\n# one\n"
 
 
 FAULTS = {
     "# nothing\n": "the Modelfile has no FROM line",
-    "FROM a\n\nFORM b": "Modelfile, line 3: 'form' is no command",
+    "FROM a\n\nFORM b": "Modelfile, line 3: unknown command 'form'",
     "FROM": "Modelfile, line 1: FROM needs a model's name or a file's path",
     'FROM a\nSYSTEM """one\ntwo': 'Modelfile, line 2: the quotes """ are never closed',
     'FROM a\nSYSTEM "': 'Modelfile, line 2: the quotes " are never closed',
     'FROM a\nSYSTEM """""""\ntext': 'Modelfile, line 2: the quotes """"""" are never closed',
     "FROM a\nPARAMETER temperature": "Modelfile, line 2: PARAMETER needs a name and a value",
     "FROM a\nPARAMETER": "Modelfile, line 2: PARAMETER needs a name and a value",
+    "FROM a\nPARAMETER temprature 1": ("Modelfile, line 2: unknown option 'temprature'; did you mean 'temperature'?"),
+    "FROM a\nPARAMETER colour red": "Modelfile, line 2: unknown option 'colour'",
     "FROM a\nMESSAGE tool x": 'Modelfile, line 2: message role must be one of "system", "user", or "assistant"',
 }
 
@@ -110,7 +119,7 @@ def test_a_plain_modelfile_reads_like_one():
 # Quotes, spaces and line ends of all kinds more often than chance would have them.
 texts = st.text(st.one_of(st.sampled_from('"\n\r\t #\\'), st.characters(exclude_categories=["Cs"])))
 numbers = st.booleans() | st.integers(-(2**59), 2**59) | st.floats(allow_nan=False, allow_infinity=False)
-names = st.from_regex(r"[a-z_]+", fullmatch=True).filter(lambda name: name != "stop")
+names = st.sampled_from([name for name in OPTIONS if name != "stop"])
 parameters = st.builds(
     lambda numbers, stop: {**numbers, **({"stop": stop} if stop else {})},
     st.dictionaries(names, numbers),

@@ -83,7 +83,7 @@ def test_another_users_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
         os.chown(foreign, 12345, 12345)
     before = mode(foreign)
     for act in (make_private, check_private):
-        with pytest.raises(PermissionError, match="is not a folder of this user"):
+        with pytest.raises(PermissionError, match="is not a folder owned by this user"):
             act(foreign)
     assert mode(foreign) == before
 

@@ -19,6 +19,7 @@ from oprel import api_models as wire
 from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
+from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, OptionType, RequestOption
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
 from oprel.server.inference.completions import Job
@@ -32,16 +33,7 @@ Body = TypeVar("Body", bound=wire.RequestBody)
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
-INTEGERS = {
-    *("top_k", "repeat_last_n", "seed", "num_predict", "num_keep"),
-    *("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"),
-}
-BOOLEANS = {"use_mmap"}
-LEAST = {"num_ctx": 4, "num_batch": 1}
-MOST = {"repeat_last_n": 2**20}  # the engine makes room for as many
 LARGEST_UNPACKED = 20 * 2**20  # bytes
-LARGEST = 2**53  # what JSON numbers hold exactly everywhere
-LARGEST_INTEGER = 2**31 - 1  # an engine's integers: a larger one would become any other
 
 
 async def body(request: Request, kind: type[Body]) -> Body:
@@ -139,13 +131,12 @@ def keep_alive(value: wire.KeepAlive | None) -> float | None:
 
 
 def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
-    """Default < the model's parameters < the request's. Unknown options are ignored, as old clients send many."""
+    """Default < the model's parameters < the request's. Unknown options are ignored: old clients send many."""
     merged: dict[str, object] = {**manifest.parameters}
     merged |= {name: value for name, value in given.items() if value is not None}
-    known = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(kind)}
-    if unknown := sorted(merged.keys() - known):
+    if unknown := sorted(merged.keys() - OPTIONS.keys()):
         logger.info("ignored unknown options: %s", ", ".join(unknown))
-    values = {name: _option(name, value) for name, value in merged.items() if name in known}
+    values = {name: _value_of(OPTIONS[name], value) for name, value in merged.items() if name in OPTIONS}
     return _build(Sampling, values), _build(LoadOptions, values)
 
 
@@ -260,29 +251,28 @@ def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bo
         raise UnsupportedError(f'"{name}" does not support images', "Use a vision model: one made with its projector.")
 
 
-def _option(name: str, value: object) -> OptionValue:
-    if name == "stop":
-        return _stop(value)
-    if name in BOOLEANS:
-        if isinstance(value, bool):
-            return value
-        raise ValidationError(f'option "{name}" must be of type boolean')
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValidationError(f'option "{name}" must be of type {"integer" if name in INTEGERS else "float32"}')
-    if not -LARGEST <= value <= LARGEST:  # infinities and NaN neither
-        raise ValidationError(f'option "{name}" is out of range')
-    if value < LEAST.get(name, value):
-        raise ValidationError(f'option "{name}" must be at least {LEAST[name]}')
-    if name not in INTEGERS:
-        return float(value)
-    return int(value) if name == "seed" else max(-LARGEST_INTEGER, min(int(value), MOST.get(name, LARGEST_INTEGER)))
+def _value_of(option: RequestOption, value: object) -> OptionValue:
+    match option.type:
+        case OptionType.TEXTS:
+            texts = [value] if isinstance(value, str) else value
+            if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+                return tuple(texts)
+        case OptionType.BOOLEAN:
+            if isinstance(value, bool):
+                return value
+        case _:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return _number(option, value)
+    raise ValidationError(f'option "{option.name}" must be of {option.type.value}')
 
 
-def _stop(value: object) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-        return tuple(str(text) for text in texts)
-    raise ValidationError('option "stop" must be of an array of strings')
+def _number(option: RequestOption, value: float) -> int | float:
+    if not -LARGEST <= value <= LARGEST:  # excludes infinities and NaN too
+        raise ValidationError(f'option "{option.name}" is out of range')
+    if option.minimum is not None and value < option.minimum:
+        raise ValidationError(f'option "{option.name}" must be at least {option.minimum}')
+    lowest, highest = option.clamped_to
+    return float(value) if option.type is OptionType.FLOAT else max(lowest, min(int(value), highest))
 
 
 Kind = TypeVar("Kind", Sampling, LoadOptions)

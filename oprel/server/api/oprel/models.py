@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import fields
 from pathlib import Path
 
 import anyio.to_thread
@@ -11,11 +10,11 @@ from pydantic import JsonValue
 from starlette.requests import ClientDisconnect
 
 from oprel import api_models as wire
-from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.manifests import Manifest
 from oprel.core.modelfile import ROLES, Parameter
 from oprel.core.names import ModelRef, NameKind
+from oprel.core.request_options import OPTIONS
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.encode import json_bytes, json_response
@@ -28,7 +27,6 @@ from oprel.server.models.create import ModelRecipe, Progress
 router = APIRouter()
 
 BLOB = "/api/blobs/{digest}"
-OPTIONS = {entry.name for kind in (Sampling, LoadOptions) for entry in fields(kind)}
 
 
 @router.api_route("/api/status", methods=["GET", "HEAD"])
@@ -148,7 +146,7 @@ def _recipe(asked: wire.CreateRequest, *, may_use_paths: bool) -> ModelRecipe:
         parameters={key: _parameter(value) for key, value in known.items()},
         messages=tuple(_message(message) for message in asked.messages),
         quantize=asked.quantize,
-        notes=tuple(f"ignored unknown parameter {key}" for key in sorted(given.keys() - OPTIONS)),
+        notes=tuple(f"ignored unknown parameter {key}" for key in sorted(given.keys() - OPTIONS.keys())),
     )
 
 

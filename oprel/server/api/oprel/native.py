@@ -148,15 +148,15 @@ def _in_order(past: tuple[PromptMessage, ...], new: tuple[PromptMessage, ...]) -
 
 
 def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
-    engine, last = status.engine, status.engine.last_exit
+    snapshot, last = status.snapshot, status.snapshot.last_exit
     return daemon_wire.EngineModel(
         name=status.model.name,
         names=list(status.names),
         path=str(status.spec.parts.weights),
-        state=engine.state.value,
-        pid=engine.pid,
-        address=engine.address,
-        engine=str(engine.binary) if engine.binary else None,
+        state=snapshot.state.value,
+        pid=snapshot.pid,
+        address=snapshot.address,
+        engine=str(snapshot.binary) if snapshot.binary else None,
         embedding=status.spec.mode is Mode.EMBEDDING,
         context_length=status.num_ctx,
         in_flight=status.in_flight,
@@ -164,14 +164,14 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
         slots_taken=status.slots_taken,
         queued=status.queued,
         tokens_per_second=status.tokens_per_second,
-        memory_bytes=engine.memory_bytes,
+        memory_bytes=snapshot.memory_bytes,
         predicted_bytes=status.expected_bytes,
         host_bytes=status.expected_host_bytes,
         gpu_bytes=dict(status.gpu_bytes),
         predicted=_predicted(status.estimate),
         measured=_measured(status.buffers) if status.buffers else None,
-        load_seconds=engine.load_seconds,
-        restarts=max(0, engine.starts - 1),
+        load_seconds=snapshot.load_seconds,
+        restarts=max(0, snapshot.starts - 1),
         pinned=status.pinned,
         adjustments=list(status.adjustments),
         expires_at=expiry(status),

@@ -73,7 +73,7 @@ def _gauge(name: str, help: str, value: float) -> Metric:
 
 def _engines(statuses: Sequence[EngineStatus]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}engines", "Engines by state", labels=["state"])
-    counts = collections.Counter(status.engine.state for status in statuses)
+    counts = collections.Counter(status.snapshot.state for status in statuses)
     for state in EngineState:
         family.add_metric([state.value], counts[state])
     return family
@@ -85,7 +85,7 @@ def _of_models(statuses: Sequence[EngineStatus], metrics: Metrics) -> Iterator[M
         "requests_queued": ("Requests that wait for a slot", [status.queued for status in statuses]),
         "slots": ("Requests that an engine answers at the same time", [status.slots for status in statuses]),
         "engine_memory_predicted_bytes": ("What an engine was to take", [status.expected_bytes for status in statuses]),
-        "engine_memory_bytes": ("What an engine takes", [status.engine.memory_bytes for status in statuses]),
+        "engine_memory_bytes": ("What an engine takes", [status.snapshot.memory_bytes for status in statuses]),
     }
     owners = [(metrics.label(status.model.name), status.spec.mode.value) for status in statuses]
     for name, (help, values) in figures.items():

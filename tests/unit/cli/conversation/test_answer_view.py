@@ -1,7 +1,7 @@
 import pytest
 
 from oprel.api_models import AnswerMetrics, Truncated
-from oprel.cli.conversation.answer_view import AnswerView, Look, cut_short, figures, left_out, tell_about
+from oprel.cli.conversation.answer_view import AnswerView, Look, cut_short, figures, left_out, print_notes
 
 Captured = pytest.CaptureFixture[str]
 PIPE, TERMINAL = Look(), Look(columns=20)
@@ -106,19 +106,19 @@ def test_what_a_model_did_not_see_is_said(cut: Truncated | None, said: str) -> N
 
 @pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False), ("load", False), (None, False)])
 def test_an_answer_that_was_cut_is_said_to_be(capsys: Captured, reason: str | None, is_cut: bool) -> None:
-    tell_about(AnswerMetrics(done_reason=reason), verbose=False)
+    print_notes(AnswerMetrics(done_reason=reason), verbose=False)
     assert ("cut short" in capsys.readouterr().err) is is_cut
     assert bool(cut_short(AnswerMetrics(done_reason=reason))) is is_cut
 
 
 def test_the_figures_count_the_engines_that_died() -> None:
-    assert figures(AnswerMetrics(recoveries=2)) == "engines that died:    2"
+    assert figures(AnswerMetrics(recoveries=2)) == "engine crashes:       2"
 
 
 def test_figures_are_told_beside_the_output_and_only_on_request(capsys: Captured) -> None:
-    tell_about(DONE, verbose=False)
+    print_notes(DONE, verbose=False)
     assert capsys.readouterr() == ("", "")
-    tell_about(DONE, verbose=True)
+    print_notes(DONE, verbose=True)
     assert capsys.readouterr() == ("", figures(DONE) + "\n")
 
 

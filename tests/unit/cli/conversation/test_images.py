@@ -45,5 +45,5 @@ def test_an_image_is_sent_in_base64(folder: Path) -> None:
 
 
 def test_an_image_that_cannot_be_read_is_an_error(folder: Path) -> None:
-    with pytest.raises(ValidationError, match="cannot be read"):
+    with pytest.raises(ValidationError, match="cannot read"):
         encode(folder / "gone.png")

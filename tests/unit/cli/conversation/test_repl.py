@@ -171,7 +171,7 @@ def test_ctrl_c_drops_a_message_of_several_lines(converse: Converse) -> None:
 @pytest.mark.parametrize("command", ["/clear", "/reset"])
 def test_clear_forgets_the_conversation(converse: Converse, command: str) -> None:
     model = Model([answer("one"), answer("two")])
-    assert "forgotten" in converse(model, "first", command, "second")
+    assert "Cleared" in converse(model, "first", command, "second")
     assert model.asked[1] == [user("second")]
 
 
@@ -188,7 +188,7 @@ def test_help_names_every_command(converse: Converse, command: str) -> None:
 
 def test_an_unknown_command_leads_to_one_that_there_is(converse: Converse) -> None:
     model = Model()
-    assert "there is no command /laod\n  Did you mean `/load`?" in converse(model, "/laod tiny")
+    assert "unknown command /laod\n  Did you mean `/load`?" in converse(model, "/laod tiny")
     assert model.asked == []
 
 
@@ -285,7 +285,7 @@ def test_show_tells_about_the_model(converse: Converse, part: str, text: str) ->
 def test_show_tells_what_was_set_here(converse: Converse) -> None:
     shown = converse(Model(), "/set system Be brief.", "/set parameter seed 7", "/show system", "/show parameters")
     assert "Be brief.\n" in shown
-    assert "Set here:\nseed" in shown
+    assert "Set in this conversation:\nseed" in shown
 
 
 def test_list_lists_the_models(converse: Converse) -> None:
@@ -294,7 +294,7 @@ def test_list_lists_the_models(converse: Converse) -> None:
 
 def test_another_model_goes_on_with_the_conversation(converse: Converse) -> None:
     model = Model([answer("one"), answer("two")])
-    assert "other goes on with the conversation." in converse(model, "first", "/load other", "second")
+    assert "other continues the conversation." in converse(model, "first", "/load other", "second")
     assert model.requests[1]["model"] == "other"
     assert model.asked[1] == [user("first"), assistant("one"), user("second")]
 
@@ -344,7 +344,7 @@ def test_an_image_is_attached_for_a_model_that_sees(converse: Converse, tmp_path
 def test_an_image_stays_text_for_a_model_that_does_not(converse: Converse, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"cat")
     model = Model([answer("what?")])
-    assert "tiny cannot see" in converse(model, f"what is {tmp_path}/cat.png")
+    assert "tiny does not support images" in converse(model, f"what is {tmp_path}/cat.png")
     assert model.asked == [[user(f"what is {tmp_path}/cat.png")]]
 
 

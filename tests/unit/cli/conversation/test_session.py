@@ -6,7 +6,6 @@ import pytest
 
 from oprel.api_models import ModelDetails, OllamaMessage, OllamaShowResponse
 from oprel.cli.conversation.session import (
-    PARAMETERS,
     SETTINGS,
     Session,
     change,
@@ -18,6 +17,7 @@ from oprel.cli.conversation.session import (
     unquoted,
 )
 from oprel.core.exceptions import ValidationError
+from oprel.core.request_options import OPTIONS, UNSUPPORTED, OptionType
 
 START = Session("tiny")
 HELLO, REPLY = OllamaMessage(role="user", content="hello"), OllamaMessage(role="assistant", content="hi")
@@ -68,7 +68,7 @@ def test_a_parameter_is_added_to_the_others_and_replaced_by_itself() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("parameter", "no parameter to set"),
+        ("parameter", "needs a name and a value"),
         ("parameter seed", "seed needs a value"),
         ("parameter seed 1 2", "one value, not 2"),
         ("parameter seed x", "a whole number, not 'x'"),
@@ -77,7 +77,11 @@ def test_a_parameter_is_added_to_the_others_and_replaced_by_itself() -> None:
         ("parameter temperature nan", "a number"),
         ("parameter temperature inf", "a number"),
         ("parameter use_mmap maybe", "true or false"),
-        ("parameter tempreature 1", "Did you mean `temperature`?"),
+        ("parameter num_ctx 3", "num_ctx must be at least 4, not 3"),
+        ("parameter temprature 1", "unknown option 'temprature'; did you mean 'temperature'?"),
+        ("parameter n_gpu_layers 1", "did you mean 'num_gpu'?"),
+        ("parameter colour 1", "unknown option 'colour' The options are "),
+        ("parameter draft_num_predict 4", "option 'draft_num_predict' is not supported: Ollama has it"),
         ('parameter stop "a', "quotes"),
         ("think hard", "low, medium, high"),
         ("format yaml", "neither `json` nor a schema"),
@@ -130,9 +134,18 @@ def test_every_setting_says_what_it_did(name: str) -> None:
     assert change(START, f"{name} {words.get(name, '')}")[1].endswith(".")
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_every_parameter_can_be_set(name: str) -> None:
-    assert after(f"parameter {name} {'true' if name == 'use_mmap' else 1}").options.keys() == {name}
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_can_be_set(name: str) -> None:
+    value = "true" if OPTIONS[name].type is OptionType.BOOLEAN else 9
+    assert after(f"parameter {name} {value}").options.keys() == {name}
+    assert option(f"{name}={value}")[0] == name
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
+def test_an_option_without_effect_is_not_set(name: str) -> None:
+    assert "is not supported" in refusal(f"parameter {name} 1")
+    with pytest.raises(ValidationError, match=f"^option '{name}' is not supported"):
+        option(f"{name}=1")
 
 
 def test_an_option_is_name_and_value() -> None:
@@ -140,6 +153,8 @@ def test_an_option_is_name_and_value() -> None:
     assert option("stop=a=b") == ("stop", ["a=b"])
     with pytest.raises(ValidationError, match="NAME=VALUE"):
         option("temperature")
+    with pytest.raises(ValidationError, match="unknown option 'temprature'; did you mean 'temperature'"):
+        option("temprature=1")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import pytest
 
-from oprel.cli.conversation.session import PARAMETERS, SETTINGS
-from oprel.cli.conversation.slash import COMMANDS, SHOWN, candidates, help_on
+from oprel.cli.conversation.session import SETTINGS
+from oprel.cli.conversation.slash import COMMANDS, SHOWN, TOPICS, candidates, help_on
 from oprel.core.exceptions import ValidationError
+from oprel.core.request_options import OPTIONS
 
 MODELS = ["guide", "guava:7b", "tiny"]
 
@@ -21,6 +22,7 @@ def completed(text: str) -> list[str]:
         ("/set think h", ["high"]),
         ("/show te", ["template"]),
         ("/? sh", ["show", "shortcuts"]),
+        ("/? pa", ["parameters"]),
         ("/load gu", ["guide", "guava:7b"]),
         ("/load tiny ", []),
         ("/save gu", []),
@@ -46,12 +48,14 @@ def test_every_alias_is_named_beside_its_command() -> None:
     assert [name for name in ("/reset", "/exit", "/quit", "/?") if name not in help_on("")] == []
 
 
-@pytest.mark.parametrize(("topic", "words"), [("set", [*SETTINGS]), ("show", [*SHOWN]), ("/set", [*SETTINGS])])
+@pytest.mark.parametrize(
+    ("topic", "words"), [("set", [*SETTINGS]), ("show", [*SHOWN]), ("/set", [*SETTINGS]), ("parameters", [*OPTIONS])]
+)
 def test_a_topic_has_a_help_of_its_own(topic: str, words: list[str]) -> None:
     assert [word for word in words if word not in help_on(topic)] == []
 
 
-@pytest.mark.parametrize("topic", ["", "set", "show", "shortcuts"])
+@pytest.mark.parametrize("topic", ["", *TOPICS])
 def test_the_help_fits_a_usual_terminal(topic: str) -> None:
     assert [line for line in help_on(topic).splitlines() if len(line) > 80] == []
 
@@ -67,5 +71,5 @@ def test_an_unknown_topic_is_an_error_with_a_guess() -> None:
     assert raised.value.resolution_steps[0] == "Did you mean `shortcuts`?"
 
 
-def test_parameters_are_those_of_the_session() -> None:
-    assert completed("/set parameter ") == [*PARAMETERS]
+def test_every_option_is_completed() -> None:
+    assert completed("/set parameter ") == [*OPTIONS]

@@ -74,7 +74,7 @@ def test_an_option_that_is_given_is_passed(load: LoadOptions, flag: str, value: 
 
 @pytest.mark.parametrize(("use_mmap", "refused"), [(None, False), (True, False), (False, True)])
 def test_mapping_the_file_is_only_ever_switched_off(use_mmap: bool | None, refused: bool) -> None:
-    given = arguments(replace(PLAIN, load=LoadOptions(512, use_mmap=use_mmap)), NEW)
+    given = arguments(replace(PLAIN, load=LoadOptions(num_ctx=512, use_mmap=use_mmap)), NEW)
     assert ("--no-mmap" in given) is refused
 
 
@@ -139,8 +139,13 @@ CONFIGURED = Config(ctx_size=4096, batch_size=256, n_gpu_layers=3, n_threads=2)
     ("asked", "config", "trained_ctx", "expected"),
     [
         (LoadOptions(), Config(), None, LoadOptions()),
-        (LoadOptions(), CONFIGURED, None, LoadOptions(4096, num_batch=256, num_gpu=3, num_thread=2)),
-        (LoadOptions(num_gpu=0, num_batch=8), CONFIGURED, None, LoadOptions(4096, 8, 0, None, 2)),
+        (LoadOptions(), CONFIGURED, None, LoadOptions(num_ctx=4096, num_batch=256, num_gpu=3, num_thread=2)),
+        (
+            LoadOptions(num_gpu=0, num_batch=8),
+            CONFIGURED,
+            None,
+            LoadOptions(num_ctx=4096, num_batch=8, num_gpu=0, num_thread=2),
+        ),
         (LoadOptions(main_gpu=1, use_mmap=False), Config(), None, LoadOptions(main_gpu=1, use_mmap=False)),
         (LoadOptions(num_ctx=8192), Config(), 32_768, LoadOptions(num_ctx=8192)),
         (LoadOptions(num_ctx=8192), Config(), 2048, LoadOptions(num_ctx=2048)),
@@ -157,11 +162,11 @@ def test_what_was_asked_counts_more_than_what_is_configured(
 @pytest.mark.parametrize(
     ("asked", "running", "serves"),
     [
-        (LoadOptions(), LoadOptions(512, num_gpu=1), True),
-        (LoadOptions(512), LoadOptions(512), True),
-        (LoadOptions(256), LoadOptions(512), True),
-        (LoadOptions(513), LoadOptions(512), False),
-        (LoadOptions(512), LoadOptions(), False),
+        (LoadOptions(), LoadOptions(num_ctx=512, num_gpu=1), True),
+        (LoadOptions(num_ctx=512), LoadOptions(num_ctx=512), True),
+        (LoadOptions(num_ctx=256), LoadOptions(num_ctx=512), True),
+        (LoadOptions(num_ctx=513), LoadOptions(num_ctx=512), False),
+        (LoadOptions(num_ctx=512), LoadOptions(), False),
         (LoadOptions(num_gpu=0), LoadOptions(num_gpu=0), True),
         (LoadOptions(num_gpu=0), LoadOptions(), False),
         (LoadOptions(num_gpu=1), LoadOptions(num_gpu=2), False),

@@ -19,7 +19,7 @@ from oprel.server.inference.completions import Done
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.engine_status import status_of
 from oprel.server.pool.launcher import Launcher, resolved
-from oprel.server.pool.load_decision import LoadRequest
+from oprel.server.pool.load_decision import RequestedLoad
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.planning import Planning
 from oprel.telemetry.hardware.probing import probe
@@ -39,7 +39,7 @@ def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
     binaries = EngineBinaries([])
     launcher = Launcher(config, binaries, Planning(config, binaries, probe()), tmp_path, lambda *_: None)
     settings, requested = config.for_model(model.name), LoadOptions(num_ctx=512)
-    request = LoadRequest(requested, resolved(model, settings, requested))
+    request = RequestedLoad(requested, resolved(model, settings, requested))
     return launcher.prepare(model, settings, request, Mode.COMPLETION, [])
 
 

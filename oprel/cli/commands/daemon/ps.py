@@ -1,0 +1,140 @@
+"""`oprel ps` (also `oprel models`): lists the loaded models, one line per engine, and those waiting for memory."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.screen import render
+from oprel.core.exceptions import ConnectError
+from oprel.utils.text import human_interval, human_size
+
+if TYPE_CHECKING:
+    from oprel.api_models import RunningModel
+    from oprel.wire.daemon import EngineModel, ModelsResponse, WaitingModel
+
+DOWN = ("crashed", "backing_off", "broken")
+FOREVER = 100 * 365 * 86_400  # s; a model that expires later never does
+# The columns of `ollama ps`, then those that only oprel has.
+TITLES = (
+    *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
+    *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
+)
+# The columns dropped on a narrow terminal, first to last.
+LEAVE_FIRST = ("ENGINE", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "UNTIL", "RESTARTS")
+
+LONG_NAME = 30  # characters of a path
+
+Row = Mapping[str, str]  # a cell by its title
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("ps", aliases=["models"], help="list the loaded models and their engines")
+    parser.add_argument("prefix", nargs="?", default="", help="list only names with this prefix")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client.connect import is_ending
+    from oprel.client_api import Client
+    from oprel.wire.daemon import ModelsResponse
+
+    loaded, sizes, rejected = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
+    with Client(config=config_from(args), start=False) as client:
+        try:
+            loaded, rejected = client.engines(), client.health().engines_set_aside
+            sizes = {model.name: model for model in client.ps().models}
+        except ConnectError:
+            if client.config.host:  # on another machine: nothing is known about it
+                raise
+            if is_ending(client.config):
+                raise without_daemon(client.config) from None
+            render.note("no daemon is running, so nothing is loaded")
+    loaded.models = [engine for engine in loaded.models if engine.name.lower().startswith(args.prefix.lower())]
+    loaded.waiting = [model for model in loaded.waiting if model.name.lower().startswith(args.prefix.lower())]
+    if args.json:
+        render.json(loaded)
+        return 0
+    _show(loaded, sizes)
+    for engine in rejected:
+        render.note(f"engine {engine.engine} is not used: {engine.reason}")
+    return 0
+
+
+def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
+    rows = [*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)]
+    if render.columns():  # a pipe or a file gets full names
+        rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
+    titles = visible_columns(rows, render.columns() or render.WIDTH)
+    render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
+    for engine in loaded.models:
+        if engine.adjustments:
+            render.note(f"{engine.name} was adjusted to fit into memory: {', '.join(engine.adjustments)}")
+    for model in loaded.waiting:
+        render.note(f"{model.name} has been waiting for memory for {human_interval(model.seconds)}: {model.why}")
+
+
+def visible_columns(rows: Sequence[Row], width: int) -> list[str]:
+    """The titles of the columns that fit into `width`. Those not in LEAVE_FIRST always stay."""
+    titles = list(TITLES)
+    lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}
+    for title in LEAVE_FIRST:
+        if sum(lengths[column] + render.GAP for column in titles) - render.GAP <= width:
+            break
+        titles.remove(title)
+    return titles
+
+
+def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Row:
+    running = sizes.get(engine.name)
+    measured = human_size(engine.memory_bytes) if engine.memory_bytes else "-"
+    return {
+        "NAME": f"{engine.name} (embedding)" if engine.embedding else engine.name,
+        "ID": running.digest.removeprefix("sha256:")[:12] if running else "",
+        "SIZE": human_size(running.size) if running else "",
+        "PROCESSOR": _processor(running) if running else "",
+        "CONTEXT": str(engine.context_length),
+        "UNTIL": (engine.last_exit if engine.state in DOWN else None) or _until(engine),
+        "STATE": engine.state,
+        "QUEUE": f"{engine.slots_taken}/{engine.slots}" + (f" +{engine.queued}" if engine.queued else ""),
+        "TOKENS/S": f"{engine.tokens_per_second:.0f}" if engine.tokens_per_second else "",
+        "MEMORY": f"{measured} of {human_size(engine.predicted_bytes)}",
+        "RESTARTS": str(engine.restarts),
+        "PID": str(engine.pid or ""),
+        "ENGINE": engine.engine or "",
+    }
+
+
+def waiting_row(model: "WaitingModel") -> Row:
+    return {"NAME": model.name, "STATE": "waiting for memory", "MEMORY": f"- of {human_size(model.bytes)}"}
+
+
+def _processor(running: "RunningModel") -> str:
+    if not running.size:
+        return "Unknown"
+    on_gpu = round(100 * running.size_vram / running.size)
+    if on_gpu in (0, 100):
+        return "100% GPU" if on_gpu else "100% CPU"
+    return f"{100 - on_gpu}%/{on_gpu}% CPU/GPU"
+
+
+def _until(engine: "EngineModel") -> str:
+    if engine.pinned:
+        return "pinned"
+    if engine.expires_at is None:
+        return ""
+    left = (datetime.fromisoformat(engine.expires_at) - datetime.now(UTC)).total_seconds()
+    return "Forever" if left > FOREVER else f"{human_interval(left)} from now"
+
+
+def shortened(name: str) -> str:
+    """A long path cut to its last part.
+
+    >>> shortened("tiny:latest"), shortened("/home/me/models/qwen2.5-coder-7b-q4.gguf")
+    ('tiny:latest', '…/qwen2.5-coder-7b-q4.gguf')
+    """
+    folder, slash, file = name.rpartition("/")
+    return f"…/{file}" if slash and len(name) > LONG_NAME else name

@@ -1,0 +1,70 @@
+"""`oprel quarantine ls|clear [HASH]`: manages the requests that are refused because they crashed their engines."""
+
+import argparse
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.screen import render
+from oprel.core.exceptions import ConnectError, ValidationError
+from oprel.utils.text import human_interval
+
+if TYPE_CHECKING:
+    from oprel.client_api import Client
+    from oprel.wire.daemon import QuarantineEntry
+
+TITLES = ("HASH", "MODEL", "REASON", "CRASHES", "UNTIL")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("quarantine", help="list or release requests that are refused after crashes")
+    parser.add_argument("action", nargs="?", choices=("ls", "clear"), default="ls", help="ls (the default) or clear")
+    parser.add_argument(
+        "hash", nargs="?", help="the request to release: its hash or the beginning of it (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client.connect import is_ending
+    from oprel.client_api import Client
+
+    with Client(config=config_from(args), start=False) as client:
+        try:
+            return _clear(client, args.hash) if args.action == "clear" else _list(client, as_json=args.json)
+        except ConnectError:
+            if client.config.host:  # on another machine: nothing is known about it
+                raise
+            if is_ending(client.config):
+                raise without_daemon(client.config) from None
+            render.note("no daemon is running, so nothing is in quarantine")
+            return 0
+
+
+def _list(client: "Client", *, as_json: bool) -> int:
+    quarantine = client.quarantine()
+    if as_json:
+        render.json(quarantine)
+    elif not quarantine.requests:
+        render.note("no request is in quarantine")
+    else:
+        render.table(TITLES, [_row(entry) for entry in quarantine.requests])
+    return 0
+
+
+def _row(entry: "QuarantineEntry") -> tuple[str, ...]:
+    left = (datetime.fromisoformat(entry.until) - datetime.now(UTC)).total_seconds()
+    return entry.hash, entry.model, entry.reason, str(entry.strikes), f"{human_interval(left)} from now"
+
+
+def _clear(client: "Client", hash: str | None) -> int:
+    cleared = client.clear_quarantine(hash).cleared
+    if hash and not cleared:
+        raise ValidationError(f"no request {hash} is in quarantine", "`oprel quarantine ls` lists them.")
+    if not cleared:
+        render.note("no request is in quarantine")
+        return 0
+    render.line("released 1 request" if cleared == 1 else f"released {cleared} requests")
+    return 0

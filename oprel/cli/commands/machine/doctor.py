@@ -1,0 +1,31 @@
+"""`oprel doctor`: checks whether oprel can work on this machine, and says how to fix what is wrong."""
+
+import argparse
+
+from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
+
+SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("doctor", help="check the engine, hardware, folders, disk and port")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Exit status 1 if any check found an error."""
+    from oprel.cli.checkup import Report, examined
+
+    report = Report(findings=[])
+    for finding in examined(config_from(args)):
+        report.findings.append(finding)
+        if not args.json:
+            render.line(f"{SIGNS[finding.level]} {finding.subject:11} {finding.text}")
+            for step in finding.advice:
+                render.line(f"{'':13} {step}")
+    if args.json:
+        render.json(report)
+    return 1 if any(finding.level == "error" for finding in report.findings) else 0

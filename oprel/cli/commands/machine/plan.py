@@ -1,0 +1,234 @@
+"""`oprel plan MODEL`: shows which quantization suits this machine, on which devices it would run and how fast."""
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import add_home, config_from
+from oprel.cli.screen import render
+from oprel.core.exceptions import ConnectError, InsufficientMemoryError, ShuttingDownError, ValidationError
+from oprel.utils.text import human_size
+
+if TYPE_CHECKING:
+    from oprel.core.config import Config
+    from oprel.telemetry.recommender.settings import PlanConstraints
+    from oprel.wire.daemon import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
+
+TITLES = ("", "QUANT", "SIZE", "FITS", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
+CHOSEN = "➤"
+BAR = 40  # characters
+PARTS = {
+    "weights": "█",
+    "KV cache": "▓",
+    "state": "▓",
+    "compute": "▒",
+    "output": "▒",
+    "overhead": "░",
+}
+STATUSES = "exit status: 0 if the model fits, 6 if it does not, 2 if the options contradict each other"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "plan", help="show how a model would run on this machine, and how fast", epilog=STATUSES
+    )
+    parser.add_argument(
+        "model", help="a name, a .gguf file, or a folder with several quantizations or with safetensors"
+    )
+    parser.add_argument(
+        "--hardware",
+        type=Path,
+        metavar="FILE",
+        help="plan for another machine: the output of `oprel hardware --json` there",
+    )
+    parser.add_argument("--quant", metavar="NAME", default="", help="consider only this quantization")
+    _add_constraints(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_home(parser)
+    parser.set_defaults(main=main)
+
+
+def _add_constraints(parser: argparse.ArgumentParser) -> None:
+    context = parser.add_mutually_exclusive_group()
+    context.add_argument("--num-ctx", type=_count, metavar="N", help="context length of each request, in tokens")
+    context.add_argument(
+        "--ctx",
+        type=_count,
+        metavar="N",
+        help="size of the KV cache in tokens, for all slots together (one slot unless --parallel)",
+    )
+    parser.add_argument(
+        "--parallel", dest="slots", type=_count, metavar="N", help="number of requests answered at the same time"
+    )
+    parser.add_argument(
+        "--kv-unified",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether slots share the KV cache or each get an equal part",
+    )
+    parser.add_argument(
+        "--kv-cache-type",
+        dest="types",
+        type=_types,
+        metavar="TYPE[,TYPE]",
+        help="type of the KV cache, or of keys and of values, such as q8_0",
+    )
+    parser.add_argument(
+        "--flash-attention",
+        dest="attention",
+        choices=("on", "off", "auto"),
+        default="auto",
+        help="whether to use flash attention (default: auto)",
+    )
+    parser.add_argument("--ubatch", type=_count, metavar="N", help="prompt tokens computed in one step")
+    parser.add_argument(
+        "--swa-full", action="store_true", help="cache the whole context for sliding-window attention too"
+    )
+    parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on GPUs, as llama-server counts them")
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.preview.plan import recommend
+    from oprel.telemetry.hardware.probing import Hardware
+
+    hardware, config = Hardware.load(args.hardware) if args.hardware else None, config_from(args)
+    plan = recommend(
+        args.model,
+        constraints(args),
+        quantization=args.quant,
+        hardware=hardware,
+        config=config,
+        daemon=None if hardware else _loaded_models(config),
+    )
+    if args.json:
+        render.json(plan)
+    else:
+        show(plan)
+    return _status(plan)
+
+
+def _loaded_models(config: "Config") -> "ModelsResponse | None":
+    """What this home's daemon has loaded; None when none is running."""
+    from oprel.client_api import Client
+
+    with Client(config=replace(config, host=""), start=False) as client:
+        try:
+            return client.engines()
+        except (ConnectError, ShuttingDownError):
+            return None
+
+
+def _status(plan: "PlanResponse") -> int:
+    if plan.fits:
+        return 0
+    return (ValidationError if plan.contradictory else InsufficientMemoryError).exit_code
+
+
+def constraints(args: argparse.Namespace) -> "PlanConstraints":
+    from oprel.telemetry.recommender.settings import PlanConstraints
+
+    key, value = args.types or (None, None)
+    return PlanConstraints(
+        context=args.num_ctx,
+        cells=args.ctx,
+        slots=args.slots,
+        unified=args.kv_unified,
+        key_type=key,
+        value_type=value,
+        flash_attention={"on": True, "off": False}.get(args.attention),
+        ubatch=args.ubatch,
+        swa_full=args.swa_full,
+        layers_on_gpu=args.gpu_layers,
+    )
+
+
+def show(plan: "PlanResponse") -> None:
+    render.table(TITLES, [_row(variant) for variant in plan.variants])
+    render.line()
+    for line in described(plan):
+        render.line(line)
+    for device in plan.memory.devices:
+        render.line()
+        for line in bar(device):
+            render.line(line)
+    if plan.command:
+        render.line()
+        render.line(shlex.join(plan.command))
+    for note in plan.notes:
+        render.note(note)
+
+
+def described(plan: "PlanResponse") -> Iterator[str]:
+    """The decision in a sentence or two."""
+    if not plan.fits:
+        problem = "cannot run with these options" if plan.contradictory else "does not fit"
+        yield f"{plan.model} {problem}: {plan.refusal}"
+        yield from plan.advice
+        if plan.contradictory:
+            yield "The flag is --kv-cache-type."
+        return
+    requests = "one request" if plan.slots == 1 else f"each of {plan.slots} requests at a time"
+    speed = f", {_speed(plan.tokens_per_second, 'about ', 'more than ')} tokens/s" if plan.tokens_per_second else ""
+    yield f"{plan.quantization} on {plan.where}{speed}"
+    yield f"a context of {plan.context} tokens for {requests}, KV cache in {plan.kv_cache_type}"
+
+
+def bar(device: "PlacedMemory") -> Iterator[str]:
+    """A bar of how full a device becomes, and the size of each part."""
+    sizes = {
+        "weights": device.weights_bytes,
+        "KV cache": device.kv_bytes,
+        "state": device.state_bytes,
+        "compute": device.compute_bytes,
+        "output": device.output_bytes,
+        "overhead": device.overhead_bytes,
+    }
+    scale = max(device.budget_bytes, device.total_bytes, 1)
+    drawn, done = "", 0
+    for name, size in sizes.items():
+        done += size
+        drawn += PARTS[name] * (round(BAR * done / scale) - len(drawn))
+    yield f"{device.name}: {human_size(device.total_bytes)} of the {human_size(device.budget_bytes)} available"
+    yield f"  [{drawn:·<{BAR}}]"
+    yield "  " + ", ".join(f"{name} {human_size(size)}" for name, size in sizes.items() if size)
+
+
+def _row(variant: "PlannedVariant") -> tuple[str, ...]:
+    speed = _speed(variant.tokens_per_second, "", "> ") if variant.tokens_per_second else ""
+    context = f"{variant.context} x {variant.slots}" if variant.fits else ""
+    return (
+        CHOSEN if variant.chosen and variant.fits else "",
+        variant.quantization,
+        human_size(variant.size_bytes),
+        "yes" if variant.fits else "no",
+        variant.where,
+        context,
+        speed if variant.fits else "",
+        variant.reason,
+    )
+
+
+def _speed(tokens_per_second: float, about: str, more_than: str) -> str:
+    from oprel.telemetry.recommender.speed import FASTEST
+
+    return f"{more_than if tokens_per_second == FASTEST else about}{tokens_per_second:.0f}"
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _types(text: str) -> tuple[str, str]:
+    """One type for keys and values, or one for each."""
+    from oprel.telemetry.memory.load_shape import CACHE_TYPES
+
+    key, _, value = text.lower().partition(",")
+    for name in (key, value or key):
+        if name not in CACHE_TYPES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CACHE_TYPES)}")
+    return key, value or key

@@ -1,0 +1,61 @@
+"""`oprel selftest`: checks that the installed engine works, and with --chaos that oprel recovers from faults."""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import config_from
+from oprel.cli.screen import render
+
+if TYPE_CHECKING:
+    from oprel.selftest.running import Outcome
+
+NAME_WIDTH, TIME_WIDTH = 33, 7
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "selftest",
+        help="check that the engine works on this machine",
+        description="Check the engine with a separate daemon and home folder, without touching your models and daemon.",
+    )
+    parser.add_argument(
+        "--chaos", action="store_true", help="also kill, stop and overload it, and report how it recovers"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.selftest.checks import CHECKS
+    from oprel.selftest.faults import FAULTS
+    from oprel.selftest.running import Outcomes, outcomes
+
+    folder = Path(tempfile.mkdtemp(prefix="oprel-"))
+    results: list[Outcome] = []
+    try:
+        for outcome in outcomes((*CHECKS, *FAULTS) if args.chaos else CHECKS, config_from(args), folder):
+            results.append(outcome)
+            if not args.json:
+                _show(outcome)
+    finally:
+        passed = all(outcome.passed for outcome in results)
+        if passed:
+            shutil.rmtree(folder, ignore_errors=True)
+    seconds = sum(outcome.seconds for outcome in results)
+    if args.json:
+        render.json(Outcomes(passed=passed, seconds=seconds, checks=results))
+    else:
+        render.line(f"{sum(outcome.passed for outcome in results)} of {len(results)} passed in {seconds:.0f} s")
+    if not passed:
+        render.note(f"the daemon's log is {folder}/daemon.log")
+    return 0 if passed else 1
+
+
+def _show(outcome: "Outcome") -> None:
+    mark = "✓" if outcome.passed else "✗"
+    recovery = "" if outcome.recovery_seconds is None else f"{outcome.recovery_seconds:.2f} s"
+    render.line(f"{mark} {outcome.name:<{NAME_WIDTH}} {recovery:>{TIME_WIDTH}}   {outcome.text}")

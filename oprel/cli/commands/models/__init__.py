@@ -1,0 +1,1 @@
+"""The installed models and their files."""

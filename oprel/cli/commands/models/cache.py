@@ -1,0 +1,146 @@
+"""`oprel cache ls|verify|prune|clear`: manages the files of installed models."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
+from oprel.core.exceptions import ValidationError
+from oprel.core.names import DEFAULT_TAG
+from oprel.utils.text import human_interval, human_size
+
+if TYPE_CHECKING:
+    from oprel.client_api import Client
+    from oprel.wire.library import CachedFile, CacheResponse, RemovedResponse
+
+# A file named by its digest, complete or partial.
+LONG_NAME = re.compile(r"(?:sha256-)?([0-9a-f]{12})[0-9a-f]{28,52}(|\.part)")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("cache", help="list, verify or remove the files of models")
+    text = "ls: list (the default); verify: check digests; prune: remove unused files; clear: remove every model"
+    parser.add_argument("action", nargs="?", choices=("ls", "verify", "prune", "clear"), default="ls", help=text)
+    parser.add_argument("--all", action="store_true", help="with verify: include files that belong to other programs")
+    parser.add_argument("--yes", action="store_true", help="with clear: do not ask for confirmation")
+    parser.add_argument("--json", action="store_true", help="print JSON with full paths")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    with Client(config=config_from(args)) as client:
+        match args.action:
+            case "verify":
+                _verify(client, include_others=args.all)
+            case "prune":
+                _prune(client)
+            case "clear":
+                _clear(client, sure=args.yes)
+            case _:
+                _list(client, as_json=args.json)
+    return 0
+
+
+def _list(client: "Client", *, as_json: bool) -> None:
+    cache = client.cache()
+    if as_json:
+        render.json(cache)
+        return
+    rows = [
+        (_size(file), _used(file), file.provider, ", ".join(file.models) or "(none)", _file(file))
+        for file in cache.files
+    ]
+    render.table(("SIZE", "LAST USE", "PROVIDER", "MODELS", "FILE"), rows)
+    for note in (*_unfinished(client), *_duplicates(cache)):
+        render.note(note)
+
+
+def _verify(client: "Client", *, include_others: bool) -> None:
+    progress, notes = render.ProgressLines(), []
+    try:
+        for step in client.verify_cache(all=include_others):
+            if step.digest:
+                progress.show(step.status or "", step.completed or 0, step.total or 0)
+            elif step.status != "success":
+                notes.append(step.status or "")
+    finally:
+        progress.end()
+    render.line(f"every file{' with a digest' if notes else ''} is intact")
+    for text in dict.fromkeys(notes):  # once, though a model may have several such files
+        render.line(text)
+
+
+def _prune(client: "Client") -> None:
+    before = client.cache().files
+    removed = client.clear_cache()
+    remaining = {file.path for file in client.cache().files}
+    for file in before:
+        if file.path not in remaining:
+            render.note(f"removed {_file(file)}, {_size(file)}")
+    for note in _unfinished(client):
+        render.note(f"kept: {note}")
+    _print_freed(removed)
+
+
+def _clear(client: "Client", *, sure: bool) -> None:
+    if not sure:
+        own = [file for file in client.cache().files if file.provider == "oprel" and not file.partial]
+        names = sorted({name for file in own for name in file.models})
+        what = f"this would remove {', '.join(names) or 'nothing'}"
+        raise ValidationError(what, "Confirm with --yes. Models whose files are stored elsewhere stay.")
+    _print_freed(client.clear_cache(all=True))
+
+
+def _print_freed(removed: "RemovedResponse") -> None:
+    later = "; files in use by running answers are removed later" if removed.busy else ""
+    render.line(f"{human_size(removed.freed_bytes)} freed{later}")
+
+
+def _used(file: "CachedFile") -> str:
+    if file.last_used_at is None:
+        return ""
+    return f"{human_interval((datetime.now(UTC) - datetime.fromisoformat(file.last_used_at)).total_seconds())} ago"
+
+
+def _size(file: "CachedFile") -> str:
+    stored = human_size(file.size)
+    return f"{stored} of {human_size(file.total)}" if file.partial and file.total else stored
+
+
+def _file(file: "CachedFile") -> str:
+    """The first digits of its digest, as `oprel list` shows them, or its path."""
+    digits = LONG_NAME.fullmatch(PurePath(file.path).name)
+    return f"{digits[1]}{digits[2]}" if digits else _short(file.path)
+
+
+def _short(path: str) -> str:
+    """A shortened path: ~ for the home directory, and digests cut to their first digits."""
+    name = LONG_NAME.sub(r"\1…\2", PurePath(path).name)
+    short, home = PurePath(path).with_name(name), Path.home()
+    return f"~/{short.relative_to(home)}" if short.is_relative_to(home) else str(short)
+
+
+def _unfinished(client: "Client") -> Iterator[str]:
+    """The progress of each unfinished download."""
+    for download in client.downloads().downloads:
+        name = download.model.removesuffix(f":{DEFAULT_TAG}")
+        progress = f"{human_size(download.completed)} of {human_size(download.total)}"
+        if download.status == "running":
+            yield f"{name}, {progress}: downloading"
+        elif download.status != "done":
+            yield f"{name}, {progress}: {download.status}; `oprel pull {name}` resumes it, `oprel rm {name}` deletes it"
+
+
+def _duplicates(cache: "CacheResponse") -> list[str]:
+    sizes = {file.path: file.size for file in cache.files}
+    return [
+        f"Identical files, {human_size(sizes.get(group[0], 0))} each: {', '.join(map(_short, group))}"
+        for group in cache.duplicates
+    ]

@@ -1,0 +1,114 @@
+"""`oprel inspect MODEL`: examines a model's files, and shows their faults and which engines can serve it."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import add_address, config_from
+from oprel.cli.screen import render
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from oprel.core.config import Config
+    from oprel.core.names import HubOrigin
+    from oprel.formats.findings import Finding
+    from oprel.formats.validation import Inspection
+    from oprel.runtime.selection.routing import Route
+
+UNSOUND = "its files must be repaired first"
+TITLES = ("ENGINE", "SCORE", "WHY")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("inspect", help="check a model's files, and show which engines can serve it")
+    parser.add_argument("model", help="a name, hf.co/ORG/REPO[:QUANT], or the path of a file or folder")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.runtime.selection.engines import routes
+    from oprel.telemetry.hardware.probing import probe
+
+    config = config_from(args)
+    inspection = _inspected(args.model, config)
+    engines = routes(inspection.info, probe(), config) if inspection.info else ()
+    if inspection.errors:  # never suggest loading it
+        engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
+    if args.json:
+        render.line(json.dumps(as_json(inspection, engines), indent=2))
+    else:
+        _show(inspection, engines)
+    return InvalidModelError.exit_code if inspection.errors else 0
+
+
+def _inspected(model: str, config: "Config") -> "Inspection":
+    """From a Hugging Face repository only headers are downloaded. Raises ModelNotFoundError, DownloadError."""
+    from oprel.core.names import ModelRef
+    from oprel.formats.validation import inspect
+    from oprel.preview.variants import installed_manifest, repository_meant
+
+    path = Path(model).expanduser()
+    if path.exists() or path.is_symlink():
+        return inspect(path)
+    try:
+        return inspect(installed_manifest(model, config).weights)
+    except ModelNotFoundError:
+        origin = repository_meant(ModelRef.parse(model), config)
+        if origin is None:
+            raise
+    return _in_repository(origin, config)
+
+
+def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
+    from oprel.formats.validation import inspect
+    from oprel.preview.variants import awaited, hub_of
+
+    with TemporaryDirectory() as folder:
+        path = awaited(hub_of(config).skeleton(origin, Path(folder)))
+        return inspect(path).moved(Path(folder), Path("hf.co"))
+
+
+def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
+    render.line(str(inspection.path))
+    for title, text in inspection.info.display() if inspection.info else ():
+        render.line(f"    {title:16}{text}")
+    render.line()
+    for finding in inspection.findings:
+        _show_finding(finding, inspection.path)
+    if not inspection.findings:
+        render.line("No problems found.")
+    if engines:
+        render.line()
+        render.table(TITLES, [(each.backend.name, f"{each.score:.2f}", "; ".join(each.reasons)) for each in engines])
+        if not engines[0].is_open and (able := [route.backend for route in engines if route.score]):
+            render.note(f"To serve it, install {able[0].name}: {able[0].install}")
+
+
+def _show_finding(finding: "Finding", model: Path) -> None:
+    file = "" if finding.path == model or str(finding.path) in finding.what else f"{finding.path.name}: "
+    render.line(f"{finding.severity.value:8} {file}{finding.what}")
+    if finding.step:
+        render.line(f"         {finding.step}")
+
+
+def as_json(inspection: "Inspection", engines: Sequence["Route"]) -> dict[str, object]:
+    """The whole inspection, for programs."""
+    from dataclasses import asdict
+
+    info = inspection.info
+    model = {**asdict(info), "confidence": round(info.confidence, 3)} if info else None
+    findings = [
+        {"severity": finding.severity.value, "path": str(finding.path), "what": finding.what, "step": finding.step}
+        for finding in inspection.findings
+    ]
+    ranking = [
+        {"name": route.backend.name, "score": route.score, "reasons": route.reasons, "installed": route.installed}
+        for route in engines
+    ]
+    return {"path": str(inspection.path), "model": model, "findings": findings, "engines": ranking}

@@ -1,0 +1,123 @@
+"""`oprel show MODEL`: shows a model's details."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from oprel.cli.options import add_address, check_path, config_from, suggesting_names
+from oprel.cli.screen import render
+from oprel.core.exceptions import ValidationError
+
+if TYPE_CHECKING:
+    from oprel.api_models import OllamaShowResponse
+
+PARTS = {
+    "license": "its license",
+    "modelfile": "its Modelfile",
+    "parameters": "its parameters",
+    "template": "its prompt template",
+    "system": "its system message",
+}
+LICENSE_LINES = 2
+LONGEST_VALUE = 80  # characters of a metadata value
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("show", help="show a model's details")
+    parser.add_argument("model", help="a name, or the path of a .gguf file")
+    only = parser.add_mutually_exclusive_group()
+    for part, text in PARTS.items():
+        only.add_argument(f"--{part}", dest="part", action="store_const", const=part, help=f"print only {text}")
+    only.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also show the file's metadata and tensors")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    check_path(args.model)
+    with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
+        info = client.show(args.model, verbose=args.verbose)
+    if args.json:
+        render.json(info)
+    else:
+        render.line(part(info, args.part) if args.part else described(info, args.verbose))
+    return 0
+
+
+def part(info: "OllamaShowResponse", name: str) -> str:
+    """One part of the details, unformatted. Raises ValidationError for an unknown part."""
+    match name:
+        case "license":
+            text = info.license
+        case "modelfile":
+            text = info.modelfile
+        case "parameters":
+            text = info.parameters
+        case "template":
+            text = info.template
+        case "system":
+            text = info.system
+        case _:
+            raise ValidationError(f"there is no {name!r} to show", f"The choices are info, {', '.join(PARTS)}.")
+    return text.rstrip("\n") if text else f"The model has no {name}."
+
+
+def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
+    """All details in sections."""
+    sections: dict[str, Sequence[Sequence[str]]] = {
+        "Model": _model(info),
+        "Projector": _projector(info),
+        "Capabilities": [(name,) for name in info.capabilities],
+        "Parameters": [line.split(None, 1) for line in (info.parameters or "").splitlines()],
+        "Metadata": _metadata(info) if verbose else [],
+        "Tensors": _tensors(info) if verbose else [],
+        "System": [(line,) for line in (info.system or "").splitlines()],
+        "Notes": [(line,) for line in info.notes or ()],
+        "License": [(line,) for line in (info.license or "").strip().splitlines()[:LICENSE_LINES]],
+    }
+    return "\n\n".join(_section(title, rows) for title, rows in sections.items() if rows)
+
+
+def _model(info: "OllamaShowResponse") -> list[tuple[str, str]]:
+    details = info.details
+    facts = {
+        "architecture": details.family,
+        "parameters": details.parameter_size,
+        "context length": str(details.context_length or _of_architecture(info, "context_length")),
+        "embedding length": str(details.embedding_length or _of_architecture(info, "embedding_length")),
+        "quantization": details.quantization_level,
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _of_architecture(info: "OllamaShowResponse", key: str) -> str:
+    return str(info.model_info.get(f"{info.details.family}.{key}") or "unknown")
+
+
+def _metadata(info: "OllamaShowResponse") -> list[tuple[str, str]]:
+    return [(name, _short(value)) for name, value in info.model_info.items() if value is not None]
+
+
+def _tensors(info: "OllamaShowResponse") -> list[tuple[str, str, str]]:
+    return [(str(tensor["name"]), str(tensor["type"]), str(tensor["shape"])) for tensor in info.tensors or ()]
+
+
+def _projector(info: "OllamaShowResponse") -> list[tuple[str, str]]:
+    facts = info.get("projector_info") or {}
+    return [(str(name), _short(value)) for name, value in facts.items()]
+
+
+def _section(title: str, rows: Sequence[Sequence[str]]) -> str:
+    widths = [max((len(row[index]) for row in rows if len(row) > index), default=0) for index in range(2)]
+    lines = [
+        "    " + "    ".join(f"{cell:{width}}" for cell, width in zip(row, [*widths, 0], strict=False)) for row in rows
+    ]
+    return "\n".join([f"  {title}", *(line.rstrip() for line in lines)])
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -1,0 +1,1 @@
+"""Finding models, and getting them from and to registries."""

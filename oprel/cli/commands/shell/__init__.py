@@ -1,0 +1,1 @@
+"""Help, version and shell completion."""

@@ -1,0 +1,31 @@
+"""`oprel version`: shows the version of this program and of its daemon. `oprel --version` does not ask the daemon."""
+
+import argparse
+
+from oprel import __version__
+from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.screen import render
+from oprel.core.exceptions import ConnectError
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("version", help="show the versions of oprel and of its daemon")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from oprel.client_api import Client
+
+    render.line(f"oprel {__version__}")
+    with Client(config=config_from(args), start=False) as client:
+        try:
+            daemon = client.health().version
+        except ConnectError as error:
+            problem = error if client.config.host else without_daemon(client.config)
+            render.note(f"Warning: {problem.message}")
+            return 0
+    if daemon != __version__:
+        step = "Stop it with `oprel stop --daemon`; the next one will have this version."
+        render.note(f"Warning: the daemon has version {daemon}. {step}")
+    return 0

@@ -1,0 +1,193 @@
+"""The options of a request, each declared once: name, type, default, bounds, meaning and other names. Pure.
+
+`Sampling` and `LoadOptions` are the table: a field is a row, its type and default are the option's, and `option` holds
+the rest. From `OPTIONS` derive the daemon's decoding, the engines' names, `Options` and the arguments of `Model` in
+Python, `/set parameter`, `--option`, and PARAMETER in a Modelfile. To add an option, add a field here and, for type
+checkers, one to `oprel.client.types.Options`; a test compares the two.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+from oprel.core.exceptions import ValidationError
+
+LARGEST = 2**53  # what JSON numbers hold exactly everywhere
+LARGEST_INTEGER = 2**31 - 1  # the largest integer of an engine: a larger one would wrap around
+INT32 = (-LARGEST_INTEGER, LARGEST_INTEGER)
+
+
+def option(
+    default: object,
+    meaning: str,
+    *,
+    engine_name: str = "",
+    other_names: tuple[str, ...] = (),
+    minimum: int | None = None,
+    clamped_to: tuple[int, int] = INT32,
+    in_openai: bool = False,
+) -> Any:
+    """A row of the table; see `RequestOption`. Returns `Any`, like dataclasses.field itself."""
+    columns = {
+        "meaning": meaning,
+        "engine_name": engine_name,
+        "other_names": other_names,
+        "minimum": minimum,
+        "clamped_to": clamped_to,
+        "in_openai": in_openai,
+    }
+    return field(default=default, metadata=columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Options of one request, under Ollama's names; None = the engine's or the model's default."""
+
+    temperature: float | None = option(0.8, "randomness; 0 always takes the likeliest token", in_openai=True)
+    top_k: int | None = option(40, "choose among this many of the likeliest tokens; 0 = all")
+    top_p: float | None = option(0.9, "choose among the likeliest tokens up to this total", in_openai=True)
+    min_p: float | None = option(0.0, "lowest probability, relative to the likeliest token")
+    typical_p: float | None = option(None, "choose among tokens of typical probability; 1 = off")
+    repeat_last_n: int | None = option(
+        None,
+        "how far repeat_penalty looks back; 0 = off, -1 = all",
+        clamped_to=(-LARGEST_INTEGER, 2**20),  # the engine allocates memory for each of them
+    )
+    repeat_penalty: float | None = option(None, "penalty of repeated tokens; 1 = none")
+    presence_penalty: float | None = option(None, "penalty of tokens that occurred; 0 = none", in_openai=True)
+    frequency_penalty: float | None = option(None, "penalty per occurrence of a token; 0 = none", in_openai=True)
+    seed: int | None = option(
+        None, "equal seeds repeat an answer; -1 = random", clamped_to=(-LARGEST, LARGEST), in_openai=True
+    )
+    num_predict: int | None = option(
+        None,
+        "longest answer in tokens; -1 = no limit",
+        engine_name="max_tokens",
+        other_names=("n_predict", "max_tokens"),
+        in_openai=True,
+    )
+    num_keep: int | None = option(
+        None, "first tokens to keep when the context is full", engine_name="n_keep", other_names=("n_keep",)
+    )
+    stop: tuple[str, ...] = option((), "texts that end the answer", in_openai=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """Options that an engine is started with; None = the configured one. Another value needs another start."""
+
+    num_ctx: int | None = option(None, "context length in tokens", other_names=("ctx_size", "n_ctx"), minimum=4)
+    num_batch: int | None = option(None, "prompt tokens per batch", other_names=("n_batch", "batch_size"), minimum=1)
+    num_gpu: int | None = option(None, "layers on the GPU; 0 = none", other_names=("n_gpu_layers",))
+    main_gpu: int | None = option(None, "number of the main GPU")
+    num_thread: int | None = option(None, "CPU threads", other_names=("n_threads",))
+    use_mmap: bool | None = option(None, "map the model's file into memory instead of reading it")
+
+    def served_by(self, running: "LoadOptions") -> bool:
+        """True when an engine started with `running` can serve this: equal where set, the context at least as long."""
+        for entry in fields(self):
+            wanted, actual = getattr(self, entry.name), getattr(running, entry.name)
+            is_longer = entry.name == "num_ctx" and None not in (wanted, actual) and wanted < actual
+            if wanted is not None and wanted != actual and not is_longer:
+                return False
+        return True
+
+
+class OptionType(Enum):
+    """The value is how the daemon names the type in an error; these are Ollama's words."""
+
+    INTEGER = "type integer"
+    FLOAT = "type float32"
+    BOOLEAN = "type boolean"
+    TEXTS = "an array of strings"
+
+
+TYPES = {
+    int | None: OptionType.INTEGER,
+    float | None: OptionType.FLOAT,
+    bool | None: OptionType.BOOLEAN,
+    tuple[str, ...]: OptionType.TEXTS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOption:
+    """One option.
+
+    `engine_name` is llama-server's, for options of a request. A value below `minimum` is refused; other integers are
+    clamped to `clamped_to`. `in_openai`: OpenAI's API has it, so that every engine understands it. `other_names` are
+    those of llama.cpp and of the first `oprel` package, which `Model` takes too.
+    """
+
+    name: str
+    type: OptionType
+    for_loading: bool
+    meaning: str
+    engine_name: str
+    other_names: tuple[str, ...]
+    minimum: int | None
+    clamped_to: tuple[int, int]
+    in_openai: bool
+
+
+def _rows(kind: type[Sampling | LoadOptions]) -> Iterator[RequestOption]:
+    for entry in fields(kind):
+        columns = {**entry.metadata, "engine_name": entry.metadata["engine_name"] or entry.name}
+        # `entry.type` is a type and no text: this module does not postpone annotations.
+        yield RequestOption(
+            name=entry.name,
+            type=TYPES[entry.type],  # type: ignore[index]
+            for_loading=kind is LoadOptions,
+            **columns,
+        )
+
+
+OPTIONS: Mapping[str, RequestOption] = {row.name: row for kind in (Sampling, LoadOptions) for row in _rows(kind)}
+SAMPLING_OPTIONS = tuple(row for row in OPTIONS.values() if not row.for_loading)
+ALL_NAMES: Mapping[str, str] = {alias: row.name for row in OPTIONS.values() for alias in (row.name, *row.other_names)}
+
+# Options of Ollama, some of its older releases only, that no engine here has: accepted over HTTP, and ignored.
+UNSUPPORTED = frozenset(
+    (
+        *("draft_num_predict", "mirostat", "mirostat_eta", "mirostat_tau", "tfs_z", "penalize_newline"),
+        *("numa", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock", "embedding_only"),
+        *("num_gqa", "rope_frequency_base", "rope_frequency_scale"),
+    )
+)
+
+
+def find_option(name: str) -> RequestOption:
+    """The option called `name`. Raises ValidationError that names the nearest one.
+
+    >>> find_option("top_k").meaning
+    'choose among this many of the likeliest tokens; 0 = all'
+    """
+    if name in OPTIONS:
+        return OPTIONS[name]
+    if name in UNSUPPORTED:
+        raise ValidationError(
+            f"option {name!r} is not supported: Ollama has it, oprel's engines do not", "Leave it out."
+        )
+    if nearest := nearest_option(name):
+        raise ValidationError(f"unknown option {name!r}; did you mean {nearest!r}?")
+    raise ValidationError(f"unknown option {name!r}", f"The options are {', '.join(sorted(OPTIONS))}.")
+
+
+def option_named(name: str) -> RequestOption:
+    """The option that has `name` as its own or another name. Raises ValidationError as `find_option` does.
+
+    >>> option_named("n_gpu_layers").name
+    'num_gpu'
+    """
+    return find_option(ALL_NAMES.get(name, name))
+
+
+def nearest_option(name: str) -> str | None:
+    """Ollama's name of the option that is spelled most like `name`.
+
+    >>> nearest_option("temprature"), nearest_option("ctx_size"), nearest_option("colour")
+    ('temperature', 'num_ctx', None)
+    """
+    return next((ALL_NAMES[near] for near in get_close_matches(name.lower(), ALL_NAMES, n=1)), None)

@@ -1,0 +1,110 @@
+"""What `oprel ps` makes of what the daemon tells, and which columns stay where the terminal is narrow."""
+
+import pytest
+
+from oprel.api_models import ModelDetails, RunningModel
+from oprel.cli.commands.daemon.ps import TITLES, engine_row, visible_columns, waiting_row
+from oprel.wire.daemon import BufferSizes, EngineModel, WaitingModel
+
+ENGINE = EngineModel(
+    name="tiny:latest",
+    names=["tiny:latest"],
+    path="/srv/tiny.gguf",
+    state="ready",
+    pid=1234,
+    address="unix:/run/engine-1.sock",
+    engine="xllamacpp wheel",
+    embedding=False,
+    context_length=2048,
+    in_flight=15,
+    slots=4,
+    slots_taken=3,
+    queued=12,
+    tokens_per_second=41.7,
+    memory_bytes=310_000_000,
+    predicted_bytes=512_000_000,
+    predicted=BufferSizes(weights=300_000_000, kv=100_000_000, state=0, compute=1_000_000, output=1000),
+    measured=None,
+    load_seconds=1.5,
+    restarts=2,
+    pinned=False,
+    adjustments=[],
+    expires_at="2999-01-01T00:00:00+00:00",
+    last_exit="crash_signal: SIGSEGV",
+)
+RUNNING = RunningModel(
+    name="tiny:latest",
+    model="tiny:latest",
+    size=275_456,
+    digest="sha256:" + "0" * 64,
+    details=ModelDetails(),
+    expires_at="",
+    size_vram=0,
+    context_length=2048,
+)
+
+
+def test_a_row_has_what_ollamas_users_look_for_and_what_oprel_knows() -> None:
+    assert engine_row(ENGINE, {"tiny:latest": RUNNING}) == {
+        "NAME": "tiny:latest",
+        "ID": "000000000000",
+        "SIZE": "275 KB",
+        "PROCESSOR": "100% CPU",
+        "CONTEXT": "2048",
+        "UNTIL": "Forever",
+        "STATE": "ready",
+        "QUEUE": "3/4 +12",
+        "TOKENS/S": "42",
+        "MEMORY": "310 MB of 512 MB",
+        "RESTARTS": "2",
+        "PID": "1234",
+        "ENGINE": "xllamacpp wheel",
+    }
+
+
+def test_every_cell_has_its_column() -> None:
+    assert engine_row(ENGINE, {}).keys() == {*TITLES}
+    assert waiting_row(WaitingModel(name="big", bytes=9, seconds=1.0, why="")).keys() <= {*TITLES}
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "cell"),
+    [
+        ({"pinned": True}, "UNTIL", "pinned"),
+        ({"state": "crashed"}, "UNTIL", "crash_signal: SIGSEGV"),
+        ({"state": "crashed", "pinned": True}, "UNTIL", "crash_signal: SIGSEGV"),
+        ({"expires_at": None}, "UNTIL", ""),
+        ({"queued": 0}, "QUEUE", "3/4"),
+        ({"tokens_per_second": None}, "TOKENS/S", ""),
+        ({"memory_bytes": 0}, "MEMORY", "- of 512 MB"),
+        ({"embedding": True}, "NAME", "tiny:latest (embedding)"),
+    ],
+)
+def test_what_is_otherwise_shows(changes: dict[str, object], title: str, cell: str) -> None:
+    assert engine_row(ENGINE.model_copy(update=changes), {})[title] == cell
+
+
+def test_a_model_that_waits_has_a_row_too() -> None:
+    row = waiting_row(WaitingModel(name="big", bytes=4_700_000_000, seconds=3.0, why="tiny must have ended"))
+    assert row == {"NAME": "big", "STATE": "waiting for memory", "MEMORY": "- of 4.7 GB"}
+
+
+def width(titles: list[str]) -> int:
+    row = engine_row(ENGINE, {"tiny:latest": RUNNING})
+    return sum(max(len(title), len(row[title])) + 3 for title in titles) - 3
+
+
+@pytest.mark.parametrize("columns", [100, 120, 140])
+def test_a_narrow_terminal_gets_the_columns_that_matter_most(columns: int) -> None:
+    titles = visible_columns([engine_row(ENGINE, {"tiny:latest": RUNNING})], columns)
+    assert width(titles) <= columns
+    assert {"NAME", "UNTIL", "STATE", "QUEUE", "TOKENS/S", "MEMORY"} <= {*titles}
+    assert titles == [title for title in TITLES if title in titles]
+
+
+def test_a_wide_terminal_gets_all_columns() -> None:
+    row = engine_row(ENGINE, {"tiny:latest": RUNNING})
+    everything = width([*TITLES])
+    assert visible_columns([row], everything) == [*TITLES]
+    assert visible_columns([row], everything - 1) == [*TITLES[:-1]]
+    assert visible_columns([], 1000) == [*TITLES]
