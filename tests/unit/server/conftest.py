@@ -5,11 +5,12 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from tests.fixtures.memory_engine import MemoryEngine
-from tests.fixtures.pool import MEMORY_DISK, MakePool, MemoryPool
+from tests.fixtures.pool import MEMORY_DISK, MakePool, MemoryPool, PoolOptions
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ async def make_pool(memory_folder: Path) -> AsyncIterator[MakePool]:
     """Make a pool of prepared engines, with settings if need be; all end with the test."""
     pools: list[MemoryPool] = []
 
-    def make(*engines: MemoryEngine, hardware: str = "cpu-64gb", **settings: str | int) -> MemoryPool:
-        pools.append(MemoryPool(memory_folder, *engines, hardware=hardware, **settings))
+    def make(*engines: MemoryEngine, **options: Unpack[PoolOptions]) -> MemoryPool:
+        pools.append(MemoryPool(memory_folder, *engines, **options))
         return pools[-1]
 
     yield make

@@ -10,15 +10,15 @@ from oprel.core.completion import LoadOptions, Mode
 from oprel.core.exceptions import BackendStartError
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.server.pool.launcher import resolved
-from oprel.server.pool.load_decision import LoadRequest
+from oprel.server.pool.load_decision import RequestedLoad
 from oprel.server.pool.loaded_model import LoadedModel
 from tests.fixtures.memory_engine import CRASH, KILLED, OUT_OF_MEMORY, MemoryEngine
-from tests.fixtures.pool import MakePool, MemoryPool, installed, pinned, settled
+from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, installed, pinned, settled
 
 A, B = installed("a"), installed("b")
 CONTEXT = LoadOptions(num_ctx=2048)
 TWO_SLOTS, ONE_SLOT = 2 * 2048, 2048  # cells
-FREE = {"parallel": 0, "ctx_size": 0}  # left to the planner: four slots
+FREE: PoolOptions = {"parallel": 0, "ctx_size": 0}  # left to the planner: four slots
 SECOND = replace(llama_cpp.BACKEND, name="second")
 THIRD = replace(llama_cpp.BACKEND, name="third")
 
@@ -83,12 +83,8 @@ async def test_it_is_not_started_again_before_its_neighbours_have_ended(make_poo
 
 
 async def test_busy_and_pinned_neighbours_stay(make_pool: MakePool) -> None:
-    pool = make_pool(
-        *(MemoryEngine(), MemoryEngine(), MemoryEngine(failing_starts=[OUT_OF_MEMORY])),
-        default_max_memory_mb=10_000,
-        models=pinned("a"),
-        **FREE,
-    )
+    engines = MemoryEngine(), MemoryEngine(), MemoryEngine(failing_starts=[OUT_OF_MEMORY])
+    pool = make_pool(*engines, default_max_memory_mb=10_000, models=pinned("a"), parallel=0, ctx_size=0)
     await pool.load(A)
     await pool.caller(B)
     loaded = await pool.load(installed("c"), CONTEXT)
@@ -194,7 +190,7 @@ def prepare(make_pool: MakePool) -> Prepare:
     def prepared(*engines: MemoryEngine) -> tuple[MemoryPool, LoadedModel]:
         pool = make_pool(*engines)
         settings, options = pool.manager.config.for_model("a"), LoadOptions()
-        request = LoadRequest(options, resolved(A, settings, options))
+        request = RequestedLoad(options, resolved(A, settings, options))
         backends = llama_cpp.BACKEND, SECOND, THIRD
         return pool, pool.manager.launcher.prepare(A, settings, request, Mode.COMPLETION, [], backends)
 
