@@ -165,11 +165,12 @@ class EngineProcess:
                 self._enter(EngineState.BACKING_OFF if wait else EngineState.STARTING)
                 self._starting = asyncio.create_task(self._start(wait), name=f"start {self.launch.label}")
             assert self._starting is not None
-            await asyncio.wait({self._starting})
-            if self._starting.cancelled() and not self._closed:
+            starting = self._starting  # once that is done, another caller may begin the next start
+            await asyncio.wait({starting})
+            if starting.cancelled() and not self._closed:
                 raise BackendStartError("the engine was stopped while it started", "Ask again.")
-            if not self._starting.cancelled():
-                self._starting.result()
+            if not starting.cancelled():
+                starting.result()
 
     async def stop(self) -> signal.Signals | None:
         """Stop the engine and return the signal that ended it (None if none ran). Concurrent callers share one stop."""
