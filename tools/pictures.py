@@ -36,7 +36,10 @@ from tests.fixtures.screen import Screen  # noqa: E402
 
 COLUMNS, ROWS = 80, 40
 REPOSITORY = "me/guide"
-STYLE = re.compile(r"\x1b\[([\d;]*)m")
+CELL, SPACE = 12.2, "&#160;"  # of Rich's SVG: the width of a character, and a space
+INDENTED = re.compile(
+    rf'x="(?P<x>[\d.]+)"(?P<rest>[^>]*)textLength="(?P<length>[\d.]+)"(?P<end>[^>]*>)(?P<spaces>({SPACE})+)(?=[^<])'
+)
 
 
 class StyledScreen(Screen):
@@ -162,8 +165,15 @@ def draw(name: str) -> Path:
     with session(console) as opened:
         PICTURES[name](opened)
     path = ROOT / "docs" / f"{name}.svg"
-    console.save_svg(str(path), title="oprel", theme=MONOKAI, unique_id=f"oprel-{name}")
+    drawn = console.export_svg(title="oprel", theme=MONOKAI, unique_id=f"oprel-{name}")
+    path.write_text(INDENTED.sub(_shifted, drawn))
     return path
+
+
+def _shifted(text: re.Match[str]) -> str:
+    """A text without spaces in front, moved by them: some programs that draw SVG leave them out."""
+    x, rest, length, spaces = float(text["x"]), text["rest"], float(text["length"]), text["spaces"].count(SPACE)
+    return f'x="{x + spaces * CELL:g}"{rest}textLength="{length - spaces * CELL:g}"{text["end"]}'
 
 
 def main() -> None:
