@@ -17,7 +17,7 @@ import pytest
 from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest calls it
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from oprel.client.connect import stop_daemon  # noqa: E402 - of this checkout
 from oprel.client_api import Client  # noqa: E402
 from oprel.core.config import Config  # noqa: E402
-from oprel.core.manifests import BUNDLED  # noqa: E402
+from oprel.core.models.manifests import BUNDLED  # noqa: E402
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode  # noqa: E402
 from tests.fixtures.screen import Screen  # noqa: E402
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.core.exceptions import ModelNotFoundError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.variants import UNKNOWN, Variant, named
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile

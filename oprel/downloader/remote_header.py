@@ -11,7 +11,7 @@ from oprel.downloader.connections import reason
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
-from oprel.formats.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
+from oprel.formats.hugging_face.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
 SECONDS = 30.0
 MOST_BYTES = 64 * 1024**2  # of a file other than weights; a large tokenizer has half of it

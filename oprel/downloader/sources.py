@@ -31,8 +31,8 @@ def plugin_sources() -> Mapping[str, Source]:
 
     Blocks to import those packages.
     """
-    found = {source.host.casefold(): source for source in load_plugins(GROUP, Source)}
-    return {host: source for host, source in found.items() if host != OLLAMA_HOST}
+    sources = {source.host.casefold(): source for source in load_plugins(GROUP, Source)}
+    return {host: source for host, source in sources.items() if host != OLLAMA_HOST}
 
 
 class Sources:

@@ -7,12 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
+from oprel.formats.checks.mistaken import START_BYTES, mistaken
 from oprel.formats.gguf import MAGIC, read_gguf
-from oprel.formats.hf_config import HFConfig, capabilities, read_config
-from oprel.formats.mistaken import START_BYTES, mistaken
+from oprel.formats.hugging_face.hf_config import HFConfig, capabilities, read_config
+from oprel.formats.hugging_face.safetensors import (
+    BITS,
+    LENGTH_BYTES,
+    MAX_HEADER_BYTES,
+    StoredTensor,
+    read_index,
+    read_safetensors,
+)
 from oprel.formats.model_info import Evidence, Format, ModelInfo, from_gguf
 from oprel.formats.readers import read_with_plugins
-from oprel.formats.safetensors import BITS, LENGTH_BYTES, MAX_HEADER_BYTES, StoredTensor, read_index, read_safetensors
 from oprel.formats.untrusted_json import check_file, invalid, read_object, shown, unreadable
 
 MAX_PARTS = 1024

@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import ByteOrder, ByteReader
+from oprel.formats.checks.mistaken import START_BYTES, mistaken
 from oprel.formats.ggml_types import FILE_TYPES, GGML_TYPES, GUESSED_FILE_TYPE, VALUE_TYPES, GGMLType, ValueType
-from oprel.formats.mistaken import START_BYTES, mistaken
 from oprel.formats.untrusted_json import shown
 
 MAGIC = b"GGUF"

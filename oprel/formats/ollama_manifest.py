@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError, UnsupportedError
-from oprel.core.modelfile import ROLES, Parameter
+from oprel.core.models.modelfile import ROLES, Parameter
 from oprel.formats.untrusted_json import Json, parse_object
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import HubOrigin, ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, named, quantization_of, variants
 from oprel.downloader.aliases import Aliases

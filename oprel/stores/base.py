@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from oprel.core.manifests import Manifest, resolve_in_repository
+from oprel.core.models.manifests import Manifest, resolve_in_repository
 from oprel.core.names import ModelRef
 
 logger = logging.getLogger(__name__)

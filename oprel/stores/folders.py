@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest, Provider
+from oprel.core.models.manifests import Manifest, Provider
 from oprel.core.names import ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, projector_of, variants
 from oprel.stores.base import StoredModel, is_inside, version_of

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError, OprelError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, ModelRef, NameKind
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import LONGEST_TEXT, TEXTS, Layer, OllamaManifest

@@ -21,7 +21,7 @@ from oprel.core.exceptions import (
     ShuttingDownError,
 )
 from oprel.core.home import prepare_home
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Done, Job

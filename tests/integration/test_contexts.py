@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import GUIDE
 from tests.fixtures.daemons import daemon_with
 

@@ -7,7 +7,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import BackendStartError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install
 

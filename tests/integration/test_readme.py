@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.manifests import BUNDLED
+from oprel.core.models.manifests import BUNDLED
 from oprel.core.names import GUIDE
 from tests.conftest import ENGINE_THREADS, NOWHERE, RunningDaemon, running_daemon, temporary_home
 from tests.fixtures.documents import PAGES, README, ROOT, blocks, shell_lines

@@ -11,7 +11,7 @@ import pytest
 from oprel.client.connect import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.fake_engine import install
 from tests.fixtures.terminal import (

@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import BusyError, InsufficientMemoryError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.fake_engine import install, told
 

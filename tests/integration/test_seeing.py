@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from oprel import AsyncClient
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError, QuarantinedError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install, told
 

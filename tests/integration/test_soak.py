@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, running_daemon, temporary_home
 
 CLIENTS = 200

@@ -10,7 +10,7 @@ import pytest
 from oprel.client.base import Address, connection_errors
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import ConfigError, ConnectError, ModelNotFoundError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef
 from oprel.runtime.binaries.engine_binaries import find_binaries
 from oprel.runtime.exits import classify_exit

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 
-from oprel.core.blobs import Blobs
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
-from oprel.core.manifests import Manifest
+from oprel.core.models.blobs import Blobs
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.offers import Offer, Target
 from oprel.downloader.registry.client import USUAL_ACCESS, Access, Registry, RegistryReply

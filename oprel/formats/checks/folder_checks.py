@@ -6,9 +6,9 @@ from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.checks.findings import Finding, error, note, refusal, warning
-from oprel.formats.hf_config import HFConfig, read_config
+from oprel.formats.hugging_face.hf_config import HFConfig, read_config
+from oprel.formats.hugging_face.safetensors import SafetensorsFile, StoredTensor
 from oprel.formats.model_info import ModelInfo
-from oprel.formats.safetensors import SafetensorsFile, StoredTensor
 from oprel.formats.untrusted_json import read_object, shown
 
 INDEX = "model.safetensors.index.json"

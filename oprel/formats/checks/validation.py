@@ -12,12 +12,12 @@ from oprel.formats.byte_reader import DAMAGED
 from oprel.formats.checks.findings import Finding, Severity, error, note, refusal, warning
 from oprel.formats.checks.folder_checks import check_folder, check_tensors
 from oprel.formats.checks.gguf_checks import check_gguf
+from oprel.formats.checks.mistaken import START_BYTES, mistaken
 from oprel.formats.checks.pickles import Danger, Scan, scan
 from oprel.formats.detect import BESIDE, SUFFIXES, detect, is_pytorch_start, parts, sniff
 from oprel.formats.gguf import read_gguf
-from oprel.formats.mistaken import START_BYTES, mistaken
+from oprel.formats.hugging_face.safetensors import SafetensorsFile, read_safetensors
 from oprel.formats.model_info import Format, ModelInfo
-from oprel.formats.safetensors import SafetensorsFile, read_safetensors
 from oprel.formats.untrusted_json import shown
 
 NEVER = "Do not load it: get the model as safetensors from a source you trust."

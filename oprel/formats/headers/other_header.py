@@ -7,7 +7,7 @@ from pathlib import Path
 from oprel.formats.detect import detect
 from oprel.formats.ggml_types import GGMLType
 from oprel.formats.gguf import GGUFFile, Tensor, Value, looks_like_gguf
-from oprel.formats.hf_config import chat_template
+from oprel.formats.hugging_face.hf_config import chat_template
 from oprel.formats.model_info import RANK_POOLING, ModelInfo
 from oprel.formats.readers import knows
 

@@ -10,11 +10,11 @@ import anyio.to_thread
 import jinja2
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import BLOB_NAME, Blobs, with_colon
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
-from oprel.core.modelfile import Parameter
+from oprel.core.models.blobs import BLOB_NAME, Blobs, with_colon
+from oprel.core.models.manifests import Manifest
+from oprel.core.models.modelfile import Parameter
 from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
 from oprel.formats.templates import go_template

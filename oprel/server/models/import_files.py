@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import Blobs, with_colon
 from oprel.core.exceptions import InvalidModelError
-from oprel.core.manifests import Manifest
+from oprel.core.models.blobs import Blobs, with_colon
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.core.variants import RepoFile, folder_files, projector_of, variants
 from oprel.formats.checks.validation import require_sound

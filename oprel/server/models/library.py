@@ -9,11 +9,11 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.blobs import Blobs
 from oprel.core.completion import Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.blobs import Blobs
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
 from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf

@@ -12,9 +12,9 @@ import anyio.to_thread
 import httpx
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import BLOB_NAME, with_colon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, UnsupportedError
+from oprel.core.models.blobs import BLOB_NAME, with_colon
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.push import Blob, push

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import Blobs
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
+from oprel.core.models.blobs import Blobs
 from oprel.formats.ggml_types import FILE_TYPES
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.other_header import OtherHeader

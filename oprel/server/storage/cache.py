@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
-from oprel.core.manifests import Manifest, Provider
+from oprel.core.models.manifests import Manifest, Provider
 from oprel.downloader.cache import HubCache
 from oprel.downloader.transfer import disk, segments
 from oprel.formats.gguf import looks_like_gguf, read_gguf

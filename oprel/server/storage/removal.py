@@ -9,9 +9,9 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.blobs import BLOB_NAME, SPLIT_NAME
 from oprel.core.exceptions import InvalidModelError, UnsupportedError
-from oprel.core.manifests import Manifest
+from oprel.core.models.blobs import BLOB_NAME, SPLIT_NAME
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
 from oprel.server.models.library import InstalledModel, Library

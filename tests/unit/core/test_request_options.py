@@ -13,8 +13,8 @@ from oprel.cli.conversation.slash import candidates, help_on
 from oprel.core import completion
 from oprel.core.completion import CompletionRequest
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest
-from oprel.core.modelfile import TEXTS, parse
+from oprel.core.models.manifests import Manifest
+from oprel.core.models.modelfile import TEXTS, parse
 from oprel.core.request_options import (
     ALL_NAMES,
     OPTIONS,

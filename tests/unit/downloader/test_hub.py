@@ -13,7 +13,7 @@ from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub, check_git_hash
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.url import Urls
-from oprel.formats.safetensors import read_safetensors
+from oprel.formats.hugging_face.safetensors import read_safetensors
 from tests.conftest import NOWHERE
 from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import TOKEN, HubServer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.places import Places, places
 from oprel.stores import stores_in
 from oprel.stores.base import Store, Stores

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.stores.base import Stores
 from oprel.stores.ollama import OllamaStore

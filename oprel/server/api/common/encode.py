@@ -8,8 +8,8 @@ from pydantic import BaseModel, JsonValue
 from starlette.responses import Response
 
 from oprel import api_models as wire
-from oprel.core import modelfile
 from oprel.core.completion import Chunk, Logprob
+from oprel.core.models import modelfile
 from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from oprel.api_models import KeepAlive, RequestBody
 from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.server.api.common import decode
 
 # OpenAI's defaults, below the model's own parameters.

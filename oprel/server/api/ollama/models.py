@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect
 
 from oprel import api_models as wire
 from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
-from oprel.core.modelfile import ROLES, Parameter
+from oprel.core.models.manifests import Manifest
+from oprel.core.models.modelfile import ROLES, Parameter
 from oprel.core.names import ModelRef
 from oprel.core.request_options import OPTIONS
 from oprel.server.api.common import decode

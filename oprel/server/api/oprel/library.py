@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import Request, Response
 
 from oprel.core.exceptions import ModelNotFoundError, OprelError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of

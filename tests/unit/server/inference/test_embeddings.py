@@ -59,7 +59,7 @@ async def test_a_model_that_only_scores_makes_no_vectors(pool: MemoryPool) -> No
 async def test_vectors_survive_the_death_of_the_engine(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(dies_at_calls=1))
     assert (await vectors(pool, "a")).vectors == ((1.0,),)
-    assert pool.engines[0].starts == 2 and pool.loaded("embedder").slots.taken == 0
+    assert pool.engines[0].starts == 2 and pool.loaded("embedder").slots.in_use == 0
 
 
 async def test_inputs_that_end_two_engines_are_quarantined(make_pool: MakePool) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.server.models.library import InstalledModel, Library

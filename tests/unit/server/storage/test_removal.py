@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.downloader.cache import HubCache
 from oprel.server.models.library import Library
 from oprel.server.storage.removal import Arriving, Removal, Removed

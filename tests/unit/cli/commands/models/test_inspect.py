@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oprel.cli import main as cli
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.runtime.binaries.choices import Choices, read_choices
 from tests.fixtures.hf_folder import write_folder
 from tests.unit.formats.checks.test_validation import ON_STACK, SOUND, archive, pytorch

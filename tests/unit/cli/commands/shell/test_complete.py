@@ -12,7 +12,7 @@ from oprel.cli.commands.shell.complete import candidates
 from oprel.cli.commands.shell.completion import SCRIPTS
 from oprel.cli.main import COMMANDS, build_parser, command_parsers
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 
 MODELS = ["guide", "qwen:7b", "tiny"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, ToolCall
 from oprel.core.exceptions import OprelError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.anthropic import decode as anthropic_decode
 from oprel.server.api.anthropic.types import CountTokensRequest, MessagesRequest

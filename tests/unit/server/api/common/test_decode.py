@@ -17,7 +17,7 @@ from starlette.types import Message
 from oprel.api_models import ChatRequest, EmbedRequest, GenerateRequest, ShowRequest
 from oprel.core.completion import CompletionRequest, LoadOptions, Sampling, Tokens
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import decode
 from oprel.server.models.library import InstalledModel

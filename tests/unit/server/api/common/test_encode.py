@@ -11,7 +11,7 @@ import pytest
 from oprel import api_models as wire
 from oprel.core.completion import Finish, LoadOptions, Mode, Usage
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.common import encode

@@ -8,7 +8,7 @@ import pytest
 
 from oprel.core.completion import CompletionRequest, PromptMessage, Tokens, ToolCall
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import openai_shared
 from oprel.server.api.openai import decode as openai_decode

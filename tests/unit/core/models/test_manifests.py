@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
-from oprel.core.manifests import Manifest, Manifests
-from oprel.core.modelfile import Modelfile, parse, render
+from oprel.core.models.manifests import Manifest, Manifests
+from oprel.core.models.modelfile import Modelfile, parse, render
 from oprel.core.names import ModelRef
 
 FULL = Manifest(

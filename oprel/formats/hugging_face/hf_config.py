@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from oprel.formats.hugging_face.safetensors import BITS, StoredTensor
 from oprel.formats.model_info import MAX_LAYERS, Capability, of_template
-from oprel.formats.safetensors import BITS, StoredTensor
 from oprel.formats.untrusted_json import Json, invalid, read_object
 
 # Where multimodal models keep the configuration of their language part.

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.core.exceptions import InvalidModelError
-from oprel.formats.safetensors import BITS, StoredTensor, read_index, read_safetensors
+from oprel.formats.hugging_face.safetensors import BITS, StoredTensor, read_index, read_safetensors
 from tests.fixtures.hf_folder import encoded, entries, safetensors, write_folder
 
 SHAPES = {"model.embed.weight": ("BF16", (10, 4)), "model.norm.weight": ("F32", (4,)), "empty": ("F16", (0, 3))}

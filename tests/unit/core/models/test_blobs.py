@@ -12,8 +12,8 @@ import anyio
 import pytest
 from starlette.requests import ClientDisconnect
 
-from oprel.core.blobs import GRACE_SECONDS, WRITE_BYTES, Blobs
 from oprel.core.exceptions import OprelError, ValidationError
+from oprel.core.models.blobs import GRACE_SECONDS, WRITE_BYTES, Blobs
 
 CONTENT = b"weights" * 1000
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -14,14 +14,14 @@ from typing import Literal
 from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
-from oprel.core.modelfile import Modelfile, Parameter
+from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name
 from oprel.core.variants import Variant, named
 from oprel.utils.files import write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
 
-BUNDLED = Path(__file__).parent.parent / "bundled"
+BUNDLED = Path(__file__).parents[2] / "bundled"
 BUNDLED_PREFIX = "bundled:"
 LONGEST_FILE_NAME = 200  # bytes; leaves space for what `write_atomically` adds
 SHORTENED = 100  # bytes kept of a longer name, before its hash

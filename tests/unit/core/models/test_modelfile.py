@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.modelfile import Modelfile, parameter_lines, parse, render
+from oprel.core.models.modelfile import Modelfile, parameter_lines, parse, render
 from oprel.core.request_options import OPTIONS
 
 WHOLE = '''# a pirate
