@@ -41,7 +41,8 @@ SHOWS_STATES = {"server/pool/engine_status.py", "server/api/oprel/prometheus.py"
 # Words that said nothing to a newcomer. `subject` is a field in the JSON of `oprel doctor`.
 OLD_WORDS = frozenset(
     "told heard found one asked known wishes anatomy comfort descend descents ladder launches life pulse vitals "
-    "condemn absolve shelf shelves story question account room door doors stage fitting forms patience announced taken".split()
+    "condemn absolve shelf shelves story question account room door doors stage fitting forms patience announced "
+    "taken".split()
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
