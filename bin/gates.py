@@ -21,7 +21,7 @@ GATES: dict[str, list[list[str]]] = {
     "layers": [["lint-imports", "--no-logo"]],
     "tests": [[*PYTEST, "-m", QUICK]],
     "coverage": [[*PYTEST, "-m", QUICK, "--cov"]],  # the same, counted: half as long again
-    "unit": [[*PYTEST, "-m", QUICK, "tests/unit", "tests/test_architecture.py"]],
+    "unit": [[*PYTEST, "-m", QUICK, "tests/unit", "tests/test_architecture.py", "tests/test_words.py"]],
     "integration": [[*PYTEST, "-m", QUICK, "tests/integration", "tests/clients", "tests/wire"]],
     "registry": [[*PYTEST, "-m", "registry"]],  # against Debian's docker-registry, which is unpacked for it
     "slow": [[*PYTEST, "-m", "slow"]],

@@ -65,7 +65,7 @@ class Image(wire.Wire):
     value: str | bytes | Path
 
     def base64(self) -> str:
-        """Raises RequestError if it is none of these, OSError if the file cannot be read."""
+        """Raises RequestError if it is not one of these, OSError if the file cannot be read."""
         if isinstance(self.value, bytes):
             return base64.b64encode(self.value).decode()
         if isinstance(self.value, Path) or _is_file(self.value):

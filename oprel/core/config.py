@@ -30,7 +30,7 @@ LONGEST_RUN_DIR = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" for ever)."""
+    """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" forever)."""
 
     home: str = setting("~/.oprel", "folder of models, conversations, logs and sockets")
     host: str = setting("", "daemon that clients talk to: http://HOST:PORT or unix:/PATH; empty = this machine's own")
@@ -40,7 +40,7 @@ class Config:
         "", "web origins that may call the API, comma-separated, * as wildcard; local ones always may"
     )
     log_level: str = setting("info", "how much the daemon logs", ("debug", "info", "warning", "error"))
-    keep_alive: str = setting("5m", "how long an idle model stays loaded; 0 = not at all, -1 = for ever")
+    keep_alive: str = setting("5m", "how long an idle model stays loaded; 0 = not at all, -1 = forever")
     keep_alive_locked: str = setting("off", "whether to ignore keep_alive in requests", SWITCH)
     default_max_memory_mb: int = setting(
         0, "MiB that all loaded models may use together; 0 = what the machine has, less a reserve"

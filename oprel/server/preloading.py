@@ -72,7 +72,7 @@ class Preloading:
     async def _load_all(self) -> None:
         while self._pending:
             self._trying = [self._pending.pop(0)]
-            self._write()  # before the attempt: a model that crashes the daemon is not tried for ever
+            self._write()  # before the attempt: a model that crashes the daemon is not tried forever
             await self._load(*self._trying)
             self._trying = []
 

@@ -177,7 +177,7 @@ class Registry:
         except (KeyError, httpx.InvalidURL):
             raise DownloadError(f"the registry {self.origin.host} does not name its token server") from None
         if realm.scheme != "https" and _host(realm) != _host(self.base):
-            raise DownloadError(f"the registry {self.origin.host} wants a token from {realm.host} without encryption")
+            raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
         query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
         headers = {"Authorization": self._login.header} if self._login else {}
         answer = await self._send("GET", realm.copy_merge_params(query), headers, None, False)

@@ -267,7 +267,7 @@ def _with_chosen_tool(request: CompletionRequest) -> CompletionRequest:
         case {"function": {"name": str(name)}} | {"name": str(name)}:
             chosen = tuple(tool for tool in request.tools if _name_of(tool) == name)
             if not chosen:
-                raise ValidationError(f"tool_choice names {name!r}, which is none of the tools")
+                raise ValidationError(f"tool_choice names {name!r}, which is not one of the tools")
             return replace(request, tools=chosen, tool_choice="required")
     return request
 

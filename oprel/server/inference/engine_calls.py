@@ -126,7 +126,7 @@ async def engine_errors(engine: Engine) -> AsyncIterator[None]:
     except NotRepeated as loss:
         died = engine.last_exit.detail if engine.last_exit else "unknown"
         raise BackendCrashedError(
-            f"the engine died while answering ({died}), and the next one did not repeat what was told so far",
+            f"the engine died while answering ({died}), and the next one did not repeat what was already sent",
             "Ask again; `oprel crash show` tells more.",
         ) from loss
     except EngineLost as loss:

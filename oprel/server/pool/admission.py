@@ -14,7 +14,7 @@ from oprel.server.pool.scheduling import Amount, Resident, SchedulingDecision, U
 
 @dataclass(frozen=True)
 class WaitingForMemory:
-    """A model that has waited for memory for so many seconds."""
+    """A model that has waited for memory for `seconds`, for the reason `why`."""
 
     name: str
     needs: Amount
@@ -74,7 +74,7 @@ class AdmissionQueue:
                 f"{name} does not fit: {why}",
                 "Ask for a smaller context (num_ctx), or use a smaller quantization.",
                 f"Set default_max_memory_mb to {least} or more"
-                + ("; or unpin a model, or let it go with `oprel stop`." if pinned.total else "."),
+                + ("; or unpin a model, or unload it with `oprel stop`." if pinned.total else "."),
             )
 
     @contextlib.asynccontextmanager

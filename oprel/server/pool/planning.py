@@ -128,6 +128,6 @@ def refusal(name: str, plan: Plan, residents: Sequence[LoadedModel]) -> OprelErr
     return InsufficientMemoryError(
         f"{name} does not fit: {plan.refusal}" + (f"; pinned models take {pinned}" if pinned.total else ""),
         *plan.advice,
-        *(["Unpin a model, or let it go with `oprel stop`."] if pinned.total else []),
+        *(["Unpin a model, or unload it with `oprel stop`."] if pinned.total else []),
         f"`oprel plan {name}` shows what it takes. To try all the same, set default_max_memory_mb to {least} or more.",
     )

@@ -4,7 +4,7 @@
   may also evict idle engines.
 - Idle engines are evicted first: those that load quickly and were not used for long. Pinned ones never are.
 - A busy engine is never stopped. When its turn is over it takes no further request and is unloaded with its last
-  answer, so that no model waits for ever; a turn is long enough that engines do more than load in turns.
+  answer, so that no model waits forever; a turn is long enough that engines do more than load in turns.
 """
 
 import math

@@ -71,7 +71,7 @@ class Slots:
                 request.granted.set_result(None)
 
     def _fits(self, request: "SlotRequest") -> bool:
-        """A request for more slots than there are gets all of them, rather than wait for ever."""
+        """A request for more slots than there are gets all of them, rather than wait forever."""
         others = (grant for grant in self._grants if grant is not request.grant)
         in_use = sum(grant.count for grant in others if not (request.priority and grant.is_lost))
         return in_use + request.count <= self.total or in_use == 0

@@ -184,7 +184,7 @@ async def test_a_repetition_that_differs_ends_the_answer(make_pool: MakePool) ->
     stream = pool.stream(JSON)
     assert [await anext(stream), await anext(stream)]
     pool.engines[0].words = ('{"m": ', "2", "}")
-    with pytest.raises(BackendCrashedError, match="the next one did not repeat what was told so far"):
+    with pytest.raises(BackendCrashedError, match="the next one did not repeat what was already sent"):
         await anext(stream)
 
 
