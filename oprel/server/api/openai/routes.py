@@ -81,8 +81,8 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
     yield replace(ends[-1], finishes=finishes, usage=_sum([done.usage for done in ends]), recoveries=recoveries)
 
 
-def _sum(parts: Sequence[Usage]) -> Usage:
-    return Usage(*(sum(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
+def _sum(usages: Sequence[Usage]) -> Usage:
+    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in vars(usages[0])})
 
 
 @router.post("/embeddings")
