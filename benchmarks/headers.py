@@ -17,8 +17,8 @@ from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.gguf import read_gguf
+from oprel.formats.hugging_face.safetensors import read_safetensors
 from oprel.formats.model_info import from_gguf
-from oprel.formats.safetensors import read_safetensors
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.known_models import write_known_model
 from tests.unit.formats.test_gguf import Builder, small_model

@@ -28,7 +28,7 @@ import httpx
 
 from oprel.downloader.connections import open_client
 from oprel.downloader.source import RemoteFile
-from oprel.downloader.transfer import Limits, fetch
+from oprel.downloader.transfer.fetch import Limits, fetch
 
 ROOT = Path(__file__).parents[1]
 SERVER = "tests.fixtures.hub_server"
@@ -90,7 +90,7 @@ def write_file(path: Path, size: int) -> RemoteFile:
             file.write(piece)
             digest.update(piece)
             left -= len(piece)
-    return RemoteFile("model.gguf", "", size, digest.hexdigest())
+    return RemoteFile(name="model.gguf", url="", size_bytes=size, sha256=digest.hexdigest())
 
 
 @contextlib.contextmanager
@@ -120,7 +120,7 @@ def environment() -> dict[str, str]:
 
 
 def download_once(kind: str, url: str, size: str, sha256: str, target: str) -> int:
-    file = RemoteFile("model.gguf", url, int(size), sha256)
+    file = RemoteFile(name="model.gguf", url=url, size_bytes=int(size), sha256=sha256)
     began = time.perf_counter()
     asyncio.run({"plain": plain, "oprel": ours}[kind](file, Path(target)))
     seconds = time.perf_counter() - began

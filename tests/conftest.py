@@ -17,7 +17,7 @@ import pytest
 from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest calls it
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
@@ -160,7 +160,7 @@ def lasting_daemon(tiny: Path) -> Iterator[RunningDaemon]:
             hf_endpoint=NOWHERE,
             ollama_registry=NOWHERE,
         )
-        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+        Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
         with running_daemon(config) as daemon:
             yield daemon
 

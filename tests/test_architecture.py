@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -12,6 +13,7 @@ import oprel
 ROOT = Path(oprel.__file__).parents[1]
 PACKAGE = ROOT / "oprel"
 
+MOST_ROOMS = 12  # modules and folders in one folder; the root has the public modules and a folder for each layer
 LONGEST_FILE = 350
 LONGEST_FILES = {"api_models.py": 450}
 LONGEST_FUNCTION = 50
@@ -32,6 +34,15 @@ CATCHES_EVERYTHING = {
     "server/api/common/streaming_response.py",
     "utils/entry_points.py",
 }
+
+# Only what makes engines knows their processes; only what shows engines knows their states.
+MAKES_PROCESSES = {"server/pool/launcher.py"}
+SHOWS_STATES = {"server/pool/engine_status.py", "server/api/oprel/prometheus.py"}
+# Words that said nothing to a newcomer. `subject` is a field in the JSON of `oprel doctor`.
+OLD_WORDS = frozenset(
+    "told heard found one asked known wishes anatomy comfort descend descents ladder launches life pulse vitals "
+    "condemn absolve shelf shelves story question account room door doors stage fitting forms patience announced taken".split()
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -157,6 +168,42 @@ def test_imports_have_no_cycle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         raise AssertionError(" <- ".join(error.args[1])) from None
+
+
+def test_folders_are_small() -> None:
+    rooms: dict[str, set[str]] = {}
+    for path in map(Path, trees()):
+        for inner, folder in zip([path, *path.parents], path.parents, strict=False):
+            if folder != Path() and inner.name != "__init__.py":
+                rooms.setdefault(folder.as_posix(), set()).add(inner.name)
+    assert {folder: len(names) for folder, names in rooms.items() if len(names) > MOST_ROOMS} == {}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    classes = [node.name for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert [name for name, count in Counter(classes).items() if count > 1] == []
+
+
+def test_no_name_is_one_of_the_old_words() -> None:
+    def is_old(node: ast.AST) -> bool:
+        names = (getattr(node, field, None) for field in ("id", "arg", "attr", "name", "asname"))
+        return any(isinstance(name, str) and name.strip("_").lower() in OLD_WORDS for name in names)
+
+    assert places(is_old, but=set()) == []
+
+
+def imports(name: str) -> Callable[[ast.AST], bool]:
+    def matches(node: ast.AST) -> bool:
+        return isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names)
+
+    return matches
+
+
+def test_only_runtime_knows_processes_and_acts_on_states() -> None:
+    runtime = {path for path in trees() if path.startswith("runtime/")}
+    assert places(imports("EngineProcess"), but=runtime | MAKES_PROCESSES) == []
+    assert places(imports("EngineState"), but=runtime | SHOWS_STATES) == []
+    assert places(imports("openai_http"), but=runtime) == []
 
 
 def test_changelog_is_at_this_version() -> None:

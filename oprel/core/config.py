@@ -1,8 +1,8 @@
-"""One frozen `Config`: declared once here, from which file keys, OPREL_* variables and --flags derive.
+"""The frozen `Config`: its fields define the file keys, the OPREL_* variables and the --flags.
 
 Order: defaults < config file < environment < arguments. The file is the one given, else $OPREL_CONFIG, else
-$XDG_CONFIG_HOME/oprel/config.yaml. A daemon in Ollama's place takes its port and its OLLAMA_* variables too, which win
-over the file. This is the only module that reads the environment.
+$XDG_CONFIG_HOME/oprel/config.yaml. A drop-in daemon also uses Ollama's port and its OLLAMA_* variables, which override
+the file. This is the only module that reads the environment.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ from oprel.core import ollama_env
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import ModelRef, NameKind, is_path, spellings
 from oprel.core.places import Places, places
-from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, known, parse_keep_alive, setting
+from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, find_setting, parse_keep_alive, setting
 from oprel.utils.text import parse_duration
 
 ENV_PREFIX = "OPREL_"
-# A Unix socket's path must fit 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS; engines' names add to it.
+# A Unix socket path is limited to 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS, engine names included.
 LONGEST_RUN_DIR = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" for ever)."""
 
@@ -41,25 +41,25 @@ class Config:
     )
     log_level: str = setting("info", "how much the daemon logs", ("debug", "info", "warning", "error"))
     keep_alive: str = setting("5m", "how long an idle model stays loaded; 0 = not at all, -1 = for ever")
-    keep_alive_locked: str = setting("off", "whether what clients say about keep_alive is not followed", SWITCH)
+    keep_alive_locked: str = setting("off", "whether to ignore keep_alive in requests", SWITCH)
     default_max_memory_mb: int = setting(
-        0, "MiB that all loaded models may take together; 0 = what the machine has, less a reserve"
+        0, "MiB that all loaded models may use together; 0 = what the machine has, less a reserve"
     )
     preload: str = setting("", "models to load when the daemon starts, comma-separated")
-    restore: str = setting("on", "whether a daemon loads again what was loaded when the last one ended", SWITCH)
+    restore: str = setting("on", "whether a daemon reloads the models that were loaded when the last one ended", SWITCH)
     engine_path: str = setting(
-        "", "llama-server to use; empty = the first that runs: binary_dir, PATH, the xllamacpp wheel"
+        "", "llama-server to use; empty = the first that works: binary_dir, PATH, the xllamacpp wheel"
     )
     binary_dir: str = setting("", "folder of installed engines; empty = binaries/ in home")
-    load_timeout: str = setting("5m", "how long a loading engine may show no progress")
+    load_timeout: str = setting("5m", "how long a loading engine may make no progress")
     stall_timeout: str = setting(
         "30s",
-        "how long an engine at work may show no progress, or a third of it use no CPU; slower models have longer",
+        "how long a busy engine may make no progress, or a third of that without CPU use; longer for slow models",
     )
-    drain_timeout: str = setting("10s", "how long a daemon that is asked to stop lets answers finish")
-    ctx_size: int = setting(0, "context length in tokens of each request; 0 = as much as is sensible here")
+    drain_timeout: str = setting("10s", "how long a stopping daemon lets answers finish")
+    ctx_size: int = setting(0, "context length of each request in tokens; 0 = chosen for this machine")
     batch_size: int = setting(0, "prompt tokens per batch; 0 = the engine's choice")
-    parallel: int = setting(0, "requests that one engine answers at the same time; 0 = four, or fewer to fit")
+    parallel: int = setting(0, "requests that one engine processes at once; 0 = four, or fewer to fit into memory")
     max_queue: int = setting(512, "requests that may wait for one engine; more are refused")
     n_threads: int = setting(0, "CPU threads of an engine; 0 = the engine's choice")
     n_gpu_layers: int = setting(-1, "layers on the GPU; -1 = as many as fit", smallest=-1)
@@ -69,23 +69,25 @@ class Config:
         ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"),
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
-    backend: str = setting("", "engine to prefer, as `oprel engines` calls it; empty = the one that does best")
-    engine_args: str = setting("", "further arguments of engines, as a shell would read them")
-    crash_prompts: str = setting("off", "whether reports of engines that crashed may hold prompts", SWITCH)
-    in_place: str = setting("on", "whether models of other programs are found and used where they lie", SWITCH)
+    backend: str = setting("", "preferred engine, by its name in `oprel engines`; empty = the best one for the model")
+    engine_args: str = setting("", "additional engine arguments, in shell syntax")
+    crash_prompts: str = setting("off", "whether crash reports may contain prompts", SWITCH)
+    in_place: str = setting("on", "whether to use models of other programs where they are stored", SWITCH)
     ollama_registry: str = setting("https://registry.ollama.ai", "address of Ollama's registry or of a mirror")
-    insecure_registries: str = setting("", "registries spoken to over http, comma-separated: HOST or HOST:PORT")
-    cache_dir: str = setting("", "folder of downloaded files, laid out as Hugging Face's cache; empty = hub/ in home")
-    max_concurrent_downloads: int = setting(3, "models that are downloaded at the same time", smallest=1)
-    download_rate: int = setting(0, "MB per second that all downloads may take together; 0 = as many as come")
-    offline: str = setting("off", "whether nothing is downloaded or looked up elsewhere", SWITCH)
-    hf_endpoint: str = setting(
-        "https://huggingface.co", "address of Hugging Face's hub or of a mirror; HF_ENDPOINT too"
+    insecure_registries: str = setting("", "registries to access over http, comma-separated: HOST or HOST:PORT")
+    cache_dir: str = setting(
+        "", "folder of downloaded files, in the layout of Hugging Face's cache; empty = hub/ in home"
     )
-    models: str = setting("", "settings of single models: a mapping of names to settings, as YAML or JSON")
+    max_concurrent_downloads: int = setting(3, "models to download at the same time", smallest=1)
+    download_rate: int = setting(0, "MB per second for all downloads together; 0 = no limit")
+    offline: str = setting("off", "whether to block all downloads and online lookups", SWITCH)
+    hf_endpoint: str = setting(
+        "https://huggingface.co", "address of Hugging Face's hub or of a mirror; HF_ENDPOINT works too"
+    )
+    models: str = setting("", "settings of individual models: a mapping of names to settings, as YAML or JSON")
 
     def __post_init__(self) -> None:
-        # The daemon is started in another folder, where a relative path would mean another file. (`~` means the same.)
+        # The daemon starts in another folder, where a relative path would mean another file; `~` means the same there.
         for name in PATHS:
             path = getattr(self, name)
             if path and not path.startswith("~"):
@@ -117,7 +119,7 @@ class Config:
 
     @property
     def run_dir(self) -> Path:
-        """Folder of sockets and locks; a short name in the temporary folder where home's is too long for a socket."""
+        """Folder of sockets and locks; a short path in the temporary folder if home's is too long for a socket."""
         near = self.home_dir / "run"
         if len(os.fsencode(near)) <= LONGEST_RUN_DIR:
             return near
@@ -150,19 +152,19 @@ class Config:
 
     @property
     def preloaded(self) -> tuple[str, ...]:
-        """Names of the models to load when the daemon starts, each once."""
+        """Names of the models to load when the daemon starts, without duplicates."""
         own = (name for name, values in _of_models(self.models).items() if values.get("preload") == "on")
         return tuple({ModelRef.parse(name).key: name for name in (*own, *_names(self.preload))}.values())
 
     @property
     def named_models(self) -> tuple[str, ...]:
-        """Those that have settings of their own."""
+        """Names of the models with their own settings."""
         return tuple(_of_models(self.models))
 
     def for_model(self, name: str) -> ModelSettings:
-        """What holds for the model of that name."""
-        known = _of_models(self.models)
-        own = dict(next((known[key] for key in spellings(ModelRef.parse(name)) if key in known), {}))
+        """The settings in effect for the model of that name."""
+        settings_of = _of_models(self.models)
+        own = dict(next((settings_of[key] for key in spellings(ModelRef.parse(name)) if key in settings_of), {}))
         pin = own.pop("pin", "off") == "on"
         own.pop("preload", None)
         merged = replace(self, **own)  # type: ignore[arg-type]  # every value was converted to its field's type
@@ -176,10 +178,10 @@ class Config:
 
 @dataclass(frozen=True)
 class _OnlyOfModels:
-    """Settings that single models have and the daemon has not."""
+    """Settings that only individual models have."""
 
-    pin: str = setting("off", "never stopped when it is idle or others need its memory", SWITCH)
-    preload: str = setting("off", "loaded when the daemon starts", SWITCH)
+    pin: str = setting("off", "keep the model loaded even if it is idle or others need its memory", SWITCH)
+    preload: str = setting("off", "load the model when the daemon starts", SWITCH)
 
 
 SETTINGS = {entry.name: entry for entry in fields(Config)}
@@ -197,10 +199,9 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     drop_in: bool = False,
 ) -> Config:
-    """The configuration in force. `overrides` are arguments by field name; `environ` is for tests.
+    """The effective configuration. `overrides` are arguments by field name; `environ` is for tests.
 
-    `drop_in`: of a daemon in Ollama's place. Raises ConfigError that names the key, where it was set and what would be
-    valid.
+    `drop_in`: for a drop-in daemon. Raises ConfigError, which names the key, where it was set, and valid values.
     """
     environ = os.environ if environ is None else environ
     path = file or _default_file(environ)
@@ -216,11 +217,11 @@ def load_config(
 
 
 def drop_in_notes(environ: Mapping[str, str] | None = None) -> list[str]:
-    """What a daemon in Ollama's place must say about variables of Ollama's that it does not follow."""
+    """Notes of a drop-in daemon about the OLLAMA_* variables that it ignores."""
     environ = os.environ if environ is None else environ
     notes = _from_ollama(environ)[1]
     if unused := ollama_env.meaningless(environ):
-        notes.append(f"without a meaning here, and not followed: {', '.join(unused)}")
+        notes.append(f"ignored, without a meaning in oprel: {', '.join(unused)}")
     return notes
 
 
@@ -237,9 +238,9 @@ SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 
 
 def child_environment() -> dict[str, str]:
-    """The environment for an engine: ours, without variables that would silently change llama-server's flags."""
+    """The environment of an engine: ours, without variables that would silently change llama-server's flags."""
     unwanted = ("LLAMA_", "HF_", "OPREL_")
-    # As hardware counts GPUs; by itself CUDA begins with the fastest.
+    # Number GPUs as the hardware does; CUDA's default puts the fastest first.
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return order | {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
@@ -269,12 +270,12 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
 
 
 def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
-    """What its own programs follow. The token, HF_TOKEN, is its library's to read."""
+    """The settings that Hugging Face's own programs read. HF_TOKEN is left to its library."""
     return {"hf_endpoint": environ["HF_ENDPOINT"]} if environ.get("HF_ENDPOINT") else {}
 
 
 def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
-    """Settings of a daemon in Ollama's place; and, as there, only a word about a variable that makes no sense."""
+    """Settings of a drop-in daemon. As in Ollama, an invalid variable only causes a note."""
     values: dict[str, Value] = {"server_port": ollama_env.PORT}
     notes = []
     for reading in ollama_env.readings(environ):
@@ -284,13 +285,13 @@ def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str
         except ConfigError as wrong:
             error = wrong.message.removeprefix(f"{reading.variable}: ")
         if error:
-            notes.append(f"{reading.variable} is not followed: {error}")
+            notes.append(f"{reading.variable} is ignored: {error}")
     return values, notes
 
 
 def _converted(name: str, value: object, source: str, base: Path | None = None) -> Value:
-    """`value` as its field wants it; a relative path is one from `base`, where that is given."""
-    entry, folder = known(SETTINGS, name, source), str(base or "")
+    """`value` in its field's type; a relative path is resolved against `base` if given."""
+    entry, folder = find_setting(SETTINGS, name, source), str(base or "")
     if name == "models":
         return _models(value, source, folder)
     result = converted(entry, value, source, folder)
@@ -305,7 +306,7 @@ def _names(text: str) -> list[str]:
 
 
 def _ref(name: str, source: str, base: str) -> ModelRef:
-    """The model meant; a relative path is one from `base`, as with the other paths."""
+    """Parse a model name; a relative path is resolved against `base`, like the other paths."""
     try:
         return ModelRef.parse(os.path.join(base, name) if is_path(name) and not name.startswith("~") else name)
     except ValidationError as error:
@@ -313,7 +314,7 @@ def _ref(name: str, source: str, base: str) -> ModelRef:
 
 
 def _models(value: object, source: str, base: str) -> str:
-    """The settings of single models as JSON, the form in which a daemon can be given them as a flag."""
+    """The settings of individual models as JSON, which can be passed to a daemon as a flag."""
     content = (_yaml(value, source) if isinstance(value, str) else value) or {}
     if not isinstance(content, dict) or not all(isinstance(own, dict) for own in content.values()):
         raise ConfigError(f"{source}: models must map names to settings", 'For example: models: {"tiny": {"pin": on}}.')
@@ -321,17 +322,20 @@ def _models(value: object, source: str, base: str) -> str:
     for name, own in ((str(name), own) for name, own in content.items()):
         place = f"{source}: models: {name}"
         key = _ref(name, f"{source}: models", base).key
-        checked[key] = {str(one): converted(known(MODEL_SETTINGS, str(one), place), own[one], place) for one in own}
+        checked[key] = {
+            str(setting_name): converted(find_setting(MODEL_SETTINGS, str(setting_name), place), value, place)
+            for setting_name, value in own.items()
+        }
     return json.dumps(checked, ensure_ascii=False) if checked else ""
 
 
 @functools.lru_cache(maxsize=8)
 def _of_models(text: str) -> dict[str, dict[str, Value]]:
-    return json.loads(text) if text else {}  # as `_models` wrote it
+    return json.loads(text) if text else {}  # written by `_models`
 
 
 def _yaml(content: str | bytes, source: str) -> object:
-    import yaml  # only here: a start without a file does not pay for the parser
+    import yaml  # imported late: a start without a file does not need the parser
 
     try:
         return yaml.safe_load(content)

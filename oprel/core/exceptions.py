@@ -4,40 +4,40 @@
     ├── ConfigError                the configuration cannot be used
     ├── ValidationError            the request is malformed
     │   ├── ContextLengthError     the prompt is longer than the context
-    │   └── InvalidModelError      the model file is damaged or of an unknown kind (also a ValueError)
+    │   └── InvalidModelError      the model file is damaged or of an unknown format (also a ValueError)
     ├── ModelNotFoundError         no model of that name
     ├── UnsupportedError           the model or engine cannot do what was asked
     ├── ConnectError               no daemon answers at the address
-    │   └── DaemonStartError       the daemon was started and did not come up
+    │   └── DaemonStartError       the daemon did not start
     ├── BackendError               the engine failed
-    │   ├── NoEngineError          no engine is installed that runs here
+    │   ├── NoEngineError          no suitable engine is installed
     │   ├── BackendStartError      the engine did not become ready
-    │   ├── BackendCrashedError    the engine died while it answered
-    │   ├── EngineBrokenError      the engine ended too often to be started again now
-    │   └── InsufficientMemoryError  the model needs more memory than there is (`oprel.MemoryError`)
-    ├── DownloadError              a file could not be had from elsewhere; what is here of it stays
-    │   └── DiskFullError          there is no room for it
+    │   ├── BackendCrashedError    the engine died during an answer
+    │   ├── EngineBrokenError      the engine failed too often to be restarted now
+    │   └── InsufficientMemoryError  the model needs more memory than available (`oprel.MemoryError`)
+    ├── DownloadError              a download failed; the partial file is kept
+    │   └── DiskFullError          the disk has not enough space for it
     ├── QuarantinedError           the request has killed its engine twice
-    ├── BusyError                  too many requests wait for the model
+    ├── BusyError                  too many requests are waiting for the model
     └── ShuttingDownError          the daemon is stopping
 
-Each class carries `code` (its name on the wire), `http_status` and `exit_code`; each instance a message that
-says what happened and `resolution_steps` that say what to do next.
+Each class has `code` (its name on the wire), `http_status` and `exit_code`. Each instance has a message that says what
+happened and `resolution_steps` that say what to do next.
 """
 
 from typing import ClassVar
 
 
 class OprelError(Exception):
-    """Base of all deliberate errors. `resolution_steps` are whole sentences for the user, best one first.
+    """Base of all deliberate errors. `resolution_steps` are full sentences of advice, best first.
 
-    `error` and `status_code` are what Ollama's client calls the message and the answer's HTTP status.
+    `error` and `status_code` are Ollama's names for the message and the HTTP status of the answer.
     """
 
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
-    retry_after: float = 1.0  # s; told to clients where `http_status` is 503
+    retry_after: float = 1.0  # s; sent to clients if `http_status` is 503
 
     def __init__(self, message: str, *resolution_steps: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class ValidationError(OprelError):
 
 
 class ContextLengthError(ValidationError):
-    """The prompt has more tokens than the context, and may not or cannot be cut."""
+    """The prompt has more tokens than the context, and truncation is off or impossible."""
 
     code = "context_length_exceeded"
 
@@ -113,7 +113,7 @@ class BackendCrashedError(BackendError):
 
 
 class EngineBrokenError(BackendError):
-    """`retry_after` is set to the seconds for which it will not be started."""
+    """`retry_after` is the number of seconds until the next start is allowed."""
 
     code = "engine_broken"
     http_status = 503
@@ -135,7 +135,7 @@ class DiskFullError(DownloadError):
 
 
 class QuarantinedError(OprelError):
-    """The same request ended its engine twice, and is not asked again until it is let go or some time has passed."""
+    """The same request killed its engine twice. It is refused until it is cleared or some time has passed."""
 
     code = "quarantined"
     http_status = 422
@@ -157,12 +157,12 @@ class ShuttingDownError(OprelError):
 def error_classes() -> dict[str, type[OprelError]]:
     """Wire code -> class, for every class of the tree; the client rebuilds errors with it.
 
-    A module's own class without a code of its own goes over the wire as what it is derived from.
+    A subclass without its own code is sent as its base class.
     """
-    found, pending = dict[str, type[OprelError]](), [OprelError]
+    classes, pending = dict[str, type[OprelError]](), [OprelError]
     while pending:
         cls = pending.pop()
         if "code" in vars(cls):
-            found[cls.code] = cls
+            classes[cls.code] = cls
         pending.extend(cls.__subclasses__())
-    return found
+    return classes

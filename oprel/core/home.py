@@ -1,4 +1,4 @@
-"""OPREL_HOME on disk: its folders, made for one user."""
+"""Creates and checks the folders of OPREL_HOME, which belong to one user."""
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
@@ -6,9 +6,9 @@ from oprel.utils.files import check_private, make_private
 
 
 def prepare_home(config: Config) -> None:
-    """Make the folders of `config`'s home. Raises ConfigError when they cannot be written."""
+    """Create the folders of `config`'s home. Raises ConfigError if they cannot be written."""
     try:
-        config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # conversations are nobody else's
+        config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # conversations are private
         for folder in (config.models_dir, config.logs_dir):
             folder.mkdir(exist_ok=True)
         make_private(config.run_dir)
@@ -23,7 +23,7 @@ def prepare_home(config: Config) -> None:
 
 
 def check_home(config: Config) -> None:
-    """Raises ConfigError when another user owns the run folder, and so may have put a socket into it."""
+    """Raises ConfigError if another user owns the run folder, and so may have put a socket into it."""
     try:
         check_private(config.run_dir)
     except OSError as error:

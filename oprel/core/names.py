@@ -1,14 +1,14 @@
-"""Model names: the only place where they are parsed. Pure.
+"""Model names; the only module that parses them. Pure.
 
     ./tiny.gguf  ~/m.gguf  /models/m.gguf  folder/m.gguf    -> PATH
     https://host/folder/m.gguf                              -> URL
     tiny  tiny:latest  user/tiny:q4  host:5000/user/tiny:q4 -> NAME  ([host/][namespace/]model[:tag])
-    hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME, of a repository, its quant or a file
+    hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME of a repository, its quant or a file
 
-A name stands for a manifest in OPREL_HOME/models, for a model bundled with the package, or for one that another
-program keeps. The models of a repository are called hf.co/ORG/REPO:QUANT whatever they are asked for as. Grammar of
-names as in Ollama's: parts start with a letter, digit or underscore, then also `-` and `.`; 80 bytes at most; the host
-350. Where a name can be fetched from is `origins`.
+A name refers to a manifest in OPREL_HOME/models, to a model bundled with the package, or to one of another program.
+Models of a repository are called hf.co/ORG/REPO:QUANT, however they were requested. The grammar is Ollama's: parts
+start with a letter, digit or underscore, then also allow `-` and `.`; at most 80 bytes, 350 for the host. `origins`
+tells where a name can be downloaded from.
 """
 
 import os
@@ -22,9 +22,9 @@ from oprel.core.exceptions import ValidationError
 from oprel.core.variants import QUANTIZATION, quantization_of
 
 DEFAULT_TAG = "latest"
-# The model that comes with the package, in oprel/bundled: what commands use when none is named.
+# The model in oprel/bundled, which commands use by default.
 GUIDE = "guide"
-HUB_HOST = "hf.co"  # as names have it
+HUB_HOST = "hf.co"  # the form in model names
 HUB_HOSTS = (HUB_HOST, "huggingface.co")
 OLLAMA_HOST, OLLAMA_NAMESPACE = "registry.ollama.ai", "library"
 LONGEST_URL = 2000  # characters
@@ -33,7 +33,7 @@ _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAME = re.compile(
     rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
 )
-# Names of repositories may be longer than those of models, and what follows them may be a file's.
+# Repository names may be longer than model names, and the tag may be a file name.
 _HUB_NAME = re.compile(
     rf"(?P<host>(?i:hf\.co|huggingface\.co))/(?P<namespace>{_PART})/(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.+=@ ()/-]{0,254}))?"
@@ -49,7 +49,7 @@ class NameKind(Enum):
 
 @dataclass(frozen=True)
 class HubOrigin:
-    """A repository of Hugging Face, and what of it: a quant as users write it, a file's path, or what suits best."""
+    """A Hugging Face repository with a quant as users write it, or a file's path; without both, the best variant."""
 
     repository: str
     quant: str = ""
@@ -57,15 +57,15 @@ class HubOrigin:
 
     @property
     def names_one(self) -> bool:
-        """Whether it says which of the repository's models is meant."""
+        """Whether it identifies one model of the repository."""
         return bool(self.quant or self.file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegistryOrigin:
-    """A model in Ollama's registry, in another one that speaks OCI's protocol, or with a source of a package's.
+    """A model in Ollama's registry, in another OCI registry, or in a plugin's source.
 
-    `insecure`: it is asked over http.
+    `insecure`: access it over http.
     """
 
     host: str
@@ -85,7 +85,7 @@ class RegistryOrigin:
 
 @dataclass(frozen=True)
 class UrlOrigin:
-    """A single file anywhere."""
+    """A single file at a URL."""
 
     url: str
 
@@ -106,12 +106,12 @@ class ModelRef:
 
     @property
     def key(self) -> str:
-        """The form under which equal names are equal: names ignore case, paths and URLs do not."""
+        """A key for comparisons: names ignore case, paths and URLs do not."""
         return self.text.casefold() if self.kind is NameKind.NAME else self.text
 
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
-        """Raises ValidationError when `text` can be no model's name."""
+        """Raises ValidationError if `text` is not a valid model name."""
         if is_url(text):
             return cls(NameKind.URL, _checked_url(text))
         if is_path(text):
@@ -120,7 +120,7 @@ class ModelRef:
         if match is None:
             raise ValidationError(
                 f"{_shown(text)} is not a valid model name",
-                "A name looks like model, model:tag or user/model:tag; a file's name ends in .gguf or starts with ./",
+                "A name looks like model, model:tag or user/model:tag; a file path ends in .gguf or starts with ./",
             )
         if match.re is _HUB_NAME:
             return cls(NameKind.NAME, hub_name(f"{match['namespace']}/{match['model']}", match["tag"] or DEFAULT_TAG))
@@ -128,11 +128,11 @@ class ModelRef:
 
 
 def origins(ref: ModelRef) -> tuple[Origin, ...]:
-    """Where a model of that name may be had, to be asked in this order; nowhere for a path.
+    """Where to look for a model of that name, in order; empty for a path.
 
     >>> origins(ModelRef.parse("hf.co/Qwen/Qwen3-8B-GGUF:q5_k_m"))
     (HubOrigin(repository='Qwen/Qwen3-8B-GGUF', quant='Q5_K_M', file=''),)
-    >>> [type(one).__name__ for one in origins(ModelRef.parse("user/tiny"))]
+    >>> [type(origin).__name__ for origin in origins(ModelRef.parse("user/tiny"))]
     ['HubOrigin', 'RegistryOrigin']
     """
     if ref.kind is NameKind.URL:
@@ -141,23 +141,28 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
     if match is None:
         return ()
     host, namespace = match["host"], match["namespace"]
-    if host and not namespace and ":" not in host:  # of `a/b` the first part is a namespace, as Ollama has it
+    if host and not namespace and ":" not in host:  # in `a/b` the first part is a namespace, as in Ollama
         host, namespace = None, host
     tag = match["tag"] or DEFAULT_TAG
     repository = f"{namespace}/{match['model']}"
     hub = (_hub(repository, tag),) if namespace and host in (None, *HUB_HOSTS) else ()
     if host in HUB_HOSTS:
         return hub
-    return (*hub, RegistryOrigin(host or OLLAMA_HOST, namespace or OLLAMA_NAMESPACE, match["model"], tag))
+    return (
+        *hub,
+        RegistryOrigin(
+            host=host or OLLAMA_HOST, namespace=namespace or OLLAMA_NAMESPACE, model=match["model"], tag=tag
+        ),
+    )
 
 
 def hub_origin(ref: ModelRef) -> HubOrigin | None:
-    """What of which repository the name means, if it can mean one of Hugging Face's."""
-    return next((one for one in origins(ref) if isinstance(one, HubOrigin)), None)
+    """The Hugging Face origin of a name, if it has one."""
+    return next((origin for origin in origins(ref) if isinstance(origin, HubOrigin)), None)
 
 
 def hub_name(repository: str, tag: str) -> str:
-    """The one name of a repository's model, a quantization spelled as llama.cpp does.
+    """The canonical name of a repository's model, with the quantization in llama.cpp's spelling.
 
     >>> hub_name("Qwen/Qwen3-8B-GGUF", "q4_k_m"), hub_name("a/b", "fp16"), hub_name("a/b", "x/m.gguf")
     ('hf.co/Qwen/Qwen3-8B-GGUF:Q4_K_M', 'hf.co/a/b:F16', 'hf.co/a/b:x/m.gguf')
@@ -167,7 +172,7 @@ def hub_name(repository: str, tag: str) -> str:
 
 
 def spellings(ref: ModelRef) -> tuple[str, ...]:
-    """The keys of all names by which a user may mean the model, those for a whole repository last.
+    """The keys of all names that a user may use for the model, those of the whole repository last.
 
     >>> spellings(ModelRef.parse("hf.co/a/b:Q8_0"))
     ('hf.co/a/b:q8_0', 'a/b:q8_0', 'hf.co/a/b:latest', 'a/b:latest')
@@ -176,7 +181,7 @@ def spellings(ref: ModelRef) -> tuple[str, ...]:
     if origin is None or not is_hub_name(ref.text):
         return (ref.key,)
     whole = f"{HUB_HOST}/{origin.repository}:{DEFAULT_TAG}".casefold()
-    keys = (one for key in (ref.key, whole) for one in (key, key.removeprefix(f"{HUB_HOST}/")))
+    keys = (spelling for key in (ref.key, whole) for spelling in (key, key.removeprefix(f"{HUB_HOST}/")))
     return tuple(dict.fromkeys(keys))
 
 
@@ -195,7 +200,7 @@ def is_url(text: str) -> bool:
 
 
 def absolute(text: str) -> str:
-    """A path as another process can find it; a name unchanged."""
+    """A path made absolute, so that it is valid in any process; a name unchanged."""
     return os.path.abspath(os.path.expanduser(text)) if is_path(text) else text
 
 
@@ -217,7 +222,7 @@ def _hub(repository: str, tag: str) -> HubOrigin:
 
 
 def _checked_url(text: str) -> str:
-    """Raises ValidationError for what is no address of a file, or has a password that would be written down."""
+    """Raises ValidationError for an invalid file URL, or one with a password, which would be stored."""
     try:
         parts = urlsplit(text)
         is_good = bool(parts.hostname and parts.path.strip("/")) and parts.username is None and (parts.port or 1) > 0
@@ -226,7 +231,7 @@ def _checked_url(text: str) -> str:
     if not is_good or not text.isascii() or not text.isprintable() or " " in text or len(text) > LONGEST_URL:
         raise ValidationError(
             f"{_shown(text)} is not the URL of a model's file",
-            "It looks like https://host/folder/model.gguf, without a user's name; other characters are written as %20.",
+            "Write it as https://host/folder/model.gguf, without a user name; percent-encode special characters (%20).",
         )
     return text
 

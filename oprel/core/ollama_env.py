@@ -1,4 +1,4 @@
-"""Ollama's environment variables as settings of ours, for `oprel serve --drop-in`. Pure.
+"""Maps Ollama's environment variables to oprel's settings, for `oprel serve --drop-in`. Pure.
 
 >>> environ = {"OLLAMA_HOST": "0.0.0.0", "OLLAMA_NUM_PARALLEL": " '2' ", "OLLAMA_NOPRUNE": "1"}
 >>> [dict(reading.settings) for reading in readings(environ)]
@@ -15,9 +15,9 @@ from oprel.utils.text import parse_duration
 
 PREFIX = "OLLAMA_"
 PORT = 11434
-# Not for a daemon in Ollama's place alone: `places` reads it.
+# Read by `places`, not only by a drop-in daemon.
 ALWAYS_FOLLOWED = {"OLLAMA_MODELS"}
-# As long as a daemon lives: Ollama's "infinite", for a setting that must be a length of time.
+# Longer than any daemon runs: stands for Ollama's "infinite" where a duration is required.
 NEVER = "87600h"
 
 Settings = Mapping[str, str | int]
@@ -25,7 +25,7 @@ Settings = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a variable sets; nothing when its value makes no sense, as `error` then says."""
+    """The settings from one variable; empty with an `error` if its value is invalid."""
 
     variable: str
     settings: Settings
@@ -33,7 +33,7 @@ class Reading:
 
 
 def readings(environ: Mapping[str, str]) -> Iterator[Reading]:
-    """What each variable sets that has a meaning here. Blanks and quotes around a value do not count."""
+    """The settings from each supported variable. Blanks and quotes around a value are ignored."""
     given = _given(environ)
     for variable, read in READERS.items():
         if variable in given:
@@ -44,7 +44,7 @@ def readings(environ: Mapping[str, str]) -> Iterator[Reading]:
 
 
 def meaningless(environ: Mapping[str, str]) -> list[str]:
-    """The variables of Ollama's that are set and mean nothing here."""
+    """Ollama's variables that are set but have no meaning in oprel."""
     return sorted(_given(environ).keys() - READERS.keys() - ALWAYS_FOLLOWED)
 
 
@@ -54,7 +54,7 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _address(text: str) -> Settings:
-    """`[http[s]://]HOST[:PORT][/...]`; a port alone is one on all addresses."""
+    """`[http[s]://]HOST[:PORT][/...]`; a port alone listens on all addresses."""
     scheme, has_scheme, rest = text.partition("://")
     usual = {"http": 80, "https": 443}.get(scheme, PORT) if has_scheme else PORT
     place = (rest if has_scheme else text).partition("/")[0]
@@ -64,7 +64,7 @@ def _address(text: str) -> Settings:
     if not has_port:
         return {"server_host": place or "127.0.0.1", "server_port": usual}
     if not port.isdecimal():
-        raise ValueError(f"{port!r} is no port")
+        raise ValueError(f"{port!r} is not a port")
     return {"server_host": host.strip("[]") or "0.0.0.0", "server_port": int(port)}
 
 
@@ -77,7 +77,7 @@ def _is_ip(text: str) -> bool:
 
 
 def _truth(text: str) -> bool:
-    """As Go reads a truth value; any other text is true."""
+    """Parse a boolean like Go; any other text is true."""
     return text not in ("0", "f", "F", "false", "False", "FALSE")
 
 
@@ -99,11 +99,11 @@ def _load_timeout(text: str) -> Settings:
 
 
 def _count(name: str) -> Callable[[str], Settings]:
-    """A number; 0 leaves the choice to the server."""
+    """A reader for a number; 0 leaves the choice to the server."""
 
     def read(text: str) -> Settings:
         if not text.isdecimal():
-            raise ValueError(f"{text!r} is no whole number")
+            raise ValueError(f"{text!r} is not a whole number")
         return {name: int(text)} if int(text) else {}
 
     return read

@@ -1,8 +1,9 @@
-"""Where other programs keep their models on this machine. Pure, but for a look at what LM Studio says of itself.
+"""Where other programs keep their models on this machine. Pure except for reading LM Studio's settings.
 
-Ollama: OLLAMA_MODELS, else ~/.ollama/models and what its Linux service uses. Hugging Face: HF_HUB_CACHE, HF_HOME, else
-~/.cache/huggingface/hub. LM Studio: what ~/.lmstudio-home-pointer and its settings name, else ~/.lmstudio/models.
-llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. And what `docker login` wrote: DOCKER_CONFIG, else ~/.docker.
+Ollama: OLLAMA_MODELS, else ~/.ollama/models and the folder of its Linux service. Hugging Face: HF_HUB_CACHE, HF_HOME,
+else ~/.cache/huggingface/hub. LM Studio: the folder in ~/.lmstudio-home-pointer and its settings, else
+~/.lmstudio/models. llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. Also the logins of `docker login`: DOCKER_CONFIG,
+else ~/.docker.
 """
 
 import json
@@ -13,9 +14,9 @@ from pathlib import Path
 OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Places:
-    """Folders, and Docker's file of logins, that may or may not be there."""
+    """Folders of models and Docker's file of logins; none of them has to exist."""
 
     ollama: tuple[Path, ...] = ()
     hub: tuple[Path, ...] = ()
@@ -25,7 +26,7 @@ class Places:
 
 
 def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
-    """Of the user whose environment it is."""
+    """The places of the user with that environment."""
     home = Path(environ.get("HOME") or Path.home())
     docker_config = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
     if not with_models:
@@ -45,16 +46,16 @@ def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
 def _lm_studio(home: Path) -> list[Path]:
     pointer = _text(home / ".lmstudio-home-pointer").strip()
     homes = [Path(pointer)] if pointer else [home / ".lmstudio", home / ".cache" / "lm-studio"]
-    return [_downloads(one) or one / "models" for one in homes]
+    return [_downloads(folder) or folder / "models" for folder in homes]
 
 
 def _downloads(home: Path) -> Path | None:
-    """The folder that the user told LM Studio to use."""
+    """The folder that the user set in LM Studio."""
     try:
-        found = json.loads(_text(home / "settings.json"))["downloadsFolder"]
+        folder = json.loads(_text(home / "settings.json"))["downloadsFolder"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return Path(found) if isinstance(found, str) and found else None
+    return Path(folder) if isinstance(folder, str) and folder else None
 
 
 def _text(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a setting is, and which values make sense for it. Pure."""
+"""Declares settings and checks their values. Pure."""
 
 import dataclasses
 import difflib
@@ -21,16 +21,16 @@ SWITCH = ("on", "off")
 def setting(
     default: Value, help: str, choices: tuple[str, ...] = (), *, smallest: int = 0, largest: float = math.inf
 ) -> Any:
-    """A field with what its flag and its line in config.yaml say, and for numbers, their bounds.
+    """A dataclass field with its help text, choices and, for numbers, bounds.
 
-    `Any`, as with dataclasses.field itself.
+    Returns `Any`, like dataclasses.field itself.
     """
     metadata = {"help": help, "choices": choices, "smallest": smallest, "largest": largest}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def parse_keep_alive(text: str) -> float:
-    """Seconds; infinite for a negative value. A bare number is seconds. Raises ValueError."""
+    """Parse a duration into seconds; a negative one is infinite, a bare number is seconds. Raises ValueError."""
     seconds = float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else parse_duration(text)
     return seconds if seconds >= 0 else math.inf
 
@@ -43,9 +43,9 @@ DURATIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What holds for one model: its own settings, else the general ones. A pinned one never goes by itself."""
+    """The effective settings of one model: its own, else the general ones. A pinned model is never evicted."""
 
     pin: bool
     keep_alive_seconds: float
@@ -62,8 +62,8 @@ class ModelSettings:
     engine_args: str
 
 
-def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
-    """The setting called `name`. Raises ConfigError that says what may be meant; `source` is where it was found."""
+def find_setting(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
+    """The setting called `name`. Raises ConfigError, which suggests a name; `source` is where `name` was read."""
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(sorted(entries))
@@ -72,7 +72,7 @@ def known(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
 
 
 def converted(entry: dataclasses.Field[Value], value: object, source: str, base: str = "") -> Value:
-    """`value` as its field wants it; a relative path is one from `base`, where that is given. Raises ConfigError."""
+    """`value` in its field's type; a relative path is resolved against `base` if given. Raises ConfigError."""
     result = _typed(entry, value, source)
     if choices := entry.metadata["choices"]:
         if str(result).lower() not in choices:
@@ -92,7 +92,7 @@ def converted(entry: dataclasses.Field[Value], value: object, source: str, base:
 def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value:
     if isinstance(value, list | dict):
         raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
-    if isinstance(value, bool):  # YAML reads an unquoted on and off so
+    if isinstance(value, bool):  # YAML parses unquoted on and off as booleans
         value = "on" if value else "off"
     if entry.type is not int:
         return str(value)
@@ -117,4 +117,4 @@ def _check_duration(name: str, text: str, source: str) -> None:
         step = 'Write a number with a unit, such as "30s" or "5m".'
         raise ConfigError(f"{source}: {name}: {error}", step) from None
     if name != "keep_alive" and seconds <= 0:
-        raise ConfigError(f"{source}: {name} must be more than nothing, not {text}")
+        raise ConfigError(f"{source}: {name} must be positive, not {text}")

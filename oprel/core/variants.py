@@ -1,7 +1,7 @@
-"""The files of a repository as variants of one model: which quantization each is, what belongs together. Pure.
+"""Groups the files of a repository into variants of one model, by quantization. Pure.
 
-Rules and names: how llama.cpp's own downloader picks a file (common/download.cpp), and how the usual publishers name
-theirs, such as `X-q4_k_m-00001-of-00002.gguf`, `X.i1-Q4_K_M.gguf`, `UD-Q2_K_XL/X-UD-Q2_K_XL-00001-of-00005.gguf`.
+Rules and names follow llama.cpp's own downloader (common/download.cpp) and the file names of common publishers, such
+as `X-q4_k_m-00001-of-00002.gguf`, `X.i1-Q4_K_M.gguf`, `UD-Q2_K_XL/X-UD-Q2_K_XL-00001-of-00005.gguf`.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 UNKNOWN = "unknown"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
-# No model, though GGUF: a projector, the data of a quantization, draft models that predict several tokens.
+# GGUF files that are not models by themselves: projectors, importance matrices, multi-token draft models.
 NO_MODEL = re.compile(r"mmproj|imatrix|(?:^|[-_./])(?:mtp|eagle3|dflash|dspark)-", re.IGNORECASE)
 PROJECTOR = re.compile(r"mmproj", re.IGNORECASE)
 QUANTIZATION = re.compile(
@@ -23,7 +23,7 @@ QUANTIZATION = re.compile(
 FOLDER_FILE = re.compile(r"[^/]+\.(?:safetensors|json|jinja|txt|model)")
 OTHER_FORM = re.compile(r"consolidated|adapter_", re.IGNORECASE)
 SPELLINGS = {"FP16": "F16", "FP32": "F32", "MXFP4": "MXFP4_MOE"}
-# Bits of a weight, measured on Llama 3.1 8B by llama.cpp's `quantize` (tools/quantize/README.md); MXFP4 on gpt-oss.
+# Bits per weight, measured on Llama 3.1 8B with llama.cpp's `quantize` (tools/quantize/README.md); MXFP4 on gpt-oss.
 # fmt: off
 BITS_PER_WEIGHT = {
     "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q8_K": 8.5, "Q6_K": 6.563, "Q5_K": 5.704,
@@ -38,7 +38,7 @@ BITS_PER_WEIGHT = {
 
 @dataclass(frozen=True)
 class RepoFile:
-    """A file of a repository, by its path there. `sha256` in hex, empty where nobody tells it."""
+    """A file of a repository, by its path there. `sha256` is hexadecimal, empty if unknown."""
 
     path: str
     size_bytes: int
@@ -47,9 +47,9 @@ class RepoFile:
 
 @dataclass(frozen=True)
 class Variant:
-    """One form of a model. `files` are its shards in order, or the only one.
+    """One variant of a model. `files` are its shards in order, or a single file.
 
-    `label` is such as "Q4_K_M" or "UD-Q4_K_XL", UNKNOWN where the names do not tell.
+    `label` is such as "Q4_K_M" or "UD-Q4_K_XL"; UNKNOWN if the names do not contain one.
     """
 
     label: str
@@ -61,7 +61,7 @@ class Variant:
 
     @property
     def quantization(self) -> str:
-        """The label without what its publisher puts before it.
+        """The label without a publisher's prefix.
 
         >>> Variant("UD-Q4_K_XL", ()).quantization
         'Q4_K_XL'
@@ -70,7 +70,7 @@ class Variant:
 
 
 def quantization_of(path: str) -> str | None:
-    """The quantization that the name of a file, else that of its folder, tells.
+    """The quantization in the name of a file, else in that of its folder.
 
     >>> quantization_of("qwen2.5-7b-instruct-q4_k_m-00001-of-00002.gguf"), quantization_of("Q8_0/model.gguf")
     ('Q4_K_M', 'Q8_0')
@@ -79,52 +79,56 @@ def quantization_of(path: str) -> str | None:
     """
     place = PurePosixPath(path)
     for text in (_stem(place), place.parent.name):
-        if found := list(QUANTIZATION.finditer(text)):
-            name = found[-1]["name"].upper()
-            prefix = (found[-1]["prefix"] or "").upper()
+        if matches := list(QUANTIZATION.finditer(text)):
+            name = matches[-1]["name"].upper()
+            prefix = (matches[-1]["prefix"] or "").upper()
             return ("UD-" if prefix == "UD-" else "") + SPELLINGS.get(name, name)
     return None
 
 
 def bits_per_weight(label: str) -> float | None:
-    """About how many bits a weight takes; None for what is not known by name.
+    """The approximate bits per weight of a label; None if it is unknown.
 
     >>> bits_per_weight("Q4_K_M"), bits_per_weight("UD-Q4_K_XL")
     (4.894, 4.894)
     """
     name = label.removeprefix("UD-")
-    for known in (name, re.sub(r"_(XXL|XL|L)$", "_M", name), re.sub(r"_(XXL|XL|L|M|S)$", "", name)):
-        if known in BITS_PER_WEIGHT:
-            return BITS_PER_WEIGHT[known]
+    for candidate in (name, re.sub(r"_(XXL|XL|L)$", "_M", name), re.sub(r"_(XXL|XL|L|M|S)$", "", name)):
+        if candidate in BITS_PER_WEIGHT:
+            return BITS_PER_WEIGHT[candidate]
     return None
 
 
 def variants(files: Iterable[RepoFile]) -> tuple[Variant, ...]:
-    """The models among `files`, those with most bytes first. One whose shards are not all there is left out."""
+    """The models among `files`, largest first. Models with missing shards are left out."""
     groups: dict[str, list[RepoFile]] = {}
     for file in files:
         place = PurePosixPath(file.path)
         if place.suffix.lower() == ".gguf" and not NO_MODEL.search(file.path):
             groups.setdefault(f"{place.parent}/{_stem(place)}", []).append(file)
-    found = [
+    complete = [
         Variant(quantization_of(group[0].path) or UNKNOWN, tuple(sorted(group, key=lambda file: file.path)))
         for group in groups.values()
         if _is_complete(group)
     ]
-    return tuple(sorted(found, key=lambda variant: variant.size_bytes, reverse=True))
+    return tuple(sorted(complete, key=lambda variant: variant.size_bytes, reverse=True))
 
 
-def named(found: Sequence[Variant], quantization: str) -> Variant | None:
-    """The variant that somebody calls so, as a label or as a file's name, in any case of letters."""
+def named(variants: Sequence[Variant], quantization: str) -> Variant | None:
+    """The variant with that label or file name, ignoring case."""
     labels = {quantization.casefold(), SPELLINGS.get(quantization.upper(), "").casefold()}
-    plain = [one for one in found if one.label.casefold() in labels]
-    files = [one for one in found if any(PurePosixPath(file.path).name.casefold() in labels for file in one.files)]
-    prefixed = [one for one in found if one.quantization.casefold() in labels]
-    return next(iter([*plain, *files, *prefixed]), None)
+
+    def has_file(variant: Variant) -> bool:
+        return any(PurePosixPath(file.path).name.casefold() in labels for file in variant.files)
+
+    by_label = [variant for variant in variants if variant.label.casefold() in labels]
+    by_file = [variant for variant in variants if has_file(variant)]
+    prefixed = [variant for variant in variants if variant.quantization.casefold() in labels]
+    return next(iter([*by_label, *by_file, *prefixed]), None)
 
 
 def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None:
-    """What lets the model see: the projector in its folder, or above it, whose weights have about as many bits."""
+    """The vision projector for a variant: in its folder, else at the top, with the closest bits per weight."""
     folders = [str(PurePosixPath(variant.files[0].path).parent), "."]
     eyes = [file for file in files if file.path.lower().endswith(".gguf") and PROJECTOR.search(file.path)]
     bits = bits_per_weight(variant.label) or 16.0
@@ -135,16 +139,17 @@ def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None
 
 
 def folder_files(files: Iterable[RepoFile]) -> tuple[RepoFile, ...]:
-    """What engines read of a repository of safetensors, none without any: weights, configuration, tokenizer, template.
+    """The files that engines need of a safetensors repository: weights, configuration, tokenizer, template.
 
-    Only what lies at its top, and no program: `consolidated` is the same weights in their author's own form.
+    Empty without safetensors. Takes only files at the top, no code, and no `consolidated` files, which hold the same
+    weights in the author's own format.
     """
-    found = tuple(file for file in files if FOLDER_FILE.fullmatch(file.path) and not OTHER_FORM.match(file.path))
-    return found if any(file.path.endswith(".safetensors") for file in found) else ()
+    needed = tuple(file for file in files if FOLDER_FILE.fullmatch(file.path) and not OTHER_FORM.match(file.path))
+    return needed if any(file.path.endswith(".safetensors") for file in needed) else ()
 
 
 def _stem(place: PurePosixPath) -> str:
-    """The name without its suffix, nor which shard it is."""
+    """The name without suffix and shard number."""
     shard = SHARD.fullmatch(place.stem)
     return shard["stem"] if shard else place.stem
 

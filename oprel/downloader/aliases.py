@@ -1,6 +1,6 @@
-"""Short names of models that many use: `qwen2.5-coder:7b`, `qwencoder`, `qwen2.5-coder:7b-q5_k_m` -> a repository.
+"""Short names of popular models: `qwen2.5-coder:7b`, `qwencoder`, `qwen2.5-coder:7b-q5_k_m` -> a repository.
 
-They are in `aliases.yaml` beside this module; `aliases.yaml` in OPREL_HOME adds to them and goes before.
+They are defined in `aliases.yaml` beside this module. `aliases.yaml` in OPREL_HOME adds to them and takes precedence.
 """
 
 import re
@@ -19,11 +19,11 @@ CAPABILITIES = {"completion", "embedding", "rerank", "tools", "thinking", "inser
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alias:
-    """A family of models. `repositories` has one for each size, of which `default` is meant when none is named.
+    """A family of models. `repositories` maps each size to a repository; a name without a size means `default`.
 
-    `also` are other names for the same; `about` says in a line what it is good for.
+    `also` are alternative names; `about` describes the purpose in one line.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Alias:
     also: tuple[str, ...] = ()
 
     def origin(self, tag: str) -> HubOrigin | None:
-        """The repository that a tag means: a size, a quant, or both as in `7b-q5_k_m`; None for any other tag."""
+        """The repository for a tag: a size, a quantization, or both as in `7b-q5_k_m`; None for any other tag."""
         tag = tag.lower()
         if tag == DEFAULT_TAG:
             return HubOrigin(self.repositories[self.default])
         if tag in self.repositories:
             return HubOrigin(self.repositories[tag])
-        size = max((one for one in self.repositories if tag.startswith(f"{one}-")), key=len, default="")
+        size = max((size for size in self.repositories if tag.startswith(f"{size}-")), key=len, default="")
         rest = tag.removeprefix(f"{size}-") if size else tag
         quant = quantization_of(f"{rest}.gguf")
         if quant is None or quant.lower() != re.sub(r"^(instruct|it|chat)-", "", rest).replace("fp16", "f16"):
@@ -50,27 +50,27 @@ class Alias:
 
 
 class Aliases:
-    """All of them, in alphabetical order."""
+    """All aliases, in alphabetical order."""
 
     def __init__(self, aliases: Mapping[str, Alias]) -> None:
         self._aliases = dict(sorted(aliases.items()))
-        self._by_name = {other.casefold(): one for one in self._aliases.values() for other in one.also}
-        self._by_name |= {name.casefold(): one for name, one in self._aliases.items()}
+        self._by_name = {other.casefold(): alias for alias in self._aliases.values() for other in alias.also}
+        self._by_name |= {name.casefold(): alias for name, alias in self._aliases.items()}
 
     @classmethod
     def load(cls, home: Path) -> "Aliases":
-        """The package's, and the user's in `home`. Raises ConfigError for a file of the user's that is wrong."""
+        """The package's aliases and the user's in `home`. Raises ConfigError for an invalid user file."""
         return cls({**_package(), **_read(home / FILE.name)})
 
     def __iter__(self) -> Iterator[Alias]:
         return iter(self._aliases.values())
 
     def origins(self, ref: ModelRef) -> tuple[Origin, ...]:
-        """Where a model of that name may be had, to be asked in this order: what an alias says, else its grammar."""
+        """Where to look for a model, in order: the repository of its alias, else what its name implies."""
         name, _, tag = ref.text.partition(":")
         alias = self._by_name.get(name.casefold()) if ref.kind is NameKind.NAME else None
-        found = alias.origin(tag) if alias else None
-        return (found,) if found else origins(ref)
+        origin = alias.origin(tag) if alias else None
+        return (origin,) if origin else origins(ref)
 
 
 @lru_cache(maxsize=1)
@@ -88,33 +88,41 @@ def _read(file: Path) -> dict[str, Alias]:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{file} cannot be read: {error}", "Correct it or remove it.") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{file} must hold names of models, each with its sizes")
+        raise ConfigError(f"{file} must map model names to their sizes")
     return {str(name): _alias(str(name), entry, file) for name, entry in content.items()}
 
 
 def _alias(name: str, entry: object, file: Path) -> Alias:
-    """Raises ConfigError that names what is wrong."""
+    """Raises ConfigError, which names the problem."""
     if not isinstance(entry, dict) or not isinstance(sizes := entry.get("sizes"), dict) or not sizes:
         raise _wrong(file, name, "it has no sizes")
     if unknown := {str(key) for key in entry} - KEYS:
-        raise _wrong(file, name, f"{min(unknown)!r} is no key of an alias")
+        raise _wrong(file, name, f"{min(unknown)!r} is not a key of an alias")
     repositories = {str(size).lower(): str(repository) for size, repository in sizes.items()}
-    if bad := [one for one in repositories.values() if not _REPOSITORY.fullmatch(one)]:
-        raise _wrong(file, name, f"{bad[0]!r} is no repository")
+    if bad := [repository for repository in repositories.values() if not _REPOSITORY.fullmatch(repository)]:
+        raise _wrong(file, name, f"{bad[0]!r} is not a repository")
     default = str(entry.get("default", next(iter(repositories)))).lower()
     if default not in repositories:
-        raise _wrong(file, name, f"its default {default!r} is none of its sizes")
+        raise _wrong(file, name, f"its default {default!r} is not one of its sizes")
     capabilities = _texts(entry.get("capabilities"))
     if strange := set(capabilities) - CAPABILITIES:
-        raise _wrong(file, name, f"{min(strange)!r} is no capability")
+        raise _wrong(file, name, f"{min(strange)!r} is not a capability")
     also = _texts(entry.get("also"))
     _check_names((name, *also), file)
     license, about = (str(entry.get(key, "")) for key in ("license", "about"))
-    return Alias(name, repositories, default, capabilities, license, about, also)
+    return Alias(
+        name=name,
+        repositories=repositories,
+        default=default,
+        capabilities=capabilities,
+        license=license,
+        about=about,
+        also=also,
+    )
 
 
 def _texts(given: object) -> tuple[str, ...]:
-    return tuple(str(one) for one in given) if isinstance(given, list) else ()
+    return tuple(str(text) for text in given) if isinstance(given, list) else ()
 
 
 def _check_names(names: tuple[str, ...], file: Path) -> None:
@@ -124,7 +132,7 @@ def _check_names(names: tuple[str, ...], file: Path) -> None:
         except ValidationError:
             good = False
         if not good:
-            raise _wrong(file, name, "it is no name of a model")
+            raise _wrong(file, name, "it is not a model name")
 
 
 def _wrong(file: Path, name: str, what: str) -> ConfigError:

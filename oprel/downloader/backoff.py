@@ -1,4 +1,4 @@
-"""How long to wait before asking again, and how fast to read. Pure but for `Throttle.take`, which waits."""
+"""How long to wait before a retry, and how fast to read. Pure except for `Throttle.take`, which waits."""
 
 import email.utils
 import random
@@ -7,17 +7,19 @@ from collections.abc import Callable
 
 import anyio
 
-LONGEST_WAIT = 60.0  # s between two tries
-LONGEST_PROMISE = 600.0  # s that a server may ask us to wait for; longer is for a person to decide
+LONGEST_WAIT = 60.0  # s between two attempts
+LONGEST_PROMISE = 600.0  # s that a server may ask us to wait; the user decides about longer waits
 
 
 def backoff(failures: int, first: float, chance: Callable[[], float] = random.random) -> float:
-    """Seconds after so many failures in a row: doubled each time, and spread so that many do not come at once."""
+    """Seconds to wait after `failures` in a row: exponential, with jitter so that clients do not retry in step."""
     return float(min(LONGEST_WAIT, first * 2 ** (failures - 1))) * (0.5 + chance() / 2)
 
 
 def retry_after(text: str, now: float) -> float | None:
-    """Seconds that a `Retry-After` asks for, a number or a date; None where it says nothing. `now` is since 1970.
+    """Seconds to wait according to a `Retry-After` header, a number or a date; None if it is neither.
+
+    `now` is in seconds since 1970.
 
     >>> retry_after("2", 0.0), retry_after("Thu, 01 Jan 1970 00:00:09 GMT", 5.0), retry_after("soon", 0.0)
     (2.0, 4.0, None)
@@ -31,7 +33,7 @@ def retry_after(text: str, now: float) -> float | None:
 
 
 class Throttle:
-    """Bytes per second that all who share this may read together; 0 for as many as come."""
+    """Limits the bytes per second that all users of this object read together; a rate of 0 means no limit."""
 
     def __init__(self, rate: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
@@ -39,7 +41,7 @@ class Throttle:
         self._due = 0.0
 
     async def take(self, count: int) -> None:
-        """Wait until `count` bytes that were read are within the rate."""
+        """Wait until the `count` bytes just read are within the rate."""
         if self.rate:
             self._due = max(self._due, self._clock()) + count / self.rate
             await anyio.sleep(self._due - self._clock())

@@ -1,7 +1,7 @@
-"""Hugging Face's hub, spoken to by its own library: what a repository holds, search, and whose token there is.
+"""Hugging Face's hub, accessed through its own library: repository contents, search, login.
 
-The only module that imports `huggingface_hub`, and inside its functions: that takes some 0.3 s. It finds the token in
-HF_TOKEN, or where `oprel hf login` and `hf auth login` put it.
+The only module that imports `huggingface_hub`, and only inside functions, since the import takes about 0.3 s. The
+library reads the token from HF_TOKEN or from where `oprel hf login` and `hf auth login` store it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 REVISION = "main"
-# The environment that counts is the daemon's, which may be older than the user's.
-RESTART = "`oprel stop --daemon` ends it, and the next command starts another."
-OTHER_TOKEN = f"HF_TOKEN is read when the daemon starts: {RESTART}"
+# The daemon's environment counts, which may be older than the user's.
+RESTART = "stop it with `oprel stop --daemon`, and the next command starts a new one."
+OTHER_TOKEN = f"The daemon reads HF_TOKEN at its start: {RESTART}"
 ANSWER_SECONDS = 30.0
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HubModel:
-    """A repository that a search found. `gated`: its owner wants something first."""
+    """A repository in search results. `gated`: its owner grants access on conditions."""
 
     repository: str
     downloads: int
@@ -53,7 +53,7 @@ class HubModel:
 
 @dataclass(frozen=True)
 class _Listing:
-    """A repository at one commit: its files by their path."""
+    """A repository at one commit, with its files by path."""
 
     repository: str
     commit: str
@@ -65,12 +65,12 @@ class _Listing:
 
     @property
     def folder(self) -> tuple[RepoFile, ...]:
-        """What engines read of a model in Hugging Face's own form; nothing where there are GGUF files."""
+        """The files that engines need of a model in Hugging Face's format; empty if the repository has GGUF files."""
         return () if variants(self.repo_files) else folder_files(self.repo_files)
 
 
 class Hub:
-    """The hub at `endpoint`, whose files go into `cache`."""
+    """The hub at `endpoint`; downloads go into `cache`."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Hub:
         seconds: float = ANSWER_SECONDS,
         serves_folders: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`serves_folders`: whether an engine is here for repositories of safetensors, which come whole."""
+        """`serves_folders`: whether an engine for safetensors repositories is installed."""
         self._endpoint = endpoint.rstrip("/")
         self._cache = cache
         self._seconds = seconds
@@ -102,12 +102,12 @@ class Hub:
         )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile]) -> Offer:
-        """All that an engine reads of a model in Hugging Face's own form."""
+        """The offer of a model in Hugging Face's format, with all files that an engine needs."""
         if not self._serves_folders():
             raise UnsupportedError(
-                f"{listing.repository} has safetensors and no GGUF files, and no engine for them is here",
-                f"Others may have converted it: `oprel search {listing.repository.split('/')[1]}`.",
-                "Or install one, such as vLLM: `oprel engines` shows how.",
+                f"{listing.repository} has only safetensors, no GGUF files, and no engine for them is installed",
+                f"Look for a converted version: `oprel search {listing.repository.split('/')[1]}`.",
+                "Or install an engine such as vLLM: `oprel engines` shows how.",
             )
         return Offer(
             f"{listing.repository} safetensors",
@@ -120,21 +120,21 @@ class Hub:
         parts = tuple(self._linked(listing, file.path) for file in files)
         self._cache.set_ref(listing.repository, REVISION, listing.commit)
         folder = self._cache.snapshot(listing.repository, listing.commit)
-        return Manifest(name, folder, parts=parts, source=f"hf.co/{listing.repository}")
+        return Manifest(name=name, weights=folder, parts=parts, source=f"hf.co/{listing.repository}")
 
     def _target(self, listing: _Listing, name: str) -> Target:
         file = listing.files[name]
         return Target(file, self._cache.blob(listing.repository, file.etag))
 
     async def repository(self, origin: HubOrigin) -> Repository | None:
-        """The variants there are; None of a model in Hugging Face's own form. Raises as `offer`."""
+        """The variants of a repository; None for a model in Hugging Face's format. Raises the same as `offer`."""
         listing = await self._within_time(partial(self._listing, origin.repository))
         return None if listing.folder else _repository(listing, origin)
 
     async def skeleton(self, origin: HubOrigin, folder: Path) -> Path:
-        """The model that `origin` names, as `write_skeleton` has it in ORG/REPO of `folder`: the path of it.
+        """Write a skeleton of the model (see `write_skeleton`) into ORG/REPO of `folder`, and return its path.
 
-        Where it does not say which variant, that is the usual one. Raises as `offer`, and OSError.
+        Uses the default variant if `origin` does not name one. Raises the same as `offer`, and OSError.
         """
         listing = await self._within_time(partial(self._listing, origin.repository))
         files = listing.folder or _variant(listing, origin, usual).files
@@ -143,18 +143,18 @@ class Hub:
         return place if listing.folder else place / files[0].path
 
     async def search(self, words: str, limit: int) -> list[HubModel]:
-        """Repositories with GGUF files, those that most people fetch first. Raises DownloadError."""
+        """Repositories with GGUF files, most downloaded first. Raises DownloadError."""
         return await self._within_time(partial(self._search, words, limit))
 
     def whoami(self) -> str:
-        """The user whose token there is. Raises ValidationError without one, DownloadError."""
+        """The user of the stored token. Raises ValidationError without a token, DownloadError."""
         if not self._api.token:
-            raise ValidationError("nobody is logged in", "`oprel hf login` takes a token of huggingface.co.")
+            raise ValidationError("not logged in to Hugging Face", "Log in with `oprel hf login`.")
         with hub_errors(self._endpoint):
             return str(self._api.whoami()["name"])
 
     def login(self, token: str) -> str:
-        """Keep a token where Hugging Face's own programs do, once the hub has said whose it is; that user's name."""
+        """Verify a token, store it where Hugging Face's own programs do, and return its user's name."""
         from huggingface_hub import HfApi, constants
 
         with hub_errors(self._endpoint):
@@ -165,7 +165,7 @@ class Hub:
         return user
 
     def logout(self) -> None:
-        """Forget every token that was kept. Raises OSError."""
+        """Delete all stored tokens. Raises OSError."""
         from huggingface_hub import logout
 
         logout()
@@ -187,8 +187,8 @@ class Hub:
 
     def _search(self, words: str, limit: int) -> list[HubModel]:
         with hub_errors(self._endpoint):
-            found = self._api.list_models(search=words or None, filter="gguf", sort="downloads", limit=limit)
-            return [_found(info) for info in found]
+            infos = self._api.list_models(search=words or None, filter="gguf", sort="downloads", limit=limit)
+            return [_hub_model(info) for info in infos]
 
     def _listing(self, repository: str) -> _Listing:
         with hub_errors(self._endpoint, repository):
@@ -204,14 +204,23 @@ class Hub:
         name = checked_name(entry.rfilename)
         url = hf_hub_url(repository, name, revision=commit, endpoint=self._endpoint)
         sha256 = entry.lfs.sha256 if entry.lfs else ""
-        return RemoteFile(name, url, entry.size or 0, sha256, sha256 or entry.blob_id or "", headers)
+        return RemoteFile(
+            name=name,
+            url=url,
+            size_bytes=entry.size or 0,
+            sha256=sha256,
+            etag=sha256 or entry.blob_id or "",
+            headers=headers,
+        )
 
     def _manifest(self, name: str, listing: _Listing, variant: Variant, projector: RepoFile | None) -> Manifest:
         paths = [self._linked(listing, file.path) for file in variant.files]
-        seeing = self._linked(listing, projector.path) if projector else None
+        projector_path = self._linked(listing, projector.path) if projector else None
         self._cache.set_ref(listing.repository, REVISION, listing.commit)
         parts = tuple(paths) if len(paths) > 1 else ()
-        return Manifest(name, paths[0], projector=seeing, parts=parts, source=f"hf.co/{listing.repository}")
+        return Manifest(
+            name=name, weights=paths[0], projector=projector_path, parts=parts, source=f"hf.co/{listing.repository}"
+        )
 
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]
@@ -221,53 +230,55 @@ class Hub:
 
 
 def check_git_hash(path: Path, file: RemoteFile) -> None:
-    """Small files have no SHA-256, but git's hash. Raises DownloadError for another content, which is thrown away."""
+    """Verify a small file by its git hash; on mismatch delete it and raise DownloadError."""
     content = path.read_bytes()
-    found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    if found != file.etag:
+    digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    if digest != file.etag:
         path.unlink()
-        raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {found}", "Fetch it again.")
+        raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {digest}", "Try again.")
 
 
 @contextmanager
 def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
-    """The library's errors as ours, in one place."""
+    """Translate the library's errors to ours."""
     from huggingface_hub import errors
 
     try:
         yield
     except errors.GatedRepoError as error:
         raise DownloadError(
-            f"{repository} is only for those who accepted its terms",
-            f"Accept them at {endpoint}/{repository}, and `oprel hf login`.",
+            f"{repository} requires you to accept its terms",
+            f"Accept them at {endpoint}/{repository}, then log in with `oprel hf login`.",
             OTHER_TOKEN,
         ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         raise ModelNotFoundError(
             f"there is no repository {repository} at {endpoint}",
-            "Check the name; a private one wants `oprel hf login`.",
+            "Check the name; a private repository requires `oprel hf login`.",
             OTHER_TOKEN,
         ) from error
     except errors.HfHubHTTPError as error:
         raise _http_error(endpoint, error.response.status_code) from error
     except errors.OfflineModeIsEnabled as error:
-        raise DownloadError("HF_HUB_OFFLINE is set, so nothing is fetched", f"Unset it: {RESTART}") from error
+        raise DownloadError(
+            "HF_HUB_OFFLINE is set for the daemon", f"Unset it and restart the daemon: {RESTART}"
+        ) from error
     except (httpx.HTTPError, OSError) as error:
         raise DownloadError(
             f"{endpoint} cannot be reached: {reason(error)}",
-            "Is the name right, and is there a network?",
-            f"Another endpoint goes into hf_endpoint or HF_ENDPOINT, which are read when the daemon starts: {RESTART}",
+            "Check the address and the network.",
+            f"To use another endpoint, set hf_endpoint or HF_ENDPOINT. The daemon reads them at its start: {RESTART}",
         ) from error
 
 
 def _http_error(endpoint: str, status: int) -> OprelError:
     if status == httpx.codes.UNAUTHORIZED:
-        return ValidationError(f"{endpoint} does not know the token", "`oprel hf login` takes another.", OTHER_TOKEN)
+        return ValidationError(f"{endpoint} rejects the token", "Log in again with `oprel hf login`.", OTHER_TOKEN)
     return DownloadError(f"{endpoint} answered HTTP {status}", "Try again later.")
 
 
 def _name(repository: str, tag: str) -> str:
-    """What the model is called; "" where it has a file's name that no model can have."""
+    """The model's name; "" if a file name in it is not allowed in model names."""
     try:
         return ModelRef.parse(hub_name(repository, tag)).text
     except ValidationError:
@@ -275,25 +286,25 @@ def _name(repository: str, tag: str) -> str:
 
 
 def _variant(listing: _Listing, origin: HubOrigin, choose: Choose) -> Variant:
-    found = _repository(listing, origin)
-    return found.variants[0] if origin.file else wanted(found, origin.quant, choose)
+    repository = _repository(listing, origin)
+    return repository.variants[0] if origin.file else wanted(repository, origin.quant, choose)
 
 
 def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
-    found = variants(listing.repo_files)
+    matching = variants(listing.repo_files)
     if origin.file:
-        found = tuple(one for one in found if any(file.path == origin.file for file in one.files))
-        if not found:
+        matching = tuple(variant for variant in matching if any(file.path == origin.file for file in variant.files))
+        if not matching:
             raise ModelNotFoundError(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
-    if not found:
+    if not matching:
         raise UnsupportedError(
             f"{listing.repository} has no GGUF files",
-            f"Others may have converted it: `oprel search {listing.repository.split('/')[1]}`.",
+            f"Look for a converted version: `oprel search {listing.repository.split('/')[1]}`.",
         )
-    return Repository(listing.repository, found, lambda variant: read_header(listing.files[variant.files[0].path]))
+    return Repository(listing.repository, matching, lambda variant: read_header(listing.files[variant.files[0].path]))
 
 
-def _found(info: "ModelInfo") -> HubModel:
+def _hub_model(info: "ModelInfo") -> HubModel:
     modified: Any = info.last_modified
     return HubModel(
         repository=info.id,

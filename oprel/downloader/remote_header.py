@@ -1,4 +1,4 @@
-"""The header of a model that is not here: fetched by ranges, without the weights."""
+"""Fetches the header of a remote model with range requests, without the weights."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,23 +10,23 @@ from oprel.core.exceptions import DownloadError
 from oprel.downloader.connections import reason
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.remote import Fetch, fetched_header, read_remote
-from oprel.formats.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
+from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
+from oprel.formats.hugging_face.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
 SECONDS = 30.0
-MOST_BYTES = 64 * 1024**2  # of a file that is no weights; a large tokenizer has half of it
+MOST_BYTES = 64 * 1024**2  # of a file other than weights; a large tokenizer has half of it
 
 
 def read_header(file: RemoteFile) -> GGUFFile:
-    """Of a GGUF file, the first where it comes in shards. Blocks. Raises DownloadError, InvalidModelError."""
+    """The header of a GGUF file, of the first one for shards. Blocks. Raises DownloadError, InvalidModelError."""
     with _client(file) as client:
         return read_remote(partial(_range, client, file), file.name, file.size_bytes)
 
 
 def write_skeleton(files: Sequence[RemoteFile], folder: Path) -> None:
-    """Put the files into `folder` as they are, but for weights: their headers, and a hole where the rest would be.
+    """Write the files into `folder`; of weights only the header, followed by a hole of the remaining size.
 
-    Whatever examines a model may examine that; it takes no more of the disk than was fetched. Blocks. Raises
+    The result can be inspected like the model, and takes only the disk space of what was fetched. Blocks. Raises
     DownloadError, OSError.
     """
     for file in files:
@@ -53,7 +53,7 @@ def _without_weights(client: httpx.Client, file: RemoteFile) -> bytes:
 
 
 def _client(file: RemoteFile) -> httpx.Client:
-    # httpx leaves a token out where it is led to another host.
+    # On a redirect to another host, httpx drops the token.
     return httpx.Client(headers=dict(file.headers), timeout=SECONDS, follow_redirects=True)
 
 
@@ -62,7 +62,7 @@ def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> byte
 
 
 def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str = "") -> bytes:
-    """The file, or that range of it. Whoever sends more is not listened to."""
+    """The file, or a range of it; any excess bytes are ignored."""
     headers, wanted = ({"Range": range}, httpx.codes.PARTIAL_CONTENT) if range else ({}, httpx.codes.OK)
     try:
         with client.stream("GET", file.url, headers=headers) as answer:

@@ -1,6 +1,6 @@
-"""What all sources of models have in common: the files they offer, how far the getting of one is. Pure.
+"""Types shared by all sources of models: remote files and the progress of a download. Pure.
 
-`Source` is what a package announces.
+A plugin package provides a `Source`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,15 +14,15 @@ from oprel.core.exceptions import ValidationError
 from oprel.core.names import RegistryOrigin
 
 LONGEST_NAME = 1024  # bytes of a whole relative path
-LONGEST_PART = 255  # bytes of one file's or folder's name: what file systems hold
+LONGEST_PART = 255  # bytes of one path component: the limit of file systems
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """One file of a model elsewhere.
+    """One remote file of a model.
 
-    `name` is a checked relative path; `sha256` is 64 hexadecimal digits, or "" where nobody tells; `etag` is without
-    quotes, or "". `headers` go with each request to `url`, and never to another host after a redirect.
+    `name` is a checked relative path. `sha256` is 64 hexadecimal digits, "" if unknown; `etag` is without quotes, or
+    "". `headers` are sent with each request to `url`, but never to another host after a redirect.
     """
 
     name: str
@@ -35,10 +35,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A further place of models, which a package announces: those whose names begin with `host`, `HOST/USER/MODEL:TAG`.
+    """An additional source of models, provided by a package, for names such as `HOST/USER/MODEL:TAG`.
 
-    `files` are those of the model of that name: a single file, the parts of a GGUF in order, or all of a folder. It
-    raises ModelNotFoundError where there is no such model, and may let httpx's errors pass.
+    `files` returns the files of a model: a single file, the parts of a GGUF in order, or all files of a folder. It
+    raises ModelNotFoundError for an unknown model and may let httpx's errors propagate.
     """
 
     host: str
@@ -47,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one file is: its bytes that are here, and what is being done with it."""
+    """The progress of one file: the bytes done, and the current phase."""
 
     file: RemoteFile
     done_bytes: int
@@ -55,15 +55,15 @@ class Progress:
 
 
 def checked_name(name: str) -> str:
-    """`name`, when it is a relative path that stays in its folder. Raises ValidationError: strangers send others."""
+    """`name` if it is a relative path that stays in its folder. Raises ValidationError, since names are untrusted."""
     shown = repr(name if len(name) <= 80 else name[:80] + "…")
     if len(name.encode(errors="surrogatepass")) > LONGEST_NAME:
         raise ValidationError(f"the file name {shown} is too long")
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or PurePosixPath(name).is_absolute():
-        raise ValidationError(f"the file name {shown} does not stay in its folder")
+        raise ValidationError(f"the file name {shown} leads out of its folder")
     if any(len(part.encode(errors="surrogatepass")) > LONGEST_PART for part in parts):
         raise ValidationError(f"the file name {shown} is too long")
     if "\\" in name or not name.isprintable():
-        raise ValidationError(f"the file name {shown} has characters that no file name should have")
+        raise ValidationError(f"the file name {shown} has forbidden characters")
     return name

@@ -1,4 +1,4 @@
-"""Everywhere that models come from, behind one question: who has the model of that name?"""
+"""All sources of models behind one lookup by name."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -16,8 +16,8 @@ from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.connections import reason
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Choose, Offer, together, usual
-from oprel.downloader.registry import Registries
-from oprel.downloader.registry_http import Access
+from oprel.downloader.registry.client import Access
+from oprel.downloader.registry.pull import Registries
 from oprel.downloader.source import Source
 from oprel.downloader.url import Urls
 from oprel.utils.entry_points import load_plugins
@@ -26,17 +26,17 @@ GROUP = "oprel.sources"
 
 
 @cache
-def announced_sources() -> Mapping[str, Source]:
-    """Those of installed packages, by the host in the names of their models; none replaces Ollama's registry.
+def plugin_sources() -> Mapping[str, Source]:
+    """Sources from installed packages, by the host in their models' names; none can replace Ollama's registry.
 
-    Blocks for the import of those packages.
+    Blocks to import those packages.
     """
-    found = {source.host.casefold(): source for source in load_plugins(GROUP, Source)}
-    return {host: source for host, source in found.items() if host != OLLAMA_HOST}
+    sources = {source.host.casefold(): source for source in load_plugins(GROUP, Source)}
+    return {host: source for host, source in sources.items() if host != OLLAMA_HOST}
 
 
 class Sources:
-    """`choose` takes the variant where a name does not say which; `serves_folders` is as of `Hub`."""
+    """`choose` picks the variant if the name does not; `serves_folders` is passed to `Hub`."""
 
     def __init__(
         self,
@@ -51,23 +51,23 @@ class Sources:
         self._client, self._root = client, config.hub_dir / URLS
         self._registries = Registries(client, config.models_dir / "blobs", Access.of(config))
         urls = Urls(client, self._root)
-        self._asked: dict[type, Callable[[Any], Awaitable[Offer]]] = {
+        self._offers: dict[type, Callable[[Any], Awaitable[Offer]]] = {
             HubOrigin: lambda origin: self.hub.offer(origin, choose),
             RegistryOrigin: self._named,
             UrlOrigin: urls.offer,
         }
 
     async def find(self, ref: ModelRef, *, insecure: bool = False) -> Offer:
-        """The first offer of that model; registries are asked over http if that is `insecure`.
+        """The first offer of the model. `insecure`: use http for registries.
 
-        Raises ModelNotFoundError when nobody has it, DownloadError.
+        Raises ModelNotFoundError if no source has it, DownloadError.
         """
         self.check_online()
         unknown: ModelNotFoundError | None = None
         for origin in Aliases.load(self._home).origins(ref):
             if isinstance(origin, RegistryOrigin):
                 origin = replace(origin, insecure=insecure)
-            if ask := self._asked.get(type(origin)):
+            if ask := self._offers.get(type(origin)):
                 try:
                     offer = await ask(origin)
                 except ModelNotFoundError as error:
@@ -75,28 +75,28 @@ class Sources:
                     continue
                 return replace(offer, name="") if _is_short(ref, origin) else offer
         raise unknown or ModelNotFoundError(
-            f"nobody is known to have {ref.text}", "Models are found by `oprel search`; name one as hf.co/ORG/REPO."
+            f"no source has {ref.text}", "Find models with `oprel search`, and name one as hf.co/ORG/REPO."
         )
 
     async def _named(self, origin: RegistryOrigin) -> Offer:
-        """Of a name with a host: a package's source has it, or a registry."""
-        source = (await anyio.to_thread.run_sync(announced_sources)).get(origin.host.casefold())
+        """The offer for a name with a host: from a package's source, else from a registry."""
+        source = (await anyio.to_thread.run_sync(plugin_sources)).get(origin.host.casefold())
         if source is None:
             return await self._registries.offer(origin)
         try:
             files = await source.files(origin, self._client)
         except httpx.HTTPError as error:
-            raise DownloadError(f"{origin.title} cannot be asked for: {reason(error)}", "Try again later.") from error
+            raise DownloadError(f"{origin.title} cannot be looked up: {reason(error)}", "Try again later.") from error
         if not files:
-            raise ModelNotFoundError(f"{origin.host} has no {origin.repository}:{origin.tag}", "Is the name right?")
+            raise ModelNotFoundError(f"{origin.host} has no {origin.repository}:{origin.tag}", "Check the name.")
         return together(origin.title, files, self._root)
 
     def check_online(self) -> None:
-        """Raises DownloadError where the user wants to stay offline."""
+        """Raises DownloadError if the user has set `offline`."""
         if self._offline:
-            raise DownloadError("oprel is offline, so nothing is downloaded or looked up", "Set `offline` to off.")
+            raise DownloadError("oprel is offline and does not download or look up anything", "Set `offline` to off.")
 
 
 def _is_short(ref: ModelRef, origin: Origin) -> bool:
-    """Whether it takes an alias to see that origin in the name. Such names stay what the user calls the model."""
+    """Whether the name means that origin only through an alias. Such a model keeps the name that the user gave."""
     return isinstance(origin, HubOrigin) and origin != hub_origin(ref)

@@ -1,4 +1,4 @@
-"""Single files from anywhere, by their URL; the other parts of a split model come along."""
+"""Downloads single files by URL, together with the other parts of a split model."""
 
 import base64
 import re
@@ -14,8 +14,8 @@ from oprel.core.variants import SHARD
 from oprel.downloader.backoff import backoff
 from oprel.downloader.connections import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
-from oprel.downloader.ranges import Changed, TryAgain, check_status
 from oprel.downloader.source import RemoteFile, checked_name
+from oprel.downloader.transfer.ranges import Changed, TryAgain, check_status
 
 ANSWER_SECONDS = 30.0
 TRIES = 5
@@ -25,7 +25,7 @@ _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
 class Urls:
-    """Files go into `root`, each version of one into a folder of its own."""
+    """Puts files into `root`, each version of a file into its own folder."""
 
     def __init__(
         self, client: httpx.AsyncClient, root: Path, *, seconds: float = ANSWER_SECONDS, first_wait: float = 0.5
@@ -36,12 +36,12 @@ class Urls:
         self._first_wait = first_wait
 
     async def offer(self, origin: UrlOrigin) -> Offer:
-        """The model behind a URL. Raises DownloadError, UnsupportedError, ValidationError."""
+        """The model at a URL. Raises DownloadError, UnsupportedError, ValidationError."""
         files = [await self._probe(url) for url in _parts(origin.url)]
         return together(origin.url, files, self._root)
 
     async def _probe(self, url: str) -> RemoteFile:
-        """What the server tells of a file."""
+        """Ask the server for a file's properties, with retries."""
         failures = 0
         while True:
             try:
@@ -49,7 +49,7 @@ class Urls:
             except TryAgain as error:
                 failures += 1
                 if failures == TRIES:
-                    step = "Is the URL right, and is there a network?" if is_unknown_host(error) else "Try again later."
+                    step = "Check the URL and the network." if is_unknown_host(error) else "Try again later."
                     raise DownloadError(f"{urlsplit(url).hostname}: {error}", step) from error
                 await anyio.sleep(max(backoff(failures, self._first_wait), error.seconds or 0.0))
 
@@ -60,7 +60,7 @@ class Urls:
             with anyio.fail_after(self._seconds):
                 async with self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
                     return _described(response, name, url)
-        except Changed:  # there is no first byte
+        except Changed:  # the file has no first byte
             raise UnsupportedError(f"{name} at {urlsplit(url).hostname} is empty", "Give the URL of a model.") from None
         except TimeoutError:
             raise TryAgain(f"no answer within {self._seconds:.0f} s") from None
@@ -75,13 +75,13 @@ def _described(response: httpx.Response, name: str, url: str) -> RemoteFile:
     total = _TOTAL.fullmatch(response.headers.get("content-range", ""))
     length = total[1] if total else response.headers.get("content-length", "")
     if not length.isdigit():
-        raise DownloadError(f"{response.url.host} does not tell how large {name} is", "Fetch it by other means.")
+        raise DownloadError(f"{response.url.host} does not state the size of {name}", "Download it by other means.")
     etag = response.headers.get("etag", "").removeprefix("W/").strip('"')
-    return RemoteFile(name, url, int(length), sha256=_sha256(response), etag=etag)
+    return RemoteFile(name=name, url=url, size_bytes=int(length), sha256=_sha256(response), etag=etag)
 
 
 def _sha256(response: httpx.Response) -> str:
-    """The digest that the server tells, as Hugging Face does before it redirects, or by RFC 9530; "" without one."""
+    """The digest that the server sends, as Hugging Face does before redirecting, or by RFC 9530; "" without one."""
     for answer in (*response.history, response):
         if match := _LINKED.fullmatch(answer.headers.get("x-linked-etag", "")):
             return match[1]
@@ -91,7 +91,7 @@ def _sha256(response: httpx.Response) -> str:
 
 
 def _parts(url: str) -> list[str]:
-    """The URLs of all parts, when `url` is that of one."""
+    """The URLs of all parts if `url` is a part of a split model, else `url`."""
     head, slash, name = url.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     shard = SHARD.fullmatch(stem)

@@ -1,4 +1,4 @@
-"""Checked reading of an untrusted binary file: numbers, strings and jumps, never past its end or a limit."""
+"""Bounds-checked reading of an untrusted binary file: numbers, strings and skips, never past its end or a limit."""
 
 import os
 import struct
@@ -7,18 +7,18 @@ from typing import BinaryIO, Literal
 
 from oprel.core.exceptions import InvalidModelError
 
-DAMAGED = "The file is damaged or was not downloaded completely: get it again."
+DAMAGED = "The file is damaged or incomplete: download it again."
 CHUNK_BYTES = 1024**2
 
 ByteOrder = Literal["little", "big"]
 
 
 class ByteReader:
-    """Bytes of a GGUF header in file order. `position` and `size_bytes` (of the whole file) are in bytes.
+    """Reads a GGUF header in file order. `position` and `size_bytes` (of the whole file) are in bytes.
 
-    Every method raises InvalidModelError, naming the file, the reason and the byte, when the file has not got what
-    is asked for, when the header would pass `limit_bytes`, or when more than `limit_work` was charged. It checks that
-    before it reads or allocates.
+    Every method raises InvalidModelError, naming the file, the reason and the byte, when the file is too short, when
+    the header would exceed `limit_bytes`, or when more than `limit_work` was charged. All checks run before anything
+    is read or allocated.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class ByteReader:
         self.byte_order: ByteOrder = "little"
 
     def error(self, reason: str, advice: str = DAMAGED, *, at: int | None = None) -> InvalidModelError:
-        """The error to raise; `at` is the byte to blame, the current one by default."""
+        """The error to raise. `at` is the offending byte, the current position by default."""
         where = self.position if at is None else at
-        return InvalidModelError(f"{self.path} is no usable GGUF model: {reason} (byte {where})", advice)
+        return InvalidModelError(f"{self.path} is not a usable GGUF model: {reason} (byte {where})", advice)
 
     def require(self, count: int, what: str = "the next value") -> None:
-        """Check that `count` more bytes are there; `what` begins the message."""
+        """Check that `count` more bytes follow. `what` begins the error message."""
         left = self.size_bytes - self.position
         if count > left:
             raise self.error(f"{what} needs {count} bytes, but the file ends after {left}")
@@ -46,9 +46,9 @@ class ByteReader:
             raise self.error(f"{what} makes the header larger than {self._limit_bytes} bytes")
 
     def charge(self, count: int) -> None:
-        """Account for `count` array elements to go through, or characters to keep: they cost time and memory."""
+        """Charge `count` array elements to visit or characters to keep: they cost time and memory."""
         if count > self._work_left:
-            raise self.error(f"{count} more elements are too many, all arrays and texts together")
+            raise self.error(f"{count} more elements exceed the limit for all arrays and strings together")
         self._work_left -= count
 
     def take(self, count: int) -> bytes:
@@ -61,7 +61,7 @@ class ByteReader:
         return data
 
     def skip(self, count: int) -> None:
-        """Step over `count` bytes without reading them."""
+        """Skip `count` bytes without reading them."""
         self.require(count)
         self.position = self._file.seek(self.position + count)
 
@@ -75,14 +75,14 @@ class ByteReader:
         return tuple(int(number) for number in self.numbers(codes))
 
     def integer(self, code: str) -> int:
-        """One of `integers`."""
+        """A single integer, as in `integers`."""
         return self.integers(code)[0]
 
     def name(self, limit_bytes: int) -> str:
-        """A string that is looked up and shown, hence short and proper UTF-8."""
+        """A string that is used as a key and displayed, so it must be short and valid UTF-8."""
         start, length = self.position, self.integer("Q")
         if length > limit_bytes:
-            raise self.error(f"a name of {length} bytes, where {limit_bytes} are allowed", at=start)
+            raise self.error(f"a name has {length} bytes, but at most {limit_bytes} are allowed", at=start)
         self.charge(length)
         try:
             return self.take(length).decode()
@@ -90,19 +90,19 @@ class ByteReader:
             raise self.error("a name is not UTF-8", at=start) from error
 
     def text(self, length: int) -> str:
-        """Bytes for people. Engines do not check their encoding, so bad ones must not make a model unusable."""
+        """Text for display. Engines do not check its encoding, so invalid UTF-8 must not make a model unusable."""
         self.require(length)
         self.charge(length)
         return self.take(length).decode(errors="replace")
 
     def skip_strings(self, count: int) -> None:
-        """Step over `count` strings, chunk by chunk: a vocabulary has hundreds of thousands."""
+        """Skip `count` strings, chunk by chunk: a vocabulary has hundreds of thousands."""
         self.require(8 * count, f"an array of {count} strings")
         self.charge(count)
         length_at = struct.Struct(self._layout("Q")).unpack_from
         while count:
             start = self.position
-            # A string takes at least 8 bytes, so no more than `count` of them begin in the chunk.
+            # A string takes at least 8 bytes, so at most `count` strings begin in the chunk.
             chunk = self.take(min(CHUNK_BYTES, 8 * count))
             walked, last = 0, len(chunk) - 8
             while walked <= last:

@@ -1,15 +1,15 @@
-"""The numbers that GGUF files use for things, as data: metadata types, tensor types, names of quantizations.
+"""Numeric IDs in GGUF files, as data: metadata types, tensor types, names of quantizations.
 
 Sources: `enum gguf_type` in gguf.h, `enum ggml_type` with its block sizes in ggml.h and ggml-common.h, `enum
 llama_ftype` in llama.h (all llama.cpp, November 2026). Missing ids were removed upstream (tensor types 4, 5, 31-33,
-36-38) or belong to forks (ik_llama.cpp uses 97 and above, and 41 with another meaning): nothing may be guessed of them.
+36-38) or belong to forks (ik_llama.cpp uses 97 and above, and 41 with another meaning), so their layout is unknown.
 """
 
 from enum import Enum
 
 
 class ValueType(Enum):
-    """What a metadata value is. Each member is (id in files, code in the struct module if it is a number)."""
+    """The type of a metadata value. Each member is (id in files, struct code of a number, else "")."""
 
     UINT8 = (0, "B")
     INT8 = (1, "b")

@@ -1,8 +1,7 @@
-"""Headers of GGUF model files, read as what they are: untrusted input.
+"""Headers of GGUF model files, treated as untrusted input.
 
 A file is `GGUF`, a version, two counts, that many key/values, that many tensor descriptions, padding, tensor data.
-Nothing is believed before it is checked: every declared length is compared with the bytes that are left before
-anything is read or allocated, long arrays are stepped over, and the first contradiction ends the reading.
+Every declared length is compared with the bytes left before anything is read or allocated; long arrays are skipped.
 
 Sources: the format in docs/gguf.md of ggml-org/ggml; what an engine accepts in ggml/src/gguf.cpp of llama.cpp
 (unique keys, names under 64 bytes, 4 dimensions, no nested arrays, gapless offsets). The MAX_* limits that bound time
@@ -19,8 +18,9 @@ from typing import BinaryIO
 
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import ByteOrder, ByteReader
+from oprel.formats.checks.mistaken import START_BYTES, mistaken
 from oprel.formats.ggml_types import FILE_TYPES, GGML_TYPES, GUESSED_FILE_TYPE, VALUE_TYPES, GGMLType, ValueType
-from oprel.formats.mistaken import START_BYTES, mistaken
+from oprel.formats.untrusted_json import shown
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -33,7 +33,7 @@ MAX_KEY_BYTES = 4096
 MAX_TENSOR_NAME_BYTES = 63
 MAX_DIMENSIONS = 4
 MAX_ELEMENTS = 2**63 - 1
-MAX_WORK = 4 * 10**6  # array elements gone through and characters kept; known models have about a million
+MAX_WORK = 4 * 10**6  # array elements visited plus characters kept; known models need about a million
 
 MIN_KEY_VALUE_BYTES = 14  # a length, one character, a type, one byte
 MIN_TENSOR_BYTES = 24  # a length, the number of dimensions, a type, an offset
@@ -45,7 +45,7 @@ LONGEST_STRINGS_KEPT = 64
 
 @dataclass(frozen=True)
 class SkippedArray:
-    """`count` elements that were stepped over. A string beyond LONGEST_STRING_KEPT_BYTES is one, of UINT8."""
+    """`count` elements that were skipped. A string beyond LONGEST_STRING_KEPT_BYTES becomes one of UINT8."""
 
     kind: ValueType
     count: int
@@ -55,9 +55,9 @@ Scalar = int | float | bool | str
 Value = Scalar | tuple[Scalar, ...] | SkippedArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """`shape` has the contiguous dimension first; `offset` counts bytes from the start of the data section."""
+    """`shape` lists the contiguous dimension first. `offset` counts bytes from the start of the data section."""
 
     name: str
     shape: tuple[int, ...]
@@ -66,11 +66,11 @@ class Tensor:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GGUFFile:
     """A checked header. `data_offset` (of the data section) and `size_bytes` (of the whole file) are bytes.
 
-    Properties come from metadata: None, or an empty string, when the file does not say, or says it in a wrong type.
+    Properties come from metadata. They are None or empty if the key is missing or has the wrong type.
     """
 
     path: Path
@@ -83,27 +83,25 @@ class GGUFFile:
 
     @property
     def architecture(self) -> str:
-        """Such as "llama" or "bert"; also the prefix of the keys that describe the model. Shards may lack it."""
+        """Such as "llama" or "bert"; also the prefix of the model's keys. Shards may lack it."""
         return self._text("general.architecture") or ""
 
     @property
     def name(self) -> str:
-        """The model's title in its author's words; not the name it is known by here."""
+        """The model's title as its author wrote it, not its name in oprel."""
         return self._text("general.name") or ""
 
     @property
     def context_length(self) -> int | None:
-        """Tokens the model was trained for."""
         return self._integer(f"{self.architecture}.context_length")
 
     @property
     def embedding_length(self) -> int | None:
-        """Elements of the vector that stands for a token."""
+        """Elements of a token's embedding vector."""
         return self._integer(f"{self.architecture}.embedding_length")
 
     @property
     def block_count(self) -> int | None:
-        """Layers."""
         return self._integer(f"{self.architecture}.block_count")
 
     @property
@@ -113,12 +111,11 @@ class GGUFFile:
 
     @property
     def chat_template(self) -> str | None:
-        """Jinja source; untrusted, never to be rendered outside a sandbox."""
+        """Jinja source, untrusted: render it in a sandbox only."""
         return self._text("tokenizer.chat_template")
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Tokens."""
         match self.metadata.get("tokenizer.ggml.tokens"):
             case SkippedArray(count=count):
                 return count
@@ -129,12 +126,12 @@ class GGUFFile:
 
     @property
     def parameter_count(self) -> int:
-        """Elements of all tensors of this file (of one shard, when the model is split)."""
+        """Elements of all tensors in this file (one shard, if the model is split)."""
         return sum(prod(tensor.shape) for tensor in self.tensors)
 
     @property
     def quantization(self) -> str:
-        """A label such as "Q4_K_M": the file's own, else the tensor type that takes most bytes, else "unknown"."""
+        """A label such as "Q4_K_M": the file's own, else the tensor type with the most bytes, else "unknown"."""
         declared = self._integer("general.file_type")
         if declared is not None and (label := FILE_TYPES.get(declared & ~GUESSED_FILE_TYPE)):
             return label
@@ -153,7 +150,7 @@ class GGUFFile:
 
 
 def looks_like_gguf(path: Path) -> bool:
-    """Whether `path` is a regular file with GGUF's first four bytes; False when it cannot be read."""
+    """Whether `path` is a regular file that starts with GGUF's magic bytes; False if it cannot be read."""
     try:
         if not path.is_file():
             return False
@@ -164,13 +161,13 @@ def looks_like_gguf(path: Path) -> bool:
 
 
 def read_gguf(path: Path) -> GGUFFile:
-    """Read and check the header of a GGUF file, and that the file is long enough for its tensors.
+    """Read and check the header of a GGUF file, and check that the file is long enough for its tensors.
 
-    Blocks for the reading of some megabytes. Raises InvalidModelError, also when there is no such file; its message
-    names the reason and the byte where reading stopped.
+    Blocks to read a few megabytes. Raises InvalidModelError, which names the reason and the byte where reading
+    stopped, also for a missing file.
     """
     try:
-        if not path.is_file():  # before opening it: a pipe would block
+        if not path.is_file():  # checked before opening: a pipe would block
             what = "is not a file" if path.exists() else "does not exist"
             raise InvalidModelError(f"{path} {what}", "Give the path of a .gguf file.")
         with path.open("rb") as file:
@@ -180,7 +177,7 @@ def read_gguf(path: Path) -> GGUFFile:
 
 
 def read_gguf_from(file: BinaryIO, name: str, size_bytes: int) -> GGUFFile:
-    """The same of something that can be read and sought like a file of that size; `name` is what errors call it."""
+    """Like `read_gguf`, for any seekable object of that size. `name` stands for the path in errors."""
     limits = {"limit_bytes": MAX_HEADER_BYTES, "limit_work": MAX_WORK}
     return _read(ByteReader(file, Path(name), **limits, size_bytes=size_bytes))
 
@@ -194,7 +191,15 @@ def _read(reader: ByteReader) -> GGUFFile:
     tensors = _read_tensors(reader, tensor_count, alignment)
     data_offset = _align(reader.position, alignment)
     _check_data(reader, tensors, data_offset)
-    return GGUFFile(reader.path, version, reader.byte_order, metadata, tensors, data_offset, reader.size_bytes)
+    return GGUFFile(
+        path=reader.path,
+        version=version,
+        byte_order=reader.byte_order,
+        metadata=metadata,
+        tensors=tensors,
+        data_offset=data_offset,
+        size_bytes=reader.size_bytes,
+    )
 
 
 def _check_magic(reader: ByteReader) -> None:
@@ -203,18 +208,18 @@ def _check_magic(reader: ByteReader) -> None:
     start = reader.take(min(len(MAGIC), reader.size_bytes))
     if start == MAGIC:
         return
-    if known := mistaken(start + reader.take(min(START_BYTES, reader.size_bytes) - len(start))):
-        raise reader.error(f"it {known.what}", known.step, at=0)
-    raise reader.error("it does not start with the letters GGUF", "Give a whole .gguf file.", at=0)
+    if mistake := mistaken(start + reader.take(min(START_BYTES, reader.size_bytes) - len(start))):
+        raise reader.error(f"it {mistake.what}", mistake.step, at=0)
+    raise reader.error("it does not start with the letters GGUF", "Give a complete .gguf file.", at=0)
 
 
 def _read_version(reader: ByteReader) -> int:
     start, version = reader.position, reader.integer("I")
-    if version & 0xFFFF == 0:  # There is no flag: a small number in the other byte order has empty low bytes.
+    if version & 0xFFFF == 0:  # There is no byte order flag, but a swapped small number has empty low bytes.
         reader.byte_order = "big"
         version = int.from_bytes(version.to_bytes(4, "little"), "big")
     if version == 1:
-        advice = "Version 1 is from August 2023: get a newer conversion of the model."
+        advice = "Version 1 is from August 2023: download a newer conversion of the model."
         raise reader.error("GGUF version 1 is not supported", advice, at=start)
     if version not in VERSIONS:
         raise reader.error(f"unknown GGUF version {version}", "The file is damaged or newer than oprel.", at=start)
@@ -222,8 +227,7 @@ def _read_version(reader: ByteReader) -> int:
 
 
 def _read_counts(reader: ByteReader) -> tuple[int, int]:
-    start = reader.position
-    tensors, keys = reader.integers("QQ")
+    start, (tensors, keys) = reader.position, reader.integers("QQ")
     if tensors > MAX_TENSORS or keys > MAX_KEYS:
         raise reader.error(f"{tensors} tensors and {keys} keys are more than any model has", at=start)
     least = keys * MIN_KEY_VALUE_BYTES + tensors * MIN_TENSOR_BYTES
@@ -238,7 +242,7 @@ def _read_metadata(reader: ByteReader, count: int) -> dict[str, Value]:
         if not key:
             raise reader.error("a key is empty", at=start)
         if key in metadata:
-            raise reader.error(f"the key {_shown(key)} comes twice", at=start)
+            raise reader.error(f"the key {shown(key)} occurs twice", at=start)
         metadata[key] = _read_value(reader)
     return metadata
 
@@ -271,7 +275,7 @@ def _read_string(reader: ByteReader) -> str | SkippedArray:
 def _read_array(reader: ByteReader) -> tuple[Scalar, ...] | SkippedArray:
     start, kind = reader.position, _read_value_type(reader)
     if kind is ValueType.ARRAY:
-        raise reader.error("arrays of arrays are not supported, by engines neither", at=start)
+        raise reader.error("nested arrays are not supported, by engines either", at=start)
     count = reader.integer("Q")
     return _read_strings(reader, count) if kind is ValueType.STRING else _read_numbers(reader, kind, count)
 
@@ -309,9 +313,9 @@ def _read_tensors(reader: ByteReader, count: int, alignment: int) -> tuple[Tenso
     for _ in range(count):
         start, tensor = reader.position, _read_tensor(reader)
         if tensor.name in tensors:
-            raise reader.error(f"the tensor {_shown(tensor.name)} comes twice", at=start)
-        if tensor.offset != end:  # Engines insist on it: a gap or an overlap is damage.
-            raise reader.error(f"the tensor {_shown(tensor.name)} is at offset {tensor.offset}, not at {end}", at=start)
+            raise reader.error(f"the tensor {shown(tensor.name)} occurs twice", at=start)
+        if tensor.offset != end:  # As engines require: a gap or an overlap means damage.
+            raise reader.error(f"the tensor {shown(tensor.name)} is at offset {tensor.offset}, not at {end}", at=start)
         tensors[tensor.name] = tensor
         end = _align(end + tensor.size_bytes, alignment)
     return tuple(tensors.values())
@@ -321,29 +325,25 @@ def _read_tensor(reader: ByteReader) -> Tensor:
     start, name = reader.position, reader.name(MAX_TENSOR_NAME_BYTES)
     dimensions = reader.integer("I")
     if dimensions > MAX_DIMENSIONS:
-        raise reader.error(f"the tensor {_shown(name)} has {dimensions} dimensions", at=start)
+        raise reader.error(f"the tensor {shown(name)} has {dimensions} dimensions", at=start)
     *shape, kind, offset = reader.integers(f"{dimensions}QIQ")
     elements, row = prod(shape), shape[0] if shape else 1
     if not 0 < elements <= MAX_ELEMENTS:
-        raise reader.error(f"the tensor {_shown(name)} has {elements} elements", at=start)
+        raise reader.error(f"the tensor {shown(name)} has {elements} elements", at=start)
     if kind not in GGML_TYPES:
-        advice = "Its quantization was withdrawn, is very new, or belongs to a fork of llama.cpp: choose another one."
-        raise reader.error(f"unsupported quantization: the tensor {_shown(name)} has type {kind}", advice, at=start)
+        advice = "The quantization was removed, is too new, or belongs to a fork of llama.cpp: choose another one."
+        raise reader.error(f"unsupported quantization: the tensor {shown(name)} has type {kind}", advice, at=start)
     packing = GGML_TYPES[kind]
     if row % packing.block_elements:
-        raise reader.error(f"rows of the tensor {_shown(name)} are not whole {packing.name} blocks", at=start)
-    return Tensor(name, tuple(shape), packing, offset, elements // packing.block_elements * packing.block_bytes)
+        raise reader.error(f"rows of the tensor {shown(name)} are not whole {packing.name} blocks", at=start)
+    size_bytes = elements // packing.block_elements * packing.block_bytes
+    return Tensor(name=name, shape=tuple(shape), type=packing, offset=offset, size_bytes=size_bytes)
 
 
 def _check_data(reader: ByteReader, tensors: tuple[Tensor, ...], data_offset: int) -> None:
-    if not tensors:  # A vocabulary, or the first shard of some models.
+    if not tensors:  # A vocabulary-only file, or the first shard of some models.
         return
     # The last tensor's padding may be absent.
     end = data_offset + tensors[-1].offset + tensors[-1].size_bytes
     if end > reader.size_bytes:
-        raise reader.error(f"its tensors end at byte {end}, but the file at byte {reader.size_bytes}", at=data_offset)
-
-
-def _shown(name: str) -> str:
-    """A name from the file, made safe for a terminal and short."""
-    return repr(name if len(name) <= 64 else f"{name[:61]}...")
+        raise reader.error(f"its tensors end at byte {end}, the file at byte {reader.size_bytes}", at=data_offset)

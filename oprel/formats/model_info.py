@@ -1,4 +1,4 @@
-"""What a model is, whatever its files are."""
+"""Describes a model independently of its format."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ MAX_LAYERS = 1024  # engines have at most 512
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why files are taken for what they are: a sentence without its full stop. `doubt`, from 0 to 1, speaks against."""
+    """Why files are recognized as a format: a sentence without full stop. `doubt` (0 to 1) lowers the confidence."""
 
     text: str
     doubt: float = 0.0
@@ -26,7 +26,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes: of the weights as they are in the files, and of the KV cache of all that is served at the same time."""
+    """Bytes of the weights as stored in the files, and of the KV cache of all concurrent sequences."""
 
     weights: int
     kv_cache: int
@@ -36,14 +36,13 @@ class MemoryNeed:
         return self.weights + self.kv_cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """A model of any format. None, or nothing, stands for what the files do not tell.
+    """A model of any format. Fields that the files do not state are None or empty.
 
-    `format` is one of `Format`, or that of a package's reader.
-    `architecture` is such as "llama" or "qwen2", `quantization` such as "Q4_K_M", "BF16" or "GPTQ-4bit". `parameters`
-    and `size_bytes` are of all files together. `heads` and `kv_heads` have a number for each layer, `head_dim` is the
-    length of a key. `experts` are those of a layer, of which each token uses `experts_used`.
+    `format` is one of `Format` or that of a plugin's reader, `architecture` such as "llama" or "qwen2", `quantization`
+    such as "Q4_K_M", "BF16" or "GPTQ-4bit". `parameters` and `size_bytes` cover all files. `heads` and `kv_heads` have
+    one number per layer; `head_dim` is the length of a key. Each token uses `experts_used` of a layer's `experts`.
     """
 
     format: str
@@ -69,27 +68,27 @@ class ModelInfo:
 
     @property
     def method(self) -> str:
-        """How the weights are packed, such as "GPTQ"; the type of weights that are not."""
+        """How the weights are packed, such as "GPTQ"; for unpacked weights their data type."""
         return re.sub(r"-\d+bit$", "", self.quantization)
 
     @property
     def confidence(self) -> float:
-        """From 0 to 1: how sure it is that the files are such a model."""
-        return prod(1 - one.doubt for one in self.evidence)
+        """From 0 to 1: how certain the detection is."""
+        return prod(1 - evidence.doubt for evidence in self.evidence)
 
     def estimate_memory(self, context: int, sequences: int = 1, element_bytes: float = 2.0) -> MemoryNeed:
-        """What serving `sequences` of `context` tokens at once takes, whichever engine does it.
+        """Memory for serving `sequences` of `context` tokens each at once, on any engine; compute buffers come on top.
 
-        Every layer is taken for one of plain attention, so that windows and latent caches count as more than they are.
-        Of a GGUF `telemetry.memory` tells exactly. What computing takes comes on top.
+        Assumes plain attention in every layer, which overestimates sliding windows and latent caches. For a GGUF,
+        `telemetry.memory` is exact.
         """
         values = 2 * sum(self.kv_heads) * (self.head_dim or 0)  # keys and values of a token
         return MemoryNeed(self.size_bytes, round(values * element_bytes) * context * sequences)
 
     def display(self) -> Iterator[tuple[str, str]]:
-        """What is known, as titles and texts for people."""
+        """The stated properties, as titles and texts for display."""
         bits, counts = self.bits_per_weight, {"attention heads": self.heads, "KV heads": self.kv_heads}
-        told = {
+        rows = {
             "format": f"{self.format} (confidence {self.confidence:.2f})",
             "architecture": self.architecture,
             "parameters": human_count(self.parameters) if self.parameters else "",
@@ -102,7 +101,7 @@ class ModelInfo:
             "experts": f"{self.experts}, {self.experts_used} of them used" if self.experts else "",
             "capabilities": ", ".join(self.capabilities),
         }
-        return ((title, text) for title, text in told.items() if text)
+        return ((title, text) for title, text in rows.items() if text)
 
 
 def _range(numbers: tuple[int, ...]) -> str:
@@ -112,7 +111,7 @@ def _range(numbers: tuple[int, ...]) -> str:
 
 
 def from_gguf(*parts: GGUFFile) -> ModelInfo:
-    """Of a model's files, the first of which describes it."""
+    """Describe a model from the headers of its files; the first one holds the metadata."""
     first = parts[0]
     heads = _per_layer(first, "attention.head_count")
     usual = first.embedding_length // heads[0] if first.embedding_length and heads and heads[0] else None
@@ -136,16 +135,16 @@ def from_gguf(*parts: GGUFFile) -> ModelInfo:
 
 
 def of_template(template: str) -> tuple[Capability, ...]:
-    """What a chat template can carry beside messages."""
-    told: Mapping[Capability, bool] = {
+    """The capabilities that a chat template supports."""
+    supported: Mapping[Capability, bool] = {
         "tools": "tools" in template,
         "thinking": "<think>" in template or "enable_thinking" in template,
     }
-    return tuple(name for name, there in told.items() if there)
+    return tuple(name for name, is_supported in supported.items() if is_supported)
 
 
 def _capabilities(header: GGUFFile) -> tuple[Capability, ...]:
-    """None of a file that is no model alone: a projector, an adapter, a part."""
+    """Empty for a file that is not a model by itself: a projector, an adapter, a part."""
     if header.pooling_type is not None:
         return ("rerank",) if header.pooling_type == RANK_POOLING else ("embedding",)
     if not header.block_count or header.architecture == "clip" or header.metadata.get("general.type") == "adapter":
@@ -159,16 +158,16 @@ def _value(header: GGUFFile, name: str) -> Value | None:
 
 
 def _number(header: GGUFFile, name: str) -> int | None:
-    found = _value(header, name)
-    return found if type(found) is int else None
+    value = _value(header, name)
+    return value if type(value) is int else None
 
 
 def _per_layer(header: GGUFFile, name: str) -> tuple[int, ...]:
-    """A number for each layer, whether the header has one for all of them or an array."""
+    """One number per layer, whether the header has a single number or an array."""
     match _value(header, name):
-        case tuple(found):
-            return tuple(one for one in found if type(one) is int)
-        case int(found) if 0 < (header.block_count or 0) <= MAX_LAYERS:
-            return (found,) * (header.block_count or 0)
+        case tuple(numbers):
+            return tuple(number for number in numbers if type(number) is int)
+        case int(number) if 0 < (header.block_count or 0) <= MAX_LAYERS:
+            return (number,) * (header.block_count or 0)
         case _:
             return ()

@@ -1,6 +1,6 @@
-"""Ollama's manifests, which are OCI's with media types of its own: which files a model has, and the texts among them.
+"""Ollama's manifests, which are OCI manifests with their own media types: which files and texts a model has.
 
-They come out of other programs' folders and from registries, so that nothing in them is believed: digests name files.
+They come from other programs' folders and from registries, so they are untrusted: digests become file names.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError, UnsupportedError
-from oprel.core.modelfile import ROLES, Parameter
+from oprel.core.models.modelfile import ROLES, Parameter
 from oprel.formats.untrusted_json import Json, parse_object
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -18,7 +18,7 @@ MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.ollama.image."
 OCI_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-# Of Docker's models, which lie in any registry of images.
+# Media types of Docker's models, which any image registry can store.
 DOCKER_KINDS = {
     "application/vnd.docker.ai.gguf.v3": "model",
     "application/vnd.docker.ai.mmproj": "projector",
@@ -32,7 +32,7 @@ MOST_LAYERS = 1000
 
 @dataclass(frozen=True)
 class Layer:
-    """A blob of a model. `digest` is "sha256:" and 64 hex digits, `size_bytes` what the manifest says."""
+    """A blob of a model. `digest` is "sha256:" and 64 hex digits; `size_bytes` is what the manifest states."""
 
     media_type: str
     digest: str
@@ -40,20 +40,20 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """Such as "model" or "template"; empty for what is of no known type."""
+        """Such as "model" or "template"; empty for an unknown type."""
         if self.media_type.startswith(LAYER_TYPE):
             return self.media_type.removeprefix(LAYER_TYPE)
         return DOCKER_KINDS.get(self.media_type, "")
 
     @property
     def file_name(self) -> str:
-        """What the blob is called in a store."""
+        """The name of the blob's file in a store."""
         return self.digest.replace(":", "-")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Texts:
-    """What a model adds to its files; as in a Modelfile."""
+    """The texts of a model beside its weights, as in a Modelfile."""
 
     template: str = ""
     system: str = ""
@@ -74,29 +74,29 @@ class OllamaManifest:
 def parse(content: bytes, name: str) -> OllamaManifest:
     """The manifest of the model called `name`.
 
-    Raises InvalidModelError for one that is damaged or names what is no digest, UnsupportedError for a model that is
-    not made of GGUF files.
+    Raises InvalidModelError for a damaged manifest or an invalid digest, UnsupportedError for a model that does not
+    consist of GGUF files.
     """
     if len(content) > LONGEST_TEXT:
-        raise _invalid(name, f"it takes more than {LONGEST_TEXT} bytes")
-    found = parse_object(content, Path(name))
-    layers = found.get("layers")
+        raise _invalid(name, f"it is larger than {LONGEST_TEXT} bytes")
+    entries = parse_object(content, Path(name))
+    layers = entries.get("layers")
     if not isinstance(layers, list) or len(layers) > MOST_LAYERS:
         raise _invalid(name, "it has no list of layers")
-    config = found.get("config")
+    config = entries.get("config")
     manifest = OllamaManifest(
-        tuple(_layer(one, name) for one in layers), _layer(config, name) if isinstance(config, dict) else None
+        tuple(_layer(entry, name) for entry in layers), _layer(config, name) if isinstance(config, dict) else None
     )
     if not manifest.of("model"):
         raise UnsupportedError(
-            f"{name} has no GGUF model in it",
-            "Models that run in a cloud, and those that are made of other files, cannot be used here.",
+            f"{name} does not contain a GGUF model",
+            "Cloud models and models in other formats cannot be used here.",
         )
     return manifest
 
 
 def texts(manifest: OllamaManifest, contents: Mapping[str, bytes], name: str) -> Texts:
-    """What the text layers say; `contents` are theirs, by digest. Raises InvalidModelError."""
+    """The texts of a manifest. `contents` holds the text layers by digest. Raises InvalidModelError."""
 
     def plain(*kinds: str) -> list[str]:
         return [contents[layer.digest].decode(errors="replace") for layer in manifest.of(*kinds)]
@@ -119,23 +119,23 @@ def _layer(given: Json, name: str) -> Layer:
 
 
 def _parameters(text: str, name: str) -> dict[str, Parameter]:
-    """Those of the types that parameters have; others are of no use to anybody."""
-    found: dict[str, Parameter] = {}
+    """The parameters whose type is valid; others are dropped."""
+    parameters: dict[str, Parameter] = {}
     for key, value in (parse_object(text.encode(), Path(name)) if text.strip() else {}).items():
         if isinstance(value, bool | int | float | str):
-            found[key] = [value] if key == "stop" and isinstance(value, str) else value
+            parameters[key] = [value] if key == "stop" and isinstance(value, str) else value
         elif isinstance(value, list) and value:
-            found[key] = [str(one) for one in value]
-    return found
+            parameters[key] = [str(element) for element in value]
+    return parameters
 
 
 def _messages(text: str, name: str) -> tuple[tuple[str, str], ...]:
     try:
         given = json.loads(text) if text.strip() else []
-        said = [(str(one["role"]).lower(), str(one["content"])) for one in given]
+        messages = [(str(entry["role"]).lower(), str(entry["content"])) for entry in given]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _invalid(name, "its messages cannot be read") from error
-    return tuple((role, content) for role, content in said if role in ROLES)
+    return tuple((role, content) for role, content in messages if role in ROLES)
 
 
 def _invalid(name: str, what: str) -> InvalidModelError:

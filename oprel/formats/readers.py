@@ -1,4 +1,4 @@
-"""Readers of further formats, which installed packages announce; asked where oprel itself knows no model."""
+"""Readers of further formats, provided by installed packages; tried when oprel itself recognizes no model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ GROUP = "oprel.formats"
 
 @dataclass(frozen=True)
 class Reader:
-    """Of models of a format that oprel does not know, `format` being what backends call it.
+    """Reads models of a format that oprel does not support itself. `format` is the name that backends use for it.
 
-    `read` tells of the model in a file or a folder, from its header alone; None where it is of another format. It
-    raises InvalidModelError for a damaged one, and OSError. The file may be anybody's, so nothing in it is run.
+    `read` describes the model in a file or folder from its header alone, or returns None for another format. It raises
+    InvalidModelError for a damaged model, and OSError. The file is untrusted: a reader must not execute any of it.
     """
 
     format: str
@@ -30,18 +30,18 @@ def readers() -> Sequence[Reader]:
     return tuple(load_plugins(GROUP, Reader))
 
 
-def read_announced(path: Path) -> ModelInfo | None:
-    """The model in a file or a folder, of the first reader that knows it. Raises InvalidModelError, OSError."""
-    if not (path.is_file() or path.is_dir()):  # a pipe would block its reader
+def read_with_plugins(path: Path) -> ModelInfo | None:
+    """The model in a file or folder, from the first reader that recognizes it. Raises InvalidModelError, OSError."""
+    if not (path.is_file() or path.is_dir()):  # reading a pipe would block
         return None
-    found = (_read(reader, path) for reader in readers())
-    return next((info for info in found if info), None)
+    infos = (_read(reader, path) for reader in readers())
+    return next((info for info in infos if info), None)
 
 
 def knows(path: Path) -> bool:
-    """Whether a reader finds a model there, be it damaged."""
+    """Whether a reader recognizes a model there, even a damaged one."""
     try:
-        return read_announced(path) is not None
+        return read_with_plugins(path) is not None
     except OprelError:
         return True
     except OSError:
@@ -53,5 +53,5 @@ def _read(reader: Reader, path: Path) -> ModelInfo | None:
         return reader.read(path)
     except (OprelError, OSError):
         raise
-    except Exception as error:  # code of others on files of strangers: its faults must not hide the other models
+    except Exception as error:  # third-party code on untrusted files: its bugs must not hide other models
         raise invalid(path, f"the reader of {reader.format} failed: {type(error).__name__}: {error}", 0) from error

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import HubOrigin, ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, named, quantization_of, variants
 from oprel.downloader.aliases import Aliases
@@ -22,10 +22,10 @@ from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.offers import Repository, usual, wanted
 from oprel.formats.gguf import GGUFFile, read_gguf
+from oprel.formats.headers.other_header import is_other, read_other
+from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo
-from oprel.formats.other_header import is_other, read_other
 from oprel.formats.untrusted_json import shown
-from oprel.formats.whole import read_whole
 from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
 from oprel.telemetry.recommender.candidates import Candidate, sized
@@ -105,7 +105,7 @@ def _in_repository(origin: HubOrigin, config: Config) -> list[ModelVariant]:
 
 
 def _in_variants(repository: Repository, origin: HubOrigin) -> list[ModelVariant]:
-    header, kept = repository.read_one(), repository.variants
+    header, kept = repository.read_smallest(), repository.variants
     if origin.quant:
         kept = (wanted(repository, origin.quant, usual),)
     files = [Path(variant.files[0].path) for variant in kept]
@@ -125,7 +125,7 @@ def _in_folder(folder: Path) -> list[ModelVariant]:
     headers = [read_whole(path) for path in weights]
     _require_one_model(folder, headers)
     return [
-        _of_header(Manifest(variant.label, path), header, variant.label)
+        _of_header(Manifest(name=variant.label, weights=path), header, variant.label)
         for variant, path, header in zip(available, weights, headers, strict=True)
     ]
 

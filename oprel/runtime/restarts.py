@@ -1,37 +1,36 @@
-"""When an engine that ended unasked may be started again. Decisions on data: no clock, no process.
+"""When an engine that ended by itself may be started again. Decisions on data: no clock, no process.
 
-The first end is followed by a start at once, so that an answer can go on; the next ones wait, twice as long each time.
-After `MOST` within `WINDOW` the circuit is open: nothing is started until the oldest of them is that long ago, and then
-once. What will not be better next time (a damaged file, say) is tried no more than once a minute. A serving engine that
-somebody else killed has done nothing wrong: that does not count.
+After the first end it is started at once, so that an answer can go on; after the next ones it waits, twice as long each
+time. After `MOST` ends within `WINDOW` the circuit opens: nothing is started until the oldest of them is that long ago,
+and then once. `Restart.HOPELESS` ends (a damaged file, say) allow at most one start a minute. A serving engine that
+something else killed did nothing wrong: that end does not count.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from oprel.runtime.exits import Exit, Reason
+from oprel.runtime.exits import Exit, Restart
 
 WINDOW = 600.0  # s
 MOST = 6  # ends within the window that leave no further start
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # s
-HEALTHY = 300.0  # s of service after which what was before is forgiven
-HOPELESS = frozenset({Reason.FILE_CORRUPT, Reason.UNKNOWN_ARCHITECTURE, Reason.BAD_FLAG})
+HEALTHY = 300.0  # s of service that clear the earlier ends
 HOPELESS_PAUSE = 60.0  # s
 JITTER = 0.2  # share of a wait
 
 
 @dataclass(frozen=True)
 class End:
-    """An engine's unasked end. `at` in seconds of any steady clock; `served` is how long it had been ready."""
+    """An end that oprel did not ask for. `at` is in seconds of any steady clock; `served` is the time spent ready."""
 
     exit: Exit
     at: float
     served: float = 0.0
 
     @property
-    def is_foreign(self) -> bool:
-        return self.exit.reason is Reason.KILLED and self.served > 0
+    def is_external(self) -> bool:
+        return self.exit.restart is Restart.EXTERNAL and self.served > 0
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,16 @@ class Verdict:
 def judge(ends: Sequence[End], now: float, jitter: float = 0.0) -> Verdict:
     """`ends`, oldest first; `jitter` from -1 to 1 keeps engines that died together from starting together.
 
+    >>> from oprel.runtime.exits import Reason
     >>> died = [End(Exit(Reason.CRASH_SIGNAL, "SIGSEGV", ""), at) for at in (0.0, 1.0, 2.0)]
     >>> judge(died[:1], 0.0), judge(died, 2.0)
     (Verdict(wait=0.0, refused=False), Verdict(wait=1.0, refused=False))
     """
-    counted = [end for end in _unforgiven(ends) if now - end.at < WINDOW and not end.is_foreign]
+    counted = [end for end in _since_healthy(ends) if now - end.at < WINDOW and not end.is_external]
     if not counted:
         return Verdict(0.0)
     last = counted[-1]
-    if last.exit.reason in HOPELESS:
+    if last.exit.restart is Restart.HOPELESS:
         return _until(last.at + HOPELESS_PAUSE, now, refused=True)
     if len(counted) >= MOST:
         return _until(counted[-MOST].at + WINDOW, now, refused=True)
@@ -63,10 +63,10 @@ def judge(ends: Sequence[End], now: float, jitter: float = 0.0) -> Verdict:
     return _until(last.at + backoff * (1 + JITTER * jitter), now, refused=False)
 
 
-def _unforgiven(ends: Sequence[End]) -> Sequence[End]:
-    """Since the last one that had served well."""
-    good = [at for at, end in enumerate(ends) if end.served >= HEALTHY]
-    return ends[good[-1] :] if good else ends
+def _since_healthy(ends: Sequence[End]) -> Sequence[End]:
+    """The ends from the last one that came after long service."""
+    healthy = [index for index, end in enumerate(ends) if end.served >= HEALTHY]
+    return ends[healthy[-1] :] if healthy else ends
 
 
 def _until(moment: float, now: float, *, refused: bool) -> Verdict:

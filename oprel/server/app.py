@@ -18,17 +18,27 @@ from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
 from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
+from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
+from oprel.server.api.ollama import models as ollama_models
 from oprel.server.api.ollama import routes as ollama
 from oprel.server.api.openai import routes as openai
-from oprel.server.api.oprel import downloads, library, models, native, observe
+from oprel.server.api.oprel import downloads as downloads_api
+from oprel.server.api.oprel import library as library_api
+from oprel.server.api.oprel import native, observe, tokens
 from oprel.server.api.responses import routes as responses
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
-from oprel.server.errors import error_response, unexpected
+from oprel.server.errors import unexpected
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
+
+ROUTERS = (
+    *(ollama.router, ollama_models.router),
+    *(openai.router, responses.router, anthropic.router),
+    *(native.router, tokens.router, observe.router, observe.private, library_api.router, downloads_api.router),
+)
 
 
 def assemble(
@@ -60,16 +70,8 @@ def create_app(state: AppState) -> FastAPI:
     """The daemon's application. Its lifespan resumes downloads and, at the end, stops every engine."""
     app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(state))
     app.state.daemon = state
-    app.include_router(ollama.router)
-    app.include_router(openai.router)
-    app.include_router(responses.router)
-    app.include_router(anthropic.router)
-    app.include_router(native.router)
-    app.include_router(observe.router)
-    app.include_router(observe.private)
-    app.include_router(models.router)
-    app.include_router(library.router)
-    app.include_router(downloads.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(OprelError, _oprel_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _client_left)
@@ -106,7 +108,7 @@ def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 
 async def _oprel_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OprelError)
-    return error_response(error, request.url.path)
+    return error_response(request.scope, error)
 
 
 async def _client_left(request: Request, error: Exception) -> Response:
@@ -115,7 +117,7 @@ async def _client_left(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
-    return error_response(unexpected(error), request.url.path)
+    return error_response(request.scope, unexpected(error))
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:

@@ -35,7 +35,7 @@ class Conversations:
         return tuple(PromptMessage(role, content) for role, content in self._database.execute(query, (conversation,)))
 
     def append(self, conversation: str, *messages: PromptMessage) -> bool:
-        """Store all of them, or none and return False: the disk may be full, and their answer is whole all the same."""
+        """Store all of them. If that fails (on a full disk, say), store none and return False: the answer is sent."""
         rows = [(conversation, message.role, message.content) for message in messages]
         try:
             with self._database:

@@ -1,13 +1,13 @@
-"""Models that other programs keep on this machine: read where they lie, never written, never copied."""
+"""Models of other programs on this machine: read in place, never modified or copied."""
 
 from oprel.core.places import Places
+from oprel.stores.base import Stores
 from oprel.stores.folders import HubStore, LlamaCppStore, LmStudioStore
-from oprel.stores.found import Stores
 from oprel.stores.ollama import OllamaStore
 
 
 def stores_in(places: Places) -> Stores:
-    """Those of the folders that `places` names."""
+    """The stores in the folders that `places` lists."""
     return Stores(
         [
             *map(OllamaStore, places.ollama),

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest, Provider
+from oprel.core.models.manifests import Manifest, Provider
 from oprel.core.names import ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, projector_of, variants
-from oprel.stores.found import StoredModel, is_inside, version_of
+from oprel.stores.base import StoredModel, is_inside, version_of
 
 REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class HubStore:
-    """`models--ORG--REPO/snapshots/REVISION/...`, where the files are links into `blobs` beside it."""
+    """`models--ORG--REPO/snapshots/REVISION/...`, where files are links into the `blobs` folder."""
 
     folder: Path
 
@@ -43,7 +43,7 @@ class LmStudioStore:
 
 @dataclass(frozen=True)
 class LlamaCppStore:
-    """`ORG_REPO_FILE`, where a `manifest=ORG=REPO=TAG.json` tells the three apart; other files go by their own name."""
+    """`ORG_REPO_FILE`, split with the help of `manifest=ORG=REPO=TAG.json`; other files are named by their own name."""
 
     folder: Path
 
@@ -57,23 +57,23 @@ class LlamaCppStore:
             yield from _models([file], self.folder, "", "llama.cpp")
 
     def _repositories(self) -> dict[str, str]:
-        """What names of files begin with, the longest first, and the repository that those are from."""
-        found = {}
+        """File name prefixes, longest first, and the repository of each."""
+        repositories = {}
         for file in self.folder.glob("manifest=*=*=*.json"):
             _, organization, name, _ = file.name.split("=", 3)
-            found[f"{organization}_{name}_"] = f"hf.co/{organization}/{name}"
-        return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+            repositories[f"{organization}_{name}_"] = f"hf.co/{organization}/{name}"
+        return dict(sorted(repositories.items(), key=lambda pair: -len(pair[0])))
 
 
 def _snapshot(repository: Path) -> Path | None:
-    """The folder of the newest revision that was fetched: what `main` is, else the last that was written."""
-    snapshots = [one for one in repository.glob("snapshots/*/") if REVISION.fullmatch(one.name)]
+    """The folder of the latest downloaded revision: that of `main`, else the most recently written."""
+    snapshots = [folder for folder in repository.glob("snapshots/*/") if REVISION.fullmatch(folder.name)]
     try:
         main = (repository / "refs" / "main").read_text().strip()
     except OSError:
         main = ""
-    by_name = {one.name: one for one in snapshots}
-    return by_name.get(main) or max(snapshots, key=lambda one: one.stat().st_mtime, default=None)
+    by_name = {folder.name: folder for folder in snapshots}
+    return by_name.get(main) or max(snapshots, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
 def _files(paths: Iterable[Path], root: Path) -> list[Path]:
@@ -81,29 +81,33 @@ def _files(paths: Iterable[Path], root: Path) -> list[Path]:
 
 
 def _models(files: Iterable[Path], folder: Path, repository: str, provider: Provider) -> Iterator[StoredModel]:
-    """The models that the files of a repository make; without one, each goes by the name of its file."""
+    """The models made of a repository's files; without a repository, each is named after its file."""
     listed = [RepoFile(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files]
-    found = variants(listed)
-    labels = Counter(variant.label for variant in found)
-    for variant in found:
+    models = variants(listed)
+    labels = Counter(variant.label for variant in models)
+    for variant in models:
         stem = Path(variant.files[0].path).stem
-        is_told = variant.label != UNKNOWN and labels[variant.label] == 1
-        name = f"{repository}:{variant.label if is_told else stem}" if repository else stem
+        is_unique = variant.label != UNKNOWN and labels[variant.label] == 1
+        name = f"{repository}:{variant.label if is_unique else stem}" if repository else stem
         try:
             ref = ModelRef.parse(name)
-        except ValidationError:  # nobody could ask for it
+        except ValidationError:  # a model without a valid name cannot be used
             continue
         if ref.kind is NameKind.NAME:
-            yield _found(ref.text, folder, variant, projector_of(listed, variant) if repository else None, provider)
+            yield _stored_model(
+                ref.text, folder, variant, projector_of(listed, variant) if repository else None, provider
+            )
 
 
-def _found(name: str, folder: Path, variant: Variant, eyes: RepoFile | None, provider: Provider) -> StoredModel:
+def _stored_model(
+    name: str, folder: Path, variant: Variant, projector: RepoFile | None, provider: Provider
+) -> StoredModel:
     files = tuple(folder / file.path for file in variant.files)
     manifest = Manifest(
-        name,
-        files[0],
+        name=name,
+        weights=files[0],
         parts=files if len(files) > 1 else (),
-        projector=folder / eyes.path if eyes else None,
+        projector=folder / projector.path if projector else None,
         provider=provider,
     )
     return StoredModel(manifest, files[0], version_of(files[0]))

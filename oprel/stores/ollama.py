@@ -1,14 +1,14 @@
-"""Ollama's store: `manifests/HOST/NAMESPACE/MODEL/TAG` and `blobs/sha256-HEX`, of which the models are plain GGUF."""
+"""Ollama's store: `manifests/HOST/NAMESPACE/MODEL/TAG` and `blobs/sha256-HEX`, where models are plain GGUF files."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError, OprelError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, ModelRef, NameKind
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import LONGEST_TEXT, TEXTS, Layer, OllamaManifest
-from oprel.stores.found import StoredModel, is_inside, version_of
+from oprel.stores.base import StoredModel, is_inside, version_of
 
 
 class OllamaStore:
@@ -21,34 +21,34 @@ class OllamaStore:
             try:
                 if is_inside(file, self._manifests):
                     yield StoredModel(self._read(file), file, version_of(file))
-            except (OSError, OprelError):  # a download under way, or what is no model of this kind
+            except (OSError, OprelError):  # an unfinished download, or another kind of model
                 continue
 
     def _read(self, file: Path) -> Manifest:
         name = _name(*file.relative_to(self._manifests).parts)
-        found = ollama_manifest.parse(_content(file), name)
-        contents = {layer.digest: _content(self._blob(layer)) for layer in found.of(*TEXTS)}
-        texts = ollama_manifest.texts(found, contents, name)
-        projectors = self._files(found, "projector")
+        parsed = ollama_manifest.parse(_content(file), name)
+        contents = {layer.digest: _content(self._blob(layer)) for layer in parsed.of(*TEXTS)}
+        texts = ollama_manifest.texts(parsed, contents, name)
+        projectors = self._files(parsed, "projector")
         return Manifest(
             name=name,
-            weights=self._files(found, "model")[0],
+            weights=self._files(parsed, "model")[0],
             template=texts.template,
             system=texts.system,
             license=texts.license,
             parameters=texts.parameters,
             messages=texts.messages,
             projector=projectors[0] if projectors else None,
-            adapters=self._files(found, "adapter"),
+            adapters=self._files(parsed, "adapter"),
             provider="ollama",
             written=file.stat().st_mtime,
         )
 
-    def _files(self, found: OllamaManifest, kind: str) -> tuple[Path, ...]:
-        return tuple(self._blob(layer) for layer in found.of(kind))
+    def _files(self, parsed: OllamaManifest, kind: str) -> tuple[Path, ...]:
+        return tuple(self._blob(layer) for layer in parsed.of(kind))
 
     def _blob(self, layer: Layer) -> Path:
-        """Raises InvalidModelError for one that lies elsewhere, or not at all."""
+        """The path of a layer's blob. Raises InvalidModelError if it is missing or outside the store."""
         path = self._blobs / layer.file_name
         if not path.is_file() or not is_inside(path, self._blobs):
             raise InvalidModelError(f"Ollama's store lacks {layer.digest}", "Pull the model again with Ollama.")
@@ -59,12 +59,12 @@ def _content(file: Path) -> bytes:
     with file.open("rb") as opened:
         content = opened.read(LONGEST_TEXT + 1)
     if len(content) > LONGEST_TEXT:
-        raise InvalidModelError(f"{file} is too large for a text", "Pull the model again with Ollama.")
+        raise InvalidModelError(f"{file} is too large", "Pull the model again with Ollama.")
     return content
 
 
 def _name(host: str, namespace: str, model: str, tag: str) -> str:
-    """As Ollama shows it. Raises ValidationError for what is no name."""
+    """The name as Ollama displays it. Raises ValidationError for an invalid name."""
     short = f"{model}:{tag}"
     if host != OLLAMA_HOST:
         short = f"{host}/{namespace}/{short}"

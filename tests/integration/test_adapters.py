@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from tests.fixtures.daemons import daemon_with
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 from tests.fixtures.gguf_parts import write_adapter
@@ -25,10 +25,10 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def http(tiny: Path, adapter: Path) -> Iterator[httpx.Client]:
     wide = write_tiny_gguf(adapter.parent / "wide.gguf", shape=Shape(width=128))
     models = (
-        Manifest("plain", tiny),
-        Manifest("adapted", tiny, adapters=(adapter,)),
-        Manifest("misfit", wide, adapters=(adapter,)),
-        Manifest("bereft", tiny, adapters=(adapter.with_name("gone.gguf"),)),
+        Manifest(name="plain", weights=tiny),
+        Manifest(name="adapted", weights=tiny, adapters=(adapter,)),
+        Manifest(name="misfit", weights=wide, adapters=(adapter,)),
+        Manifest(name="bereft", weights=tiny, adapters=(adapter.with_name("gone.gguf"),)),
     )
     with daemon_with(*models) as http:
         yield http

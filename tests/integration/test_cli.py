@@ -22,7 +22,7 @@ from oprel.cli.main import COMMANDS
 from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.wire.daemon import PlanResponse
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
@@ -656,7 +656,7 @@ LICENSE MIT
 @pytest.fixture
 def oprel_made(start_daemon: StartDaemon, oprel_own: Shell, config: Config, tiny: Path) -> Shell:
     """Commands to a daemon of the test's own that knows `tiny`, in a folder with a Modelfile."""
-    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
     start_daemon()
     (oprel_own.folder / "Modelfile").write_text(MODELFILE)
     return oprel_own

@@ -21,7 +21,7 @@ from oprel.core.exceptions import (
     ShuttingDownError,
 )
 from oprel.core.home import prepare_home
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Done, Job
@@ -71,8 +71,8 @@ Opened = Callable[..., contextlib.AbstractAsyncContextManager[Office]]
 def office(config: Config, home: Path) -> Opened:
     for name in "one", "two":
         weights = write_tiny_gguf(home / f"{name}.gguf", shape=Shape(width=64, heads=2, context=8192))
-        Manifests(config.models_dir).put(Manifest(f"{name}:latest", weights))
-    Manifests(config.models_dir).put(Manifest("alias:latest", home / "one.gguf"))
+        Manifests(config.models_dir).put(Manifest(name=f"{name}:latest", weights=weights))
+    Manifests(config.models_dir).put(Manifest(name="alias:latest", weights=home / "one.gguf"))
 
     @contextlib.asynccontextmanager
     async def opened(faults: dict[str, object] | None = None, **changes: object) -> AsyncIterator[Office]:

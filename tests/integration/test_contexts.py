@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import GUIDE
 from tests.fixtures.daemons import daemon_with
 
@@ -17,7 +17,7 @@ EXACT = {"temperature": 0}
 
 @pytest.fixture(scope="module")
 def http(endless: Path) -> Iterator[httpx.Client]:
-    with daemon_with(Manifest("talker", endless, parameters={"num_ctx": NARROW})) as http:
+    with daemon_with(Manifest(name="talker", weights=endless, parameters={"num_ctx": NARROW})) as http:
         yield http
 
 

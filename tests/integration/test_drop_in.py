@@ -53,8 +53,8 @@ def test_a_program_for_ollama_needs_no_other_address(start: Start, monkeypatch: 
 
 def test_what_is_not_followed_is_said_once_in_the_log(start: Start) -> None:
     log = start(OLLAMA_NOPRUNE="1", OLLAMA_SCHED_SPREAD="1", OLLAMA_NUM_PARALLEL="many").log
-    assert log.count("without a meaning here, and not followed: OLLAMA_NOPRUNE, OLLAMA_SCHED_SPREAD") == 1
-    assert log.count("OLLAMA_NUM_PARALLEL is not followed: 'many' is no whole number") == 1
+    assert log.count("ignored, without a meaning in oprel: OLLAMA_NOPRUNE, OLLAMA_SCHED_SPREAD") == 1
+    assert log.count("OLLAMA_NUM_PARALLEL is ignored: 'many' is not a whole number") == 1
 
 
 def test_an_origin_of_ollamas_list_may_call(start: Start) -> None:

@@ -154,7 +154,7 @@ def test_a_pip_that_fails_says_why_and_leaves_nothing(
     [
         (("install", "mlx", "--yes"), 6, "MLX does not run on this machine"),
         (("install", "transformers"), 2, "no terminal to ask at"),
-        (("uninstall", "vllm"), 2, "oprel has installed no vllm"),
+        (("uninstall", "vllm"), 2, "oprel did not install vllm"),
         (
             ("use", "vllm"),
             0,

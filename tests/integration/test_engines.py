@@ -63,7 +63,7 @@ def test_an_imported_folder_and_a_model_made_of_one_are_served(
         list(client.import_model("placed", folder, how="in_place"))
         client.create("made", from_=folder, system="Be brief.")
         assert list(client.verify_cache())[-1].status == "success"
-        with pytest.raises(UnsupportedError, match="only GGUF is quantized"):
+        with pytest.raises(UnsupportedError, match="only GGUF models can be quantized"):
             client.create("small", from_="made", quantize="q4_0")
         for name in ("imported", "made"):
             assert client.chat(name, HELLO).message.content == ANSWER

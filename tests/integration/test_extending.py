@@ -39,7 +39,7 @@ from tests.fixtures.packages import install
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 EXAMPLE = re.compile(r'```toml\n\[project\.entry-points\."([\w.]+)"\]\n(.*?)```\n\n```python\n(.*?)```', re.DOTALL)
 GROUPS = ("oprel.backends", "oprel.formats", "oprel.sources", "oprel.transports")
-CACHES = (registry.backends, readers.readers, sources.announced_sources, transports.transports)
+CACHES = (registry.backends, readers.readers, sources.plugin_sources, transports.transports)
 ANSWER = "".join(fake_openai_engine.WORDS)
 NAME = "models.acme.example/team/tiny"
 
@@ -102,7 +102,7 @@ def client(daemon: RunningDaemon) -> Iterator[Client]:
 
 def test_a_backend_of_another_package_is_known_and_ranked() -> None:
     assert registry.named("acme") is import_module("oprel_acme").BACKEND
-    info = ModelInfo("safetensors", "llama", "BF16", 10**9)
+    info = ModelInfo(format="safetensors", architecture="llama", quantization="BF16", size_bytes=10**9)
     hardware = Hardware(CPU(), Memory(total_bytes=10**11, available_bytes=10**11))
     found = route(info, hardware, [EngineCandidate(one, True) for one in registry.backends().values()])
     assert [one.backend.name for one in found if one.score] == ["vllm", "acme", "transformers"]
@@ -228,7 +228,7 @@ def test_what_its_source_does_not_have_or_sends_otherwise_is_told(
 def test_a_source_that_is_down_is_told(client: Client, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     add_to_hub(hub, "v2")
     monkeypatch.setattr(hub, "behaviour", Behaviour(Mode.DOWN))
-    with pytest.raises(DownloadError, match=f"{NAME}:v2 cannot be asked for: Server error '503 .*'$"):
+    with pytest.raises(DownloadError, match=f"{NAME}:v2 cannot be looked up: Server error '503 .*'$"):
         client.pull(f"{NAME}:v2")
 
 
@@ -283,4 +283,4 @@ def test_a_reader_that_fails_makes_its_file_a_damaged_one(tmp_path: Path) -> Non
     install(tmp_path, "oprel.formats", "odd = oprel_odd:READER", source)
     (tmp_path / "model.odd").write_bytes(b"odd")
     with on_path(tmp_path), pytest.raises(InvalidModelError, match="the reader of odd failed: AttributeError"):
-        readers.read_announced(tmp_path / "model.odd")
+        readers.read_with_plugins(tmp_path / "model.odd")

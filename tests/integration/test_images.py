@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from tests.fixtures.daemons import daemon_with
 from tests.fixtures.gguf_parts import PATCHES, write_projector
 
@@ -40,10 +40,10 @@ def http(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
     folder = tmp_path_factory.mktemp("parts")
     eyes, others = write_projector(folder / "mmproj.gguf"), write_projector(folder / "narrow.gguf", width=32)
     models = (
-        Manifest("seeing", tiny, projector=eyes),
-        Manifest("forgetful", tiny, projector=eyes, parameters={"num_ctx": 64}),
-        Manifest("misfit", tiny, projector=others),
-        Manifest("blind", tiny),
+        Manifest(name="seeing", weights=tiny, projector=eyes),
+        Manifest(name="forgetful", weights=tiny, projector=eyes, parameters={"num_ctx": 64}),
+        Manifest(name="misfit", weights=tiny, projector=others),
+        Manifest(name="blind", weights=tiny),
     )
     with daemon_with(*models) as http:
         yield http

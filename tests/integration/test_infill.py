@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from tests.fixtures.daemons import daemon_with
 from tests.fixtures.gguf_factory import write_tiny_gguf
 
@@ -18,7 +18,7 @@ BEFORE, AFTER = "the old", "near the sea"
 @pytest.fixture(scope="module")
 def http(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     coder = write_tiny_gguf(tmp_path_factory.mktemp("models") / "coder.gguf", infills=True)
-    with daemon_with(Manifest("coder", coder), Manifest("tiny", tiny)) as http:
+    with daemon_with(Manifest(name="coder", weights=coder), Manifest(name="tiny", weights=tiny)) as http:
         yield http
 
 

@@ -109,7 +109,7 @@ def test_a_model_of_the_hub_s_cache_sees_by_the_projector_beside_it(client: Clie
 def test_a_model_of_another_program_can_have_a_name_of_ours_and_not_be_removed(client: Client):
     client.copy("loose", "ours")
     assert client.remove("ours").freed_bytes == 0
-    with pytest.raises(UnsupportedError, match="fromollama:1b is not oprel's to remove") as caught:
+    with pytest.raises(UnsupportedError, match="fromollama:1b belongs to ollama") as caught:
         client.remove("fromollama:1b")
     assert "`ollama rm`" in caught.value.resolution_steps[0]
     assert client.show("fromollama:1b")
@@ -187,9 +187,9 @@ def test_a_folder_is_imported_with_its_projector_and_a_part_with_all_parts(clien
     assert "vision" in client.show("vl").capabilities
     client.remove("vl")
     write_tiny_gguf(folder / "another-Q8_0.gguf", seed=332)
-    with pytest.raises(InvalidModelError, match="has 2 models in it"):
+    with pytest.raises(InvalidModelError, match="contains 2 models"):
         list(client.import_model("vl", str(folder)))
-    with pytest.raises(InvalidModelError, match="is no model alone"):
+    with pytest.raises(InvalidModelError, match="is not a model by itself"):
         list(client.import_model("vl", str(folder / "mmproj-vl.gguf")))
 
 
@@ -218,7 +218,7 @@ def test_a_folder_that_engines_would_refuse_is_not_taken(client: Client, tmp_pat
     with pytest.raises(InvalidModelError, match="no config.json"):
         list(client.import_model("folder", str(folder)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidModelError, match="has no model in it"):
+    with pytest.raises(InvalidModelError, match="contains no model"):
         list(client.import_model("folder", str(tmp_path / "empty")))
 
 

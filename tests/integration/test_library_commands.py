@@ -42,7 +42,7 @@ def test_list_says_whose_a_model_is_and_run_uses_it_there(oprel: Shell):
 
 
 def test_rm_of_another_program_s_model_says_who_removes_it(oprel: Shell):
-    assert failed(oprel("rm", "theirs"), 2, "not oprel's to remove", "`ollama rm`")
+    assert failed(oprel("rm", "theirs"), 2, "belongs to ollama", "`ollama rm`")
 
 
 def test_import_names_a_file_after_itself_and_rm_says_what_it_freed(oprel: Shell, tmp_path: Path):
@@ -67,8 +67,8 @@ def test_a_file_used_in_place_stays_when_its_name_goes(oprel: Shell, tmp_path: P
     ("words", "status", "said"),
     [
         (["import", "nosuch.gguf"], 3, "there is no file nosuch.gguf"),
-        (["import", "text.gguf"], 4, "is no usable GGUF model"),
-        (["import", "."], 4, "has 2 models in it"),
+        (["import", "text.gguf"], 4, "is not a usable GGUF model"),
+        (["import", "."], 4, "contains 2 models"),
         (["import", "a-Q4_0.gguf", "../x"], 2, "invalid model name"),
         (["push", "theirs"], 2, "no name of a registry"),
         (["push", "nosuch"], 3, "model 'nosuch:latest' not found"),

@@ -16,8 +16,8 @@ import httpx
 import ollama
 import pytest
 
-from oprel.core.blobs import GRACE_SECONDS
 from oprel.core.config import Config
+from oprel.core.models.blobs import GRACE_SECONDS
 from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import scalar, text, write_tiny_gguf
 from tests.fixtures.gguf_parts import split

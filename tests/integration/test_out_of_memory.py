@@ -7,7 +7,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import BackendStartError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install
 
@@ -16,7 +16,7 @@ Start = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def engine(config: Config, tiny: Path, home: Path) -> Callable[[int], str]:
-    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
     return lambda limit: str(install(home / "engine", memory_limit=limit))
 
 

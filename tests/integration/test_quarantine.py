@@ -9,7 +9,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import QuarantinedError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.fake_engine import install, told
 
@@ -21,7 +21,7 @@ Start = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def daemon(start_daemon: Start, config: Config, tiny: Path, home: Path) -> RunningDaemon:
-    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
     return start_daemon(engine_path=str(install(home / "engine", tokens=5)))
 
 
@@ -63,4 +63,4 @@ def test_every_dialect_says_so(daemon: RunningDaemon, path: str, body: dict[str,
     with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
         for _ in range(2):
             reply = http.post(path, json={"model": "tiny", **body})
-            assert reply.status_code == 422 and "is not asked again" in reply.text
+            assert reply.status_code == 422 and "is refused now" in reply.text

@@ -179,7 +179,7 @@ def test_a_registry_that_wants_a_login_has_docker_s(tmp_path: Path, monkeypatch:
         name = f"{registry.host}/team/secret"
         with running_daemon(config) as daemon, daemon.client as client:
             list(client.import_model(name, str(write_tiny_gguf(tmp_path / "m.gguf", seed=406))))
-            with pytest.raises(DownloadError, match="does not let us at team/secret") as caught:
+            with pytest.raises(DownloadError, match="refuses access to team/secret") as caught:
                 client.push(name)
             assert "docker login" in caught.value.resolution_steps[0]
             docker_login(tmp_path / "docker", registry.host, USER, "wrong")

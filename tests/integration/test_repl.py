@@ -11,7 +11,7 @@ import pytest
 from oprel.client.connect import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.fake_engine import install
 from tests.fixtures.terminal import (
@@ -45,7 +45,7 @@ def daemon(tmp_path: Path, journal: Path, tiny: Path) -> Iterator[RunningDaemon]
     engine = install(tmp_path / "engine", journal=str(journal))
     with temporary_home() as home:
         config = Config(home=str(home), server_port=0, engine_path=str(engine))
-        Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+        Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
         with running_daemon(config) as one:
             yield one
 

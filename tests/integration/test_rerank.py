@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from tests.fixtures.daemons import daemon_with
 from tests.fixtures.gguf_parts import write_reranker
 
@@ -18,7 +18,7 @@ DOCUMENTS = [CAT, BANK, STREAM]
 @pytest.fixture(scope="module")
 def http(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     ranker = write_reranker(tmp_path_factory.mktemp("models") / "ranker.gguf", "river")
-    with daemon_with(Manifest("ranker", ranker), Manifest("tiny", tiny)) as http:
+    with daemon_with(Manifest(name="ranker", weights=ranker), Manifest(name="tiny", weights=tiny)) as http:
         yield http
 
 

@@ -230,4 +230,4 @@ def test_a_token_that_the_model_does_not_have_is_refused(
     body = {"model": "guide", "prompt": "hello", field: [token]}
     response = httpx.post(f"{shared_daemon.url}{path}", json=body, timeout=60)
     assert response.status_code == 400
-    assert "is no token of the model" in response.text
+    assert "is not a token of the model" in response.text

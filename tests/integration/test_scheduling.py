@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import BusyError, InsufficientMemoryError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.fake_engine import install, told
 
@@ -23,7 +23,9 @@ Start = Callable[..., RunningDaemon]
 def models(config: Config, tiny: Path, home: Path) -> tuple[str, ...]:
     names = "one", "two", "three"
     for name in names:
-        Manifests(config.models_dir).put(Manifest(f"{name}:latest", Path(shutil.copy(tiny, home / f"{name}.gguf"))))
+        Manifests(config.models_dir).put(
+            Manifest(name=f"{name}:latest", weights=Path(shutil.copy(tiny, home / f"{name}.gguf")))
+        )
     return names
 
 

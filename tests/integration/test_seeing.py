@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from oprel import AsyncClient
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError, QuarantinedError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install, told
 
@@ -23,7 +23,7 @@ Start = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def start_fake(start_daemon: Start, config: Config, tiny: Path, home: Path) -> Start:
-    Manifests(config.models_dir).put(Manifest("tiny:latest", tiny))
+    Manifests(config.models_dir).put(Manifest(name="tiny:latest", weights=tiny))
     return lambda **settings: start_daemon(engine_path=str(install(home / "engine", log_at_start="hello")), **settings)
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, running_daemon, temporary_home
 
 CLIENTS = 200
@@ -102,7 +102,7 @@ async def soak(tiny: Path, seconds: float) -> None:
         )
         for model in MODELS:
             weights = shutil.copy(tiny, home / f"{model}.gguf")
-            Manifests(config.models_dir).put(Manifest(f"{model}:latest", Path(weights)))
+            Manifests(config.models_dir).put(Manifest(name=f"{model}:latest", weights=Path(weights)))
         with running_daemon(config) as daemon:
             tally = await crowd(daemon, seconds)
     print(f"\nsoak of {seconds:.0f} s: {tally}")  # noqa: T201 - the figures are what the test is for

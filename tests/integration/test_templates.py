@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from tests.fixtures.daemons import daemon_with
 
 EXACT = {"temperature": 0, "num_predict": 6}
@@ -20,10 +20,10 @@ JINJA = "{% for message in messages %}[{{ message['role'] }}] {{ message['conten
 @pytest.fixture(scope="module")
 def http(tiny: Path) -> Iterator[httpx.Client]:
     models = (
-        Manifest("tiny", tiny),
-        Manifest("in-go", tiny, template=GO),
-        Manifest("in-jinja", tiny, template=JINJA),
-        Manifest("odd", tiny, template="{{ printf .Prompt }}"),
+        Manifest(name="tiny", weights=tiny),
+        Manifest(name="in-go", weights=tiny, template=GO),
+        Manifest(name="in-jinja", weights=tiny, template=JINJA),
+        Manifest(name="odd", weights=tiny, template="{{ printf .Prompt }}"),
     )
     with daemon_with(*models) as http:
         yield http

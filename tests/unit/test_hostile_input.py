@@ -10,7 +10,7 @@ import pytest
 from oprel.client.base import Address, connection_errors
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import ConfigError, ConnectError, ModelNotFoundError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef
 from oprel.runtime.binaries.engine_binaries import find_binaries
 from oprel.runtime.exits import classify_exit
@@ -18,7 +18,7 @@ from oprel.server.api.common import decode, encode
 from oprel.server.api.guard import Guard, is_own_host
 from tests.fixtures import fake_engine
 
-PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 
 
 @pytest.mark.parametrize(

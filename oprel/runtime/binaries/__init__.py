@@ -1,1 +1,1 @@
-"""Engine programs on this machine: found in order, probed once, set aside when they cannot run here."""
+"""Engine programs on this machine: listed in order of preference, probed once, set aside if they cannot run here."""

@@ -1,4 +1,4 @@
-"""Which engine the user prefers, and where engines are that are not on PATH: `engines.json` in OPREL_HOME."""
+"""The engine that the user prefers, and the paths of engines that are not on PATH: `engines.json` in OPREL_HOME."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +11,7 @@ from oprel.utils.files import write_atomically
 
 @dataclass(frozen=True)
 class Choices:
-    """`preferred` is a backend's name, "" for whichever does best; `programs` has paths by backends' names."""
+    """`preferred` is a backend's name, "" for the best one; `programs` has paths by backends' names."""
 
     preferred: str = ""
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -27,10 +27,10 @@ class Choices:
 
 
 def read_choices(home: Path) -> Choices:
-    """Those that were written; none where the file is missing or damaged."""
+    """The stored choices; the defaults if the file is missing or damaged."""
     try:
-        found = orjson.loads((home / "engines.json").read_bytes())
-        programs = {str(name): str(path) for name, path in found.get("programs", {}).items()}
-        return Choices(str(found.get("preferred", "")), programs)
+        stored = orjson.loads((home / "engines.json").read_bytes())
+        programs = {str(name): str(path) for name, path in stored.get("programs", {}).items()}
+        return Choices(str(stored.get("preferred", "")), programs)
     except (OSError, ValueError, AttributeError):
         return Choices()

@@ -1,4 +1,4 @@
-"""The engines that may run here, best first, and which of them were set aside and why.
+"""The engine programs that may run here, best first, and those that were set aside, with the reason.
 
 Order: the configured path, an engine installed in `binary_dir`, llama-server on PATH, the xllamacpp wheel.
 """
@@ -47,7 +47,7 @@ class Binary:
 
     @property
     def knows_gpus(self) -> bool:
-        """The wheel is built for CPUs, and for Apple's GPUs on their machines; of others it is not known."""
+        """False for the wheel, which is built for CPUs, except on Apple's machines. Other programs may use GPUs."""
         return self.source is not BinarySource.WHEEL or sys.platform == "darwin"
 
 
@@ -58,7 +58,7 @@ class Aside:
 
 
 class EngineBinaries:
-    """Owner of the choice among programs of one engine. Without `probes` their flags are not looked at."""
+    """Owner of the choice among programs of one engine. Without `probes` it does not read their flags."""
 
     def __init__(self, binaries: Sequence[Binary], *, probes: bool = True) -> None:
         self._binaries = tuple(binaries)
@@ -75,11 +75,11 @@ class EngineBinaries:
         return list(self._aside.values())
 
     def set_aside(self, binary: Binary, reason: str) -> None:
-        """Use `binary` no more for the life of this daemon."""
+        """Stop using `binary` as long as this daemon runs."""
         self._aside[binary] = Aside(binary, reason)
-        following = self.usable
+        remaining = self.usable
         logger.warning(
-            "engine %s set aside: %s; %s", binary, reason, f"using {following[0]}" if following else "none is left"
+            "engine %s set aside: %s; %s", binary, reason, f"using {remaining[0]}" if remaining else "none is left"
         )
 
     async def choose(self) -> tuple[Binary, frozenset[str]]:
@@ -110,36 +110,36 @@ class ProbeError(Exception):
 
 
 def check_configured(config: Config) -> None:
-    """Raises ConfigError when the engine that the user names is no program: another one would be no help."""
+    """Raises ConfigError if the configured engine is not executable. Another engine must not silently replace it."""
     path = os.path.expanduser(config.engine_path)
     if path and not (os.path.isfile(path) and os.access(path, os.X_OK)):
         raise ConfigError(
-            f"engine_path is {path}, which is no program",
-            "Correct it in the configuration, OPREL_ENGINE_PATH or --engine-path; empty, the first that runs is used.",
+            f"engine_path is {path}, which is not executable",
+            "Correct it in the config, OPREL_ENGINE_PATH or --engine-path. If empty, the first that runs is used.",
         )
 
 
 def find_binaries(config: Config) -> list[Binary]:
-    """Every candidate of this machine in order of preference; none is started."""
-    found = []
+    """Every candidate on this machine in order of preference. Starts none of them."""
+    binaries = []
     if config.engine_path:
-        found.append(Binary(BinarySource.CONFIGURED, (os.path.expanduser(config.engine_path),)))
+        binaries.append(Binary(BinarySource.CONFIGURED, (os.path.expanduser(config.engine_path),)))
     installed = sorted(config.engines_dir.glob("*/llama-server"), key=_build, reverse=True)
-    found += [Binary(BinarySource.INSTALLED, (str(path),)) for path in installed]
+    binaries += [Binary(BinarySource.INSTALLED, (str(path),)) for path in installed]
     if on_path := shutil.which("llama-server"):
-        found.append(Binary(BinarySource.PATH, (on_path,)))
+        binaries.append(Binary(BinarySource.PATH, (on_path,)))
     if importlib.util.find_spec("xllamacpp") is not None:
-        found.append(Binary(BinarySource.WHEEL, (sys.executable, "-P", "-m", wheel.__name__)))
-    return found
+        binaries.append(Binary(BinarySource.WHEEL, (sys.executable, "-P", "-m", wheel.__name__)))
+    return binaries
 
 
 def _build(program: Path) -> list[int]:
-    """The numbers in the name of an engine's folder, such as its build: later ones are larger."""
+    """The numbers in the name of an engine's folder, such as its build. Later builds have larger numbers."""
     return [int(digits) for digits in re.findall(r"\d+", program.parent.name)]
 
 
 def unusable(returncode: int, output: str) -> str | None:
-    """Why an engine that exited so cannot run on this machine at all, or None when the fault is elsewhere."""
+    """Why the engine cannot run on this machine at all, or None if the exit has another cause."""
     if returncode == -signal.SIGILL:
         return "it was built for instructions that this CPU lacks (SIGILL)"
     missing = re.search(r"error while loading shared libraries: (.*)|version [`'](GLIBC\w*_[\d.]+)' not found", output)

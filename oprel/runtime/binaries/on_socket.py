@@ -2,9 +2,9 @@
 
     PYTHON on_socket.py SOCKET PROGRAM ARGUMENTS...
 
-For engines that know only ports, which every program and web page of the machine could reach, most of them without a
-key. It is run by the engine's own Python, where there is no oprel: it imports the standard library only, and the
-uvicorn that it finds there. uvicorn and http.server, which is what they serve with, are patched where they bind.
+For engines that only listen on ports, which every program and web page of the machine can reach, mostly without a key.
+The engine's own Python runs this file, without oprel: it imports only the standard library and the engine's uvicorn.
+It patches the two servers that engines use, uvicorn and http.server, where they bind.
 """
 
 import http.server
@@ -17,7 +17,9 @@ import sys
 def main() -> None:
     path, program, *arguments = sys.argv[1:]
     sys.argv = [program, *arguments]
-    sys.path[0] = os.path.dirname(os.path.abspath(program))  # in place of this file's folder, as if it ran by itself
+    sys.path[0] = os.path.dirname(
+        os.path.abspath(program)
+    )  # instead of this file's folder, as if Python ran the program directly
     patch_http_server(path)
     patch_uvicorn(path)
     runpy.run_path(program, run_name="__main__")
@@ -31,14 +33,14 @@ def patch_http_server(path: str) -> None:
         self.server_name, self.server_port = "localhost", 0
 
     http.server.HTTPServer.server_bind = server_bind  # type: ignore[assignment,method-assign]
-    # There is no address to tell: that of a Unix socket's client is empty.
+    # The client of a Unix socket has no address.
     http.server.BaseHTTPRequestHandler.address_string = lambda self: "local"  # type: ignore[method-assign]
 
 
 def patch_uvicorn(path: str) -> None:
     try:
         from uvicorn import Config
-    except ImportError:  # it serves without
+    except ImportError:  # this engine does not use it
         return
     init = Config.__init__
 

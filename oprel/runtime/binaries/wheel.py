@@ -1,9 +1,8 @@
-"""The engine that is always there: llama.cpp's server from the `xllamacpp` wheel, behind llama-server's flags.
+"""The engine that is always installed: llama.cpp's server from the `xllamacpp` wheel, with llama-server's flags.
 
-Run as a process of its own (`python -m oprel.runtime.binaries.wheel --model m.gguf --host /run/x.sock`), so that
-a crash of the extension is a crash of this process and of nothing else.
-The wheel's parameters are llama.cpp's `common_params`;
-the flags and defaults here are llama-server's own, for those that oprel passes.
+It runs as a separate process (`python -m oprel.runtime.binaries.wheel --model m.gguf --host /run/x.sock`), so that a
+crash of the extension ends only this process. The wheel's parameters are llama.cpp's `common_params`; the flags that
+oprel passes have llama-server's names and defaults.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MISSING_LIBRARY = 127  # what the dynamic loader's caller, the shell, exits with
+MISSING_LIBRARY = 127  # the exit status of a program whose library is missing
 
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
@@ -55,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def to_params(llama: Any, options: argparse.Namespace) -> Any:
-    """llama.cpp's parameter struct. `Any`: the extension module carries no types."""
+    """llama.cpp's parameter struct. `Any`: the extension module has no types."""
     params = llama.CommonParams()
     params.model.path = options.model
     params.model_alias = {options.alias} if options.alias else set()
@@ -100,7 +99,7 @@ def _kv_type(llama: Any, name: str) -> Any:
 def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
-    # Blocked before the engine's threads start, which inherit the mask: only sigwait below receives them.
+    # Block them before the engine's threads start and inherit the mask: only sigwait below receives them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         import xllamacpp as llama
@@ -119,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         os._exit(1)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     print(f"stopping {server.listening_address}", file=sys.stderr, flush=True)  # noqa: T201 - an engine's log
-    # The extension's threads are in C++ and may be decoding: the process ends here, without their destructors.
+    # The extension's C++ threads may still be decoding: end the process without running their destructors.
     os._exit(0)
 
 

@@ -23,7 +23,7 @@ from oprel.core.exceptions import BackendStartError, EngineBrokenError, Shutting
 from oprel.runtime import restarts
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.engine import EngineState
-from oprel.runtime.exits import Exit, Reason, declared
+from oprel.runtime.exits import Exit, Restart, declared
 from oprel.runtime.restarts import End, History
 from oprel.runtime.supervisor import loading
 from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended, start_child
@@ -165,11 +165,12 @@ class EngineProcess:
                 self._enter(EngineState.BACKING_OFF if wait else EngineState.STARTING)
                 self._starting = asyncio.create_task(self._start(wait), name=f"start {self.launch.label}")
             assert self._starting is not None
-            await asyncio.wait({self._starting})
-            if self._starting.cancelled() and not self._closed:
+            starting = self._starting  # once that is done, another caller may begin the next start
+            await asyncio.wait({starting})
+            if starting.cancelled() and not self._closed:
                 raise BackendStartError("the engine was stopped while it started", "Ask again.")
-            if not self._starting.cancelled():
-                self._starting.result()
+            if not starting.cancelled():
+                starting.result()
 
     async def stop(self) -> signal.Signals | None:
         """Stop the engine and return the signal that ended it (None if none ran). Concurrent callers share one stop."""
@@ -244,7 +245,7 @@ class EngineProcess:
         finally:
             ready.cancel()
         ended = child.ended.result()
-        if ended.reason is Reason.UNUSABLE_ENGINE:
+        if ended.restart is Restart.NEXT_BINARY:
             return False
         raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
 
@@ -268,7 +269,7 @@ class EngineProcess:
         self._last_exit = ended
         if child.is_stopping:
             return
-        served, is_unusable = self.served_seconds, ended.reason is Reason.UNUSABLE_ENGINE
+        served, is_unusable = self.served_seconds, ended.restart is Restart.NEXT_BINARY
         if is_unusable and self._binary:
             self._binaries.set_aside(self._binary, ended.detail)
         if self._state is EngineState.READY or not is_unusable:  # else the next binary is tried at once

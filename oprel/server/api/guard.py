@@ -1,6 +1,6 @@
-"""Keeps web pages that the user did not choose away from a daemon that trusts its machine.
+"""Protects a daemon that trusts its machine from web pages that the user did not choose.
 
-Two rules, as in Ollama: a request with a foreign Origin is refused, and so is one whose Host names another machine
+Two rules, as in Ollama: it refuses a request with a foreign Origin, and one whose Host names another machine
 while the daemon listens on loopback only (a page can point its own domain at 127.0.0.1, "DNS rebinding").
 """
 
@@ -30,7 +30,7 @@ ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 
 
 class Guard:
-    """ASGI middleware: 403 with an empty body to strangers, CORS headers to allowed origins."""
+    """ASGI middleware: 403 with an empty body for foreign requests, CORS headers for allowed origins."""
 
     def __init__(self, app: ASGIApp, config: Config) -> None:
         self._app = app
@@ -50,8 +50,8 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["method"] == "OPTIONS":
             # OpenAI's and Anthropic's clients have a dozen headers of their own.
-            wanted = {"Access-Control-Allow-Headers": headers.get("access-control-request-headers", ALLOWED_HEADERS)}
-            return await Response(status_code=204, headers=_cors(origin) | wanted)(scope, receive, send)
+            allowed = {"Access-Control-Allow-Headers": headers.get("access-control-request-headers", ALLOWED_HEADERS)}
+            return await Response(status_code=204, headers=_cors(origin) | allowed)(scope, receive, send)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":

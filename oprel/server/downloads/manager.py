@@ -1,7 +1,7 @@
-"""Models on their way here: the only owner of downloads.
+"""The owner of all downloads of models.
 
-A download has a record in state.db from its beginning, so that it goes on after a restart. Clients that want the same
-model share one; it goes on while somebody waits for it, or by itself where it was asked to (`keep`).
+A download is recorded in state.db from its start, so it continues after a restart. Clients that request the same model
+share a download. It runs while a client follows it, or on its own if requested (`keep`).
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, hub_origin
-from oprel.downloader import disk
 from oprel.downloader.backoff import Throttle
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import open_client
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.sources import Sources
-from oprel.downloader.transfer import fetch
+from oprel.downloader.transfer import disk
+from oprel.downloader.transfer.fetch import fetch
 from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected
@@ -44,8 +44,8 @@ MEGABYTE = 10**6
 
 
 class Downloads:
-    """`choose` takes the variant where a name does not say which; `serves_folders` tells whether an engine is here for
-    repositories of safetensors; `draining` is true when the daemon is to end.
+    """`choose` picks the variant if the name does not; `serves_folders` tells whether an engine for safetensors
+    repositories is installed; `draining` is true once the daemon is stopping.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Downloads:
         self._config, self._library, self._draining = config, library, draining
         self._choose, self._serves_folders = choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
-        self._turns = anyio.Semaphore(config.max_concurrent_downloads)
+        self._slots = anyio.Semaphore(config.max_concurrent_downloads)
         self._pace = Throttle(config.download_rate * MEGABYTE)
         self._all: dict[str, Download] = {}
 
@@ -72,20 +72,20 @@ class Downloads:
         return Sources(self._config, self._client, self._choose, self._serves_folders)
 
     def open(self) -> None:
-        """Go on with what the last daemon was at."""
+        """Resume the downloads of the last daemon."""
         for record in self._records.all():
             try:
                 ref = ModelRef.parse(record.name)
-            except OprelError:  # written by a later oprel
+            except OprelError:  # written by a later version
                 continue
-            error = DownloadError(record.error, "Ask again to carry on.") if record.error else None
+            error = DownloadError(record.error, "Try again to continue.") if record.error else None
             download = Download(
-                record.id,
-                ref,
-                record.state,
+                id=record.id,
+                ref=ref,
+                state=record.state,
                 keep=True,
                 error=error,
-                known=(record.total, record.completed),
+                recorded=(record.total, record.completed),
                 destinations=frozenset(Path(place) for place in record.places),
             )
             self._all[download.id] = download
@@ -93,7 +93,7 @@ class Downloads:
                 self._run(download)
 
     async def close(self) -> None:
-        """Stop all; those that ran go on with the next daemon."""
+        """Stop all; the running ones continue with the next daemon."""
         jobs = [download.job for download in self._all.values() if download.job]
         for job in jobs:
             job.cancel()
@@ -110,33 +110,33 @@ class Downloads:
         """Raises ModelNotFoundError."""
         if id in self._all:
             return self._all[id]
-        raise ModelNotFoundError(f"there is no download {id}", "`GET /api/models/download` shows those there are.")
+        raise ModelNotFoundError(f"there is no download {id}", "`GET /api/models/download` lists all downloads.")
 
     def start(self, ref: ModelRef, *, keep: bool, insecure: bool = False) -> Download:
-        """The download of that model: the one there is, carried on if need be, or a new one.
+        """The download of that model: the existing one, resumed if necessary, or a new one.
 
-        `insecure`: a registry is asked over http.
+        `insecure`: access registries over http.
         """
-        alike = (one for one in self._all.values() if one.ref.key == ref.key and one.state is not DownloadState.DONE)
-        download = next(alike, None)
+        alike = (download for download in self._all.values() if download.ref.key == ref.key)
+        download = next((download for download in alike if download.state is not DownloadState.DONE), None)
         if download and download.state is DownloadState.RUNNING:
             download.keep = download.keep or keep
             return download
-        download = download or Download(uuid.uuid4().hex[:12], ref)
+        download = download or Download(id=uuid.uuid4().hex[:12], ref=ref)
         download.keep, download.insecure = keep, insecure
         self._all[download.id] = download
         self._run(download)
         return download
 
     def pause(self, id: str) -> Download:
-        """Stop a download, so that it can go on. One that has ended stays as it is. Raises ModelNotFoundError."""
+        """Pause a download. A finished one does not change. Raises ModelNotFoundError."""
         download = self.get(id)
         if download.state is DownloadState.RUNNING:
             self._stop(download, DownloadState.PAUSED)
         return download
 
     def resume(self, id: str) -> Download:
-        """Carry on with one that was paused or has failed. Raises ModelNotFoundError."""
+        """Resume a paused or failed download. Raises ModelNotFoundError."""
         download = self.get(id)
         download.keep = True
         if download.state in (DownloadState.PAUSED, DownloadState.FAILED):
@@ -144,7 +144,7 @@ class Downloads:
         return download
 
     async def cancel(self, id: str) -> Download:
-        """Give a download up, and what is here of its files. A finished model stays. Raises ModelNotFoundError."""
+        """Cancel a download and delete its partial files. A finished model stays. Raises ModelNotFoundError."""
         download = self.get(id)
         job = download.job
         if download.state is DownloadState.RUNNING:
@@ -157,15 +157,15 @@ class Downloads:
         return download
 
     async def follow(self, download: Download) -> AsyncGenerator[ProgressResponse, None]:
-        """Each step until the model is here, in Ollama's words. Raises what ended the download."""
+        """Yield each step until the model is installed, in Ollama's words. Raises the error that ended the download."""
         download.waiting += 1
-        told: dict[str, Progress] = {}
+        sent: dict[str, Progress] = {}
         verifying = False
         try:
             yield ProgressResponse(status="pulling manifest")
             while True:
                 changed = download.changed
-                for line in download.news(told):
+                for line in download.news(sent):
                     yield line
                 if download.is_verifying and not verifying:
                     verifying = True
@@ -178,54 +178,54 @@ class Downloads:
             download.waiting -= 1
             self._left(download)
         if download.state is not DownloadState.DONE:
-            raise download.error or DownloadError("the download was paused", "Ask again to carry on.")
+            raise download.error or DownloadError("the download was paused", "Try again to continue.")
         for status in (*([] if verifying else [VERIFYING]), "writing manifest", "success"):
             yield ProgressResponse(status=status)
 
     def _left(self, download: Download) -> None:
-        """A client waits no more. As with Ollama, a download that nobody waits for stops."""
+        """A client has left. As with Ollama, a download without clients stops."""
         if download.state is DownloadState.RUNNING and not (download.waiting or download.keep or self._draining()):
             self._stop(download, DownloadState.PAUSED)
             if not download.destinations:
-                self._forget(download)  # there is nothing to carry on with
+                self._forget(download)  # nothing to resume
 
     def _stop(self, download: Download, state: DownloadState) -> None:
         download.state = state
         if download.job:
             download.job.cancel()
-        self._noted(download)
+        self._save(download)
 
     def _run(self, download: Download) -> None:
         before = download.job
         download.state, download.error = DownloadState.RUNNING, None
         download.job = asyncio.create_task(self._work(download, before))
         download.job.add_done_callback(partial(self._ended, download))
-        self._noted(download)
+        self._save(download)
 
     def _ended(self, download: Download, job: "asyncio.Task[None]") -> None:
         if download.job is not job:
             return
         download.job = None
-        if job.cancelled():  # whoever did has said why
+        if job.cancelled():  # the canceller has set the state
             return
         error = job.exception()
         if isinstance(error, Exception):
             download.error = error if isinstance(error, OprelError) else unexpected(error)
-            logger.warning("%s was not downloaded: %s", download.ref.text, download.error.message)
+            logger.warning("the download of %s failed: %s", download.ref.text, download.error.message)
         download.state = DownloadState.FAILED if download.error else DownloadState.DONE
-        self._noted(download)
+        self._save(download)
         if not (download.keep or download.destinations):
-            self._forget(download)  # nothing was to be fetched, or nobody had it: there is nothing to carry on with
+            self._forget(download)  # nothing to fetch, or no source had it: nothing to resume
 
     def _forget(self, download: Download) -> None:
         self._records.delete(download.id)
         self._all.pop(download.id, None)
 
-    def _noted(self, download: Download) -> None:
+    def _save(self, download: Download) -> None:
         try:
             self._records.put(download.record)
-        except sqlite3.Error:  # the disk is full, perhaps by this very download
-            logger.exception("the download of %s was not written down", download.ref.text)
+        except sqlite3.Error:  # the disk is full, perhaps because of this download
+            logger.exception("cannot record the download of %s", download.ref.text)
         download.tell()
 
     async def _work(self, download: Download, before: "asyncio.Task[None] | None") -> None:
@@ -233,41 +233,41 @@ class Downloads:
             await asyncio.wait([before])
         model = await self._installed(download.ref)
         if model and not model.manifest.source:
-            return  # it never came from elsewhere: there is nobody to ask for a newer one
-        async with self._turns:
+            return  # it was not downloaded, so there is no source to check for a newer one
+        async with self._slots:
             try:
                 offer = await self.sources.find(download.chosen or download.ref, insecure=download.insecure)
             except OprelError as error:
                 if model is None:
                     raise
-                logger.info("%s stays as it is: %s", download.ref.text, error.message)
+                logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
                 return
             await self._fetch(download, offer)
 
     async def _fetch(self, download: Download, offer: Offer) -> None:
         download.offered(offer)
-        self._noted(download)
-        await anyio.to_thread.run_sync(_check_room, offer)
+        self._save(download)
+        await anyio.to_thread.run_sync(_check_space, offer)
         for target in offer.targets:
-            await fetch(target.file, target.destination, client=self._client, progress=download.heard, pace=self._pace)
+            await fetch(target.file, target.destination, client=self._client, progress=download.update, pace=self._pace)
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
 
     def _adopt(self, ref: ModelRef, offer: Offer) -> None:
-        """Make the fetched files a model. Raises OprelError."""
+        """Make the downloaded files a model. Raises OprelError."""
         try:
             manifest = offer.manifest(offer.name or ref.text)
         except OSError as error:
-            raise DownloadError(f"{ref.text} cannot be put in its place: {error.strerror}") from error
+            raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
         try:
             self._library.check(manifest)
         except InvalidModelError as error:
             for target in offer.targets:
-                if not target.file.sha256:  # nobody could tell that it came over wrong: the next try fetches it again
+                if not target.file.sha256:  # the download could not be verified: let the next attempt repeat it
                     HubCache(self._config.hub_dir).discard(target.destination)
-            message = error.message.replace(str(manifest.weights), offer.title)  # that file says nothing to the user
+            message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
             raise InvalidModelError(message, *error.resolution_steps) from error
-        asked = hub_origin(ref)
-        chosen = time.time() if asked and not asked.names_one else 0.0
+        requested = hub_origin(ref)
+        chosen = time.time() if requested and not requested.names_one else 0.0
         self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:
@@ -277,15 +277,15 @@ class Downloads:
             return None
 
     def _discard(self, download: Download) -> None:
-        others = frozenset(path for one in self._all.values() if one is not download for path in one.destinations)
-        for destination in download.destinations - others:
+        others = (other for other in self._all.values() if other is not download)
+        for destination in download.destinations - {path for other in others for path in other.destinations}:
             disk.discard(disk.part_of(destination))
 
 
-def _check_room(offer: Offer) -> None:
-    """Raises DiskFullError when all files together would not fit; OSError is for who writes the first of them."""
+def _check_space(offer: Offer) -> None:
+    """Raises DiskFullError if all files together do not fit; an OSError is left to the first write."""
     folder = offer.targets[0].destination.parent
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
-        disk.check_room(offer.title, needed, folder)
+        disk.check_space(offer.title, needed, folder)

@@ -1,4 +1,4 @@
-"""Downloads that outlive the daemon, in OPREL_HOME/state.db."""
+"""Stores downloads across restarts of the daemon, in OPREL_HOME/state.db."""
 
 import json
 import sqlite3
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from oprel.core.exceptions import ConfigError
 
-KEPT = 200  # records; the oldest that are over go
+KEPT = 200  # records; the oldest finished ones are deleted
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS downloads (
 
 
 class DownloadState(Enum):
-    """`RUNNING` ones go on when the next daemon starts; of the others, `PAUSED` and `FAILED` when they are asked to."""
+    """`RUNNING` downloads continue when the next daemon starts; `PAUSED` and `FAILED` ones on request."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -28,11 +28,11 @@ class DownloadState(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DownloadRecord:
-    """What is known of a download without the daemon that does it. Counts in bytes.
+    """The stored state of a download. Counts in bytes.
 
-    `name` is the model's; `places` are the paths of its files, where they are known.
+    `name` is the model's; `places` are the paths of its files, if known.
     """
 
     id: str
@@ -45,7 +45,7 @@ class DownloadRecord:
 
 
 class Records:
-    """Owner of the table. A call takes well under a millisecond: the loop may wait for it."""
+    """Owns the table. A call takes well under a millisecond, so it may run in the event loop."""
 
     def __init__(self, file: Path) -> None:
         try:
@@ -54,18 +54,28 @@ class Records:
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.executescript(SCHEMA)
         except sqlite3.Error as error:
-            raise ConfigError(f"cannot use {file}: {error}", "Is the folder writable and the disk not full?") from error
+            raise ConfigError(
+                f"cannot use {file}: {error}", "Check that the folder is writable and the disk is not full."
+            ) from error
 
     def all(self) -> list[DownloadRecord]:
         """Oldest first."""
         query = "SELECT id, name, state, error, total, completed, places FROM downloads ORDER BY created_at, rowid"
         return [
-            DownloadRecord(id, name, DownloadState(state), error, total, completed, tuple(json.loads(places)))
+            DownloadRecord(
+                id=id,
+                name=name,
+                state=DownloadState(state),
+                error=error,
+                total=total,
+                completed=completed,
+                places=tuple(json.loads(places)),
+            )
             for id, name, state, error, total, completed, places in self._database.execute(query)
         ]
 
     def put(self, record: DownloadRecord) -> None:
-        """Write a record, or write over the one of that id. Raises sqlite3.Error."""
+        """Insert or replace a record by its id. Raises sqlite3.Error."""
         values = asdict(record) | {"state": record.state.value, "places": json.dumps(record.places)}
         with self._database:
             self._database.execute(

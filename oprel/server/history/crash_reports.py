@@ -1,4 +1,4 @@
-"""What is kept of engines that ended unasked: a JSON file each, for whoever asks later what happened."""
+"""Crash reports: one JSON file for each engine that ended by itself."""
 
 import importlib.metadata
 import logging
@@ -21,9 +21,9 @@ KEEP = 50  # files
 NAME_LENGTH = 40  # characters of a model's name in an ID
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InFlight:
-    """A request that an engine was answering when it ended: `characters` of prompt, `seconds` since it was asked."""
+    """A request that an engine was answering when it ended: `characters` of prompt, `seconds` since its arrival."""
 
     hash: str
     characters: int
@@ -33,7 +33,7 @@ class InFlight:
 
 
 class Crashes(CrashFiles):
-    """Owner of the files, of which the newest `keep` stay. What was asked is written only with `prompts`."""
+    """Owner of the files, of which it keeps the newest `keep`. Prompts are written only with `prompts`."""
 
     def __init__(self, folder: Path, *, keep: int = KEEP, prompts: bool = False) -> None:
         super().__init__(folder)
@@ -41,7 +41,7 @@ class Crashes(CrashFiles):
         self._prompts = prompts
 
     def record(self, ended: Ended, requests: Sequence[InFlight], model: str, starts: int = 1) -> str:
-        """Write down an end; its ID. It is the `starts`-th start of this engine. A full disk is only logged."""
+        """Write a report and return its ID. `starts` counts the engine's starts so far. A full disk is only logged."""
         now = datetime.now(UTC)
         crash = wire.Crash(
             id=_id(now, ended.pid, model),
@@ -56,14 +56,14 @@ class Crashes(CrashFiles):
             starts=starts,
             engine=_build(ended),
             command=list(ended.command),
-            requests=[self._request(one) for one in requests],
+            requests=[self._request(request) for request in requests],
             memory=list(ended.memory),
             log=list(ended.log),
         )
         try:
             self._write(crash)
         except OSError as error:
-            logger.error("the crash of %s could not be written down: %s", model, error)
+            logger.error("the crash of %s could not be recorded: %s", model, error)
         return crash.id
 
     def _write(self, crash: wire.Crash) -> None:
@@ -73,13 +73,13 @@ class Crashes(CrashFiles):
         for path in self.paths()[: -self._keep]:
             path.unlink(missing_ok=True)
 
-    def _request(self, one: InFlight) -> wire.CrashedRequest:
+    def _request(self, request: InFlight) -> wire.CrashedRequest:
         return wire.CrashedRequest(
-            hash=one.hash,
-            characters=one.characters,
-            max_tokens=one.max_tokens,
-            seconds=round(one.seconds, 3),
-            prompt=one.prompt if self._prompts and one.prompt else None,
+            hash=request.hash,
+            characters=request.characters,
+            max_tokens=request.max_tokens,
+            seconds=round(request.seconds, 3),
+            prompt=request.prompt if self._prompts and request.prompt else None,
         )
 
 
@@ -94,7 +94,7 @@ def _build(ended: Ended) -> wire.EngineBuild:
         return wire.EngineBuild(name=ended.binary, version=importlib.metadata.version("xllamacpp"))
     try:
         status = Path(ended.command[0]).stat()
-    except OSError:  # it was removed meanwhile
+    except OSError:  # removed since it was started
         return wire.EngineBuild(name=ended.binary)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return wire.EngineBuild(name=ended.binary, size=status.st_size, modified_at=timestamp(modified))

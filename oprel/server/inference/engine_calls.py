@@ -18,8 +18,7 @@ from oprel.core.exceptions import (
 from oprel.runtime.engine import Engine, EngineLost, EngineRefused, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.server.history.metrics import Metrics
-from oprel.server.history.quarantine import Asked as QuarantineKey
-from oprel.server.history.quarantine import Quarantine, is_blamable
+from oprel.server.history.quarantine import EngineRequest, Quarantine
 from oprel.server.inference.continuation import MOST
 from oprel.server.pool.loaded_model import Lease
 
@@ -39,7 +38,7 @@ class EngineCall:
     QuarantinedError, at once or at the second engine that it ends.
     """
 
-    def __init__(self, lease: Lease, request: QuarantineKey, quarantine: Quarantine, metrics: Metrics) -> None:
+    def __init__(self, lease: Lease, request: EngineRequest, quarantine: Quarantine, metrics: Metrics) -> None:
         self.lease = lease
         self._request = request
         self._quarantine, self._metrics = quarantine, metrics
@@ -68,11 +67,11 @@ class EngineCall:
     async def survives(self, starts: int, *, can_go_on: bool = True) -> bool:
         """True when the engine of that start has died, and the next one is to be called."""
         exit = await _how_it_died(self.lease.engine, starts)
-        if exit and is_blamable(exit):
+        if exit and exit.is_blamable:
             self._strike(exit, starts)
         if exit is None or not can_go_on:
             return False
-        if not is_blamable(exit):
+        if not exit.is_blamable:
             await self.lease.grant.swap(self._slots)
         elif self._slots:
             self._pieces = 0
@@ -89,7 +88,7 @@ class EngineCall:
 
     async def clear(self) -> None:
         """The call did not end the engine before: it would have ended this one by now."""
-        self._quarantine.absolve(self.lease.model.name, self._request)
+        self._quarantine.clear_request(self.lease.model.name, self._request)
         if self._pieces is not None:
             self._pieces = None
             await self.lease.grant.swap(self._slots)

@@ -26,7 +26,10 @@ class RequestMetrics:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._metrics.request(self._model, _outcome(error), self._queued, self._first)
+        outcome = _outcome(error)
+        self._metrics.request(self._model, outcome, self._queued, self._first)
+        if self._lost_at is not None:  # no token came after that
+            self._metrics.recovery(self._model, 0.0, outcome)
 
     @property
     def seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""Models made of others or of uploaded files: what is behind `POST /api/create`."""
+"""Creates models from other models or uploaded files, for `POST /api/create`."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -10,14 +10,14 @@ import anyio.to_thread
 import jinja2
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import BLOB_NAME, Blobs, with_colon
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
-from oprel.core.modelfile import Parameter
+from oprel.core.models.blobs import BLOB_NAME, Blobs, with_colon
+from oprel.core.models.manifests import Manifest
+from oprel.core.models.modelfile import Parameter
 from oprel.core.names import ModelRef, is_path
-from oprel.formats import go_template
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
+from oprel.formats.templates import go_template
 from oprel.server.models import quantize
 from oprel.server.models.library import Library
 
@@ -25,12 +25,12 @@ Progress = AsyncGenerator[ProgressResponse, None]
 Files = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
-    """What to make a model of; None or nothing: as in the model that it comes from.
+    """How to create a model. None or empty fields are inherited from the source model.
 
-    `source` is a name, or a path where `may_use_paths`; `files` and `adapters` map file names to digests of blobs;
-    `notes` are lines of progress that tell what of the request was ignored.
+    `source` is a name, or a path if `may_use_paths`. `files` and `adapters` map file names to blob digests. `notes` are
+    progress lines about ignored parts of the request.
     """
 
     name: ModelRef
@@ -49,7 +49,7 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class _File:
-    """An uploaded file with its checked header. `name` is what its sender calls it."""
+    """An uploaded file with its checked header. `name` is the client's name for it."""
 
     name: str
     header: GGUFFile
@@ -72,16 +72,16 @@ class _File:
 
     @property
     def part(self) -> tuple[int, int]:
-        """Which part of how many the file is, from 0; (0, 1) for a whole model."""
+        """The part number, from 0, and the number of parts; (0, 1) for a whole model."""
         number, count = (self.header.metadata.get(f"split.{key}") for key in ("no", "count"))
         return (number, count) if isinstance(number, int) and isinstance(count, int) and count > 1 else (0, 1)
 
 
 async def create(library: Library, config: Config, recipe: ModelRecipe) -> Progress:
-    """Make a model and tell of each step; "success" is the last.
+    """Create a model and yield each step; "success" is the last.
 
-    What is wrong with the recipe is told before the first step. Raises ModelNotFoundError for an unknown source,
-    ValidationError, InvalidModelError, UnsupportedError, and OprelError when something cannot be written.
+    The recipe is checked before the first step. Raises ModelNotFoundError for an unknown source, ValidationError,
+    InvalidModelError, UnsupportedError, and OprelError if something cannot be written.
     """
     files = await anyio.to_thread.run_sync(_uploaded, library.blobs, recipe)
     manifest, header = await _source(library, recipe, files)
@@ -109,24 +109,24 @@ async def create(library: Library, config: Config, recipe: ModelRecipe) -> Progr
 
 
 def _uploaded(blobs: Blobs, recipe: ModelRecipe) -> list[_File]:
-    """The blobs that the recipe names, with their headers. Blocks for the reading of those."""
+    """The blobs in the recipe with their headers. Blocks to read the headers."""
     files = [_file(blobs, name, digest) for name, digest in (*recipe.files.items(), *recipe.adapters.items())]
     for file in files[len(recipe.files) :]:
         if not file.is_adapter:
-            raise ValidationError(f"{file.name} is not an adapter", "Adapters are LoRAs as GGUF files.")
+            raise ValidationError(f"{file.name} is not an adapter", "An adapter is a LoRA in a GGUF file.")
     return files
 
 
 def _file(blobs: Blobs, name: str, digest: str) -> _File:
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise ValidationError("file path must be relative", "Name the files as they are called within their folder.")
+        raise ValidationError("file path must be relative", "Give each file's path relative to its folder.")
     path = blobs.find(digest)
     if path is None:
         raise ValidationError(f'blob "{digest}" does not exist', f"Upload it first: POST /api/blobs/{digest}.")
     if not looks_like_gguf(path):
         raise UnsupportedError(
             f"{name} is not a GGUF file",
-            "Convert the model first: convert_hf_to_gguf.py of llama.cpp makes GGUF of safetensors.",
+            "Convert the model first: llama.cpp's convert_hf_to_gguf.py converts safetensors to GGUF.",
         )
     try:
         return _File(name, read_gguf(path))
@@ -135,7 +135,7 @@ def _file(blobs: Blobs, name: str, digest: str) -> _File:
 
 
 async def _source(library: Library, recipe: ModelRecipe, files: Sequence[_File]) -> tuple[Manifest, GGUFFile]:
-    """The manifest to begin with, under its new name, and the header of its weights."""
+    """The initial manifest under the new name, and the header of its weights."""
     models = [file for file in files if file.is_weights]
     if recipe.source:
         if models:
@@ -146,27 +146,29 @@ async def _source(library: Library, recipe: ModelRecipe, files: Sequence[_File])
     if not files:
         raise ValidationError("neither 'from' or 'files' was specified", "Name a model or upload one.")
     if not models:
-        raise ValidationError("there is no model among the files", "A projector or an adapter needs one: `from`.")
+        raise ValidationError(
+            "there is no model among the files", "Name the model of the projector or adapter: `from`."
+        )
     if len(models) == 1 and models[0].part[1] == 1:
-        return Manifest(recipe.name.text, models[0].path), models[0].header
+        return Manifest(name=recipe.name.text, weights=models[0].path), models[0].header
     parts = _in_order(models)
     paths = tuple(part.path for part in parts)
     weights = await anyio.to_thread.run_sync(library.blobs.join, paths)
-    return Manifest(recipe.name.text, weights, parts=paths), parts[0].header
+    return Manifest(name=recipe.name.text, weights=weights, parts=paths), parts[0].header
 
 
 def _in_order(parts: Sequence[_File]) -> list[_File]:
-    """The parts of one split model. Raises ValidationError when they are not all of them, and nothing else."""
+    """The ordered parts of a split model. Raises ValidationError for missing or extra parts."""
     count = max(part.part[1] for part in parts)
-    found = {part.part: part for part in parts}
-    if len(parts) != count or set(found) != {(number, count) for number in range(count)}:
+    by_number = {part.part: part for part in parts}
+    if len(parts) != count or set(by_number) != {(number, count) for number in range(count)}:
         names = f"{', '.join(part.name for part in parts)} {'is' if len(parts) == 1 else 'are'}"
-        raise ValidationError(f"{names} not one whole model", "Give one file, or all parts of a split one.")
-    return [found[number, count] for number in range(count)]
+        raise ValidationError(f"{names} not one complete model", "Give one file, or all parts of a split model.")
+    return [by_number[number, count] for number in range(count)]
 
 
 def _with_files(manifest: Manifest, header: GGUFFile, files: Sequence[_File]) -> Manifest:
-    """`manifest` with the projector and the adapters among `files` in place of those it has."""
+    """`manifest` with its projector and adapters replaced by those among `files`."""
     projectors = [file.path for file in files if file.is_projector]
     adapters = [file for file in files if file.is_adapter]
     if len(projectors) > 1:
@@ -194,11 +196,11 @@ def _with_texts(manifest: Manifest, recipe: ModelRecipe) -> Manifest:
 
 
 def _template_notes(template: str | None, header: GGUFFile) -> list[str]:
-    """What to tell of a template that cannot be translated. Raises it as an error when the model has none itself."""
+    """Notes about a template that cannot be translated. Raises UnsupportedError if the model has no own template."""
     try:
         jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(go_template.to_jinja(template or ""))
     except jinja2.TemplateSyntaxError as error:
-        if "unknown tag" not in str(error):  # an engine may know more of them
+        if "unknown tag" not in str(error):  # an engine may support more tags
             raise ValidationError(f"template error: {error}") from error
     except UnsupportedError as error:
         if not header.chat_template:

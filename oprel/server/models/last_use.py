@@ -1,4 +1,4 @@
-"""When each model was last used, over restarts: what `oprel cache ls` shows."""
+"""Records when each model was last used, across restarts, for `oprel cache ls`."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ WRITE_INTERVAL = 60.0  # s
 
 
 class LastUse:
-    """Owner of the file `last-used.json`: weights, by path, with times in seconds since 1970."""
+    """Owns the file `last-used.json`, which maps paths of weights to times in seconds since 1970."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -24,7 +24,7 @@ class LastUse:
         self._written = 0.0
 
     def note(self, model: InstalledModel) -> None:
-        """The model is used now. It is written down at most once a minute, and by `close`."""
+        """Record a use of the model now. The file is written at most once a minute, and by `close`."""
         now = self._times[str(model.weights)] = self._clock()
         if now - self._written >= WRITE_INTERVAL:
             self.close()
@@ -34,10 +34,10 @@ class LastUse:
 
     def close(self) -> None:
         self._written = self._clock()
-        there = {path: moment for path, moment in self._times.items() if Path(path).exists()}
+        existing = {path: moment for path, moment in self._times.items() if Path(path).exists()}
         try:
-            write_atomically(self._path, json.dumps(there).encode())
-        except OSError as error:  # nothing that an answer should fail for
+            write_atomically(self._path, json.dumps(existing).encode())
+        except OSError as error:  # an answer must not fail because of this
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 
 

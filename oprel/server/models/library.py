@@ -1,4 +1,4 @@
-"""The models that can be asked for: names resolved to files whose headers were read. Knows no engine."""
+"""Resolves model names to installed models with their headers; independent of engines."""
 
 import hashlib
 import json
@@ -9,41 +9,41 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.blobs import Blobs
 from oprel.core.completion import Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, ValidationError
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.blobs import Blobs
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
-from oprel.formats import go_template
+from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
+from oprel.formats.headers.other_header import OtherHeader, is_other, read_other
+from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo, from_gguf
-from oprel.formats.other_header import OtherHeader, is_other, read_other
 from oprel.formats.readers import knows
-from oprel.formats.validation import NAMED
-from oprel.formats.whole import read_whole
+from oprel.formats.templates import go_template
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
 
-Version = tuple[tuple[int, int], ...]  # of each file the time, in ns, and the size
+Version = tuple[tuple[int, int], ...]  # mtime in ns and size of each file
 
-MAX_HEADERS = 256  # kept, of some 100 KB each; the oldest goes first
+MAX_HEADERS = 256  # cached, about 100 KB each; the oldest is dropped first
 
 
 RANK_POOLING = 4
-# What llama.cpp takes for the tokens before, after and in the middle of a gap, and what it took before September 2024.
+# llama.cpp's keys of the prefix, suffix and middle tokens of a gap, and those it used before September 2024.
 FIM_KEYS = (
     ("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"),
     ("prefix_token_id", "suffix_token_id", "middle_token_id"),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstalledModel:
-    """A model of this machine. `name` is the canonical name, `modified` the time of its newest file.
+    """An installed model. `name` is the canonical name, `modified` the time of its newest file.
 
-    `other_bytes` is the size of its files beside the weights: adapters, a projector. `projector_bytes` is what
-    reading images takes, `adapter_bytes` what adapters do.
+    `other_bytes` is the file size of adapters and projector; `projector_bytes` is the memory that reading images takes,
+    `adapter_bytes` that of the adapters.
     """
 
     name: str
@@ -64,7 +64,7 @@ class InstalledModel:
 
     @property
     def is_gguf(self) -> bool:
-        """Whether llama.cpp reads it; else it is a folder as Hugging Face has them, or of a format of a package's."""
+        """Whether it is GGUF, which llama.cpp reads; else it is in Hugging Face's layout or a plugin's format."""
         return not isinstance(self.header, OtherHeader)
 
     @property
@@ -73,20 +73,20 @@ class InstalledModel:
 
     @property
     def changed(self) -> datetime:
-        """When the model was made or changed: the time of its manifest, or of its file where it has none."""
+        """When the model was created or changed: the time of its manifest, or of its file without one."""
         written = self.manifest.written
         return datetime.fromtimestamp(written).astimezone() if written else self.modified
 
     @property
     def source(self) -> str:
-        """Where it was fetched from, else who keeps it."""
+        """Where it was downloaded from, else the program that stores it."""
         return self.manifest.source or self.manifest.provider
 
     @property
     def digest(self) -> str:
-        """64 hex digits that change with the manifest or the file. Not of the content: that may be 100 GB to read.
+        """64 hex digits that change with the manifest or the file; not of the content, which may be 100 GB to read.
 
-        A copy has its source's.
+        A copy has the digest of its source.
         """
         identity = asdict(replace(self.manifest, name="", source="", provider="oprel", chosen=0.0, written=0.0))
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
@@ -98,7 +98,7 @@ class InstalledModel:
 
     @property
     def usual_mode(self) -> Mode:
-        """What an engine is started for where a request does not say."""
+        """The mode to start an engine in if the request does not imply one."""
         return Mode.EMBEDDING if self.embeds_only else Mode.COMPLETION
 
     @property
@@ -111,31 +111,31 @@ class InstalledModel:
 
     @property
     def vocabulary_size(self) -> int:
-        """Tokens that there are; 0 where the file does not say."""
-        found = self.header.metadata.get("tokenizer.ggml.tokens")
-        if isinstance(found, SkippedArray):
-            return found.count
-        return len(found) if isinstance(found, tuple) else 0
+        """The number of tokens; 0 if unknown."""
+        tokens = self.header.metadata.get("tokenizer.ggml.tokens")
+        if isinstance(tokens, SkippedArray):
+            return tokens.count
+        return len(tokens) if isinstance(tokens, tuple) else 0
 
     @property
     def bos_token(self) -> int | None:
-        """The token that begins a text."""
-        found = self.header.metadata.get("tokenizer.ggml.bos_token_id")
-        return found if isinstance(found, int) else None
+        """The token at the beginning of a text."""
+        token = self.header.metadata.get("tokenizer.ggml.bos_token_id")
+        return token if isinstance(token, int) else None
 
     @property
     def chat_template(self) -> str | None:
-        """As Jinja: the manifest's, or the file's where that has none or one that cannot be translated."""
+        """Jinja source: the manifest's template, or the file's if that is missing or cannot be translated."""
         if self.manifest.template:
             try:
                 return go_template.to_jinja(self.manifest.template)
             except OprelError:
-                pass  # `create` told the user
+                pass  # `create` warned the user
         return self.header.chat_template
 
     @property
     def notes(self) -> list[str]:
-        """What of the manifest is not followed, for people."""
+        """Notes for the user about parts of the manifest that are ignored."""
         try:
             go_template.to_jinja(self.manifest.template)
         except OprelError as error:
@@ -145,7 +145,7 @@ class InstalledModel:
 
     @property
     def fim_tokens(self) -> tuple[int, int, int] | None:
-        """The tokens before, after and in the middle of a gap that the model can fill; None when it cannot."""
+        """The prefix, suffix and middle tokens for filling a gap; None if the model cannot."""
         for keys in FIM_KEYS:
             match [self.header.metadata.get(f"tokenizer.ggml.{key}") for key in keys]:
                 case [int(before), int(after), int(middle)]:
@@ -157,20 +157,20 @@ class InstalledModel:
         if self.embeds_only:
             return ["rerank" if self.reranks else "embedding"]
         template = self.chat_template or ""
-        wanted = {
+        supported = {
             "tools": "tools" in template,
             "thinking": "<think>" in template or "enable_thinking" in template,
             "insert": self.fim_tokens is not None,
             "vision": self.sees,
         }
-        return ["completion", *(name for name, there in wanted.items() if there)]
+        return ["completion", *(name for name, is_supported in supported.items() if is_supported)]
 
 
 class Library:
-    """Finds models by name. Headers are read once a file and again when it changes.
+    """Finds models by name. A header is read once per file, and again when the file changes.
 
-    Those of other programs count too, where none of our own has the name. `manifests` and `blobs` are for those who
-    make and delete models.
+    Includes other programs' models unless one of ours has the same name. `manifests` and `blobs` are for code that
+    creates and deletes models.
     """
 
     def __init__(self, config: Config) -> None:
@@ -182,8 +182,8 @@ class Library:
     async def find(self, name: str, *, may_use_paths: bool) -> InstalledModel:
         """The model called `name`.
 
-        Paths are for the machine's own user (`may_use_paths`). What is no model is "not found" whatever it is, so that
-        the answer tells nothing about other files. Raises ModelNotFoundError, InvalidModelError.
+        Only the machine's own user may use paths (`may_use_paths`). Anything that is not a model is "not found", so the
+        answer reveals nothing about other files. Raises ModelNotFoundError, InvalidModelError.
         """
         unknown = ModelNotFoundError(
             f"model '{name}' not found",
@@ -196,51 +196,51 @@ class Library:
         if ref.kind is NameKind.PATH and not may_use_paths:
             raise unknown
         try:
-            return await anyio.to_thread.run_sync(self._found, ref)
+            return await anyio.to_thread.run_sync(self._find, ref)
         except ModelNotFoundError:
             raise unknown from None
 
-    def _found(self, ref: ModelRef) -> InstalledModel:
+    def _find(self, ref: ModelRef) -> InstalledModel:
         if ref.kind is NameKind.PATH and not _may_be_model(ref.path):
-            raise ModelNotFoundError(f"no model is at {ref.text}")
+            raise ModelNotFoundError(f"there is no model at {ref.text}")
         return self._installed(self.manifest(ref))
 
     def manifest(self, ref: ModelRef) -> Manifest:
-        """What a name or a path stands for. Blocks for a look at the disk. Raises ModelNotFoundError."""
+        """The manifest of a name or path. Blocks to read the disk. Raises ModelNotFoundError."""
         try:
             return self.manifests.get(ref)
         except ModelNotFoundError:
-            if found := self._stores.find(ref):
-                return found
+            if model := self._stores.find(ref):
+                return model
             raise
 
     def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
-        """Give `source` a second name, and return that. Raises as `manifest`, and as `Manifests.put`."""
+        """Give `source` a second name and return its manifest. Raises the same as `manifest` and `Manifests.put`."""
         return self.manifests.put(replace(self.manifest(source), name=destination.text))
 
     def check(self, manifest: Manifest) -> InstalledModel:
-        """The model of a manifest that is not written down yet. Blocks for its header. Raises InvalidModelError."""
+        """The model of a manifest that is not saved yet. Blocks to read its header. Raises InvalidModelError."""
         return self._installed(manifest)
 
     async def all(self) -> list[InstalledModel]:
-        """Every named model whose file can be used, newest first; of those in place the ones without a name of ours."""
+        """All named, usable models, newest first; models of other programs unless we have a name for them."""
         return (await self.survey())[0]
 
     async def survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
-        """What `all` has, and the others with what is wrong with them."""
+        """The models of `all`, and the unusable ones with their errors."""
         return await anyio.to_thread.run_sync(self._survey)
 
-    def known(self) -> list[Manifest]:
-        """What all names stand for, whether their files are there or not. Blocks for a walk of the stores."""
+    def all_manifests(self) -> list[Manifest]:
+        """The manifests of all names, even those with missing files. Blocks to walk the stores."""
         own = list(self.manifests)
         names = {ModelRef.parse(manifest.name).key for manifest in own}
         files = {manifest.weights for manifest in own}
-        others = (one for one in self._stores.all() if one.weights not in files)
-        return [*own, *(one for one in others if ModelRef.parse(one.name).key not in names)]
+        others = (manifest for manifest in self._stores.all() if manifest.weights not in files)
+        return [*own, *(manifest for manifest in others if ModelRef.parse(manifest.name).key not in names)]
 
     def _survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
         usable, faults = [], []
-        for manifest in self.known():
+        for manifest in self.all_manifests():
             try:
                 usable.append(self._installed(manifest))
             except OprelError as error:
@@ -254,14 +254,14 @@ class Library:
         except OSError as error:
             raise InvalidModelError(
                 f"the file of model '{manifest.name}' cannot be read: {error.strerror}",
-                f"Is {error.filename} still there?",
+                f"Check that {error.filename} still exists.",
             ) from error
         weights = manifest.parts or _files_of(manifest.weights)
         header = self._header(weights, lambda: _read(manifest))
         return InstalledModel(
-            manifest.name,
-            manifest,
-            header,
+            name=manifest.name,
+            manifest=manifest,
+            header=header,
             modified=datetime.fromtimestamp(max(path.stat().st_mtime for path in (*files, *weights))).astimezone(),
             other_bytes=sum(files[file].st_size for file in manifest.beside),
             projector_bytes=self._projector_bytes(manifest.projector) if manifest.projector else 0,
@@ -272,31 +272,31 @@ class Library:
         return projector_bytes(self._header((path,), lambda: read_gguf(path)))
 
     def _header(self, files: tuple[Path, ...], read: Callable[[], GGUFFile]) -> GGUFFile:
-        """Read again only when one of the files is another one by now."""
+        """The cached header; read again only if one of the files has changed."""
         version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
-        known = self._headers.get(files)
-        if known is None or known[0] != version:
-            known = self._headers[files] = version, read()
+        cached = self._headers.get(files)
+        if cached is None or cached[0] != version:
+            cached = self._headers[files] = version, read()
             while len(self._headers) > MAX_HEADERS:
                 self._headers.pop(next(iter(self._headers)), None)
-        return known[1]
+        return cached[1]
 
 
 def _may_be_model(path: Path) -> bool:
-    """Of a folder: whether weights are in it. Of others nothing is told."""
-    return looks_like_gguf(path) or any(one.suffix in NAMED for one in _listed(path)) or knows(path)
+    """Whether a path may be a model; reveals nothing about other files."""
+    return looks_like_gguf(path) or any(file.suffix in NAMED for file in _listed(path)) or knows(path)
 
 
 def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except OSError:  # it is none, or not to be looked into
+    except OSError:  # not a folder, or not readable
         return []
 
 
 def _files_of(weights: Path) -> tuple[Path, ...]:
-    """Of a folder all its files: whichever changes, it may be another model."""
-    return tuple(sorted(one for one in weights.iterdir() if one.is_file())) if weights.is_dir() else (weights,)
+    """All files of a folder, since a change of any of them may change the model."""
+    return tuple(sorted(file for file in weights.iterdir() if file.is_file())) if weights.is_dir() else (weights,)
 
 
 def _read(manifest: Manifest) -> GGUFFile:

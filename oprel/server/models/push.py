@@ -1,4 +1,4 @@
-"""Models given to a registry: what is behind `POST /api/push`."""
+"""Pushes models to a registry, for `POST /api/push`."""
 
 import hashlib
 import json
@@ -12,40 +12,41 @@ import anyio.to_thread
 import httpx
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import BLOB_NAME, with_colon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, UnsupportedError
+from oprel.core.models.blobs import BLOB_NAME, with_colon
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
-from oprel.downloader.push import Blob, push
-from oprel.downloader.registry_http import Access, Registry
+from oprel.downloader.registry.client import Access, Registry
+from oprel.downloader.registry.push import Blob, push
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer
 from oprel.server.models.library import InstalledModel
 from oprel.utils.text import human_count
 
 
 def destination(ref: ModelRef, *, insecure: bool) -> RegistryOrigin:
-    """The registry that a name is of, to be spoken to over http if that is `insecure`.
+    """The registry in a name, accessed over http if `insecure`.
 
-    Raises UnsupportedError for names that are of none that takes models from us.
+    Raises UnsupportedError for a name without a registry that accepts pushes from oprel.
     """
-    found = next((one for one in origins(ref) if isinstance(one, RegistryOrigin)), None)
-    if found is None or found.host == OLLAMA_HOST:
+    registry = next((origin for origin in origins(ref) if isinstance(origin, RegistryOrigin)), None)
+    if registry is None or registry.host == OLLAMA_HOST:
         raise UnsupportedError(
             f"{ref.text} is no name of a registry that oprel can push to",
-            f"Give the model one first: `oprel cp {ref.text} HOST/NAMESPACE/MODEL`.",
-            "Ollama's own registry takes models only from `ollama push`, and Hugging Face from `hf upload`.",
+            f"Give the model such a name first: `oprel cp {ref.text} HOST/NAMESPACE/MODEL`.",
+            "Ollama's own registry accepts models only from `ollama push`, Hugging Face from `hf upload`.",
         )
-    return replace(found, insecure=insecure)
+    return replace(registry, insecure=insecure)
 
 
-async def pushed(
+async def push_model(
     model: InstalledModel, origin: RegistryOrigin, config: Config
 ) -> AsyncGenerator[ProgressResponse, None]:
-    """Push the model and tell of each step; "success" is the last. Raises DownloadError,
-    UnsupportedError for a folder of safetensors.
+    """Push the model and yield each step; "success" is the last.
+
+    Raises DownloadError, UnsupportedError for a folder of safetensors.
     """
     if not model.is_gguf:
-        raise UnsupportedError(f"{model.name} is no GGUF model", "`hf upload` takes such a folder.")
+        raise UnsupportedError(f"{model.name} is not a GGUF model", "Upload the folder with `hf upload`.")
     yield ProgressResponse(status="retrieving manifest")
     try:
         blobs = await anyio.to_thread.run_sync(lambda: list(_blobs(model)))
@@ -61,13 +62,15 @@ async def pushed(
                         completed=step.done_bytes,
                     )
     except OSError as error:
-        raise OprelError(f"a file of {model.name} cannot be read: {error.strerror}", "Is it still there?") from error
+        raise OprelError(
+            f"a file of {model.name} cannot be read: {error.strerror}", "Check that it still exists."
+        ) from error
     for status in ("pushing manifest", "success"):
         yield ProgressResponse(status=status)
 
 
 def _blobs(model: InstalledModel) -> Iterator[Blob]:
-    """The model's layers. Blocks for the reading of files whose digest their name does not tell. Raises OSError."""
+    """The model's layers. Blocks to hash files that are not named by their digest. Raises OSError."""
     manifest = model.manifest
     files = [("model", path) for path in manifest.parts or (manifest.weights,)]
     files += [("projector", manifest.projector)] if manifest.projector else []
@@ -99,7 +102,7 @@ def _blob(media_type: str, content: bytes) -> Blob:
 
 
 def _config(model: InstalledModel, blobs: list[Blob]) -> Blob:
-    """What Ollama shows of a model before it has read it."""
+    """The config blob, which Ollama displays before it has read the model."""
     header = model.header
     content = {
         "model_format": "gguf",

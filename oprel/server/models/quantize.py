@@ -1,4 +1,4 @@
-"""Models made smaller by llama.cpp's own program, where it is installed."""
+"""Quantizes models with llama.cpp's own program, if it is installed."""
 
 import asyncio
 import os
@@ -8,46 +8,48 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from oprel.api_models import ProgressResponse
-from oprel.core.blobs import Blobs
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
+from oprel.core.models.blobs import Blobs
 from oprel.formats.ggml_types import FILE_TYPES
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.other_header import OtherHeader
+from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.binaries.engine_binaries import BinarySource, find_binaries
 
 PROGRAM = "llama-quantize"
-WHOLE = ("F32", "F16", "BF16")  # what may be quantized: again would lose twice
-LAST_WORDS = 3  # lines of the program's output that an error tells
+WHOLE = ("F32", "F16", "BF16")  # the types that may be quantized; quantizing twice would lose twice
+LAST_LINES = 3  # of the program's output, quoted in an error
 
 
 def prepare(config: Config, header: GGUFFile, kind: str) -> Path:
-    """The program that makes a model with that header one of `kind`, such as "q4_K_M".
+    """The program to quantize a model with that header to `kind`, such as "q4_K_M".
 
-    Raises ValidationError when it cannot become that, UnsupportedError for what is no GGUF, and when there is no such
-    program.
+    Raises ValidationError for an impossible conversion, UnsupportedError for other formats than GGUF and if no program
+    is installed.
     """
     if isinstance(header, OtherHeader):
-        raise UnsupportedError("only GGUF is quantized", "Convert the model first: convert_hf_to_gguf.py of llama.cpp.")
+        raise UnsupportedError(
+            "only GGUF models can be quantized", "Convert it first with llama.cpp's convert_hf_to_gguf.py."
+        )
     kinds = sorted(set(FILE_TYPES.values()))
     if kind.upper() not in kinds:
         raise ValidationError(f"unsupported quantization type {kind.upper()} - supported types are {', '.join(kinds)}")
     if header.quantization not in WHOLE:
         raise ValidationError(
             f"quantization is only supported for F16, BF16 and F32 models, and this one is {header.quantization}",
-            "Begin with the unquantized model.",
+            "Start from the unquantized model.",
         )
     for path in _places(config):
         if os.access(path, os.X_OK):
             return path
     raise UnsupportedError(
         "no quantizer is installed",
-        f"Put {PROGRAM} of llama.cpp on PATH or beside the engine, or give a model that is quantized already.",
+        f"Put llama.cpp's {PROGRAM} on PATH or beside the engine, or use an already quantized model.",
     )
 
 
 def _places(config: Config) -> Iterator[Path]:
-    """Where the program may be: beside an engine, on PATH."""
+    """Possible paths of the program: beside an engine, on PATH."""
     for engine in find_binaries(config):
         if engine.source is not BinarySource.WHEEL:
             yield Path(engine.command[0]).with_name(PROGRAM)
@@ -58,9 +60,9 @@ def _places(config: Config) -> Iterator[Path]:
 async def quantize(
     program: Path, blobs: Blobs, header: GGUFFile, kind: str
 ) -> AsyncGenerator[ProgressResponse | Path, None]:
-    """Progress in bytes of the source, and at last the new blob. Ended early, it leaves nothing.
+    """Yields progress in bytes of the source, and finally the new blob. A cancelled run leaves nothing behind.
 
-    Raises OprelError with the program's last words when it fails.
+    Raises OprelError with the program's last output if it fails.
     """
     status = f"quantizing {header.quantization} model to {kind.upper()}"
     with blobs.temporary() as target:
@@ -68,7 +70,7 @@ async def quantize(
         last: list[str] = []
         try:
             async for line in _lines(process):
-                last = [*last, line][-LAST_WORDS:]
+                last = [*last, line][-LAST_LINES:]
                 if step := re.match(r"\[\s*(\d+)/\s*(\d+)\]", line):
                     done = header.size_bytes * int(step[1]) // int(step[2])
                     yield ProgressResponse(status=status, total=header.size_bytes, completed=done)

@@ -10,6 +10,7 @@ from oprel.runtime.spec import EngineSpec
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.telemetry.memory.estimator import Estimate
+from oprel.telemetry.recommender.placement import PlacementKind
 
 RUNNING = (EngineState.STARTING, EngineState.READY)
 
@@ -19,9 +20,9 @@ class EngineStatus:
     """Sizes in bytes, times in seconds.
 
     `expected_host_bytes` is the machine's memory that the engine was admitted with, and `gpu_bytes` what its placement
-    takes of each GPU, by number. On a machine whose GPU `shares_memory` the former includes the latter. `buffers` are
-    the figures that the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it
-    is unloaded, if no request uses it from now on.
+    takes of each GPU, by number. On a machine whose GPU `shares_memory` the former includes the latter. `is_on_gpus`:
+    every layer is on GPUs. `buffers` are the figures that the engine logged, `estimate` the same before its start.
+    `keep_alive_left` is what is left until it is unloaded, if no request uses it from now on.
     """
 
     model: InstalledModel
@@ -37,6 +38,7 @@ class EngineStatus:
     expected_bytes: int
     gpu_bytes: Mapping[int, int]
     shares_memory: bool
+    is_on_gpus: bool
     estimate: Estimate
     buffers: Buffers | None
     pinned: bool
@@ -55,13 +57,18 @@ class EngineStatus:
     @property
     def size_bytes(self) -> int:
         """All memory that the engine takes: measured for its processes, else expected; expected on GPUs."""
-        host = self.snapshot.memory_bytes or self.expected_host_bytes
-        return host if self.shares_memory else host + sum(self.gpu_bytes.values())
+        measured, on_gpus = self.snapshot.memory_bytes, sum(self.gpu_bytes.values())
+        if not self.shares_memory:
+            return (measured or self.expected_host_bytes) + on_gpus
+        if not measured:
+            return self.expected_host_bytes
+        # Some drivers count what a GPU has of the machine's memory as the process's, others do not.
+        return measured if measured >= on_gpus else measured + on_gpus
 
     @property
     def vram_bytes(self) -> int:
-        """The part of `size_bytes` that GPUs use."""
-        return min(self.size_bytes, sum(self.gpu_bytes.values()))
+        """The part of `size_bytes` that GPUs use; all of it if every layer is on GPUs, as Ollama counts it."""
+        return self.size_bytes if self.is_on_gpus else min(self.size_bytes, sum(self.gpu_bytes.values()))
 
 
 def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
@@ -83,6 +90,7 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         expected_bytes=decision.needs.total,
         gpu_bytes=decision.on_gpus,
         shares_memory=plan.budgets.shared,
+        is_on_gpus=plan.solution.placement.kind is PlacementKind.GPU,
         estimate=plan.solution.estimate,
         buffers=loaded.buffers,
         pinned=loaded.pinned,

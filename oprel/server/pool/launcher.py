@@ -17,7 +17,7 @@ from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
 from oprel.core.settings import ModelSettings
-from oprel.formats.validation import require_sound
+from oprel.formats.checks.validation import require_sound
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp

@@ -35,7 +35,7 @@ from oprel.server.pool.planning import Planning
 from oprel.server.pool.scheduling import SchedulingDecision
 from oprel.server.pool.slots import too_many
 from oprel.server.pool.starter import EngineStarter
-from oprel.telemetry.hardware.probing import Hardware, probe
+from oprel.telemetry.hardware.probing import Hardware
 from oprel.telemetry.recommender.settings import SLOTS
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class ModelManager:
         self.quarantine = Quarantine()
         self.metrics = Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
-        self.planning = planning = Planning(config, binaries, hardware or probe())
+        self.planning = planning = Planning(config, binaries, hardware)
         self.launcher = Launcher(config, binaries, planning, run_dir, on_end=self._note_end, make_engine=make_engine)
         self.admission = AdmissionQueue(
             budget=lambda: self.planning.budget,

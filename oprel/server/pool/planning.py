@@ -26,17 +26,22 @@ logger = logging.getLogger(__name__)
 
 
 class Planning:
-    """Owner of what is known of the machine. It is probed again while no engine of this daemon runs."""
+    """Owner of what is known of the machine. It is probed again while no engine of this daemon runs.
 
-    def __init__(self, config: Config, binaries: EngineBinaries, hardware: Hardware) -> None:
+    `hardware` describes a machine other than this one, which is never probed.
+    """
+
+    def __init__(self, config: Config, binaries: EngineBinaries, hardware: Hardware | None = None) -> None:
         self._config = config
         self._calibration = Calibration(config.home_dir / "state.db")
         self._binaries = binaries
-        self._note(hardware)
+        self._is_described = hardware is not None
+        self._note(hardware or probe())
 
     async def look_around(self) -> None:
         """Probe the machine again: other programs come and go. Only while no engine of this daemon runs."""
-        self._note(await asyncio.to_thread(probe))
+        if not self._is_described:
+            self._note(await asyncio.to_thread(probe))
 
     def _note(self, hardware: Hardware) -> None:
         self.hardware = bandwidth.recall(self._config.home_dir, hardware)
@@ -77,7 +82,7 @@ class Planning:
         """The variant that suits the whole machine; the usual one where no header can be read. Blocks."""
         variants = repository.variants
         try:
-            header = repository.read_one()
+            header = repository.read_smallest()
         except OprelError as error:
             logger.warning("%s is not planned for: %s", repository.title, error.message)
             return usual(repository)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from oprel.core.exceptions import BackendStartError
 from oprel.runtime.engine import Engine
-from oprel.runtime.exits import Reason
+from oprel.runtime.exits import Restart
 from oprel.server.pool.launcher import Launcher
 from oprel.server.pool.loaded_model import LoadedModel
 
@@ -32,7 +32,7 @@ class EngineStarter:
             try:
                 return await engine.ensure_ready()
             except BackendStartError:
-                by_others = engine.last_exit is not None and engine.last_exit.reason is Reason.KILLED
+                by_others = engine.last_exit is not None and engine.last_exit.restart is Restart.EXTERNAL
                 if await self._step_down(loaded, makes_room=makes_room):
                     continue
                 if (was_killed or not by_others) and not self._fall_back(loaded, engine):
@@ -42,7 +42,7 @@ class EngineStarter:
     async def _step_down(self, loaded: LoadedModel, *, makes_room: bool) -> bool:
         """After an engine ran out of memory: True when it has more room than before, or needs less."""
         exit, shortage = loaded.engine.last_exit, loaded.shortage
-        if not makes_room or exit is None or exit.reason is not Reason.OUT_OF_MEMORY:
+        if not makes_room or exit is None or exit.restart is not Restart.STEP_DOWN:
             return False
         async with shortage.lock:
             if shortage.handled_start == loaded.engine.starts:  # another request has done so

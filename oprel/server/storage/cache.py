@@ -1,4 +1,4 @@
-"""The files behind the models: which there are, whether they are whole, which of them nothing uses."""
+"""The files of the models: lists them, verifies them, and finds unused and duplicate ones."""
 
 import hashlib
 import os
@@ -11,27 +11,27 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
-from oprel.core.manifests import Manifest, Provider
-from oprel.downloader import disk, segments
+from oprel.core.models.manifests import Manifest, Provider
 from oprel.downloader.cache import HubCache
+from oprel.downloader.transfer import disk, segments
 from oprel.formats.gguf import looks_like_gguf, read_gguf
 from oprel.server.downloads.task import Download
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 
 READ_BYTES = 8 * 2**20
-STEP_BYTES = 64 * READ_BYTES  # between two lines of progress
+STEP_BYTES = 64 * READ_BYTES  # per line of progress
 
-# Hugging Face's cache calls a large file by its content too.
+# Hugging Face's cache also names large files by their digest.
 _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A file, wherever links lead to it. `digest` is "sha256:" and 64 hex digits, where its name tells.
+    """A file, with links resolved. `digest` is "sha256:" and 64 hex digits if its name contains it, else "".
 
-    `names` are the models that use it, `used` the last time one of them was, in seconds since 1970. Of a partial file
-    `size_bytes` are here, of `total_bytes` where that was noted.
+    `names` are the models that use it; `used` is their last use, in seconds since 1970. For a partial file,
+    `size_bytes` is the part present, and `total_bytes` the full size if known.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class StoredFile:
 
     @property
     def title(self) -> str:
-        """What people know it by."""
+        """The name to display."""
         return ", ".join(self.names) or f"{self.path.name[:20]} (unused)"
 
 
@@ -63,12 +63,12 @@ class _Use:
 def cached_files(
     library: Library, last_use: LastUse, hub_dir: Path, arriving: Mapping[Path, Download]
 ) -> list[StoredFile]:
-    """The largest first: those of all models, and oprel's own that no model uses. Blocks for a look at each.
+    """All files of models, and oprel's own unused files; largest first. Blocks to stat each.
 
-    `arriving` tells which downloads want which files.
+    `arriving` maps files to the downloads that want them.
     """
     uses: dict[Path, _Use] = {}
-    for manifest in library.known():
+    for manifest in library.all_manifests():
         for path in _files_of(manifest):
             use = uses.setdefault(Path(os.path.realpath(path)), _Use(manifest.provider))
             use.names.append(manifest.name)
@@ -76,18 +76,18 @@ def cached_files(
             use.used = max(moments, default=None)
     for path in (*library.blobs.files(), *HubCache(hub_dir).files()):
         uses.setdefault(Path(os.path.realpath(path)), _wanted(path, arriving))
-    found = [file for path, use in uses.items() if (file := _file(path, use))]
-    return sorted(found, key=lambda file: file.size_bytes, reverse=True)
+    files = [file for path, use in uses.items() if (file := _file(path, use))]
+    return sorted(files, key=lambda file: file.size_bytes, reverse=True)
 
 
 def _files_of(manifest: Manifest) -> Iterator[Path]:
-    """Of a folder that is used where it lies, those in it."""
+    """The files of a model; for a folder used in place, the files in it."""
     for path in manifest.files:
-        yield from (one for one in path.iterdir() if one.is_file()) if path.is_dir() else (path,)
+        yield from (file for file in path.iterdir() if file.is_file()) if path.is_dir() else (path,)
 
 
 def duplicates(files: Sequence[StoredFile]) -> list[list[StoredFile]]:
-    """Files of the same content that take room more than once."""
+    """Groups of distinct files with the same content."""
     groups: dict[str, dict[tuple[int, int], StoredFile]] = {}
     for file in files:
         if file.digest:
@@ -95,21 +95,21 @@ def duplicates(files: Sequence[StoredFile]) -> list[list[StoredFile]]:
     return [[*group.values()] for group in groups.values() if len(group) > 1]
 
 
-async def verified(files: Sequence[StoredFile]) -> AsyncGenerator[ProgressResponse, None]:
-    """Read each file and tell of each step; "success" is the last. Raises InvalidModelError that names the damaged.
+async def verify(files: Sequence[StoredFile]) -> AsyncGenerator[ProgressResponse, None]:
+    """Verify each file and yield each step; "success" is the last. Raises InvalidModelError, which lists damaged files.
 
-    A step without a digest is of a file that nobody told one of: only its header was read.
+    A step without a digest belongs to a file of unknown digest, of which only the header was checked.
     """
     damaged = []
     for file in files:
         status = f"verifying {file.title}"
         try:
             if not file.digest:
-                told = await anyio.to_thread.run_sync(_looked_at, file.path)
-                yield ProgressResponse(status=f"{file.title}: {told}")
+                result = await anyio.to_thread.run_sync(_check_header, file.path)
+                yield ProgressResponse(status=f"{file.title}: {result}")
                 continue
             digest, done = hashlib.sha256(), 0
-            while step := await anyio.to_thread.run_sync(_hashed, file.path, digest, done):
+            while step := await anyio.to_thread.run_sync(_hash_next, file.path, digest, done):
                 done += step
                 yield ProgressResponse(status=status, digest=file.digest, total=file.size_bytes, completed=done)
             if f"sha256:{digest.hexdigest()}" != file.digest:
@@ -117,16 +117,16 @@ async def verified(files: Sequence[StoredFile]) -> AsyncGenerator[ProgressRespon
         except (OSError, OprelError):
             damaged.append(file)
     if damaged:
-        told = ", ".join(f"{file.title}, in {file.path}" for file in damaged)
+        listed = ", ".join(f"{file.title}, in {file.path}" for file in damaged)
         raise InvalidModelError(
-            f"damaged: {told}",
-            "Remove those models with `oprel rm` and what is unused with `oprel cache prune`, and fetch them again.",
+            f"damaged: {listed}",
+            "Remove these models with `oprel rm` and unused files with `oprel cache prune`, then pull them again.",
         )
     yield ProgressResponse(status="success")
 
 
-def _looked_at(path: Path) -> str:
-    """What can be said of a file whose digest nobody told. Raises InvalidModelError for a damaged GGUF."""
+def _check_header(path: Path) -> str:
+    """The result for a file of unknown digest. Raises InvalidModelError for a damaged GGUF."""
     if path.suffix != ".gguf" and not looks_like_gguf(path):
         return "nobody told its digest"
     read_gguf(path)
@@ -134,13 +134,13 @@ def _looked_at(path: Path) -> str:
 
 
 def _wanted(path: Path, arriving: Mapping[Path, Download]) -> _Use:
-    """For which model a file is that none uses yet."""
+    """The download that wants a file which no model uses yet."""
     download = arriving.get(path.with_name(path.name.removesuffix(disk.PART)))
     return _Use("oprel", [download.ref.text] if download else [])
 
 
-def _hashed(path: Path, digest: "hashlib._Hash", offset: int) -> int:
-    """Feed the next bytes to `digest`; how many those were. Blocks. Raises OSError."""
+def _hash_next(path: Path, digest: "hashlib._Hash", offset: int) -> int:
+    """Feed the next bytes to `digest` and return their number. Blocks. Raises OSError."""
     count = 0
     with path.open("rb") as file:
         file.seek(offset)
@@ -153,19 +153,19 @@ def _hashed(path: Path, digest: "hashlib._Hash", offset: int) -> int:
 def _file(path: Path, use: _Use) -> StoredFile | None:
     try:
         status = path.stat()
-    except OSError:  # gone meanwhile, or a model whose file is
+    except OSError:  # deleted meanwhile, or a model with a missing file
         return None
-    if path.name.endswith(".part.json"):  # which says how far a transfer is
+    if path.name.endswith(".part.json"):  # the state of a transfer
         return None
     match = _DIGEST.fullmatch(path.name)
-    noted = segments.noted(disk.state_of(path)) if path.name.endswith(disk.PART) else None
+    partial = segments.saved_segments(disk.state_of(path)) if path.name.endswith(disk.PART) else None
     return StoredFile(
         path=path,
-        size_bytes=noted.done_bytes if noted else status.st_size,
+        size_bytes=partial.done_bytes if partial else status.st_size,
         identity=(status.st_dev, status.st_ino),
         digest=f"sha256:{match[1]}" if match else "",
         provider=use.provider,
         names=tuple(dict.fromkeys(use.names)),
         used=use.used,
-        total_bytes=noted.size_bytes if noted else None,
+        total_bytes=partial.size_bytes if partial else None,
     )

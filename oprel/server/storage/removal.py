@@ -1,4 +1,4 @@
-"""Models taken away, and the files that were theirs alone."""
+"""Removes models together with the files that only they use."""
 
 import os
 import re
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.blobs import BLOB_NAME, SPLIT_NAME
 from oprel.core.exceptions import InvalidModelError, UnsupportedError
-from oprel.core.manifests import Manifest
+from oprel.core.models.blobs import BLOB_NAME, SPLIT_NAME
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
 from oprel.server.models.library import InstalledModel, Library
@@ -19,17 +19,17 @@ from oprel.server.pool.manager import ModelManager
 
 # How the models of other programs are removed.
 ELSEWHERE = {
-    "ollama": "`ollama rm` removes it.",
-    "huggingface": "`hf cache rm` removes it.",
-    "lmstudio": "LM Studio removes it.",
-    "llama.cpp": "It lies in llama.cpp's cache.",
+    "ollama": "Remove it with `ollama rm`.",
+    "huggingface": "Remove it with `hf cache rm`.",
+    "lmstudio": "Remove it in LM Studio.",
+    "llama.cpp": "Delete it from llama.cpp's cache.",
 }
-PARTIAL = re.compile(r"\.part(\.json)?$")  # of a transfer: what is here of a file, and the note of it
+PARTIAL = re.compile(r"\.part(\.json)?$")  # the partial file of a transfer, and its state
 
 
 @dataclass(frozen=True)
 class Removed:
-    """`freed_bytes` the disk has more now; `busy` when an engine is still at work with the files, which go later."""
+    """`freed_bytes` of disk space are free again; `busy` if an engine still uses files, which are removed later."""
 
     freed_bytes: int = 0
     busy: bool = False
@@ -37,35 +37,35 @@ class Removed:
 
 @dataclass(frozen=True)
 class Arriving:
-    """Files that downloads still want; `are_all`: there are no others, of downloads that this daemon has not begun."""
+    """Files that downloads still want. `are_all` is False if unfinished downloads may want files not known yet."""
 
     files: frozenset[Path] = frozenset()
     are_all: bool = True
 
     def want(self, path: Path) -> bool:
-        """Whether a download still wants the file, or what there is of it."""
+        """Whether a download still wants the file, complete or partial."""
         whole = path.with_name(PARTIAL.sub("", path.name))
         return whole in self.files or (whole != path and not self.are_all)
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What may be removed: nothing that a model, an engine or a download of this daemon uses."""
+    """Removes models and files, but nothing that a model, an engine or a download of this daemon uses."""
 
     manager: ModelManager
     library: Library
     arriving: Callable[[], Arriving] = field(default=Arriving)
 
     async def remove(self, name: str) -> Removed:
-        """Forget the model called `name`; its engine goes with its last answer, if the weights have no other name.
+        """Remove the model called `name`. If its weights have no other name, its engine stops after its last answer.
 
-        Files of oprel's own that nothing else uses go at once. Raises ModelNotFoundError, UnsupportedError for a
-        bundled model and for those that other programs keep.
+        oprel's own files that nothing else uses are deleted at once. Raises ModelNotFoundError, UnsupportedError for a
+        bundled model and for models of other programs.
         """
         try:
             model = await self.library.find(name, may_use_paths=False)
             _check_own(model.manifest)
-        except InvalidModelError:  # all the more reason to let it go
+        except InvalidModelError:  # a damaged model can be removed too
             model = None
         self.library.manifests.delete(ModelRef.parse(name))
         freed, busy = 0, False
@@ -77,16 +77,16 @@ class Removal:
         return Removed(freed, busy)
 
     async def prune(self) -> None:
-        """Remove the blobs that neither a model nor an engine uses any more, but for young ones."""
+        """Remove blobs that no model or engine uses, except recent ones."""
         engines, arriving, blobs = self._of_engines(), self.arriving(), self.library.blobs
-        if arriving.are_all:  # else a file that is whole may belong to a download that goes on later
+        if arriving.are_all:  # else a complete file may belong to a download that continues later
             used = self._used_blobs
             await anyio.to_thread.run_sync(lambda: blobs.prune(used(engines, arriving), time.time()))
 
     async def sweep(self) -> Removed:
-        """Remove what nothing uses, young or not: blobs, fetched files, and what is left of transfers.
+        """Remove everything unused, whatever its age: blobs, downloaded files, and the remains of transfers.
 
-        A cache that others share is left alone.
+        A cache shared with other programs is not touched.
         """
         freed = await self._free_blobs(lambda name: True)
         cache = HubCache(self.manager.config.hub_dir)
@@ -95,7 +95,7 @@ class Removal:
         return Removed(freed)
 
     async def clear(self) -> Removed:
-        """Forget every model whose files are among oprel's own, with those; models whose files are elsewhere stay."""
+        """Remove all models with files in oprel's own folders; models with files elsewhere stay."""
         freed, busy = 0, False
         for manifest in list(self.library.manifests):
             own = manifest.source or any(self.library.blobs.holds(path) for path in manifest.files)
@@ -105,7 +105,7 @@ class Removal:
         return Removed(freed + (await self.sweep()).freed_bytes, busy)
 
     async def _stop(self, model: InstalledModel) -> bool:
-        """Let the engines of a model go that has no other name; whether one is still at work."""
+        """Stop the engines of a model unless it has another name; returns whether one is still busy."""
         if model.weights in {other.weights for other in self.library.manifests}:
             return False
         return any(loaded.leases for loaded in await self.manager.unload(model))
@@ -115,16 +115,18 @@ class Removal:
         return await anyio.to_thread.run_sync(lambda: blobs.discard(self._used_blobs(engines, arriving), may_go))
 
     def _of_engines(self) -> set[str]:
-        """Names of blobs that engines have open; files of other programs may be called the same, and do not count."""
+        """Names of blobs in use by engines; equally named files of other programs do not count."""
         manifests = (loaded.model.manifest for loaded in self.manager.loaded)
-        return {name for one in manifests if any(map(self.library.blobs.holds, one.files)) for name in _blobs(one)}
+        return {
+            name for model in manifests if any(map(self.library.blobs.holds, model.files)) for name in _blobs(model)
+        }
 
     def _used_blobs(self, engines: set[str], arriving: Arriving) -> set[str]:
         wanted = {path.name for path in self.library.blobs.files() if arriving.want(path)}
         return engines | wanted | self.library.manifests.mentions(f"{BLOB_NAME}|{SPLIT_NAME}")
 
     async def _free_fetched(self, files: Iterable[Path]) -> int:
-        """Remove those of the files in the cache that nothing uses."""
+        """Remove the unused ones of these files from the cache."""
         cache = HubCache(self.manager.config.hub_dir)
         engines = [path for loaded in self.manager.loaded for path in loaded.model.manifest.files]
         arriving = self.arriving()
@@ -141,11 +143,11 @@ class Removal:
 def _check_own(manifest: Manifest) -> None:
     if manifest.provider in ELSEWHERE:
         raise UnsupportedError(
-            f"{manifest.name} is not oprel's to remove: it is used where {manifest.provider} keeps it",
+            f"{manifest.name} belongs to {manifest.provider}: oprel only uses it and does not remove it",
             ELSEWHERE[manifest.provider],
         )
 
 
 def _blobs(manifest: Manifest) -> Collection[str]:
-    """Names of the files, and of the folder of links to them."""
+    """Names of the files and of the folder of links to them."""
     return {path.name for path in manifest.places}

@@ -24,7 +24,7 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
-from oprel.formats.remote import STEPS
+from oprel.formats.headers.remote import STEPS
 from oprel.preview.plan import recommend
 from oprel.runtime.binaries.choices import Choices
 from oprel.wire.downloads import DownloadResponse
@@ -175,7 +175,7 @@ def test_a_repository_of_safetensors_is_inspected_and_planned(
         environment.setenv("HF_ENDPOINT", hub.url)
         assert main(asked) == 4
     out = capsys.readouterr().out
-    assert "safetensors (confidence 1.00)" in out and "error    there is no tokenizer" in out
+    assert "safetensors (confidence 1.00)" in out and "error    it has no tokenizer" in out
 
 
 def test_what_was_pulled_is_found_by_hugging_faces_own_library(client: Client, shared: RunningDaemon, repo: str):
@@ -352,7 +352,7 @@ def test_a_url_of_no_model_is_named_and_leaves_nothing(
     url = f"{hub.url}/cdn/{repo}/README.md"
     with pytest.raises(InvalidModelError) as caught:
         client.pull(url)
-    assert caught.value.message.startswith(f"{url} is no usable GGUF model")
+    assert caught.value.message.startswith(f"{url} is not a usable GGUF model")
     assert not list((shared.config.hub_dir / "urls").rglob("README*"))
     assert all(any(folder.iterdir()) for folder in (shared.config.hub_dir / "urls").glob("*"))
 
@@ -410,7 +410,7 @@ def test_every_source_gives_the_right_file_or_a_clear_error_whatever_the_server_
     try:
         client.pull(name)
     except OprelError as error:
-        assert re.search("digest mismatch|no usable GGUF", error.message), error
+        assert re.search("digest mismatch|not a usable GGUF", error.message), error
         hub.behaviour = Behaviour()
         client.pull(name)
     weights = next(line for line in client.show(name).modelfile.splitlines() if line.startswith("FROM "))
@@ -449,6 +449,6 @@ def test_a_repository_of_safetensors_comes_whole_and_is_served(hub: HubServer, f
 
 
 def test_without_an_engine_for_safetensors_they_are_not_fetched(client: Client, folder_repo: str):
-    with pytest.raises(UnsupportedError, match="no engine for them is here") as caught:
+    with pytest.raises(UnsupportedError, match="no engine for them is installed") as caught:
         client.pull(f"hf.co/{folder_repo}")
     assert "such as vLLM" in caught.value.resolution_steps[1]

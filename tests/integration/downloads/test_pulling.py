@@ -67,7 +67,7 @@ def test_a_repository_in_xet_storage_only_is_pulled_and_runs(oprel: Oprel, hub: 
         (("run", "hf.co/org/nope", "Hello"), 3, "Error: model 'hf.co/org/nope' not found, and there is no repository"),
         (("run", "nonesuch", "Hello"), 3, "Error: model 'nonesuch' not found"),
         (("pull", "a b"), 2, "Error: invalid model name"),
-        (("hf", "whoami"), 2, "nobody is logged in"),
+        (("hf", "whoami"), 2, "not logged in to Hugging Face"),
         (("search", "x", "--limit", "0"), 2, "limit must be a number from 1 to 100"),
     ],
 )
@@ -117,7 +117,7 @@ def test_a_token_is_taken_kept_and_forgotten(oprel: Oprel):
     assert oprel("hf", "whoami")[:2] == (0, "tester\n")
     assert oprel("hf", "logout")[:2] == (0, "logged out\n")
     assert oprel("hf", "whoami")[0] == 2
-    assert "does not know the token" in oprel("hf", "login", stdin="hf_bad\n")[2]
+    assert "rejects the token" in oprel("hf", "login", stdin="hf_bad\n")[2]
 
 
 def test_at_a_terminal_bars_move_and_ctrl_c_leaves_what_can_be_carried_on(

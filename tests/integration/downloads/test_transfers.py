@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.downloader import segments
+from oprel.downloader.transfer import segments
 from tests.conftest import eventually
 from tests.fixtures import fetching
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
@@ -134,7 +134,7 @@ def test_a_disk_that_is_too_small_says_what_is_needed_and_what_is_free(fetched: 
         fetched.target = disk / "model.gguf"
         process = fetched.start()
         said = process.communicate()[1]
-        assert f"disk_full: no room for model.gguf: it needs 24 MB in {disk}, where 17 MB are free" in said
+        assert f"disk_full: not enough space for model.gguf: it needs 24 MB in {disk}, where 17 MB are free" in said
         assert fetched.leftovers == []
     assert fetched.sent == 0
 
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_meanwhile_stops_the_transfer_and_room_lets_it_go_on(f
             while True:
                 file.write(bytes(2**20))
         said = process.communicate()[1]
-        assert "disk_full: no room for model.gguf: it needs 24 MB" in said and "where 0 B are free" in said
+        assert "disk_full: not enough space for model.gguf: it needs 24 MB" in said and "where 0 B are free" in said
         other.unlink()
         before = fetched.sent
         again = fetched.start()

@@ -92,7 +92,7 @@ WRONG = [
     ("kv_cache_type", "q3_0", "kv_cache_type is 'q3_0'"),
     ("log_level", "LOUD", "log_level is 'LOUD'"),
     ("keep_alive", "soon", 'keep_alive: time: invalid duration "soon"'),
-    ("stall_timeout", "0s", "stall_timeout must be more than nothing, not 0s"),
+    ("stall_timeout", "0s", "stall_timeout must be positive, not 0s"),
     ("default_max_memory_mb", "-1", "default_max_memory_mb must be at least 0, not -1"),
     ("restore", "yes", "restore is 'yes'"),
 ]

@@ -84,22 +84,22 @@ def test_every_variable_that_is_followed_is_tested() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "complaint"),
     [
-        ("OLLAMA_HOST", "box:port", "'port' is no port"),
+        ("OLLAMA_HOST", "box:port", "'port' is not a port"),
         ("OLLAMA_HOST", "box:99999", "server_port must be at most 65535, not 99999"),
-        ("OLLAMA_NUM_PARALLEL", "many", "'many' is no whole number"),
-        ("OLLAMA_CONTEXT_LENGTH", "-1", "'-1' is no whole number"),
+        ("OLLAMA_NUM_PARALLEL", "many", "'many' is not a whole number"),
+        ("OLLAMA_CONTEXT_LENGTH", "-1", "'-1' is not a whole number"),
         ("OLLAMA_KV_CACHE_TYPE", "q3_0", "kv_cache_type is 'q3_0'"),
         ("OLLAMA_KEEP_ALIVE", "soon", 'time: invalid duration "soon"'),
     ],
 )
 def test_a_value_that_makes_no_sense_is_told_and_not_followed(variable: str, text: str, complaint: str) -> None:
     assert settings({variable: text}) == Config(server_port=11434)
-    assert drop_in_notes({variable: text}) == [f"{variable} is not followed: {complaint}"]
+    assert drop_in_notes({variable: text}) == [f"{variable} is ignored: {complaint}"]
 
 
 def test_variables_without_a_meaning_here_are_named_once() -> None:
     environ = {"OLLAMA_MODELS": "/models", "OLLAMA_SCHED_SPREAD": "1", "OLLAMA_DEBUG": " ", "OTHER": "1"}
-    assert drop_in_notes(environ) == ["without a meaning here, and not followed: OLLAMA_SCHED_SPREAD"]
+    assert drop_in_notes(environ) == ["ignored, without a meaning in oprel: OLLAMA_SCHED_SPREAD"]
 
 
 def test_own_variables_and_flags_win_over_ollamas_and_those_over_the_file(tmp_path: Path) -> None:

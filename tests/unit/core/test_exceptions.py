@@ -7,10 +7,12 @@ import pytest
 from oprel.client import calls
 from oprel.core import exceptions
 from oprel.core.exceptions import ConnectError, InvalidModelError, OprelError, error_classes
-from oprel.server.errors import encode_error, error_response
+from oprel.server.api.common.errors import ErrorEncoder, error_response
+from oprel.server.api.ollama.errors import encode_error as ollama_form
+from oprel.server.api.oprel.errors import encode_error as own_form
 
 CLASSES = [cls for cls in vars(exceptions).values() if isinstance(cls, type) and issubclass(cls, OprelError)]
-PATHS = ["/api/chat", "/generate"]  # Ollama's form and oprel's own
+FORMS = [ollama_form, own_form]  # oprel's clients read both
 
 
 def test_codes_are_unique_and_lead_back_to_their_class() -> None:
@@ -24,7 +26,7 @@ def test_a_class_without_a_code_of_its_own_is_rebuilt_as_its_parent() -> None:
             super().__init__(f"{free_bytes} bytes are free")
 
     with pytest.raises(exceptions.DownloadError, match="3 bytes are free") as caught:
-        calls.ps().parse(502, encode_error(Full(3), "/api/chat"))
+        calls.ps().parse(502, ollama_form(Full(3)))
     assert type(caught.value) is exceptions.DownloadError
 
 
@@ -49,20 +51,20 @@ def test_an_error_reads_as_its_message() -> None:
     assert (str(error), error.message, error.resolution_steps) == ("it broke", "it broke", ("Mend it.",))
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("encode", FORMS)
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_answer_is_rebuilt_as_the_error_it_was(cls: type[OprelError], path: str) -> None:
-    content = encode_error(cls("it bröke", "Mend it.", "Or not."), path)
+def test_an_answer_is_rebuilt_as_the_error_it_was(cls: type[OprelError], encode: ErrorEncoder) -> None:
+    content = encode(cls("it bröke", "Mend it.", "Or not."))
     with pytest.raises(cls) as caught:
         calls.ps().parse(cls.http_status, content)
     assert type(caught.value) is cls
     assert (caught.value.message, caught.value.resolution_steps) == ("it bröke", ("Mend it.", "Or not."))
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("encode", FORMS)
 @pytest.mark.parametrize("cls", CLASSES)
-def test_the_last_line_of_a_stream_is_rebuilt_too(cls: type[OprelError], path: str) -> None:
-    line = encode_error(cls("it broke"), path).decode()
+def test_the_last_line_of_a_stream_is_rebuilt_too(cls: type[OprelError], encode: ErrorEncoder) -> None:
+    line = encode(cls("it broke")).decode()
     with pytest.raises(cls) as caught:
         calls.chat("tiny", [], True).parse_line(line)
     assert (type(caught.value), caught.value.message, caught.value.resolution_steps) == (cls, "it broke", ())
@@ -70,7 +72,7 @@ def test_the_last_line_of_a_stream_is_rebuilt_too(cls: type[OprelError], path: s
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_only_what_passes_by_itself_may_be_retried(cls: type[OprelError]) -> None:
-    response = error_response(cls("it broke"), "/api/chat")
+    response = error_response({}, cls("it broke"))
     assert response.status_code == cls.http_status
     assert response.headers.get("retry-after") == ("1" if cls.http_status == 503 else None)
     assert (cls.http_status == 503) == (cls.code in ("shutting_down", "server_busy", "engine_broken"))

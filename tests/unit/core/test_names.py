@@ -170,12 +170,18 @@ def test_path_tricks_are_no_names(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tiny", [RegistryOrigin("registry.ollama.ai", "library", "tiny")]),
-        ("tiny:7b", [RegistryOrigin("registry.ollama.ai", "library", "tiny", "7b")]),
-        ("user/t:q4_0", [HubOrigin("user/t", "Q4_0"), RegistryOrigin("registry.ollama.ai", "user", "t", "q4_0")]),
-        ("box:5000/t:q4", [RegistryOrigin("box:5000", "library", "t", "q4")]),
-        ("box:5000/user/t", [RegistryOrigin("box:5000", "user", "t")]),
-        ("ghcr.io/user/t", [RegistryOrigin("ghcr.io", "user", "t")]),
+        ("tiny", [RegistryOrigin(host="registry.ollama.ai", namespace="library", model="tiny")]),
+        ("tiny:7b", [RegistryOrigin(host="registry.ollama.ai", namespace="library", model="tiny", tag="7b")]),
+        (
+            "user/t:q4_0",
+            [
+                HubOrigin("user/t", "Q4_0"),
+                RegistryOrigin(host="registry.ollama.ai", namespace="user", model="t", tag="q4_0"),
+            ],
+        ),
+        ("box:5000/t:q4", [RegistryOrigin(host="box:5000", namespace="library", model="t", tag="q4")]),
+        ("box:5000/user/t", [RegistryOrigin(host="box:5000", namespace="user", model="t")]),
+        ("ghcr.io/user/t", [RegistryOrigin(host="ghcr.io", namespace="user", model="t")]),
         ("hf.co/a/b", [HubOrigin("a/b")]),
         ("hf.co/a/b:UD-q4_k_xl", [HubOrigin("a/b", "UD-Q4_K_XL")]),
         ("hf.co/a/b:x/M.gguf", [HubOrigin("a/b", file="x/M.gguf")]),

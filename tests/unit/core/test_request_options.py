@@ -13,8 +13,8 @@ from oprel.cli.conversation.slash import candidates, help_on
 from oprel.core import completion
 from oprel.core.completion import CompletionRequest
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest
-from oprel.core.modelfile import TEXTS, parse
+from oprel.core.models.manifests import Manifest
+from oprel.core.models.modelfile import TEXTS, parse
 from oprel.core.request_options import (
     ALL_NAMES,
     OPTIONS,
@@ -33,7 +33,7 @@ from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.backends.engines.llama_cpp import resolve
 from oprel.server.api.common import decode
 
-PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 EXAMPLES: dict[OptionType, JsonValue] = {
     OptionType.INTEGER: 9,
     OptionType.FLOAT: 0.5,

@@ -35,7 +35,7 @@ def test_a_short_name_is_a_repository(tmp_path: Path, name: str, origin: HubOrig
 
 @pytest.mark.parametrize("tag", ["9b", "7b-text", "7b-base-q4_0", "q9_9", "7b-q4_k_m-extra"])
 def test_any_other_tag_is_a_name_as_any(tmp_path: Path, tag: str):
-    expected = RegistryOrigin("registry.ollama.ai", "library", "qwen2.5-coder", tag)
+    expected = RegistryOrigin(host="registry.ollama.ai", namespace="library", model="qwen2.5-coder", tag=tag)
     assert origins(tmp_path, f"qwen2.5-coder:{tag}") == (expected,)
 
 
@@ -67,17 +67,17 @@ def test_a_user_s_own_go_before(tmp_path: Path):
     ("content", "said"),
     [
         ("[", "cannot be read"),
-        ("- a", "must hold names"),
+        ("- a", "must map model names"),
         ("m: 1", "m: it has no sizes"),
         ("m: {sizes: {}}", "m: it has no sizes"),
-        ("m: {sizes: {7b: nonsense}}", "'nonsense' is no repository"),
-        ("m: {sizes: {7b: ../..}}", "'../..' is no repository"),
-        ("m: {sizes: {7b: a/b}, default: 8b}", "its default '8b' is none of its sizes"),
-        ("m: {sizes: {7b: a/b}, colour: red}", "'colour' is no key"),
-        ("m: {sizes: {7b: a/b}, capabilities: [flying]}", "'flying' is no capability"),
-        ("'a b': {sizes: {7b: a/b}}", "a b: it is no name of a model"),
-        ("m: {sizes: {7b: a/b}, also: [x/y]}", "x/y: it is no name of a model"),
-        ("../m: {sizes: {7b: a/b}}", "it is no name of a model"),
+        ("m: {sizes: {7b: nonsense}}", "'nonsense' is not a repository"),
+        ("m: {sizes: {7b: ../..}}", "'../..' is not a repository"),
+        ("m: {sizes: {7b: a/b}, default: 8b}", "its default '8b' is not one of its sizes"),
+        ("m: {sizes: {7b: a/b}, colour: red}", "'colour' is not a key"),
+        ("m: {sizes: {7b: a/b}, capabilities: [flying]}", "'flying' is not a capability"),
+        ("'a b': {sizes: {7b: a/b}}", "a b: it is not a model name"),
+        ("m: {sizes: {7b: a/b}, also: [x/y]}", "x/y: it is not a model name"),
+        ("../m: {sizes: {7b: a/b}}", "it is not a model name"),
     ],
 )
 def test_a_file_that_is_wrong_is_told_by_its_place(tmp_path: Path, content: str, said: str):

@@ -10,7 +10,7 @@ from oprel.downloader.source import RemoteFile
 
 
 def files(*names: str, sha256: str = "") -> list[RemoteFile]:
-    return [RemoteFile(name, f"https://box/{name}", 10, sha256) for name in names]
+    return [RemoteFile(name=name, url=f"https://box/{name}", size_bytes=10, sha256=sha256) for name in names]
 
 
 def folder_of(offered: list[RemoteFile], title: str = "box/team/tiny:v1") -> Path:
@@ -33,7 +33,7 @@ def test_files_are_a_single_one_or_parts_or_a_folder(names: tuple[str, ...], wei
 
 def test_each_version_has_a_folder_of_its_own_wherever_it_comes_from() -> None:
     first = folder_of(files("tiny.gguf", sha256="a" * 64))
-    moved = [RemoteFile("tiny.gguf", "https://elsewhere/?signature=2", 10, "a" * 64)]
+    moved = [RemoteFile(name="tiny.gguf", url="https://elsewhere/?signature=2", size_bytes=10, sha256="a" * 64)]
     assert folder_of(moved) == first
     assert folder_of(files("tiny.gguf", sha256="b" * 64)) != first
     assert folder_of(files("tiny.gguf", sha256="a" * 64), title="box/team/tiny:v2") != first

@@ -1,4 +1,4 @@
-"""Why an engine ended, from its status and the end of its log. Lines are llama.cpp's own unless told otherwise."""
+"""Why an engine ended, from its status and the end of its log. Lines are llama.cpp's unless a comment names another."""
 
 import signal
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from oprel.runtime.exits import Reason, classify_exit
+from oprel.runtime.exits import Exit, Reason, Restart, classify_exit
 
 LINES = [
     *(
@@ -49,13 +49,13 @@ LINES = [
 
 
 @pytest.mark.parametrize(("reason", "line"), LINES)
-def test_the_telling_line_is_found_among_others(reason: Reason, line: str) -> None:
+def test_the_line_with_the_reason_is_detected_among_others(reason: Reason, line: str) -> None:
     ended = classify_exit(1, ["0.00.001.112 I srv  llama_server: initializing ...", line, "exiting due to an error"])
     assert (ended.reason, ended.detail) == (reason, line)
     assert ended.advice
 
 
-def test_a_truncated_model_is_told_from_the_log_it_left() -> None:
+def test_a_truncated_model_is_recognised_by_its_log() -> None:
     tensor = "tensor 'blk.0.ffn_gate.weight' data is not within the file bounds, model is corrupted or incomplete"
     log = [
         "0.00.007.273 E llama_model_load_from_file_impl: failed to load model",
@@ -114,19 +114,19 @@ def test_the_status_is_that_of_a_real_process() -> None:
         (127, "", "a library is missing"),
     ],
 )
-def test_an_engine_of_another_machine_is_told_from_a_bad_model(status: int, line: str, detail: str) -> None:
+def test_an_engine_for_another_machine_is_not_taken_for_a_bad_model(status: int, line: str, detail: str) -> None:
     ended = classify_exit(status, [line, "error: invalid argument"])
     assert ended.reason is Reason.UNUSABLE_ENGINE
     assert detail in ended.detail
 
 
-def test_what_is_not_known_comes_with_the_last_line() -> None:
+def test_an_unknown_exit_comes_with_the_last_line() -> None:
     ended = classify_exit(3, ["first", "0.00.002.621 E srv  llama_server: exiting for no reason"])
     assert (ended.reason, ended.detail) == (Reason.UNKNOWN, "exit status 3: llama_server: exiting for no reason")
     assert classify_exit(0, []).detail == "exit status 0"
 
 
-def test_the_first_error_tells_more_than_the_last_line() -> None:
+def test_the_first_error_says_more_than_the_last_line() -> None:
     log = [
         "0.01.203.112 I load: loading",
         "0.01.203.114 E mismatch between text model (n_embd = 64) and mmproj (n_embd = 32)",
@@ -136,7 +136,50 @@ def test_the_first_error_tells_more_than_the_last_line() -> None:
     assert "mismatch between text model" in classify_exit(1, log).detail
 
 
-def test_a_kill_while_memory_ran_out_is_the_systems() -> None:
+def test_a_kill_while_memory_ran_out_is_out_of_memory() -> None:
     assert classify_exit(-9, [], memory_ran_out=True).reason is Reason.OUT_OF_MEMORY
     assert classify_exit(-15, [], memory_ran_out=True).reason is Reason.KILLED
     assert classify_exit(-9, []).reason is Reason.KILLED
+
+
+WITH_PATTERN = {
+    Reason.OUT_OF_MEMORY,
+    Reason.UNKNOWN_ARCHITECTURE,
+    Reason.FILE_CORRUPT,
+    Reason.BAD_FLAG,
+    Reason.BIND_FAILED,
+}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_carries_its_consequences(reason: Reason) -> None:
+    consequences = reason.consequences
+    assert consequences.advice.endswith(".")
+    assert bool(consequences.pattern) == (reason in WITH_PATTERN)
+    ended = Exit(reason, "", "")
+    assert (ended.restart, ended.is_blamable) == (consequences.restart, consequences.is_blamable)
+
+
+def test_the_names_on_the_wire() -> None:
+    assert [reason.value for reason in Reason] == [reason.name.lower() for reason in Reason]
+
+
+def test_only_ends_that_a_request_can_cause_are_held_against_it() -> None:
+    assert {reason for reason in Reason if not Exit(reason, "", "").is_blamable} == {
+        Reason.KILLED,
+        Reason.OUT_OF_MEMORY,
+    }
+
+
+@pytest.mark.parametrize(
+    ("restart", "reasons"),
+    [
+        (Restart.BACK_OFF, {Reason.BIND_FAILED, Reason.CRASH_SIGNAL, Reason.HUNG, Reason.UNKNOWN}),
+        (Restart.STEP_DOWN, {Reason.OUT_OF_MEMORY}),
+        (Restart.NEXT_BINARY, {Reason.UNUSABLE_ENGINE}),
+        (Restart.HOPELESS, {Reason.UNKNOWN_ARCHITECTURE, Reason.FILE_CORRUPT, Reason.BAD_FLAG}),
+        (Restart.EXTERNAL, {Reason.KILLED}),
+    ],
+)
+def test_the_restart_class_of_each_reason(restart: Restart, reasons: set[Reason]) -> None:
+    assert {reason for reason in Reason if reason.consequences.restart is restart} == reasons

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oprel.runtime.exits import Exit, Reason
-from oprel.runtime.restarts import HEALTHY, HOPELESS, HOPELESS_PAUSE, MOST, WINDOW, End, Verdict, judge
+from oprel.runtime.exits import Exit, Reason, Restart
+from oprel.runtime.restarts import HEALTHY, HOPELESS_PAUSE, MOST, WINDOW, End, Verdict, judge
 
 
 def end(reason: Reason, at: float, served: float = 0.0) -> End:
@@ -52,8 +52,8 @@ def test_long_service_forgives_what_was_before() -> None:
     assert judge(ends, 400.0) == Verdict(0.0)
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason in HOPELESS])
-def test_what_will_repeat_itself_is_not_tried_at_once(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.consequences.restart is Restart.HOPELESS])
+def test_a_hopeless_end_allows_one_start_a_minute(reason: Reason) -> None:
     assert judge([end(reason, 0.0)], 1.0) == Verdict(HOPELESS_PAUSE - 1.0, refused=True)
     assert judge([end(reason, 0.0)], HOPELESS_PAUSE) == Verdict(0.0)
 
@@ -78,7 +78,7 @@ def test_no_history_of_crashes_gets_more_than_six_starts_in_ten_minutes(pauses: 
     assert all(sum(start - WINDOW < other <= start for other in starts) <= MOST for start in starts)
 
 
-def test_an_engine_that_others_killed_while_it_served_starts_at_once_ever_again() -> None:
+def test_an_engine_killed_from_outside_while_it_served_always_starts_at_once() -> None:
     assert judge([end(Reason.KILLED, float(at), served=0.1) for at in range(100)], 100.0) == Verdict(0.0)
     assert judge([end(Reason.KILLED, float(at)) for at in range(100)], 100.0).refused, "killed while it loads"
     assert judge([end(Reason.OUT_OF_MEMORY, float(at), served=9.0) for at in range(100)], 100.0).refused

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.places import Places, places
 from oprel.stores import stores_in
+from oprel.stores.base import Store, Stores
 from oprel.stores.folders import HubStore, LlamaCppStore, LmStudioStore
-from oprel.stores.found import Store, Stores
 from tests.fixtures.model_stores import add_files, add_to_hub_cache
 
 
@@ -95,7 +95,11 @@ def test_folders_are_where_the_environment_says(tmp_path: Path):
         {"HOME": str(tmp_path), "DOCKER_CONFIG": "/d", "OLLAMA_MODELS": " '/m' ", "HF_HOME": "/hf", "LLAMA_CACHE": "/l"}
     )
     assert told == Places(
-        (Path("/m"),), (Path("/hf/hub"),), (Path("/big/disk"),), (Path("/l"),), Path("/d/config.json")
+        ollama=(Path("/m"),),
+        hub=(Path("/hf/hub"),),
+        lm_studio=(Path("/big/disk"),),
+        llama_cpp=(Path("/l"),),
+        docker_config=Path("/d/config.json"),
     )
     assert places({"HOME": str(tmp_path), "HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}).hub == (Path("/hub"),)
 

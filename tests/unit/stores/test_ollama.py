@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
-from oprel.stores.found import Stores
+from oprel.stores.base import Stores
 from oprel.stores.ollama import OllamaStore
 from tests.fixtures.model_stores import add_to_ollama, digest_of
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from oprel.client.base import Address
     from oprel.client_api import Client
-    from oprel.core.modelfile import Modelfile
+    from oprel.core.models.modelfile import Modelfile
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,7 +34,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
-    from oprel.core.modelfile import parse
+    from oprel.core.models.modelfile import parse
 
     modelfile = parse(_read(args.file))
     for sentence in modelfile.notes:

@@ -15,8 +15,8 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 if TYPE_CHECKING:
     from oprel.core.config import Config
     from oprel.core.names import HubOrigin
-    from oprel.formats.findings import Finding
-    from oprel.formats.validation import Inspection
+    from oprel.formats.checks.findings import Finding
+    from oprel.formats.checks.validation import Inspection
     from oprel.runtime.selection.routing import Route
 
 UNSOUND = "its files must be repaired first"
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
 def _inspected(model: str, config: "Config") -> "Inspection":
     """From a Hugging Face repository only headers are downloaded. Raises ModelNotFoundError, DownloadError."""
     from oprel.core.names import ModelRef
-    from oprel.formats.validation import inspect
+    from oprel.formats.checks.validation import inspect
     from oprel.preview.variants import installed_manifest, repository_meant
 
     path = Path(model).expanduser()
@@ -66,7 +66,7 @@ def _inspected(model: str, config: "Config") -> "Inspection":
 
 
 def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
-    from oprel.formats.validation import inspect
+    from oprel.formats.checks.validation import inspect
     from oprel.preview.variants import awaited, hub_of
 
     with TemporaryDirectory() as folder:

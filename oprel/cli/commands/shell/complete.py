@@ -64,7 +64,7 @@ def _models() -> Iterable[str]:
 
 
 def _from_disk(config: Config) -> Iterable[str]:
-    from oprel.core.manifests import Manifests
+    from oprel.core.models.manifests import Manifests
 
     return (manifest.name for manifest in Manifests(config.models_dir))
 

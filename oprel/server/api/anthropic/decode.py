@@ -8,7 +8,7 @@ from oprel.core.completion import CompletionRequest, PromptMessage, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.server.api.anthropic import types as wire
 from oprel.server.api.common import decode
-from oprel.server.api.common.merge_messages import joined_texts, turns
+from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.inference.completions import Job
 from oprel.server.models.library import InstalledModel
 
@@ -16,48 +16,48 @@ EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "m
 TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def job(asked: wire.CountTokensRequest, model: InstalledModel) -> Job:
-    """What to ask the engine for. A prompt that does not fit is refused: this dialect has no field to tell of a cut."""
-    messages = _messages(asked)
+def job(body: wire.CountTokensRequest, model: InstalledModel) -> Job:
+    """The job for a request. A prompt that does not fit is rejected: this dialect has no field for a truncation."""
+    messages = _messages(body)
     images = any(message.images for message in messages)
-    decode.refuse_unsupported(model, asked.model, "chat", tools=bool(asked.tools), images=images)
-    sampling, load = decode.options({**asked.options, **_limits(asked)}, model.manifest)
-    chosen, form = asked.tool_choice, asked.output_config.format
+    decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
+    sampling, load = decode.options({**body.options, **_sampling_options(body)}, model.manifest)
+    choice, output = body.tool_choice, body.output_config.format
     request = CompletionRequest(
         prompt=decode.with_system(None, messages, model),
         sampling=sampling,
-        schema=decode.schema(form.schema_) if form else None,
-        think=_think(asked) if "thinking" in model.capabilities else None,
-        tools=tuple(_tool(tool) for tool in asked.tools),
-        tool_choice=_tool_choice(chosen) if chosen else None,
-        parallel_tool_calls=False if chosen and chosen.disable_parallel_tool_use else None,
+        schema=decode.schema(output.schema_) if output else None,
+        think=_think(body) if "thinking" in model.capabilities else None,
+        tools=tuple(_tool(tool) for tool in body.tools),
+        tool_choice=_tool_choice(choice) if choice else None,
+        parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         truncate=False,
     )
-    return Job(model, request, load, decode.keep_alive(asked.keep_alive))
+    return Job(model=model, request=request, load=load, keep_alive=decode.keep_alive(body.keep_alive))
 
 
-def _limits(asked: wire.CountTokensRequest) -> dict[str, JsonValue]:
-    """What the request says under Anthropic's names, under ours."""
-    if not isinstance(asked, wire.MessagesRequest):
+def _sampling_options(body: wire.CountTokensRequest) -> dict[str, JsonValue]:
+    """Anthropic's sampling fields as options."""
+    if not isinstance(body, wire.MessagesRequest):
         return {}
-    if asked.max_tokens <= 0:
+    if body.max_tokens <= 0:
         raise ValidationError("max_tokens is required and must be positive")
     given: dict[str, JsonValue] = {
-        "num_predict": asked.max_tokens,
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "top_k": asked.top_k,
-        "stop": list(asked.stop_sequences) or None,
+        "num_predict": body.max_tokens,
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "top_k": body.top_k,
+        "stop": list(body.stop_sequences) or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _think(asked: wire.CountTokensRequest) -> bool | str | None:
-    """`thinking` where it is clear, else the effort; None is up to the model."""
-    clear = {"enabled": True, "disabled": False}
-    if asked.thinking.type in clear:
-        return clear[asked.thinking.type]
-    return EFFORTS.get(asked.output_config.effort or "")
+def _think(body: wire.CountTokensRequest) -> bool | str | None:
+    """`thinking` if it is on or off, else the effort; None leaves it to the model."""
+    switch = {"enabled": True, "disabled": False}
+    if body.thinking.type in switch:
+        return switch[body.thinking.type]
+    return EFFORTS.get(body.output_config.effort or "")
 
 
 def _tool(tool: wire.AnthropicTool) -> dict[str, JsonValue]:
@@ -77,27 +77,27 @@ def _tool_choice(choice: wire.ToolChoice) -> JsonValue:
     return TOOL_CHOICES[choice.type]
 
 
-def _messages(asked: wire.CountTokensRequest) -> list[PromptMessage]:
-    if not asked.messages:
+def _messages(body: wire.CountTokensRequest) -> list[PromptMessage]:
+    if not body.messages:
         raise ValidationError("messages is required")
-    system = joined_texts(block.text for block in asked.system)
-    given = [message for turn in asked.messages for message in _turn(turn)]
-    return turns([*([PromptMessage("system", system)] if system else []), *given])
+    system = joined_texts(block.text for block in body.system)
+    given = [message for sent in body.messages for message in _prompt_messages(sent)]
+    return merge_messages([*([PromptMessage("system", system)] if system else []), *given])
 
 
-def _turn(turn: wire.TurnMessage) -> Iterator[PromptMessage]:
-    """The results of tools in a turn, then the rest of it."""
-    results = [block for block in turn.content if isinstance(block, wire.ToolResultBlock)]
+def _prompt_messages(message: wire.TurnMessage) -> Iterator[PromptMessage]:
+    """The tool results of a message, then the rest of it."""
+    results = [block for block in message.content if isinstance(block, wire.ToolResultBlock)]
     for result in results:
         text = joined_texts(_texts(result.content))
         if result.is_error:
             text = f"Error: {text}"
         yield PromptMessage("tool", text, tool_call_id=result.tool_use_id, images=_images(result.content))
-    if rest := [block for block in turn.content if not isinstance(block, wire.ToolResultBlock)]:
+    if rest := [block for block in message.content if not isinstance(block, wire.ToolResultBlock)]:
         yield PromptMessage(
-            turn.role,
-            joined_texts(_texts(rest)),
-            joined_texts(block.thinking for block in rest if isinstance(block, wire.ThinkingBlock)),
+            role=message.role,
+            content=joined_texts(_texts(rest)),
+            thinking=joined_texts(block.thinking for block in rest if isinstance(block, wire.ThinkingBlock)),
             tool_calls=tuple(
                 ToolCall(block.id, block.name, block.input) for block in rest if isinstance(block, wire.ToolUseBlock)
             ),

@@ -9,6 +9,7 @@ import orjson
 from oprel.core import completion
 from oprel.core.completion import Chunk, Finish, joined
 from oprel.core.exceptions import OprelError
+from oprel.server.api.anthropic.errors import encode_error
 from oprel.server.api.anthropic.types import AnthropicMessage, AnthropicUsage, StopReason, Text, Thinking, ToolUse
 from oprel.server.api.common.content_blocks import (
     BlockKind,
@@ -18,14 +19,13 @@ from oprel.server.api.common.content_blocks import (
     ContentBlocks,
     Grown,
     Opened,
-    parts_of,
+    blocks_of,
 )
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
-from oprel.server.errors import anthropic_error
 from oprel.server.inference.completions import Done
 
-DELTAS = {  # the type of a part's delta, and the field that has its text
+DELTAS = {  # the type of a block's delta, and the field with its text
     BlockKind.REASONING: ("thinking_delta", "thinking"),
     BlockKind.TEXT: ("text_delta", "text"),
     BlockKind.CALL: ("input_json_delta", "partial_json"),
@@ -33,32 +33,32 @@ DELTAS = {  # the type of a part's delta, and the field that has its text
 
 
 def message(model: str, chunks: Sequence[Chunk], done: Done) -> bytes:
-    """A whole answer."""
-    parts = parts_of(joined(chunks))
-    content = [_block(part) for part in parts]
-    return dumps(_message(model, content, stop_reason(done, parts), _usage(done.usage)))
+    """A complete answer as one object."""
+    blocks = blocks_of(joined(chunks))
+    content = [_block(block) for block in blocks]
+    return dumps(_message(model, content, stop_reason(done, blocks), _usage(done.usage)))
 
 
 class MessageStream:
-    """An answer's events. Its length and its end are known last: `message_start` counts nothing yet."""
+    """An answer as events. Its usage and its stop reason come last: `message_start` has zeros."""
 
     media_type = SSE
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._parts = ContentBlocks()
+        self._blocks = ContentBlocks()
         self._started = False
 
     def chunk(self, chunk: Chunk) -> bytes:
-        return self._start() + _told(self._parts.hear(chunk))
+        return self._start() + _events(self._blocks.add(chunk))
 
     def done(self, done: Done) -> bytes:
-        rest = self._start() + _told(self._parts.end())
-        delta = {"stop_reason": stop_reason(done, self._parts.all), "stop_sequence": None}
+        rest = self._start() + _events(self._blocks.finish())
+        delta = {"stop_reason": stop_reason(done, self._blocks.all), "stop_sequence": None}
         return rest + event("message_delta", {"delta": delta, "usage": _usage(done.usage)}) + event("message_stop", {})
 
     def broken(self, error: OprelError) -> bytes:
-        return b"event: error\ndata: " + anthropic_error(error) + b"\n\n"
+        return b"event: error\ndata: " + encode_error(error) + b"\n\n"
 
     def _start(self) -> bytes:
         if self._started:
@@ -69,11 +69,11 @@ class MessageStream:
         )
 
 
-def stop_reason(done: Done, parts: Sequence[ContentBlock]) -> StopReason:
-    """Engines do not tell a stop sequence from the end: both are `end_turn`."""
+def stop_reason(done: Done, blocks: Sequence[ContentBlock]) -> StopReason:
+    """Engines do not distinguish a stop sequence from the end: both are `end_turn`."""
     if done.finish is Finish.LENGTH:
         return "max_tokens"
-    return "tool_use" if any(part.kind is BlockKind.CALL for part in parts) else "end_turn"
+    return "tool_use" if any(block.kind is BlockKind.CALL for block in blocks) else "end_turn"
 
 
 def _message(
@@ -83,39 +83,39 @@ def _message(
     return AnthropicMessage(id=answer, model=model, content=content, stop_reason=stop_reason, usage=usage)
 
 
-def _told(changes: Iterable[Change]) -> bytes:
+def _events(changes: Iterable[Change]) -> bytes:
     return b"".join(_event(change) for change in changes)
 
 
 def _event(change: Change) -> bytes:
-    part, index = change.part, {"index": change.part.index}
+    block, index = change.block, {"index": change.block.index}
     match change:
         case Opened():
-            return event("content_block_start", {**index, "content_block": _block(replace(part, text=""))})
+            return event("content_block_start", {**index, "content_block": _block(replace(block, text=""))})
         case Grown(delta=delta):
-            kind, field = DELTAS[part.kind]
+            kind, field = DELTAS[block.kind]
             return event("content_block_delta", {**index, "delta": {"type": kind, field: delta}})
         case Closed():
             signature = {"type": "signature_delta", "signature": ""}
-            signed = part.kind is BlockKind.REASONING
+            signed = block.kind is BlockKind.REASONING
             before = event("content_block_delta", {**index, "delta": signature}) if signed else b""
             return before + event("content_block_stop", index)
 
 
-def _block(part: ContentBlock) -> Text | Thinking | ToolUse:
-    match part.kind:
+def _block(block: ContentBlock) -> Text | Thinking | ToolUse:
+    match block.kind:
         case BlockKind.REASONING:
-            return Thinking(thinking=part.text)
+            return Thinking(thinking=block.text)
         case BlockKind.TEXT:
-            return Text(text=part.text)
+            return Text(text=block.text)
         case BlockKind.CALL:
-            return ToolUse(id=part.call_id, name=part.name, input=orjson.loads(part.text or "{}"))
+            return ToolUse(id=block.call_id, name=block.name, input=orjson.loads(block.text or "{}"))
 
 
-def _usage(counted: completion.Usage) -> AnthropicUsage:
-    """Anthropic counts the cached part of a prompt apart from the rest."""
+def _usage(counts: completion.Usage) -> AnthropicUsage:
+    """Anthropic counts the cached part of a prompt separately from the rest."""
     return AnthropicUsage(
-        input_tokens=counted.prompt_tokens - counted.cached_tokens,
-        cache_read_input_tokens=counted.cached_tokens,
-        output_tokens=counted.completion_tokens,
+        input_tokens=counts.prompt_tokens - counts.cached_tokens,
+        cache_read_input_tokens=counts.cached_tokens,
+        output_tokens=counts.completion_tokens,
     )

@@ -44,7 +44,7 @@ class ToolUseBlock(RequestBody):
 
 
 class ForeignBlock(RequestBody):
-    """What a conversation brings along from another provider, and no model of ours can read."""
+    """A block from another provider in the conversation, which local models cannot read."""
 
     type: Literal["redacted_thinking", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result"]
 
@@ -74,7 +74,7 @@ class TurnMessage(RequestBody):
 
 
 class AnthropicTool(RequestBody):
-    """Tools that Anthropic runs itself have another type and no schema."""
+    """Tools that Anthropic itself runs have another type and no schema."""
 
     type: str = "custom"
     name: str

@@ -1,4 +1,4 @@
-"""What every route of one app works with."""
+"""The parts of a running daemon that its routes use."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from oprel.server.storage.removal import Arriving, Removal
 
 @dataclass(frozen=True, kw_only=True)
 class AppState:
-    """The parts of a running daemon. `started` is in seconds of the manager's clock."""
+    """`started` is in seconds of the manager's clock."""
 
     manager: ModelManager
     library: Library
@@ -32,7 +32,7 @@ class AppState:
 
     @property
     def arriving(self) -> dict[Path, Download]:
-        """Where each file that a download still wants will lie."""
+        """Unfinished downloads, by the path of each file that they will write."""
         return {path: download for download in self._unfinished for path in download.destinations}
 
     @property
@@ -44,6 +44,6 @@ class AppState:
 
 
 def state_of(request: Request) -> AppState:
-    daemon = request.app.state.daemon
-    assert isinstance(daemon, AppState)
-    return daemon
+    state = request.app.state.daemon
+    assert isinstance(state, AppState)
+    return state

@@ -1,7 +1,7 @@
-"""An answer as the parts it is made of: thoughts, text and calls of tools, each opened, grown and closed.
+"""An answer as content blocks: thoughts, text and tool calls, each of which opens, grows and closes.
 
-For dialects whose answers are lists of such parts. Calls grow while the model makes them, as far as the engine's events
-tell of that; else they come in whole.
+For dialects whose answers are lists of blocks. If the engine's events contain fragments of tool calls, the calls grow
+while the model makes them; otherwise they arrive complete.
 """
 
 import uuid
@@ -12,7 +12,7 @@ from enum import Enum
 import orjson
 
 from oprel.core.completion import Chunk
-from oprel.runtime.backends import openai_types as sent
+from oprel.runtime.backends import openai_types as engine_wire
 
 
 class BlockKind(Enum):
@@ -21,9 +21,9 @@ class BlockKind(Enum):
     CALL = "call"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ContentBlock:
-    """`text` is what was said of it so far; of a call, the JSON of its arguments."""
+    """`text` is its content so far; for a call, the JSON of its arguments."""
 
     index: int
     kind: BlockKind
@@ -34,48 +34,48 @@ class ContentBlock:
 
 @dataclass(frozen=True)
 class Opened:
-    part: ContentBlock
+    block: ContentBlock
 
 
 @dataclass(frozen=True)
 class Grown:
-    part: ContentBlock
+    block: ContentBlock
     delta: str
 
 
 @dataclass(frozen=True)
 class Closed:
-    part: ContentBlock
+    block: ContentBlock
 
 
 Change = Opened | Grown | Closed
 
 
-def parts_of(said: Chunk) -> list[ContentBlock]:
-    """The parts of a whole answer."""
-    parts = ContentBlocks()
-    for _ in (*parts.hear(said), *parts.end()):
+def blocks_of(answer: Chunk) -> list[ContentBlock]:
+    """The blocks of a complete answer."""
+    blocks = ContentBlocks()
+    for _ in (*blocks.add(answer), *blocks.finish()):
         pass
-    return parts.all
+    return blocks.all
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Call:
-    """What was heard of a call, and the part in which it is told."""
+    """A call as received so far, and the block that shows it."""
 
     id: str = ""
     name: str = ""
     arguments: str = ""
-    part: ContentBlock | None = None
+    block: ContentBlock | None = None
     closed: bool = False
 
-    def hear(self, fragment: sent.EngineToolCall) -> None:
+    def add(self, fragment: engine_wire.EngineToolCall) -> None:
         self.id = self.id or fragment.id or f"call_{uuid.uuid4().hex[:24]}"
         self.name = self.name or fragment.function.name or ""
         self.arguments += fragment.function.arguments
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         try:
             orjson.loads(self.arguments)
         except orjson.JSONDecodeError:
@@ -85,90 +85,90 @@ class _Call:
 
 @dataclass
 class ContentBlocks:
-    """Takes an answer's chunks and tells what they change. `all` are the parts there are by now."""
+    """Takes an answer's chunks and yields the changes they make. `all` has the blocks so far."""
 
     all: list[ContentBlock] = field(default_factory=list)
-    _said: ContentBlock | None = None  # the thoughts or the text that are open
+    _open_text: ContentBlock | None = None  # the block of thoughts or text that is open
     _calls: dict[int, _Call] = field(default_factory=dict)
 
-    def hear(self, chunk: Chunk) -> Iterator[Change]:
-        yield from self._say(BlockKind.REASONING, chunk.reasoning)
-        yield from self._say(BlockKind.TEXT, chunk.text)
-        for fragment in _fragments(chunk) or ([] if self._calls else _whole_calls(chunk)):
-            self._calls.setdefault(fragment.index, _Call()).hear(fragment)
-        yield from self._tell_calls()
+    def add(self, chunk: Chunk) -> Iterator[Change]:
+        yield from self._add_text(BlockKind.REASONING, chunk.reasoning)
+        yield from self._add_text(BlockKind.TEXT, chunk.text)
+        for fragment in _fragments(chunk) or ([] if self._calls else _complete_calls(chunk)):
+            self._calls.setdefault(fragment.index, _Call()).add(fragment)
+        yield from self._update_calls()
 
-    def end(self) -> Iterator[Change]:
-        yield from self._fall_silent()
+    def finish(self) -> Iterator[Change]:
+        yield from self._close_text()
         for call in self._calls.values():
             if not call.closed:
-                yield from self._tell(call)
-                yield from self._close(call)
+                yield from self._update_call(call)
+                yield from self._close_call(call)
 
-    def _say(self, kind: BlockKind, text: str) -> Iterator[Change]:
+    def _add_text(self, kind: BlockKind, text: str) -> Iterator[Change]:
         if not text:
             return
-        if self._said is None or self._said.kind is not kind:
-            yield from self._fall_silent()
-            self._said = ContentBlock(len(self.all), kind)
-            yield self._opened(self._said)
-        yield _grown(self._said, text)
+        if self._open_text is None or self._open_text.kind is not kind:
+            yield from self._close_text()
+            self._open_text = ContentBlock(index=len(self.all), kind=kind)
+            yield self._opened(self._open_text)
+        yield _grown(self._open_text, text)
 
-    def _fall_silent(self) -> Iterator[Change]:
-        if self._said is not None:
-            yield Closed(self._said)
-        self._said = None
+    def _close_text(self) -> Iterator[Change]:
+        if self._open_text is not None:
+            yield Closed(self._open_text)
+        self._open_text = None
 
-    def _tell_calls(self) -> Iterator[Change]:
-        """One call at a time, even where an engine mixes them: the next one when the one before is whole."""
-        waiting = [call for call in self._calls.values() if not call.closed]
-        for call in waiting:
-            yield from self._tell(call)
-            if call is waiting[-1] or not call.is_whole:
+    def _update_calls(self) -> Iterator[Change]:
+        """One call at a time, even if the engine interleaves them: the next one starts when this one is complete."""
+        unfinished = [call for call in self._calls.values() if not call.closed]
+        for call in unfinished:
+            yield from self._update_call(call)
+            if call is unfinished[-1] or not call.is_complete:
                 return
-            yield from self._close(call)
+            yield from self._close_call(call)
 
-    def _tell(self, call: _Call) -> Iterator[Change]:
-        """What is new of a call."""
-        if call.part is None:
-            yield from self._fall_silent()
-            call.part = ContentBlock(len(self.all), BlockKind.CALL, call.id, call.name)
-            yield self._opened(call.part)
-        if delta := call.arguments[len(call.part.text) :]:
-            yield _grown(call.part, delta)
+    def _update_call(self, call: _Call) -> Iterator[Change]:
+        """The part of a call that its block does not show yet."""
+        if call.block is None:
+            yield from self._close_text()
+            call.block = ContentBlock(index=len(self.all), kind=BlockKind.CALL, call_id=call.id, name=call.name)
+            yield self._opened(call.block)
+        if delta := call.arguments[len(call.block.text) :]:
+            yield _grown(call.block, delta)
 
-    def _close(self, call: _Call) -> Iterator[Change]:
-        assert call.part is not None
-        if not call.part.text:  # a call without arguments
-            yield _grown(call.part, "{}")
-        yield Closed(call.part)
+    def _close_call(self, call: _Call) -> Iterator[Change]:
+        assert call.block is not None
+        if not call.block.text:  # a call without arguments
+            yield _grown(call.block, "{}")
+        yield Closed(call.block)
         call.closed = True
 
-    def _opened(self, part: ContentBlock) -> Opened:
-        self.all.append(part)
-        return Opened(part)
+    def _opened(self, block: ContentBlock) -> Opened:
+        self.all.append(block)
+        return Opened(block)
 
 
-def _grown(part: ContentBlock, delta: str) -> Grown:
-    part.text += delta
-    return Grown(part, delta)
+def _grown(block: ContentBlock, delta: str) -> Grown:
+    block.text += delta
+    return Grown(block, delta)
 
 
-def _fragments(chunk: Chunk) -> list[sent.EngineToolCall]:
-    """The parts of calls in an engine's event."""
+def _fragments(chunk: Chunk) -> list[engine_wire.EngineToolCall]:
+    """The fragments of tool calls in an engine's event."""
     if b'"tool_calls"' not in chunk.event:
         return []
-    choices = sent.Event.model_validate_json(chunk.event).choices
+    choices = engine_wire.Event.model_validate_json(chunk.event).choices
     return [fragment for choice in choices for fragment in choice.delta.tool_calls or ()]
 
 
-def _whole_calls(chunk: Chunk) -> list[sent.EngineToolCall]:
-    """An answer's calls as one fragment each."""
+def _complete_calls(chunk: Chunk) -> list[engine_wire.EngineToolCall]:
+    """The tool calls of an answer, one fragment each."""
     return [
-        sent.EngineToolCall(
+        engine_wire.EngineToolCall(
             index=index,
             id=call.id,
-            function=sent.EngineFunction(name=call.name, arguments=orjson.dumps(call.arguments).decode()),
+            function=engine_wire.EngineFunction(name=call.name, arguments=orjson.dumps(call.arguments).decode()),
         )
         for index, call in enumerate(chunk.tool_calls)
     ]

@@ -1,4 +1,4 @@
-"""From the bytes of a request to what the daemon works with; every complaint about them is made here."""
+"""From the bytes of a request to jobs and their parts. Invalid requests are rejected here."""
 
 import base64
 import json
@@ -18,7 +18,8 @@ from starlette.requests import Request
 from oprel import api_models as wire
 from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
+from oprel.core.names import ModelRef, NameKind
 from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, OptionType, RequestOption
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
@@ -36,8 +37,8 @@ OptionValue = bool | int | float | tuple[str, ...]
 LARGEST_UNPACKED = 20 * 2**20  # bytes
 
 
-async def body(request: Request, kind: type[Body]) -> Body:
-    """The request's JSON, whatever content type it claims; bytes after the first JSON value are ignored."""
+async def parse_body(request: Request, kind: type[Body]) -> Body:
+    """The request's JSON, whatever its content type; bytes after the first JSON value are ignored."""
     content = unpacked(await request.body(), request.headers.get("content-encoding", "")).strip()
     if not content:
         raise ValidationError("missing request body")
@@ -53,7 +54,7 @@ async def body(request: Request, kind: type[Body]) -> Body:
 
 
 def unpacked(content: bytes, encoding: str) -> bytes:
-    """A body that was sent compressed, up to 20 MiB. Codex sends zstd."""
+    """Decompress a body, up to 20 MiB. Codex sends zstd."""
     if encoding in ("", "identity"):
         return content
     try:
@@ -73,16 +74,27 @@ def unpacked(content: bytes, encoding: str) -> bytes:
 
 
 def is_own_user(request: Request) -> bool:
-    """True for a caller of this machine that is no web page: local socket, or loopback without an Origin."""
+    """True for a caller on this machine that is not a web page: local socket, or loopback without an Origin."""
     local = request.client is None or is_loopback(request.client.host)
     return local and "origin" not in request.headers
 
 
 def required(name: str) -> str:
-    """The name of a model, where a request must have one."""
+    """The name of a model, in a request that must have one. Raises ValidationError."""
     if not name:
         raise ValidationError("model is required")
     return name
+
+
+def model_name(text: str, complaint: str) -> ModelRef:
+    """A model's name that is not a path. Raises ValidationError with the message `complaint`."""
+    try:
+        ref = ModelRef.parse(text)
+    except ValidationError as error:
+        raise ValidationError(complaint, *error.resolution_steps) from None
+    if ref.kind is NameKind.PATH:
+        raise ValidationError(complaint, "A name looks like model, model:tag or user/model:tag.")
+    return ref
 
 
 async def model(request: Request, name: str) -> InstalledModel:
@@ -91,7 +103,7 @@ async def model(request: Request, name: str) -> InstalledModel:
 
 
 def job(
-    asked: wire.CompletionFields,
+    body: wire.CompletionFields,
     model: InstalledModel,
     prompt: Prompt,
     *,
@@ -99,26 +111,32 @@ def job(
     tool_choice: JsonValue = None,
     context: Sequence[int] | None = None,
 ) -> Job:
-    """What to ask the engine for."""
-    sampling, load = options(asked.options, model.manifest)
-    # Behind a `context` the prompt goes as text, where a thought could not be told from the answer.
-    wanted = False if context and asked.think is None else asked.think
+    """The job for a request of Ollama's API."""
+    sampling, load = options(body.options, model.manifest)
+    # After a `context` the prompt is sent as text, where thoughts look like a part of the answer.
+    thinking = False if context and body.think is None else body.think
     request = CompletionRequest(
         prompt=prompt,
         sampling=sampling,
-        schema=schema(asked.format),
-        think=think(wanted, model, asked.model),
+        schema=schema(body.format),
+        think=think(thinking, model, body.model),
         tools=tuple(tools),
         tool_choice=tool_choice,
-        top_logprobs=top_logprobs(asked.logprobs, asked.top_logprobs),
-        truncate=asked.truncate,
-        shift=asked.shift,
+        top_logprobs=top_logprobs(body.logprobs, body.top_logprobs),
+        truncate=body.truncate,
+        shift=body.shift,
     )
-    return Job(model, request, load, keep_alive(asked.keep_alive), None if context is None else tokens(context, model))
+    return Job(
+        model=model,
+        request=request,
+        load=load,
+        keep_alive=keep_alive(body.keep_alive),
+        context=None if context is None else tokens(context, model),
+    )
 
 
 def keep_alive(value: wire.KeepAlive | None) -> float | None:
-    """Seconds, infinite for a negative value; None when not given."""
+    """Seconds, infinite for a negative value; None if not given."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -141,7 +159,7 @@ def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
 
 
 def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
-    """`format`: None when free, {} for any JSON object, else the schema."""
+    """`format`: None for free text, {} for any JSON object, else the schema."""
     if value in (None, ""):
         return None
     if value == "json":
@@ -153,7 +171,7 @@ def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
 
 
 def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | str | None:
-    """`think` as the engine takes it, once it is sure that the model can."""
+    """`think` for the engine. Raises UnsupportedError for a model that cannot think."""
     if isinstance(value, str) and value not in ("high", "medium", "low", "max"):
         raise ValidationError(
             f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)'
@@ -163,17 +181,17 @@ def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | 
     return value
 
 
-def top_logprobs(wanted: bool, alternatives: int) -> int | None:
-    """How many alternatives to tell of each token; None when no logprobs are wanted."""
+def top_logprobs(enabled: bool, alternatives: int) -> int | None:
+    """How many alternatives to report for each token; None for no logprobs."""
     if not 0 <= alternatives <= 20:
         raise ValidationError("top_logprobs must be between 0 and 20")
-    return alternatives if wanted else None
+    return alternatives if enabled else None
 
 
 def with_system(
     system: str | None, messages: Sequence[PromptMessage], model: InstalledModel
 ) -> tuple[PromptMessage, ...]:
-    """The messages behind the model's own; the request's system message replaces the model's."""
+    """The messages after the model's own; the request's system message replaces the model's."""
     own = [PromptMessage(role, text) for role, text in model.manifest.messages]
     if messages and messages[0].role == "system":
         return (messages[0], *own, *messages[1:])
@@ -182,24 +200,28 @@ def with_system(
 
 
 def messages(given: Sequence[wire.OllamaMessage]) -> list[PromptMessage]:
-    """The messages, with an id for every tool call: clients of Ollama leave them out, and some templates want them."""
-    return linked([_message(one, f"call_{number}") for number, one in enumerate(given)])
+    """The messages, with an ID for every tool call: clients of Ollama omit them, and some templates need them."""
+    return linked([_message(message, f"call_{number}") for number, message in enumerate(given)])
 
 
-def linked(given: Sequence[PromptMessage]) -> list[PromptMessage]:
-    """Tool results without the id of their call get that of the oldest unanswered call of the same tool, or of any."""
-    waiting: list[ToolCall] = []
-    found = []
-    for one in given:
-        waiting += one.tool_calls
-        if one.role == "tool" and waiting:
-            answered = [call for call in waiting if call.id == one.tool_call_id]
-            called = [call for call in waiting if call.name == one.tool_name]
-            call = (answered or called or waiting)[0]
-            waiting.remove(call)
-            one = replace(one, tool_call_id=one.tool_call_id or call.id, tool_name=one.tool_name or call.name)
-        found.append(one)
-    return found
+def linked(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
+    """Give tool results without the ID of their call that of the oldest unanswered call of the same tool, or of any."""
+    unanswered: list[ToolCall] = []
+    complete = []
+    for message in messages:
+        unanswered += message.tool_calls
+        if message.role == "tool" and unanswered:
+            same_id = [call for call in unanswered if call.id == message.tool_call_id]
+            same_tool = [call for call in unanswered if call.name == message.tool_name]
+            call = (same_id or same_tool or unanswered)[0]
+            unanswered.remove(call)
+            message = replace(
+                message,
+                tool_call_id=message.tool_call_id or call.id,
+                tool_name=message.tool_name or call.name,
+            )
+        complete.append(message)
+    return complete
 
 
 def _message(given: wire.OllamaMessage, prefix: str) -> PromptMessage:
@@ -207,20 +229,19 @@ def _message(given: wire.OllamaMessage, prefix: str) -> PromptMessage:
         ToolCall(call.id or f"{prefix}_{number}", call.function.name, call.function.arguments)
         for number, call in enumerate(given.tool_calls or ())
     )
-    name, answered = given.tool_name or "", given.tool_call_id or ""
     return PromptMessage(
         role=given.role.lower(),
         content=given.content,
         thinking=given.thinking or "",
         tool_calls=calls,
-        tool_call_id=answered,
-        tool_name=name,
+        tool_call_id=given.tool_call_id or "",
+        tool_name=given.tool_name or "",
         images=images(given.images or ()),
     )
 
 
 def images(given: Sequence[str]) -> tuple[str, ...]:
-    """Images as base64. Raises ValidationError for what is none."""
+    """Images as base64. Raises ValidationError for anything else."""
     for image in given:
         try:
             base64.b64decode(image, validate=True)
@@ -230,16 +251,16 @@ def images(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def tokens(given: Sequence[int], model: InstalledModel) -> tuple[int, ...]:
-    """Tokens of the model. Raises ValidationError for others, which an engine may take for anything."""
+    """Tokens of the model. Raises ValidationError for others: what an engine does with them is undefined."""
     size = model.vocabulary_size or LARGEST_INTEGER
     for token in given:
         if not 0 <= token < size:
-            raise ValidationError(f"{token} is no token of the model, which has {size}")
+            raise ValidationError(f"{token} is not a token of the model, which has {size}")
     return tuple(given)
 
 
 def fill_in_the_middle(prompt: str, suffix: str, model: InstalledModel) -> Tokens:
-    """The prompt for what goes between `prompt` and `suffix`. Raises UnsupportedError."""
+    """The prompt that asks for the text between `prompt` and `suffix`. Raises UnsupportedError."""
     if model.fim_tokens is None:
         raise UnsupportedError(f"{model.name} does not support insert", "Leave `suffix` out, or use a code model.")
     before, after, middle = model.fim_tokens
@@ -247,10 +268,10 @@ def fill_in_the_middle(prompt: str, suffix: str, model: InstalledModel) -> Token
 
 
 def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bool, images: bool) -> None:
-    """What the model cannot do is refused rather than ignored. `name` is the model's in the request."""
+    """Raises UnsupportedError for what the model cannot do. `name` is the model's name in the request."""
     if model.embeds_only:
         use = "POST /v1/rerank" if model.reranks else "POST /api/embed, or oprel.embed()"
-        raise UnsupportedError(f'"{name}" does not support {verb}', f"It is made for another thing: {use}.")
+        raise UnsupportedError(f'"{name}" does not support {verb}', f"Use {use}.")
     if tools and "tools" not in model.capabilities:
         raise UnsupportedError(f"{model.name} does not support tools")
     if images and "vision" not in model.capabilities:

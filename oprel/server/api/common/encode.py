@@ -1,4 +1,4 @@
-"""From what the daemon knows to wire types. Pure, but for the time of day."""
+"""From the daemon's types to wire types. Pure, except for the time of day."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from pydantic import BaseModel, JsonValue
 from starlette.responses import Response
 
 from oprel import api_models as wire
-from oprel.core import modelfile
 from oprel.core.completion import Chunk, Logprob
+from oprel.core.models import modelfile
 from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
@@ -23,18 +23,18 @@ SHORT_ARRAY = 5
 
 
 def json_bytes(reply: BaseModel) -> bytes:
-    """Compact JSON; fields that are None are left out."""
+    """Compact JSON without the fields that are None."""
     return reply.model_dump_json(exclude_none=True, by_alias=True).encode()
 
 
 def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
-    """One object; with `nulls` its fields that are None are there too."""
+    """One object; `nulls` includes the fields that are None."""
     return Response(reply.model_dump_json() if nulls else json_bytes(reply), media_type=JSON)
 
 
 def metrics(done: Done) -> dict[str, object]:
-    """What the last object of an answer adds; zeros are left out, as Ollama does."""
-    counted = {
+    """The fields that the last object of an answer adds, without zeros, as in Ollama."""
+    counts = {
         "total_duration": done.total_ns,
         "load_duration": done.load_ns,
         "prompt_eval_count": done.usage.prompt_tokens,
@@ -44,18 +44,17 @@ def metrics(done: Done) -> dict[str, object]:
         "eval_duration": done.usage.completion_ns,
     }
     context = {"context": done.context} if done.context is not None else {}
-    known = {name: value or None for name, value in counted.items()}
     return {
         "done_reason": done.finish.value,
         **context,
-        **known,
+        **{name: count or None for name, count in counts.items()},
         "truncated": truncated(done),
         "recoveries": done.recoveries or None,
     }
 
 
 def truncated(done: Done) -> wire.Truncated | None:
-    """What the model did not see, or forgot; None when that is nothing."""
+    """The part of the prompt that the model did not see, or forgot; None if it saw everything."""
     if not (done.shifted or done.truncation.messages or done.truncation.tokens):
         return None
     return wire.Truncated(messages=done.truncation.messages, tokens=done.truncation.tokens, shifted=done.shifted)
@@ -71,12 +70,17 @@ def tool_calls(chunk: Chunk) -> list[wire.OllamaToolCall] | None:
     return calls or None
 
 
-def logprobs(found: Sequence[Logprob]) -> list[wire.OllamaLogprob] | None:
-    told = [
-        wire.OllamaLogprob(token=one.token, logprob=one.logprob, bytes=list(one.bytes), top_logprobs=logprobs(one.top))
-        for one in found
+def logprobs(tokens: Sequence[Logprob]) -> list[wire.OllamaLogprob] | None:
+    encoded = [
+        wire.OllamaLogprob(
+            token=token.token,
+            logprob=token.logprob,
+            bytes=list(token.bytes),
+            top_logprobs=logprobs(token.top),
+        )
+        for token in tokens
     ]
-    return told or None
+    return encoded or None
 
 
 def details(model: InstalledModel) -> wire.ModelDetails:
@@ -115,7 +119,9 @@ def expiry(status: EngineStatus) -> str:
     return (FOREVER if far else present + timedelta(seconds=max(0.0, left))).astimezone().isoformat()
 
 
-def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None) -> wire.OllamaShowResponse:
+def show_response(
+    model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None
+) -> wire.OllamaShowResponse:
     manifest, header = model.manifest, model.header
     parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
     comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
@@ -140,12 +146,12 @@ def shown(model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = 
 
 
 def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:
-    found = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
-    return {**found, "general.parameter_count": header.parameter_count}
+    info = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
+    return {**info, "general.parameter_count": header.parameter_count}
 
 
 def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
-    """The first `dimensions` components at length 1; the vector itself when that is all of them or none are asked.
+    """The first `dimensions` components, scaled to length 1; the vector itself for 0 or all of its dimensions.
 
     >>> normalised((0.6, 0.8, 0.0), 1), normalised((0.6, 0.8), 0)
     ([1.0], (0.6, 0.8))
@@ -158,7 +164,7 @@ def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
 
 
 def _plain(value: Value, verbose: bool) -> JsonValue:
-    """Metadata for JSON: long arrays come empty unless asked for, those that were never read always do."""
+    """Metadata for JSON. Long arrays are None unless `verbose`; arrays that were never read always are."""
     if isinstance(value, SkippedArray):
         return None
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Messages of dialects whose turns are lists of blocks, put together as chat templates want them."""
+"""Messages of dialects whose messages are lists of blocks, merged into the form that chat templates expect."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,22 +7,22 @@ from oprel.core.completion import PromptMessage
 from oprel.server.api.common.decode import linked
 
 
-def turns(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
-    """Neighbours of one role as one message, but for results of tools, which get the names of their tools."""
-    told: list[PromptMessage] = []
+def merge_messages(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
+    """Merge neighbours of one role, except tool results, which get the names of their tools."""
+    merged: list[PromptMessage] = []
     for message in messages:
-        if told and told[-1].role == message.role != "tool":
-            told[-1] = _joined(told[-1], message)
+        if merged and merged[-1].role == message.role != "tool":
+            merged[-1] = _merged(merged[-1], message)
         else:
-            told.append(message)
-    return linked(told)
+            merged.append(message)
+    return linked(merged)
 
 
 def joined_texts(texts: Iterable[str]) -> str:
     return "\n".join(text for text in texts if text)
 
 
-def _joined(first: PromptMessage, second: PromptMessage) -> PromptMessage:
+def _merged(first: PromptMessage, second: PromptMessage) -> PromptMessage:
     return replace(
         first,
         content=joined_texts((first.content, second.content)),

@@ -1,4 +1,4 @@
-"""Server-sent events that have a name, as OpenAI's Responses and Anthropic's Messages send them."""
+"""Named server-sent events, as in OpenAI's Responses and Anthropic's Messages."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 
 def event(kind: str, fields: Mapping[str, object]) -> bytes:
-    """One event; its data repeat its name as `type`. Values may be wire types.
+    """One event. Its data repeat the name as `type`; values may be wire types.
 
     >>> event("ping", {})
     b'event: ping\\ndata: {"type":"ping"}\\n\\n'
@@ -16,11 +16,11 @@ def event(kind: str, fields: Mapping[str, object]) -> bytes:
 
 
 def dumps(value: object) -> bytes:
-    """JSON in which wire types keep their fields that are None: these dialects send them as null."""
+    """JSON that includes the None fields of wire types as null."""
     return orjson.dumps(value, default=_plain)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    raise TypeError(f"{type(value)} is no wire type")
+    raise TypeError(f"{type(value)} is not a wire type")

@@ -1,4 +1,4 @@
-"""An answer sent while it is made, and given up when the client leaves."""
+"""A response that is sent while its content is made, and given up when the client disconnects."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -8,7 +8,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.exceptions import OprelError, ShuttingDownError
-from oprel.server.errors import encode_error, error_response, unexpected
+from oprel.server.api.common.errors import encode_for, error_response
+from oprel.server.errors import unexpected
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
@@ -16,24 +17,24 @@ JSON = "application/json; charset=utf-8"
 
 
 class StreamingReply(Response):
-    """Sends each item of `parts` as it comes.
+    """Sends each item of `content` as soon as it is made.
 
-    An error before the first item becomes a response with its own status; one after it becomes the last line, so that a
-    broken answer never looks finished. When the client disconnects, `parts` is closed at once, also while it waits.
+    An error before the first item becomes a response with its own status. A later error becomes the last line, so that
+    a broken answer never looks complete. When the client disconnects, `content` is closed at once, even while it waits.
 
-    `parts` may add to `headers` before its first item. `broken` writes the last words of an answer that breaks off,
-    where they are not just the error's JSON and a newline.
+    `content` may add to `headers` before its first item. `broken` encodes the end of an answer that breaks off; by
+    default that is the error's JSON and a newline.
     """
 
     def __init__(
         self,
-        parts: AsyncGenerator[bytes, None],
+        content: AsyncGenerator[bytes, None],
         media_type: str,
         broken: Callable[[OprelError], bytes] | None = None,
     ) -> None:
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
-        self._parts = parts
+        self._content = content
         self._broken = broken
         self._started = False
 
@@ -50,29 +51,29 @@ class StreamingReply(Response):
                     pass
                 group.cancel_scope.cancel()
         except anyio.get_cancelled_exc_class():
-            # Only the server cancels from outside, when the daemon's time to finish is over. It wants nothing further.
+            # Only the server cancels from outside: the daemon's time to finish is over.
             with anyio.CancelScope(shield=True):
                 await self._break_off(ShuttingDownError("oprel is shutting down", "Ask again."), scope, receive, send)
 
     async def _produce(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with aclosing(self._parts) as parts:
-                async for part in parts:
+            async with aclosing(self._content) as content:
+                async for item in content:
                     if not self._started:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         self._started = True
-                    await send(_body(part, more=True))
+                    await send(_body(item, more=True))
             await send(_body(b"", more=False))
-        except Exception as error:  # the request boundary: whatever went wrong, the client is told
-            known = error if isinstance(error, OprelError) else unexpected(error)
-            await self._break_off(known, scope, receive, send)
+        except Exception as error:  # the request boundary: the client gets an error, whatever went wrong
+            reported = error if isinstance(error, OprelError) else unexpected(error)
+            await self._break_off(reported, scope, receive, send)
 
     async def _break_off(self, error: OprelError, scope: Scope, receive: Receive, send: Send) -> None:
         if self._started:
-            words = self._broken(error) if self._broken else encode_error(error, scope["path"]) + b"\n"
-            await send(_body(words, more=False))
+            end = self._broken(error) if self._broken else encode_for(scope, error) + b"\n"
+            await send(_body(end, more=False))
         else:
-            await error_response(error, scope["path"])(scope, receive, send)
+            await error_response(scope, error)(scope, receive, send)
 
 
 def _body(content: bytes, *, more: bool) -> Message:

@@ -1,7 +1,7 @@
-"""Ollama's API as codecs around the one completions path."""
+"""Ollama's API as codecs around the shared completions path."""
 
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import JsonValue
 
@@ -11,7 +11,7 @@ from oprel.core.completion import Chunk, Mode, Prompt, PromptMessage
 from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
 from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import read_gguf
-from oprel.formats.go_template import is_jinja
+from oprel.formats.templates.go_template import is_jinja
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
@@ -20,11 +20,13 @@ from oprel.server.api.common.encode import (
     logprobs,
     normalised,
     running_model,
-    shown,
+    show_response,
     tool_calls,
 )
-from oprel.server.api.common.streaming import once
-from oprel.server.api.ollama.ndjson import answer
+from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
+from oprel.server.api.common.streaming import object_reply
+from oprel.server.api.ollama.errors import encode_error
 from oprel.server.api.ollama.templates import render
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Job
@@ -32,15 +34,15 @@ from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.models.library import InstalledModel
 from oprel.utils.text import timestamp
 
-router = APIRouter()
+router = dialect_router(encode_error)
 
 READ = ["GET", "HEAD"]
-COPILOT = "GitHubCopilotChat/"  # takes `general.basename` for the name to ask for
+COPILOT = "GitHubCopilotChat/"  # uses `general.basename` as the model's name in its requests
 
 
 @router.api_route("/", methods=READ)
 async def root() -> Response:
-    return PlainTextResponse("Ollama is running")  # the text that clients of Ollama look for
+    return PlainTextResponse("Ollama is running")  # clients of Ollama check for this text
 
 
 @router.api_route("/api/version", methods=READ)
@@ -76,70 +78,70 @@ async def ps(request: Request) -> Response:
 
 @router.post("/api/show")
 async def show(request: Request) -> Response:
-    asked = await decode.body(request, wire.ShowRequest)
-    model = await decode.model(request, _with_tag(decode.required(asked.model)))
+    body = await decode.parse_body(request, wire.ShowRequest)
+    model = await decode.model(request, _with_tag(decode.required(body.model)))
     path = model.manifest.projector
     projector = await anyio.to_thread.run_sync(read_gguf, path) if path else None
-    reply = shown(model, verbose=asked.verbose, projector=projector)
+    reply = show_response(model, verbose=body.verbose, projector=projector)
     reply.plan = await _plan(request, model)
     if request.headers.get("user-agent", "").startswith(COPILOT):
-        reply.model_info["general.basename"] = asked.model
+        reply.model_info["general.basename"] = body.model
     return json_response(reply)
 
 
 async def _plan(request: Request, model: InstalledModel) -> dict[str, JsonValue] | None:
-    """How it would be run. The command has paths, which are for this machine's own user."""
+    """How it would run. Only this machine's own user gets the command, as it contains paths."""
     manager = state_of(request).manager
     try:
-        found = await manager.launcher.preview(model, manager.loaded)
+        plan = await manager.launcher.preview(model, manager.loaded)
     except NoEngineError:
         return None
-    return found.model_dump(mode="json", exclude=set() if decode.is_own_user(request) else {"command"})
+    return plan.model_dump(mode="json", exclude=set() if decode.is_own_user(request) else {"command"})
 
 
 @router.post("/api/generate")
 async def generate(request: Request) -> Response:
-    asked = await decode.body(request, wire.GenerateRequest)
-    model = await decode.model(request, asked.model)
-    if not asked.prompt and decode.keep_alive(asked.keep_alive) == 0:
-        return await _unload(request, model, wire.GenerateResponse(model=asked.model))
-    if asked.raw and (asked.template or asked.system or asked.context):
+    body = await decode.parse_body(request, wire.GenerateRequest)
+    model = await decode.model(request, body.model)
+    if not body.prompt and decode.keep_alive(body.keep_alive) == 0:
+        return await _unload(request, model, wire.GenerateResponse(model=body.model))
+    if body.raw and (body.template or body.system or body.context):
         raise ValidationError("raw mode does not support template, system, or context")
-    decode.refuse_unsupported(model, asked.model, "generate", tools=False, images=bool(asked.images))
-    if is_jinja(asked.template) and not decode.is_own_user(request):
+    decode.refuse_unsupported(model, body.model, "generate", tools=False, images=bool(body.images))
+    if is_jinja(body.template) and not decode.is_own_user(request):
         raise ValidationError("Jinja templates are for this machine's own user", "Send a Go template, as for Ollama.")
-    job = decode.job(asked, model, _prompt(asked, model), context=None if asked.raw else asked.context)
-    if not asked.prompt:
-        return _load(request, job, wire.GenerateResponse(model=asked.model))
-    if asked.debug_render_only:
-        return _rendered(request, job, wire.GenerateResponse(model=asked.model))
+    job = decode.job(body, model, _prompt(body, model), context=None if body.raw else body.context)
+    if not body.prompt:
+        return _load(request, job, wire.GenerateResponse(model=body.model))
+    if body.debug_render_only:
+        return _rendered(request, job, wire.GenerateResponse(model=body.model))
 
     def encode(chunk: Chunk) -> wire.GenerateResponse:
         return wire.GenerateResponse(
-            model=asked.model,
+            model=body.model,
             created_at=timestamp(),
             response=chunk.text,
             thinking=chunk.reasoning or None,
             logprobs=logprobs(chunk.logprobs),
         )
 
-    return answer(state_of(request).manager, job, asked.stream, encode)
+    return _answer(request, job, NdjsonEncoder(encode, encode_error), stream=body.stream)
 
 
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
-    asked = await decode.body(request, wire.ChatRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    empty = wire.OllamaChatResponse(model=asked.model, message=wire.OllamaMessage(role="assistant", content=""))
-    if not asked.messages and decode.keep_alive(asked.keep_alive) == 0:
+    body = await decode.parse_body(request, wire.ChatRequest)
+    model = await decode.model(request, decode.required(body.model))
+    empty = wire.OllamaChatResponse(model=body.model, message=wire.OllamaMessage(role="assistant", content=""))
+    if not body.messages and decode.keep_alive(body.keep_alive) == 0:
         return await _unload(request, model, empty)
-    images = any(message.images for message in asked.messages)
-    decode.refuse_unsupported(model, asked.model, "chat", tools=bool(asked.tools), images=images)
-    prompt = decode.with_system(None, decode.messages(asked.messages), model)
-    job = decode.job(asked, model, prompt, tools=asked.tools, tool_choice=asked.tool_choice)
-    if not asked.messages:
+    images = any(message.images for message in body.messages)
+    decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
+    prompt = decode.with_system(None, decode.messages(body.messages), model)
+    job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice)
+    if not body.messages:
         return _load(request, job, empty)
-    if asked.debug_render_only:
+    if body.debug_render_only:
         return _rendered(request, job, empty)
 
     def encode(chunk: Chunk) -> wire.OllamaChatResponse:
@@ -147,66 +149,70 @@ async def chat(request: Request) -> Response:
             role="assistant", content=chunk.text, thinking=chunk.reasoning or None, tool_calls=tool_calls(chunk)
         )
         return wire.OllamaChatResponse(
-            model=asked.model, created_at=timestamp(), message=message, logprobs=logprobs(chunk.logprobs)
+            model=body.model, created_at=timestamp(), message=message, logprobs=logprobs(chunk.logprobs)
         )
 
-    return answer(state_of(request).manager, job, asked.stream, encode)
+    return _answer(request, job, NdjsonEncoder(encode, encode_error), stream=body.stream)
+
+
+def _answer(request: Request, job: Job, encoder: NdjsonEncoder, *, stream: bool) -> Response:
+    return ndjson_reply(completions.run(state_of(request).manager, job), encoder, stream=stream)
 
 
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
-    asked = await decode.body(request, wire.EmbedRequest)
-    job = await _embed_job(request, asked, _inputs(asked), truncate=asked.truncate)
+    body = await decode.parse_body(request, wire.EmbedRequest)
+    job = await _embed_job(request, body, _inputs(body), truncate=body.truncate)
     manager = state_of(request).manager
 
     async def make() -> wire.EmbedResponse:
         began = manager.clock()
         result, load_ns = await embeddings.embed(manager, job)
         return wire.EmbedResponse(
-            model=asked.model,
-            embeddings=[normalised(vector, asked.dimensions) for vector in result.vectors],
+            model=body.model,
+            embeddings=[normalised(vector, body.dimensions) for vector in result.vectors],
             total_duration=round((manager.clock() - began) * 1e9) if job.inputs else None,
             load_duration=load_ns if job.inputs else None,
             prompt_eval_count=result.prompt_tokens or None,
         )
 
-    return once(make)
+    return object_reply(make)
 
 
 @router.post("/api/embeddings")
 async def embed_one(request: Request) -> Response:
-    asked = await decode.body(request, wire.EmbeddingsRequest)
-    decode.required(asked.model)
-    job = await _embed_job(request, asked, (asked.prompt,) if asked.prompt else (), truncate=True)
+    body = await decode.parse_body(request, wire.EmbeddingsRequest)
+    decode.required(body.model)
+    job = await _embed_job(request, body, (body.prompt,) if body.prompt else (), truncate=True)
 
     async def make() -> wire.EmbeddingsResponse:
         result, _ = await embeddings.embed(state_of(request).manager, job)
         return wire.EmbeddingsResponse(embedding=result.vectors[0] if result.vectors else ())
 
-    return once(make)
+    return object_reply(make)
 
 
 def _with_tag(name: str) -> str:
-    """The name as this one route tells it: whole."""
+    """The complete name, as this route reports it."""
     try:
         return name if is_path(name) else ModelRef.parse(name).text
     except ValidationError:
         return name
 
 
-def _prompt(asked: wire.GenerateRequest, model: InstalledModel) -> Prompt:
-    """What a generate request means: text as it is, a gap to fill, or a user's message behind the model's own."""
-    if asked.images and (asked.raw or asked.suffix or asked.template or asked.context):
-        raise ValidationError("images go with the model's own template only", "Leave the other out, or use /api/chat.")
-    if asked.suffix:
-        return decode.fill_in_the_middle(asked.prompt, asked.suffix, model)
-    if asked.raw:
-        return asked.prompt
-    message = PromptMessage("user", asked.prompt, images=decode.images(asked.images))
-    if asked.context:  # the model's own messages are in it
-        return (*([PromptMessage("system", asked.system)] if asked.system else []), message)
-    messages = decode.with_system(asked.system, [message], model)
-    return render(asked.template, messages) if asked.template else messages
+def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
+    """The prompt of a generate request: raw text, a gap to fill, or a user's message after the model's messages."""
+    if body.images and (body.raw or body.suffix or body.template or body.context):
+        raise ValidationError("images go with the model's own template only", "Omit the other field, or use /api/chat.")
+    if body.suffix:
+        return decode.fill_in_the_middle(body.prompt, body.suffix, model)
+    if body.raw:
+        return body.prompt
+    message = PromptMessage("user", body.prompt, images=decode.images(body.images))
+    if body.context:  # it contains the model's messages
+        return (*([PromptMessage("system", body.system)] if body.system else []), message)
+    messages = decode.with_system(body.system, [message], model)
+    return render(body.template, messages) if body.template else messages
 
 
 Loaded = wire.GenerateResponse | wire.OllamaChatResponse
@@ -222,37 +228,36 @@ def _load(request: Request, job: Job, reply: Loaded) -> Response:
         await completions.load(state_of(request).manager, job, Mode.COMPLETION)
         return reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "load"})
 
-    return once(make)
+    return object_reply(make)
 
 
 def _rendered(request: Request, job: Job, reply: Loaded) -> Response:
-    """The prompt as the model would get it, and no answer."""
+    """The prompt as the model would get it, without an answer."""
     images = sum(len(message.images) for message in job.request.prompt) if isinstance(job.request.prompt, tuple) else 0
 
     async def make() -> Loaded:
         text = await completions.render(state_of(request).manager, job)
-        told = wire.DebugInfo(rendered_template=text, image_count=images)
-        return reply.model_copy(update={"created_at": timestamp(), "debug_info": told})
+        debug_info = wire.DebugInfo(rendered_template=text, image_count=images)
+        return reply.model_copy(update={"created_at": timestamp(), "debug_info": debug_info})
 
-    return once(make)
+    return object_reply(make)
 
 
-def _inputs(asked: wire.EmbedRequest) -> tuple[str, ...]:
-    texts = [asked.input] if isinstance(asked.input, str) else [] if asked.input is None else asked.input
+def _inputs(body: wire.EmbedRequest) -> tuple[str, ...]:
+    texts = [body.input] if isinstance(body.input, str) else [] if body.input is None else body.input
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValidationError("invalid input type")
     return tuple(str(text) for text in texts) if texts != [""] else ()
 
 
-async def _embed_job(
-    request: Request, asked: wire.ModelRequest, inputs: tuple[str, ...], *, truncate: bool
-) -> EmbedJob:
+async def _embed_job(request: Request, body: wire.ModelRequest, inputs: tuple[str, ...], *, truncate: bool) -> EmbedJob:
     try:
-        model = await decode.model(request, asked.model)
+        model = await decode.model(request, body.model)
     except ModelNotFoundError as error:
-        if not asked.model:
+        if not body.model:
             raise
-        words = f'model "{asked.model}" not found, try pulling it first'
-        raise ModelNotFoundError(words, *error.resolution_steps) from None
-    _, load = decode.options(asked.options, model.manifest)
-    return EmbedJob(model, inputs, load, decode.keep_alive(asked.keep_alive), truncate)
+        message = f'model "{body.model}" not found, try pulling it first'
+        raise ModelNotFoundError(message, *error.resolution_steps) from None
+    _, load = decode.options(body.options, model.manifest)
+    keep_alive = decode.keep_alive(body.keep_alive)
+    return EmbedJob(model=model, inputs=inputs, load=load, keep_alive=keep_alive, truncate=truncate)

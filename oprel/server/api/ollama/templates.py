@@ -1,4 +1,4 @@
-"""Prompt templates that come with a request. Those of models are applied by their engines."""
+"""Prompt templates that come with a request. Engines apply the templates of their models."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import ValidationError
-from oprel.formats.go_template import to_jinja
+from oprel.formats.templates.go_template import to_jinja
 
-# What a template that makes no sense of its values raises beside Jinja's own errors.
-NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# Errors, besides Jinja's own, of a template that misuses its values.
+MISUSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def render(template: str, messages: Sequence[PromptMessage]) -> str:
-    """The prompt that `template`, in Ollama's Go form or in Jinja, makes of the messages.
+    """The prompt that `template`, in Ollama's Go form or in Jinja, makes from the messages.
 
-    Raises ValidationError for a template that is wrong, UnsupportedError for one that cannot be translated.
+    Raises ValidationError for a template with errors, UnsupportedError for one that cannot be translated.
     """
     plain = [{"role": message.role, "content": message.content} for message in messages]
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals = {"namespace": environment.globals["namespace"]}
     try:
         return environment.from_string(to_jinja(template)).render(messages=plain, add_generation_prompt=True)
-    except (jinja2.TemplateError, *NONSENSE) as error:
+    except (jinja2.TemplateError, *MISUSE) as error:
         raise ValidationError(f"the template cannot be used: {error}") from error

@@ -5,16 +5,17 @@ import struct
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import orjson
 from pydantic import JsonValue
 
+from oprel.core import completion
 from oprel.core.completion import Chunk, Finish, Logprob, ToolCall, joined
-from oprel.core.completion import Usage as Counted
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common.encode import truncated
 from oprel.server.api.common.streaming_response import SSE
-from oprel.server.errors import openai_error
+from oprel.server.api.openai.errors import encode_error
 from oprel.server.inference.completions import Done
 
 FINGERPRINT = "fp_oprel"
@@ -28,10 +29,9 @@ def event(value: JSON) -> bytes:
 
 
 def head(prefix: str, kind: str, model: str) -> dict[str, object]:
-    """What all objects of one answer begin with."""
-    answer = f"{prefix}-{uuid.uuid4().hex[:24]}"
+    """The first fields of all objects of one answer."""
     return {
-        "id": answer,
+        "id": f"{prefix}-{uuid.uuid4().hex[:24]}",
         "object": kind,
         "created": int(time.time()),
         "model": model,
@@ -39,24 +39,24 @@ def head(prefix: str, kind: str, model: str) -> dict[str, object]:
     }
 
 
-def usage(counted: Counted) -> JSON:
+def usage(counts: completion.Usage) -> JSON:
     return {
-        "prompt_tokens": counted.prompt_tokens,
-        "completion_tokens": counted.completion_tokens,
-        "total_tokens": counted.prompt_tokens + counted.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": counted.cached_tokens},
+        "prompt_tokens": counts.prompt_tokens,
+        "completion_tokens": counts.completion_tokens,
+        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
     }
 
 
 def notes(done: Done) -> JSON:
-    """Oprel's own fields, where there is something to tell: what was forgotten, and engines that died meanwhile."""
-    told = truncated(done)
-    found = {"truncated": told.model_dump() if told else None, "recoveries": done.recoveries or None}
-    return {name: value for name, value in found.items() if value is not None}
+    """oprel's own fields if they apply: the truncated part of the prompt, and the engines that died meanwhile."""
+    cut = truncated(done)
+    fields = {"truncated": cut.model_dump() if cut else None, "recoveries": done.recoveries or None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class _Stream:
-    """What both kinds of stream share. The ends are held back until the answer is known to be whole."""
+    """What both kinds of stream share. It sends the ends only after the whole answer."""
 
     media_type = SSE
 
@@ -77,11 +77,11 @@ class _Stream:
         return ends + counts + END
 
     def broken(self, error: OprelError) -> bytes:
-        return b"data: " + openai_error(error) + b"\n\n"
+        return b"data: " + encode_error(error) + b"\n\n"
 
 
 class ChatStream(_Stream):
-    """The engine's own events under this answer's name: they are OpenAI's already, parts of tool calls included."""
+    """The engine's events under this answer's ID: they have OpenAI's form, fragments of tool calls included."""
 
     def __init__(self, model: str, include_usage: bool) -> None:
         super().__init__(head("chatcmpl", "chat.completion.chunk", model), include_usage)
@@ -89,9 +89,9 @@ class ChatStream(_Stream):
     def chunk(self, chunk: Chunk) -> bytes:
         if chunk.event:
             return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event)["choices"]])
-        if chunk.text or chunk.logprobs:  # of another engine, which went on with the text alone
-            told = {"logprobs": {"content": [_logprob(one) for one in chunk.logprobs]}} if chunk.logprobs else {}
-            return self.send([{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None, **told}])
+        if chunk.text or chunk.logprobs:  # of another engine, which continued from the text
+            extra = {"logprobs": {"content": _logprobs(chunk.logprobs)}} if chunk.logprobs else {}
+            return self.send([{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None, **extra}])
         return b""
 
     def done(self, done: Done) -> bytes:
@@ -101,8 +101,8 @@ class ChatStream(_Stream):
 
 
 def _renamed(choice: dict[str, JsonValue], chunk: Chunk) -> dict[str, object]:
-    """A choice with Ollama's and OpenRouter's name for thoughts beside llama.cpp's and DeepSeek's."""
-    if not chunk.logprobs:  # asked for by us alone
+    """A choice that has thoughts under both names: llama.cpp's and DeepSeek's, and Ollama's and OpenRouter's."""
+    if not chunk.logprobs:  # the client did not ask for them
         choice.pop("logprobs", None)
     delta = choice.get("delta")
     assert isinstance(delta, dict)
@@ -121,15 +121,15 @@ def chat_completion(model: str, chunks: Sequence[Chunk], done: Done) -> bytes:
     return _object(head("chatcmpl", "chat.completion", model), choices, done)
 
 
-def _choice(index: int, said: Chunk, finish: Finish) -> JSON:
-    message: dict[str, object] = {"role": "assistant", "content": said.text}
-    if said.reasoning:
-        message |= {"reasoning": said.reasoning, "reasoning_content": said.reasoning}
-    if said.tool_calls:
-        message["tool_calls"] = [_call(number, call) for number, call in enumerate(said.tool_calls)]
-    told = {"content": [_logprob(one) for one in said.logprobs]} if said.logprobs else None
-    reason = "tool_calls" if said.tool_calls and finish is Finish.STOP else finish.value
-    return {"index": index, "message": message, "logprobs": told, "finish_reason": reason}
+def _choice(index: int, answer: Chunk, finish: Finish) -> JSON:
+    message: dict[str, object] = {"role": "assistant", "content": answer.text}
+    if answer.reasoning:
+        message |= {"reasoning": answer.reasoning, "reasoning_content": answer.reasoning}
+    if answer.tool_calls:
+        message["tool_calls"] = [_call(number, call) for number, call in enumerate(answer.tool_calls)]
+    logprobs = {"content": _logprobs(answer.logprobs)} if answer.logprobs else None
+    reason = "tool_calls" if answer.tool_calls and finish is Finish.STOP else finish.value
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason}
 
 
 def _call(index: int, call: ToolCall) -> JSON:
@@ -137,13 +137,16 @@ def _call(index: int, call: ToolCall) -> JSON:
     return {"id": call.id, "index": index, "type": "function", "function": function}
 
 
-def _logprob(one: Logprob) -> JSON:
-    top = [{"token": other.token, "logprob": other.logprob, "bytes": other.bytes} for other in one.top]
-    return {"token": one.token, "logprob": one.logprob, "bytes": one.bytes, "top_logprobs": top}
+def _logprobs(tokens: Sequence[Logprob]) -> list[JSON]:
+    return [{**_logprob(token), "top_logprobs": [_logprob(other) for other in token.top]} for token in tokens]
+
+
+def _logprob(token: Logprob) -> JSON:
+    return {"token": token.token, "logprob": token.logprob, "bytes": token.bytes}
 
 
 class TextStream(_Stream):
-    """`echoes` are the prompts to repeat in front of each answer."""
+    """`echoes` are the prompts to repeat before each answer."""
 
     def __init__(self, model: str, include_usage: bool, echoes: Mapping[int, str]) -> None:
         super().__init__(head("cmpl", "text_completion", model), include_usage)
@@ -159,10 +162,10 @@ class TextStream(_Stream):
 
 
 def text_completion(model: str, chunks: Sequence[Chunk], done: Done, echoes: Mapping[int, str]) -> bytes:
-    said = [joined([chunk for chunk in chunks if chunk.index == index]) for index in range(len(done.finishes))]
+    answers = [joined([chunk for chunk in chunks if chunk.index == index]) for index in range(len(done.finishes))]
     choices = [
-        text_choice(index, echoes.get(index, "") + one.text, one.logprobs, finish)
-        for index, (one, finish) in enumerate(zip(said, done.finishes, strict=True))
+        text_choice(index, echoes.get(index, "") + answer.text, answer.logprobs, finish)
+        for index, (answer, finish) in enumerate(zip(answers, done.finishes, strict=True))
     ]
     return _object(head("cmpl", "text_completion", model), choices, done)
 
@@ -172,20 +175,22 @@ def _object(head: JSON, choices: Sequence[object], done: Done) -> bytes:
 
 
 def text_choice(index: int, text: str, logprobs: Sequence[Logprob], finish: Finish | None) -> JSON:
-    told = _text_logprobs(logprobs) if logprobs else None
-    return {"text": text, "index": index, "logprobs": told, "finish_reason": finish.value if finish else None}
+    return {
+        "text": text,
+        "index": index,
+        "logprobs": _text_logprobs(logprobs) if logprobs else None,
+        "finish_reason": finish.value if finish else None,
+    }
 
 
 def _text_logprobs(logprobs: Sequence[Logprob]) -> JSON:
-    """OpenAI's older form; offsets are in characters of these tokens' text."""
-    offsets = [0]
-    for one in logprobs:
-        offsets.append(offsets[-1] + len(one.token))
+    """OpenAI's older form; offsets are in characters of the text of these tokens."""
+    lengths = [len(token.token) for token in logprobs]
     return {
-        "tokens": [one.token for one in logprobs],
-        "token_logprobs": [one.logprob for one in logprobs],
-        "top_logprobs": [{other.token: other.logprob for other in one.top} for one in logprobs],
-        "text_offset": offsets[:-1],
+        "tokens": [token.token for token in logprobs],
+        "token_logprobs": [token.logprob for token in logprobs],
+        "top_logprobs": [{other.token: other.logprob for other in token.top} for token in logprobs],
+        "text_offset": [*accumulate(lengths, initial=0)][:-1],
     }
 
 

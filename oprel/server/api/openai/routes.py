@@ -1,7 +1,7 @@
 """OpenAI's API: chat and text completions, embeddings, models; and reranking in the form that others share.
 
-What Ollama's `/v1` does holds here too, but for its quirks. A prompt that does not fit is refused unless `truncate` is
-set: these clients have no field in which they would see that something was cut.
+These routes do what Ollama's `/v1` does, without its quirks. A prompt that does not fit is rejected unless `truncate`
+is set: these clients have no field that reports a truncated prompt.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import JsonValue
 
 from oprel.core.completion import Usage
@@ -17,10 +17,12 @@ from oprel.core.exceptions import ValidationError
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import normalised
-from oprel.server.api.common.streaming import streamed, whole
+from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.streaming import collected_reply, stream_reply
 from oprel.server.api.common.streaming_response import JSON, StreamingReply
 from oprel.server.api.openai import decode as openai_decode
 from oprel.server.api.openai import encode as openai_encode
+from oprel.server.api.openai.errors import encode_error
 from oprel.server.api.openai.types import (
     ChatCompletionRequest,
     EmbeddingRequest,
@@ -34,39 +36,39 @@ from oprel.server.inference.truncation import Truncation
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.manager import ModelManager
 
-router = APIRouter(prefix="/v1")
+router = dialect_router(encode_error, prefix="/v1")
 
 READ = ["GET", "HEAD"]
 
 
 @router.post("/chat/completions")
 async def chat_completions(request: Request) -> Response:
-    asked = await decode.body(request, ChatCompletionRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    pieces = completions.run(state_of(request).manager, openai_decode.chat_job(asked, model))
-    if asked.stream:
-        return streamed(pieces, openai_encode.ChatStream(asked.model, asked.stream_options.include_usage))
-    return whole(pieces, lambda chunks, done: openai_encode.chat_completion(asked.model, chunks, done))
+    body = await decode.parse_body(request, ChatCompletionRequest)
+    model = await decode.model(request, decode.required(body.model))
+    pieces = completions.run(state_of(request).manager, openai_decode.chat_job(body, model))
+    if body.stream:
+        return stream_reply(pieces, openai_encode.ChatStream(body.model, body.stream_options.include_usage))
+    return collected_reply(pieces, lambda chunks, done: openai_encode.chat_completion(body.model, chunks, done))
 
 
 @router.post("/completions")
 async def text_completions(request: Request) -> Response:
-    asked = await decode.body(request, TextCompletionRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    jobs, echoes = openai_decode.text_jobs(asked, model), _echoes(asked)
+    body = await decode.parse_body(request, TextCompletionRequest)
+    model = await decode.model(request, decode.required(body.model))
+    jobs, echoes = openai_decode.text_jobs(body, model), _echoes(body)
     pieces = _one_after_another(state_of(request).manager, jobs)
-    if asked.stream:
-        return streamed(pieces, openai_encode.TextStream(asked.model, asked.stream_options.include_usage, echoes))
-    return whole(pieces, lambda chunks, done: openai_encode.text_completion(asked.model, chunks, done, echoes))
+    if body.stream:
+        return stream_reply(pieces, openai_encode.TextStream(body.model, body.stream_options.include_usage, echoes))
+    return collected_reply(pieces, lambda chunks, done: openai_encode.text_completion(body.model, chunks, done, echoes))
 
 
-def _echoes(asked: TextCompletionRequest) -> dict[int, str]:
-    texts = [prompt for prompt in openai_decode.prompts_of(asked) for _ in range(asked.n)]
-    return {at: text for at, text in enumerate(texts) if asked.echo and isinstance(text, str)}
+def _echoes(body: TextCompletionRequest) -> dict[int, str]:
+    texts = [prompt for prompt in openai_decode.prompts_of(body) for _ in range(body.n)]
+    return {index: text for index, text in enumerate(texts) if body.echo and isinstance(text, str)}
 
 
 async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> AsyncGenerator[Piece, None]:
-    """The answers of all jobs as those of one, with their indexes behind each other and their usage added up."""
+    """The answers of all jobs as if one job had made them: with consecutive indexes and the sum of their usage."""
     ends: list[Done] = []
     for job in jobs:
         first = sum(len(done.finishes) for done in ends)
@@ -87,62 +89,74 @@ def _sum(usages: Sequence[Usage]) -> Usage:
 
 @router.post("/embeddings")
 async def embed(request: Request) -> Response:
-    asked = await decode.body(request, EmbeddingRequest)
-    if asked.encoding_format not in ("float", "base64"):
-        raise ValidationError(f"invalid encoding_format: {asked.encoding_format!r}", "Use float or base64.")
-    inputs = _inputs(asked)
-    model = await decode.model(request, decode.required(asked.model))
-    for one in inputs:
-        if not isinstance(one, str):
-            decode.tokens(one, model)
-    _, load = decode.options(asked.options, model.manifest)
-    job = EmbedJob(model, inputs, load, decode.keep_alive(asked.keep_alive), asked.truncate)
+    body = await decode.parse_body(request, EmbeddingRequest)
+    if body.encoding_format not in ("float", "base64"):
+        raise ValidationError(f"invalid encoding_format: {body.encoding_format!r}", "Use float or base64.")
+    inputs = _inputs(body)
+    model = await decode.model(request, decode.required(body.model))
+    for item in inputs:
+        if not isinstance(item, str):
+            decode.tokens(item, model)
+    _, load = decode.options(body.options, model.manifest)
+    job = EmbedJob(
+        model=model,
+        inputs=inputs,
+        load=load,
+        keep_alive=decode.keep_alive(body.keep_alive),
+        truncate=body.truncate,
+    )
 
-    async def parts() -> AsyncGenerator[bytes, None]:
+    async def content() -> AsyncGenerator[bytes, None]:
         result, _ = await embeddings.embed(state_of(request).manager, job)
-        found = [normalised(one, asked.dimensions) for one in result.vectors]
+        vectors = [normalised(vector, body.dimensions) for vector in result.vectors]
         data = [
-            {"object": "embedding", "index": at, "embedding": openai_encode.vector(one, asked.encoding_format)}
-            for at, one in enumerate(found)
+            {"object": "embedding", "index": index, "embedding": openai_encode.vector(vector, body.encoding_format)}
+            for index, vector in enumerate(vectors)
         ]
-        yield _listed(asked.model, "data", data, result.prompt_tokens)
+        yield _listed(body.model, "data", data, result.prompt_tokens)
 
-    return StreamingReply(parts(), JSON)
+    return StreamingReply(content(), JSON)
 
 
-def _inputs(asked: EmbeddingRequest) -> tuple[str | tuple[int, ...], ...]:
-    given = asked.input
-    if not given:
+def _inputs(body: EmbeddingRequest) -> tuple[str | tuple[int, ...], ...]:
+    inputs = body.input
+    if not inputs:
         raise ValidationError("invalid input", "`input` takes a text, tokens, or a list of either.")
-    if isinstance(given, str):
-        return (given,)
-    tokens = tuple(one for one in given if isinstance(one, int))
-    return (tokens,) if tokens else tuple(one if isinstance(one, str) else tuple(one) for one in given)  # type: ignore[arg-type]
+    if isinstance(inputs, str):
+        return (inputs,)
+    tokens = tuple(item for item in inputs if isinstance(item, int))
+    return (tokens,) if tokens else tuple(item if isinstance(item, str) else tuple(item) for item in inputs)  # type: ignore[arg-type]
 
 
 @router.post("/rerank")
 async def rerank(request: Request) -> Response:
-    asked = await decode.body(request, RerankRequest)
-    texts = tuple(one if isinstance(one, str) else one.text for one in asked.documents)
-    if not asked.query or not texts:
+    body = await decode.parse_body(request, RerankRequest)
+    texts = tuple(item if isinstance(item, str) else item.text for item in body.documents)
+    if not body.query or not texts:
         raise ValidationError("rerank needs a `query` and `documents`")
-    if asked.top_n is not None and asked.top_n < 1:
+    if body.top_n is not None and body.top_n < 1:
         raise ValidationError("top_n must be at least 1")
-    model = await decode.model(request, decode.required(asked.model))
-    _, load = decode.options(asked.options, model.manifest)
-    job = RerankJob(model, asked.query, texts, load, decode.keep_alive(asked.keep_alive))
+    model = await decode.model(request, decode.required(body.model))
+    _, load = decode.options(body.options, model.manifest)
+    job = RerankJob(
+        model=model,
+        query=body.query,
+        documents=texts,
+        load=load,
+        keep_alive=decode.keep_alive(body.keep_alive),
+    )
 
-    async def parts() -> AsyncGenerator[bytes, None]:
+    async def content() -> AsyncGenerator[bytes, None]:
         scores = await embeddings.rerank(state_of(request).manager, job)
-        best = sorted(range(len(texts)), key=lambda at: scores.values[at], reverse=True)[: asked.top_n]
+        best = sorted(range(len(texts)), key=lambda index: scores.values[index], reverse=True)[: body.top_n]
         results = [
-            {"index": at, "relevance_score": scores.values[at]}
-            | ({"document": {"text": texts[at]}} if asked.return_documents else {})
-            for at in best
+            {"index": index, "relevance_score": scores.values[index]}
+            | ({"document": {"text": texts[index]}} if body.return_documents else {})
+            for index in best
         ]
-        yield _listed(asked.model, "results", results, scores.prompt_tokens)
+        yield _listed(body.model, "results", results, scores.prompt_tokens)
 
-    return StreamingReply(parts(), JSON)
+    return StreamingReply(content(), JSON)
 
 
 def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) -> bytes:
@@ -151,13 +165,13 @@ def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) 
 
 
 @router.api_route("/models", methods=READ)
-async def models(request: Request) -> Response:
-    found = await state_of(request).library.all()
-    return _json({"object": "list", "data": [_model(model) for model in found]})
+async def list_models(request: Request) -> Response:
+    models = await state_of(request).library.all()
+    return _json({"object": "list", "data": [_model(model) for model in models]})
 
 
 @router.api_route("/models/{name:path}", methods=READ)
-async def one_model(request: Request, name: str) -> Response:
+async def show_model(request: Request, name: str) -> Response:
     model = await decode.model(request, name)
     return _json({**_model(model), "id": name})
 

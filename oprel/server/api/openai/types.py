@@ -3,6 +3,7 @@
 from pydantic import JsonValue
 
 from oprel.api_models import KeepAlive, RequestBody
+from oprel.server.api.common.openai_shared import Reasoning, SamplingFields
 
 
 class ImageURL(RequestBody):
@@ -37,10 +38,6 @@ class ChatMessage(RequestBody):
     name: str = ""
 
 
-class StreamOptions(RequestBody):
-    include_usage: bool = False
-
-
 class JSONSchema(RequestBody):
     # Not called `schema`, which pydantic has.
     schema_: dict[str, JsonValue] = {}
@@ -51,30 +48,6 @@ class JSONSchema(RequestBody):
 class ResponseFormat(RequestBody):
     type: str = "text"
     json_schema: JSONSchema | None = None
-
-
-class Reasoning(RequestBody):
-    effort: str | None = None
-
-
-class SamplingFields(RequestBody):
-    """What both kinds of completion share."""
-
-    model: str = ""
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    n: int = 1
-    options: dict[str, JsonValue] = {}
-    keep_alive: KeepAlive | None = None
-    truncate: bool = False
 
 
 class ChatCompletionRequest(SamplingFields):
@@ -91,7 +64,7 @@ class ChatCompletionRequest(SamplingFields):
 
 
 class TextCompletionRequest(SamplingFields):
-    """`raw` leaves the model's chat template out, as OpenAI does and Ollama does not."""
+    """`raw` skips the model's chat template, as OpenAI does and Ollama does not."""
 
     prompt: str | list[str] | list[int] | list[list[int]] = ""
     suffix: str = ""

@@ -1,6 +1,6 @@
-"""oprel's own API of downloads that go on by themselves, and of the search for models."""
+"""oprel's own API of downloads that continue in the background, and of the search for models."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import ModelRef, NameKind
@@ -9,62 +9,64 @@ from oprel.downloader.source import Progress
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
+from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.downloads.task import Download
 from oprel.wire import downloads as wire
 
-router = APIRouter()
+router = dialect_router(encode_api_error)
 
 READ = ["GET", "HEAD"]
 DOWNLOADS = "/api/models/download"
-MOST_FOUND = 100
+MOST_RESULTS = 100
 
 
 @router.post(DOWNLOADS)
 async def start(request: Request) -> Response:
-    asked = await decode.body(request, wire.DownloadRequest)
-    ref = ModelRef.parse(decode.required(asked.model))
+    body = await decode.parse_body(request, wire.DownloadRequest)
+    ref = ModelRef.parse(decode.required(body.model))
     if ref.kind is NameKind.PATH:
-        raise ValidationError(f"{asked.model} is a path, and needs no download")
-    return json_response(_told(state_of(request).downloads.start(ref, keep=True)))
+        raise ValidationError(f"{body.model} is a path, and needs no download")
+    return json_response(_download(state_of(request).downloads.start(ref, keep=True)))
 
 
 @router.api_route(DOWNLOADS, methods=READ)
-async def every(request: Request) -> Response:
-    found = [_told(download) for download in state_of(request).downloads.all()]
-    return json_response(wire.DownloadsResponse(downloads=found))
+async def list_downloads(request: Request) -> Response:
+    downloads = [_download(download) for download in state_of(request).downloads.all()]
+    return json_response(wire.DownloadsResponse(downloads=downloads))
 
 
 @router.api_route(DOWNLOADS + "/{task}", methods=READ)
-async def one(request: Request, task: str) -> Response:
-    return json_response(_told(state_of(request).downloads.get(task)))
+async def show_download(request: Request, task: str) -> Response:
+    return json_response(_download(state_of(request).downloads.get(task)))
 
 
 @router.post(DOWNLOADS + "/{task}/pause")
 async def pause(request: Request, task: str) -> Response:
-    return json_response(_told(state_of(request).downloads.pause(task)))
+    return json_response(_download(state_of(request).downloads.pause(task)))
 
 
 @router.post(DOWNLOADS + "/{task}/resume")
 async def resume(request: Request, task: str) -> Response:
-    return json_response(_told(state_of(request).downloads.resume(task)))
+    return json_response(_download(state_of(request).downloads.resume(task)))
 
 
 @router.delete(DOWNLOADS + "/{task}")
 async def cancel(request: Request, task: str) -> Response:
-    return json_response(_told(await state_of(request).downloads.cancel(task)))
+    return json_response(_download(await state_of(request).downloads.cancel(task)))
 
 
 @router.api_route("/api/search", methods=READ)
 async def search(request: Request, q: str = "", limit: str = "20") -> Response:
-    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_FOUND:
-        raise ValidationError(f"limit must be a number from 1 to {MOST_FOUND}")
+    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_RESULTS:
+        raise ValidationError(f"limit must be a number from 1 to {MOST_RESULTS}")
     sources = state_of(request).downloads.sources
     sources.check_online()
-    found = await sources.hub.search(q, int(limit))
-    return json_response(wire.SearchResponse(models=[_found(model) for model in found]))
+    models = await sources.hub.search(q, int(limit))
+    return json_response(wire.SearchResponse(models=[_search_result(model) for model in models]))
 
 
-def _told(download: Download) -> wire.DownloadResponse:
+def _download(download: Download) -> wire.DownloadResponse:
     error = download.error
     return wire.DownloadResponse(
         id=download.id,
@@ -90,7 +92,7 @@ def _file(progress: Progress) -> wire.DownloadedFile:
     )
 
 
-def _found(model: HubModel) -> wire.FoundModel:
+def _search_result(model: HubModel) -> wire.FoundModel:
     return wire.FoundModel(
         name=f"hf.co/{model.repository}",
         downloads=model.downloads,

@@ -1,4 +1,4 @@
-"""The library of oprel's own API, the files behind it, and models that go in from disk or out to a registry."""
+"""oprel's own API of the library: its models, their files, and the import of files from disk."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import get_args
 
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
-from oprel import api_models as wire
 from oprel.core.exceptions import ModelNotFoundError, OprelError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.encode import details, json_response
-from oprel.server.api.oprel.models import name_of, progress
-from oprel.server.models import import_files, push
+from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.streaming import progress_reply
+from oprel.server.api.oprel.errors import encode_api_error
+from oprel.server.models import import_files
 from oprel.server.models.library import InstalledModel
 from oprel.server.storage import cache
 from oprel.server.storage.cache import StoredFile
@@ -25,7 +26,7 @@ from oprel.server.storage.removal import Removed
 from oprel.wire import library as library_wire
 from oprel.wire.library import LibraryModel, ModelStatus
 
-router = APIRouter()
+router = dialect_router(encode_api_error)
 
 READ = ["GET", "HEAD"]
 LIBRARY = "/api/models/library"
@@ -34,30 +35,30 @@ CACHE = "/api/models/cache"
 
 @router.api_route(LIBRARY, methods=READ)
 async def library(request: Request, provider: str = "", status: str = "", capability: str = "") -> Response:
-    """Each filter takes one value or several with commas. Models that can be pulled are told when asked for."""
-    daemon = state_of(request)
-    wanted = _values(status)
-    if unknown := wanted - set(get_args(ModelStatus)):
+    """Each filter takes one value, or several with commas. Only `status=available` lists models that can be pulled."""
+    state = state_of(request)
+    statuses = _values(status)
+    if unknown := statuses - set(get_args(ModelStatus)):
         raise ValidationError(f"there is no status {min(unknown)!r}", f"Use {', '.join(get_args(ModelStatus))}.")
-    found = [] if wanted == {"available"} else await _here(daemon)
-    if "available" in wanted:
-        aliases = await anyio.to_thread.run_sync(Aliases.load, daemon.manager.config.home_dir)
-        found += [_available(alias) for alias in aliases]
-    keep = {"provider": _values(provider), "status": wanted}
-    shown = [
+    models = [] if statuses == {"available"} else await _installed_models(state)
+    if "available" in statuses:
+        aliases = await anyio.to_thread.run_sync(Aliases.load, state.manager.config.home_dir)
+        models += [_available(alias) for alias in aliases]
+    keep = {"provider": _values(provider), "status": statuses}
+    matching = [
         model
-        for model in found
+        for model in models
         if all(not values or model[key] in values for key, values in keep.items())
         and _values(capability) <= set(model.capabilities)
     ]
-    return json_response(library_wire.LibraryResponse(models=shown))
+    return json_response(library_wire.LibraryResponse(models=matching))
 
 
 @router.delete(LIBRARY + "/{name:path}")
 async def remove(request: Request, name: str) -> Response:
-    name_of(name, f'name "{name}" is invalid')
-    daemon = state_of(request)
-    return _removed(await daemon.removal.remove(name))
+    decode.model_name(name, f'name "{name}" is invalid')
+    state = state_of(request)
+    return _removed(await state.removal.remove(name))
 
 
 @router.api_route(CACHE, methods=READ)
@@ -73,47 +74,38 @@ async def cached(request: Request) -> Response:
 
 @router.post(CACHE + "/verify")
 async def verify(request: Request) -> Response:
-    """Reads the files whose content their names tell, and tells of each; an error at the end names the damaged."""
+    """Check the files whose digest is in their names. Each file is a step; an error at the end names damaged files."""
     _check_own_user(request)
-    asked = await decode.body(request, library_wire.CacheRequest)
+    body = await decode.parse_body(request, library_wire.CacheRequest)
     files = await _files(state_of(request))
-    chosen = [file for file in files if not file.is_partial and (asked.all or file.provider == "oprel")]
-    return progress(cache.verified(chosen), True)
+    chosen = [file for file in files if not file.is_partial and (body.all or file.provider == "oprel")]
+    return progress_reply(cache.verify(chosen), stream=True)
 
 
 @router.delete(CACHE)
 async def prune(request: Request) -> Response:
-    """Removes what no model uses; with `all`, the models too whose files are oprel's."""
+    """Remove files that no model uses; with `all`, also the models whose files belong to oprel."""
     _check_own_user(request)
-    asked = await decode.body(request, library_wire.CacheRequest)
-    daemon = state_of(request)
-    return _removed(await (daemon.removal.clear() if asked.all else daemon.removal.sweep()))
+    body = await decode.parse_body(request, library_wire.CacheRequest)
+    state = state_of(request)
+    return _removed(await (state.removal.clear() if body.all else state.removal.sweep()))
 
 
 @router.post("/api/models/import")
 async def import_model(request: Request) -> Response:
-    """Gives a file of this machine a name; for this machine's own user."""
+    """Give a file of this machine a name. Only for this machine's own user."""
     _check_own_user(request)
-    asked = await decode.body(request, library_wire.ImportRequest)
-    name = name_of(asked.model, "invalid model name")
-    if not Path(asked.path).is_absolute():  # of which folder would it be?
-        raise ValidationError(f"{asked.path!r} is no absolute path", "Name the file from the root on.")
-    files = await anyio.to_thread.run_sync(import_files.files_at, Path(asked.path))
-    return progress(import_files.adopted(state_of(request).library, name, files, asked.how), asked.stream)
-
-
-@router.post("/api/push")
-async def push_model(request: Request) -> Response:
-    asked = await decode.body(request, wire.PullRequest)
-    name = name_of(decode.required(asked.model), "invalid model name")
-    daemon = state_of(request)
-    model = await daemon.library.find(name.text, may_use_paths=False)
-    destination = push.destination(name, insecure=asked.insecure)
-    return progress(push.pushed(model, destination, daemon.manager.config), asked.stream)
+    body = await decode.parse_body(request, library_wire.ImportRequest)
+    name = decode.model_name(body.model, "invalid model name")
+    if not Path(body.path).is_absolute():  # the daemon does not know the client's folder
+        raise ValidationError(f"{body.path!r} is not an absolute path", "Give the whole path, from the root.")
+    files = await anyio.to_thread.run_sync(import_files.files_at, Path(body.path))
+    steps = import_files.import_model(state_of(request).library, name, files, body.how)
+    return progress_reply(steps, stream=body.stream)
 
 
 def _check_own_user(request: Request) -> None:
-    """The paths of a machine are its own user's to see and to name. Raises ModelNotFoundError, as of no such route."""
+    """Only the machine's own user may see and name its paths. Raises ModelNotFoundError for others: 404."""
     if not decode.is_own_user(request):
         raise ModelNotFoundError("this is for the machine's own user", "Ask on the machine that the daemon runs on.")
 
@@ -122,11 +114,11 @@ def _values(text: str) -> set[str]:
     return {value.strip() for value in text.split(",") if value.strip()}
 
 
-async def _here(daemon: AppState) -> list[LibraryModel]:
-    loaded = {one.model.weights for one in daemon.manager.loaded}
-    models, faults = await daemon.library.survey()
+async def _installed_models(state: AppState) -> list[LibraryModel]:
+    weights = {loaded.model.weights for loaded in state.manager.loaded}
+    models, faults = await state.library.survey()
     return [
-        *(_installed(model, loaded, daemon.last_use.of(model.weights)) for model in models),
+        *(_installed(model, weights, state.last_use.of(model.weights)) for model in models),
         *(_damaged(manifest, error) for manifest, error in faults),
     ]
 
@@ -175,8 +167,8 @@ def _available(alias: Alias) -> LibraryModel:
     )
 
 
-async def _files(daemon: AppState) -> list[StoredFile]:
-    look = partial(cache.cached_files, daemon.library, daemon.last_use, daemon.manager.config.hub_dir, daemon.arriving)
+async def _files(state: AppState) -> list[StoredFile]:
+    look = partial(cache.cached_files, state.library, state.last_use, state.manager.config.hub_dir, state.arriving)
     return await anyio.to_thread.run_sync(look)
 
 

@@ -1,9 +1,9 @@
-"""oprel's own API: health, engines, loading and unloading, and answers within a remembered conversation."""
+"""oprel's own API: health, engines, loading and unloading, and answers in a stored conversation."""
 
 import os
 import uuid
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from oprel import __version__
 from oprel import api_models as wire
@@ -13,9 +13,11 @@ from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import expiry, json_response, logprobs
-from oprel.server.api.common.streaming import once
-from oprel.server.api.ollama.ndjson import answer
-from oprel.server.inference import completions, embeddings
+from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
+from oprel.server.api.common.streaming import object_reply
+from oprel.server.api.oprel.errors import encode_error
+from oprel.server.inference import completions
 from oprel.server.inference.completions import Job
 from oprel.server.pool.admission import WaitingForMemory
 from oprel.server.pool.engine_status import EngineStatus
@@ -23,22 +25,22 @@ from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
 
-router = APIRouter()
+router = dialect_router(encode_error)
 
 READ = ["GET", "HEAD"]
 
 
 @router.api_route("/health", methods=READ)
 async def health(request: Request) -> Response:
-    daemon = state_of(request)
-    binaries = daemon.manager.binaries
+    state = state_of(request)
+    binaries = state.manager.binaries
     aside = [daemon_wire.AsideEngine(engine=str(engine.binary), reason=engine.reason) for engine in binaries.aside]
     return json_response(
         daemon_wire.HealthResponse(
-            status="draining" if daemon.manager.draining else "ok",
+            status="draining" if state.manager.draining else "ok",
             version=__version__,
             pid=os.getpid(),
-            uptime_seconds=round(daemon.manager.clock() - daemon.started, 3),
+            uptime_seconds=round(state.manager.clock() - state.started, 3),
             engines=[str(binary) for binary in binaries.usable],
             engines_set_aside=aside,
         )
@@ -58,73 +60,46 @@ async def models(request: Request) -> Response:
     return json_response(reply, nulls=True)
 
 
-@router.post("/api/tokenize")
-async def tokenize(request: Request) -> Response:
-    asked = await decode.body(request, wire.TokenizeRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    kept = decode.keep_alive(asked.keep_alive)
-
-    async def make() -> wire.TokenizeResponse:
-        found = await embeddings.tokenize(
-            state_of(request).manager, model, asked.text, special=asked.special, keep_alive=kept
-        )
-        return wire.TokenizeResponse(model=asked.model, tokens=found)
-
-    return once(make)
-
-
-@router.post("/api/detokenize")
-async def detokenize(request: Request) -> Response:
-    asked = await decode.body(request, wire.DetokenizeRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    kept, tokens = decode.keep_alive(asked.keep_alive), decode.tokens(asked.tokens, model)
-
-    async def make() -> wire.DetokenizeResponse:
-        text = await embeddings.detokenize(state_of(request).manager, model, tokens, keep_alive=kept)
-        return wire.DetokenizeResponse(model=asked.model, text=text)
-
-    return once(make)
-
-
 @router.post("/load")
 async def load(request: Request) -> Response:
-    asked = await decode.body(request, wire.LoadRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    _, options = decode.options(asked.options, model.manifest)
-    job = Job(model, CompletionRequest(""), options, decode.keep_alive(asked.keep_alive))
+    body = await decode.parse_body(request, wire.LoadRequest)
+    model = await decode.model(request, decode.required(body.model))
+    _, options = decode.options(body.options, model.manifest)
+    keep_alive = decode.keep_alive(body.keep_alive)
+    job = Job(model=model, request=CompletionRequest(prompt=""), load=options, keep_alive=keep_alive)
 
     async def make() -> wire.LoadResponse:
-        spent = await completions.load(state_of(request).manager, job, model.usual_mode)
-        return wire.LoadResponse(model=asked.model, state="ready", load_duration=spent)
+        load_ns = await completions.load(state_of(request).manager, job, model.usual_mode)
+        return wire.LoadResponse(model=body.model, state="ready", load_duration=load_ns)
 
-    return once(make)
+    return object_reply(make)
 
 
 @router.post("/unload")
 async def unload(request: Request) -> Response:
-    asked = await decode.body(request, wire.UnloadRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    found = await state_of(request).manager.unload(model)
-    waiting = sum(loaded.leases for loaded in found)
-    return json_response(wire.UnloadResponse(model=asked.model, unloaded=bool(found), in_flight=waiting))
+    body = await decode.parse_body(request, wire.UnloadRequest)
+    model = await decode.model(request, decode.required(body.model))
+    unloaded = await state_of(request).manager.unload(model)
+    in_flight = sum(loaded.leases for loaded in unloaded)
+    return json_response(wire.UnloadResponse(model=body.model, unloaded=bool(unloaded), in_flight=in_flight))
 
 
 @router.post("/generate")
 async def generate(request: Request) -> Response:
-    """A prompt's answer after the conversation so far; a whole answer is remembered with its prompt."""
-    asked = await decode.body(request, wire.ConversationRequest)
-    daemon, model = state_of(request), await decode.model(request, decode.required(asked.model))
-    decode.refuse_unsupported(model, asked.model, "generate", tools=False, images=False)
-    if not asked.prompt:
+    """Answer a prompt after the conversation so far. A complete answer is stored with its prompt."""
+    body = await decode.parse_body(request, wire.ConversationRequest)
+    state, model = state_of(request), await decode.model(request, decode.required(body.model))
+    decode.refuse_unsupported(model, body.model, "generate", tools=False, images=False)
+    if not body.prompt:
         raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
-    conversation = asked.conversation_id or str(uuid.uuid4())
-    past = daemon.conversations.messages(conversation)
-    system = asked.system_prompt if past or asked.system_prompt is not None else model.manifest.system
-    new = (*([PromptMessage("system", system)] if system else []), PromptMessage("user", asked.prompt))
+    conversation = body.conversation_id or str(uuid.uuid4())
+    past = state.conversations.messages(conversation)
+    system = body.system_prompt if past or body.system_prompt is not None else model.manifest.system
+    new = (*([PromptMessage("system", system)] if system else []), PromptMessage("user", body.prompt))
 
     def encode(chunk: Chunk) -> wire.ConversationResponse:
         return wire.ConversationResponse(
-            model=asked.model,
+            model=body.model,
             created_at=timestamp(),
             response=chunk.text,
             thinking=chunk.reasoning or None,
@@ -133,15 +108,16 @@ async def generate(request: Request) -> Response:
         )
 
     def remember(text: str) -> dict[str, object]:
-        kept = daemon.conversations.append(conversation, *new, PromptMessage("assistant", text))
+        kept = state.conversations.append(conversation, *new, PromptMessage("assistant", text))
         return {} if kept else {"remembered": False}
 
-    job = decode.job(asked, model, _in_order(past, new))
-    return answer(daemon.manager, job, asked.stream, encode, remember, request.url.path)
+    job = decode.job(body, model, _in_order(past, new))
+    encoder = NdjsonEncoder(encode, encode_error, remember)
+    return ndjson_reply(completions.run(state.manager, job), encoder, stream=body.stream)
 
 
 def _in_order(past: tuple[PromptMessage, ...], new: tuple[PromptMessage, ...]) -> tuple[PromptMessage, ...]:
-    """The whole conversation under its newest system message, which templates want first."""
+    """The conversation with its newest system message first, where templates expect it."""
     everything = (*past, *new)
     systems = [message for message in everything if message.role == "system"]
     return (*systems[-1:], *(message for message in everything if message.role != "system"))
@@ -191,7 +167,11 @@ def _predicted(estimate: Estimate) -> daemon_wire.BufferSizes:
 
 def _measured(buffers: Buffers) -> daemon_wire.BufferSizes:
     return daemon_wire.BufferSizes(
-        weights=buffers.weights, kv=buffers.kv, state=buffers.state, compute=buffers.compute, output=buffers.output
+        weights=buffers.weights,
+        kv=buffers.kv,
+        state=buffers.state,
+        compute=buffers.compute,
+        output=buffers.output,
     )
 
 

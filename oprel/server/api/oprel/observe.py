@@ -1,9 +1,9 @@
-"""oprel's own API for who looks at it: figures, logs of engines, crashes, and requests in quarantine."""
+"""oprel's own API for observing it: metrics, logs of engines, crashes, and requests in quarantine."""
 
 from collections.abc import AsyncGenerator
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
@@ -11,7 +11,9 @@ from oprel.runtime.engine import Engine
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
+from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.streaming_response import StreamingReply
+from oprel.server.api.oprel.errors import encode_error
 from oprel.server.history.quarantine import QuarantinedRequest
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as wire
@@ -22,44 +24,47 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def _only_own_user(request: Request) -> None:
-    """What engines said and were asked is for no web page, and for no other machine."""
+    """Logs and prompts are private: web pages and other machines must not read them."""
     if not decode.is_own_user(request):
         raise ValidationError("this is for this machine's own user", "Ask there, with `oprel` or without an Origin.")
 
 
-router = APIRouter()
-private = APIRouter(dependencies=[Depends(_only_own_user)])
+router = dialect_router(encode_error)
+private = dialect_router(encode_error, dependencies=[Depends(_only_own_user)])
 
 
 @router.api_route("/metrics", methods=READ)
 async def metrics(request: Request) -> Response:
-    from oprel.server.api.oprel.prometheus import exposition  # loads prometheus_client, which most daemons never need
+    from oprel.server.api.oprel.prometheus import (
+        exposition,
+    )  # imports prometheus_client, which is slow and which most daemons never need
 
-    daemon = state_of(request)
-    uptime = daemon.manager.clock() - daemon.started
-    return Response(exposition(daemon.manager, uptime), media_type=PROMETHEUS)
+    state = state_of(request)
+    uptime = state.manager.clock() - state.started
+    return Response(exposition(state.manager, uptime), media_type=PROMETHEUS)
 
 
 @private.api_route("/crashes", methods=READ)
 async def crashes(request: Request) -> Response:
-    found = await anyio.to_thread.run_sync(state_of(request).manager.crashes.entries)
-    return json_response(wire.CrashesResponse(crashes=found))
+    entries = await anyio.to_thread.run_sync(state_of(request).manager.crashes.entries)
+    return json_response(wire.CrashesResponse(crashes=entries))
 
 
 @private.api_route("/crashes/{text}", methods=READ)
 async def crash(request: Request, text: str) -> Response:
-    """The newest crash that has the text in its ID."""
-    found = await anyio.to_thread.run_sync(state_of(request).manager.crashes.find, text)
-    return json_response(found)
+    """The newest crash with the text in its ID."""
+    return json_response(await anyio.to_thread.run_sync(state_of(request).manager.crashes.find, text))
 
 
 @private.api_route("/logs", methods=READ)
 async def logs(request: Request, model: str = "", follow: str = "false") -> Response:
-    """The last lines of a model's engine; with `follow` also those to come, until it is unloaded."""
-    found = await decode.model(request, decode.required(model))
-    engine = state_of(request).manager.last_engine(found.name)
+    """The last lines of a model's engine; with `follow` also new lines, until the model is unloaded."""
+    installed = await decode.model(request, decode.required(model))
+    engine = state_of(request).manager.last_engine(installed.name)
     if engine is None:
-        raise ModelNotFoundError(f"{model} was not loaded", "`oprel ps` shows what is; `oprel crash ls` what ended.")
+        raise ModelNotFoundError(
+            f"{model} was not loaded", "`oprel ps` lists loaded models, `oprel crash ls` engines that crashed."
+        )
     if follow.lower() not in ("true", "1"):
         return PlainTextResponse("".join(f"{line}\n" for line in engine.log))
     return StreamingReply(_following(engine), TEXT, broken=lambda error: f"({error.message})\n".encode())
@@ -77,7 +82,7 @@ async def clear_quarantine(request: Request) -> Response:
 
 
 @private.delete("/quarantine/{hash}")
-async def clear_one(request: Request, hash: str) -> Response:
+async def clear_quarantined(request: Request, hash: str) -> Response:
     return json_response(wire.ClearedResponse(cleared=state_of(request).manager.quarantine.clear(hash)))
 
 

@@ -1,6 +1,6 @@
-"""The daemon's figures in Prometheus' text format: what was counted, and how things stand at this moment.
+"""The daemon's metrics in Prometheus' text format: counters, and gauges of the present state.
 
-Imported by who asks for them only: prometheus_client takes 55 ms.
+Imported only when they are requested: importing prometheus_client takes 55 ms.
 """
 
 import collections
@@ -30,11 +30,11 @@ OF_A_MODEL = ("model", "mode")
 def exposition(manager: ModelManager, uptime: float) -> bytes:
     """`uptime` in seconds."""
     registry = CollectorRegistry()
-    registry.register(_Figures(manager, uptime))
+    registry.register(_MetricsCollector(manager, uptime))
     return generate_latest(registry)
 
 
-class _Figures(Collector):
+class _MetricsCollector(Collector):
     def __init__(self, manager: ModelManager, uptime: float) -> None:
         self._manager = manager
         self._uptime = uptime
@@ -44,25 +44,25 @@ class _Figures(Collector):
         yield from map(_counter, manager.metrics.counters)
         yield from map(_histogram, manager.metrics.histograms)
         yield InfoMetricFamily(f"{PREFIX}build", "This daemon", {"version": __version__})
-        yield _gauge("uptime_seconds", "Since the daemon's start", self._uptime)
-        yield _gauge("memory_budget_bytes", "What the engines may take together", manager.admission.budget.total)
-        yield _gauge("models_waiting", "Models that wait for memory", len(manager.admission.waiting))
+        yield _gauge("uptime_seconds", "Time since the daemon's start", self._uptime)
+        yield _gauge("memory_budget_bytes", "Memory that all engines together may use", manager.admission.budget.total)
+        yield _gauge("models_waiting", "Models waiting for memory", len(manager.admission.waiting))
         statuses = manager.statuses()
         yield _engines(statuses)
         yield from _of_models(statuses, manager.metrics)
 
 
-def _counter(one: Counter) -> Metric:
-    family = CounterMetricFamily(PREFIX + one.name, one.help, labels=one.labels)
-    for labels, count in one.values.items():
+def _counter(counter: Counter) -> Metric:
+    family = CounterMetricFamily(PREFIX + counter.name, counter.help, labels=counter.labels)
+    for labels, count in counter.values.items():
         family.add_metric(labels, count)
     return family
 
 
-def _histogram(one: Histogram) -> Metric:
-    family = HistogramMetricFamily(PREFIX + one.name, one.help, labels=["model"])
-    bounds = [*map(str, one.bounds), "+Inf"]
-    for model, observed in one.models.items():
+def _histogram(histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(PREFIX + histogram.name, histogram.help, labels=["model"])
+    bounds = [*map(str, histogram.bounds), "+Inf"]
+    for model, observed in histogram.models.items():
         family.add_metric([model], list(zip(bounds, accumulate(observed.counts), strict=True)), observed.sum)
     return family
 
@@ -80,15 +80,18 @@ def _engines(statuses: Sequence[EngineStatus]) -> Metric:
 
 
 def _of_models(statuses: Sequence[EngineStatus], metrics: Metrics) -> Iterator[Metric]:
-    figures = {
-        "requests_in_flight": ("Requests that an engine answers", [status.slots_taken for status in statuses]),
-        "requests_queued": ("Requests that wait for a slot", [status.queued for status in statuses]),
-        "slots": ("Requests that an engine answers at the same time", [status.slots for status in statuses]),
-        "engine_memory_predicted_bytes": ("What an engine was to take", [status.expected_bytes for status in statuses]),
-        "engine_memory_bytes": ("What an engine takes", [status.snapshot.memory_bytes for status in statuses]),
+    gauges = {
+        "requests_in_flight": ("Requests that an engine is answering", [status.slots_taken for status in statuses]),
+        "requests_queued": ("Requests waiting for a slot", [status.queued for status in statuses]),
+        "slots": ("Requests that an engine can answer at the same time", [status.slots for status in statuses]),
+        "engine_memory_predicted_bytes": (
+            "Memory that an engine was expected to use",
+            [status.expected_bytes for status in statuses],
+        ),
+        "engine_memory_bytes": ("Memory that an engine uses", [status.snapshot.memory_bytes for status in statuses]),
     }
     owners = [(metrics.label(status.model.name), status.spec.mode.value) for status in statuses]
-    for name, (help, values) in figures.items():
+    for name, (help, values) in gauges.items():
         family = GaugeMetricFamily(PREFIX + name, help, labels=OF_A_MODEL)
         sums = collections.Counter[tuple[str, str]]()  # of an engine, and of the one it replaces
         for owner, value in zip(owners, values, strict=True):

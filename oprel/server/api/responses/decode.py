@@ -6,39 +6,38 @@ from pydantic import JsonValue
 
 from oprel.core.completion import CompletionRequest, PromptMessage, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.server.api.common import decode
-from oprel.server.api.common.merge_messages import joined_texts, turns
-from oprel.server.api.openai import decode as openai_decode
+from oprel.server.api.common import decode, openai_shared
+from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.api.responses import types as wire
 from oprel.server.inference.completions import Job
 from oprel.server.models.library import InstalledModel
 
-IGNORED_TOOL = "web_search"  # Codex sends it always; the answer's `tools` show that the model was not told of it
+IGNORED_TOOL = "web_search"  # Codex always sends it; the answer's `tools` show that the model did not get it
 
 
-def job(asked: wire.ResponsesRequest, model: InstalledModel) -> Job:
-    """What to ask the engine for."""
-    _refuse_memory(asked)
-    messages, tools = _messages(asked), list(functions(asked.tools))
+def job(body: wire.ResponsesRequest, model: InstalledModel) -> Job:
+    """The job for a request."""
+    _refuse_stored_responses(body)
+    messages, tools = _messages(body), list(functions(body.tools))
     images = any(message.images for message in messages)
-    decode.refuse_unsupported(model, asked.model, "chat", tools=bool(tools), images=images)
-    sampling, load = openai_decode.options(asked, model.manifest, asked.max_output_tokens)
+    decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
+    sampling, load = openai_shared.options(body, model.manifest, body.max_output_tokens)
     request = CompletionRequest(
         prompt=decode.with_system(None, messages, model),
         sampling=sampling,
-        schema=_schema(asked.text.format),
-        think=decode.think(openai_decode.think(asked.reasoning.effort), model, asked.model),
+        schema=_schema(body.text.format),
+        think=decode.think(openai_shared.think(body.reasoning.effort), model, body.model),
         tools=tuple(_function(tool) for tool in tools),
-        tool_choice=_tool_choice(asked.tool_choice),
-        parallel_tool_calls=asked.parallel_tool_calls,
-        logit_bias=asked.logit_bias,
-        truncate=asked.truncate or asked.truncation == "auto",
+        tool_choice=_tool_choice(body.tool_choice),
+        parallel_tool_calls=body.parallel_tool_calls,
+        logit_bias=body.logit_bias,
+        truncate=body.truncate or body.truncation == "auto",
     )
-    return Job(model, request, load, decode.keep_alive(asked.keep_alive))
+    return Job(model=model, request=request, load=load, keep_alive=decode.keep_alive(body.keep_alive))
 
 
 def functions(tools: Iterable[wire.ResponsesTool]) -> Iterator[wire.ResponsesTool]:
-    """The functions among the tools and in their namespaces. Raises UnsupportedError for what is neither."""
+    """The functions among the tools and in their namespaces. Raises UnsupportedError for other tools."""
     for tool in tools:
         if tool.type == "namespace":
             yield from functions(tool.tools)
@@ -49,13 +48,13 @@ def functions(tools: Iterable[wire.ResponsesTool]) -> Iterator[wire.ResponsesToo
 
 
 def namespaces(tools: Iterable[wire.ResponsesTool]) -> dict[str, str]:
-    """The namespaces of the functions that are in one."""
+    """Namespaces by function, of the functions that have one."""
     return {function.name: tool.name for tool in tools if tool.type == "namespace" for function in tool.tools}
 
 
-def _refuse_memory(asked: wire.ResponsesRequest) -> None:
+def _refuse_stored_responses(body: wire.ResponsesRequest) -> None:
     for name in ("previous_response_id", "conversation", "prompt", "background"):
-        if getattr(asked, name):
+        if getattr(body, name):
             raise UnsupportedError(
                 f"`{name}` is not supported: oprel keeps no responses", "Send the whole conversation as `input`."
             )
@@ -83,22 +82,22 @@ def _tool_choice(choice: str | wire.NamedTool) -> JsonValue:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _messages(asked: wire.ResponsesRequest) -> list[PromptMessage]:
-    given = [message for item in asked.input for message in _message(item)]
+def _messages(body: wire.ResponsesRequest) -> list[PromptMessage]:
+    given = [message for item in body.input for message in _message(item)]
     if not given:
         raise ValidationError("input is required")
-    return turns([*([PromptMessage("system", asked.instructions)] if asked.instructions else []), *given])
+    return merge_messages([*([PromptMessage("system", body.instructions)] if body.instructions else []), *given])
 
 
 def _message(item: wire.InputItem) -> Iterator[PromptMessage]:
     match item:
         case wire.InputMessage():
-            role = "system" if item.role in openai_decode.SYSTEM_ROLES else item.role
+            role = "system" if item.role in openai_shared.SYSTEM_ROLES else item.role
             yield PromptMessage(role, _text(item.content), images=_images(item.content))
         case wire.InputReasoning():
             yield PromptMessage("assistant", "", _text(item.content) or _text(item.summary))
         case wire.InputCall():
-            call = ToolCall(item.call_id, item.name, openai_decode.arguments(item.arguments))
+            call = ToolCall(item.call_id, item.name, openai_shared.arguments(item.arguments))
             yield PromptMessage("assistant", "", tool_calls=(call,))
         case wire.InputCallOutput():
             yield PromptMessage("tool", _text(item.output), tool_call_id=item.call_id, images=_images(item.output))
@@ -110,4 +109,4 @@ def _text(parts: Iterable[wire.ContentPart]) -> str:
 
 def _images(parts: Iterable[wire.ContentPart]) -> tuple[str, ...]:
     urls = [part.image_url for part in parts if isinstance(part, wire.ImagePart)]
-    return decode.images([openai_decode.base64_of(url) for url in urls])
+    return decode.images([openai_shared.base64_of(url) for url in urls])

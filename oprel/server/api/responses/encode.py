@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import orjson
-
 from oprel.core import completion
 from oprel.core.completion import Chunk, CompletionRequest, Finish, joined
 from oprel.core.exceptions import OprelError
@@ -18,18 +16,18 @@ from oprel.server.api.common.content_blocks import (
     ContentBlocks,
     Grown,
     Opened,
-    parts_of,
+    blocks_of,
 )
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
 from oprel.server.api.responses.decode import functions, namespaces
-from oprel.server.errors import openai_error
+from oprel.server.api.responses.errors import failure
 from oprel.server.inference.completions import Done
 
 PREFIXES = {BlockKind.REASONING: "rs", BlockKind.TEXT: "msg", BlockKind.CALL: "fc"}
-# The name of the events that tell what a part says, where in its item that is, and what these events have besides.
-SAID = {
+# Of the events that carry a block's content: their name, the content's place in its item, and their other fields.
+CONTENT_EVENTS = {
     BlockKind.REASONING: "reasoning_summary_text",
     BlockKind.TEXT: "output_text",
     BlockKind.CALL: "function_call_arguments",
@@ -43,137 +41,136 @@ EXTRAS: Mapping[BlockKind, Mapping[str, object]] = {BlockKind.TEXT: {"logprobs":
 
 
 class ResponseBuilder:
-    """A response in the making: what was asked, and what is said by now."""
+    """Builds the response object at each stage: begun, finished or failed."""
 
-    def __init__(self, asked: wire.ResponsesRequest, request: CompletionRequest) -> None:
-        self._namespaces = namespaces(asked.tools)
+    def __init__(self, body: wire.ResponsesRequest, request: CompletionRequest) -> None:
+        self._namespaces = namespaces(body.tools)
         self._hex = uuid.uuid4().hex[:24]
         self.begun = wire.Response(
             id=f"resp_{self._hex}",
             created_at=int(time.time()),
-            model=asked.model,
-            instructions=asked.instructions,
-            tools=[tool.model_dump(exclude_none=True, exclude={"tools"}) for tool in functions(asked.tools)],
-            tool_choice=asked.tool_choice if isinstance(asked.tool_choice, str) else asked.tool_choice.model_dump(),
-            parallel_tool_calls=asked.parallel_tool_calls is not False,
+            model=body.model,
+            instructions=body.instructions,
+            tools=[tool.model_dump(exclude_none=True, exclude={"tools"}) for tool in functions(body.tools)],
+            tool_choice=body.tool_choice if isinstance(body.tool_choice, str) else body.tool_choice.model_dump(),
+            parallel_tool_calls=body.parallel_tool_calls is not False,
             temperature=request.sampling.temperature,
             top_p=request.sampling.top_p,
-            max_output_tokens=asked.max_output_tokens,
-            reasoning=asked.reasoning.model_dump(),
-            text=asked.text.model_dump(by_alias=True, exclude_none=True),
+            max_output_tokens=body.max_output_tokens,
+            reasoning=body.reasoning.model_dump(),
+            text=body.text.model_dump(by_alias=True, exclude_none=True),
             truncation="auto" if request.truncate else "disabled",
-            metadata=asked.metadata,
+            metadata=body.metadata,
         )
 
-    def finished(self, parts: Sequence[ContentBlock], done: Done) -> wire.Response:
+    def finished(self, blocks: Sequence[ContentBlock], done: Done) -> wire.Response:
         cut = done.finish is Finish.LENGTH
         return self._with(
-            output=self._items(parts, "incomplete" if cut else "completed"),
+            output=self._items(blocks, "incomplete" if cut else "completed"),
             status="incomplete" if cut else "completed",
             incomplete_details=wire.IncompleteDetails() if cut else None,
             completed_at=None if cut else int(time.time()),
             usage=_usage(done.usage),
         )
 
-    def failed(self, parts: Sequence[ContentBlock], error: OprelError) -> wire.Response:
-        """`error` is told as in the body of an answer that never began."""
-        told = orjson.loads(openai_error(error))["error"]
-        return self._with(output=self._items(parts, "incomplete"), status="failed", error=told)
+    def failed(self, blocks: Sequence[ContentBlock], error: OprelError) -> wire.Response:
+        """`error` has the same form as in the response to a request that fails before its answer begins."""
+        return self._with(output=self._items(blocks, "incomplete"), status="failed", error=failure(error))
 
-    def id_of(self, part: ContentBlock) -> str:
-        return f"{PREFIXES[part.kind]}_{self._hex}{part.index:02}"
+    def id_of(self, block: ContentBlock) -> str:
+        return f"{PREFIXES[block.kind]}_{self._hex}{block.index:02}"
 
-    def item(self, part: ContentBlock, status: wire.Status) -> wire.OutputItem:
-        match part.kind:
+    def item(self, block: ContentBlock, status: wire.Status) -> wire.OutputItem:
+        match block.kind:
             case BlockKind.REASONING:
-                summary = [wire.SummaryText(text=part.text)] if part.text else []
-                thoughts = part.text or None
+                summary = [wire.SummaryText(text=block.text)] if block.text else []
+                thoughts = block.text or None
                 return wire.ReasoningItem(
-                    id=self.id_of(part), summary=summary, encrypted_content=thoughts, status=status
+                    id=self.id_of(block), summary=summary, encrypted_content=thoughts, status=status
                 )
             case BlockKind.TEXT:
-                content = [wire.OutputText(text=part.text)] if part.text else []
-                return wire.MessageItem(id=self.id_of(part), content=content, status=status)
+                content = [wire.OutputText(text=block.text)] if block.text else []
+                return wire.MessageItem(id=self.id_of(block), content=content, status=status)
             case BlockKind.CALL:
                 return wire.CallItem(
-                    id=self.id_of(part),
-                    call_id=part.call_id,
-                    name=part.name,
-                    namespace=self._namespaces.get(part.name),
-                    arguments=part.text,
+                    id=self.id_of(block),
+                    call_id=block.call_id,
+                    name=block.name,
+                    namespace=self._namespaces.get(block.name),
+                    arguments=block.text,
                     status=status,
                 )
 
-    def _items(self, parts: Sequence[ContentBlock], last: wire.Status) -> list[wire.OutputItem]:
-        """All parts are completed but, maybe, the last one."""
-        return [self.item(part, last if part is parts[-1] else "completed") for part in parts]
+    def _items(self, blocks: Sequence[ContentBlock], last: wire.Status) -> list[wire.OutputItem]:
+        """`last` is the status of the last block; the others are completed."""
+        return [self.item(block, last if block is blocks[-1] else "completed") for block in blocks]
 
     def _with(self, **changes: object) -> wire.Response:
         return self.begun.model_copy(update=changes)
 
 
-def response(answer: ResponseBuilder, chunks: Sequence[Chunk], done: Done) -> bytes:
-    """A whole answer."""
-    return dumps(answer.finished(parts_of(joined(chunks)), done))
+def response(builder: ResponseBuilder, chunks: Sequence[Chunk], done: Done) -> bytes:
+    """A complete answer as one object."""
+    return dumps(builder.finished(blocks_of(joined(chunks)), done))
 
 
 class ResponseStream:
-    """An answer's events, numbered."""
+    """An answer as numbered events."""
 
     media_type = SSE
 
-    def __init__(self, answer: ResponseBuilder) -> None:
-        self._answer = answer
-        self._parts = ContentBlocks()
+    def __init__(self, builder: ResponseBuilder) -> None:
+        self._builder = builder
+        self._blocks = ContentBlocks()
         self._sent = 0
 
     def chunk(self, chunk: Chunk) -> bytes:
-        return self._start() + self._told(self._parts.hear(chunk), "completed")
+        return self._start() + self._encoded(self._blocks.add(chunk), "completed")
 
     def done(self, done: Done) -> bytes:
         status: wire.Status = "incomplete" if done.finish is Finish.LENGTH else "completed"
-        rest = self._start() + self._told(self._parts.end(), status)
-        return rest + self._event(f"response.{status}", response=self._answer.finished(self._parts.all, done))
+        rest = self._start() + self._encoded(self._blocks.finish(), status)
+        return rest + self._event(f"response.{status}", response=self._builder.finished(self._blocks.all, done))
 
     def broken(self, error: OprelError) -> bytes:
-        return self._event("response.failed", response=self._answer.failed(self._parts.all, error))
+        return self._event("response.failed", response=self._builder.failed(self._blocks.all, error))
 
     def _start(self) -> bytes:
         if self._sent:
             return b""
-        begun = self._answer.begun
+        begun = self._builder.begun
         return self._event("response.created", response=begun) + self._event("response.in_progress", response=begun)
 
-    def _told(self, changes: Iterable[Change], last: wire.Status) -> bytes:
-        """`last` is the status of a last part that is closed by it."""
+    def _encoded(self, changes: Iterable[Change], last: wire.Status) -> bytes:
+        """`last` is the status of the last block, if these changes close it."""
         return b"".join(encoded for change in changes for encoded in self._change(change, last))
 
     def _change(self, change: Change, last: wire.Status) -> Iterator[bytes]:
-        part = change.part
-        at = {"item_id": self._answer.id_of(part), "output_index": part.index, **PLACES[part.kind]}
-        said = f"response.{SAID[part.kind]}"
+        block = change.block
+        at = {"item_id": self._builder.id_of(block), "output_index": block.index, **PLACES[block.kind]}
+        name = f"response.{CONTENT_EVENTS[block.kind]}"
         match change:
             case Opened():
-                yield self._item("added", replace(part, text=""), "in_progress")
-                yield self._content("added", replace(part, text=""), at)
+                yield self._item("added", replace(block, text=""), "in_progress")
+                yield self._content("added", replace(block, text=""), at)
             case Grown(delta=delta):
-                yield self._event(f"{said}.delta", **at, **EXTRAS.get(part.kind, {}), delta=delta)
+                yield self._event(f"{name}.delta", **at, **EXTRAS.get(block.kind, {}), delta=delta)
             case Closed():
-                yield self._event(f"{said}.done", **at, **EXTRAS.get(part.kind, {}), **_whole(part))
-                yield self._content("done", part, at)
-                yield self._item("done", part, last if part is self._parts.all[-1] else "completed")
+                yield self._event(f"{name}.done", **at, **EXTRAS.get(block.kind, {}), **_whole(block))
+                yield self._content("done", block, at)
+                yield self._item("done", block, last if block is self._blocks.all[-1] else "completed")
 
-    def _item(self, what: str, part: ContentBlock, status: wire.Status) -> bytes:
-        item = self._answer.item(part, status)
-        return self._event(f"response.output_item.{what}", output_index=part.index, item=item)
+    def _item(self, action: str, block: ContentBlock, status: wire.Status) -> bytes:
+        item = self._builder.item(block, status)
+        return self._event(f"response.output_item.{action}", output_index=block.index, item=item)
 
-    def _content(self, what: str, part: ContentBlock, at: Mapping[str, object]) -> bytes:
-        match part.kind:
+    def _content(self, action: str, block: ContentBlock, at: Mapping[str, object]) -> bytes:
+        match block.kind:
             case BlockKind.REASONING:
-                thought = wire.SummaryText(text=part.text)
-                return self._event(f"response.reasoning_summary_part.{what}", **at, part=thought)
+                thought = wire.SummaryText(text=block.text)
+                return self._event(f"response.reasoning_summary_part.{action}", **at, part=thought)
             case BlockKind.TEXT:
-                return self._event(f"response.content_part.{what}", **at, part=wire.OutputText(text=part.text))
+                return self._event(f"response.content_part.{action}", **at, part=wire.OutputText(text=block.text))
             case BlockKind.CALL:
                 return b""
 
@@ -182,14 +179,14 @@ class ResponseStream:
         return event(kind, {"sequence_number": number, **fields})
 
 
-def _whole(part: ContentBlock) -> Mapping[str, object]:
-    return {"arguments": part.text, "name": part.name} if part.kind is BlockKind.CALL else {"text": part.text}
+def _whole(block: ContentBlock) -> Mapping[str, object]:
+    return {"arguments": block.text, "name": block.name} if block.kind is BlockKind.CALL else {"text": block.text}
 
 
-def _usage(counted: completion.Usage) -> wire.ResponsesUsage:
+def _usage(counts: completion.Usage) -> wire.ResponsesUsage:
     return wire.ResponsesUsage(
-        input_tokens=counted.prompt_tokens,
-        input_tokens_details=wire.InputDetails(cached_tokens=counted.cached_tokens),
-        output_tokens=counted.completion_tokens,
-        total_tokens=counted.prompt_tokens + counted.completion_tokens,
+        input_tokens=counts.prompt_tokens,
+        input_tokens_details=wire.InputDetails(cached_tokens=counts.cached_tokens),
+        output_tokens=counts.completion_tokens,
+        total_tokens=counts.prompt_tokens + counts.completion_tokens,
     )

@@ -1,25 +1,27 @@
-"""OpenAI's Responses API as a codec around the one completions path. Stateless: nothing of a response is kept."""
+"""OpenAI's Responses API as a codec around the shared completions path. Stateless: responses are not stored."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
-from oprel.server.api.common.streaming import streamed, whole
+from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.streaming import collected_reply, stream_reply
 from oprel.server.api.responses import decode as responses_decode
 from oprel.server.api.responses import encode as responses_encode
+from oprel.server.api.responses.errors import encode_error
 from oprel.server.api.responses.types import ResponsesRequest
 from oprel.server.inference import completions
 
-router = APIRouter(prefix="/v1/responses")
+router = dialect_router(encode_error, prefix="/v1/responses")
 
 
 @router.post("")
 async def responses(request: Request) -> Response:
-    asked = await decode.body(request, ResponsesRequest)
-    model = await decode.model(request, decode.required(asked.model))
-    job = responses_decode.job(asked, model)
-    answer = responses_encode.ResponseBuilder(asked, job.request)
+    body = await decode.parse_body(request, ResponsesRequest)
+    model = await decode.model(request, decode.required(body.model))
+    job = responses_decode.job(body, model)
+    builder = responses_encode.ResponseBuilder(body, job.request)
     pieces = completions.run(state_of(request).manager, job)
-    if asked.stream:
-        return streamed(pieces, responses_encode.ResponseStream(answer))
-    return whole(pieces, lambda chunks, done: responses_encode.response(answer, chunks, done))
+    if body.stream:
+        return stream_reply(pieces, responses_encode.ResponseStream(builder))
+    return collected_reply(pieces, lambda chunks, done: responses_encode.response(builder, chunks, done))

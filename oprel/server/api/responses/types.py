@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from oprel.api_models import RequestBody, Wire
-from oprel.server.api.openai.types import Reasoning, SamplingFields
+from oprel.server.api.common.openai_shared import Reasoning, SamplingFields
 
 # ------------------------------------------------------------------------------------------------- requests
 
@@ -16,7 +16,7 @@ class TextPart(RequestBody):
 
 
 class RefusalPart(RequestBody):
-    """What a model of OpenAI says instead of a text."""
+    """A refusal, which OpenAI's models send instead of a text."""
 
     type: Literal["refusal"]
     text: str = Field(alias="refusal")
@@ -63,7 +63,7 @@ class InputCallOutput(RequestBody):
 
 
 class ForeignItem(RequestBody):
-    """What a conversation brings along from another provider, and no model of ours can read."""
+    """An item from another provider in the conversation, which local models cannot read."""
 
     type: Literal["web_search_call"]
 
@@ -72,7 +72,7 @@ InputItem = InputMessage | InputReasoning | InputCall | InputCallOutput | Foreig
 
 
 def _items(value: object) -> object:
-    """A text is a user's message, and an item without a type some message."""
+    """A plain text is a message of the user; an item without a type is a message."""
     if isinstance(value, str):
         return [{"type": "message", "role": "user", "content": value}]
     if isinstance(value, list):
@@ -81,7 +81,7 @@ def _items(value: object) -> object:
 
 
 class ResponsesTool(RequestBody):
-    """A function in Responses' flat form, a namespace of some, or one of OpenAI's own tools."""
+    """A function in flat form, a namespace of functions, or one of OpenAI's own tools."""
 
     type: str = "function"
     name: str = ""
@@ -141,7 +141,7 @@ class SummaryText(Wire):
 
 
 class ReasoningItem(Wire):
-    """`encrypted_content` are the thoughts in plain: there are clients that drop items without it."""
+    """`encrypted_content` has the thoughts in plain text: some clients drop items without it."""
 
     id: str
     type: Literal["reasoning"] = "reasoning"
@@ -166,7 +166,7 @@ class MessageItem(Wire):
 
 
 class CallItem(Wire):
-    """`arguments` are JSON text; `namespace` is the one of the tool, if it is in one."""
+    """`arguments` are JSON text; `namespace` is the tool's, if it has one."""
 
     id: str
     type: Literal["function_call"] = "function_call"
@@ -186,7 +186,7 @@ class InputDetails(Wire):
 
 
 class OutputDetails(Wire):
-    """Engines do not count thoughts apart."""
+    """Engines do not count thoughts separately."""
 
     reasoning_tokens: int = 0
 

@@ -174,7 +174,7 @@ def test_other_ends_say_nothing_about_the_machine(status: int) -> None:
 def test_an_engine_that_the_user_names_must_be_a_program(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "text").touch(0o600)
-    with pytest.raises(ConfigError, match="which is no program"):
+    with pytest.raises(ConfigError, match="which is not executable"):
         check_configured(Config(engine_path=str(tmp_path / name)))
 
 

@@ -32,7 +32,7 @@ async def test_the_best_engine_to_get_or_why_none_can(
 ) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    info = ModelInfo("safetensors", "qwen2", quantization, 10**6)
+    info = ModelInfo(format="safetensors", architecture="qwen2", quantization=quantization, size_bytes=10**6)
     with pytest.raises(NoEngineError, match=rf"qwen2 in safetensors, {quantization}, for {mode.value}") as caught:
         await BinaryCatalog(config, EngineBinaries([])).backends(info, mode, "")
     assert caught.value.resolution_steps == steps

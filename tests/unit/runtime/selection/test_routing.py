@@ -20,7 +20,13 @@ def machine(vendor: Vendor | None = None, gpu: int = 24, free: int = 23, memory:
 
 
 def model(format: Format = "safetensors", quantization: str = "BF16", gib: float = 4, **others: object) -> ModelInfo:
-    return ModelInfo(format, "llama", quantization, round(gib * GIB), **others)  # type: ignore[arg-type]
+    return ModelInfo(
+        format=format,
+        architecture="llama",
+        quantization=quantization,
+        size_bytes=round(gib * GIB),
+        **others,  # type: ignore[arg-type]
+    )
 
 
 def routes(info: ModelInfo, hardware: Hardware, *missing: str, chosen: str = "") -> tuple[Route, ...]:

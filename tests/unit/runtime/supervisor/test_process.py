@@ -42,6 +42,19 @@ async def test_a_caller_that_leaves_does_not_end_the_start_for_others(engine):
     assert one.state is EngineState.READY
 
 
+async def test_callers_that_start_it_again_do_not_disturb_each_other(engine):
+    """The first of them begins the next start before the other one has seen how the last one ended."""
+    failing = engine({"exit_at_start": 1})
+
+    async def start_twice() -> None:
+        for _ in range(2):
+            with pytest.raises(BackendStartError):
+                await failing.ensure_ready()
+
+    await asyncio.gather(start_twice(), start_twice())
+    assert failing.starts == 2
+
+
 async def test_stop_is_polite_first(engine):
     one = engine()
     await one.ensure_ready()

@@ -23,7 +23,7 @@ ENDED = Ended(
     served=10.0,
     pid=1234,
 )
-REQUEST = InFlight("0123456789abcdef", characters=14, max_tokens=None, seconds=1.5, prompt="my own secret")
+REQUEST = InFlight(hash="0123456789abcdef", characters=14, max_tokens=None, seconds=1.5, prompt="my own secret")
 
 
 @pytest.fixture
@@ -119,5 +119,5 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_the_file(
 ) -> None:
     (tmp_path / "crashes").write_text("not a folder")
     Crashes(tmp_path / "crashes").record(ENDED, [], "tiny")
-    assert "could not be written down" in caplog.text
+    assert "could not be recorded" in caplog.text
     assert Crashes(tmp_path / "crashes").entries() == []

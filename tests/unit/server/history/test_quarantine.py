@@ -8,7 +8,7 @@ import pytest
 from oprel.core.completion import CompletionRequest, PromptMessage, Sampling
 from oprel.core.exceptions import QuarantinedError
 from oprel.runtime.exits import Exit, Reason
-from oprel.server.history.quarantine import LASTS, MOST, Quarantine, is_blamable, request_hash
+from oprel.server.history.quarantine import LASTS, MOST, Quarantine, request_hash
 
 POISON = CompletionRequest((PromptMessage("user", "poison"),), Sampling(seed=1))
 CRASH = Exit(Reason.CRASH_SIGNAL, "SIGSEGV", "")
@@ -49,9 +49,9 @@ def test_another_seed_is_the_same_request(quarantine: Quarantine) -> None:
         quarantine.check("tiny", replace(POISON, sampling=replace(POISON.sampling, seed=2)))
 
 
-def test_an_answer_absolves(quarantine: Quarantine) -> None:
+def test_an_answer_clears_the_request(quarantine: Quarantine) -> None:
     quarantine.strike("tiny", POISON, CRASH)
-    quarantine.absolve("tiny", POISON)
+    quarantine.clear_request("tiny", POISON)
     quarantine.strike("tiny", POISON, CRASH)
 
 
@@ -76,8 +76,3 @@ def test_it_forgets_the_oldest_of_too_many(quarantine: Quarantine) -> None:
     for number in range(MOST):
         quarantine.strike("tiny", replace(POISON, prompt=str(number)), CRASH)
     quarantine.check("tiny", POISON)
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_an_engine_that_was_killed_or_short_of_memory_blames_nobody(reason: Reason) -> None:
-    assert is_blamable(Exit(reason, "", "")) is (reason not in (Reason.KILLED, Reason.OUT_OF_MEMORY))

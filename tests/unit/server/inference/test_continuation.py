@@ -1,11 +1,24 @@
-"""What another engine is asked after the first one died."""
+"""What another engine is asked after the first one died, and what the client gets of both."""
 
 import pytest
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Tokens, Usage
+from oprel.core.completion import (
+    Chunk,
+    CompletionRequest,
+    Finish,
+    LoadOptions,
+    PromptMessage,
+    Sampling,
+    Tokens,
+    Usage,
+)
+from oprel.core.exceptions import BackendCrashedError, QuarantinedError
 from oprel.runtime.engine import EngineLost
+from oprel.runtime.exits import Exit
 from oprel.server.inference.continuation import MOST, ResumableAnswer
-from tests.fixtures.memory_engine import MemoryEngine, ready
+from oprel.server.inference.truncation import Truncation
+from tests.fixtures.memory_engine import CRASH, KILLED, MemoryEngine, ready, token_of
+from tests.fixtures.pool import MakePool, MemoryPool
 
 HELLO = (PromptMessage("user", "hello"),)
 PLAIN = CompletionRequest("Once", Sampling(num_predict=10), tell_tokens=True)
@@ -97,3 +110,138 @@ async def test_several_answers_go_on_only_before_they_begin() -> None:
     assert answer.can_go_on
     answer.receive(word("Hi", 5))
     assert not answer.can_go_on
+
+
+async def test_an_answer_begins_again_with_another_request() -> None:
+    answer = ResumableAnswer(PLAIN)
+    short = CompletionRequest("On", Sampling(num_predict=10))
+    answer.restart(short)
+    await answer.go_on(ready(MemoryEngine()))
+    assert answer.request == short
+
+
+async def test_a_rest_that_outgrew_the_context_is_asked_for_as_a_whole() -> None:
+    answer = await broken_off(PLAIN, word(" upon", 7))
+    assert answer.repeat() and answer.request == PLAIN
+    assert answer.receive(word(" upon", 7)) is None
+    assert not answer.repeat()  # that was the whole
+
+
+# From a request to its answer, through `completions.run`
+
+
+STORY = "Once upon a time"
+CHAT = CompletionRequest(HELLO)
+JSON = CompletionRequest(HELLO, schema={})
+JSON_WORDS = ('{"n": ', "1", "}")
+
+
+def requests(pool: MemoryPool) -> list[CompletionRequest]:
+    return pool.engines[0].requests
+
+
+@pytest.mark.parametrize("dies_of", [CRASH, KILLED], ids=["a crash", "a kill from outside"])
+@pytest.mark.parametrize("words", range(5))
+async def test_an_answer_is_whole_wherever_its_engine_died(make_pool: MakePool, words: int, dies_of: Exit) -> None:
+    pool = make_pool(MemoryEngine(deaths=[words], dies_of=dies_of))
+    answer = await pool.ask(CHAT)
+    assert answer.text == STORY and answer.done
+    assert (answer.done.text, answer.done.finish, answer.done.recoveries) == (STORY, Finish.STOP, 1)
+    assert pool.engines[0].starts == 2 and pool.loaded("model").slots.in_use == 0
+
+
+async def test_before_its_first_token_an_answer_is_asked_for_again(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[0]))
+    await pool.ask(CHAT)
+    first, second = requests(pool)
+    assert first == second
+
+
+async def test_text_is_continued_from_its_tokens(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[2]))
+    answer = await pool.ask(CompletionRequest(HELLO, Sampling(num_predict=4)))
+    assert requests(pool)[1].prompt == Tokens(("<user> hello <assistant> ", token_of("Once "), token_of("upon ")))
+    assert requests(pool)[1].sampling.num_predict == 2
+    assert answer.done and (answer.done.usage.prompt_tokens, answer.done.usage.completion_tokens) == (3, 4)
+
+
+async def test_text_is_continued_twice(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[1, 2], dies_of=KILLED))
+    answer = await pool.ask(CHAT)
+    assert answer.text == STORY and answer.done and answer.done.recoveries == 2
+
+
+async def test_what_cannot_be_continued_is_repeated_and_sent_once(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(words=JSON_WORDS, deaths=[2]))
+    answer = await pool.ask(JSON)
+    assert answer.text == '{"n": 1}' and answer.done and answer.done.recoveries == 1
+    first, second = requests(pool)
+    assert first == second and first.sampling.seed is not None  # the same seed makes the same answer
+
+
+async def test_a_repetition_that_differs_ends_the_answer(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(words=JSON_WORDS, deaths=[2]))
+    stream = pool.stream(JSON)
+    assert [await anext(stream), await anext(stream)]
+    pool.engines[0].words = ('{"m": ', "2", "}")
+    with pytest.raises(BackendCrashedError, match="the next one did not repeat what was told so far"):
+        await anext(stream)
+
+
+async def test_a_repetition_that_dies_as_well_is_repeated_again(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(words=JSON_WORDS, deaths=[2, 1], dies_of=KILLED))
+    answer = await pool.ask(JSON)
+    assert answer.text == '{"n": 1}' and answer.done and answer.done.recoveries == 2
+
+
+async def test_the_third_death_ends_the_answer(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[1, 1, 1], dies_of=KILLED))
+    answer = await pool.ask(CHAT)
+    assert answer.text == "Once upon a "  # each engine made one word more
+    assert isinstance(answer.error, BackendCrashedError) and "SIGKILL" in answer.error.message
+
+
+async def test_the_second_engine_that_a_request_crashes_is_its_last(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[1, 1]))
+    answer = await pool.ask(CHAT)
+    assert answer.text == "Once upon " and isinstance(answer.error, QuarantinedError)
+    assert isinstance((await pool.ask(CHAT)).error, QuarantinedError)
+    assert pool.engines[0].starts == 2 and len(requests(pool)) == 2
+
+
+async def test_several_answers_are_made_again_only_before_they_begin(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[0]))
+    answer = await pool.ask(CompletionRequest(HELLO, n=2))
+    assert answer.done and answer.done.recoveries == 1
+    pool.engines[0].deaths = [1]
+    assert isinstance((await pool.ask(CompletionRequest("other", n=2))).error, BackendCrashedError)
+
+
+async def test_a_rest_that_does_not_fit_is_made_again_as_a_whole(make_pool: MakePool) -> None:
+    """Its prompt and what was made of it fill the context; the engine would have shifted it meanwhile."""
+    pool = make_pool(MemoryEngine(deaths=[3]))
+    answer = await pool.ask(CHAT, load=LoadOptions(num_ctx=6))
+    assert answer.text == STORY and answer.done and answer.done.truncation == Truncation()
+    whole, rest, again = [request.prompt for request in requests(pool)]
+    assert isinstance(rest, Tokens) and whole == again == HELLO
+
+
+async def test_the_answer_to_a_truncated_prompt_is_continued_behind_that(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(deaths=[1]))
+    request = CompletionRequest("a b c d e f g h i j", Sampling(num_predict=2))
+    answer = await pool.ask(request, load=LoadOptions(num_ctx=8))
+    assert answer.text == "Once upon " and answer.truncation
+    truncated, rest = requests(pool)[1:]
+    assert isinstance(truncated.prompt, Tokens) and isinstance(rest.prompt, Tokens)
+    assert rest.prompt.parts == (*truncated.prompt.parts, token_of("Once "))
+
+
+async def test_an_engine_that_dies_while_the_rest_is_prepared_is_replaced_too(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(dies_of=KILLED))
+    stream = pool.stream(CHAT)
+    words = [await anext(stream)]
+    pool.engines[0].die(KILLED)
+    pool.engines[0].dies_at_calls = 1  # as it renders the prompt
+    words += [piece async for piece in stream if isinstance(piece, Chunk)]
+    assert "".join(word.text for word in words if isinstance(word, Chunk)) == STORY
+    assert pool.engines[0].starts == 3

@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.server.models.create import ModelRecipe, create
 from oprel.server.models.library import InstalledModel, Library
@@ -95,7 +95,7 @@ def base(library: Library, tmp_path: Path) -> Manifest:
 
 
 async def test_what_is_not_said_is_inherited(library: Library, base: Manifest):
-    model = await made(library, ModelRecipe(NEW, "BASE", system="Be brief."))
+    model = await made(library, ModelRecipe(name=NEW, source="BASE", system="Be brief."))
     assert model.manifest == Manifest(
         name="new:latest",
         weights=base.weights,
@@ -111,35 +111,39 @@ async def test_what_is_not_said_is_inherited(library: Library, base: Manifest):
 
 
 async def test_parameters_are_added_and_messages_replaced(library: Library, base: Manifest):
-    recipe = ModelRecipe(NEW, "base", parameters={"stop": ["b"], "seed": 1}, messages=(("user", "bye"),), license="BSD")
+    recipe = ModelRecipe(
+        name=NEW, source="base", parameters={"stop": ["b"], "seed": 1}, messages=(("user", "bye"),), license="BSD"
+    )
     manifest = (await made(library, recipe)).manifest
     assert manifest.parameters == {"temperature": 0.5, "stop": ["b"], "seed": 1}
     assert (manifest.messages, manifest.license) == ((("user", "bye"),), "BSD")
 
 
 async def test_an_empty_text_takes_the_inherited_one_away(library: Library, base: Manifest):
-    assert (await made(library, ModelRecipe(NEW, "base", system="", template=""))).manifest.system == ""
+    assert (await made(library, ModelRecipe(name=NEW, source="base", system="", template=""))).manifest.system == ""
 
 
 async def test_a_model_may_be_made_of_itself(library: Library, base: Manifest):
-    model = await made(library, ModelRecipe(ModelRef.parse("BASE"), "base", system="New."))
+    model = await made(library, ModelRecipe(name=ModelRef.parse("BASE"), source="base", system="New."))
     assert (model.name, model.manifest.system, model.manifest.license) == ("base:latest", "New.", "MIT")
 
 
 async def test_a_path_is_a_source_for_its_own_user_only(library: Library, base: Manifest):
-    model = await made(library, ModelRecipe(NEW, str(base.weights), may_use_paths=True))
+    model = await made(library, ModelRecipe(name=NEW, source=str(base.weights), may_use_paths=True))
     assert (model.weights, model.manifest.parent) == (base.weights, "")
-    refusal = await refused(library, ModelRecipe(ModelRef.parse("other"), str(base.weights), may_use_paths=False))
+    refusal = await refused(
+        library, ModelRecipe(name=ModelRef.parse("other"), source=str(base.weights), may_use_paths=False)
+    )
     assert isinstance(refusal, ModelNotFoundError)
 
 
 async def test_an_unknown_source_is_not_found(library: Library):
-    assert (await refused(library, ModelRecipe(NEW, "nonesuch"))).message == "model 'nonesuch' not found"
+    assert (await refused(library, ModelRecipe(name=NEW, source="nonesuch"))).message == "model 'nonesuch' not found"
 
 
 async def test_a_file_becomes_a_model(library: Library):
     files = await uploaded(library, model=MODEL)
-    assert await created(library, ModelRecipe(NEW, files=files)) == [
+    assert await created(library, ModelRecipe(name=NEW, files=files)) == [
         "parsing GGUF",
         f"using existing layer {files['model']}",
         "writing manifest",
@@ -152,14 +156,14 @@ async def test_a_file_becomes_a_model(library: Library):
 
 async def test_a_projector_lets_it_see(library: Library):
     files = await uploaded(library, mmproj=PROJECTOR, model=MODEL)
-    model = await made(library, ModelRecipe(NEW, files=files))
+    model = await made(library, ModelRecipe(name=NEW, files=files))
     assert model.manifest.projector == library.blobs.path(files["mmproj"])
     assert model.capabilities == ["completion", "vision"]
 
 
 async def test_a_projector_and_adapters_are_added_to_a_model(library: Library, base: Manifest):
     files = await uploaded(library, mmproj=PROJECTOR, lora=ADAPTER)
-    recipe = ModelRecipe(NEW, "base", files={"mmproj": files["mmproj"]}, adapters={"lora": files["lora"]})
+    recipe = ModelRecipe(name=NEW, source="base", files={"mmproj": files["mmproj"]}, adapters={"lora": files["lora"]})
     manifest = (await made(library, recipe)).manifest
     assert manifest.weights == base.weights
     assert manifest.projector == library.blobs.path(files["mmproj"])
@@ -168,7 +172,7 @@ async def test_a_projector_and_adapters_are_added_to_a_model(library: Library, b
 
 async def test_parts_become_one_model(library: Library):
     files = await uploaded(library, c=PARTS[2], a=PARTS[0], b=PARTS[1])
-    manifest = (await made(library, ModelRecipe(NEW, files=files))).manifest
+    manifest = (await made(library, ModelRecipe(name=NEW, files=files))).manifest
     assert manifest.parts == tuple(library.blobs.path(files[name]) for name in "abc")
     assert manifest.weights.name == "model-00001-of-00003.gguf"
     assert [path.resolve() for path in sorted(manifest.weights.parent.iterdir())] == list(manifest.parts)
@@ -178,8 +182,8 @@ async def test_parts_become_one_model(library: Library):
 async def test_what_is_not_one_model_is_refused(library: Library, names: str):
     content = {"a": PARTS[0], "b": PARTS[1], "c": PARTS[2], "m": MODEL, "n": gguf("bert")}
     files = await uploaded(library, **{name: content[name] for name in names})
-    refusal = await refused(library, ModelRecipe(NEW, files=files))
-    assert refusal.message == f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not one whole model"
+    refusal = await refused(library, ModelRecipe(name=NEW, files=files))
+    assert refusal.message == f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not one complete model"
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -209,24 +213,24 @@ async def test_a_wrong_recipe_is_refused_before_the_first_step(library: Library,
     wrong = dict(WRONG[message])
     for field in ("files", "adapters"):
         wrong[field] = await uploaded(library, **wrong.get(field, {}))
-    refusal = await refused(library, ModelRecipe(NEW, **wrong))
+    refusal = await refused(library, ModelRecipe(name=NEW, **wrong))
     assert (refusal.message, refusal.http_status) == (message, 400)
 
 
 async def test_a_path_that_leaves_its_folder_is_refused(library: Library):
-    refusal = await refused(library, ModelRecipe(NEW, files=await uploaded(library, **{"../model.gguf": MODEL})))
+    refusal = await refused(library, ModelRecipe(name=NEW, files=await uploaded(library, **{"../model.gguf": MODEL})))
     assert refusal.message == "file path must be relative"
 
 
 async def test_a_blob_must_have_been_uploaded(library: Library):
     digest = f"sha256:{'0' * 64}"
-    refusal = await refused(library, ModelRecipe(NEW, files={"model": digest}))
+    refusal = await refused(library, ModelRecipe(name=NEW, files={"model": digest}))
     assert refusal.message == f'blob "{digest}" does not exist'
     assert f"POST /api/blobs/{digest}" in refusal.resolution_steps[0]
 
 
 async def test_a_damaged_file_is_told_by_its_own_name(library: Library, config: Config):
-    refusal = await refused(library, ModelRecipe(NEW, files=await uploaded(library, model=MODEL[:-3])))
+    refusal = await refused(library, ModelRecipe(name=NEW, files=await uploaded(library, model=MODEL[:-3])))
     assert isinstance(refusal, InvalidModelError)
     assert refusal.message.startswith("model") and config.home not in refusal.message
 
@@ -235,22 +239,24 @@ DATED = "{{ currentDate }}{{ .Prompt }}"
 
 
 async def test_a_template_that_cannot_be_translated_gives_way_to_the_model_s_own(library: Library):
-    steps = await created(library, ModelRecipe(NEW, files=await uploaded(library, model=WITH_TEMPLATE), template=DATED))
+    steps = await created(
+        library, ModelRecipe(name=NEW, files=await uploaded(library, model=WITH_TEMPLATE), template=DATED)
+    )
     assert "the template has {{ currentDate }}, which cannot be translated: the model's own is used" in steps
     model = await library.find("new", may_use_paths=False)
     assert (model.manifest.template, model.chat_template) == (DATED, "{{ messages }}")
 
 
 async def test_it_is_refused_when_the_model_has_none(library: Library):
-    refusal = await refused(library, ModelRecipe(NEW, files=await uploaded(library, model=MODEL), template=DATED))
+    refusal = await refused(library, ModelRecipe(name=NEW, files=await uploaded(library, model=MODEL), template=DATED))
     assert isinstance(refusal, UnsupportedError)
 
 
 async def test_a_template_that_is_wrong_is_refused(library: Library, base: Manifest):
-    refusal = await refused(library, ModelRecipe(NEW, "base", template="{{ if .Prompt }}"))
+    refusal = await refused(library, ModelRecipe(name=NEW, source="base", template="{{ if .Prompt }}"))
     assert isinstance(refusal, ValidationError)
     assert refusal.message == "template error: a block is never ended"
 
 
 async def test_what_was_ignored_is_told(library: Library, base: Manifest):
-    assert "ignored x" in await created(library, ModelRecipe(NEW, "base", notes=("ignored x",)))
+    assert "ignored x" in await created(library, ModelRecipe(name=NEW, source="base", notes=("ignored x",)))

@@ -9,7 +9,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.server.models.library import InstalledModel, Library
@@ -29,7 +29,12 @@ def model(
 ) -> InstalledModel:
     """A model whose header says `metadata` too."""
     changed = replace(header, metadata={**header.metadata, **(metadata or {})})
-    return InstalledModel("m:latest", manifest or Manifest("m:latest", header.path), changed, LONG_AGO)
+    return InstalledModel(
+        name="m:latest",
+        manifest=manifest or Manifest(name="m:latest", weights=header.path),
+        header=changed,
+        modified=LONG_AGO,
+    )
 
 
 def test_a_plain_model_completes(header: GGUFFile):
@@ -62,7 +67,7 @@ def test_what_the_template_mentions_it_can(header: GGUFFile):
 
 
 def test_the_manifest_s_template_counts_before_the_file_s(header: GGUFFile):
-    manifest = Manifest("m:latest", header.path, template="{{ .Prompt }}", projector=Path("/mmproj.gguf"))
+    manifest = Manifest(name="m:latest", weights=header.path, template="{{ .Prompt }}", projector=Path("/mmproj.gguf"))
     plain = model(header, manifest, {"tokenizer.chat_template": "{{ tools }}"})
     assert plain.capabilities == ["completion", "vision"]
     with_tools = replace(manifest, template="{{ range .Messages }}{{ .Content }}{{ end }}{{ .Tools }}")
@@ -71,23 +76,23 @@ def test_the_manifest_s_template_counts_before_the_file_s(header: GGUFFile):
 
 def test_jinja_is_a_template_too(header: GGUFFile):
     template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    assert model(header, Manifest("m:latest", header.path, template=template)).chat_template == template
+    assert model(header, Manifest(name="m:latest", weights=header.path, template=template)).chat_template == template
 
 
 def test_a_template_that_cannot_be_translated_is_not_used(header: GGUFFile):
-    odd = model(header, Manifest("m:latest", header.path, template="{{ currentDate }}"))
+    odd = model(header, Manifest(name="m:latest", weights=header.path, template="{{ currentDate }}"))
     assert odd.chat_template == header.chat_template
 
 
 def test_the_time_of_change_is_that_of_the_manifest(header: GGUFFile):
     assert model(header).changed == LONG_AGO
-    assert model(header, Manifest("m:latest", header.path, written=86_400.0)).changed.timestamp() == 86_400
+    assert model(header, Manifest(name="m:latest", weights=header.path, written=86_400.0)).changed.timestamp() == 86_400
 
 
 def test_a_copy_has_the_digest_of_its_source(header: GGUFFile):
-    source = Manifest("m:latest", header.path, system="Be kind.", written=1.0)
-    copy = Manifest("n:latest", header.path, system="Be kind.", written=2.0)
-    other = Manifest("m:latest", header.path, system="Be brief.", written=1.0)
+    source = Manifest(name="m:latest", weights=header.path, system="Be kind.", written=1.0)
+    copy = Manifest(name="n:latest", weights=header.path, system="Be kind.", written=2.0)
+    other = Manifest(name="m:latest", weights=header.path, system="Be brief.", written=1.0)
     digests = [model(header, manifest).digest for manifest in (source, copy, other)]
     assert digests[0] == digests[1] != digests[2]
 
@@ -99,15 +104,15 @@ def library(tmp_path: Path) -> Library:
 
 async def test_a_header_is_read_again_when_its_file_changes(library: Library, tmp_path: Path):
     path = write_tiny_gguf(tmp_path / "m.gguf")
-    library.manifests.put(Manifest("m:latest", path))
+    library.manifests.put(Manifest(name="m:latest", weights=path))
     assert (await library.find("m", may_use_paths=False)).header.name == "Tiny"
     write_tiny_gguf(path, name="Another")
     assert (await library.find("m", may_use_paths=False)).header.name == "Another"
 
 
 async def test_a_model_without_its_file_is_not_listed(library: Library, tmp_path: Path, tiny: Path):
-    library.manifests.put(Manifest("there:latest", tiny))
-    library.manifests.put(Manifest("gone:latest", tmp_path / "gone.gguf"))
+    library.manifests.put(Manifest(name="there:latest", weights=tiny))
+    library.manifests.put(Manifest(name="gone:latest", weights=tmp_path / "gone.gguf"))
     assert [one.name for one in await library.all() if one.name != "guide:latest"] == ["there:latest"]
     with pytest.raises(InvalidModelError, match="the file of model 'gone:latest' cannot be read"):
         await library.find("gone", may_use_paths=False)
@@ -119,8 +124,8 @@ async def test_every_file_of_a_model_counts_and_must_be_there(library: Library, 
     adapter.write_bytes(bytes(1))
     eye = write_projector(projector).stat().st_size
     part = write_tiny_gguf(parts[0]).stat().st_size
-    library.manifests.put(Manifest("all:latest", tiny, adapters=(adapter,), projector=projector))
-    library.manifests.put(Manifest("parted:latest", tiny, parts=parts))
+    library.manifests.put(Manifest(name="all:latest", weights=tiny, adapters=(adapter,), projector=projector))
+    library.manifests.put(Manifest(name="parted:latest", weights=tiny, parts=parts))
     sizes = [(await library.find(name, may_use_paths=False)).size_bytes for name in ("all", "parted")]
     assert sizes == [header.size_bytes + 1 + eye, header.size_bytes + part]
     adapter.unlink()
@@ -136,7 +141,7 @@ async def test_whatever_is_no_model_is_not_found(library: Library, name: str):
 
 
 def test_a_copy_has_everything_but_the_name(library: Library, tiny: Path):
-    source = Manifest("m:latest", tiny, system="Be kind.", parameters={"top_k": 5})
+    source = Manifest(name="m:latest", weights=tiny, system="Be kind.", parameters={"top_k": 5})
     library.manifests.put(source)
     assert library.copy(ModelRef.parse("m"), ModelRef.parse("copy")) == replace(source, name="copy:latest")
     assert library.manifests.get(ModelRef.parse("copy")) == replace(source, name="copy:latest")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import InvalidModelError
-from oprel.server.storage.cache import StoredFile, verified
+from oprel.server.storage.cache import StoredFile, verify
 
 
 async def statuses(path: Path) -> list[str]:
-    return [step.status async for step in verified([StoredFile(path, 0, (0, 0))])]
+    return [step.status async for step in verify([StoredFile(path=path, size_bytes=0, identity=(0, 0))])]
 
 
 async def test_of_a_file_without_a_digest_only_a_ggufs_header_can_be_verified(tmp_path: Path, tiny: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.downloader.cache import HubCache
 from oprel.server.models.library import Library
 from oprel.server.storage.removal import Arriving, Removal, Removed
@@ -80,7 +80,7 @@ async def test_a_blob_goes_with_its_last_name(library: Library, engines: Engines
     path = blob(library, 1)
     size = path.stat().st_size
     for name in ("one", "two"):
-        library.manifests.put(Manifest(name, path))
+        library.manifests.put(Manifest(name=name, weights=path))
     assert await removal(engines, library).remove("one") == Removed()
     assert await removal(engines, library).remove("two") == Removed(size)
     with pytest.raises(ModelNotFoundError):
@@ -90,20 +90,20 @@ async def test_a_blob_goes_with_its_last_name(library: Library, engines: Engines
 async def test_a_file_that_has_another_link_frees_nothing(library: Library, engines: Engines, tmp_path: Path):
     path = blob(library, 1)
     os.link(path, tmp_path / "mine.gguf")
-    library.manifests.put(Manifest("linked", path))
+    library.manifests.put(Manifest(name="linked", weights=path))
     assert await removal(engines, library).remove("linked") == Removed(0)
     assert not path.exists() and (tmp_path / "mine.gguf").exists()
 
 
 async def test_a_file_of_the_user_s_stays(library: Library, engines: Engines, tiny: Path):
-    library.manifests.put(Manifest("theirs", tiny))
+    library.manifests.put(Manifest(name="theirs", weights=tiny))
     assert await removal(engines, library).remove("theirs") == Removed(0)
     assert is_there(tiny)
 
 
 async def test_what_an_engine_uses_stays_and_is_said_to(library: Library, engines: Engines):
     path = blob(library, 1)
-    engines.run(library.manifests.put(Manifest("busy", path)))
+    engines.run(library.manifests.put(Manifest(name="busy", weights=path)))
     assert await removal(engines, library).remove("busy") == Removed(0, busy=True)
     assert path.exists()
     engines.loaded.clear()
@@ -115,7 +115,7 @@ async def test_a_fetched_file_goes_and_its_neighbour_stays(
     library: Library, engines: Engines, fetched: tuple[Path, Path]
 ):
     for number, path in enumerate(fetched):
-        library.manifests.put(Manifest(f"m{number}", path, source="hf.co/org/repo"))
+        library.manifests.put(Manifest(name=f"m{number}", weights=path, source="hf.co/org/repo"))
     size = fetched[0].stat().st_size
     assert await removal(engines, library).remove("m0") == Removed(size)
     assert (fetched[0].is_symlink(), fetched[1].exists()) == (False, True)
@@ -158,14 +158,14 @@ async def test_a_cache_that_others_share_is_not_swept(library: Library, tmp_path
 async def test_clearing_leaves_names_of_files_elsewhere(library: Library, engines: Engines, tiny: Path):
     path = blob(library, 1)
     size = path.stat().st_size
-    library.manifests.put(Manifest("own", path))
-    library.manifests.put(Manifest("theirs", tiny))
+    library.manifests.put(Manifest(name="own", weights=path))
+    library.manifests.put(Manifest(name="theirs", weights=tiny))
     assert await removal(engines, library).clear() == Removed(size)
     assert [manifest.name for manifest in library.manifests if manifest.provider == "oprel"] == ["theirs:latest"]
 
 
 async def test_a_damaged_name_can_be_removed(library: Library, engines: Engines, tmp_path: Path):
-    library.manifests.put(Manifest("gone", tmp_path / "gone.gguf"))
+    library.manifests.put(Manifest(name="gone", weights=tmp_path / "gone.gguf"))
     assert await removal(engines, library).remove("gone") == Removed(0)
 
 

@@ -187,7 +187,7 @@ def test_architectures_whose_caches_are_only_guessed_say_so() -> None:
 
 
 def test_a_projector_takes_its_weights_and_what_it_computes_of_an_image() -> None:
-    tensors = (Tensor("v.patch_embd.weight", (1024,), GGML_TYPES[0], 0, 4096),)
+    tensors = (Tensor(name="v.patch_embd.weight", shape=(1024,), type=GGML_TYPES[0], offset=0, size_bytes=4096),)
     assert projector_bytes(header_of(model("clip"), tensors)) == 4096
     vision = {"image_size": 28, "patch_size": 14, "embedding_length": 10, "attention.head_count": 2}
     described = model("clip", **{f"vision.{key}": value for key, value in vision.items()})
@@ -247,7 +247,7 @@ ARCHITECTURES = st.sampled_from(
 def test_whatever_a_header_says_the_answer_is_a_number(
     architecture: str, described: dict[str, Value], shape: LoadShape
 ) -> None:
-    tensors = (Tensor("blk.4000000000.ffn_up.weight", (32,), GGML_TYPES[0], 0, 128),)
+    tensors = (Tensor(name="blk.4000000000.ffn_up.weight", shape=(32,), type=GGML_TYPES[0], offset=0, size_bytes=128),)
     found = estimate(header_of(model(architecture, **described), tensors), shape)
     assert found.total_bytes >= 0
     assert found.weights_bytes == 128

@@ -176,7 +176,7 @@ def test_values_that_make_no_sense_are_refused(folder: Path, capsys: pytest.Capt
 
 
 def test_a_folder_without_models_is_none(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModelError, match="has no model in it"):
+    with pytest.raises(InvalidModelError, match="contains no model"):
         recommend(tmp_path)
 
 

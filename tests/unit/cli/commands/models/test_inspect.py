@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from oprel.cli import main as cli
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.runtime.binaries.choices import Choices, read_choices
 from tests.fixtures.hf_folder import write_folder
-from tests.unit.formats.test_validation import ON_STACK, SOUND, archive, pytorch
+from tests.unit.formats.checks.test_validation import ON_STACK, SOUND, archive, pytorch
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_sound_model_is_described_with_its_engines(oprel, tiny: Path) -> None:
 
 
 def test_a_name_is_looked_up(oprel, home: Path, tiny: Path) -> None:
-    Manifests(home / "models").put(Manifest("tiny:latest", tiny))
+    Manifests(home / "models").put(Manifest(name="tiny:latest", weights=tiny))
     assert str(tiny) in oprel("inspect", "tiny")[1]
     assert oprel("inspect", "nothing")[0] == 3
 
@@ -50,7 +50,7 @@ def test_a_model_with_errors_names_file_fault_and_step(oprel, tmp_path: Path) ->
     assert status == 4
     lines = out.splitlines()
     at = lines.index("error    pytorch_model.bin: loading it runs 'posix.system'")
-    assert lines[at + 1] == "         Do not load it: get the model as safetensors, from somebody you trust."
+    assert lines[at + 1] == "         Do not load it: get the model as safetensors from a source you trust."
 
 
 def test_what_is_no_model_has_no_engines(oprel, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from oprel.cli.commands.shell.complete import candidates
 from oprel.cli.commands.shell.completion import SCRIPTS
 from oprel.cli.main import COMMANDS, build_parser, command_parsers
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests
 
 MODELS = ["guide", "qwen:7b", "tiny"]
 
@@ -61,7 +61,7 @@ def test_flags_are_offered_in_full() -> None:
 @pytest.fixture
 def home(tmp_path: Path, tiny: Path) -> Path:
     """A home with a model `qwen:7b`, and no daemon."""
-    Manifests(Config(home=str(tmp_path)).models_dir).put(Manifest("qwen:7b", tiny))
+    Manifests(Config(home=str(tmp_path)).models_dir).put(Manifest(name="qwen:7b", weights=tiny))
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, ToolCall
 from oprel.core.exceptions import OprelError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.anthropic import decode as anthropic_decode
 from oprel.server.api.anthropic.types import CountTokensRequest, MessagesRequest
@@ -38,12 +38,22 @@ class AbleModel(InstalledModel):
 
 @pytest.fixture
 def able(tiny: Path) -> AbleModel:
-    return AbleModel("able:latest", Manifest("able:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+    return AbleModel(
+        name="able:latest",
+        manifest=Manifest(name="able:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=datetime.now(UTC),
+    )
 
 
 @pytest.fixture
 def plain(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+    return InstalledModel(
+        name="tiny:latest",
+        manifest=Manifest(name="tiny:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=datetime.now(UTC),
+    )
 
 
 def job(model: InstalledModel, **fields: Any) -> Job:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from oprel.core.completion import Chunk, ToolCall
-from oprel.server.api.common.content_blocks import Change, Closed, ContentBlocks, Grown, Opened, parts_of
+from oprel.server.api.common.content_blocks import Change, Closed, ContentBlocks, Grown, Opened, blocks_of
 
 WHOLE = Chunk(tool_calls=(ToolCall("one", "weather", {"city": "Oslo"}), ToolCall("two", "time", {})))
 
@@ -20,17 +20,17 @@ def fragment(index: int, arguments: str, **begin: str) -> Chunk:
 def told(*chunks: Chunk) -> list[str]:
     """What the chunks and the end of their answer change, a word for each change."""
     parts = ContentBlocks()
-    changes = [change for chunk in chunks for change in parts.hear(chunk)]
-    return [_word(change) for change in (*changes, *parts.end())]
+    changes = [change for chunk in chunks for change in parts.add(chunk)]
+    return [_word(change) for change in (*changes, *parts.finish())]
 
 
 def _word(change: Change) -> str:
-    at = f"{change.part.index}:{change.part.name or change.part.kind.value}"
+    at = f"{change.block.index}:{change.block.name or change.block.kind.value}"
     match change:
         case Opened():
             return f"open {at}"
         case Grown(delta=delta):
-            return f"{change.part.index} {delta}"
+            return f"{change.block.index} {delta}"
         case Closed():
             return f"close {at}"
 
@@ -88,11 +88,11 @@ def test_text_that_speaks_of_tool_calls_is_no_call() -> None:
 
 
 def test_the_parts_of_a_whole_answer_have_all_that_was_said() -> None:
-    parts = parts_of(Chunk("hello", "hm", tool_calls=WHOLE.tool_calls))
+    parts = blocks_of(Chunk("hello", "hm", tool_calls=WHOLE.tool_calls))
     assert [(part.index, part.text) for part in parts] == [(0, "hm"), (1, "hello"), (2, '{"city":"Oslo"}'), (3, "{}")]
     assert [part.call_id for part in parts] == ["", "", "one", "two"]
 
 
 def test_a_call_without_an_id_gets_one_of_its_own() -> None:
-    first, second = parts_of(Chunk(tool_calls=(ToolCall("", "time", {}), ToolCall("", "time", {}))))
+    first, second = blocks_of(Chunk(tool_calls=(ToolCall("", "time", {}), ToolCall("", "time", {}))))
     assert first.call_id and second.call_id and first.call_id != second.call_id

@@ -17,12 +17,12 @@ from starlette.types import Message
 from oprel.api_models import ChatRequest, EmbedRequest, GenerateRequest, ShowRequest
 from oprel.core.completion import CompletionRequest, LoadOptions, Sampling, Tokens
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import decode
 from oprel.server.models.library import InstalledModel
 
-PLAIN = Manifest("tiny:latest", Path("/tiny.gguf"))
+PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 
 
 def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | None = None) -> Request:
@@ -35,7 +35,9 @@ def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | 
 
 @pytest.fixture
 def model(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", replace(PLAIN, weights=tiny), read_gguf(tiny), datetime.now(UTC))
+    return InstalledModel(
+        name="tiny:latest", manifest=replace(PLAIN, weights=tiny), header=read_gguf(tiny), modified=datetime.now(UTC)
+    )
 
 
 def with_metadata(model: InstalledModel, **metadata: str | int) -> InstalledModel:
@@ -57,13 +59,13 @@ def with_metadata(model: InstalledModel, **metadata: str | int) -> InstalledMode
     ],
 )
 async def test_a_body_is_read_leniently(content: bytes) -> None:
-    body = await decode.body(request(content), GenerateRequest)
+    body = await decode.parse_body(request(content), GenerateRequest)
     assert (body.model, body.prompt, body.stream, body.options, body.images) == ("tiny", "hello", True, {}, [])
 
 
 async def test_a_null_counts_as_absent_in_messages_too() -> None:
     content = b'{"model": "tiny", "messages": [{"role": "user", "content": null, "tool_calls": null}]}'
-    body = await decode.body(request(content), ChatRequest)
+    body = await decode.parse_body(request(content), ChatRequest)
     assert [(message.role, message.content) for message in body.messages] == [("user", "")]
 
 
@@ -87,7 +89,7 @@ async def test_a_null_counts_as_absent_in_messages_too() -> None:
 )
 async def test_a_bad_body_is_refused_with_the_place(content: bytes, complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
-        await decode.body(request(content), ChatRequest)
+        await decode.parse_body(request(content), ChatRequest)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_job_is_all_that_a_request_said(model: InstalledModel) -> None:
 
 
 async def test_each_route_has_its_own_fields() -> None:
-    embed = await decode.body(request(b'{"model": "m", "input": ["a"], "dimensions": 2}'), EmbedRequest)
+    embed = await decode.parse_body(request(b'{"model": "m", "input": ["a"], "dimensions": 2}'), EmbedRequest)
     assert (embed.input, embed.truncate, embed.dimensions) == (["a"], True, 2)
-    shown = await decode.body(request(b'{"name": "m", "verbose": true}'), ShowRequest)
+    shown = await decode.parse_body(request(b'{"name": "m", "verbose": true}'), ShowRequest)
     assert (shown.model, shown.verbose) == ("m", True)

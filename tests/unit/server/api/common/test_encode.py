@@ -11,7 +11,7 @@ import pytest
 from oprel import api_models as wire
 from oprel.core.completion import Finish, LoadOptions, Mode, Usage
 from oprel.core.config import Config
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.common import encode
@@ -29,7 +29,12 @@ MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def model(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), MODIFIED)
+    return InstalledModel(
+        name="tiny:latest",
+        manifest=Manifest(name="tiny:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=MODIFIED,
+    )
 
 
 @pytest.fixture
@@ -110,7 +115,7 @@ def test_times_have_an_offset(loaded: LoadedModel) -> None:
 
 
 def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
-    shown = encode.shown(model, verbose=False)
+    shown = encode.show_response(model, verbose=False)
     assert (shown.parameters, shown.system, shown.license, shown.messages) == (None, None, None, None)
     assert shown.template is not None and "<|im_start|>" in shown.template
     assert shown.capabilities == ["completion"]
@@ -130,7 +135,7 @@ def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
         messages=(("user", "hello"),),
         license="Apache-2.0",
     )
-    shown = encode.shown(replace(model, manifest=manifest), verbose=False)
+    shown = encode.show_response(replace(model, manifest=manifest), verbose=False)
     assert (shown.system, shown.license) == ("Be kind.", "Apache-2.0")
     assert shown.messages == [wire.OllamaMessage(role="user", content="hello")]
     assert [line.split() for line in (shown.parameters or "").splitlines()] == [
@@ -149,21 +154,21 @@ def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
 def test_long_arrays_are_shown_only_when_asked_for(model: InstalledModel) -> None:
     metadata = {**model.header.metadata, "short": (1, 2, 3, 4, 5), "long": (1, 2, 3, 4, 5, 6), "odd": math.nan}
     several = replace(model, header=replace(model.header, metadata=metadata))
-    brief, verbose = (encode.shown(several, verbose=verbose).model_info for verbose in (False, True))
+    brief, verbose = (encode.show_response(several, verbose=verbose).model_info for verbose in (False, True))
     assert (brief["short"], brief["long"], verbose["long"]) == ([1, 2, 3, 4, 5], None, [1, 2, 3, 4, 5, 6])
     assert brief["odd"] is None
     assert (brief["tokenizer.ggml.tokens"], verbose["tokenizer.ggml.tokens"]) == (None, None), "they were never read"
 
 
 def test_metadata_leaves_out_what_is_shown_elsewhere(model: InstalledModel) -> None:
-    info = encode.shown(model, verbose=True).model_info
+    info = encode.show_response(model, verbose=True).model_info
     assert not encode.HIDDEN_KEYS & info.keys()
     assert info["general.architecture"] == "llama"
     assert info["general.parameter_count"] == model.header.parameter_count
 
 
 def test_tensors_are_listed(model: InstalledModel) -> None:
-    tensors = encode.shown(model, verbose=False).tensors or []
+    tensors = encode.show_response(model, verbose=False).tensors or []
     assert tensors[0] == {"name": "token_embd.weight", "type": "F16", "shape": [64, 449]}
     assert len(tensors) == len(model.header.tensors)
 

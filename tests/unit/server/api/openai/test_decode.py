@@ -8,8 +8,9 @@ import pytest
 
 from oprel.core.completion import CompletionRequest, PromptMessage, Tokens, ToolCall
 from oprel.core.exceptions import ValidationError
-from oprel.core.manifests import Manifest
+from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
+from oprel.server.api.common import openai_shared
 from oprel.server.api.openai import decode as openai_decode
 from oprel.server.api.openai.types import ChatCompletionRequest, ChatMessage, TextCompletionRequest
 from oprel.server.models.library import InstalledModel
@@ -19,7 +20,12 @@ HELLO = {"role": "user", "content": "hello"}
 
 @pytest.fixture
 def model(tiny: Path) -> InstalledModel:
-    return InstalledModel("tiny:latest", Manifest("tiny:latest", tiny), read_gguf(tiny), datetime.now(UTC))
+    return InstalledModel(
+        name="tiny:latest",
+        manifest=Manifest(name="tiny:latest", weights=tiny),
+        header=read_gguf(tiny),
+        modified=datetime.now(UTC),
+    )
 
 
 def chat(model: InstalledModel, **fields: object) -> CompletionRequest:
@@ -33,7 +39,7 @@ def texts(model: InstalledModel, **fields: object) -> list[CompletionRequest]:
 
 
 def message(**fields: object) -> PromptMessage:
-    return openai_decode.message(ChatMessage.model_validate({"role": "user", **fields}))
+    return openai_decode.prompt_message(ChatMessage.model_validate({"role": "user", **fields}))
 
 
 def test_temperature_and_top_p_are_openais_where_nobody_sets_them(model: InstalledModel) -> None:
@@ -88,12 +94,12 @@ def test_a_response_format_is_a_schema(model: InstalledModel, given: dict[str, o
     [(None, None), ("none", False), ("minimal", "low"), ("low", "low"), ("medium", "medium"), ("xhigh", "max")],
 )
 def test_an_effort_is_an_amount_of_thinking(effort: str | None, think: bool | str | None) -> None:
-    assert openai_decode.think(effort) == think
+    assert openai_shared.think(effort) == think
 
 
 def test_no_other_effort_is_known() -> None:
     with pytest.raises(ValidationError, match="invalid reasoning effort: 'lots'"):
-        openai_decode.think("lots")
+        openai_shared.think("lots")
 
 
 def test_messages_must_not_be_empty(model: InstalledModel) -> None:
@@ -124,7 +130,7 @@ def test_a_call_comes_back_as_an_object() -> None:
 @pytest.mark.parametrize(("text", "complaint"), [("{", "not valid JSON"), ("[1]", "not a JSON object")])
 def test_a_call_that_makes_no_sense_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
-        openai_decode.arguments(text)
+        openai_shared.arguments(text)
 
 
 def test_a_tools_result_is_named_after_its_call(model: InstalledModel) -> None:

@@ -1,0 +1,1 @@
+"""Installed models: their manifests and blobs, and Modelfiles."""

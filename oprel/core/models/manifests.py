@@ -1,0 +1,274 @@
+"""Model names on disk: one small JSON manifest per name under OPREL_HOME/models, plus the bundled models.
+
+This module owns those manifests. A manifest refers to the weights in place (nothing is copied) and holds what a
+Modelfile adds. Paths inside OPREL_HOME/models and the package are stored relative to it, so both may be moved.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.models.modelfile import Modelfile, Parameter
+from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name
+from oprel.core.variants import Variant, named
+from oprel.utils.files import write_atomically
+
+Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
+
+BUNDLED = Path(__file__).parents[2] / "bundled"
+BUNDLED_PREFIX = "bundled:"
+LONGEST_FILE_NAME = 200  # bytes; leaves space for what `write_atomically` adds
+SHORTENED = 100  # bytes kept of a longer name, before its hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The content of a named model. Paths are absolute; `parameters` use Ollama's option names.
+
+    `weights` is a GGUF file (the first one of a split model, whose blobs are `parts`) or a folder in Hugging Face's
+    layout with the files `parts`. `projector` is an mmproj for vision, `adapters` are LoRAs, `template` is Jinja or
+    Ollama's Go, as the user wrote it. `parent` is the model that this one was created from; `source` is where its files
+    came from, such as "hf.co/ORG/REPO". `provider` is the program that stores the model; models of other programs are
+    read-only. Times are in seconds since 1970: `written` is that of the manifest file (0 without one), `chosen` that of
+    a pull which named no quantization and chose this model (0 if none did).
+    """
+
+    name: str
+    weights: Path
+    system: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    messages: tuple[tuple[str, str], ...] = ()
+    license: str = ""
+    template: str = ""
+    adapters: tuple[Path, ...] = ()
+    projector: Path | None = None
+    parts: tuple[Path, ...] = ()
+    parent: str = ""
+    source: str = ""
+    provider: Provider = "oprel"
+    chosen: float = 0.0
+    written: float = field(default=0.0, compare=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that an engine reads; for a split model the parts, without the link to the first one."""
+        return (*(self.parts or (self.weights,)), *self.beside)
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """The files other than weights."""
+        return (*self.adapters, *([self.projector] if self.projector else []))
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The files, plus the link and its folder if there is one."""
+        return (*self.files, self.weights, self.weights.parent)
+
+    def modelfile(self) -> Modelfile:
+        """A Modelfile that creates an equal model."""
+        return Modelfile(
+            from_=str(self.weights),
+            also_from=(str(self.projector),) if self.projector else (),
+            adapters=tuple(str(path) for path in self.adapters),
+            template=self.template or None,
+            system=self.system or None,
+            parameters=self.parameters,
+            messages=self.messages,
+            licenses=(self.license,) if self.license else (),
+        )
+
+
+class Manifests:
+    """The model names of one OPREL_HOME."""
+
+    def __init__(self, folder: Path, bundled: Path = BUNDLED) -> None:
+        self._folder = folder
+        self._bundled = bundled
+
+    def get(self, ref: ModelRef) -> Manifest:
+        """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
+        if ref.kind is NameKind.PATH:
+            return Manifest(name=ref.text, weights=ref.path)
+        manifest = self._exact(ref) or resolve_in_repository(ref, self._like(ref))
+        if manifest is None:
+            raise _unknown(ref)
+        return manifest
+
+    def put(self, manifest: Manifest, instead_of: ModelRef | None = None) -> Manifest:
+        """Create or replace a name atomically. Returns the manifest with the spelling of an existing name.
+
+        `instead_of` is another name to delete. Raises OprelError if the manifest cannot be written.
+        """
+        ref = ModelRef.parse(manifest.name)
+        before = self._before(ref) or replace(manifest, name=ref.text)
+        manifest = replace(manifest, name=before.name, provider="oprel", chosen=manifest.chosen or before.chosen)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
+        except OSError as error:
+            raise OprelError(
+                f"the model {ref.text} cannot be saved: {error.strerror}",
+                f"Check the free space and the permissions of {self._folder}.",
+            ) from error
+        if instead_of and instead_of.key != ref.key:
+            self._file(instead_of).unlink(missing_ok=True)
+        return manifest
+
+    def delete(self, ref: ModelRef) -> None:
+        """Delete a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
+        file = self._file(ref)
+        if _is_file(file):
+            file.unlink(missing_ok=True)
+        elif other := resolve_in_repository(ref, self._like(ref)):
+            self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
+        elif self._find_bundled(ref):
+            raise UnsupportedError(
+                f"{ref.text} comes with oprel and cannot be deleted",
+                "You can create a model of your own with the same name: `oprel create`.",
+            )
+        else:
+            raise _unknown(ref)
+
+    def mentions(self, pattern: str) -> set[str]:
+        """All matches of `pattern` in the text of any manifest, even a damaged one or one of a later version."""
+        matches: set[str] = set()
+        for file in self._folder.glob("*.json"):
+            matches.update(re.findall(pattern, file.read_text(errors="replace")))
+        return matches
+
+    def __iter__(self) -> Iterator[Manifest]:
+        """All readable manifests; a damaged one hides only itself."""
+        own = {ModelRef.parse(manifest.name).key: manifest for manifest in self._readable("*.json")}
+        bundled = {ModelRef.parse(manifest.name).key: manifest for manifest in self._all_bundled()}
+        yield from (bundled | own).values()
+
+    def _readable(self, pattern: str) -> Iterator[Manifest]:
+        for file in sorted(self._folder.glob(pattern)):
+            try:
+                yield self._read(file)
+            except InvalidModelError:
+                continue
+
+    def _like(self, ref: ModelRef) -> Iterator[Manifest]:
+        """The models of the repository that the name may belong to, and perhaps others."""
+        if origin := hub_origin(ref):
+            beginning = quote(f"{HUB_HOST}/{origin.repository}:".casefold(), safe="")
+            yield from self._readable(f"{beginning[:SHORTENED]}*.json")
+
+    def _file(self, ref: ModelRef) -> Path:
+        name = quote(ref.key, safe="")
+        if len(name) > LONGEST_FILE_NAME:  # a URL may be longer than a file name
+            name = f"{name[:SHORTENED]}~{hashlib.sha256(ref.key.encode()).hexdigest()}"
+        return self._folder / f"{name}.json"
+
+    def _exact(self, ref: ModelRef) -> Manifest | None:
+        """The manifest with exactly that name. Raises InvalidModelError."""
+        file = self._file(ref)
+        return self._read(file) if _is_file(file) else self._find_bundled(ref)
+
+    def _before(self, ref: ModelRef) -> Manifest | None:
+        """The current manifest of the name, if it is readable."""
+        try:
+            return self._exact(ref)
+        except InvalidModelError:
+            return None
+
+    def _find_bundled(self, ref: ModelRef) -> Manifest | None:
+        return next((model for model in self._all_bundled() if ModelRef.parse(model.name).key == ref.key), None)
+
+    def _all_bundled(self) -> Iterator[Manifest]:
+        for weights in sorted(self._bundled.glob("*.gguf")):
+            yield Manifest(name=f"{weights.stem}:latest", weights=weights, provider="bundled")
+
+    def _content(self, manifest: Manifest) -> dict[str, object]:
+        content = asdict(manifest) | {
+            "weights": self._relative(manifest.weights),
+            "adapters": [self._relative(path) for path in manifest.adapters],
+            "projector": self._relative(manifest.projector) if manifest.projector else None,
+            "parts": [self._relative(path) for path in manifest.parts],
+        }
+        del content["written"], content["provider"]
+        return content
+
+    def _read(self, file: Path) -> Manifest:
+        try:
+            content = json.loads(file.read_bytes())
+            projector = content.get("projector")
+            return Manifest(
+                name=ModelRef.parse(content["name"]).text,
+                weights=self._absolute(content["weights"]),
+                system=str(content.get("system", "")),
+                parameters=dict(content.get("parameters", {})),
+                messages=tuple((str(role), str(text)) for role, text in content.get("messages", ())),
+                license=str(content.get("license", "")),
+                template=str(content.get("template", "")),
+                adapters=tuple(self._absolute(path) for path in content.get("adapters", ())),
+                projector=self._absolute(projector) if projector else None,
+                parts=tuple(self._absolute(path) for path in content.get("parts", ())),
+                parent=str(content.get("parent", "")),
+                source=str(content.get("source", "")),
+                chosen=float(content.get("chosen", 0)),
+                written=file.stat().st_mtime,
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
+            raise InvalidModelError(
+                f"the manifest {file} cannot be read: {error}", f"Delete {file} and add the model again."
+            ) from error
+
+    def _relative(self, path: Path) -> str:
+        for prefix, folder in ((BUNDLED_PREFIX, self._bundled), ("", self._folder)):
+            if path.is_relative_to(folder):
+                return f"{prefix}{path.relative_to(folder)}"
+        return str(path)
+
+    def _absolute(self, text: str) -> Path:
+        if text.startswith(BUNDLED_PREFIX):
+            return self._bundled / text.removeprefix(BUNDLED_PREFIX)
+        return self._folder / text  # an absolute path replaces the folder
+
+
+def resolve_in_repository(ref: ModelRef, manifests: Iterable[Manifest]) -> Manifest | None:
+    """Resolve a name that matches no manifest exactly to a model of its repository.
+
+    Such names are ORG/REPO:Q8_0, a file's name, or a name without a quantization; the last means the model that a pull
+    of that name chose, else the only one of the repository.
+    """
+    requested = hub_origin(ref)
+    if requested is None:
+        return None
+    own = [(manifest, origin) for manifest in manifests if (origin := _same_repository(manifest, requested))]
+    if not own:
+        return None
+    if requested.file:
+        suffix = f"/{requested.file}"
+        return next((manifest for manifest, _ in own if manifest.weights.as_posix().endswith(suffix)), None)
+    if requested.quant:
+        match = named([Variant(origin.quant, ()) for _, origin in own], requested.quant)
+        return next((manifest for manifest, origin in own if match and origin.quant == match.label), None)
+    last = max((manifest for manifest, _ in own), key=lambda manifest: manifest.chosen)
+    return last if last.chosen or len(own) == 1 else None
+
+
+def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | None:
+    """The manifest's origin if it is from the requested repository, else None."""
+    if not is_hub_name(manifest.name):
+        return None
+    origin = hub_origin(ModelRef.parse(manifest.name))
+    return origin if origin and origin.repository.casefold() == requested.repository.casefold() else None
+
+
+def _unknown(ref: ModelRef) -> ModelNotFoundError:
+    return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows all names.")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long for a file
+        return False

@@ -1,0 +1,215 @@
+"""A client for registries: OCI's distribution protocol with token authentication.
+
+It uses https, except for registries on this machine and those that the user declares insecure, as with Docker: in the
+settings, or for a single pull or push.
+"""
+
+import base64
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError, ValidationError
+from oprel.core.names import OLLAMA_HOST, RegistryOrigin
+from oprel.downloader.connections import is_unknown_host, reason
+from oprel.formats.ollama_manifest import LONGEST_TEXT
+
+TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Login:
+    """The credentials that `docker login` stored for one registry."""
+
+    user: str
+    password: str
+
+    @property
+    def header(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to access registries: `insecure` hosts over http, with credentials from Docker's `config.json`.
+
+    `ollama` is the address to use for Ollama's registry.
+    """
+
+    ollama: str = f"https://{OLLAMA_HOST}"
+    insecure: frozenset[str] = frozenset()
+    docker_config: Path | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "Access":
+        hosts = (host.strip() for host in config.insecure_registries.split(","))
+        return cls(config.ollama_registry, frozenset(filter(None, hosts)), config.places.docker_config)
+
+    def login(self, host: str) -> Login | None:
+        return login_of(self.docker_config, host) if self.docker_config else None
+
+    def base(self, origin: RegistryOrigin) -> httpx.URL:
+        """The address of a repository. Raises ValidationError."""
+        over_http = origin.insecure or origin.host in self.insecure or _is_this_machine(origin.host)
+        address = f"{'http' if over_http else 'https'}://{origin.host}"
+        if origin.host == OLLAMA_HOST:
+            address = self.ollama.rstrip("/")
+        try:
+            return httpx.URL(f"{address}/v2/{origin.repository}/")
+        except httpx.InvalidURL as error:
+            raise ValidationError(f"{origin.host!r} is not a registry address", "Write host or host:5000.") from error
+
+
+USUAL_ACCESS = Access()
+
+
+def login_of(config_file: Path, host: str) -> Login | None:
+    """The login for `host` in Docker's `config.json`; None without one, or if it needs a credential helper."""
+    try:
+        entry = json.loads(config_file.read_bytes())["auths"][host]["auth"]
+        user, _, password = base64.b64decode(entry, validate=True).decode().partition(":")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Login(user, password)
+
+
+@dataclass(frozen=True)
+class RegistryReply:
+    """A complete answer; registry answers other than model files are small."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+class Registry:
+    """Requests to one repository. `actions` is the scope of its token: "pull" or "pull,push"."""
+
+    def __init__(
+        self, origin: RegistryOrigin, client: httpx.AsyncClient, access: Access = USUAL_ACCESS, actions: str = "pull"
+    ) -> None:
+        self.origin = origin
+        self.base = access.base(origin)
+        self._client = client
+        self._login = access.login(origin.host)
+        self._scope = f"repository:{origin.repository}:{actions}"
+        self.headers: dict[str, str] = {}  # authentication
+
+    def url(self, path: str) -> httpx.URL:
+        """The URL of `path` in the repository, or of an address from an answer."""
+        return self.base.join(path)
+
+    async def ask(
+        self,
+        method: str,
+        url: httpx.URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        follow_redirects: bool = False,
+    ) -> RegistryReply:
+        """Send a request, authenticating if the registry requires it. Raises DownloadError."""
+        answer = await self._send(method, url, headers, content, follow_redirects)
+        if answer.status == HTTPStatus.UNAUTHORIZED:  # on the first request, and when a token has expired
+            await self._identify(answer.headers.get("www-authenticate", ""))
+            answer = await self._send(method, url, headers, content, follow_redirects)
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise self._refused(answer.status)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+        follow_redirects: bool,
+    ) -> RegistryReply:
+        own = self.headers if _host(url) == _host(self.base) else {}
+        sent = {"Accept-Encoding": "identity", **own, **(headers or {})}
+        request = self._client.build_request(method, url, headers=sent, content=content, timeout=TIMEOUT)
+        try:
+            response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
+            try:
+                self._check_redirects(response)
+                return RegistryReply(response.status_code, response.headers, await _read(response))
+            finally:
+                await response.aclose()
+        except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            steps = ["Check the name and the network."]
+            if self.base.scheme == "https" and not is_unknown_host(error):
+                steps.append(f"If it has no encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
+            raise DownloadError(
+                f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps
+            ) from error
+
+    def _check_redirects(self, response: httpx.Response) -> None:
+        """Raises DownloadError for a redirect from https to http."""
+        urls = [answer.url for answer in (*response.history, response)]
+        if urls[0].scheme == "https" and (plain := [url for url in urls if url.scheme != "https"]):
+            raise DownloadError(f"the registry {self.origin.host} redirects to {plain[0].host} without encryption")
+
+    async def _identify(self, challenge: str) -> None:
+        """Authenticate as the challenge requires: with name and password, or with a token from another server."""
+        kind, _, rest = challenge.partition(" ")
+        if kind.lower() == "basic" and self._login:
+            self.headers["Authorization"] = self._login.header
+        elif kind.lower() == "bearer":
+            self.headers["Authorization"] = f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)))}"
+        else:
+            raise self._refused(HTTPStatus.UNAUTHORIZED)
+
+    async def _token(self, challenge: Mapping[str, str]) -> str:
+        try:
+            realm = httpx.URL(challenge["realm"])
+        except (KeyError, httpx.InvalidURL):
+            raise DownloadError(f"the registry {self.origin.host} does not name its token server") from None
+        if realm.scheme != "https" and _host(realm) != _host(self.base):
+            raise DownloadError(f"the registry {self.origin.host} wants a token from {realm.host} without encryption")
+        query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
+        headers = {"Authorization": self._login.header} if self._login else {}
+        answer = await self._send("GET", realm.copy_merge_params(query), headers, None, False)
+        try:
+            reply = json.loads(answer.content)
+            return str(reply.get("token") or reply["access_token"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise self._refused(answer.status) from None
+
+    def _refused(self, status: int) -> DownloadError:
+        return DownloadError(
+            f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status})",
+            f"Check the name. For a private model run `docker login {self.origin.host}`; oprel uses that login.",
+        )
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = b""
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > LONGEST_TEXT:
+            raise DownloadError(f"{response.url.host} sends more than {LONGEST_TEXT} bytes for a small answer")
+    return content
+
+
+def _host(url: httpx.URL) -> tuple[str, bytes]:
+    return url.scheme, url.netloc
+
+
+def _is_this_machine(host: str) -> bool:
+    name = httpx.URL(f"http://{host}").host if host.count(":") <= 1 else host
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Folders as Hugging Face publishes them: safetensors with a config.json."""

@@ -1,0 +1,74 @@
+"""Errors on the wire: each dialect has its own form, and its router attaches the encoder to the requests it serves."""
+
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.params import Depends
+from fastapi.routing import APIRoute
+from starlette.types import Scope
+
+from oprel.api_models import ErrorDetail, ErrorResponse
+from oprel.core.exceptions import OprelError
+
+ErrorEncoder = Callable[[OprelError], bytes]
+
+ENCODER = "oprel.encode_error"  # the key of a request's encoder in its ASGI scope
+OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+
+
+def dialect_router(
+    encode_error: ErrorEncoder, *, prefix: str = "", dependencies: Sequence[Depends] | None = None
+) -> APIRouter:
+    """A router whose routes report errors in the form of `encode_error`."""
+
+    class DialectRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_in_dialect(request: Request) -> Response:
+                request.scope[ENCODER] = encode_error
+                return await handle(request)
+
+            return handle_in_dialect
+
+    return APIRouter(prefix=prefix, route_class=DialectRoute, dependencies=dependencies)
+
+
+def encode_for(scope: Scope, error: OprelError) -> bytes:
+    """The JSON of an error in the form of the request's dialect; oprel's own form if no route serves the request."""
+    encode: ErrorEncoder = scope.get(ENCODER, nested_error)
+    return encode(error)
+
+
+def error_response(scope: Scope, error: OprelError) -> Response:
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if error.http_status == 503 else None
+    return Response(encode_for(scope, error), error.http_status, headers, "application/json; charset=utf-8")
+
+
+def nested_error(error: OprelError) -> bytes:
+    """oprel's own form."""
+    detail = ErrorDetail(type=error.code, message=error.message, resolution_steps=list(error.resolution_steps))
+    return ErrorResponse(error=detail).model_dump_json().encode()
+
+
+def flat_error(error: OprelError) -> bytes:
+    """Ollama's form, with two fields of oprel: all routes below /api have it."""
+    return orjson.dumps({"error": error.message, "code": error.code, "resolution_steps": error.resolution_steps})
+
+
+def openai_error(error: OprelError) -> bytes:
+    """The form of both of OpenAI's APIs."""
+    kind = OPENAI_TYPES.get(error.http_status, "api_error")
+    detail = {"message": message_with_steps(error), "type": kind, "param": None, "code": error.code}
+    return orjson.dumps({"error": detail})
+
+
+def message_with_steps(error: OprelError) -> str:
+    """What happened and what to do next, for dialects that have one text for both."""
+    if not error.resolution_steps:
+        return error.message
+    sentence = error.message if error.message.endswith((".", "!", "?")) else f"{error.message}."
+    return " ".join((sentence, *error.resolution_steps))
