@@ -137,5 +137,5 @@ def test_a_folder_with_errors_is_refused_before_an_engine_sees_it(
     engines(vllm={})
     broken = write_tiny_llama(tmp_path / "broken")
     (broken / "tokenizer.json").unlink()
-    with start_daemon().client as client, pytest.raises(InvalidModelError, match="there is no tokenizer"):
+    with start_daemon().client as client, pytest.raises(InvalidModelError, match="it has no tokenizer"):
         client.chat(str(broken), HELLO)
