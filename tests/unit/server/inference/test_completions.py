@@ -41,12 +41,12 @@ async def test_an_answer_comes_in_pieces_and_ends_with_its_figures(pool: MemoryP
     assert (answer.done.recoveries, answer.done.truncation) == (0, Truncation())
 
 
-async def test_an_answer_ends_at_the_length_that_was_asked_for(pool: MemoryPool) -> None:
+async def test_an_answer_ends_at_the_requested_length(pool: MemoryPool) -> None:
     answer = await pool.ask(replace(HELLO, sampling=Sampling(num_predict=2)))
     assert answer.done and (answer.done.text, answer.done.finish) == ("Once upon ", Finish.LENGTH)
 
 
-async def test_the_time_of_loading_is_told_apart_from_the_whole(pool: MemoryPool) -> None:
+async def test_the_load_time_is_reported_apart_from_the_whole(pool: MemoryPool) -> None:
     stream = pool.stream(HELLO)
     await anext(stream)
     pool.clock.advance(2.0)
@@ -54,33 +54,33 @@ async def test_the_time_of_loading_is_told_apart_from_the_whole(pool: MemoryPool
     assert isinstance(done, completions.Done) and (done.load_ns, done.total_ns) == (0, 2 * 10**9)
 
 
-# What the engine is asked
+# What the engine receives
 
 
-def asked(pool: MemoryPool) -> CompletionRequest:
+def received(pool: MemoryPool) -> CompletionRequest:
     return pool.engines[0].requests[-1]
 
 
 @pytest.mark.parametrize("seed", [None, -1])
 async def test_an_answer_has_a_seed_so_that_it_can_be_made_again(pool: MemoryPool, seed: int | None) -> None:
     await pool.ask(replace(HELLO, sampling=Sampling(seed=seed)))
-    chosen = asked(pool).sampling.seed
+    chosen = received(pool).sampling.seed
     assert chosen is not None and chosen >= 0
 
 
 async def test_the_seed_of_a_request_stays(pool: MemoryPool) -> None:
     await pool.ask(replace(HELLO, sampling=Sampling(seed=7)))
-    assert asked(pool).sampling.seed == 7
+    assert received(pool).sampling.seed == 7
 
 
 async def test_an_answer_without_a_limit_ends_after_ten_contexts(pool: MemoryPool) -> None:
     await pool.ask(replace(HELLO, sampling=Sampling(num_predict=-1)))
-    assert asked(pool).sampling.num_predict == 10 * 512
+    assert received(pool).sampling.num_predict == 10 * 512
 
 
 async def test_an_answer_that_must_not_shift_ends_with_the_context(pool: MemoryPool) -> None:
     await pool.ask(replace(HELLO, shift=False))
-    assert asked(pool).sampling.num_predict == 512 - 1
+    assert received(pool).sampling.num_predict == 512 - 1
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ async def test_an_answer_that_must_not_shift_ends_with_the_context(pool: MemoryP
     ],
     ids=["a prompt", "a chat", "several answers", "tools", "a schema"],
 )
-async def test_tokens_are_asked_for_where_the_answer_is_only_text(
+async def test_tokens_are_requested_where_the_answer_is_only_text(
     make_pool: MakePool, request_: CompletionRequest, is_plain: bool
 ) -> None:
     pool = make_pool(saying("{}"))
     await pool.ask(request_)
-    assert asked(pool).tell_tokens is is_plain
+    assert received(pool).tell_tokens is is_plain
 
 
 async def test_a_tool_that_must_be_called_is_the_only_one(pool: MemoryPool) -> None:
     await pool.ask(replace(CHAT, tools=(TOOL, OTHER_TOOL), tool_choice={"function": {"name": "add"}}))
-    assert (asked(pool).tools, asked(pool).tool_choice) == ((TOOL,), "required")
+    assert (received(pool).tools, received(pool).tool_choice) == ((TOOL,), "required")
 
 
 async def test_a_tool_that_does_not_exist_cannot_be_chosen(pool: MemoryPool) -> None:
@@ -115,7 +115,7 @@ async def test_a_tool_that_does_not_exist_cannot_be_chosen(pool: MemoryPool) -> 
 async def test_the_tokens_of_a_context_come_in_front_of_the_prompt(pool: MemoryPool) -> None:
     before = tuple(tokens_of("A tale "))
     answer = await pool.ask(CHAT, context=before)
-    assert asked(pool).prompt == Tokens((*before, "<user> Hello <assistant> "))
+    assert received(pool).prompt == Tokens((*before, "<user> Hello <assistant> "))
     assert answer.done and answer.done.context == tokens_of("A tale <user> Hello <assistant> " + STORY)
 
 
@@ -159,7 +159,7 @@ async def test_several_answers_take_a_slot_each(pool: MemoryPool) -> None:
     await stream.aclose()
 
 
-async def test_several_answers_are_told_by_their_numbers(pool: MemoryPool) -> None:
+async def test_several_answers_are_numbered(pool: MemoryPool) -> None:
     answer = await pool.ask(replace(HELLO, n=2))
     assert [chunk.index for chunk in answer.chunks] == [0] * 4 + [1] * 4
     assert answer.done and (answer.done.text, answer.done.finishes) == (STORY, (Finish.STOP, Finish.STOP))
@@ -227,7 +227,7 @@ FAILURE = EngineRefused(500, "server_error", "oops")
         (FAILURE, BackendError),
     ],
 )
-async def test_what_the_engine_refuses_is_an_error_of_ours(
+async def test_a_refusal_of_the_engine_becomes_an_error_of_oprel(
     make_pool: MakePool, refusal: EngineRefused, error: type[Exception]
 ) -> None:
     pool = make_pool(MemoryEngine(refusals=[refusal]))

@@ -120,7 +120,7 @@ async def test_an_answer_begins_again_with_another_request() -> None:
     assert answer.request == short
 
 
-async def test_a_rest_that_outgrew_the_context_is_asked_for_as_a_whole() -> None:
+async def test_a_rest_that_outgrew_the_context_is_requested_as_a_whole() -> None:
     answer = await broken_off(PLAIN, word(" upon", 7))
     assert answer.repeat() and answer.request == PLAIN
     assert answer.receive(word(" upon", 7)) is None
@@ -150,7 +150,7 @@ async def test_an_answer_is_whole_wherever_its_engine_died(make_pool: MakePool, 
     assert pool.engines[0].starts == 2 and pool.loaded("model").slots.in_use == 0
 
 
-async def test_before_its_first_token_an_answer_is_asked_for_again(make_pool: MakePool) -> None:
+async def test_before_its_first_token_an_answer_is_requested_again(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(deaths=[0]))
     await pool.ask(CHAT)
     first, second = requests(pool)

@@ -1,4 +1,4 @@
-"""A call of an engine that may die: who is blamed, who has the next engine, and what the caller gets."""
+"""A call of an engine that may die: when it is blamed, when it has the next engine to itself, and what its caller gets."""
 
 import asyncio
 import contextlib
@@ -170,7 +170,7 @@ async def test_a_call_that_fails_gives_all_slots_back(pool: MemoryPool) -> None:
 
 
 @pytest.mark.parametrize("exit", [KILLED, OUT_OF_MEMORY], ids=["kill", "out of memory"])
-async def test_a_call_that_did_nothing_shares_the_next_engine(pool: MemoryPool, exit: Exit) -> None:
+async def test_a_call_without_blame_shares_the_next_engine(pool: MemoryPool, exit: Exit) -> None:
     async with called(pool) as call:
         assert await died(pool, call, exit)
         assert call.lease.grant.count == 1
@@ -229,7 +229,7 @@ async def test_suspects_take_turns_until_all_are_cleared(pool: MemoryPool) -> No
         assert (first.lease.grant.count, second.lease.grant.count) == (1, 1)
 
 
-async def test_one_death_counts_once_though_two_made_the_same_call(pool: MemoryPool) -> None:
+async def test_one_death_counts_once_for_two_equal_calls(pool: MemoryPool) -> None:
     async with two_calls(pool, REQUEST, REQUEST) as (first, second, first_leaves):
         starts = pool.engines[0].starts
         pool.engines[0].die()
@@ -256,7 +256,7 @@ async def test_a_call_that_waited_while_its_twin_was_quarantined_is_not_made(poo
             await waiting
 
 
-# The engine's errors as ours
+# The engine's errors as those of oprel
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ async def test_a_call_that_waited_while_its_twin_was_quarantined_is_not_made(poo
         (EngineRefused(503, "server_error", "oops"), BackendError, "the engine failed: oops"),
     ],
 )
-async def test_a_refusal_becomes_an_error_of_ours(
+async def test_a_refusal_becomes_an_error_of_oprel(
     refusal: EngineRefused, error: type[OprelError], message: str
 ) -> None:
     with pytest.raises(error, match=message) as raised:

@@ -262,7 +262,7 @@ async def test_a_model_that_needs_more_than_the_machine_has_is_refused(pool: Mem
     assert pool.names == ["a"]
 
 
-async def test_a_model_waits_for_memory_in_sight_of_all(pool: MemoryPool) -> None:
+async def test_a_model_that_waits_for_memory_is_listed(pool: MemoryPool) -> None:
     await pool.caller(A)
     await pool.caller(B)
     await pool.caller(C)
@@ -350,7 +350,7 @@ async def test_a_client_that_stops_waiting_for_a_slot_gives_its_place_up(make_po
 # Starts that fail
 
 
-async def test_a_failed_start_is_reported_to_all_who_waited_for_it(make_pool: MakePool) -> None:
+async def test_a_failed_start_is_reported_to_every_waiting_caller(make_pool: MakePool) -> None:
     gate = asyncio.Event()
     pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[CRASH]))
     callers = [await pool.caller(A), await pool.caller(A)]
@@ -401,7 +401,7 @@ async def test_a_crash_is_recorded_with_the_requests_in_the_engine(pool: MemoryP
     assert [(request.characters, request.seconds) for request in crash.requests] == [(5, 2.0)]
 
 
-async def test_the_end_of_an_engine_that_is_gone_concerns_nobody(pool: MemoryPool) -> None:
+async def test_the_end_of_an_engine_that_is_gone_is_ignored(pool: MemoryPool) -> None:
     await pool.load(A)
     await pool.manager.unload(A)
     pool.engines[0].die()
@@ -423,7 +423,7 @@ async def test_a_load_goes_on_when_its_only_client_leaves(make_pool: MakePool) -
     assert pool.counted("loads") == {("a", "ready"): 1}
 
 
-async def test_what_was_loaded_for_a_client_that_left_may_be_evicted(make_pool: MakePool) -> None:
+async def test_an_engine_that_was_loaded_for_a_client_that_left_may_be_evicted(make_pool: MakePool) -> None:
     gate = asyncio.Event()
     pool = make_pool(MemoryEngine(start_gate=gate))
     await (await pool.caller(A)).cancel()
@@ -435,7 +435,7 @@ async def test_what_was_loaded_for_a_client_that_left_may_be_evicted(make_pool: 
     assert waiting.is_served and pool.names == ["b", "c"]
 
 
-async def test_a_client_that_leaves_takes_no_start_from_others(make_pool: MakePool) -> None:
+async def test_a_client_that_leaves_does_not_end_the_start_for_others(make_pool: MakePool) -> None:
     gate = asyncio.Event()
     pool = make_pool(MemoryEngine(start_gate=gate))
     first, second = await pool.caller(A), await pool.caller(A)
@@ -540,10 +540,10 @@ async def test_killing_ends_every_engine_at_once(pool: MemoryPool) -> None:
     assert all(engine.is_down for engine in pool.engines)
 
 
-# What others see of it
+# Observers, and engines that are gone
 
 
-async def test_observers_hear_of_engines_that_come_and_go(pool: MemoryPool) -> None:
+async def test_observers_are_called_when_engines_are_added_and_removed(pool: MemoryPool) -> None:
     changes: list[list[str]] = []
     with pool.manager.observed(lambda: changes.append(pool.names)):
         await pool.load(A)
@@ -552,7 +552,7 @@ async def test_observers_hear_of_engines_that_come_and_go(pool: MemoryPool) -> N
     assert changes[0] == ["a"] and changes[-1] == []
 
 
-async def test_observers_hear_of_a_new_keep_alive(pool: MemoryPool) -> None:
+async def test_observers_are_called_for_a_new_keep_alive(pool: MemoryPool) -> None:
     await pool.load(A)
     changes: list[float] = []
     with pool.manager.observed(lambda: changes.append(pool.loaded("a").lifetime.keep_alive)):
@@ -569,7 +569,7 @@ async def test_the_last_engine_of_a_model_can_be_looked_at_after_its_end(pool: M
     assert pool.manager.last_engine("nonesuch") is None
 
 
-async def test_a_described_machine_is_not_looked_at_again(pool: MemoryPool) -> None:
+async def test_a_described_machine_is_not_probed(pool: MemoryPool) -> None:
     described = pool.manager.planning.hardware
     await pool.load(A)
     await pool.manager.unload(A)

@@ -44,12 +44,12 @@ async def test_it_gets_less_and_less_until_it_starts(make_pool: MakePool) -> Non
     assert pool.engines[0].starts == 3 and loaded.adjustments == ("one request at a time",)
 
 
-async def test_the_context_that_was_asked_for_stays(make_pool: MakePool) -> None:
+async def test_a_requested_context_stays(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=ONE_SLOT), **FREE)
     assert (await pool.load(A, CONTEXT)).num_ctx == 2048
 
 
-async def test_when_nothing_is_left_to_give_up_the_start_has_failed(make_pool: MakePool) -> None:
+async def test_the_start_fails_when_nothing_is_left_to_give_up(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=0), **FREE)
     with pytest.raises(BackendStartError, match="failed to allocate buffer"):
         await pool.load(A, CONTEXT)
@@ -136,7 +136,7 @@ async def test_callers_at_the_same_time_handle_one_failure_once(make_pool: MakeP
     assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == ("2 requests at a time",)
 
 
-async def test_two_failures_are_handled_one_by_one(make_pool: MakePool) -> None:
+async def test_each_failure_is_handled_by_itself(make_pool: MakePool) -> None:
     gate = asyncio.Event()
     pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[OUT_OF_MEMORY, OUT_OF_MEMORY]), **FREE)
     callers = [await pool.caller(A, CONTEXT) for _ in range(3)]
