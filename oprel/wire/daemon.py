@@ -23,7 +23,8 @@ class EngineModel(Wire):
     `address`: where the engine listens. `adjustments`: settings that were changed to make it fit into memory.
     `in_flight`: requests that use it; `slots_taken` of its `slots` are busy, and `queued` requests wait for one.
     `memory_bytes`: the measured memory of its processes, 0 before the first measurement. `predicted_bytes`: the memory
-    predicted for it: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `predicted` and
+    predicted for it: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `gpu_share`: how
+    much of the model GPUs compute, 1 with every layer on GPUs, else by memory. `predicted` and
     `measured`: its buffers before the start, and as the engine reported them (None if it did not).
     `tokens_per_second`: the speed of its latest answers.
     """
@@ -46,6 +47,7 @@ class EngineModel(Wire):
     predicted_bytes: int
     host_bytes: int = 0
     gpu_bytes: dict[int, int] = {}
+    gpu_share: float = 0.0
     predicted: BufferSizes
     measured: BufferSizes | None
     load_seconds: float

@@ -67,8 +67,13 @@ class EngineStatus:
 
     @property
     def vram_bytes(self) -> int:
-        """The part of `size_bytes` that GPUs use; all of it if every layer is on GPUs, as Ollama counts it."""
-        return self.size_bytes if self.is_on_gpus else min(self.size_bytes, sum(self.gpu_bytes.values()))
+        """The part of `size_bytes` that lies on GPUs."""
+        return min(self.size_bytes, sum(self.gpu_bytes.values()))
+
+    @property
+    def gpu_share(self) -> float:
+        """How much of the model GPUs compute, from 0 to 1: 1 with every layer on GPUs, else the share of memory."""
+        return 1.0 if self.is_on_gpus else self.vram_bytes / self.size_bytes if self.size_bytes else 0.0
 
 
 def status_of(loaded: LoadedModel, now: float) -> EngineStatus:

@@ -95,7 +95,7 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
         "NAME": f"{engine.name} (embedding)" if engine.embedding else engine.name,
         "ID": running.digest.removeprefix("sha256:")[:12] if running else "",
         "SIZE": human_size(running.size) if running else "",
-        "PROCESSOR": _processor(running) if running else "",
+        "PROCESSOR": processor(engine.gpu_share),
         "CONTEXT": str(engine.context_length),
         "UNTIL": (engine.last_exit if engine.state in DOWN else None) or _until(engine),
         "STATE": engine.state,
@@ -112,10 +112,13 @@ def waiting_row(model: "WaitingModel") -> Row:
     return {"NAME": model.name, "STATE": "waiting for memory", "MEMORY": f"- of {human_size(model.bytes)}"}
 
 
-def _processor(running: "RunningModel") -> str:
-    if not running.size:
-        return "Unknown"
-    on_gpu = round(100 * running.size_vram / running.size)
+def processor(gpu_share: float) -> str:
+    """As Ollama shows it.
+
+    >>> processor(0.0), processor(0.7), processor(1.0)
+    ('100% CPU', '30%/70% CPU/GPU', '100% GPU')
+    """
+    on_gpu = round(100 * gpu_share)
     if on_gpu in (0, 100):
         return "100% GPU" if on_gpu else "100% CPU"
     return f"{100 - on_gpu}%/{on_gpu}% CPU/GPU"

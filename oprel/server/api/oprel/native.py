@@ -144,6 +144,7 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
         predicted_bytes=status.expected_bytes,
         host_bytes=status.expected_host_bytes,
         gpu_bytes=dict(status.gpu_bytes),
+        gpu_share=status.gpu_share,
         predicted=_predicted(status.estimate),
         measured=_measured(status.buffers) if status.buffers else None,
         load_seconds=snapshot.load_seconds,

@@ -1,4 +1,4 @@
-"""A call of an engine that may die: when it is blamed, when it has the next engine to itself, and what its caller gets."""
+"""Calls of an engine that may die: which are blamed, which have the next engine to themselves, what callers get."""
 
 import asyncio
 import contextlib

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from oprel.cli.commands.daemon.ps import _processor
+from oprel.cli.commands.daemon import ps
 from oprel.core.completion import LoadOptions
 from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.server.api.common import encode
@@ -45,16 +45,16 @@ class On:
 
 
 def processor(status: EngineStatus) -> str:
-    """As `oprel ps` shows it, and Ollama's command line as well."""
-    return _processor(encode.running_model(status))
+    """As `oprel ps` shows it."""
+    return ps.processor(status.gpu_share)
 
 
-async def test_of_a_model_on_the_gpu_all_memory_counts_as_the_gpus(on: On) -> None:
-    """What little stays with the CPU (buffers, the input's embeddings) does not: no layer is computed there."""
+async def test_a_model_on_the_gpu_is_all_on_the_gpu_beside_what_its_process_takes(on: On) -> None:
+    """No layer is computed by the CPU, although some memory stays with it (buffers, the input's embeddings)."""
     status = await on("nvidia-24gb")
     assert on.kind is PlacementKind.GPU
     assert status.size_bytes == status.expected_host_bytes + sum(status.gpu_bytes.values()) == status.expected_bytes
-    assert status.vram_bytes == status.size_bytes
+    assert status.vram_bytes == status.gpu_bytes[0] < status.size_bytes
     assert processor(status) == "100% GPU"
 
 
@@ -131,12 +131,12 @@ async def test_shared_memory_is_counted_once(on: On, machine: str) -> None:
 async def test_a_measurement_that_includes_the_gpus_memory_is_the_size(on: On) -> None:
     whole = (await on("apple-16gb")).expected_bytes
     status = await on("apple-16gb", measured=whole + MEASURED)
-    assert status.size_bytes == status.vram_bytes == whole + MEASURED
+    assert (status.size_bytes, status.vram_bytes) == (whole + MEASURED, status.gpu_bytes[0])
 
 
 async def test_a_measurement_without_the_gpus_memory_is_added_to_it(on: On) -> None:
     status = await on("amd-integrated-16gb", measured=MEASURED)
-    assert status.size_bytes == status.vram_bytes == MEASURED + status.gpu_bytes[0]
+    assert (status.size_bytes, status.vram_bytes) == (MEASURED + status.gpu_bytes[0], status.gpu_bytes[0])
 
 
 async def test_a_model_partly_on_a_gpu_that_shares_memory_has_both_shares_in_it(on: On) -> None:
