@@ -781,7 +781,7 @@ def test_what_is_not_loaded_cannot_be_stopped(start_daemon: StartDaemon, oprel_o
         ("run", b"Dear diary,\n", "does not start with the letters GGUF"),
         ("run", b"", "is empty"),
         ("plan", b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
-        *((command, b"<!DOCTYPE html><html>", "get the file itself") for command in ("run", "show", "plan", "inspect")),
+        *((command, b"<!DOCTYPE html><html>", "login page") for command in ("run", "show", "plan", "inspect")),
     ],
     ids=repr,
 )
@@ -795,7 +795,7 @@ def test_a_file_that_is_no_model_is_the_same_error_of_every_command(
 
 def test_a_model_that_was_not_downloaded_whole_is_an_error(oprel_shared: Shell, tiny: Path) -> None:
     (oprel_shared.folder / "half.gguf").write_bytes(tiny.read_bytes()[:200_000])
-    assert failed(oprel_shared("run", "half.gguf", "hi"), 4, "half.gguf", "get it again")
+    assert failed(oprel_shared("run", "half.gguf", "hi"), 4, "half.gguf", "download it again")
 
 
 def test_an_empty_folder_is_no_model(oprel_shared: Shell) -> None:
