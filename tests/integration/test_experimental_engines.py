@@ -1,4 +1,4 @@
-"""Engines that nobody has run with oprel yet, as processes that take and say what their source does.
+"""Engines that are untested with oprel, as processes that take and answer what their source does.
 
 They are for GPUs: a package announces each as one that runs on this machine too, and is the same in all else.
 """
@@ -29,13 +29,13 @@ ANSWER = "".join(WORDS)
 HELLO = [{"role": "user", "content": "hello"}]
 PACKAGE = """
 from dataclasses import replace
-from oprel.runtime.backends import exllama, mlc, mlx, tgi
-from oprel.runtime.backends.backend import anything
+from oprel.runtime.backends.engines import exllama, mlc, mlx, tgi
+from oprel.runtime.backends.backend import refuses_nothing
 
 
 def here(backend):
     suited = {"name": f"{backend.name}-here", "suits": {"cpu": 1.0}, "formats": frozenset(("safetensors",))}
-    return replace(backend, refuses=anything, **suited)
+    return replace(backend, refuses=refuses_nothing, **suited)
 
 
 exllama, mlc, mlx, tgi = (here(module.BACKEND) for module in (exllama, mlc, mlx, tgi))

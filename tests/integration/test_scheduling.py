@@ -59,7 +59,7 @@ def test_an_idle_model_goes_for_one_that_is_asked_for(start_daemon: Start, model
     daemon = start_daemon(default_max_memory_mb=FOR_ONE)
     assert ask(daemon, "one") and ask(daemon, "two") and ask(daemon, "one")
     assert loaded(daemon) == {"one"}
-    assert "goes: idle for" in daemon.log
+    assert ": idle for" in daemon.log and "evicting " in daemon.log
 
 
 def test_a_pinned_model_stays_and_what_does_not_fit_beside_it_is_refused(

@@ -27,5 +27,5 @@ def named(name: str) -> Backend:
     """The backend of that name. Raises ValidationError if there is none."""
     by_name = backends()
     if name not in by_name:
-        raise ValidationError(f"there is no engine {name!r}", f"There are {', '.join(by_name)}.")
+        raise ValidationError(f"there is no engine {name!r}", f"The engines are {', '.join(by_name)}.")
     return by_name[name]

@@ -183,7 +183,7 @@ class Launcher:
             return None
         words = ", ".join(step_down.given_up(before.solution, less.solution))
         logger.warning("%s ran out of memory: from now on %s", loaded.model.name, words)
-        # The cause is mended, so it may start at once. More free memory alone is no such reason: that comes and goes.
+        # It needs less now, so it may start at once. More free memory alone is not enough: it may be gone again.
         self._record(loaded.decision, loaded.model, loaded.request).history.ends.clear()
         return loaded.decision.with_plan(less)
 

@@ -1,4 +1,4 @@
-"""One loaded model: its engine, how the engine is run, who uses it; and the lease, the right to use it."""
+"""One loaded model: its engine, how the engine runs and which requests use it; and the lease, the right to use it."""
 
 import asyncio
 import contextlib

@@ -296,7 +296,7 @@ class ModelManager:
         """Stop an idle engine, as others need its memory. It takes no request from now on."""
         if not loaded.leaving:
             loaded.leaving = True
-            logger.info("%s goes: %s", loaded.model.name, why)
+            logger.info("evicting %s: %s", loaded.model.name, why)
             self._start(self._leave(loaded), f"evict {loaded.model.name}")
 
     async def _leave(self, loaded: LoadedModel) -> None:
@@ -305,7 +305,7 @@ class ModelManager:
                 try:
                     await self._retire(loaded, "memory")
                 except BackendError as error:
-                    logger.error("%s stays: %s", loaded.model.name, error)
+                    logger.error("cannot evict %s: %s", loaded.model.name, error)
                     loaded.leaving = False  # the next change tries again
 
     async def _retire(self, loaded: LoadedModel, why: Eviction) -> None:
@@ -314,7 +314,7 @@ class ModelManager:
         self.launcher.note_end(loaded)
         try:
             await loaded.engine.close()
-        except asyncio.CancelledError:  # the caller has left, but the engine goes on stopping
+        except asyncio.CancelledError:  # the caller has left, but the engine continues to stop
             loaded.leaving = True
             self._start(self._leave(loaded), f"retire {loaded.model.name}")
             raise
