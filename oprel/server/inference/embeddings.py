@@ -85,7 +85,7 @@ async def tokenize(
     manager: ModelManager, model: InstalledModel, text: str, *, special: bool, keep_alive: float | None = None
 ) -> list[int]:
     async with (
-        manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
+        manager.lease(model, None, keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.engine),
     ):
         call = EngineCall(lease, (text, special), manager.quarantine, manager.metrics)
@@ -96,7 +96,7 @@ async def detokenize(
     manager: ModelManager, model: InstalledModel, tokens: Sequence[int], *, keep_alive: float | None = None
 ) -> str:
     async with (
-        manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
+        manager.lease(model, None, keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.engine),
     ):
         call = EngineCall(lease, tuple(tokens), manager.quarantine, manager.metrics)

@@ -37,6 +37,9 @@ from oprel.utils.text import timestamp
 router = dialect_router(encode_error)
 
 READ = ["GET", "HEAD"]
+# The release of Ollama whose API these routes speak: its `prompt_eval_cached_count` came with 0.34. Clients refuse a
+# server that they think too old, as Codex does below 0.13.4.
+OLLAMA_LEVEL = "0.34.1"
 COPILOT = "GitHubCopilotChat/"  # uses `general.basename` as the model's name in its requests
 
 
@@ -47,7 +50,7 @@ async def root() -> Response:
 
 @router.api_route("/api/version", methods=READ)
 async def version() -> Response:
-    return json_response(wire.VersionResponse(version=__version__))
+    return json_response(wire.VersionResponse(version=OLLAMA_LEVEL, oprel=__version__))
 
 
 @router.api_route("/api/tags", methods=READ)
@@ -137,7 +140,7 @@ async def chat(request: Request) -> Response:
         return await _unload(request, model, empty)
     images = any(message.images for message in body.messages)
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
-    prompt = decode.with_system(None, decode.messages(body.messages), model)
+    prompt = decode.with_system("", decode.messages(body.messages), model)
     job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice)
     if not body.messages:
         return _load(request, job, empty)
