@@ -31,6 +31,7 @@ def option(
     engine_name: str = "",
     other_names: tuple[str, ...] = (),
     minimum: int | None = None,
+    raised_to: int | None = None,
     unset_to: int | None = None,
     clamped_to: tuple[int, int] = INT32,
     is_folded: bool = False,
@@ -42,6 +43,7 @@ def option(
         "engine_name": engine_name,
         "other_names": other_names,
         "minimum": minimum,
+        "raised_to": minimum if raised_to is None else raised_to,
         "unset_to": unset_to,
         "clamped_to": clamped_to,
         "is_folded": is_folded,
@@ -86,7 +88,12 @@ class LoadOptions:
     """Options that an engine is started with; None = the configured one, or the planned one if none is configured."""
 
     num_ctx: int | None = option(
-        None, "context length in tokens", other_names=("ctx_size", "n_ctx"), minimum=4, unset_to=0
+        None,
+        "context length in tokens",
+        other_names=("ctx_size", "n_ctx"),
+        minimum=4,
+        raised_to=256,  # what llama.cpp's engine makes of Ollama's least, 4, which would hold no prompt
+        unset_to=0,
     )
     num_batch: int | None = option(
         None, "prompt tokens per batch", other_names=("n_batch", "batch_size"), minimum=SMALLEST_BATCH, unset_to=0
@@ -138,8 +145,8 @@ class RequestOption:
     """One option.
 
     `engine_name` is llama-server's, for options of a request. A value up to `unset_to` means that the option is not
-    set; a smaller one than `minimum` is raised to it, as in Ollama. Other integers are clamped to `clamped_to`, or, if
-    `is_folded`, mapped to a seed that an engine has. `in_openai`: OpenAI's API has it, so that every engine understands it.
+    set; a smaller one than `minimum` becomes `raised_to`. Other integers are clamped to `clamped_to`, or, if
+    `is_folded`, mapped to a seed that an engine has. `in_openai`: it is in OpenAI's API, so that every engine has it.
     `other_names` are those of llama.cpp and of the first `oprel` package, which `Model` takes too.
     """
 
@@ -150,6 +157,7 @@ class RequestOption:
     engine_name: str
     other_names: tuple[str, ...]
     minimum: int | None
+    raised_to: int | None
     unset_to: int | None
     clamped_to: tuple[int, int]
     is_folded: bool
@@ -159,7 +167,7 @@ class RequestOption:
         """A finite number as an engine takes it; None if it means that the option is not set.
 
         >>> [find_option("num_ctx").number(value) for value in (0, 2, 8192)]
-        [None, 4, 8192]
+        [None, 256, 8192]
         """
         if self.type is OptionType.FLOAT:
             return float(value)
@@ -167,8 +175,10 @@ class RequestOption:
             return None
         if self.is_folded:
             return folded_seed(int(value))
+        if self.minimum is not None and value < self.minimum:
+            return self.raised_to
         lowest, highest = self.clamped_to
-        return max(lowest if self.minimum is None else self.minimum, min(int(value), highest))
+        return max(lowest, min(int(value), highest))
 
 
 def folded_seed(seed: int) -> int:

@@ -287,7 +287,7 @@ class ModelManager:
 
     async def _expire(self, loaded: LoadedModel) -> None:
         async with self._locks.of(loaded.key):
-            # Not by the clock: uvloop's timers may fire before it says so. A lease in between started the lifetime again.
+            # Not by the clock: uvloop's timers may fire too early. A lease in between has started the lifetime again.
             still_due = loaded.leases == 0 and not loaded.lifetime.is_running and not loaded.lifetime.is_endless
             if still_due and self._loaded.get(loaded.key) is loaded:
                 await self._retire(loaded, "asked" if loaded.lifetime.keep_alive == 0 else "idle")

@@ -1,4 +1,4 @@
-"""Load options of clients that share an engine: an option that is not set means the planned one, and nothing thrashes."""
+"""Load options of clients that share an engine: what is not set means the planned value, and nothing thrashes."""
 
 import itertools
 

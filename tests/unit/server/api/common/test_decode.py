@@ -158,7 +158,14 @@ def test_unknown_options_are_ignored() -> None:
     ("name", "value", "field"),
     [
         *(("top_k", 5.0, 5), ("num_ctx", 64.9, 64), ("temperature", 0, 0.0), ("stop", "a", ("a",))),
-        *(("num_ctx", 3, 4), ("num_ctx", 0, None), ("num_ctx", -1, None), ("num_batch", 0, None), ("num_batch", 3, 32)),
+        *(
+            ("num_ctx", 3, 256),
+            ("num_ctx", 4, 4),
+            ("num_ctx", 0, None),
+            ("num_ctx", -1, None),
+            ("num_batch", 0, None),
+            ("num_batch", 3, 32),
+        ),
         *(("num_gpu", -1, None), ("num_gpu", 0, 0), ("num_thread", 0, None), ("main_gpu", -1, None)),
         *(("stop", "", ()), ("stop", [""], ()), ("stop", ["", "a", ""], ("a",))),
         *(("seed", -1, -1), ("seed", 0, 0), ("seed", 2**31, 2**31), ("seed", -(2**40), -1)),
