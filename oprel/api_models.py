@@ -2,7 +2,8 @@
 
 Those about the daemon itself are in `wire.daemon`.
 
-Requests are as lenient as Ollama's: unknown keys are ignored and null counts as absent. Responses can be read by
+Requests are as lenient as Ollama's: unknown keys are ignored, and null counts as absent, as does the zero value that
+Go's clients send for a field that is not set. Responses can be read by
 attribute or like a dict. This module imports nothing from oprel.
 
 >>> reply = OllamaChatResponse(model="tiny", message=OllamaMessage(role="assistant", content="hi"), done=True)
@@ -10,7 +11,7 @@ attribute or like a dict. This module imports nothing from oprel.
 ('hi', 'hi', False, None)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -38,16 +39,20 @@ class Wire(BaseModel):
 
 
 class RequestBody(Wire):
+    # Fields under the names that older clients send. Clients in Go send both, and the one that they do not use as "".
+    OLDER_NAMES: ClassVar[Mapping[str, str]] = {"name": "model", "quantization": "quantize"}
+
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
         present = {key: value for key, value in data.items() if value is not None}
-        # Ollama's decoder ignores the case of keys, and its older clients send the model as `name`.
+        # Ollama's decoder ignores the case of keys.
         fields = {key if key in cls.model_fields else key.lower(): value for key, value in present.items()}
-        if "model" in cls.model_fields and "model" not in fields and "name" in fields:
-            fields["model"] = fields["name"]
+        for older, name in cls.OLDER_NAMES.items():
+            if name in cls.model_fields and not fields.get(name) and fields.get(older):
+                fields[name] = fields[older]
         return fields
 
 
@@ -70,7 +75,7 @@ class OllamaToolCall(RequestBody):
 
 
 class OllamaMessage(RequestBody):
-    role: str
+    role: str = ""
     content: str = ""
     thinking: str | None = None
     images: list[str] | None = None
@@ -109,7 +114,7 @@ class CompletionFields(ModelRequest):
 
 class GenerateRequest(CompletionFields):
     prompt: str = ""
-    system: str | None = None
+    system: str = ""
     raw: bool = False
     suffix: str = ""
     template: str = ""
@@ -378,7 +383,10 @@ class OllamaShowResponse(Wire):
 
 
 class VersionResponse(Wire):
+    """`version` is the release of Ollama whose API the daemon speaks; `oprel` is the daemon's own version."""
+
     version: str
+    oprel: str | None = None
 
 
 class CloudStatus(Wire):

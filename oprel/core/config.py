@@ -73,6 +73,9 @@ class Config:
     engine_args: str = setting("", "additional engine arguments, in shell syntax")
     crash_prompts: str = setting("off", "whether crash reports may contain prompts", SWITCH)
     in_place: str = setting("on", "whether to use models of other programs where they are stored", SWITCH)
+    truncate_embeddings: str = setting(
+        "off", "whether /v1/embeddings cuts inputs that are too long, where a request does not say", SWITCH
+    )
     ollama_registry: str = setting("https://registry.ollama.ai", "address of Ollama's registry or of a mirror")
     insecure_registries: str = setting("", "registries to access over http, comma-separated: HOST or HOST:PORT")
     cache_dir: str = setting(
@@ -276,7 +279,7 @@ def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
 
 def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
     """Settings of a drop-in daemon. As in Ollama, an invalid variable only causes a note."""
-    values: dict[str, Value] = {"server_port": ollama_env.PORT}
+    values: dict[str, Value] = {"server_port": ollama_env.PORT, "truncate_embeddings": "on"}  # as in Ollama
     notes = []
     for reading in ollama_env.readings(environ):
         error = reading.error

@@ -17,6 +17,11 @@ from oprel.core.exceptions import ValidationError
 LARGEST = 2**53  # what JSON numbers hold exactly everywhere
 LARGEST_INTEGER = 2**31 - 1  # the largest integer of an engine: a larger one would wrap around
 INT32 = (-LARGEST_INTEGER, LARGEST_INTEGER)
+SEEDS = 2**32 - 1  # seeds of an engine; the number after the last one means a random seed
+SMALLEST_BATCH = 32  # a batch of fewer tokens than parallel requests would abort the engine
+
+# The load options of which more serves less.
+SIZES = ("num_ctx", "num_batch", "num_gpu", "num_thread")
 
 
 def option(
@@ -26,7 +31,10 @@ def option(
     engine_name: str = "",
     other_names: tuple[str, ...] = (),
     minimum: int | None = None,
+    raised_to: int | None = None,
+    unset_to: int | None = None,
     clamped_to: tuple[int, int] = INT32,
+    is_folded: bool = False,
     in_openai: bool = False,
 ) -> Any:
     """A row of the table; see `RequestOption`. Returns `Any`, like dataclasses.field itself."""
@@ -35,7 +43,10 @@ def option(
         "engine_name": engine_name,
         "other_names": other_names,
         "minimum": minimum,
+        "raised_to": minimum if raised_to is None else raised_to,
+        "unset_to": unset_to,
         "clamped_to": clamped_to,
+        "is_folded": is_folded,
         "in_openai": in_openai,
     }
     return field(default=default, metadata=columns)
@@ -58,9 +69,7 @@ class Sampling:
     repeat_penalty: float | None = option(None, "penalty of repeated tokens; 1 = none")
     presence_penalty: float | None = option(None, "penalty of tokens that occurred; 0 = none", in_openai=True)
     frequency_penalty: float | None = option(None, "penalty per occurrence of a token; 0 = none", in_openai=True)
-    seed: int | None = option(
-        None, "equal seeds repeat an answer; -1 = random", clamped_to=(-LARGEST, LARGEST), in_openai=True
-    )
+    seed: int | None = option(None, "equal seeds repeat an answer; -1 = random", is_folded=True, in_openai=True)
     num_predict: int | None = option(
         None,
         "longest answer in tokens; -1 = no limit",
@@ -76,23 +85,42 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """Options that an engine is started with; None = the configured one. Another value needs another start."""
+    """Options that an engine is started with; None = the configured one, or the planned one if none is configured."""
 
-    num_ctx: int | None = option(None, "context length in tokens", other_names=("ctx_size", "n_ctx"), minimum=4)
-    num_batch: int | None = option(None, "prompt tokens per batch", other_names=("n_batch", "batch_size"), minimum=1)
-    num_gpu: int | None = option(None, "layers on the GPU; 0 = none", other_names=("n_gpu_layers",))
-    main_gpu: int | None = option(None, "number of the main GPU")
-    num_thread: int | None = option(None, "CPU threads", other_names=("n_threads",))
+    num_ctx: int | None = option(
+        None,
+        "context length in tokens",
+        other_names=("ctx_size", "n_ctx"),
+        minimum=4,
+        raised_to=256,  # what llama.cpp's engine makes of Ollama's least, 4, which would hold no prompt
+        unset_to=0,
+    )
+    num_batch: int | None = option(
+        None, "prompt tokens per batch", other_names=("n_batch", "batch_size"), minimum=SMALLEST_BATCH, unset_to=0
+    )
+    num_gpu: int | None = option(None, "layers on the GPU; 0 = none", other_names=("n_gpu_layers",), unset_to=-1)
+    main_gpu: int | None = option(None, "number of the main GPU", unset_to=-1)
+    num_thread: int | None = option(None, "CPU threads", other_names=("n_threads",), unset_to=0)
     use_mmap: bool | None = option(None, "map the model's file into memory instead of reading it")
 
+    def completed(self, defaults: "LoadOptions") -> "LoadOptions":
+        """With the values of `defaults` where this has none."""
+        values = vars(self).items()
+        return LoadOptions(**{name: getattr(defaults, name) if value is None else value for name, value in values})
+
     def served_by(self, running: "LoadOptions") -> bool:
-        """True when an engine started with `running` can serve this: equal where set, the context at least as long."""
-        for entry in fields(self):
-            wanted, actual = getattr(self, entry.name), getattr(running, entry.name)
-            is_longer = entry.name == "num_ctx" and None not in (wanted, actual) and wanted < actual
-            if wanted is not None and wanted != actual and not is_longer:
-                return False
-        return True
+        """Whether an engine started with `running` can serve this. Both are completed by the planned options.
+
+        A larger engine serves smaller requests, so that two clients with different options do not replace each other's
+        engine again and again.
+        """
+        return all(self._is_served(entry.name, running) for entry in fields(self))
+
+    def _is_served(self, name: str, running: "LoadOptions") -> bool:
+        wanted, actual = getattr(self, name), getattr(running, name)
+        if wanted is None or wanted == actual:
+            return True
+        return name in SIZES and actual is not None and wanted < actual
 
 
 class OptionType(Enum):
@@ -116,9 +144,10 @@ TYPES = {
 class RequestOption:
     """One option.
 
-    `engine_name` is llama-server's, for options of a request. A value below `minimum` is refused; other integers are
-    clamped to `clamped_to`. `in_openai`: OpenAI's API has it, so that every engine understands it. `other_names` are
-    those of llama.cpp and of the first `oprel` package, which `Model` takes too.
+    `engine_name` is llama-server's, for options of a request. A value up to `unset_to` means that the option is not
+    set; a smaller one than `minimum` becomes `raised_to`. Other integers are clamped to `clamped_to`, or, if
+    `is_folded`, mapped to a seed that an engine has. `in_openai`: it is in OpenAI's API, so that every engine has it.
+    `other_names` are those of llama.cpp and of the first `oprel` package, which `Model` takes too.
     """
 
     name: str
@@ -128,8 +157,37 @@ class RequestOption:
     engine_name: str
     other_names: tuple[str, ...]
     minimum: int | None
+    raised_to: int | None
+    unset_to: int | None
     clamped_to: tuple[int, int]
+    is_folded: bool
     in_openai: bool
+
+    def number(self, value: float) -> int | float | None:
+        """A finite number as an engine takes it; None if it means that the option is not set.
+
+        >>> [find_option("num_ctx").number(value) for value in (0, 2, 8192)]
+        [None, 256, 8192]
+        """
+        if self.type is OptionType.FLOAT:
+            return float(value)
+        if self.unset_to is not None and value <= self.unset_to:
+            return None
+        if self.is_folded:
+            return folded_seed(int(value))
+        if self.minimum is not None and value < self.minimum:
+            return self.raised_to
+        lowest, highest = self.clamped_to
+        return max(lowest, min(int(value), highest))
+
+
+def folded_seed(seed: int) -> int:
+    """The seed of an engine, which has 32 bits, for one of 64; -1, a random one, for every negative number.
+
+    >>> folded_seed(42), folded_seed(2**40 + 42), folded_seed(-1)
+    (42, 298, -1)
+    """
+    return -1 if seed < 0 else seed % SEEDS
 
 
 def _rows(kind: type[Sampling | LoadOptions]) -> Iterator[RequestOption]:

@@ -18,16 +18,24 @@ class ByteReader:
 
     Every method raises InvalidModelError, naming the file, the reason and the byte, when the file is too short, when
     the header would exceed `limit_bytes`, or when more than `limit_work` was charged. All checks run before anything
-    is read or allocated.
+    is read or allocated. `keeps_arrays`: the caller wants even long arrays.
     """
 
     def __init__(
-        self, file: BinaryIO, path: Path, *, limit_bytes: int, limit_work: int, size_bytes: int | None = None
+        self,
+        file: BinaryIO,
+        path: Path,
+        *,
+        limit_bytes: int,
+        limit_work: int,
+        size_bytes: int | None = None,
+        keeps_arrays: bool = False,
     ) -> None:
         self._file = file
         self._limit_bytes = limit_bytes
         self._work_left = limit_work
         self.path = path
+        self.keeps_arrays = keeps_arrays
         self.size_bytes = os.fstat(file.fileno()).st_size if size_bytes is None else size_bytes
         self.position = 0
         self.byte_order: ByteOrder = "little"

@@ -27,8 +27,7 @@ VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 
 MAX_HEADER_BYTES = 256 * 1024**2
-MAX_KEYS = 10**5
-MAX_TENSORS = 10**6
+MAX_KEYS, MAX_TENSORS = 10**5, 10**6
 MAX_KEY_BYTES = 4096
 MAX_TENSOR_NAME_BYTES = 63
 MAX_DIMENSIONS = 4
@@ -160,26 +159,28 @@ def looks_like_gguf(path: Path) -> bool:
         return False
 
 
-def read_gguf(path: Path) -> GGUFFile:
+def read_gguf(path: Path, *, every_array: bool = False) -> GGUFFile:
     """Read and check the header of a GGUF file, and check that the file is long enough for its tensors.
 
-    Blocks to read a few megabytes. Raises InvalidModelError, which names the reason and the byte where reading
-    stopped, also for a missing file.
+    Long arrays are skipped, or with `every_array` kept. Blocks to read a few megabytes. Raises InvalidModelError, which
+    names the reason and the byte where reading stopped, also for a missing file.
     """
     try:
         if not path.is_file():  # checked before opening: a pipe would block
             what = "is not a file" if path.exists() else "does not exist"
             raise InvalidModelError(f"{path} {what}", "Give the path of a .gguf file.")
         with path.open("rb") as file:
-            return _read(ByteReader(file, path, limit_bytes=MAX_HEADER_BYTES, limit_work=MAX_WORK))
+            work = 8 * MAX_WORK if every_array else MAX_WORK
+            reader = ByteReader(file, path, limit_bytes=MAX_HEADER_BYTES, limit_work=work, keeps_arrays=every_array)
+            return _read(reader)
     except OSError as error:
         raise InvalidModelError(f"{path} cannot be read: {error.strerror}", "Check its permissions.") from error
 
 
 def read_gguf_from(file: BinaryIO, name: str, size_bytes: int) -> GGUFFile:
     """Like `read_gguf`, for any seekable object of that size. `name` stands for the path in errors."""
-    limits = {"limit_bytes": MAX_HEADER_BYTES, "limit_work": MAX_WORK}
-    return _read(ByteReader(file, Path(name), **limits, size_bytes=size_bytes))
+    path = Path(name)
+    return _read(ByteReader(file, path, limit_bytes=MAX_HEADER_BYTES, limit_work=MAX_WORK, size_bytes=size_bytes))
 
 
 def _read(reader: ByteReader) -> GGUFFile:
@@ -281,7 +282,7 @@ def _read_array(reader: ByteReader) -> tuple[Scalar, ...] | SkippedArray:
 
 
 def _read_strings(reader: ByteReader, count: int) -> tuple[str, ...] | SkippedArray:
-    if count > LONGEST_STRINGS_KEPT:
+    if count > LONGEST_STRINGS_KEPT and not reader.keeps_arrays:
         reader.skip_strings(count)
         return SkippedArray(ValueType.STRING, count)
     reader.charge(count)
@@ -289,7 +290,7 @@ def _read_strings(reader: ByteReader, count: int) -> tuple[str, ...] | SkippedAr
 
 
 def _read_numbers(reader: ByteReader, kind: ValueType, count: int) -> tuple[Scalar, ...] | SkippedArray:
-    if count > LONGEST_NUMBERS_KEPT:
+    if count > LONGEST_NUMBERS_KEPT and not reader.keeps_arrays:
         reader.skip(count * struct.calcsize(f"<{kind.code}"))
         return SkippedArray(kind, count)
     reader.charge(count)

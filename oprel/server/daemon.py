@@ -24,6 +24,7 @@ from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configu
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.app import assemble, create_app
+from oprel.server.http_protocol import HttpProtocol
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens, locked
 from oprel.utils.logging import setup_logging
@@ -69,6 +70,8 @@ class _Server(uvicorn.Server):
     def __init__(self, state: AppState) -> None:
         settings = uvicorn.Config(
             create_app(state),
+            http=HttpProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

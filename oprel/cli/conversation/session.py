@@ -92,7 +92,7 @@ def parameter(name: str, values: Sequence[str]) -> JsonValue:
         value = _typed(option, values[0])
     except (ValueError, KeyError):
         raise ValidationError(f"{name} must be {VALUES[option.type]}, not {values[0]!r}") from None
-    if option.minimum is not None and value < option.minimum:
+    if option.minimum is not None and (option.unset_to or 0) < value < option.minimum:
         raise ValidationError(f"{name} must be at least {option.minimum}, not {values[0]}")
     return value
 

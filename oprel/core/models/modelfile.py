@@ -13,6 +13,7 @@ the first line that ends in the same quotes, so that quotes within a line need n
 ending in `"""` is enclosed by two lines of quotes only, seven or more, the same number in both.
 '''
 
+import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +29,15 @@ COMMANDS = ("from", "parameter", "template", "system", "adapter", "license", "me
 IGNORED = ("requires", "draft", "renderer", "parser")
 TEXTS = tuple(name for name, option in OPTIONS.items() if option.type is OptionType.TEXTS)  # may occur several times
 FENCE = '"' * 7
+BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
-_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -61,6 +69,16 @@ class _Command:
     word: str
     name: str
     value: str
+
+
+def decoded(content: bytes) -> str:
+    r"""The text of a Modelfile: in UTF-8, or with a byte order mark in UTF-16 or UTF-32, as Windows writes it.
+
+    >>> decoded("FROM a\r\nSYSTEM é".encode("utf-16")), decoded(b"\xef\xbb\xbfFROM a")
+    ('FROM a\nSYSTEM é', 'FROM a')
+    """
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+    return content.decode(encoding, errors="replace").replace("\r\n", "\n")
 
 
 def parse(text: str) -> Modelfile:

@@ -256,9 +256,13 @@ async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
         most = 10 * lease.num_ctx
     if not (request.shift or job.model.sees):  # an engine with a projector never shifts
         most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
-    return replace(
-        request, sampling=_with_seed(replace(request.sampling, num_predict=most)), tell_tokens=_is_plain(job)
-    )
+    sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
+    return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))
+
+
+def _looks_back(sampling: Sampling, num_ctx: int) -> int | None:
+    """`repeat_last_n` as the engine takes it; negative, it means the whole context."""
+    return num_ctx if sampling.repeat_last_n is not None and sampling.repeat_last_n < 0 else sampling.repeat_last_n
 
 
 def _with_chosen_tool(request: CompletionRequest) -> CompletionRequest:

@@ -26,8 +26,9 @@ class EmbedJob:
 async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
     """One vector an input, all in one batch, and the nanoseconds of loading; no input only loads.
 
-    An over-long input is cut where `truncate` says so, else ContextLengthError. Raises UnsupportedError for a model
-    that only scores: what it would give as vectors is noise (b11549).
+    An empty text counts as a blank: engines refuse it, and the whole batch with it. An over-long input is cut where
+    `truncate` says so, else ContextLengthError. Raises UnsupportedError for a model that only scores: what it would give
+    as vectors is noise (b11549).
     """
     if job.model.reranks:
         raise UnsupportedError(f'"{job.model.name}" does not support embed', "It scores documents: POST /v1/rerank.")
@@ -37,15 +38,16 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
     ):
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
+        inputs = [text or " " for text in job.inputs]
         call = EngineCall(lease, job.inputs, manager.quarantine, manager.metrics)
         try:
-            return await _embedded(call, job.inputs), lease.load_ns
+            return await _embedded(call, inputs), lease.load_ns
         except EngineRefused as refusal:
             if not is_too_long(refusal):
                 raise
         if not job.truncate:
             raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
-        shorter = await call.ask(lambda: _cut(lease, job.inputs))
+        shorter = await call.ask(lambda: _cut(lease, inputs))
         return await _embedded(call, shorter), lease.load_ns
 
 
@@ -85,7 +87,7 @@ async def tokenize(
     manager: ModelManager, model: InstalledModel, text: str, *, special: bool, keep_alive: float | None = None
 ) -> list[int]:
     async with (
-        manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
+        manager.lease(model, None, keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.engine),
     ):
         call = EngineCall(lease, (text, special), manager.quarantine, manager.metrics)
@@ -96,7 +98,7 @@ async def detokenize(
     manager: ModelManager, model: InstalledModel, tokens: Sequence[int], *, keep_alive: float | None = None
 ) -> str:
     async with (
-        manager.lease(model, LoadOptions(), keep_alive, model.usual_mode, slots=0) as lease,
+        manager.lease(model, None, keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.engine),
     ):
         call = EngineCall(lease, tuple(tokens), manager.quarantine, manager.metrics)

@@ -282,6 +282,14 @@ class Library:
         return cached[1]
 
 
+def with_every_array(model: InstalledModel) -> InstalledModel:
+    """The model with the long arrays of its header, such as its tokens. Blocks to read them."""
+    if not model.is_gguf:
+        return model
+    whole = read_gguf(model.header.path, every_array=True)
+    return replace(model, header=replace(model.header, metadata=whole.metadata))
+
+
 def _may_be_model(path: Path) -> bool:
     """Whether a path may be a model; reveals nothing about other files."""
     return looks_like_gguf(path) or any(file.suffix in NAMED for file in _listed(path)) or knows(path)

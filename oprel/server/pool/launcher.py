@@ -137,6 +137,7 @@ class Launcher:
             id=number,
             model=model,
             request=request,
+            planned=self._planned(first, model, settings, request, residents),
             first=first,
             slots=Slots(decision.spec.parallel),
             lifetime=Lifetime(settings.keep_alive_seconds),
@@ -145,6 +146,35 @@ class Launcher:
             engine=self._engine(decision, model, request, number),
             others=tuple(others),
         )
+
+    def replacing(
+        self, running: LoadedModel, model: InstalledModel, request: RequestedLoad, residents: Sequence[LoadedModel]
+    ) -> RequestedLoad:
+        """The options to replace `running` with: no size becomes smaller, if the memory allows that.
+
+        Raises what `prepare` would raise, but before `running` is stopped in vain.
+        """
+        settings, others = self._config.for_model(model.name), [other for other in residents if other is not running]
+        for options in (running.grown_for(request), request):
+            plan = self._planning.plan(model, plan_constraints(options.resolved, settings, running.spec.mode), others)
+            if plan.fits:
+                return options
+        raise refusal(model.name, plan, others)
+
+    def _planned(
+        self,
+        decision: LoadDecision,
+        model: InstalledModel,
+        settings: ModelSettings,
+        request: RequestedLoad,
+        residents: Sequence[LoadedModel],
+    ) -> LoadOptions:
+        """The options that a request without any would get; those of the decision, where no others fit."""
+        if request.requested == LoadOptions():
+            return decision.sizes
+        constraints = plan_constraints(resolved(model, settings, LoadOptions()), settings, decision.constraints.mode)
+        plan = self._planning.plan(model, constraints, residents)
+        return decision.with_plan(plan).sizes if plan.fits else decision.sizes
 
     async def preview(self, model: InstalledModel, residents: Sequence[LoadedModel]) -> PlanResponse:
         """How the model would be loaded now. Raises NoEngineError."""
@@ -268,6 +298,12 @@ def _words(arguments: str) -> tuple[str, ...]:
 def resolved(model: InstalledModel, settings: ModelSettings, requested: LoadOptions) -> LoadOptions:
     """The requested options, with everything filled in that is configured."""
     return llama_cpp.resolve(requested, settings, model.header.context_length)
+
+
+def requested_load(model: InstalledModel, settings: ModelSettings, requested: LoadOptions | None) -> RequestedLoad:
+    """The load options of a request; None for one that any engine of the model serves."""
+    options = requested or LoadOptions()
+    return RequestedLoad(options, resolved(model, settings, options), any_engine=requested is None)
 
 
 def files_of(model: InstalledModel) -> ModelFiles:

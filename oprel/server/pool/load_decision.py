@@ -1,5 +1,6 @@
 """How one engine is run: the single decision from which everything about a load derives."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,10 +18,22 @@ Key = tuple[ModelFiles, Mode]
 
 @dataclass(frozen=True)
 class RequestedLoad:
-    """Load options: those that the request itself sets, and the same with everything filled in that is configured."""
+    """Load options: those that the request itself sets, and the same with everything filled in that is configured.
+
+    `any_engine`: the request does not depend on them, as one for tokens.
+    """
 
     requested: LoadOptions
     resolved: LoadOptions
+    any_engine: bool = False
+
+    def keeping(self, names: Iterable[str], other: "RequestedLoad") -> "RequestedLoad":
+        """With the named options of another request."""
+        return RequestedLoad(_with(self.requested, names, other.requested), _with(self.resolved, names, other.resolved))
+
+
+def _with(options: LoadOptions, names: Iterable[str], other: LoadOptions) -> LoadOptions:
+    return replace(options, **{name: getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,17 @@ class LoadDecision:
     def reservation(self, *, pinned: bool) -> Reservation:
         """What the planner must leave alone for this engine."""
         return Reservation(self.needs.host, self.on_gpus, stays=pinned)
+
+    @property
+    def sizes(self) -> LoadOptions:
+        """The options as planned."""
+        setting = self.plan.solution.setting
+        return LoadOptions(
+            num_ctx=setting.context,
+            num_batch=setting.batch,
+            num_gpu=self.plan.solution.placement.gpu_layers,
+            num_thread=self.constraints.threads,
+        )
 
     def with_plan(self, plan: Plan) -> "LoadDecision":
         return replace(self, plan=plan)

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from oprel.core.completion import CompletionRequest, Prompt, Tokens
+from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, Tokens
+from oprel.core.request_options import SIZES
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines.llama_log import Buffers
@@ -118,6 +119,8 @@ class MemoryShortage:
 class LoadedModel:
     """Times are of the manager's clock, in seconds. `first` is the first decision, `decision` the one that holds now.
 
+    `planned`: the options that a request without any would be served with.
+
     `closed`: it takes no further request, because others wait for its memory; `leaving`: it is being stopped for them.
     `others` are the backends that may serve it if the engine of this one does not start, and `fallbacks` tell, in
     words, which did not. `buffers` are the engine's own figures, once it has logged them.
@@ -126,6 +129,7 @@ class LoadedModel:
     id: Final[int]
     model: Final[InstalledModel]
     request: Final[RequestedLoad]
+    planned: Final[LoadOptions]
     first: Final[LoadDecision]
     slots: Final[Slots]
     lifetime: Final[Lifetime]
@@ -198,7 +202,22 @@ class LoadedModel:
             return self.request == request
         requested, resolved = request.requested, request.resolved
         is_shorter = requested.num_ctx is not None and self.num_ctx < (resolved.num_ctx or 0)  # for lack of memory
-        return not is_shorter and resolved.served_by(self.request.resolved)
+        return request.any_engine or (not is_shorter and self._completed(request).served_by(self._completed()))
+
+    def grown_for(self, request: RequestedLoad) -> RequestedLoad:
+        """The options of an engine that replaces this one for a request, and serves all that this one serves.
+
+        Without it, two clients, each with another option that is larger, would replace each other's engine for ever.
+        """
+        if self.closed or self.leaving or self.engine.is_down:
+            return request
+        wanted, running = self._completed(request), replace(self._completed(), num_ctx=self.num_ctx)
+        kept = [name for name, value in vars(wanted).items() if value is None]
+        kept += [name for name in SIZES if (getattr(running, name) or 0) > (getattr(wanted, name) or 0)]
+        return request.keeping(kept, self.request)
+
+    def _completed(self, request: RequestedLoad | None = None) -> LoadOptions:
+        return (request or self.request).resolved.completed(self.planned)
 
     @property
     def adjustments(self) -> tuple[str, ...]:

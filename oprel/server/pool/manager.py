@@ -1,8 +1,8 @@
 """The only owner of engines: which models are loaded, which requests use them, and when they are unloaded.
 
-An engine is identified by the files it runs and what it is started for. A request takes a lease on one: the engine
-stays while leases are out, and `keep_alive` seconds after the last. Joining, replacing and unloading an engine happen
-under its lock, in order. A new engine waits for memory in the admission queue, which has idle ones stopped.
+An engine is identified by its files and its mode. It stays while requests hold leases on it, and `keep_alive` seconds
+after the last. Joining, replacing and unloading one happen under its lock, in order. A new engine waits for memory in
+the admission queue, which has idle ones stopped.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from oprel.server.history.quarantine import Quarantine
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.engine_status import EngineStatus, status_of
-from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, resolved
+from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, requested_load
 from oprel.server.pool.load_decision import Key, RequestedLoad
 from oprel.server.pool.loaded_model import Lease, LoadedModel
 from oprel.server.pool.locks import EngineLocks
@@ -101,14 +101,13 @@ class ModelManager:
 
     def last_engine(self, name: str) -> Engine | None:
         """The engine of a model, or the last one that it had."""
-        candidates = (*self.loaded[::-1], *reversed(self._gone))
-        return next((loaded.engine for loaded in candidates if name in loaded.names), None)
+        return next((each.engine for each in (*self.loaded[::-1], *reversed(self._gone)) if name in each.names), None)
 
     @contextlib.asynccontextmanager
     async def lease(
         self,
         model: InstalledModel,
-        requested: LoadOptions,
+        requested: LoadOptions | None,
         keep_alive: float | None = None,
         mode: Mode = Mode.COMPLETION,
         *,
@@ -117,9 +116,9 @@ class ModelManager:
     ) -> AsyncIterator[Lease]:
         """A ready engine for `model`, started if need be, with `slots` of its slots (0 for what needs none).
 
-        `keep_alive` (seconds) replaces the engine's own, unless locked. Without `makes_room` no engine is stopped or
-        waited for: BusyError when there is no room now. Raises BackendError (an engine does not start, or does not
-        stop), InsufficientMemoryError, BusyError (too many wait), ShuttingDownError.
+        Any engine of the model will do where `requested` is None. `keep_alive` (seconds) replaces the engine's own,
+        unless locked. Without `makes_room` no engine is stopped or waited for: BusyError when there is no room now.
+        Raises BackendError (an engine does not start or stop), InsufficientMemoryError, BusyError, ShuttingDownError.
         """
         began = self.clock()
         loaded = await self._join(model, requested, mode, slots=slots, makes_room=makes_room)
@@ -183,15 +182,20 @@ class ModelManager:
             loaded.engine.kill()
 
     async def _join(
-        self, model: InstalledModel, requested: LoadOptions, mode: Mode, *, slots: int, makes_room: bool
+        self, model: InstalledModel, requested: LoadOptions | None, mode: Mode, *, slots: int, makes_room: bool
     ) -> LoadedModel:
         settings = self.config.for_model(model.name)
-        request = RequestedLoad(requested, resolved(model, settings, requested))
+        request = requested_load(model, settings, requested)
         key = (files_of(model), mode)
         most = (settings.parallel or SLOTS[0]) + settings.max_queue
         async with self._locks.held(key, most, partial(self._too_many, model.name)):
             self._check_open()
-            loaded = await self._joinable(key, lambda engine: engine.serves(model, request), makes_room=makes_room)
+            loaded = self._loaded.get(key)
+            if loaded and not (makes_room or loaded.serves(model, request)):
+                raise BusyError(f"{loaded.model.name} is loaded with other options")
+            if loaded and not await self._can_join(loaded, model, request):
+                request = await self._make_way(loaded, model, request)
+                loaded = None
             if loaded is None:
                 backends = await self.launcher.backends(model, settings, mode)
                 if not self._loaded:
@@ -206,21 +210,18 @@ class ModelManager:
                 self.admission.reconsider()
             return loaded
 
-    async def _joinable(
-        self, key: Key, serves: Callable[[LoadedModel], bool], *, makes_room: bool
-    ) -> LoadedModel | None:
-        """The engine that serves the request; None where one is to be loaded, once the one in its place is gone."""
-        loaded = self._loaded.get(key)
-        if loaded is None:
-            return None
-        if not (makes_room or serves(loaded)):
-            raise BusyError(f"{loaded.model.name} is loaded with other options")
-        await self.admission.until(lambda: self.draining or loaded.leases == 0 or serves(loaded))
+    async def _can_join(self, loaded: LoadedModel, model: InstalledModel, request: RequestedLoad) -> bool:
+        """Whether the engine serves the request; False once it is idle and does not."""
+        await self.admission.until(lambda: self.draining or loaded.leases == 0 or loaded.serves(model, request))
         self._check_open()
-        if serves(loaded):
-            return loaded
-        await self._retire(loaded, "memory" if loaded.closed or loaded.leaving else "replaced")
-        return None
+        return loaded.serves(model, request)
+
+    async def _make_way(self, loaded: LoadedModel, model: InstalledModel, request: RequestedLoad) -> RequestedLoad:
+        """Stop an idle engine, and return the options of the next one."""
+        leaves = loaded.closed or loaded.leaving
+        options = request if leaves else self.launcher.replacing(loaded, model, request, self.loaded)
+        await self._retire(loaded, "memory" if leaves else "replaced")
+        return options
 
     async def _admit(self, loaded: LoadedModel, *, makes_room: bool) -> None:
         """Add the engine once there is memory for it."""
@@ -286,8 +287,7 @@ class ModelManager:
 
     async def _expire(self, loaded: LoadedModel) -> None:
         async with self._locks.of(loaded.key):
-            # Do not compare with the clock: uvloop's timers may fire a millisecond before it says so. A lease that came
-            # and went in between has started the lifetime again.
+            # Not by the clock: uvloop's timers may fire too early. A lease in between has started the lifetime again.
             still_due = loaded.leases == 0 and not loaded.lifetime.is_running and not loaded.lifetime.is_endless
             if still_due and self._loaded.get(loaded.key) is loaded:
                 await self._retire(loaded, "asked" if loaded.lifetime.keep_alive == 0 else "idle")

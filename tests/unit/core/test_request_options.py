@@ -35,7 +35,7 @@ from oprel.server.api.common import decode
 
 PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 EXAMPLES: dict[OptionType, JsonValue] = {
-    OptionType.INTEGER: 9,
+    OptionType.INTEGER: 99,
     OptionType.FLOAT: 0.5,
     OptionType.BOOLEAN: False,
     OptionType.TEXTS: ["."],

@@ -34,9 +34,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def main(args: argparse.Namespace) -> int:
     from oprel.client_api import Client
-    from oprel.core.models.modelfile import parse
+    from oprel.core.models.modelfile import decoded, parse
 
-    modelfile = parse(_read(args.file))
+    modelfile = parse(decoded(_read(args.file)))
     for sentence in modelfile.notes:
         render.note(sentence)
     folder = Path() if args.file == "-" else Path(args.file).parent
@@ -63,11 +63,11 @@ def _naming_the_line(modelfile: "Modelfile") -> "Iterator[None]":
         raise ValidationError(f"Modelfile, line {line}: {error.message}", *error.resolution_steps) from None
 
 
-def _read(file: str) -> str:
+def _read(file: str) -> bytes:
     if file == "-":
-        return sys.stdin.buffer.read().decode(errors="replace")
+        return sys.stdin.buffer.read()
     try:
-        return Path(file).read_text(errors="replace")
+        return Path(file).read_bytes()
     except OSError as error:
         raise ValidationError(
             f"cannot read the Modelfile {file}: {error.strerror}",

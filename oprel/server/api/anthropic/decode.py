@@ -24,7 +24,7 @@ def job(body: wire.CountTokensRequest, model: InstalledModel) -> Job:
     sampling, load = decode.options({**body.options, **_sampling_options(body)}, model.manifest)
     choice, output = body.tool_choice, body.output_config.format
     request = CompletionRequest(
-        prompt=decode.with_system(None, messages, model),
+        prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=decode.schema(output.schema_) if output else None,
         think=_think(body) if "thinking" in model.capabilities else None,

@@ -35,6 +35,7 @@ Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
 LARGEST_UNPACKED = 20 * 2**20  # bytes
+LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 
 
 async def parse_body(request: Request, kind: type[Body]) -> Body:
@@ -136,7 +137,7 @@ def job(
 
 
 def keep_alive(value: wire.KeepAlive | None) -> float | None:
-    """Seconds, infinite for a negative value; None if not given."""
+    """Seconds, infinite for a negative value; None if it is not set."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -150,11 +151,9 @@ def keep_alive(value: wire.KeepAlive | None) -> float | None:
 
 def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
     """Default < the model's parameters < the request's. Unknown options are ignored: old clients send many."""
-    merged: dict[str, object] = {**manifest.parameters}
-    merged |= {name: value for name, value in given.items() if value is not None}
-    if unknown := sorted(merged.keys() - OPTIONS.keys()):
+    if unknown := sorted({*manifest.parameters, *given} - OPTIONS.keys()):
         logger.info("ignored unknown options: %s", ", ".join(unknown))
-    values = {name: _value_of(OPTIONS[name], value) for name, value in merged.items() if name in OPTIONS}
+    values = {**_values(manifest.parameters), **_values(given)}
     return _build(Sampling, values), _build(LoadOptions, values)
 
 
@@ -172,6 +171,8 @@ def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
 
 def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | str | None:
     """`think` for the engine. Raises UnsupportedError for a model that cannot think."""
+    if value == "":
+        return None
     if isinstance(value, str) and value not in ("high", "medium", "low", "max"):
         raise ValidationError(
             f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)'
@@ -188,14 +189,12 @@ def top_logprobs(enabled: bool, alternatives: int) -> int | None:
     return alternatives if enabled else None
 
 
-def with_system(
-    system: str | None, messages: Sequence[PromptMessage], model: InstalledModel
-) -> tuple[PromptMessage, ...]:
+def with_system(system: str, messages: Sequence[PromptMessage], model: InstalledModel) -> tuple[PromptMessage, ...]:
     """The messages after the model's own; the request's system message replaces the model's."""
     own = [PromptMessage(role, text) for role, text in model.manifest.messages]
     if messages and messages[0].role == "system":
         return (messages[0], *own, *messages[1:])
-    text = model.manifest.system if system is None else system
+    text = system or model.manifest.system
     return (*([PromptMessage("system", text)] if text else []), *own, *messages)
 
 
@@ -230,7 +229,7 @@ def _message(given: wire.OllamaMessage, prefix: str) -> PromptMessage:
         for number, call in enumerate(given.tool_calls or ())
     )
     return PromptMessage(
-        role=given.role.lower(),
+        role=given.role.lower() or "user",
         content=given.content,
         thinking=given.thinking or "",
         tool_calls=calls,
@@ -278,12 +277,22 @@ def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bo
         raise UnsupportedError(f'"{name}" does not support images', "Use a vision model: one made with its projector.")
 
 
-def _value_of(option: RequestOption, value: object) -> OptionValue:
+def _values(given: Mapping[str, object]) -> dict[str, OptionValue]:
+    """The options that are set. Raises ValidationError."""
+    decoded = {
+        name: _value_of(OPTIONS[name], value) for name, value in given.items() if value is not None and name in OPTIONS
+    }
+    return {name: value for name, value in decoded.items() if value is not None}
+
+
+def _value_of(option: RequestOption, value: object) -> OptionValue | None:
     match option.type:
         case OptionType.TEXTS:
+            if value == "":
+                return None
             texts = [value] if isinstance(value, str) else value
             if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-                return tuple(texts)
+                return tuple(text for text in texts if text)  # an empty one stops nothing
         case OptionType.BOOLEAN:
             if isinstance(value, bool):
                 return value
@@ -293,13 +302,11 @@ def _value_of(option: RequestOption, value: object) -> OptionValue:
     raise ValidationError(f'option "{option.name}" must be of {option.type.value}')
 
 
-def _number(option: RequestOption, value: float) -> int | float:
-    if not -LARGEST <= value <= LARGEST:  # excludes infinities and NaN too
+def _number(option: RequestOption, value: float) -> int | float | None:
+    largest = LARGEST_SEED if option.is_folded else LARGEST
+    if not -largest <= value <= largest:  # excludes infinities and NaN too
         raise ValidationError(f'option "{option.name}" is out of range')
-    if option.minimum is not None and value < option.minimum:
-        raise ValidationError(f'option "{option.name}" must be at least {option.minimum}')
-    lowest, highest = option.clamped_to
-    return float(value) if option.type is OptionType.FLOAT else max(lowest, min(int(value), highest))
+    return option.number(value)
 
 
 Kind = TypeVar("Kind", Sampling, LoadOptions)

@@ -1,7 +1,9 @@
 """From the daemon's types to wire types. Pure, except for the time of day."""
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, JsonValue
@@ -10,7 +12,9 @@ from starlette.responses import Response
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, Logprob
 from oprel.core.models import modelfile
+from oprel.core.models.modelfile import Parameter
 from oprel.formats.gguf import GGUFFile, SkippedArray, Value
+from oprel.formats.templates.stops import stops_of
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
 from oprel.server.models.library import InstalledModel
@@ -20,6 +24,7 @@ from oprel.utils.text import human_count
 FOREVER = datetime(2318, 1, 1, tzinfo=UTC)  # about where Ollama's largest duration ends
 HIDDEN_KEYS = {"general.name", "tokenizer.chat_template"}
 SHORT_ARRAY = 5
+FEWEST_DIGITS, DIGITS = "%.7g ", (8, 9)  # of a 32-bit float; nine always suffice
 
 
 def json_bytes(reply: BaseModel) -> bytes:
@@ -122,7 +127,7 @@ def expiry(status: EngineStatus) -> str:
 def show_response(
     model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None
 ) -> wire.OllamaShowResponse:
-    manifest, header = model.manifest, model.header
+    manifest, header = replace(model.manifest, parameters=_parameters(model)), model.header
     parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
     comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
     return wire.OllamaShowResponse(
@@ -145,6 +150,12 @@ def show_response(
     )
 
 
+def _parameters(model: InstalledModel) -> Mapping[str, Parameter]:
+    """The model's parameters, and the stops of its template: clients that write the prompt themselves need them."""
+    stops = stops_of(model.chat_template or "") if "completion" in model.capabilities else []
+    return {**({"stop": stops} if stops else {}), **model.manifest.parameters}
+
+
 def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:
     info = {name: _plain(value, verbose) for name, value in header.metadata.items() if name not in HIDDEN_KEYS}
     return {**info, "general.parameter_count": header.parameter_count}
@@ -153,14 +164,27 @@ def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:
 def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
     """The first `dimensions` components, scaled to length 1; the vector itself for 0 or all of its dimensions.
 
-    >>> normalised((0.6, 0.8, 0.0), 1), normalised((0.6, 0.8), 0)
-    ([1.0], (0.6, 0.8))
+    >>> normalised((0.6, 0.8, 0.0), 1), normalised((0.6000000238418579, 0.800000011920929), 0)
+    ([1.0], [0.6, 0.8])
     """
     if not 0 < dimensions < len(vector):
-        return vector
+        return _as_float32(vector)
     cut = vector[:dimensions]
     length = math.hypot(*cut)
-    return [component / length for component in cut] if length else list(cut)
+    return _as_float32([component / length for component in cut] if length else cut)
+
+
+def _as_float32(vector: Sequence[float]) -> list[float]:
+    """The components as 32-bit floats with the digits that they need: engines print those of 64 bits, twice as many."""
+    exact = array("f", vector)
+    shown = [float(text) for text in (FEWEST_DIGITS * len(vector) % tuple(vector)).split()]
+    for digits in DIGITS:
+        rounded = array("f", shown)
+        if rounded == exact:
+            break
+        pairs = zip(shown, vector, rounded, exact, strict=True)
+        shown = [text if got == want else float(f"{value:.{digits}g}") for text, value, got, want in pairs]
+    return shown
 
 
 def _plain(value: Value, verbose: bool) -> JsonValue:

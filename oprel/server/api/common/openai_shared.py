@@ -61,7 +61,7 @@ def options(body: SamplingFields, manifest: Manifest, limit: int | None) -> tupl
 
 def think(effort: str | None) -> bool | str | None:
     """`think` for a reasoning effort. Raises ValidationError for an unknown effort."""
-    if effort is None:
+    if not effort:
         return None
     if effort == "none":
         return False

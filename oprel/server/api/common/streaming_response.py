@@ -17,7 +17,7 @@ JSON = "application/json; charset=utf-8"
 
 
 class StreamingReply(Response):
-    """Sends each item of `content` as soon as it is made.
+    """Sends each item of `content` as soon as it is made. JSON is one item, and sent with its length.
 
     An error before the first item becomes a response with its own status. A later error becomes the last line, so that
     a broken answer never looks complete. When the client disconnects, `content` is closed at once, even while it waits.
@@ -60,6 +60,8 @@ class StreamingReply(Response):
             async with aclosing(self._content) as content:
                 async for item in content:
                     if not self._started:
+                        if self.media_type == JSON:
+                            self.headers["content-length"] = str(len(item))
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         self._started = True
                     await send(_body(item, more=True))

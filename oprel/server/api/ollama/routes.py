@@ -9,7 +9,7 @@ from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, Mode, Prompt, PromptMessage
 from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
-from oprel.core.names import ModelRef, is_path
+from oprel.core.names import is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.templates.go_template import is_jinja
 from oprel.server.api.common import decode
@@ -31,12 +31,15 @@ from oprel.server.api.ollama.templates import render
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Job
 from oprel.server.inference.embeddings import EmbedJob
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.library import InstalledModel, with_every_array
 from oprel.utils.text import timestamp
 
 router = dialect_router(encode_error)
 
 READ = ["GET", "HEAD"]
+# The release of Ollama whose API these routes speak: its `prompt_eval_cached_count` came with 0.34. Clients refuse a
+# server that they think too old, as Codex does below 0.13.4.
+OLLAMA_LEVEL = "0.34.1"
 COPILOT = "GitHubCopilotChat/"  # uses `general.basename` as the model's name in its requests
 
 
@@ -47,7 +50,7 @@ async def root() -> Response:
 
 @router.api_route("/api/version", methods=READ)
 async def version() -> Response:
-    return json_response(wire.VersionResponse(version=__version__))
+    return json_response(wire.VersionResponse(version=OLLAMA_LEVEL, oprel=__version__))
 
 
 @router.api_route("/api/tags", methods=READ)
@@ -79,7 +82,9 @@ async def ps(request: Request) -> Response:
 @router.post("/api/show")
 async def show(request: Request) -> Response:
     body = await decode.parse_body(request, wire.ShowRequest)
-    model = await decode.model(request, _with_tag(decode.required(body.model)))
+    model = await decode.model(request, _shown_name(decode.required(body.model)))
+    if body.verbose:
+        model = await anyio.to_thread.run_sync(with_every_array, model)
     path = model.manifest.projector
     projector = await anyio.to_thread.run_sync(read_gguf, path) if path else None
     reply = show_response(model, verbose=body.verbose, projector=projector)
@@ -137,8 +142,8 @@ async def chat(request: Request) -> Response:
         return await _unload(request, model, empty)
     images = any(message.images for message in body.messages)
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
-    prompt = decode.with_system(None, decode.messages(body.messages), model)
-    job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice)
+    prompt = decode.with_system("", decode.messages(body.messages), model)
+    job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice or None)
     if not body.messages:
         return _load(request, job, empty)
     if body.debug_render_only:
@@ -187,17 +192,14 @@ async def embed_one(request: Request) -> Response:
 
     async def make() -> wire.EmbeddingsResponse:
         result, _ = await embeddings.embed(state_of(request).manager, job)
-        return wire.EmbeddingsResponse(embedding=result.vectors[0] if result.vectors else ())
+        return wire.EmbeddingsResponse(embedding=normalised(result.vectors[0], 0) if result.vectors else ())
 
     return object_reply(make)
 
 
-def _with_tag(name: str) -> str:
-    """The complete name, as this route reports it."""
-    try:
-        return name if is_path(name) else ModelRef.parse(name).text
-    except ValidationError:
-        return name
+def _shown_name(name: str) -> str:
+    """The complete name, as this route reports it. Raises ValidationError for what is no name, as Ollama does."""
+    return name if is_path(name) else decode.model_name(name, "invalid model name").text
 
 
 def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
@@ -244,10 +246,10 @@ def _rendered(request: Request, job: Job, reply: Loaded) -> Response:
 
 
 def _inputs(body: wire.EmbedRequest) -> tuple[str, ...]:
-    texts = [body.input] if isinstance(body.input, str) else [] if body.input is None else body.input
+    texts = [body.input] if isinstance(body.input, str) and body.input else body.input or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValidationError("invalid input type")
-    return tuple(str(text) for text in texts) if texts != [""] else ()
+    return tuple(str(text) for text in texts)
 
 
 async def _embed_job(request: Request, body: wire.ModelRequest, inputs: tuple[str, ...], *, truncate: bool) -> EmbedJob:

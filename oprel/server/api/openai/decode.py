@@ -32,7 +32,7 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
     sampling, load = openai_shared.options(body, model.manifest, limit)
     thinking = openai_shared.think(body.reasoning_effort or body.reasoning.effort)
     request = CompletionRequest(
-        prompt=decode.with_system(None, messages, model),
+        prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=_schema(body.response_format),
         think=decode.think(thinking, model, body.model),
@@ -103,7 +103,7 @@ def _prompt(
         return Tokens(decode.tokens(prompt, model))
     if body.suffix:
         return decode.fill_in_the_middle(prompt, body.suffix, model)
-    return prompt if body.raw else decode.with_system(None, (PromptMessage("user", prompt),), model)
+    return prompt if body.raw else decode.with_system("", (PromptMessage("user", prompt),), model)
 
 
 def _job(body: SamplingFields, model: InstalledModel, request: CompletionRequest, load: LoadOptions) -> Job:

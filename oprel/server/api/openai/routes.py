@@ -103,7 +103,9 @@ async def embed(request: Request) -> Response:
         inputs=inputs,
         load=load,
         keep_alive=decode.keep_alive(body.keep_alive),
-        truncate=body.truncate,
+        truncate=state_of(request).manager.config.truncate_embeddings == "on"
+        if body.truncate is None
+        else body.truncate,
     )
 
     async def content() -> AsyncGenerator[bytes, None]:
@@ -120,7 +122,7 @@ async def embed(request: Request) -> Response:
 
 def _inputs(body: EmbeddingRequest) -> tuple[str | tuple[int, ...], ...]:
     inputs = body.input
-    if not inputs:
+    if inputs is None or inputs == []:
         raise ValidationError("invalid input", "`input` takes a text, tokens, or a list of either.")
     if isinstance(inputs, str):
         return (inputs,)

@@ -80,7 +80,7 @@ class EmbeddingRequest(RequestBody):
     encoding_format: str = "float"
     options: dict[str, JsonValue] = {}
     keep_alive: KeepAlive | None = None
-    truncate: bool = False
+    truncate: bool | None = None  # None = as configured
 
 
 class RerankDocument(RequestBody):

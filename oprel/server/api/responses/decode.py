@@ -23,7 +23,7 @@ def job(body: wire.ResponsesRequest, model: InstalledModel) -> Job:
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
     sampling, load = openai_shared.options(body, model.manifest, body.max_output_tokens)
     request = CompletionRequest(
-        prompt=decode.with_system(None, messages, model),
+        prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=_schema(body.text.format),
         think=decode.think(openai_shared.think(body.reasoning.effort), model, body.model),

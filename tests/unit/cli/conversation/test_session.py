@@ -136,7 +136,7 @@ def test_every_setting_says_what_it_did(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_can_be_set(name: str) -> None:
-    value = "true" if OPTIONS[name].type is OptionType.BOOLEAN else 9
+    value = "true" if OPTIONS[name].type is OptionType.BOOLEAN else 99
     assert after(f"parameter {name} {value}").options.keys() == {name}
     assert option(f"{name}={value}")[0] == name
 

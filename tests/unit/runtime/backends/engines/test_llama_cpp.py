@@ -169,7 +169,7 @@ def test_what_was_asked_counts_more_than_what_is_configured(
         (LoadOptions(num_ctx=512), LoadOptions(), False),
         (LoadOptions(num_gpu=0), LoadOptions(num_gpu=0), True),
         (LoadOptions(num_gpu=0), LoadOptions(), False),
-        (LoadOptions(num_gpu=1), LoadOptions(num_gpu=2), False),
+        (LoadOptions(num_gpu=1), LoadOptions(num_gpu=2), True),
         (LoadOptions(use_mmap=False), LoadOptions(use_mmap=True), False),
     ],
 )

@@ -83,7 +83,7 @@ async def test_a_null_counts_as_absent_in_messages_too() -> None:
         (b"null", "the request must be a JSON object"),
         (b'{"model": 1}', "^model: input should be a valid string"),
         (b'{"messages": {}}', "^messages: input should be a valid list"),
-        (b'{"messages": [{"role": "user"}, {"content": "x"}]}', r"^messages\.1\.role: field required"),
+        (b'{"messages": [{"role": "user"}, {"content": 5}]}', r"^messages\.1\.content: input should be a valid string"),
         (b'{"options": []}', "^options: input should be a valid dictionary"),
     ],
 )
@@ -156,11 +156,42 @@ def test_unknown_options_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "field"),
-    [("top_k", 5.0, 5), ("num_ctx", 64.9, 64), ("temperature", 0, 0.0), ("seed", -1, -1), ("stop", "a", ("a",))],
+    [
+        *(("top_k", 5.0, 5), ("num_ctx", 64.9, 64), ("temperature", 0, 0.0), ("stop", "a", ("a",))),
+        *(
+            ("num_ctx", 3, 256),
+            ("num_ctx", 4, 4),
+            ("num_ctx", 0, None),
+            ("num_ctx", -1, None),
+            ("num_batch", 0, None),
+            ("num_batch", 3, 32),
+        ),
+        *(("num_gpu", -1, None), ("num_gpu", 0, 0), ("num_thread", 0, None), ("main_gpu", -1, None)),
+        *(("stop", "", ()), ("stop", [""], ()), ("stop", ["", "a", ""], ("a",))),
+        *(("seed", -1, -1), ("seed", 0, 0), ("seed", 2**31, 2**31), ("seed", -(2**40), -1)),
+    ],
 )
 def test_numbers_are_made_to_fit(name: str, value: JsonValue, field: object) -> None:
     sampling, load = decode.options({name: value}, PLAIN)
     assert {**vars(sampling), **vars(load)}[name] == field
+
+
+@pytest.mark.parametrize("seed", [2**32 - 1, 2**32, 2**53 + 1, 2**62 + 12345, 2**63 - 1, 2**64 - 1, 1e19])
+def test_a_seed_of_64_bits_becomes_one_that_an_engine_has(seed: float) -> None:
+    sampling, _ = decode.options({"seed": seed}, PLAIN)
+    assert sampling.seed is not None and 0 <= sampling.seed < 2**32 - 1
+    other, _ = decode.options({"seed": int(seed) // 2}, PLAIN)
+    assert other.seed != sampling.seed
+
+
+@pytest.mark.parametrize(
+    ("sent", "counts"),
+    [({"num_ctx": 0}, {"num_ctx": 64}), ({"stop": ""}, {"stop": ("a",)}), ({"stop": []}, {"stop": ()})],
+)
+def test_what_means_not_set_leaves_the_models_own_parameter(sent: decode.Options, counts: dict[str, object]) -> None:
+    manifest = replace(PLAIN, parameters={"stop": ["a"], "num_ctx": 64})
+    sampling, load = decode.options(sent, manifest)
+    assert counts.items() <= {**vars(sampling), **vars(load)}.items()
 
 
 WRONG: dict[tuple[str, str], list[JsonValue]] = {
@@ -168,8 +199,7 @@ WRONG: dict[tuple[str, str], list[JsonValue]] = {
     ("temperature", "must be of type float32"): ["hot", False, [0.5]],
     ("use_mmap", "must be of type boolean"): [1, "true"],
     ("stop", "must be of an array of strings"): [1, ["a", 1], {"a": 1}],
-    ("num_ctx", "must be at least 4"): [3, 0, -1],
-    ("num_batch", "must be at least 1"): [0],
+    ("top_p", "is out of range"): [1e300],
 }
 
 
