@@ -47,6 +47,7 @@ class Dialect:
 
     renamed: Mapping[str, str | None] = {
         "return_progress": None,
+        "json_schema": None,  # it is in `response_format` too
         "post_sampling_probs": None,
         **{option.engine_name: None for option in SAMPLING_OPTIONS if not option.in_openai},
     }

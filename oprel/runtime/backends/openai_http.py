@@ -31,6 +31,7 @@ from oprel.core.completion import (
 from oprel.core.request_options import OPTIONS
 from oprel.runtime.backends import openai_types as wire
 from oprel.runtime.engine import EngineLost, EngineRefused
+from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -121,8 +122,10 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
         **_sampling(request.sampling),
     }
     if request.schema is not None:
-        schema = request.schema or {"type": "object"}
+        schema = grammar_schema(request.schema or {"type": "object"})
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+        if not isinstance(request.prompt, tuple):  # llama-server has another field there; xllamacpp wants no blanks
+            body["json_schema"] = {**schema, "x-guidance": {"whitespace_flexible": False}}
     if request.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     elif request.tell_tokens:  # probabilities after sampling cost nothing; others make the engine sort all tokens
@@ -145,7 +148,8 @@ def _chat(request: CompletionRequest) -> dict[str, object]:
     body: dict[str, object] = {"messages": [_message(message) for message in request.prompt]}
     if request.tools:
         given = {"tool_choice": request.tool_choice, "parallel_tool_calls": request.parallel_tool_calls}
-        body |= {"tools": request.tools, **{name: value for name, value in given.items() if value is not None}}
+        body["tools"] = [grammar_tool(tool) for tool in request.tools]
+        body |= {name: value for name, value in given.items() if value is not None}
     if request.think is not None:
         body["chat_template_kwargs"] = {"enable_thinking": bool(request.think)}
     if isinstance(request.think, str):

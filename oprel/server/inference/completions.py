@@ -4,20 +4,19 @@ import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TypeVar
 
-from pydantic import JsonValue
-
 from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, Sampling, Tokens, Usage
-from oprel.core.exceptions import ValidationError
 from oprel.runtime.engine import Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.request_metrics import RequestMetrics
-from oprel.server.inference.structured_output import check_answer
+from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
+from oprel.server.inference.structured_output.checks import check_answer
+from oprel.server.inference.structured_output.requests import begun, resolved
 from oprel.server.inference.truncation import (
     Truncation,
     about_tokens,
@@ -68,7 +67,6 @@ class Done:
 
 
 Piece = Truncation | Chunk | Done
-Pieces = AsyncGenerator[Truncation | Chunk, None]
 
 
 async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
@@ -76,6 +74,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
+    job = replace(job, request=resolved(job.request))
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
@@ -93,8 +92,13 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncGenerator[Piece, None]:
     lease, accumulator = call.lease, AnswerAccumulator()
     request = await call.ask(lambda: _prepared(job, lease))
-    answer = ResumableAnswer(request)
-    async with contextlib.aclosing(_surviving(call, answer, metrics)) as pieces:
+    answers: list[ResumableAnswer] = []
+
+    def ask(request: CompletionRequest) -> Pieces:
+        answers.append(ResumableAnswer(request))
+        return _surviving(call, answers[-1], metrics)
+
+    async with contextlib.aclosing(answer_pieces(request, ask)) as pieces:
         async for piece in pieces:
             accumulator.add(piece)
             if piece is not accumulator.last:
@@ -104,7 +108,7 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
     context = None if job.context is None else await _context(lease.engine, request, accumulator.text())
     done = accumulator.done(lease, metrics.seconds, context)
     metrics.finish(lease, done.usage)
-    yield replace(done, recoveries=answer.recoveries)
+    yield replace(done, recoveries=sum(answer.recoveries for answer in answers))
 
 
 @dataclass
@@ -133,7 +137,7 @@ class AnswerAccumulator:
             return
         for index, finish in enumerate(self.last.finishes):
             if finish is Finish.STOP:
-                check_answer(self.text(index), request.schema)
+                check_answer(begun(request) + self.text(index), request.schema)
 
     def done(self, lease: Lease, seconds: float, context: list[int] | None) -> Done:
         assert self.last is not None and self.last.finish is not None
@@ -226,13 +230,14 @@ async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) ->
 
 async def render(manager: ModelManager, job: Job) -> str:
     """The prompt's text as the model gets it."""
+    job = replace(job, request=resolved(job.request))
     prompt = job.request.prompt
     return prompt if isinstance(prompt, str) else await _about_prompt(manager, job, rendered)
 
 
 async def count_tokens(manager: ModelManager, job: Job) -> int:
     """How long the prompt is, in tokens."""
-    return await _about_prompt(manager, job, prompt_length)
+    return await _about_prompt(manager, replace(job, request=resolved(job.request)), prompt_length)
 
 
 async def _about_prompt(
@@ -248,7 +253,7 @@ async def _about_prompt(
 
 async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
     """The request with Ollama's `context` in front of its prompt, and an end to its answer."""
-    request, engine = _with_chosen_tool(job.request), lease.engine
+    request, engine = job.request, lease.engine
     if job.context and isinstance(request.prompt, tuple):
         request = replace(request, prompt=Tokens((*job.context, await engine.apply_template(request))))
     most = request.sampling.num_predict
@@ -263,22 +268,6 @@ async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
 def _looks_back(sampling: Sampling, num_ctx: int) -> int | None:
     """`repeat_last_n` as the engine takes it; negative, it means the whole context."""
     return num_ctx if sampling.repeat_last_n is not None and sampling.repeat_last_n < 0 else sampling.repeat_last_n
-
-
-def _with_chosen_tool(request: CompletionRequest) -> CompletionRequest:
-    """Where one tool must be called, it is the only one: llama-server (b11549) ignores a choice that names it."""
-    match request.tool_choice:
-        case {"function": {"name": str(name)}} | {"name": str(name)}:
-            chosen = tuple(tool for tool in request.tools if _name_of(tool) == name)
-            if not chosen:
-                raise ValidationError(f"tool_choice names {name!r}, which is not one of the tools")
-            return replace(request, tools=chosen, tool_choice="required")
-    return request
-
-
-def _name_of(tool: Mapping[str, JsonValue]) -> JsonValue:
-    function = tool.get("function")
-    return function.get("name") if isinstance(function, dict) else None
 
 
 def _with_seed(sampling: Sampling) -> Sampling:

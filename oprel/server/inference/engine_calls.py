@@ -151,6 +151,9 @@ def _refused(refusal: EngineRefused) -> OprelError:
         )
     if refusal.status == 501:
         return UnsupportedError(refusal.message)
+    if "initialize samplers" in refusal.message:  # its grammar does not accept what the prompt ends with
+        step = "Leave out the assistant's last message."
+        return ValidationError("the answer that the request begins does not fit the format", step)
     if "grammar" in refusal.message:
         step = "Make the format simpler: fewer properties, smaller bounds such as `minItems`."
         return ValidationError(refusal.message, step)

@@ -10,6 +10,7 @@ from oprel.server.api.anthropic import types as wire
 from oprel.server.api.common import decode
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.inference.completions import Job
+from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 
 EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "max"}
@@ -22,13 +23,13 @@ def job(body: wire.CountTokensRequest, model: InstalledModel) -> Job:
     images = any(message.images for message in messages)
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
     sampling, load = decode.options({**body.options, **_sampling_options(body)}, model.manifest)
-    choice, output = body.tool_choice, body.output_config.format
+    choice, output = body.tool_choice, body.output_config.format or body.output_format
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=decode.schema(output.schema_) if output else None,
         think=_think(body) if "thinking" in model.capabilities else None,
-        tools=tuple(_tool(tool) for tool in body.tools),
+        tools=function_tools([_tool(tool) for tool in body.tools]),
         tool_choice=_tool_choice(choice) if choice else None,
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         truncate=False,

@@ -109,6 +109,7 @@ class CountTokensRequest(ModelRequest):
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig = ThinkingConfig()
     output_config: OutputConfig = OutputConfig()
+    output_format: OutputFormat | None = None  # of the beta, before `output_config`
 
 
 class MessagesRequest(CountTokensRequest):

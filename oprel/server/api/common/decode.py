@@ -24,7 +24,9 @@ from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, Option
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
 from oprel.server.inference.completions import Job
-from oprel.server.inference.structured_output import check_schema
+from oprel.server.inference.structured_output.checks import check_schema
+from oprel.server.inference.structured_output.drafts import modern
+from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 from oprel.utils.text import parse_duration
 
@@ -121,7 +123,7 @@ def job(
         sampling=sampling,
         schema=schema(body.format),
         think=think(thinking, model, body.model),
-        tools=tuple(tools),
+        tools=function_tools(tools),
         tool_choice=tool_choice,
         top_logprobs=top_logprobs(body.logprobs, body.top_logprobs),
         truncate=body.truncate,
@@ -164,8 +166,9 @@ def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
     if value == "json":
         return {}
     if isinstance(value, dict):
-        check_schema(value)
-        return value
+        current = modern(value)
+        check_schema(current)
+        return current
     raise ValidationError(f'invalid format: {json.dumps(value)}; expected "json" or a valid JSON Schema object')
 
 

@@ -70,6 +70,25 @@ def think(effort: str | None) -> bool | str | None:
     return EFFORTS[effort]
 
 
+def schema(given: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue] | None:
+    """The schema of a `response_format`, wherever clients put it: {} for any object. Raises ValidationError.
+
+    OpenAI has it in `json_schema.schema`, or in `schema` with its Responses; llama.cpp's clients and Anyscale's in
+    `schema`, also of a `json_object`.
+    """
+    kind = given.get("type") if given else None
+    if given is None or kind in (None, "", "text"):
+        return None
+    if kind not in ("json_object", "json_schema"):
+        raise ValidationError(f"response formats of type {kind!r} are not supported", "Use text or json_schema.")
+    match given:
+        case {"json_schema": {"schema": dict(schema)}} | {"schema": dict(schema)}:
+            return decode.schema(schema)
+    if kind == "json_schema":
+        raise ValidationError("a response format of type json_schema needs a schema", "Put it into json_schema.schema.")
+    return {}
+
+
 def arguments(text: str) -> Mapping[str, JsonValue]:
     """The arguments of a tool call. Raises ValidationError if they are not a JSON object."""
     try:

@@ -1,9 +1,6 @@
 """From OpenAI's requests to jobs."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-
-from pydantic import JsonValue
 
 from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, Tokens, ToolCall
 from oprel.core.exceptions import ValidationError
@@ -13,10 +10,10 @@ from oprel.server.api.openai.types import (
     ChatCompletionRequest,
     ChatMessage,
     ContentPart,
-    ResponseFormat,
     TextCompletionRequest,
 )
 from oprel.server.inference.completions import Job
+from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 
 MOST_ANSWERS = 128  # to one prompt, OpenAI's limit
@@ -34,9 +31,9 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
-        schema=_schema(body.response_format),
+        schema=openai_shared.schema(body.response_format),
         think=decode.think(thinking, model, body.model),
-        tools=tuple(body.tools),
+        tools=function_tools(body.tools),
         tool_choice=body.tool_choice,
         parallel_tool_calls=body.parallel_tool_calls,
         top_logprobs=decode.top_logprobs(body.logprobs, body.top_logprobs),
@@ -51,6 +48,7 @@ def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
     base = CompletionRequest(
         prompt="",
         sampling=sampling,
+        schema=openai_shared.schema(body.response_format),
         think=False,  # this dialect has no field for thoughts
         top_logprobs=decode.top_logprobs(body.logprobs is not None, body.logprobs or 0),
     )
@@ -64,14 +62,6 @@ def prompts_of(body: TextCompletionRequest) -> list[str | list[int]]:
         return [body.prompt]
     tokens = [item for item in body.prompt if isinstance(item, int)]
     return [tokens] if tokens else [item for item in body.prompt if not isinstance(item, int)]
-
-
-def _schema(given: ResponseFormat) -> Mapping[str, JsonValue] | None:
-    if given.type == "json_object":
-        return {}
-    if given.type == "json_schema" and given.json_schema:
-        return decode.schema(given.json_schema.schema_)
-    return None
 
 
 def prompt_message(given: ChatMessage) -> PromptMessage:

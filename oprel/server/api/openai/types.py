@@ -38,22 +38,10 @@ class ChatMessage(RequestBody):
     name: str = ""
 
 
-class JSONSchema(RequestBody):
-    # Not called `schema`, which pydantic has.
-    schema_: dict[str, JsonValue] = {}
-
-    model_config = {**RequestBody.model_config, "alias_generator": lambda name: name.rstrip("_")}
-
-
-class ResponseFormat(RequestBody):
-    type: str = "text"
-    json_schema: JSONSchema | None = None
-
-
 class ChatCompletionRequest(SamplingFields):
     messages: list[ChatMessage] = []
     max_completion_tokens: int | None = None
-    response_format: ResponseFormat = ResponseFormat()
+    response_format: dict[str, JsonValue] | None = None
     tools: list[dict[str, JsonValue]] = []
     tool_choice: JsonValue = None
     parallel_tool_calls: bool | None = None
@@ -71,6 +59,7 @@ class TextCompletionRequest(SamplingFields):
     echo: bool = False
     logprobs: int | None = None
     raw: bool = False
+    response_format: dict[str, JsonValue] | None = None
 
 
 class EmbeddingRequest(RequestBody):

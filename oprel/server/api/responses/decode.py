@@ -1,6 +1,6 @@
 """From requests of OpenAI's Responses API to jobs."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
@@ -10,6 +10,7 @@ from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.api.responses import types as wire
 from oprel.server.inference.completions import Job
+from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 
 IGNORED_TOOL = "web_search"  # Codex always sends it; the answer's `tools` show that the model did not get it
@@ -25,9 +26,9 @@ def job(body: wire.ResponsesRequest, model: InstalledModel) -> Job:
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
-        schema=_schema(body.text.format),
+        schema=openai_shared.schema(body.text.format),
         think=decode.think(openai_shared.think(body.reasoning.effort), model, body.model),
-        tools=tuple(_function(tool) for tool in tools),
+        tools=function_tools([_function(tool) for tool in tools]),
         tool_choice=_tool_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls,
         logit_bias=body.logit_bias,
@@ -58,12 +59,6 @@ def _refuse_stored_responses(body: wire.ResponsesRequest) -> None:
             raise UnsupportedError(
                 f"`{name}` is not supported: oprel keeps no responses", "Send the whole conversation as `input`."
             )
-
-
-def _schema(format: wire.TextFormat) -> Mapping[str, JsonValue] | None:
-    if format.type == "json_object":
-        return {}
-    return decode.schema(format.schema_) if format.type == "json_schema" else None
 
 
 def _function(tool: wire.ResponsesTool) -> dict[str, JsonValue]:

@@ -96,16 +96,8 @@ class NamedTool(RequestBody):
     name: str = ""
 
 
-class TextFormat(RequestBody):
-    type: Literal["text", "json_object", "json_schema"] = "text"
-    name: str | None = None
-    description: str | None = None
-    strict: bool | None = None
-    schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
-
-
 class TextConfig(RequestBody):
-    format: TextFormat = TextFormat()
+    format: dict[str, JsonValue] = {"type": "text"}
     verbosity: str | None = None
 
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from oprel.core.exceptions import BackendError, ValidationError
-from oprel.server.inference.structured_output import check_answer, check_schema
+from oprel.server.inference.structured_output.checks import check_answer, check_schema
 
 NUMBER: dict[str, JsonValue] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 

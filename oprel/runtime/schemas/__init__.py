@@ -1,0 +1,1 @@
+"""JSON schemas in the form that engines turn into grammars."""

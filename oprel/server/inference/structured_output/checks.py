@@ -1,0 +1,63 @@
+"""Checks an answer against the schema of its `format`, in addition to the grammar that the engine enforces.
+
+Schemas come from strangers: a check reads no file and no web page, and its time is bounded.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import jsonschema
+import orjson
+from pydantic import JsonValue
+from referencing.exceptions import Unresolvable
+
+from oprel.core.exceptions import BackendError, ValidationError
+from oprel.server.inference.structured_output.validator import TooManyReferences, validate
+from oprel.utils.json_schema import schemas_in
+from oprel.utils.regex.matching import Matcher, TooComplex
+from oprel.utils.regex.syntax import PatternError, parse
+
+
+def check_schema(schema: Mapping[str, JsonValue], name: str = "format") -> None:
+    """Raises ValidationError if `schema`, which clients call `name`, is not a valid JSON schema, or cannot be kept."""
+    advice = f"`{name}` takes a valid JSON schema."
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for part in schemas_in(dict(schema)):
+            for pattern in _patterns(part):
+                _check_pattern(pattern, name)
+    except jsonschema.SchemaError as error:
+        raise ValidationError(f"invalid {name}: {error.message}", advice) from error
+    except RecursionError as error:
+        raise ValidationError(f"invalid {name}: it is nested too deeply", advice) from error
+
+
+def check_answer(text: str, schema: Mapping[str, JsonValue]) -> None:
+    """Raises BackendError if the complete answer `text` is not JSON that follows `schema` ({} = any object)."""
+    advice = "Ask again, or ask for a simpler schema."
+    try:
+        validate(orjson.loads(text), schema or {"type": "object"})
+    except orjson.JSONDecodeError as error:
+        raise BackendError("the model's answer is not the JSON that `format` asks for", advice) from error
+    except jsonschema.ValidationError as error:
+        raise BackendError(f"the model's answer does not follow the schema: {error.message}", advice) from error
+    except TooComplex as error:
+        raise BackendError("a pattern of the schema is too complex to check the answer", advice) from error
+    except (Unresolvable, RecursionError, TooManyReferences) as error:
+        raise BackendError("the schema's references lead nowhere, or too far to prove the answer", advice) from error
+
+
+def _patterns(schema: Mapping[str, JsonValue]) -> Iterator[str]:
+    if isinstance(pattern := schema.get("pattern"), str):
+        yield pattern
+    if isinstance(members := schema.get("patternProperties"), dict):
+        yield from members
+
+
+def _check_pattern(pattern: str, name: str) -> None:
+    try:
+        Matcher(parse(pattern))
+    except PatternError as error:
+        raise ValidationError(
+            f"invalid {name}: the pattern {pattern!r} cannot be kept: {error}",
+            "Use a regular expression without look-behind, back-references and word boundaries.",
+        ) from error
