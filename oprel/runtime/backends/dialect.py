@@ -48,6 +48,8 @@ class Dialect:
     renamed: Mapping[str, str | None] = {
         "return_progress": None,
         "post_sampling_probs": None,
+        "timings_per_token": None,
+        "n_probs": None,
         **{option.engine_name: None for option in SAMPLING_OPTIONS if not option.in_openai},
     }
     says_done = True
