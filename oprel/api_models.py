@@ -85,12 +85,17 @@ class OllamaMessage(RequestBody):
 
 
 class OllamaLogprob(Wire):
-    """A token's natural log probability; `bytes`: its UTF-8 encoding."""
+    """A token's natural log probability; `bytes`: its UTF-8 encoding.
+
+    `merged` (oprel's own): the engine reported only the last of several tokens. The entries of the others have it with
+    a `logprob` of 0; where they could not be told apart, one entry with it stands for all.
+    """
 
     token: str
     logprob: float
     bytes: list[int] | None = None
     top_logprobs: "list[OllamaLogprob] | None" = None
+    merged: bool | None = None
 
 
 class ModelRequest(RequestBody):

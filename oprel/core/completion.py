@@ -92,12 +92,17 @@ class Usage:
 
 @dataclass(frozen=True)
 class Logprob:
-    """A token and its natural log probability, with the likeliest alternatives, best first."""
+    """A token and its natural log probability, with the likeliest alternatives, best first.
+
+    `merged`: the engine reported several tokens as one. Where they could be told apart, each has an entry: the last one
+    with its own probability, the others with 0 instead of theirs. Else one entry stands for all of them.
+    """
 
     token: str
     logprob: float
     bytes: tuple[int, ...]
     top: tuple["Logprob", ...] = ()
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Chunk:
     called: str = ""  # names and arguments of tool calls in `event`, in pieces
     tokens: tuple[int, ...] = ()  # if requested, with the bytes that they spell
     spelled: bytes = b""
+    unreported: int = 0  # tokens that the engine made for this piece beside `tokens`
     prefill: tuple[int, int] | None = None  # prompt tokens processed and their total; not part of the answer
 
     @property

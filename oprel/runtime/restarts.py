@@ -7,7 +7,7 @@ something else killed did nothing wrong: that end does not count.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oprel.runtime.exits import Exit, Restart
@@ -41,7 +41,7 @@ class Verdict:
     refused: bool = False
 
 
-def judge(ends: Sequence[End], now: float, jitter: float = 0.0) -> Verdict:
+def judge(ends: Iterable[End], now: float, jitter: float = 0.0) -> Verdict:
     """`ends`, oldest first; `jitter` from -1 to 1 keeps engines that died together from starting together.
 
     >>> from oprel.runtime.exits import Reason
@@ -63,10 +63,14 @@ def judge(ends: Sequence[End], now: float, jitter: float = 0.0) -> Verdict:
     return _until(last.at + backoff * (1 + JITTER * jitter), now, refused=False)
 
 
-def _since_healthy(ends: Sequence[End]) -> Sequence[End]:
+def _since_healthy(ends: Iterable[End]) -> list[End]:
     """The ends from the last one that came after long service."""
-    healthy = [index for index, end in enumerate(ends) if end.served >= HEALTHY]
-    return ends[healthy[-1] :] if healthy else ends
+    counted = list[End]()
+    for end in ends:
+        if end.served >= HEALTHY:
+            counted.clear()
+        counted.append(end)
+    return counted
 
 
 def _until(moment: float, now: float, *, refused: bool) -> Verdict:

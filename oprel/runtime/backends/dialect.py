@@ -49,6 +49,8 @@ class Dialect:
         "return_progress": None,
         "json_schema": None,  # it is in `response_format` too
         "post_sampling_probs": None,
+        "timings_per_token": None,
+        "n_probs": None,
         **{option.engine_name: None for option in SAMPLING_OPTIONS if not option.in_openai},
     }
     says_done = True

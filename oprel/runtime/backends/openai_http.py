@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -20,7 +21,6 @@ from oprel.core.completion import (
     CompletionRequest,
     Embeddings,
     Finish,
-    Logprob,
     PromptMessage,
     Sampling,
     Scores,
@@ -30,6 +30,7 @@ from oprel.core.completion import (
 )
 from oprel.core.request_options import OPTIONS
 from oprel.runtime.backends import openai_types as wire
+from oprel.runtime.backends.logprobs import spelled, token_logprobs
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
 
@@ -46,17 +47,21 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
     answers, usage, generated = defaultdict[int, _Answer](_Answer), Usage(), 0
     async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as events:
         async for event, content in events:
-            generated += event.timings.predicted_n if event.timings else 0
             if event.usage:
                 usage = _counted(event)
+                generated += event.timings.predicted_n if event.timings else 0
             if progress := event.prompt_progress:
                 yield Chunk(prefill=(progress.processed, progress.total))
                 continue
             if not event.choices:
                 yield Chunk(event=content)
             for choice in event.choices:
-                answers[choice.index].add(choice)
-                yield _piece(choice, request.top_logprobs, content)
+                piece = answers[choice.index].add(choice, event.timings, content)
+                if request.top_logprobs is not None:
+                    entries, pieces_of = _entries(choice), partial(token_pieces, http)
+                    logprobs = await token_logprobs(entries, piece.unreported, request.top_logprobs, pieces_of)
+                    piece = replace(piece, logprobs=logprobs)
+                yield piece
                 content = b""  # pass it on only once
     for index, answer in sorted(answers.items()):
         if calls := answer.calls():
@@ -69,15 +74,22 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
 
 @dataclass
 class _Answer:
-    """What has arrived of one answer: its finish, and the parts of its tool calls."""
+    """What has arrived of one answer: its finish, the parts of its tool calls, and how many tokens it has."""
 
     finish: Finish = Finish.STOP
     parts: dict[int, wire.EngineToolCall] = field(default_factory=dict)
+    tokens: int = 0
 
-    def add(self, choice: wire.Choice) -> None:
+    def add(self, choice: wire.Choice, timings: wire.Timings | None, event: bytes) -> Chunk:
+        """The piece of the answer that the choice is."""
         if choice.finish_reason:
             self.finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
         _gather(choice.delta.tool_calls or (), self.parts)
+        piece = _piece(choice, event)
+        self.tokens += len(piece.tokens)
+        made = max(self.tokens, timings.predicted_n if timings else 0)
+        piece, self.tokens = replace(piece, unreported=made - self.tokens), made
+        return piece
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The complete calls; none if the answer was cut off."""
@@ -104,6 +116,15 @@ async def tokenize(http: httpx.AsyncClient, text: str, *, parse: bool = True, be
     return (await _call(http, "/tokenize", body, wire.TokenList)).tokens
 
 
+async def token_pieces(http: httpx.AsyncClient, text: str) -> Sequence[wire.TokenPiece]:
+    """The tokens of a part of an answer, with what each spells; none from an engine that cannot tell."""
+    body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}
+    try:
+        return (await _call(http, "/tokenize", body, wire.TokenPieces)).tokens
+    except (EngineRefused, EngineLost):
+        return ()
+
+
 async def detokenize(http: httpx.AsyncClient, tokens: Sequence[int]) -> str:
     return (await _call(http, "/detokenize", {"tokens": tokens}, wire.Content)).content
 
@@ -126,20 +147,20 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
         if not isinstance(request.prompt, tuple):  # llama-server has another field there; xllamacpp wants no blanks
             body["json_schema"] = {**schema, "x-guidance": {"whitespace_flexible": False}}
-    if request.top_logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if request.top_logprobs is not None:  # at least one: for none, llama-server reports no probabilities at all
+        alternatives = max(1, request.top_logprobs)
+        body |= {"logprobs": True, "top_logprobs": alternatives, "timings_per_token": True}
     elif request.tell_tokens:  # probabilities after sampling cost nothing; others make the engine sort all tokens
-        body |= {"logprobs": True, "top_logprobs": 1, "post_sampling_probs": True}
+        body |= {"logprobs": True, "top_logprobs": 1, "post_sampling_probs": True, "timings_per_token": True}
     if request.logit_bias:
         body["logit_bias"] = request.logit_bias
     if request.n > 1:
         body["n"] = request.n
-    match request.prompt:
-        case str(text):
-            return body | {"prompt": text}
-        case Tokens(parts):
-            return body | {"prompt": parts}
-    return body | _chat(request)
+    if isinstance(request.prompt, tuple):
+        return body | _chat(request)
+    if request.top_logprobs is not None:  # llama-server's name beside a prompt, where it ignores that of chats
+        body["n_probs"] = body["top_logprobs"]
+    return body | {"prompt": request.prompt.parts if isinstance(request.prompt, Tokens) else request.prompt}
 
 
 def _chat(request: CompletionRequest) -> dict[str, object]:
@@ -188,29 +209,23 @@ def _encoded(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _piece(choice: wire.Choice, alternatives: int | None, event: bytes) -> Chunk:
+def _entries(choice: wire.Choice) -> Sequence[wire.EngineLogprob]:
+    return choice.logprobs.content or () if choice.logprobs else ()
+
+
+def _piece(choice: wire.Choice, event: bytes) -> Chunk:
     """What a choice adds to the answer, without its parts of tool calls: those are reported complete, at the end."""
-    logprobs = choice.logprobs.content or [] if choice.logprobs else []
+    entries = _entries(choice)
     calls = [part.function for part in choice.delta.tool_calls or ()]
     return Chunk(
         choice.text or choice.delta.content or "",
         choice.delta.reasoning_content or "",
-        logprobs=() if alternatives is None else tuple(_logprob(entry, alternatives) for entry in logprobs),
         index=choice.index,
         event=event,
         called="".join(f"{call.name or ''}{call.arguments}" for call in calls),
-        tokens=tuple(entry.id for entry in logprobs),
-        spelled=b"".join(_spelled(entry) for entry in logprobs),
+        tokens=tuple(entry.id for entry in entries),
+        spelled=b"".join(spelled(entry) for entry in entries),
     )
-
-
-def _logprob(entry: wire.EngineLogprob, alternatives: int) -> Logprob:
-    top = entry.top_logprobs[:alternatives]  # llama-server sends one even if none is requested
-    return Logprob(entry.token, entry.logprob, tuple(_spelled(entry)), tuple(_logprob(other, 0) for other in top))
-
-
-def _spelled(entry: wire.EngineLogprob) -> bytes:
-    return entry.token.encode() if entry.bytes is None else bytes(entry.bytes)
 
 
 def _gather(parts: Sequence[wire.EngineToolCall], calls: dict[int, wire.EngineToolCall]) -> None:

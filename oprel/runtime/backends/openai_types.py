@@ -104,6 +104,17 @@ class TokenList(BaseModel):
     tokens: list[int]
 
 
+class TokenPiece(BaseModel):
+    """A token and what it spells: bytes where that is not valid UTF-8."""
+
+    id: int
+    piece: str | list[int]
+
+
+class TokenPieces(BaseModel):
+    tokens: list[TokenPiece]
+
+
 class Content(BaseModel):
     content: str
 

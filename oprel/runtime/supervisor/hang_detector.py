@@ -5,22 +5,29 @@ The health check does not help: an engine whose decoding hangs still answers 200
 (ik_llama.cpp #1210), and the limit would kill engines under peak load (gpustack #3189). Instead there are two limits,
 learned from the steps that this engine has taken:
 
-- It stands still: no progress and no CPU time, as when it is stopped or deadlocked.
+- It stands still: no progress, no CPU time and no wait for a CPU, as when it is stopped or deadlocked.
 - It spins: it uses CPU time, but has made no progress for much longer than its slowest step so far would explain.
 
-Time between looks counts only up to `LONGEST_LOOK`: after the daemon itself was suspended, no engine is killed for it.
+Only time in which the engine could work counts towards the second limit. On a machine that is busy with other programs,
+or under a quota, that is the share of the CPU time that it got of what it wanted; for threads that work in step it is
+the square of that share, as each of them has to wait for the others. Time between looks counts only up to
+`LONGEST_LOOK`: after the daemon itself was suspended, no engine is killed for it.
 """
 
+import math
 from dataclasses import dataclass
+
+from oprel.runtime.supervisor.procstat import ProcessStats
 
 BATCH = 2048  # prompt tokens that llama-server computes between two progress events (n_batch)
 UNKNOWN_TOKEN = 0.5  # s per prompt token before the engine's pace is measured: that of a very slow CPU
 UNKNOWN_STILL_TOKEN = 1 / 16  # the same without CPU time: that of a very slow GPU, whose driver sleeps
 STILL_TIMES, STILL_STEPS, SLOW_TIMES = 4, 2, 8  # how many times longer than the slowest step is too long
 LEAST_STEP = 64  # tokens: in smaller steps the overhead outweighs the tokens
-BUSY_CPU = 0.05  # s of CPU time that count as work: an idle process uses less
+BUSY_CPU = 0.05  # s of CPU time, or of waiting for it, that count as work: an idle process uses less
 READ = 1 << 20  # bytes from disk that count as progress: it pages weights in
 REFUSALS = 5  # in a row
+LOCKSTEP = 2.0  # the power of the share for threads that work in step
 LONGEST_LOOK = 2.0  # s between two looks that count, at most
 
 
@@ -53,10 +60,12 @@ class HangDetector:
         self._stall = stall
         self._requests: set[WatchedRequest] = set()
         self._refusals = 0
-        self._quiet = 0.0  # s watched since the last progress
-        self._still = 0.0  # s of that since it last used CPU time
+        self._quiet = 0.0  # s in which it could work, since the last progress
+        self._still = 0.0  # s watched since it last used CPU time, or waited for it
+        self._lost = 0.0  # s in which it could not work
         self._looked: float | None = None
-        self._cpu, self._read = 0.0, 0
+        self._seen = ProcessStats()  # at the last look
+        self._busy, self._read = 0.0, 0  # s of CPU time and waiting, and bytes, when they last showed work
 
     @property
     def is_busy(self) -> bool:
@@ -78,7 +87,7 @@ class HangDetector:
             self._rest()
         if not self._requests:
             self._looked = None
-        request = WatchedRequest(pending=about_tokens, extra_seconds=extra_seconds, moved_at=now)
+        request = WatchedRequest(pending=about_tokens, extra_seconds=extra_seconds, moved_at=now - self._lost)
         self._requests.add(request)
         return request
 
@@ -88,7 +97,7 @@ class HangDetector:
         step = request.pending - pending
         is_alone = self._pending == request.pending
         if request.is_measured and is_alone and step >= LEAST_STEP:
-            self.pace.token = max(self.pace.token or 0.0, (now - request.moved_at) / step)
+            self.pace.token = max(self.pace.token or 0.0, (now - self._lost - request.moved_at) / step)
         self.pace.reports = request.is_measured = True
         self._move(request, now, pending)
 
@@ -121,19 +130,23 @@ class HangDetector:
             return None
         return f"it refused {self._refusals} requests in a row, though its health is green"
 
-    def look(self, now: float, cpu: float, read: int = 0) -> str | None:
-        """Why the engine counts as hung, or None. `cpu` seconds used and bytes `read` from disk so far."""
-        passed = 0.0 if self._looked is None else min(now - self._looked, LONGEST_LOOK)
-        self._looked = now
-        if not any(request.waits for request in self._requests) or read - self._read >= READ:
+    def look(self, now: float, stats: ProcessStats) -> str | None:
+        """Why the engine counts as hung, or None."""
+        elapsed = 0.0 if self._looked is None else now - self._looked
+        share = usable_share(self._seen, stats, elapsed)
+        self._looked, self._seen = now, stats
+        busy = stats.cpu + stats.waited
+        if not any(request.waits for request in self._requests) or stats.read - self._read >= READ:
             self._rest()
-            self._cpu, self._read = cpu, read
+            self._busy, self._read = busy, stats.read
             return None
-        self._quiet += passed
+        passed = min(elapsed, LONGEST_LOOK)
+        self._quiet += passed * share
+        self._lost += passed * (1 - share)
         self._still += passed
-        if not 0 <= cpu - self._cpu < BUSY_CPU:
-            self._still, self._cpu = 0.0, cpu
-        if min(self._still, self._quiet) >= self.still_limit:
+        if not 0 <= busy - self._busy < BUSY_CPU:
+            self._still, self._busy = 0.0, busy
+        if self._still >= self.still_limit:
             return f"it stood still for {self._still:.1f} s: no CPU time, no token, no step of a prompt"
         if self._quiet >= self.spin_limit:
             return f"it used CPU time for {self._quiet:.1f} s without a token or a step of a prompt"
@@ -153,10 +166,32 @@ class HangDetector:
         return min(BATCH, self._pending) if self.pace.reports else self._pending
 
     def _move(self, request: WatchedRequest, now: float, pending: int) -> None:
-        self.pace.still = max(self.pace.still, min(self._still, self._quiet))
-        request.pending, request.moved_at = pending, now
+        self.pace.still = max(self.pace.still, self._still)
+        request.pending, request.moved_at = pending, now - self._lost
         self._refusals = 0
         self._rest()
 
     def _rest(self) -> None:
         self._quiet = self._still = 0.0
+
+
+def usable_share(before: ProcessStats, after: ProcessStats, elapsed: float) -> float:
+    """The part of the time between two looks in which the engine could work, from 0 to 1.
+
+    >>> usable_share(ProcessStats(), ProcessStats(1.0), elapsed=1.0)
+    1.0
+    >>> usable_share(ProcessStats(), ProcessStats(0.25, waited=0.75), elapsed=1.0)  # one thread, on a busy machine
+    0.25
+    >>> usable_share(ProcessStats(), ProcessStats(1.0, waited=3.0), elapsed=1.0)  # four threads
+    0.0625
+    """
+    if elapsed <= 0:
+        return 1.0
+    used = max(0.0, after.cpu - before.cpu)
+    if before.throttled or after.throttled:  # only the time counts in which a thread was running
+        return min(1.0, used / elapsed)
+    wanted = used + max(0.0, after.waited - before.waited)
+    if wanted <= BUSY_CPU * elapsed:
+        return 1.0  # it wants no CPU time: it waits for a GPU, or for nothing
+    threads = wanted / elapsed
+    return math.pow(used / wanted, min(LOCKSTEP, max(1.0, threads)))

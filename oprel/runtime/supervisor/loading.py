@@ -8,6 +8,7 @@ from oprel.core.exceptions import BackendStartError
 from oprel.runtime.exits import hung
 from oprel.runtime.supervisor import procstat
 from oprel.runtime.supervisor.child import ChildProcess
+from oprel.runtime.supervisor.hang_detector import usable_share
 
 HEALTH_INTERVAL = 0.02  # s between health checks of a starting engine
 QUIET_START = 0.25  # s to wait for the line that says it listens; then only its health counts
@@ -21,19 +22,23 @@ async def until_ready(
 ) -> None:
     """Wait until the engine listens and is healthy. Kills a load that stalls, and raises BackendStartError.
 
-    A new line in the log is progress, and so are bytes read from disk or allocated: large weights load silently.
+    A new line in the log is progress, and so are bytes read from disk or allocated: large weights load silently. Time
+    in which other programs had the CPUs does not count.
     """
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(child.log.listening.wait(), QUIET_START)
-    seen, moved_at, looked_at = procstat.ProcessStats(), 0.0, clock()
+    moved = last = procstat.ProcessStats()
+    looked_at, idle = clock(), 0.0
     while not await is_healthy():
-        if clock() - looked_at > min(LOOK, load_timeout / 4):
-            looked_at = clock()
+        if (elapsed := clock() - looked_at) > min(LOOK, load_timeout / 4):
             child.sample_memory()
             now = await asyncio.to_thread(procstat.look, child.pid)
-            if abs(now.resident - seen.resident) + now.read - seen.read >= STEP:
-                seen, moved_at = now, looked_at
-        if clock() - max(child.log.moved_at, moved_at) > load_timeout:
+            idle += elapsed * usable_share(last, now, elapsed)
+            has_moved = abs(now.resident - moved.resident) + now.read - moved.read >= STEP
+            if has_moved or child.log.moved_at >= looked_at:
+                moved, idle = now, 0.0
+            last, looked_at = now, looked_at + elapsed
+        if idle > load_timeout:
             what = f"the engine made no progress for {load_timeout:.0f} s while loading"
             child.kill_as(hung(what, ADVICE))
             raise BackendStartError(what, ADVICE)

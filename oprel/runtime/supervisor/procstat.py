@@ -17,14 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProcessStats:
-    """`cpu` in seconds; `read` from disk and `resident` in bytes."""
+    """`cpu` and `waited` (ready to run, without a CPU) in seconds; `read` from disk and `resident` in bytes.
+
+    `throttled`: a process is stopped, as by a limiter of its CPU time, or the machine is overloaded and the system does
+    not count the waiting.
+    """
 
     cpu: float = 0.0
     read: int = 0
     resident: int = 0
+    waited: float = 0.0
+    throttled: bool = False
 
     def __add__(self, other: "ProcessStats") -> "ProcessStats":
-        return ProcessStats(self.cpu + other.cpu, self.read + other.read, self.resident + other.resident)
+        return ProcessStats(
+            cpu=self.cpu + other.cpu,
+            read=self.read + other.read,
+            resident=self.resident + other.resident,
+            waited=self.waited + other.waited,
+            throttled=self.throttled or other.throttled,
+        )
 
 
 def look(leader: int) -> ProcessStats:
@@ -65,7 +77,14 @@ def _of(process: "psutil.Process") -> ProcessStats:
 
     try:
         times = process.cpu_times()
-        return ProcessStats(times.user + times.system, _read(process), process.memory_info().rss)
+        waited = _waited(process.pid)
+        return ProcessStats(
+            cpu=times.user + times.system,
+            read=_read(process),
+            resident=process.memory_info().rss,
+            waited=waited or 0.0,
+            throttled=process.status() == psutil.STATUS_STOPPED or (waited is None and _is_overloaded()),
+        )
     except psutil.Error:  # the process has ended
         return ProcessStats()
 
@@ -80,6 +99,23 @@ def _read(process: "psutil.Process") -> int:
         return int(process.io_counters().read_bytes)
     except psutil.Error:
         return 0
+
+
+def _waited(pid: int) -> float | None:
+    """Seconds that its threads were ready to run and did not: other programs had the CPUs, or a quota was used up.
+
+    None where the system does not count them.
+    """
+    waited = list[int]()
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # the thread has ended
+                waited.append(int((thread / "schedstat").read_text().split()[1]))
+    return sum(waited) / 1e9 if waited else None
+
+
+def _is_overloaded() -> bool:
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 def _proportional(pid: int) -> int:

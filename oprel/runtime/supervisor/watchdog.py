@@ -93,6 +93,6 @@ class Watchdog:
             await asyncio.sleep(min(INTERVAL, self._stall / 10))
             child.sample_memory()
             stats = await asyncio.to_thread(procstat.look, child.pid)
-            if why := self.detector.look(self.clock(), stats.cpu, stats.read):
+            if why := self.detector.look(self.clock(), stats):
                 self.kill_as(why)
                 return

@@ -1,18 +1,47 @@
 """How an answer outlives its engine: what was sent so far, and how another engine continues from there.
 
 - Nothing was sent yet: the request is repeated.
-- Plain text, for which the engine reported every token: the prompt and those tokens are the prompt of the rest. That
-  costs their prefill and nothing else. At temperature 0 the text is what an undisturbed engine would have made.
+- Plain text whose tokens are known: the prompt and those tokens are the prompt of the rest. That costs their prefill
+  and nothing else. At temperature 0 the text is what an undisturbed engine would have made. Tokens that the engine made
+  and did not report, because they end within a character, are restored from the text, as far as their number fits.
 - Thoughts, tool calls or a grammar, whose state no engine can resume half-way: the request is repeated with the same
   seed, and what was already sent is skipped, as long as it is the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from oprel.core.completion import Chunk, CompletionRequest, Tokens, Usage
 from oprel.runtime.engine import Engine, NotRepeated
 
 MOST = 2  # engines that one answer may outlive: it may be what kills them
+
+
+@dataclass(frozen=True)
+class ReleasedText:
+    """A text that the engine released at once, and its tokens as far as it reported them: the last one at least."""
+
+    text: str
+    tokens: tuple[int, ...]
+    unreported: int
+
+    def followed_by(self, chunk: Chunk) -> "ReleasedText":
+        return ReleasedText(self.text + chunk.text, (*self.tokens, *chunk.tokens), self.unreported + chunk.unreported)
+
+    async def restored(self, engine: Engine) -> Sequence[int] | None:
+        """All of its tokens, in order. None if the text has another number of them. Raises EngineLost."""
+        if not self.unreported:
+            return self.tokens
+        if not self.tokens:
+            return None
+        tokens = await engine.tokenize(self.text, parse=False, begin=False)
+        count = len(self.tokens) + self.unreported
+        if len(tokens) == count + 1 and not (await engine.detokenize(tokens[:1])).strip():
+            tokens = tokens[1:]  # the space that SentencePiece puts in front of every text
+        return tokens if len(tokens) == count and tokens[-1] == self.tokens[-1] else None
+
+
+NOTHING = ReleasedText("", (), 0)
 
 
 @dataclass
@@ -23,7 +52,9 @@ class ResumableAnswer:
     recoveries: int = 0
     _original: CompletionRequest = field(init=False)
     _sent: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
-    _tokens: list[int] = field(default_factory=list)
+    _released: list[ReleasedText] = field(default_factory=list)
+    _held: ReleasedText = NOTHING  # tokens whose text the engine holds back: it may begin a stop string
+    _tokens: list[int] = field(default_factory=list)  # that the next engine continues from
     _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was reported
     _to_skip: int = 0
     _before: int = 0  # tokens that earlier engines made, and that are in the prompt of this one
@@ -57,14 +88,19 @@ class ResumableAnswer:
             self._to_skip -= 1
             return None
         self._sent.append(words)
-        self._tokens += chunk.tokens
         self._spelled += chunk.spelled
+        self._held = self._held.followed_by(chunk)
+        if chunk.text:
+            self._released.append(self._held)
+            self._held = NOTHING
         return replace(chunk, event=b"") if self._continues else chunk
 
     async def go_on(self, engine: Engine) -> None:
         """Make `request` what `engine`, the next one, is to be asked. Raises EngineRefused or EngineLost."""
         self.recoveries += 1
-        self._continues = self._is_plain and self._tokens_left != 0
+        tokens = await self._restored(engine) if self._is_plain else None
+        self._tokens, self._held = tokens or [], NOTHING
+        self._continues = tokens is not None and self._tokens_left != 0
         self._to_skip = 0 if self._continues else len(self._sent)
         self._before = len(self._tokens)
         self.request = await self._rest(engine) if self._continues else self._original
@@ -76,13 +112,28 @@ class ResumableAnswer:
             self.request, self._to_skip = self._original, len(self._sent)
         return was_continuing
 
+    async def _restored(self, engine: Engine) -> list[int] | None:
+        """The tokens of the text so far. Those of a text that was held back are generated again."""
+        tokens = list[int]()
+        restored = dict[ReleasedText, Sequence[int] | None]()  # an answer may repeat a character often
+        for released in self._released:
+            if released not in restored:
+                restored[released] = await released.restored(engine)
+            whole = restored[released]
+            if whole is None:
+                return None
+            tokens += whole
+        return tokens
+
     @property
     def _is_plain(self) -> bool:
-        """True when the text so far is all there is, and every token of it was reported."""
+        """True when the text so far is all there is, and the engine reported what spells it."""
         text = "".join(text for text, _, _ in self._sent)
         special = self._original.tools or self._original.schema is not None or self._shows_images
         has_thoughts = any(reasoning for _, reasoning, _ in self._sent)
-        return not special and bool(text) and self._spelled == text.encode() and not has_thoughts
+        has_spare_logprobs = bool(self._held.tokens) and self._original.top_logprobs is not None
+        is_spelled = bool(text) and self._spelled == text.encode()
+        return is_spelled and not (special or has_thoughts or has_spare_logprobs)
 
     @property
     def _shows_images(self) -> bool:

@@ -1,11 +1,21 @@
 """When an engine may be started again: histories in, verdicts out."""
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oprel.runtime import restarts
 from oprel.runtime.exits import Exit, Reason, Restart
-from oprel.runtime.restarts import HEALTHY, HOPELESS_PAUSE, MOST, WINDOW, End, Verdict, judge
+from oprel.runtime.restarts import HEALTHY, HOPELESS_PAUSE, MOST, WINDOW, End, History, Verdict
+
+
+def judge(ends: Iterable[End], now: float, jitter: float = 0.0) -> Verdict:
+    """The verdict on ends that are kept as an engine's process keeps them."""
+    history = History()
+    history.ends.extend(ends)
+    return restarts.judge(history.ends, now, jitter)
 
 
 def end(reason: Reason, at: float, served: float = 0.0) -> End:
@@ -50,6 +60,20 @@ def test_the_circuit_opens_after_the_last_allowed_end_and_closes_by_itself() -> 
 def test_long_service_forgives_what_was_before() -> None:
     ends = [*crashes(*range(MOST)), end(Reason.CRASH_SIGNAL, 400.0, HEALTHY)]
     assert judge(ends, 400.0) == Verdict(0.0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Reason), st.floats(0, 9000), st.floats(0, 2000)), max_size=40), st.floats(-1, 1)
+)
+def test_every_history_gets_a_verdict(lives: list[tuple[Reason, float, float]], jitter: float) -> None:
+    now, ends = 0.0, list[End]()
+    for reason, served, pause in lives:
+        now += served
+        ends.append(end(reason, now, served))
+        assert 0 <= judge(ends, now, jitter).wait <= WINDOW
+        if served >= HEALTHY and reason.consequences.restart is not Restart.HOPELESS:
+            assert judge(ends, now, jitter) == Verdict(0.0)
+        now += pause
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.consequences.restart is Restart.HOPELESS])

@@ -82,6 +82,7 @@ def logprobs(tokens: Sequence[Logprob]) -> list[wire.OllamaLogprob] | None:
             logprob=token.logprob,
             bytes=list(token.bytes),
             top_logprobs=logprobs(token.top),
+            merged=token.merged or None,
         )
         for token in tokens
     ]

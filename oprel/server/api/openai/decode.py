@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, Tokens, ToolCall
-from oprel.core.exceptions import ValidationError
+from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.openai_shared import SYSTEM_ROLES, SamplingFields
 from oprel.server.api.openai.types import (
@@ -43,6 +43,11 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
 
 def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
     """One job for each prompt."""
+    if body.echo and body.logprobs is not None:
+        raise UnsupportedError(
+            "echo with logprobs is not supported: the engine reports no probabilities of a prompt's tokens",
+            "Leave out one of them.",
+        )
     decode.refuse_unsupported(model, body.model, "generate", tools=False, images=False)
     sampling, load = openai_shared.options(body, model.manifest, body.max_tokens)
     base = CompletionRequest(

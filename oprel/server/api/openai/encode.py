@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import orjson
-from pydantic import JsonValue
 
 from oprel.core import completion
 from oprel.core.completion import Chunk, Finish, Logprob, ToolCall, joined
@@ -100,9 +99,11 @@ class ChatStream(_Stream):
         return self.end(done)
 
 
-def _renamed(choice: dict[str, JsonValue], chunk: Chunk) -> dict[str, object]:
-    """A choice that has thoughts under both names: llama.cpp's and DeepSeek's, and Ollama's and OpenRouter's."""
-    if not chunk.logprobs:  # the client did not ask for them
+def _renamed(choice: dict[str, object], chunk: Chunk) -> dict[str, object]:
+    """A choice with thoughts under both names: llama.cpp's and DeepSeek's, and Ollama's and OpenRouter's."""
+    if chunk.logprobs:
+        choice["logprobs"] = {"content": _logprobs(chunk.logprobs)}
+    else:  # the client did not ask for them
         choice.pop("logprobs", None)
     delta = choice.get("delta")
     assert isinstance(delta, dict)
@@ -142,7 +143,9 @@ def _logprobs(tokens: Sequence[Logprob]) -> list[JSON]:
 
 
 def _logprob(token: Logprob) -> JSON:
-    return {"token": token.token, "logprob": token.logprob, "bytes": token.bytes}
+    """`merged` is oprel's own: see `api_models.OllamaLogprob`."""
+    merged = {"merged": True} if token.merged else {}
+    return {"token": token.token, "logprob": token.logprob, "bytes": token.bytes, **merged}
 
 
 class TextStream(_Stream):
@@ -191,6 +194,7 @@ def _text_logprobs(logprobs: Sequence[Logprob]) -> JSON:
         "token_logprobs": [token.logprob for token in logprobs],
         "top_logprobs": [{other.token: other.logprob for other in token.top} for token in logprobs],
         "text_offset": [*accumulate(lengths, initial=0)][:-1],
+        **({"merged": [token.merged for token in logprobs]} if any(token.merged for token in logprobs) else {}),
     }
 
 

@@ -15,6 +15,7 @@ from oprel.runtime.supervisor.hang_detector import (
     Pace,
     WatchedRequest,
 )
+from oprel.runtime.supervisor.procstat import ProcessStats
 
 STALL = 30.0
 LOOK = 0.5  # s between looks
@@ -34,7 +35,7 @@ def condemned_after(pulse: HangDetector, cpu: Cpu, start: float, within: float) 
     """The seconds of silence after which it is condemned; None when it is not, within so many."""
     now = start
     while now <= start + within:
-        if pulse.look(now, cpu(now)):
+        if pulse.look(now, ProcessStats(cpu(now))):
             return now - start
         now += LOOK
     return None
@@ -162,14 +163,14 @@ def test_a_client_that_takes_its_time_is_no_hang_of_the_engine() -> None:
 def test_weights_that_come_from_disk_are_progress() -> None:
     pulse, _ = busy()
     for now in range(200):
-        assert pulse.look(float(now), 0.0, read=now << 21) is None
+        assert pulse.look(float(now), ProcessStats(read=now << 21)) is None
 
 
 def test_time_in_which_nobody_looked_does_not_count() -> None:
     """The daemon was suspended itself."""
     pulse, _ = busy()
-    assert pulse.look(0.0, 0.0) is None
-    assert pulse.look(3600.0, 0.0) is None
+    assert pulse.look(0.0, ProcessStats()) is None
+    assert pulse.look(3600.0, ProcessStats()) is None
     assert condemned_after(pulse, stopped, 3600.5, STALL / 3 - LONGEST_LOOK - 3 * LOOK) is None
 
 
@@ -180,6 +181,77 @@ def test_work_that_shows_nothing_gets_the_patience_it_is_known_to_need() -> None
     assert pulse.still_limit > 120
     pulse.moved(request, 100.0)
     assert pulse.spin_limit == STALL
+
+
+# On a machine that is busy with other programs
+
+
+def starved(threads: int, share: float) -> Callable[[float], ProcessStats]:
+    """So many threads that want to run all the time, and of which each gets a share of a CPU."""
+    return lambda now: ProcessStats(cpu=now * threads * share, waited=now * threads * (1 - share))
+
+
+def killed_after(pulse: HangDetector, does: Callable[[float], ProcessStats], within: float) -> float | None:
+    """The seconds without progress after which it is killed; None if it is not, within so many."""
+    for look in range(round(within / LOOK) + 1):
+        if pulse.look(look * LOOK, does(look * LOOK)):
+            return look * LOOK
+    return None
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8, 64])
+@pytest.mark.parametrize("slower", [2, 10, 50, 1000])
+def test_an_honest_step_takes_longer_by_what_other_programs_take(threads: int, slower: int) -> None:
+    pulse, _ = busy()
+    assert killed_after(pulse, starved(threads, 1 / slower), 0.9 * STALL * slower) is None
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_threads_that_wait_for_each_other_slow_down_by_more_than_their_share(threads: int) -> None:
+    pulse, _ = busy()
+    assert killed_after(pulse, starved(threads, 1 / 13), 0.9 * STALL * 13**2) is None
+
+
+@pytest.mark.parametrize("slower", [1, 2, 10, 50])
+def test_one_that_spins_on_a_busy_machine_is_killed_when_it_has_got_its_time(slower: int) -> None:
+    pulse, _ = busy()
+    silence = killed_after(pulse, starved(1, 1 / slower), 2 * STALL * slower)
+    assert silence == pytest.approx(STALL * slower, rel=0.1)
+
+
+def test_one_that_stands_still_on_a_busy_machine_is_killed_as_early_as_ever() -> None:
+    """It does not even want a CPU."""
+    pulse, _ = busy()
+    assert killed_after(pulse, lambda now: ProcessStats(3.0, waited=100.0), 100) == pytest.approx(10, abs=2 * LOOK)
+
+
+def test_one_that_gets_nearly_no_cpu_does_not_stand_still() -> None:
+    pulse, _ = busy()
+    assert killed_after(pulse, starved(1, 0.0), 1000.0) is None
+
+
+def test_one_that_a_limiter_stops_and_continues_is_given_what_it_lost() -> None:
+    pulse, _ = busy()
+    assert killed_after(pulse, lambda now: ProcessStats(now / 50, throttled=True), 0.9 * STALL * 50) is None
+
+
+def test_one_that_stays_stopped_is_killed() -> None:
+    pulse, _ = busy()
+    stays = ProcessStats(7.0, throttled=True)
+    assert killed_after(pulse, lambda now: stays, 100) == pytest.approx(STALL / 3, abs=2 * LOOK)
+
+
+def test_one_that_polls_a_gpu_without_a_rival_is_judged_by_the_clock() -> None:
+    pulse, _ = busy()
+    assert killed_after(pulse, lambda now: ProcessStats(now / 10), 100) == pytest.approx(STALL, abs=2 * LOOK)
+
+
+def test_a_pace_that_was_learned_on_a_busy_machine_is_that_of_the_engine() -> None:
+    pulse, request = busy()
+    pulse.prefilled(request, 0.0, 0, BATCH)
+    assert killed_after(pulse, starved(1, 1 / 10), 200.0) is None
+    pulse.prefilled(request, 200.0, BATCH, BATCH)
+    assert pulse.pace.token == pytest.approx(20 / BATCH, rel=0.05)
 
 
 def test_an_engine_that_refuses_everything_is_condemned() -> None:

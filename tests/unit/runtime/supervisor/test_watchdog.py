@@ -3,6 +3,9 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -79,6 +82,75 @@ async def test_an_honest_prefill_of_many_limits_is_waited_for(engine):
     one = engine(faults, stall_timeout=STALL)
     await one.ensure_ready()
     assert await answer(one) == [" t0", " t1", " t2", " t3", " t4"]
+
+
+@pytest.fixture
+def rivals() -> Iterator[Callable[[EngineProcess, int], None]]:
+    """Start so many processes that compete with an engine for one CPU, and use all that they get of it."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(one: EngineProcess, count: int) -> None:
+        assert one.pid
+        cpu = {max(os.sched_getaffinity(0))}
+        started.extend(
+            # Sessions of their own, as the engine has one: the kernel shares a CPU between sessions first.
+            subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
+            for _ in range(count)
+        )
+        for pid in [one.pid, *(rival.pid for rival in started)]:
+            os.sched_setaffinity(pid, cpu)
+
+    yield start
+    for rival in started:
+        rival.kill()
+        rival.wait()
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="pins processes to a CPU")
+
+
+@on_linux
+async def test_an_honest_engine_that_other_programs_slow_down_is_left_alone(engine, rivals):
+    """Its steps take several times as long as the limit, nearly all of it in the queue for a CPU."""
+    one = engine({"prefill_tokens": 2, "prefill_batch": 1, "prefill_cpu": 0.3}, stall_timeout=1.0)
+    await one.ensure_ready()
+    rivals(one, 9)
+    assert await answer(one) == [" t0", " t1", " t2", " t3", " t4"]
+
+
+@on_linux
+async def test_an_engine_that_spins_beside_other_programs_is_killed(engine, rivals):
+    one = engine({"spin_at_token": 2}, stall_timeout=0.6)
+    await one.ensure_ready()
+    rivals(one, 2)
+    assert "used CPU time" in await hung(one)
+
+
+@on_linux
+async def test_an_engine_that_stands_still_beside_other_programs_is_killed(engine, rivals):
+    one = engine({"hang_at_token": 2}, stall_timeout=STALL)
+    await one.ensure_ready()
+    rivals(one, 4)
+    assert "stood still" in await hung(one)
+
+
+async def test_an_honest_engine_under_a_limiter_of_its_cpu_time_is_left_alone(engine):
+    """It is stopped and continued all the time, as `cpulimit` does it."""
+    one = engine({"prefill_tokens": 1, "prefill_batch": 1, "prefill_cpu": 0.6}, stall_timeout=2.0)
+    await one.ensure_ready()
+
+    async def limit() -> None:
+        while one.pid:
+            os.kill(one.pid, signal.SIGSTOP)
+            await asyncio.sleep(0.08)
+            os.kill(one.pid, signal.SIGCONT)
+            await asyncio.sleep(0.02)
+
+    limiter = asyncio.create_task(limit())
+    try:
+        assert await answer(one) == [" t0", " t1", " t2", " t3", " t4"]
+    finally:
+        limiter.cancel()
 
 
 async def test_an_engine_without_work_may_be_stopped_for_long(engine):
