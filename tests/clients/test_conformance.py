@@ -1,8 +1,8 @@
 """Ollama's routes as its clients write the requests: in Go with a zero value for each field that is not set.
 
-The bodies of Go are those of `api/types.go` where a field has no `omitempty`; those of JavaScript and Python are what the
-packages send. In older releases the model's name is `name`, and Go sends both. The answers are judged by what the clients
-read of them.
+The bodies of Go have every field that is without `omitempty` in Ollama's `api/types.go`; those of JavaScript and Python
+are what the packages send. Older releases send the model's name as `name`, and Go sends both. The answers are judged by
+what the clients read.
 """
 
 import hashlib
@@ -89,11 +89,19 @@ def python(path: str, check: Check = lambda lines: lines == [], method: str = "P
     return Row(client=PYTHON, path=path, body=body or None, method=method, check=check)
 
 
-SHOW: Body = {"system": "", "template": "", "verbose": False, "options": None}
-LOGIN: Body = {"username": "", "password": ""}
-GENERATE: Body = {"suffix": "", "system": "", "template": "", "options": None}
+Fields = dict[str, Any]
+FROM: Fields = {"from": GUIDE}
+NAMED: tuple[Fields, ...] = ({"model": "", "name": MADE}, {"model": MADE, "name": ""}, {"model": MADE, "name": MADE})
+STREAMS: tuple[Fields, ...] = ({}, {"stream": False})
+CREATES: tuple[Fields, ...] = (
+    {"stream": False, "quantize": "", "quantization": ""},
+    {"template": "", "license": "", "system": "", "parameters": None, "messages": None, "files": None},
+)
+SHOW: Fields = {"system": "", "template": "", "verbose": False, "options": None}
+LOGIN: Fields = {"username": "", "password": ""}
+GENERATE: Fields = {"suffix": "", "system": "", "template": "", "options": None}
 GO_TOOL = {"type": "function", "function": {"name": TOOL, "description": "", "parameters": TOOL_PARAMETERS}}
-GO_ASKS = {"think": False, "options": EXACT}
+GO_ASKS: Fields = {"think": False, "options": EXACT}
 LOADED, UNLOADED = has(done=True, done_reason="load"), has(done=True, done_reason="unload")
 SUCCESS = has(status="success")
 
@@ -102,25 +110,11 @@ ROWS = (
     go("/api/version", has("version"), "GET"),
     go("/api/tags", has("models"), "GET"),
     go("/api/ps", has("models"), "GET"),
-    *(go("/api/show", shows, **SHOW, **named) for named in ({"model": "", "name": MADE}, {"model": MADE, "name": ""})),
+    *(go("/api/show", shows, **SHOW, **named) for named in NAMED),
     go("/api/copy", source=MADE, destination=f"{MADE}-copy"),
-    *(
-        go("/api/delete", method="DELETE", **named)
-        for named in ({"model": "", "name": MADE}, {"model": MADE, "name": ""}, {"model": MADE, "name": MADE})
-    ),
-    *(
-        go("/api/pull", SUCCESS, **LOGIN, **named, **stream)
-        for named in ({"model": "", "name": MADE}, {"model": MADE, "name": ""})
-        for stream in ({}, {"stream": False})
-    ),
-    *(
-        go("/api/create", SUCCESS, **named, **{"from": GUIDE}, **more)
-        for named in ({"model": "", "name": MADE}, {"model": MADE, "name": ""})
-        for more in (
-            {"stream": False, "quantize": "", "quantization": ""},
-            {"template": "", "license": "", "system": "", "parameters": None, "messages": None, "files": None},
-        )
-    ),
+    *(go("/api/delete", method="DELETE", **named) for named in NAMED),
+    *(go("/api/pull", SUCCESS, **LOGIN, **named, **stream) for named in NAMED for stream in STREAMS),
+    *(go("/api/create", SUCCESS, **FROM, **named, **more) for named in NAMED for more in CREATES),
     go("/api/generate", answers, model=MADE, prompt=LIST, **{**GENERATE, **GO_ASKS}),
     go("/api/generate", renders, model=MADE, prompt=LIST, _debug_render_only=True, **GENERATE),
     go("/api/generate", LOADED, model=MADE, prompt="", **GENERATE),
@@ -145,7 +139,7 @@ ROWS = (
     js("/api/delete", method="DELETE", name=MADE),
     js("/api/pull", SUCCESS, name=MADE, stream=False),
     js("/api/pull", SUCCESS, name=MADE, stream=True),
-    js("/api/create", SUCCESS, model=MADE, stream=False, **{"from": GUIDE}),
+    js("/api/create", SUCCESS, model=MADE, stream=False, **FROM),
     js("/api/generate", answers, model=MADE, prompt=LIST, stream=False, think=False, options=EXACT),
     js("/api/generate", UNLOADED, model=MADE, keep_alive=0),
     js("/api/chat", answers, model=MADE, messages=MESSAGES, stream=True, think=False, options=EXACT),
@@ -157,7 +151,7 @@ ROWS = (
     python("/api/copy", source=MADE, destination=f"{MADE}-copy"),
     python("/api/delete", method="DELETE", model=MADE),
     python("/api/pull", SUCCESS, model=MADE, stream=False),
-    python("/api/create", SUCCESS, model=MADE, stream=False, **{"from": GUIDE}),
+    python("/api/create", SUCCESS, model=MADE, stream=False, **FROM),
     python("/api/generate", answers, model=MADE, prompt=LIST, stream=False, think=False, options=EXACT),
     python("/api/generate", LOADED, model=MADE, stream=False),
     python("/api/chat", answers, model=MADE, messages=MESSAGES, tools=[], stream=False, think=False, options=EXACT),
