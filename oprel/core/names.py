@@ -4,6 +4,7 @@
     https://host/folder/m.gguf                              -> URL
     tiny  tiny:latest  user/tiny:q4  host:5000/user/tiny:q4 -> NAME  ([host/][namespace/]model[:tag])
     hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME of a repository, its quant or a file
+    library/tiny  registry.ollama.ai/library/tiny:latest    -> NAME, of the model that is called tiny:latest here
 
 A name refers to a manifest in OPREL_HOME/models, to a model bundled with the package, or to one of another program.
 Models of a repository are called hf.co/ORG/REPO:QUANT, however they were requested. The grammar is Ollama's: parts
@@ -35,9 +36,12 @@ _NAME = re.compile(
 )
 # Repository names may be longer than model names, and the tag may be a file name.
 _HUB_NAME = re.compile(
-    rf"(?P<host>(?i:hf\.co|huggingface\.co))/(?P<namespace>{_PART})/(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
+    rf"(?P<host>(?i:hf\.co|huggingface\.co))/(?:(?P<namespace>{_PART})/)?(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.+=@ ()/-]{0,254}))?"
 )
+# Parts that a name has by default. After another host, `library` is a namespace like any other.
+_DEFAULTS = re.compile(r"(?i:registry\.ollama\.ai/)?(?i:library/(?=[^/]+$))?")
+_SCHEME = re.compile(r"(?i)https?://(?=registry\.ollama\.ai/)")
 _FILE_SUFFIXES = (".gguf", ".safetensors")
 
 
@@ -95,7 +99,7 @@ Origin = HubOrigin | RegistryOrigin | UrlOrigin
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A parsed model name. `text` is canonical: an absolute path, a URL, or a name with its tag."""
+    """A parsed model name. `text` is an absolute path, a URL, or a name as written, with its tag."""
 
     kind: NameKind
     text: str
@@ -105,13 +109,19 @@ class ModelRef:
         return Path(self.text)
 
     @property
+    def name(self) -> str:
+        """What the model is called: its text, without the host and the namespace of Ollama's library."""
+        return _DEFAULTS.sub("", self.text, count=1) if self.kind is NameKind.NAME else self.text
+
+    @property
     def key(self) -> str:
         """A key for comparisons: names ignore case, paths and URLs do not."""
-        return self.text.casefold() if self.kind is NameKind.NAME else self.text
+        return self.name.casefold() if self.kind is NameKind.NAME else self.text
 
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
         """Raises ValidationError if `text` is not a valid model name."""
+        text = _SCHEME.sub("", text, count=1)
         if is_url(text):
             return cls(NameKind.URL, _checked_url(text))
         if is_path(text):
@@ -123,7 +133,7 @@ class ModelRef:
                 "A name looks like model, model:tag or user/model:tag; a file path ends in .gguf or starts with ./",
             )
         if match.re is _HUB_NAME:
-            return cls(NameKind.NAME, hub_name(f"{match['namespace']}/{match['model']}", match["tag"] or DEFAULT_TAG))
+            return cls(NameKind.NAME, hub_name(_repository(match), match["tag"] or DEFAULT_TAG))
         return cls(NameKind.NAME, text if match["tag"] else f"{text}:{DEFAULT_TAG}")
 
 
@@ -134,26 +144,31 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
     (HubOrigin(repository='Qwen/Qwen3-8B-GGUF', quant='Q5_K_M', file=''),)
     >>> [type(origin).__name__ for origin in origins(ModelRef.parse("user/tiny"))]
     ['HubOrigin', 'RegistryOrigin']
+    >>> [type(origin).__name__ for origin in origins(ModelRef.parse("gpt2"))]  # the hub has old models without an owner
+    ['RegistryOrigin', 'HubOrigin']
     """
     if ref.kind is NameKind.URL:
         return (UrlOrigin(ref.text),)
     match = _match(ref.text) if ref.kind is NameKind.NAME else None
     if match is None:
         return ()
-    host, namespace = match["host"], match["namespace"]
-    if host and not namespace and ":" not in host:  # in `a/b` the first part is a namespace, as in Ollama
-        host, namespace = None, host
-    tag = match["tag"] or DEFAULT_TAG
-    repository = f"{namespace}/{match['model']}"
-    hub = (_hub(repository, tag),) if namespace and host in (None, *HUB_HOSTS) else ()
-    if host in HUB_HOSTS:
-        return hub
-    return (
-        *hub,
-        RegistryOrigin(
-            host=host or OLLAMA_HOST, namespace=namespace or OLLAMA_NAMESPACE, model=match["model"], tag=tag
-        ),
+    host, namespace, tag = match["host"], match["namespace"], match["tag"] or DEFAULT_TAG
+    if match.re is _HUB_NAME:
+        return (_hub(_repository(match), tag),)
+    if host and host.lower() == OLLAMA_HOST:
+        host = OLLAMA_HOST
+    elif host and not namespace and ":" not in host:
+        host, namespace = None, host  # in `a/b` the first part is a namespace, as in Ollama
+    if namespace and namespace.lower() == OLLAMA_NAMESPACE and host in (None, OLLAMA_HOST):
+        host, namespace = OLLAMA_HOST, OLLAMA_NAMESPACE
+    registry = RegistryOrigin(
+        host=host or OLLAMA_HOST, namespace=namespace or OLLAMA_NAMESPACE, model=match["model"], tag=tag
     )
+    if host:
+        return (registry,)
+    if namespace:
+        return _hub(f"{namespace}/{match['model']}", tag), registry
+    return registry, _hub(match["model"], tag)
 
 
 def hub_origin(ref: ModelRef) -> HubOrigin | None:
@@ -185,6 +200,19 @@ def spellings(ref: ModelRef) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
+def older_keys(ref: ModelRef) -> tuple[str, ...]:
+    """The keys under which earlier versions kept a model that was named with the parts which a name has by default.
+
+    >>> older_keys(ModelRef.parse("tiny"))
+    ('library/tiny:latest', 'registry.ollama.ai/library/tiny:latest')
+    """
+    parts = ref.key.count("/")
+    if ref.kind is not NameKind.NAME or parts > 1:
+        return ()
+    full = ref.key if parts else f"{OLLAMA_NAMESPACE}/{ref.key}"
+    return (*(() if parts else (full,)), f"{OLLAMA_HOST}/{full}")
+
+
 def is_hub_name(text: str) -> bool:
     return text.casefold().startswith(tuple(f"{host}/" for host in HUB_HOSTS))
 
@@ -209,6 +237,10 @@ def _match(text: str) -> re.Match[str] | None:
     if match is None:
         return _NAME.fullmatch(text)
     return match if _stays_inside(match["tag"] or "") else None
+
+
+def _repository(match: re.Match[str]) -> str:
+    return f"{match['namespace']}/{match['model']}" if match["namespace"] else match["model"]
 
 
 def _stays_inside(file: str) -> bool:

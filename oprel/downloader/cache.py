@@ -14,7 +14,7 @@ from oprel.core.exceptions import ValidationError
 from oprel.downloader.source import checked_name
 from oprel.utils.files import write_atomically
 
-REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+REPOSITORY = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")  # some have no owner
 URLS = "urls"  # folder of files that come from elsewhere
 _HEXADECIMAL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 

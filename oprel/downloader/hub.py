@@ -59,6 +59,10 @@ class _Listing:
     commit: str
     files: dict[str, RemoteFile]
 
+    def called(self, requested: str) -> str:
+        """The repository as it was requested, in the hub's spelling: one that was renamed is found by its old name."""
+        return self.repository if self.repository.casefold() == requested.casefold() else requested
+
     @property
     def repo_files(self) -> list[RepoFile]:
         return [RepoFile(file.name, file.size_bytes, file.sha256) for file in self.files.values()]
@@ -90,7 +94,7 @@ class Hub:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._within_time(partial(self._listing, origin.repository))
         if listing.folder and not origin.names_one:
-            return self._folder_offer(listing, listing.folder)
+            return self._folder_offer(listing, listing.folder, listing.called(origin.repository))
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
@@ -98,22 +102,22 @@ class Hub:
             f"{listing.repository} {variant.label}",
             tuple(self._target(listing, name) for name in names),
             lambda name: self._manifest(name, listing, variant, projector),
-            _name(listing.repository, tag_of(variant, variants(listing.repo_files))),
+            _name(listing.called(origin.repository), tag_of(variant, variants(listing.repo_files))),
         )
 
-    def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile]) -> Offer:
+    def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile], repository: str) -> Offer:
         """The offer of a model in Hugging Face's format, with all files that an engine needs."""
         if not self._serves_folders():
             raise UnsupportedError(
                 f"{listing.repository} has only safetensors, no GGUF files, and no engine for them is installed",
-                f"Look for a converted version: `oprel search {listing.repository.split('/')[1]}`.",
+                f"Look for a converted version: `oprel search {listing.repository.split('/')[-1]}`.",
                 "Or install an engine such as vLLM: `oprel engines` shows how.",
             )
         return Offer(
             f"{listing.repository} safetensors",
             tuple(self._target(listing, file.path) for file in files),
             lambda name: self._folder_manifest(name, listing, files),
-            _name(listing.repository, DEFAULT_TAG),
+            _name(repository, DEFAULT_TAG),
         )
 
     def _folder_manifest(self, name: str, listing: _Listing, files: Sequence[RepoFile]) -> Manifest:
@@ -299,7 +303,7 @@ def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
     if not matching:
         raise UnsupportedError(
             f"{listing.repository} has no GGUF files",
-            f"Look for a converted version: `oprel search {listing.repository.split('/')[1]}`.",
+            f"Look for a converted version: `oprel search {listing.repository.split('/')[-1]}`.",
         )
     return Repository(listing.repository, matching, lambda variant: read_header(listing.files[variant.files[0].path]))
 

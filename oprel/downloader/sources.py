@@ -9,7 +9,7 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
-from oprel.core.exceptions import DownloadError, ModelNotFoundError
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
@@ -63,18 +63,21 @@ class Sources:
         Raises ModelNotFoundError if no source has it, DownloadError.
         """
         self.check_online()
-        unknown: ModelNotFoundError | None = None
+        first: OprelError | None = None
         for origin in Aliases.load(self._home).origins(ref):
             if isinstance(origin, RegistryOrigin):
                 origin = replace(origin, insecure=insecure)
             if ask := self._offers.get(type(origin)):
                 try:
                     offer = await ask(origin)
-                except ModelNotFoundError as error:
-                    unknown = unknown or error
+                except (ModelNotFoundError, DownloadError) as error:
+                    # A name with an owner may mean another model elsewhere: there, only "not found" leads on.
+                    if isinstance(error, DownloadError) and "/" in ref.text:
+                        raise
+                    first = first or error
                     continue
                 return replace(offer, name="") if _is_short(ref, origin) else offer
-        raise unknown or ModelNotFoundError(
+        raise first or ModelNotFoundError(
             f"no source has {ref.text}", "Find models with `oprel search`, and name one as hf.co/ORG/REPO."
         )
 
@@ -98,5 +101,5 @@ class Sources:
 
 
 def _is_short(ref: ModelRef, origin: Origin) -> bool:
-    """Whether the name means that origin only through an alias. Such a model keeps the name that the user gave."""
-    return isinstance(origin, HubOrigin) and origin != hub_origin(ref)
+    """Whether the name means that origin only through an alias, or has no owner: the model keeps the user's name."""
+    return isinstance(origin, HubOrigin) and (origin != hub_origin(ref) or "/" not in ref.text)

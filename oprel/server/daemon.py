@@ -23,8 +23,8 @@ from oprel.core.ollama_env import PORT as OLLAMA_PORT
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured, find_binaries
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
+from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.app import assemble, create_app
-from oprel.server.http_protocol import HttpProtocol
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens, locked
 from oprel.utils.logging import setup_logging

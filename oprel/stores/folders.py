@@ -17,16 +17,16 @@ REVISION = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubStore:
-    """`models--ORG--REPO/snapshots/REVISION/...`, where files are links into the `blobs` folder."""
+    """`models--ORG--REPO/snapshots/REVISION/...`, where files are links into the `blobs` folder. Some have no owner."""
 
     folder: Path
 
     def models(self) -> Iterator[StoredModel]:
-        for repository in sorted(self.folder.glob("models--*--*")):
-            _, organization, name = repository.name.split("--", 2)
+        for repository in sorted(self.folder.glob("models--*")):
+            name = repository.name.removeprefix("models--").replace("--", "/", 1)
             if snapshot := _snapshot(repository):
                 files = _files(snapshot.rglob("*.gguf"), repository)
-                yield from _models(files, snapshot, f"hf.co/{organization}/{name}", "huggingface")
+                yield from _models(files, snapshot, f"hf.co/{name}", "huggingface")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _models(files: Iterable[Path], folder: Path, repository: str, provider: Prov
             continue
         if ref.kind is NameKind.NAME:
             yield _stored_model(
-                ref.text, folder, variant, projector_of(listed, variant) if repository else None, provider
+                ref.name, folder, variant, projector_of(listed, variant) if repository else None, provider
             )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-CLIENTS = ("ollama-python", "ollama-python-async", "ollama-js", "openai", "anthropic")
+CLIENTS = ("ollama-go", "ollama-python", "ollama-python-async", "ollama-js", "openai", "anthropic")
 WORST_FIRST = ("error", "failed", "skipped", "passed")
 WORDS = {"error": "FAILED", "failed": "FAILED", "skipped": "skipped", "passed": "ok"}
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import ollama
 import pytest
 
@@ -55,6 +56,13 @@ def test_what_is_not_followed_is_said_once_in_the_log(start: Start) -> None:
     log = start(OLLAMA_NOPRUNE="1", OLLAMA_SCHED_SPREAD="1", OLLAMA_NUM_PARALLEL="many").log
     assert log.count("ignored, without a meaning in oprel: OLLAMA_NOPRUNE, OLLAMA_SCHED_SPREAD") == 1
     assert log.count("OLLAMA_NUM_PARALLEL is ignored: 'many' is not a whole number") == 1
+
+
+def test_an_input_that_is_too_long_for_its_embedding_is_cut(start: Start, tiny: Path) -> None:
+    with httpx.Client(base_url=start().url, timeout=30, trust_env=False) as http:
+        body = {"model": str(tiny), "input": " the sun" * 3000}
+        assert len(http.post("/v1/embeddings", json=body).json()["data"][0]["embedding"]) == 64
+        assert http.post("/v1/embeddings", json=body | {"truncate": False}).status_code == 400
 
 
 def test_an_origin_of_ollamas_list_may_call(start: Start) -> None:

@@ -158,7 +158,6 @@ BAD_REQUESTS = {
         b'{"model": "tiny", "prompt": "x", "options": {"num_ctx": "many"}}',
         'option "num_ctx" must be of type integer',
     ),
-    "an impossible context": (b'{"model": "tiny", "prompt": "x", "options": {"num_ctx": 0}}', "must be at least 4"),
     "numbers to stop at": (b'{"model": "tiny", "prompt": "x", "options": {"stop": [1]}}', "array of strings"),
     "a unit too few": (b'{"model": "tiny", "prompt": "x", "keep_alive": "5"}', 'time: missing unit in duration "5"'),
     "no duration": (b'{"model": "tiny", "prompt": "x", "keep_alive": "abc"}', 'time: invalid duration "abc"'),

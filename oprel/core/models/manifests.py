@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.models.modelfile import Modelfile, Parameter
-from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name
+from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
 from oprel.utils.files import write_atomically
 
@@ -106,7 +106,7 @@ class Manifests:
         `instead_of` is another name to delete. Raises OprelError if the manifest cannot be written.
         """
         ref = ModelRef.parse(manifest.name)
-        before = self._before(ref) or replace(manifest, name=ref.text)
+        before = self._before(ref) or replace(manifest, name=ref.name)
         manifest = replace(manifest, name=before.name, provider="oprel", chosen=manifest.chosen or before.chosen)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -116,14 +116,15 @@ class Manifests:
                 f"the model {ref.text} cannot be saved: {error.strerror}",
                 f"Check the free space and the permissions of {self._folder}.",
             ) from error
+        for key in older_keys(ref):
+            self._file_of(key).unlink(missing_ok=True)
         if instead_of and instead_of.key != ref.key:
             self._file(instead_of).unlink(missing_ok=True)
         return manifest
 
     def delete(self, ref: ModelRef) -> None:
         """Delete a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
-        file = self._file(ref)
-        if _is_file(file):
+        if file := self._existing(ref):
             file.unlink(missing_ok=True)
         elif other := resolve_in_repository(ref, self._like(ref)):
             self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
@@ -162,15 +163,22 @@ class Manifests:
             yield from self._readable(f"{beginning[:SHORTENED]}*.json")
 
     def _file(self, ref: ModelRef) -> Path:
-        name = quote(ref.key, safe="")
+        return self._file_of(ref.key)
+
+    def _file_of(self, key: str) -> Path:
+        name = quote(key, safe="")
         if len(name) > LONGEST_FILE_NAME:  # a URL may be longer than a file name
-            name = f"{name[:SHORTENED]}~{hashlib.sha256(ref.key.encode()).hexdigest()}"
+            name = f"{name[:SHORTENED]}~{hashlib.sha256(key.encode()).hexdigest()}"
         return self._folder / f"{name}.json"
+
+    def _existing(self, ref: ModelRef) -> Path | None:
+        files = map(self._file_of, (ref.key, *older_keys(ref)))
+        return next((file for file in files if _is_file(file)), None)
 
     def _exact(self, ref: ModelRef) -> Manifest | None:
         """The manifest with exactly that name. Raises InvalidModelError."""
-        file = self._file(ref)
-        return self._read(file) if _is_file(file) else self._find_bundled(ref)
+        file = self._existing(ref)
+        return self._read(file) if file else self._find_bundled(ref)
 
     def _before(self, ref: ModelRef) -> Manifest | None:
         """The current manifest of the name, if it is readable."""
@@ -201,7 +209,7 @@ class Manifests:
             content = json.loads(file.read_bytes())
             projector = content.get("projector")
             return Manifest(
-                name=ModelRef.parse(content["name"]).text,
+                name=ModelRef.parse(content["name"]).name,
                 weights=self._absolute(content["weights"]),
                 system=str(content.get("system", "")),
                 parameters=dict(content.get("parameters", {})),

@@ -1,7 +1,7 @@
-"""The texts that end an answer, for chat templates of common forms: Ollama gives its models the same."""
+"""The texts that end an answer, for the common families of chat templates: Ollama gives its models the same."""
 
-# Each form: the texts that its templates contain, all of which end an answer.
-FORMS = (
+# For each family of templates the texts by which it is recognised. All of them end an answer.
+FAMILIES = (
     ("<|im_start|>", "<|im_end|>"),  # ChatML
     ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),  # Llama 3
     ("<start_of_turn>", "<end_of_turn>"),  # Gemma
@@ -10,9 +10,9 @@ FORMS = (
 
 
 def stops_of(template: str) -> list[str]:
-    """The stops of a template; none if its form is not known.
+    """The stops of a template; none if its family is unknown.
 
     >>> stops_of("<|im_start|>{{ role }}\\n{{ content }}<|im_end|>"), stops_of("### Instruction")
     (['<|im_start|>', '<|im_end|>'], [])
     """
-    return next(([*form] for form in FORMS if all(text in template for text in form)), [])
+    return next(([*texts] for texts in FAMILIES if all(text in template for text in texts)), [])

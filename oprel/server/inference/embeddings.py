@@ -27,8 +27,8 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
     """One vector an input, all in one batch, and the nanoseconds of loading; no input only loads.
 
     An empty text counts as a blank: engines refuse it, and the whole batch with it. An over-long input is cut where
-    `truncate` says so, else ContextLengthError. Raises UnsupportedError for a model that only scores: what it would give
-    as vectors is noise (b11549).
+    `truncate` says so, else ContextLengthError. Raises UnsupportedError for a model that only scores: its vectors would
+    be noise (b11549).
     """
     if job.model.reranks:
         raise UnsupportedError(f'"{job.model.name}" does not support embed', "It scores documents: POST /v1/rerank.")

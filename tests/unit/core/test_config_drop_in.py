@@ -8,13 +8,16 @@ import pytest
 from oprel.core.config import Config, drop_in_notes, load_config
 from oprel.core.ollama_env import NEVER, READERS
 
+# What differs from other daemons.
+DROP_IN = {"server_port": 11434, "truncate_embeddings": "on"}
+
 
 def settings(environ: Mapping[str, str]) -> Config:
     return load_config(environ={"XDG_CONFIG_HOME": "/nonexistent", **environ}, drop_in=True)
 
 
 def test_it_listens_where_ollama_does_and_is_else_as_usual() -> None:
-    assert settings({}) == Config(server_port=11434)
+    assert settings({}) == Config(**DROP_IN)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_an_address_is_read_as_ollama_reads_it(text: str, host: str, port: int) 
 def test_a_variable_of_ollamas_sets_what_is_here_called_otherwise(
     variable: str, text: str, name: str, value: str | int
 ) -> None:
-    assert settings({variable: text}) == Config(**{"server_port": 11434, name: value})  # type: ignore[arg-type]
+    assert settings({variable: text}) == Config(**{**DROP_IN, name: value})  # type: ignore[arg-type]
     assert drop_in_notes({variable: text}) == []
 
 
@@ -93,7 +96,7 @@ def test_every_variable_that_is_followed_is_tested() -> None:
     ],
 )
 def test_a_value_that_makes_no_sense_is_told_and_not_followed(variable: str, text: str, complaint: str) -> None:
-    assert settings({variable: text}) == Config(server_port=11434)
+    assert settings({variable: text}) == Config(**DROP_IN)  # type: ignore[arg-type]
     assert drop_in_notes({variable: text}) == [f"{variable} is ignored: {complaint}"]
 
 

@@ -1,5 +1,6 @@
 """What a text names: a model, a file, or nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from oprel.core.names import (
     origins,
     spellings,
 )
+
+DEFAULTS = ("", "library/", "registry.ollama.ai/library/", "registry.ollama.ai/", "REGISTRY.ollama.ai/Library/")
 
 
 @pytest.mark.parametrize(
@@ -167,11 +170,42 @@ def test_path_tricks_are_no_names(text: str) -> None:
     assert len(caught.value.message) < 300
 
 
+LIBRARY = RegistryOrigin(host="registry.ollama.ai", namespace="library", model="tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        *((f"{prefix}tiny{tag}", "tiny:latest") for prefix in DEFAULTS for tag in ("", ":latest")),
+        ("registry.ollama.ai/user/tiny:q4", "user/tiny:q4"),
+        ("https://registry.ollama.ai/library/tiny:q4", "tiny:q4"),
+        ("box:5000/library/tiny", "box:5000/library/tiny:latest"),
+        ("library/library/tiny", "library/library/tiny:latest"),
+        ("hf.co/library/tiny", "hf.co/library/tiny:latest"),
+        ("hf.co/gpt2", "hf.co/gpt2:latest"),
+        ("hf.co/gpt2:q8_0", "hf.co/gpt2:Q8_0"),
+        ("librarian/tiny", "librarian/tiny:latest"),
+    ],
+)
+def test_a_model_is_called_without_the_parts_that_a_name_has_by_default(text: str, name: str) -> None:
+    ref = ModelRef.parse(text)
+    assert (ref.name, ref.key) == (name, name.casefold())
+    assert ModelRef.parse(ref.name).key == ref.key
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tiny", [RegistryOrigin(host="registry.ollama.ai", namespace="library", model="tiny")]),
-        ("tiny:7b", [RegistryOrigin(host="registry.ollama.ai", namespace="library", model="tiny", tag="7b")]),
+        ("tiny", [LIBRARY, HubOrigin("tiny")]),
+        ("tiny:7b", [replace(LIBRARY, tag="7b"), HubOrigin("tiny", "7B")]),
+        ("library/tiny", [LIBRARY]),
+        ("Registry.Ollama.ai/Library/tiny", [LIBRARY]),
+        ("registry.ollama.ai/tiny", [LIBRARY]),
+        ("https://registry.ollama.ai/library/tiny", [LIBRARY]),
+        ("registry.ollama.ai/user/t", [RegistryOrigin(host="registry.ollama.ai", namespace="user", model="t")]),
+        ("hf.co/gpt2", [HubOrigin("gpt2")]),
+        ("huggingface.co/gpt2:q8_0", [HubOrigin("gpt2", "Q8_0")]),
+        ("hf.co/gpt2:gguf/m.gguf", [HubOrigin("gpt2", file="gguf/m.gguf")]),
         (
             "user/t:q4_0",
             [

@@ -36,7 +36,7 @@ def test_a_short_name_is_a_repository(tmp_path: Path, name: str, origin: HubOrig
 @pytest.mark.parametrize("tag", ["9b", "7b-text", "7b-base-q4_0", "q9_9", "7b-q4_k_m-extra"])
 def test_any_other_tag_is_a_name_as_any(tmp_path: Path, tag: str):
     expected = RegistryOrigin(host="registry.ollama.ai", namespace="library", model="qwen2.5-coder", tag=tag)
-    assert origins(tmp_path, f"qwen2.5-coder:{tag}") == (expected,)
+    assert origins(tmp_path, f"qwen2.5-coder:{tag}") == (expected, HubOrigin("qwen2.5-coder", tag.upper()))
 
 
 @pytest.mark.parametrize("name", ["user/qwen2.5-coder", "box:5000/user/qwencoder:7b", "https://host/qwencoder.gguf"])

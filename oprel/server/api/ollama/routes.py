@@ -199,7 +199,7 @@ async def embed_one(request: Request) -> Response:
 
 def _shown_name(name: str) -> str:
     """The complete name, as this route reports it. Raises ValidationError for what is no name, as Ollama does."""
-    return name if is_path(name) else decode.model_name(name, "invalid model name").text
+    return name if is_path(name) else decode.model_name(name, "invalid model name").name
 
 
 def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -55,6 +56,34 @@ def test_case_makes_no_second_name_and_no_second_spelling(manifests: Manifests) 
     manifests.put(Manifest(name="tiny:LATEST", weights=Path("/new.gguf")))
     assert manifests.get(ModelRef.parse("TINY")).weights == Path("/new.gguf")
     assert names(manifests) == ["Tiny:latest", "smol:latest"]
+
+
+LONG_NAMES = ("library/tiny", "registry.ollama.ai/library/tiny:latest", "https://registry.ollama.ai/library/Tiny")
+
+
+@pytest.mark.parametrize("long", LONG_NAMES)
+def test_ollamas_long_names_mean_the_short_one(manifests: Manifests, long: str) -> None:
+    manifests.put(Manifest(name=long, weights=Path("/a.gguf")))
+    assert manifests.get(ModelRef.parse("tiny")).weights == Path("/a.gguf")
+    assert {name.lower() for name in names(manifests)} == {"smol:latest", "tiny:latest"}
+    manifests.put(Manifest(name="tiny", weights=Path("/b.gguf")))
+    assert manifests.get(ModelRef.parse(long)).weights == Path("/b.gguf")
+    manifests.delete(ModelRef.parse(long))
+    assert names(manifests) == ["smol:latest"]
+
+
+@pytest.mark.parametrize("written", ["library/tiny:latest", "registry.ollama.ai/library/tiny:latest"])
+def test_a_model_that_an_earlier_version_kept_under_a_long_name_stays(
+    manifests: Manifests, folder: Path, written: str
+) -> None:
+    manifests.put(Manifest(name="tiny", weights=Path("/a.gguf")))
+    old = folder / f"{quote(written, safe='')}.json"
+    (folder / f"{quote('tiny:latest', safe='')}.json").rename(old)
+    old.write_text(old.read_text().replace("tiny:latest", written))
+    for name in ("tiny", written):
+        assert manifests.get(ModelRef.parse(name)).name == "tiny:latest"
+    manifests.put(Manifest(name="tiny", weights=Path("/b.gguf")))
+    assert names(manifests) == ["smol:latest", "tiny:latest"] and not old.exists()
 
 
 def test_a_name_with_slashes_and_colons_is_one_file(manifests: Manifests, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import random
+from array import array
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from oprel.formats.gguf import read_gguf
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.common import encode
 from oprel.server.inference.completions import Done
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.library import InstalledModel, with_every_array
 from oprel.server.pool.engine_status import status_of
 from oprel.server.pool.launcher import Launcher, resolved
 from oprel.server.pool.load_decision import RequestedLoad
@@ -116,7 +118,8 @@ def test_times_have_an_offset(loaded: LoadedModel) -> None:
 
 def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
     shown = encode.show_response(model, verbose=False)
-    assert (shown.parameters, shown.system, shown.license, shown.messages) == (None, None, None, None)
+    assert (shown.system, shown.license, shown.messages) == (None, None, None)
+    assert (shown.parameters or "").split() == ["stop", '"<|im_start|>"', "stop", '"<|im_end|>"']
     assert shown.template is not None and "<|im_start|>" in shown.template
     assert shown.capabilities == ["completion"]
     assert shown.modified_at == MODIFIED.isoformat()
@@ -124,7 +127,32 @@ def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
         "# Modelfile of tiny:latest, made by oprel",
         "# To build on it, begin with: FROM tiny:latest",
         f"FROM {model.weights}",
+        'PARAMETER stop "<|im_start|>"',
+        'PARAMETER stop "<|im_end|>"',
     ]
+
+
+def test_stops_of_its_own_replace_those_of_the_template(model: InstalledModel) -> None:
+    manifest = replace(model.manifest, parameters={"stop": ["###"], "top_k": 5})
+    shown = encode.show_response(replace(model, manifest=manifest), verbose=False)
+    assert (shown.parameters or "").split() == ["stop", '"###"', "top_k", "5"]
+
+
+def test_a_verbose_answer_has_the_tokens(model: InstalledModel) -> None:
+    brief, verbose = (
+        encode.show_response(shown, verbose=shown is not model).model_info["tokenizer.ggml.tokens"]
+        for shown in (model, with_every_array(model))
+    )
+    assert brief is None
+    assert isinstance(verbose, list) and len(verbose) == model.vocabulary_size and "<|im_end|>" in verbose
+
+
+def test_vectors_have_the_digits_of_32_bit_floats() -> None:
+    numbers = random.Random(7)
+    exact = array("f", [numbers.gauss(0, 0.02) for _ in range(4096)] + [0.0, 1.0, -1.0, 1e-30, 0.1, 16777217.0])
+    shown = encode.normalised(exact.tolist(), 0)
+    assert array("f", shown) == exact
+    assert len(json.dumps(list(shown))) < 0.65 * len(json.dumps(exact.tolist()))
 
 
 def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
