@@ -98,6 +98,18 @@ def test_a_format_that_cannot_be_kept_is_refused(http: httpx.Client, schema: obj
     assert reply.status_code == 400 and reply.json()["error"].startswith("invalid format: ")
 
 
+@pytest.mark.parametrize("keyword", ["items", "not", "additionalProperties"])
+@pytest.mark.parametrize("levels", [90, 240])
+def test_a_very_deep_schema_is_refused_in_formats_and_tools(http: httpx.Client, keyword: str, levels: int) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {keyword: schema}
+    tool = {"function": {"name": "t", "parameters": schema}}
+    for fields in ({"format": schema}, {"tools": [tool]}, {"tools": [tool], "tool_choice": "required"}):
+        reply = http.post("/api/chat", json={"model": "guide", "messages": HELLO, **fields})
+        assert reply.status_code == 400, reply.text
+
+
 def test_prompts_without_a_template_keep_a_format_too(http: httpx.Client) -> None:
     raw = {"prompt": "{", "raw": True, "format": OK, "stream": False, "options": {"temperature": 0, "num_predict": 50}}
     assert json.loads(posted(http, "/api/generate", **raw)["response"]).keys() == {"ok"}
