@@ -42,9 +42,8 @@ def _written(schema: Schema, patterns: bool) -> dict[str, JsonValue]:
     if isinstance(schema.get("additionalProperties"), bool):  # engines know it, and `{}` is no different from `true`
         written["additionalProperties"] = schema["additionalProperties"]
     written = _without_impossible(written)
-    written |= _array(written) if "prefixItems" in written or written.get("items") is False else {}
-    if written.get("items") is False:
-        del written["items"]
+    if "prefixItems" in written or written.get("items") is False:
+        written = _array(written)
     if written.get("type") == "integer":
         written = _integer(written)
     if patterns and isinstance(pattern := written.get("pattern"), str):
@@ -65,14 +64,15 @@ def _without_impossible(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def _array(schema: Schema) -> dict[str, JsonValue]:
-    """A tuple of fixed length, the shortest that is permitted and has all of `prefixItems`, or an empty array."""
+    """With a tuple of fixed length, the shortest that is permitted and has all of `prefixItems`, or an empty array."""
     first, further = schema.get("prefixItems"), schema.get("items", {})
     items = list(first) if isinstance(first, list) else []
     least, most = schema.get("minItems"), schema.get("maxItems")
     if further is not False and isinstance(least, int):
         items += [further] * (least - len(items))
     items = items[:most] if isinstance(most, int) else items
-    return {"prefixItems": items} if items else {"items": {}, "maxItems": 0}
+    rest = {name: value for name, value in schema.items() if name not in ("items", "prefixItems")}
+    return rest | ({"prefixItems": items} if items else {"items": {}, "maxItems": 0})
 
 
 def _integer(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -4,7 +4,6 @@ import functools
 import sys
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -85,15 +84,18 @@ CATEGORIES = {
 }
 
 
-@functools.lru_cache
 def category(name: str) -> CharacterSet:
     """The characters of a Unicode category, such as `Lu`; empty for an unknown one."""
     prefix = CATEGORIES.get(name, name)
-    in_category = (code for code in range(LAST + 1) if unicodedata.category(chr(code)).startswith(prefix))
-    return CharacterSet(tuple(_runs(in_category)))
+    return CharacterSet.of(*(run for code, run in _runs() if code.startswith(prefix)))
 
 
-def _runs(codes: Iterable[int]) -> Iterable[Range]:
-    for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0]):
-        values = [code for _, code in run]
-        yield values[0], values[-1]
+@functools.cache
+def _runs() -> list[tuple[str, Range]]:
+    """All characters in order, as ranges of the same category."""
+    runs, first = [], 0
+    for code, run in groupby(map(unicodedata.category, map(chr, range(LAST + 1)))):
+        size = sum(1 for _ in run)
+        runs.append((code, (first, first + size - 1)))
+        first += size
+    return runs

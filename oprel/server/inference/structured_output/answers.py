@@ -5,15 +5,12 @@ drops the tools where there is a format. So a call that must be made is requeste
 tools and a format is sent with the tools first, and again with the format if the model calls no tool.
 """
 
-import uuid
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-import orjson
-
-from oprel.core.completion import Chunk, CompletionRequest, Finish, ToolCall, Usage
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Usage
+from oprel.server.inference.structured_output.call_stream import CallStream
 from oprel.server.inference.structured_output.checks import check_answer
 from oprel.server.inference.structured_output.requests import REQUIRED, call_schema
 from oprel.server.inference.truncation import Truncation
@@ -33,36 +30,32 @@ def answer_pieces(request: CompletionRequest, ask: Ask) -> Pieces:
 
 async def _call(request: CompletionRequest, ask: Ask) -> Pieces:
     schema = call_schema(request.tools)
-    texts = defaultdict[int, str](str)
+    calls: dict[int, CallStream] = {}
     as_json = replace(request, schema=schema, tool_choice="none", parallel_tool_calls=None, top_logprobs=None)
     async with aclosing(ask(as_json)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 yield piece
             elif piece.finish is None:
-                is_visible = bool(piece.reasoning) or piece.index not in texts
-                texts[piece.index] += piece.text
-                if is_visible:
-                    yield replace(piece, text="", event=b"" if piece.text else piece.event)
+                if visible := _part(piece, calls):
+                    yield visible
             else:
                 for index, finish in enumerate(piece.finishes):
                     if finish is Finish.STOP:
-                        check_answer(texts[index], schema)
-                        yield _called(texts[index], index)
+                        call = calls.setdefault(index, CallStream(index))
+                        check_answer(call.text, schema)
+                        yield call.finish()
                 yield piece
 
 
-def _called(text: str, index: int) -> Chunk:
-    """The call, with the event that an engine would send."""
-    answer = orjson.loads(text)
-    call = ToolCall(f"call_{uuid.uuid4().hex[:24]}", answer["name"], answer["arguments"])
-    function = {"name": call.name, "arguments": orjson.dumps(call.arguments).decode()}
-    delta = {"tool_calls": [{"index": 0, "id": call.id, "type": "function", "function": function}]}
-    choices = [
-        {"index": index, "delta": delta, "finish_reason": None},
-        {"index": index, "delta": {}, "finish_reason": "tool_calls"},
-    ]
-    return Chunk(tool_calls=(call,), index=index, event=orjson.dumps({"choices": choices}))
+def _part(piece: Chunk, calls: dict[int, CallStream]) -> Chunk | None:
+    """What a piece adds to thoughts or to a call, or the event that opens the answer."""
+    opens = piece.index not in calls
+    call = calls.setdefault(piece.index, CallStream(piece.index))
+    if piece.text:
+        event = call.add(piece.text)
+        return Chunk("", piece.reasoning, event=event, index=piece.index) if event or piece.reasoning else None
+    return piece if piece.reasoning or opens else None
 
 
 async def _call_or_format(request: CompletionRequest, ask: Ask) -> Pieces:

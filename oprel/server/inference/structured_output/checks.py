@@ -16,12 +16,14 @@ from oprel.utils.json_schema import schemas_in
 from oprel.utils.regex.matching import Matcher, TooComplex
 from oprel.utils.regex.syntax import PatternError, parse
 
+NO_FORMATS = jsonschema.FormatChecker(())  # one of them is that patterns are Python's
+
 
 def check_schema(schema: Mapping[str, JsonValue], name: str = "format") -> None:
     """Raises ValidationError if `schema`, which clients call `name`, is not a valid JSON schema, or cannot be kept."""
     advice = f"`{name}` takes a valid JSON schema."
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=NO_FORMATS)
         for part in schemas_in(dict(schema)):
             for pattern in _patterns(part):
                 _check_pattern(pattern, name)

@@ -4,26 +4,31 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from oprel.core.exceptions import ValidationError
 from oprel.utils.json_schema import MAPS, Schema, map_subschemas
 
 OLD = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")  # in them `$ref` overrides what is beside it
+DEEPEST = 64  # schemas in schemas, so that none of those that walk through them exhausts the stack
 VALUES = ("const", "default")  # keywords for which null is a value like others
 
 
 def modern(schema: Schema) -> dict[str, JsonValue]:
-    """The same schema in draft 2020-12. A keyword that is null is absent.
+    """The same schema in draft 2020-12. A keyword that is null is absent. Raises ValidationError for a very deep one.
 
     >>> modern({"items": [{"minimum": 1, "exclusiveMinimum": True}, True], "additionalItems": False, "title": None})
     {'prefixItems': [{'exclusiveMinimum': 1}, True], 'items': False}
     """
     declared = schema.get("$schema")
     overrides = isinstance(declared, str) and any(draft in declared for draft in OLD)
-    return _modern(schema, overrides)
+    return _modern(schema, overrides, DEEPEST)
 
 
-def _modern(schema: Schema, reference_overrides: bool) -> dict[str, JsonValue]:
+def _modern(schema: Schema, reference_overrides: bool, levels: int) -> dict[str, JsonValue]:
+    if not levels:
+        raise ValidationError(f"a schema is nested too deeply: more than {DEEPEST} levels")
+
     def change(subschema: JsonValue) -> JsonValue:
-        return _modern(subschema, reference_overrides) if isinstance(subschema, dict) else subschema
+        return _modern(subschema, reference_overrides, levels - 1) if isinstance(subschema, dict) else subschema
 
     present = {name: value for name, value in schema.items() if value is not None or name in VALUES}
     if reference_overrides and "$ref" in present:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from pydantic import JsonValue
 
 from oprel.core.completion import CompletionRequest, Finish, LoadOptions, PromptMessage, Sampling, Tokens
 from oprel.core.exceptions import (
@@ -18,6 +17,8 @@ from oprel.core.exceptions import (
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference import completions
 from oprel.server.inference.completions import Job
+from oprel.server.inference.structured_output.requests import call_schema
+from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.inference.truncation import Truncation
 from tests.fixtures.memory_engine import CRASH, MemoryEngine, tokens_of
 from tests.fixtures.pool import MODEL, MakePool, MemoryPool
@@ -25,8 +26,7 @@ from tests.fixtures.pool import MODEL, MakePool, MemoryPool
 STORY = "Once upon a time"
 HELLO = CompletionRequest("Hello")
 CHAT = CompletionRequest((PromptMessage("user", "Hello"),))
-TOOL: dict[str, JsonValue] = {"function": {"name": "add"}}
-OTHER_TOOL: dict[str, JsonValue] = {"function": {"name": "subtract"}}
+TOOL, OTHER_TOOL = function_tools([{"function": {"name": "add"}}, {"function": {"name": "subtract"}}])
 
 
 def saying(*words: str) -> MemoryEngine:
@@ -104,12 +104,12 @@ async def test_tokens_are_requested_where_the_answer_is_only_text(
 
 async def test_a_tool_that_must_be_called_is_the_only_one(pool: MemoryPool) -> None:
     await pool.ask(replace(CHAT, tools=(TOOL, OTHER_TOOL), tool_choice={"function": {"name": "add"}}))
-    assert (received(pool).tools, received(pool).tool_choice) == ((TOOL,), "required")
+    assert (received(pool).tools, received(pool).schema) == ((TOOL,), call_schema((TOOL,)))
 
 
 async def test_a_tool_that_does_not_exist_cannot_be_chosen(pool: MemoryPool) -> None:
     answer = await pool.ask(replace(CHAT, tools=(TOOL,), tool_choice={"name": "divide"}))
-    assert isinstance(answer.error, ValidationError) and not pool.engines[0].requests
+    assert isinstance(answer.error, ValidationError) and not pool.engines
 
 
 async def test_the_tokens_of_a_context_come_in_front_of_the_prompt(pool: MemoryPool) -> None:
