@@ -38,6 +38,10 @@ class Wire(BaseModel):
 
 
 class RequestBody(Wire):
+    """`read_elsewhere`: names of fields that a validator of the type moves into others."""
+
+    read_elsewhere: ClassVar[frozenset[str]] = frozenset()
+
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:

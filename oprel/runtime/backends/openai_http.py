@@ -146,8 +146,9 @@ def _chat(request: CompletionRequest) -> dict[str, object]:
     if request.tools:
         given = {"tool_choice": request.tool_choice, "parallel_tool_calls": request.parallel_tool_calls}
         body |= {"tools": request.tools, **{name: value for name, value in given.items() if value is not None}}
-    if request.think is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": bool(request.think)}
+    thinking = {} if request.think is None else {"enable_thinking": bool(request.think)}
+    if variables := {**request.template_arguments, **thinking}:
+        body["chat_template_kwargs"] = variables
     if isinstance(request.think, str):
         body["reasoning_effort"] = request.think
     return body
