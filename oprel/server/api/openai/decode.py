@@ -31,7 +31,8 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
         raise UnsupportedError(f"answers in {others[0]} are not supported", "Ask for text.")
     messages = tuple(decode.linked([prompt_message(message) for message in body.messages]))
     images = any(message.images for message in messages)
-    decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
+    tools = [tool for tool in body.tools if _is_function(tool)]
+    decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     sampling, load = openai_shared.options(body, model.manifest, limit)
     request = CompletionRequest(
@@ -40,12 +41,21 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
         schema=_schema(body.response_format),
         think=openai_shared.think_for(body, model),
         template_arguments=body.chat_template_kwargs,
-        tools=tuple(body.tools),
+        tools=tuple(tools),
         tool_choice=body.tool_choice,
         parallel_tool_calls=body.parallel_tool_calls,
         top_logprobs=decode.top_logprobs(body.logprobs, body.top_logprobs),
     )
     return _job(body, model, request, load)
+
+
+def ignored(body: ChatCompletionRequest) -> list[str]:
+    """The parts of a request that have no effect: tools that the provider itself would run."""
+    return [f"tools.{tool.get('type')}" for tool in body.tools if not _is_function(tool)]
+
+
+def _is_function(tool: Mapping[str, JsonValue]) -> bool:
+    return tool.get("type") in (None, "", "function") or "function" in tool
 
 
 def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:

@@ -47,6 +47,7 @@ async def chat_completions(request: Request) -> Response:
     body = await decode.parse_body(request, ChatCompletionRequest)
     model = await decode.model(request, decode.required(body.model))
     pieces = completions.run(state_of(request).manager, openai_decode.chat_job(body, model))
+    ignore(request, openai_decode.ignored(body))
     if body.stream:
         return stream_reply(pieces, openai_encode.ChatStream(body.model, body.stream_options.include_usage))
     return collected_reply(pieces, lambda chunks, done: openai_encode.chat_completion(body.model, chunks, done))
