@@ -61,7 +61,7 @@ class ResponseBuilder:
             temperature=request.sampling.temperature,
             top_p=request.sampling.top_p,
             max_output_tokens=body.max_output_tokens,
-            reasoning=body.reasoning.model_dump(),
+            reasoning=body.reasoning.model_dump(include={"effort", "summary"}),
             text=body.text.model_dump(by_alias=True, exclude_none=True),
             truncation="auto" if request.truncate else "disabled",
             metadata=body.metadata,
