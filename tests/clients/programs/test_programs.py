@@ -6,13 +6,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.clients.programs import installing
 from tests.conftest import RunningDaemon
 from tests.fixtures import tool_engine
-from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
+from tests.fixtures.gguf_factory import CHATML, Shape, write_tiny_gguf
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(installing.INSTALL_SECONDS + 400)]
 
@@ -50,7 +52,8 @@ def run(tmp_path: Path) -> Run:
 def agents_daemon(start_daemon: Callable[..., RunningDaemon], tmp_path: Path) -> RunningDaemon:
     """With a model, `smart`, that uses a shell."""
     daemon = start_daemon(engine_path=str(tool_engine.install(tmp_path / "engine")))
-    path = write_tiny_gguf(tmp_path / "smart.gguf", shape=Shape(context=131_072))
+    template = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML
+    path = write_tiny_gguf(tmp_path / "smart.gguf", shape=Shape(context=131_072), template=template)
     with daemon.client as client:
         client.create("smart", files={path.name: client.create_blob(path)})
     return daemon
@@ -91,6 +94,63 @@ def test_mirascope_reads_a_forced_tool(run: Run, shared_daemon: RunningDaemon):
         OLLAMA_HOST=shared_daemon.url,
     )
     assert done.stdout.split() == ["True", "True"], done.stderr[-2000:]
+
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer", "minimum": 0, "maximum": 99},
+    },
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+NAMED = {"name": "person", "description": "Person"}
+FUNCTION = {"type": "function", "function": {**NAMED, "parameters": PERSON}}
+
+
+def chat_calls(answer: Any) -> list[tuple[str, Any]]:
+    calls = answer["choices"][0]["message"].get("tool_calls") or ()
+    return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
+
+
+def response_calls(answer: Any) -> list[tuple[str, Any]]:
+    calls = (item for item in answer["output"] if item["type"] == "function_call")
+    return [(call["name"], json.loads(call["arguments"])) for call in calls]
+
+
+def message_calls(answer: Any) -> list[tuple[str, Any]]:
+    return [(block["name"], block["input"]) for block in answer["content"] if block["type"] == "tool_use"]
+
+
+FORCED: dict[str, tuple[str, dict[str, Any], Callable[[Any], list[tuple[str, Any]]]]] = {
+    "chat, required": ("/v1/chat/completions", {"tools": [FUNCTION], "tool_choice": "required"}, chat_calls),
+    "chat, named": ("/v1/chat/completions", {"tools": [FUNCTION], "tool_choice": FUNCTION}, chat_calls),
+    "responses": (
+        "/v1/responses",
+        {"tools": [{"type": "function", **NAMED, "parameters": PERSON}], "tool_choice": "required"},
+        response_calls,
+    ),
+    "messages": (
+        "/v1/messages",
+        {"tools": [{**NAMED, "input_schema": PERSON}], "tool_choice": {"type": "any"}},
+        message_calls,
+    ),
+}
+
+
+@pytest.mark.parametrize("text", ["Hi", "Bob is 42", "How do I list my models?"])
+@pytest.mark.parametrize("way", FORCED)
+def test_a_forced_tool_is_called_and_the_call_ends(shared_daemon: RunningDaemon, way: str, text: str):
+    path, fields, calls = FORCED[way]
+    prompt: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "max_tokens": 300}
+    if path == "/v1/responses":
+        prompt = {"input": text, "max_output_tokens": 300}
+    response = httpx.post(
+        f"{shared_daemon.url}{path}", json={"model": "guide", **prompt, **fields}, timeout=RUN_SECONDS
+    )
+    ((name, arguments),) = calls(response.json())
+    assert name == "person" and arguments.keys() == {"name", "age"}, response.text
 
 
 def test_codex_for_ollama_runs_its_shell(run: Run, agents_daemon: RunningDaemon, tmp_path: Path):
