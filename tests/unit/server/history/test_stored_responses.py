@@ -1,6 +1,6 @@
 """The last responses: bounded in number, bytes and time."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.server.history.stored_responses import StoredResponses
@@ -47,6 +47,7 @@ def test_a_response_is_forgotten_in_time() -> None:
     assert (stored.item("msg_1"), stored.item("msg_2")) == (None, b"y")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40), st.integers(0, 30)), max_size=40))
 def test_the_bounds_hold_whatever_comes(puts: list[tuple[int, int, int]]) -> None:
     clock = Clock()
