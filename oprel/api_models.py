@@ -39,8 +39,11 @@ class Wire(BaseModel):
 
 
 class RequestBody(Wire):
+    """`read_elsewhere`: names of fields that a validator of the type moves into others."""
+
     # Fields under the names that older clients send. Clients in Go send both, and the one that they do not use as "".
     OLDER_NAMES: ClassVar[Mapping[str, str]] = {"name": "model", "quantization": "quantize"}
+    read_elsewhere: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod

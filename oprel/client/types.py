@@ -51,6 +51,7 @@ class Options(Open):
     num_predict: int | None = None
     num_keep: int | None = None
     stop: Sequence[str] | None = None
+    ignore_eos: bool | None = None
     num_ctx: int | None = None
     num_batch: int | None = None
     num_gpu: int | None = None

@@ -61,6 +61,7 @@ class CompletionRequest:
     _: KW_ONLY
     schema: Mapping[str, JsonValue] | None = None  # the JSON schema of the answer; {} = any object
     think: bool | str | None = None
+    template_arguments: Mapping[str, JsonValue] = field(default_factory=dict)  # further variables of the chat template
     tools: tuple[Mapping[str, JsonValue], ...] = ()  # in OpenAI's form, with the full schema of the parameters
     tool_choice: JsonValue = None  # OpenAI's: "auto", "none", "required" or a function
     parallel_tool_calls: bool | None = None

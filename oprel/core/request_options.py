@@ -81,6 +81,7 @@ class Sampling:
         None, "first tokens to keep when the context is full", engine_name="n_keep", other_names=("n_keep",)
     )
     stop: tuple[str, ...] = option((), "texts that end the answer", in_openai=True)
+    ignore_eos: bool | None = option(None, "go on after the model's own end, up to num_predict")
 
 
 @dataclass(frozen=True, kw_only=True)

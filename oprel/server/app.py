@@ -16,6 +16,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
+from oprel.server.api.anthropic import models as anthropic_models
 from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
@@ -36,7 +37,7 @@ from oprel.server.pool.manager import ModelManager
 
 ROUTERS = (
     *(ollama.router, ollama_models.router),
-    *(openai.router, responses.router, anthropic.router),
+    *(anthropic_models.router, openai.router, responses.router, anthropic.router),
     *(native.router, tokens.router, observe.router, observe.private, library_api.router, downloads_api.router),
 )
 

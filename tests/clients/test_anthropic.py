@@ -148,3 +148,22 @@ def test_bad_requests_are_refused(anthropic_client: anthropic.Anthropic):
     for bad in ({"max_tokens": 0}, {"messages": None}, {"model": ""}):
         with pytest.raises(anthropic.BadRequestError):
             anthropic_client.messages.create(**ASKED | bad)
+
+
+@endpoint("/v1/models")
+def test_models_are_listed_page_by_page(anthropic_client: anthropic.Anthropic):
+    first = anthropic_client.models.list(limit=1)
+    names = [model.id for model in first]  # the client fetches page after page
+    assert {"guide:latest", "tiny:latest"} <= set(names)
+    assert len(first.data) == 1 and first.has_more
+    assert all(model.type == "model" and model.created_at.tzinfo for model in first)
+    backwards = anthropic_client.models.list(limit=1, before_id=names[1])
+    assert [model.id for model in backwards.data] == names[:1]
+
+
+@endpoint("/v1/models/{model}")
+def test_one_model_is_shown(anthropic_client: anthropic.Anthropic):
+    shown = anthropic_client.models.retrieve("guide")
+    assert (shown.type, shown.id) == ("model", "guide") and shown.max_input_tokens
+    with pytest.raises(anthropic.NotFoundError, match="nonesuch"):
+        anthropic_client.models.retrieve("nonesuch")

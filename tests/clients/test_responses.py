@@ -105,3 +105,27 @@ def test_response_that_ends_at_its_limit_is_incomplete(openai_client: openai.Ope
 def test_an_unknown_model_is_not_found(openai_client: openai.OpenAI):
     with pytest.raises(openai.NotFoundError, match="nonesuch"):
         openai_client.responses.create(**ASKED | {"model": "nonesuch"})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@endpoint("/v1/responses, references")
+def test_response_to_references_is_that_to_the_items(openai_client: openai.OpenAI, stream: bool):
+    if stream:
+        (call,) = list(openai_client.responses.create(stream=True, **ASKS_FOR_WEATHER))[-1].response.output
+    else:
+        (call,) = openai_client.responses.create(**ASKS_FOR_WEATHER).output
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": WEATHER_RESULT}
+    replies = [
+        openai_client.responses.create(**ASKS_FOR_WEATHER | {"input": [*WEATHER_INPUT, earlier, result]})
+        for earlier in (call.model_dump(), {"type": "item_reference", "id": call.id})
+    ]
+    assert replies[0].output_text == replies[1].output_text
+    assert WEATHER_ANSWER in replies[1].output_text
+
+
+@endpoint("/v1/responses, references")
+def test_what_was_not_stored_is_not_found(openai_client: openai.OpenAI):
+    (message,) = openai_client.responses.create(store=False, **ASKED).output
+    earlier: Any = [{"type": "item_reference", "id": message.id}, {"role": "user", "content": LIST}]
+    with pytest.raises(openai.BadRequestError, match="not found"):
+        openai_client.responses.create(**ASKED | {"input": earlier})

@@ -1,6 +1,7 @@
 """One request and more to each endpoint, for the snapshots: by the name of the snapshot's file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from oprel.core.names import GUIDE
@@ -16,6 +17,7 @@ class Request:
     method: str
     path: str
     body: dict[str, Any] | bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Exchange:
 RERANKER = "a reranker"  # stands for the path of one
 
 
-def get(path: str) -> Exchange:
-    return Exchange(Request("GET", path))
+def get(path: str, **headers: str) -> Exchange:
+    return Exchange(Request("GET", path, headers={name.replace("_", "-"): text for name, text in headers.items()}))
 
 
 def post(path: str, **body: Any) -> Exchange:
@@ -117,6 +119,9 @@ NATIVE = {
 OPENAI = {
     "v1 models": get("/v1/models"),
     "v1 model": get(f"/v1/models/{GUIDE}"),
+    "anthropic models": get("/v1/models?limit=1", anthropic_version="2023-06-01"),
+    "anthropic model": get(f"/v1/models/{GUIDE}", anthropic_version="2023-06-01"),
+    "anthropic models error": get("/v1/models?limit=0", anthropic_version="2023-06-01"),
     "v1 chat": openai(),
     "v1 chat streamed": openai(stream=True),
     "v1 chat streamed usage": openai(stream=True, stream_options=USAGE),

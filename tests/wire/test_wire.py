@@ -44,7 +44,7 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def send(http: httpx.Client, request: Request, reranker: Path) -> httpx.Response:
     if request.body is None or isinstance(request.body, bytes):
-        return http.request(request.method, request.path, content=request.body)
+        return http.request(request.method, request.path, content=request.body, headers=request.headers)
     named = {"model": str(reranker)} if request.body.get("model") == RERANKER else {}
     return http.request(request.method, request.path, json=request.body | named)
 
@@ -56,8 +56,9 @@ def recorded(http: httpx.Client, exchange: Exchange, reranker: Path) -> dict[str
     for request in exchange.after:
         send(http, request, reranker)
     body = repr(exchange.request.body) if isinstance(exchange.request.body, bytes) else exchange.request.body
+    headers = {"headers": dict(exchange.request.headers)} if exchange.request.headers else {}
     return {
-        "request": {"line": f"{exchange.request.method} {exchange.request.path}", "body": body},
+        "request": {"line": f"{exchange.request.method} {exchange.request.path}", **headers, "body": body},
         "response": shape.of_response(response),
     }
 
@@ -80,7 +81,12 @@ def test_every_snapshot_is_of_an_exchange():
 
 def test_every_route_has_an_exchange(tmp_path: Path):
     scopes = [
-        {"type": "http", "method": exchange.request.method, "path": exchange.request.path, "headers": []}
+        {
+            "type": "http",
+            "method": exchange.request.method,
+            "path": exchange.request.path.partition("?")[0],
+            "headers": [(name.encode(), text.encode()) for name, text in exchange.request.headers.items()],
+        }
         for exchange in EXCHANGES.values()
     ]
     routes = create_app(assemble(Config(home=str(tmp_path)), EngineBinaries([]), tmp_path)).routes

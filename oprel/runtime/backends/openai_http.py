@@ -171,8 +171,9 @@ def _chat(request: CompletionRequest) -> dict[str, object]:
         given = {"tool_choice": request.tool_choice, "parallel_tool_calls": request.parallel_tool_calls}
         body["tools"] = [grammar_tool(tool) for tool in request.tools]
         body |= {name: value for name, value in given.items() if value is not None}
-    if request.think is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": bool(request.think)}
+    thinking = {} if request.think is None else {"enable_thinking": bool(request.think)}
+    if variables := {**request.template_arguments, **thinking}:
+        body["chat_template_kwargs"] = variables
     if isinstance(request.think, str):
         body["reasoning_effort"] = request.think
     return body

@@ -26,6 +26,7 @@ LOCAL_ORIGINS = (
 )
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"  # more when a preflight asks
+EXPOSED_HEADERS = "X-Oprel-Truncated, X-Oprel-Ignored, Retry-After"  # pages may read no others
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 
 
@@ -99,5 +100,6 @@ def _cors(origin: str) -> dict[str, str]:
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Methods": ALLOWED_METHODS,
         "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
         "Vary": "Origin",
     }

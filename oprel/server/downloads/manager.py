@@ -165,7 +165,7 @@ class Downloads:
             yield ProgressResponse(status="pulling manifest")
             while True:
                 changed = download.changed
-                for line in download.news(sent):
+                for line in () if verifying else download.news(sent):
                     yield line
                 if download.is_verifying and not verifying:
                     verifying = True

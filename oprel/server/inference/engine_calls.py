@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 ALONE = 16  # pieces of an answer after which a call has shown that it kills no engine
 EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
+UNREADABLE = "Failed to parse"  # how llama-server begins what is wrong with tools or messages, with status 500
 CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
 
 
@@ -157,6 +158,6 @@ def _refused(refusal: EngineRefused) -> OprelError:
     if "grammar" in refusal.message:
         step = "Make the format simpler: fewer properties, smaller bounds such as `minItems`."
         return ValidationError(refusal.message, step)
-    if refusal.status < 500:
+    if refusal.status < 500 or refusal.message.startswith(UNREADABLE):
         return ValidationError(refusal.message)
     return BackendError(f"the engine failed: {refusal.message}", "Ask again; `oprel logs` shows what the engine says.")

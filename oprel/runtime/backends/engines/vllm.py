@@ -94,6 +94,7 @@ class VLLMDialect(Dialect):
         "repeat_penalty": "repetition_penalty",
         "top_k": "top_k",
         "min_p": "min_p",
+        "ignore_eos": "ignore_eos",
     }
 
     def completion(self, path: str, body: Json) -> Call:

@@ -53,6 +53,11 @@ def _sampling_options(body: wire.CountTokensRequest) -> dict[str, JsonValue]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def ignored(body: wire.CountTokensRequest, model: InstalledModel) -> list[str]:
+    """The parts of a request that have no effect."""
+    return ["thinking"] if _think(body) and "thinking" not in model.capabilities else []
+
+
 def _think(body: wire.CountTokensRequest) -> bool | str | None:
     """`thinking` if it is on or off, else the effort; None leaves it to the model."""
     switch = {"enabled": True, "disabled": False}

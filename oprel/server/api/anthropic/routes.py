@@ -9,6 +9,7 @@ from oprel.server.api.anthropic.types import CountTokensRequest, MessagesRequest
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.streaming import collected_reply, object_reply, stream_reply
 from oprel.server.inference import completions
 
@@ -20,6 +21,7 @@ async def messages(request: Request) -> Response:
     body = await decode.parse_body(request, MessagesRequest)
     model = await decode.model(request, decode.required(body.model))
     pieces = completions.run(state_of(request).manager, anthropic_decode.job(body, model))
+    ignore(request, anthropic_decode.ignored(body, model))
     if body.stream:
         return stream_reply(pieces, anthropic_encode.MessageStream(body.model))
     return collected_reply(pieces, lambda chunks, done: anthropic_encode.message(body.model, chunks, done))

@@ -169,3 +169,24 @@ class AnthropicMessage(Wire):
 
 class TokenCount(Wire):
     input_tokens: int
+
+
+class AnthropicModel(Wire):
+    """`display_name` is the name: no model here has another. Times are RFC 3339."""
+
+    type: Literal["model"] = "model"
+    id: str
+    display_name: str
+    created_at: str
+    lifecycle: Literal["active"] = "active"
+    max_input_tokens: int | None = None
+    max_tokens: int | None = None
+
+
+class AnthropicModels(Wire):
+    """A page of models; the ids are the cursors of the pages before and after it."""
+
+    data: list[AnthropicModel]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None

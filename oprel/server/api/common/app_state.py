@@ -1,14 +1,16 @@
 """The parts of a running daemon that its routes use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.requests import Request
 
+from oprel.server.api.common.ignored import IgnoredParts
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
 from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download
+from oprel.server.history.stored_responses import StoredResponses
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
@@ -25,6 +27,8 @@ class AppState:
     last_use: LastUse
     downloads: Downloads
     started: float
+    ignored: IgnoredParts = field(default_factory=IgnoredParts)
+    responses: StoredResponses = field(default_factory=StoredResponses)
 
     @property
     def removal(self) -> Removal:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import logging
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef, NameKind
 from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, OptionType, RequestOption
+from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
 from oprel.server.inference.completions import Job
@@ -29,8 +29,6 @@ from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 from oprel.utils.text import parse_duration
-
-logger = logging.getLogger(__name__)
 
 Body = TypeVar("Body", bound=wire.RequestBody)
 Options = dict[str, JsonValue]
@@ -51,9 +49,12 @@ async def parse_body(request: Request, kind: type[Body]) -> Body:
     except (ValueError, RecursionError, TypeError) as error:
         raise ValidationError(f"the request body is not valid JSON: {error}") from error
     try:
-        return kind.model_validate(value)
+        body = kind.model_validate(value)
     except pydantic.ValidationError as error:
         raise ValidationError(_complaint(error)) from error
+    ignored.refuse_media(value, kind)
+    ignored.ignore(request, ignored.unread(value, kind))
+    return body
 
 
 def unpacked(content: bytes, encoding: str) -> bytes:
@@ -152,9 +153,7 @@ def keep_alive(value: wire.KeepAlive | None) -> float | None:
 
 
 def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
-    """Default < the model's parameters < the request's. Unknown options are ignored: old clients send many."""
-    if unknown := sorted({*manifest.parameters, *given} - OPTIONS.keys()):
-        logger.info("ignored unknown options: %s", ", ".join(unknown))
+    """Default < the model's parameters < the request's. Unknown ones are ignored: `parse_body` reports them."""
     values = {**_values(manifest.parameters), **_values(given)}
     return _build(Sampling, values), _build(LoadOptions, values)
 

@@ -8,10 +8,14 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
+from starlette.routing import Match
 from starlette.types import Scope
 
 from oprel.api_models import ErrorDetail, ErrorResponse
 from oprel.core.exceptions import OprelError
+from oprel.server.api.common import ignored
+from oprel.server.api.common.app_state import state_of
 
 ErrorEncoder = Callable[[OprelError], bytes]
 
@@ -20,9 +24,16 @@ OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 
 
 def dialect_router(
-    encode_error: ErrorEncoder, *, prefix: str = "", dependencies: Sequence[Depends] | None = None
+    encode_error: ErrorEncoder,
+    *,
+    prefix: str = "",
+    header: str = "",
+    dependencies: Sequence[Depends] | None = None,
 ) -> APIRouter:
-    """A router whose routes report errors in the form of `encode_error`."""
+    """A router whose routes report errors in the form of `encode_error`.
+
+    With a `header` they serve only requests that have it; the others are left to the routers that follow.
+    """
 
     class DialectRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -30,9 +41,18 @@ def dialect_router(
 
             async def handle_in_dialect(request: Request) -> Response:
                 request.scope[ENCODER] = encode_error
-                return await handle(request)
+                response = await handle(request)
+                if names := ignored.ignored_in(request):
+                    ignored.set_header(response.headers, names)
+                    state_of(request).ignored.report(request.url.path, names)
+                return response
 
             return handle_in_dialect
+
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            if header and header not in Headers(scope=scope):
+                return Match.NONE, {}
+            return super().matches(scope)
 
     return APIRouter(prefix=prefix, route_class=DialectRoute, dependencies=dependencies)
 

@@ -1,15 +1,18 @@
 """What OpenAI's two APIs share: fields of requests, reasoning efforts, arguments of tool calls, images."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import orjson
-from pydantic import JsonValue
+from pydantic import JsonValue, model_validator
 
 from oprel.api_models import KeepAlive, RequestBody
 from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ValidationError
 from oprel.core.models.manifests import Manifest
+from oprel.core.request_options import ALL_NAMES
 from oprel.server.api.common import decode
+from oprel.server.models.library import InstalledModel
 
 # OpenAI's defaults, below the model's own parameters.
 DEFAULTS: Mapping[str, JsonValue] = {"temperature": 1.0, "top_p": 1.0}
@@ -19,6 +22,8 @@ EFFORTS = {
     "high": "high",
     **dict.fromkeys(("xhigh", "ultra", "max"), "max"),
 }
+OPTION_NAMES = {**ALL_NAMES, "repetition_penalty": "repeat_penalty"}  # the last is vLLM's
+THINKING_VARIABLES = ("enable_thinking", "thinking")  # of chat templates
 SYSTEM_ROLES = ("system", "developer")
 
 
@@ -27,11 +32,26 @@ class StreamOptions(RequestBody):
 
 
 class Reasoning(RequestBody):
+    """OpenAI's effort, and OpenRouter's switch."""
+
     effort: str | None = None
+    enabled: bool | None = None
+
+
+class ThinkingSwitch(RequestBody):
+    """Anthropic's and DeepSeek's: "enabled" or "disabled"; other types leave it to the model."""
+
+    type: str = ""
 
 
 class SamplingFields(RequestBody):
-    """The fields that all completion requests share."""
+    """The fields that all completion requests share.
+
+    Options that OpenAI lacks may stand beside its own, under the names of Ollama, llama.cpp or vLLM. Thinking has a
+    switch in each of the dialects that clients come from: Ollama's, OpenAI's, OpenRouter's, DeepSeek's, Qwen's, vLLM's.
+    """
+
+    read_elsewhere: ClassVar[frozenset[str]] = frozenset(OPTION_NAMES)
 
     model: str = ""
     stream: bool = False
@@ -48,6 +68,24 @@ class SamplingFields(RequestBody):
     options: dict[str, JsonValue] = {}
     keep_alive: KeepAlive | None = None
     truncate: bool = False
+    think: bool | str | None = None
+    thinking: ThinkingSwitch = ThinkingSwitch()
+    enable_thinking: bool | None = None
+    reasoning: Reasoning = Reasoning()
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, JsonValue] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, data: object) -> object:
+        """Move options that stand beside OpenAI's fields into `options`, which win."""
+        if not isinstance(data, dict):
+            return data
+        named = {OPTION_NAMES[name]: name for name in data if name in OPTION_NAMES and name not in cls.model_fields}
+        given = data.get("options") or {}
+        if not named or not isinstance(given, dict):
+            return data
+        return {**data, "options": {**{option: data[name] for option, name in named.items()}, **given}}
 
 
 def options(body: SamplingFields, manifest: Manifest, limit: int | None) -> tuple[Sampling, LoadOptions]:
@@ -59,8 +97,37 @@ def options(body: SamplingFields, manifest: Manifest, limit: int | None) -> tupl
     return decode.options({**DEFAULTS, **own, **body.options, **present}, manifest)
 
 
-def think(effort: str | None) -> bool | str | None:
-    """`think` for a reasoning effort. Raises ValidationError for an unknown effort."""
+def think(body: SamplingFields) -> bool | str | None:
+    """`think`, by whichever switches are set: off wins over a level, a level over on. Raises ValidationError."""
+    variables = body.chat_template_kwargs
+    switches = (
+        body.think,
+        _think_by_effort(body.reasoning_effort or body.reasoning.effort),
+        body.reasoning.enabled,
+        {"enabled": True, "disabled": False}.get(body.thinking.type),
+        body.enable_thinking,
+        *(variables[name] for name in THINKING_VARIABLES if isinstance(variables.get(name), bool)),
+    )
+    if False in switches:
+        return False
+    levels = [switch for switch in switches if isinstance(switch, str)]
+    return levels[0] if levels else (True in switches or None)
+
+
+def think_for(body: SamplingFields, model: InstalledModel) -> bool | str | None:
+    """`think` for the engine. Raises UnsupportedError for a model that cannot think, except for a template's variable.
+
+    A variable reaches the template whatever the model is: clients send it to all of them.
+    """
+    wanted = think(body)
+    can_think = "thinking" in model.capabilities
+    if wanted and not can_think and not think(body.model_copy(update={"chat_template_kwargs": {}})):
+        return None
+    return decode.think(wanted, model, body.model)
+
+
+def _think_by_effort(effort: str | None) -> bool | str | None:
+    """Raises ValidationError for an unknown effort."""
     if not effort:
         return None
     if effort == "none":

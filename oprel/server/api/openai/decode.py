@@ -1,6 +1,9 @@
 """From OpenAI's requests to jobs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+
+from pydantic import JsonValue
 
 from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, Tokens, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
@@ -16,29 +19,43 @@ from oprel.server.inference.completions import Job
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 
+TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+IMAGE_PARTS = ("image_url", "input_image")
 MOST_ANSWERS = 128  # to one prompt, OpenAI's limit
 
 
 def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
     if not body.messages:
         raise ValidationError("[] is too short - 'messages'", "Send at least one message.")
+    if others := [kind for kind in body.modalities if kind != "text"]:
+        raise UnsupportedError(f"answers in {others[0]} are not supported", "Ask for text.")
     messages = tuple(decode.linked([prompt_message(message) for message in body.messages]))
     images = any(message.images for message in messages)
-    decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
+    tools = [tool for tool in body.tools if _is_function(tool)]
+    decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     sampling, load = openai_shared.options(body, model.manifest, limit)
-    thinking = openai_shared.think(body.reasoning_effort or body.reasoning.effort)
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=openai_shared.schema(body.response_format),
-        think=decode.think(thinking, model, body.model),
-        tools=function_tools(body.tools),
+        think=openai_shared.think_for(body, model),
+        template_arguments=body.chat_template_kwargs,
+        tools=function_tools(tools),
         tool_choice=body.tool_choice,
         parallel_tool_calls=body.parallel_tool_calls,
         top_logprobs=decode.top_logprobs(body.logprobs, body.top_logprobs),
     )
     return _job(body, model, request, load)
+
+
+def ignored(body: ChatCompletionRequest) -> list[str]:
+    """The parts of a request that have no effect: tools that the provider itself would run."""
+    return [f"tools.{tool.get('type')}" for tool in body.tools if not _is_function(tool)]
+
+
+def _is_function(tool: Mapping[str, JsonValue]) -> bool:
+    return tool.get("type") in (None, "", "function") or "function" in tool
 
 
 def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
@@ -55,6 +72,7 @@ def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
         sampling=sampling,
         schema=openai_shared.schema(body.response_format),
         think=False,  # this dialect has no field for thoughts
+        template_arguments=body.chat_template_kwargs,
         top_logprobs=decode.top_logprobs(body.logprobs is not None, body.logprobs or 0),
     )
     prompts = [_prompt(body, prompt, model) for prompt in prompts_of(body)]
@@ -73,7 +91,7 @@ def prompt_message(given: ChatMessage) -> PromptMessage:
     parts = [ContentPart(text=given.content)] if isinstance(given.content, str) else given.content
     return PromptMessage(
         role="system" if given.role in SYSTEM_ROLES else given.role,
-        content="\n".join(part.text for part in parts if part.type in ("text", "input_text", "output_text")),
+        content="\n".join(part.text or part.refusal for part in parts if _is_text(part)),
         thinking=given.reasoning or given.reasoning_content,
         tool_calls=tuple(
             ToolCall(call.id, call.function.name, openai_shared.arguments(call.function.arguments))
@@ -81,8 +99,19 @@ def prompt_message(given: ChatMessage) -> PromptMessage:
         ),
         tool_call_id=given.tool_call_id,
         tool_name=given.name,
-        images=decode.images([_image(part) for part in parts if part.image_url is not None]),
+        images=decode.images([_image(part) for part in parts if not _is_text(part)]),
     )
+
+
+def _is_text(part: ContentPart) -> bool:
+    """False for an image. Raises UnsupportedError for anything else, such as `input_audio` or `file`."""
+    if part.type in IMAGE_PARTS or (part.type == "text" and part.image_url is not None):
+        return False
+    if part.type not in TEXT_PARTS:
+        raise UnsupportedError(
+            f'parts of type "{part.type}" are not supported: models here read text and images', "Send text."
+        )
+    return True
 
 
 def _image(part: ContentPart) -> str:

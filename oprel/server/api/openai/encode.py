@@ -100,7 +100,7 @@ class ChatStream(_Stream):
 
 
 def _renamed(choice: dict[str, object], chunk: Chunk) -> dict[str, object]:
-    """A choice with thoughts under both names: llama.cpp's and DeepSeek's, and Ollama's and OpenRouter's."""
+    """A choice that has thoughts in `reasoning`, Ollama's field. Some clients add up what other fields repeat."""
     if chunk.logprobs:
         choice["logprobs"] = {"content": _logprobs(chunk.logprobs)}
     else:  # the client did not ask for them
@@ -108,7 +108,8 @@ def _renamed(choice: dict[str, object], chunk: Chunk) -> dict[str, object]:
     delta = choice.get("delta")
     assert isinstance(delta, dict)
     if "reasoning_content" in delta:
-        delta = {**delta, "reasoning": delta["reasoning_content"]}
+        thoughts = delta["reasoning_content"]
+        delta = {**{name: value for name, value in delta.items() if name != "reasoning_content"}, "reasoning": thoughts}
     if "role" in delta and delta.get("content") is None:
         delta = {**delta, "content": ""}
     return {**choice, "delta": delta}
@@ -125,7 +126,7 @@ def chat_completion(model: str, chunks: Sequence[Chunk], done: Done) -> bytes:
 def _choice(index: int, answer: Chunk, finish: Finish) -> JSON:
     message: dict[str, object] = {"role": "assistant", "content": answer.text}
     if answer.reasoning:
-        message |= {"reasoning": answer.reasoning, "reasoning_content": answer.reasoning}
+        message["reasoning"] = answer.reasoning
     if answer.tool_calls:
         message["tool_calls"] = [_call(number, call) for number, call in enumerate(answer.tool_calls)]
     logprobs = {"content": _logprobs(answer.logprobs)} if answer.logprobs else None

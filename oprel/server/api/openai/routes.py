@@ -14,10 +14,11 @@ from pydantic import JsonValue
 
 from oprel.core.completion import Usage
 from oprel.core.exceptions import ValidationError
-from oprel.server.api.common import decode
+from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import normalised
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.streaming import collected_reply, stream_reply
 from oprel.server.api.common.streaming_response import JSON, StreamingReply
 from oprel.server.api.openai import decode as openai_decode
@@ -46,6 +47,7 @@ async def chat_completions(request: Request) -> Response:
     body = await decode.parse_body(request, ChatCompletionRequest)
     model = await decode.model(request, decode.required(body.model))
     pieces = completions.run(state_of(request).manager, openai_decode.chat_job(body, model))
+    ignore(request, openai_decode.ignored(body))
     if body.stream:
         return stream_reply(pieces, openai_encode.ChatStream(body.model, body.stream_options.include_usage))
     return collected_reply(pieces, lambda chunks, done: openai_encode.chat_completion(body.model, chunks, done))
@@ -56,6 +58,7 @@ async def text_completions(request: Request) -> Response:
     body = await decode.parse_body(request, TextCompletionRequest)
     model = await decode.model(request, decode.required(body.model))
     jobs, echoes = openai_decode.text_jobs(body, model), _echoes(body)
+    ignore(request, ["think"] if openai_shared.think(body) else [])
     pieces = _one_after_another(state_of(request).manager, jobs)
     if body.stream:
         return stream_reply(pieces, openai_encode.TextStream(body.model, body.stream_options.include_usage, echoes))

@@ -3,7 +3,7 @@
 from pydantic import JsonValue
 
 from oprel.api_models import KeepAlive, RequestBody
-from oprel.server.api.common.openai_shared import Reasoning, SamplingFields
+from oprel.server.api.common.openai_shared import SamplingFields
 
 
 class ImageURL(RequestBody):
@@ -11,8 +11,11 @@ class ImageURL(RequestBody):
 
 
 class ContentPart(RequestBody):
+    """A part of a message; the types other than text and images are refused."""
+
     type: str = "text"
     text: str = ""
+    refusal: str = ""
     image_url: ImageURL | str | None = None
 
 
@@ -47,8 +50,7 @@ class ChatCompletionRequest(SamplingFields):
     parallel_tool_calls: bool | None = None
     logprobs: bool = False
     top_logprobs: int = 0
-    reasoning_effort: str | None = None
-    reasoning: Reasoning = Reasoning()
+    modalities: list[str] = []
 
 
 class TextCompletionRequest(SamplingFields):

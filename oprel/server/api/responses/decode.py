@@ -9,17 +9,18 @@ from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.api.responses import types as wire
+from oprel.server.history.stored_responses import StoredResponses
 from oprel.server.inference.completions import Job
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 
-IGNORED_TOOL = "web_search"  # Codex always sends it; the answer's `tools` show that the model did not get it
+SERVED_INCLUDE = "reasoning.encrypted_content"
 
 
-def job(body: wire.ResponsesRequest, model: InstalledModel) -> Job:
-    """The job for a request."""
+def job(body: wire.ResponsesRequest, model: InstalledModel, stored: StoredResponses) -> Job:
+    """The job for a request, which may refer to items of `stored`."""
     _refuse_stored_responses(body)
-    messages, tools = _messages(body), list(functions(body.tools))
+    messages, tools = _messages(body, stored), list(functions(body.tools))
     images = any(message.images for message in messages)
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
     sampling, load = openai_shared.options(body, model.manifest, body.max_output_tokens)
@@ -27,7 +28,8 @@ def job(body: wire.ResponsesRequest, model: InstalledModel) -> Job:
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=openai_shared.schema(body.text.format),
-        think=decode.think(openai_shared.think(body.reasoning.effort), model, body.model),
+        think=openai_shared.think_for(body, model),
+        template_arguments=body.chat_template_kwargs,
         tools=function_tools([_function(tool) for tool in tools]),
         tool_choice=_tool_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls,
@@ -38,14 +40,28 @@ def job(body: wire.ResponsesRequest, model: InstalledModel) -> Job:
 
 
 def functions(tools: Iterable[wire.ResponsesTool]) -> Iterator[wire.ResponsesTool]:
-    """The functions among the tools and in their namespaces. Raises UnsupportedError for other tools."""
+    """The functions among the tools and in their namespaces: what the model gets, and the answer's `tools` shows.
+
+    Clients such as Codex send other tools too, in every request.
+    """
     for tool in tools:
         if tool.type == "namespace":
             yield from functions(tool.tools)
         elif tool.type == "function":
             yield tool
-        elif not tool.type.startswith(IGNORED_TOOL):
-            raise UnsupportedError(f'tools of type "{tool.type}" are not supported', "Send tools of type function.")
+
+
+def ignored(body: wire.ResponsesRequest) -> list[str]:
+    """The parts of a request that have no effect."""
+    return [*_other_tools(body.tools), *(f"include.{name}" for name in body.include if name != SERVED_INCLUDE)]
+
+
+def _other_tools(tools: Iterable[wire.ResponsesTool]) -> Iterator[str]:
+    for tool in tools:
+        if tool.type == "namespace":
+            yield from _other_tools(tool.tools)
+        elif tool.type != "function":
+            yield f"tools.{tool.type}"
 
 
 def namespaces(tools: Iterable[wire.ResponsesTool]) -> dict[str, str]:
@@ -77,11 +93,23 @@ def _tool_choice(choice: str | wire.NamedTool) -> JsonValue:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _messages(body: wire.ResponsesRequest) -> list[PromptMessage]:
-    given = [message for item in body.input for message in _message(item)]
+def _messages(body: wire.ResponsesRequest, stored: StoredResponses) -> list[PromptMessage]:
+    given = [message for item in body.input for message in _message(_resolved(item, stored))]
     if not given:
         raise ValidationError("input is required")
     return merge_messages([*([PromptMessage("system", body.instructions)] if body.instructions else []), *given])
+
+
+def _resolved(item: wire.InputItem | wire.ItemReference, stored: StoredResponses) -> wire.InputItem:
+    """The item itself where a reference is sent. Raises ValidationError for an unknown one."""
+    if not isinstance(item, wire.ItemReference):
+        return item
+    if (content := stored.item(item.id)) is None:
+        raise ValidationError(
+            f"item {item.id!r} not found: oprel keeps the last responses only, until it restarts",
+            "Send the item itself, as with `store: false`.",
+        )
+    return wire.ITEM.validate_json(content)
 
 
 def _message(item: wire.InputItem) -> Iterator[PromptMessage]:

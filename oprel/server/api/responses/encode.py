@@ -23,6 +23,7 @@ from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
 from oprel.server.api.responses.decode import functions, namespaces
 from oprel.server.api.responses.errors import failure
+from oprel.server.history.stored_responses import StoredResponses
 from oprel.server.inference.completions import Done
 
 PREFIXES = {BlockKind.REASONING: "rs", BlockKind.TEXT: "msg", BlockKind.CALL: "fc"}
@@ -41,9 +42,12 @@ EXTRAS: Mapping[BlockKind, Mapping[str, object]] = {BlockKind.TEXT: {"logprobs":
 
 
 class ResponseBuilder:
-    """Builds the response object at each stage: begun, finished or failed."""
+    """Builds the response object at each stage: begun, finished or failed. A finished one is stored unless `store`
+    is false.
+    """
 
-    def __init__(self, body: wire.ResponsesRequest, request: CompletionRequest) -> None:
+    def __init__(self, body: wire.ResponsesRequest, request: CompletionRequest, stored: StoredResponses) -> None:
+        self._stored = stored
         self._namespaces = namespaces(body.tools)
         self._hex = uuid.uuid4().hex[:24]
         self.begun = wire.Response(
@@ -57,16 +61,20 @@ class ResponseBuilder:
             temperature=request.sampling.temperature,
             top_p=request.sampling.top_p,
             max_output_tokens=body.max_output_tokens,
-            reasoning=body.reasoning.model_dump(),
+            reasoning=body.reasoning.model_dump(include={"effort", "summary"}),
             text=body.text.model_dump(by_alias=True, exclude_none=True),
             truncation="auto" if request.truncate else "disabled",
             metadata=body.metadata,
+            store=body.store,
         )
 
     def finished(self, blocks: Sequence[ContentBlock], done: Done) -> wire.Response:
         cut = done.finish is Finish.LENGTH
+        items = self._items(blocks, "incomplete" if cut else "completed")
+        if self.begun.store:
+            self._stored.put(self.begun.id, {item.id: item.model_dump_json().encode() for item in items})
         return self._with(
-            output=self._items(blocks, "incomplete" if cut else "completed"),
+            output=items,
             status="incomplete" if cut else "completed",
             incomplete_details=wire.IncompleteDetails() if cut else None,
             completed_at=None if cut else int(time.time()),

@@ -1,10 +1,14 @@
-"""OpenAI's Responses API as a codec around the shared completions path. Stateless: responses are not stored."""
+"""OpenAI's Responses API as a codec around the shared completions path.
+
+Requests may refer to the output items of the last responses, but not yet to a whole response.
+"""
 
 from fastapi import Request, Response
 
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.streaming import collected_reply, stream_reply
 from oprel.server.api.responses import decode as responses_decode
 from oprel.server.api.responses import encode as responses_encode
@@ -19,9 +23,11 @@ router = dialect_router(encode_error, prefix="/v1/responses")
 async def responses(request: Request) -> Response:
     body = await decode.parse_body(request, ResponsesRequest)
     model = await decode.model(request, decode.required(body.model))
-    job = responses_decode.job(body, model)
-    builder = responses_encode.ResponseBuilder(body, job.request)
-    pieces = completions.run(state_of(request).manager, job)
+    state = state_of(request)
+    job = responses_decode.job(body, model, state.responses)
+    ignore(request, responses_decode.ignored(body))
+    builder = responses_encode.ResponseBuilder(body, job.request, state.responses)
+    pieces = completions.run(state.manager, job)
     if body.stream:
         return stream_reply(pieces, responses_encode.ResponseStream(builder))
     return collected_reply(pieces, lambda chunks, done: responses_encode.response(builder, chunks, done))

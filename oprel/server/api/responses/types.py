@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, TypeAdapter
 
 from oprel.api_models import RequestBody, Wire
 from oprel.server.api.common.openai_shared import Reasoning, SamplingFields
@@ -68,16 +68,31 @@ class ForeignItem(RequestBody):
     type: Literal["web_search_call"]
 
 
+class ItemReference(RequestBody):
+    """An output item of an earlier response, by its id."""
+
+    type: Literal["item_reference"]
+    id: str
+
+
 InputItem = InputMessage | InputReasoning | InputCall | InputCallOutput | ForeignItem
+SentItem = Annotated[InputItem | ItemReference, Field(discriminator="type")]
+
+ITEM: TypeAdapter[InputItem] = TypeAdapter(Annotated[InputItem, Field(discriminator="type")])
 
 
 def _items(value: object) -> object:
-    """A plain text is a message of the user; an item without a type is a message."""
+    """A plain text is a message of the user."""
     if isinstance(value, str):
         return [{"type": "message", "role": "user", "content": value}]
     if isinstance(value, list):
-        return [{"type": "message", **item} if isinstance(item, dict) else item for item in value]
+        return [{**item, "type": _type_of(item)} if isinstance(item, dict) else item for item in value]
     return value
+
+
+def _type_of(item: dict[str, object]) -> object:
+    """An item without a type is a message, or a reference if it has nothing but an id."""
+    return item.get("type") or ("message" if "role" in item or "id" not in item else "item_reference")
 
 
 class ResponsesTool(RequestBody):
@@ -106,7 +121,7 @@ class ReasoningConfig(Reasoning):
 
 
 class ResponsesRequest(SamplingFields):
-    input: Annotated[list[Annotated[InputItem, Field(discriminator="type")]], BeforeValidator(_items)] = []
+    input: Annotated[list[SentItem], BeforeValidator(_items)] = []
     instructions: str | None = None
     tools: list[ResponsesTool] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool = "auto"
@@ -116,6 +131,8 @@ class ResponsesRequest(SamplingFields):
     text: TextConfig = TextConfig()
     truncation: Literal["auto", "disabled"] = "disabled"
     metadata: dict[str, JsonValue] = {}
+    store: bool = True
+    include: list[str] = []
     previous_response_id: str | None = None
     conversation: JsonValue = None
     prompt: JsonValue = None
@@ -224,7 +241,7 @@ class Response(Wire):
     previous_response_id: None = None
     max_tool_calls: None = None
     background: Literal[False] = False
-    store: Literal[False] = False
+    store: bool
     service_tier: Literal["default"] = "default"
     top_logprobs: Literal[0] = 0
     user: None = None

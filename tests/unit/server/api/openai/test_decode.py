@@ -1,5 +1,6 @@
 """OpenAI's requests as jobs."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.completion import CompletionRequest, PromptMessage, Tokens, ToolCall
-from oprel.core.exceptions import ValidationError
+from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import openai_shared
@@ -94,12 +95,88 @@ def test_a_response_format_is_a_schema(model: InstalledModel, given: dict[str, o
     [(None, None), ("none", False), ("minimal", "low"), ("low", "low"), ("medium", "medium"), ("xhigh", "max")],
 )
 def test_an_effort_is_an_amount_of_thinking(effort: str | None, think: bool | str | None) -> None:
-    assert openai_shared.think(effort) == think
+    assert thinking(reasoning_effort=effort) == thinking(reasoning={"effort": effort}) == think
+
+
+def thinking(**fields: object) -> bool | str | None:
+    return openai_shared.think(openai_shared.SamplingFields.model_validate(fields))
 
 
 def test_no_other_effort_is_known() -> None:
     with pytest.raises(ValidationError, match="invalid reasoning effort: 'lots'"):
-        openai_shared.think("lots")
+        thinking(reasoning_effort="lots")
+
+
+@pytest.mark.parametrize("state", [True, False])
+@pytest.mark.parametrize(
+    "switch",
+    [
+        lambda on: {"think": on},
+        lambda on: {"reasoning": {"enabled": on}},
+        lambda on: {"enable_thinking": on},
+        lambda on: {"thinking": {"type": "enabled" if on else "disabled"}},
+        lambda on: {"chat_template_kwargs": {"enable_thinking": on}},
+        lambda on: {"chat_template_kwargs": {"thinking": on}},
+    ],
+)
+def test_every_switch_of_thinking_works(switch: Callable[[bool], dict[str, object]], state: bool) -> None:
+    assert thinking(**switch(state)) is state
+
+
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({"think": True, "reasoning_effort": "none"}, False),
+        ({"think": False, "reasoning_effort": "high"}, False),
+        ({"think": True, "reasoning_effort": "low"}, "low"),
+        ({"think": "max", "enable_thinking": True}, "max"),
+        ({"reasoning": {"effort": "high", "enabled": False}}, False),
+        ({"thinking": {"type": "adaptive"}, "chat_template_kwargs": {"x": 1, "thinking": "often"}}, None),
+    ],
+)
+def test_off_wins_over_a_level_and_a_level_over_on(fields: dict[str, object], think: bool | str | None) -> None:
+    assert thinking(**fields) == think
+
+
+def test_variables_reach_the_template_of_a_model_that_cannot_think(model: InstalledModel) -> None:
+    variables = {"enable_thinking": True, "tone": "dry"}
+    request = chat(model, chat_template_kwargs=variables)
+    assert (request.think, request.template_arguments) == (None, variables)
+    with pytest.raises(UnsupportedError, match="does not support thinking"):
+        chat(model, enable_thinking=True, chat_template_kwargs=variables)
+
+
+def test_options_may_stand_beside_openais_fields(model: InstalledModel) -> None:
+    request = chat(model, top_k=7, repetition_penalty=1.5, n_predict=9, ignore_eos=True, min_p=None)
+    sampling = request.sampling
+    assert (sampling.top_k, sampling.repeat_penalty, sampling.num_predict, sampling.ignore_eos) == (7, 1.5, 9, True)
+    assert chat(model, top_k=7, options={"top_k": 3}, n_predict=9, max_tokens=4).sampling.top_k == 3
+    asked = ChatCompletionRequest.model_validate({"model": "tiny", "messages": [HELLO], "num_ctx": 512})
+    assert openai_decode.chat_job(asked, model).load.num_ctx == 512
+
+
+@pytest.mark.parametrize("kind", ["input_audio", "file", "video_url", "thinking", "sculpture"])
+def test_a_part_that_no_model_reads_is_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedError, match=f'^parts of type "{kind}" are not supported'):
+        message(content=[{"type": "text", "text": "What is it?"}, {"type": kind, kind: {"data": "aGk="}}])
+
+
+def test_a_refusal_of_an_earlier_answer_is_its_text() -> None:
+    assert message(role="assistant", content=[{"type": "refusal", "refusal": "No."}]).content == "No."
+
+
+def test_only_text_is_answered(model: InstalledModel) -> None:
+    assert chat(model, modalities=["text"])
+    with pytest.raises(UnsupportedError, match="^answers in audio are not supported$"):
+        chat(model, modalities=["text", "audio"])
+
+
+def test_tools_that_a_provider_runs_are_left_out(model: InstalledModel) -> None:
+    asked = ChatCompletionRequest.model_validate(
+        {"model": "tiny", "messages": [HELLO], "tools": [{"type": "web_search"}]}
+    )
+    assert openai_decode.chat_job(asked, model).request.tools == ()
+    assert openai_decode.ignored(asked) == ["tools.web_search"]
 
 
 def test_messages_must_not_be_empty(model: InstalledModel) -> None:

@@ -78,10 +78,12 @@ def test_usage_comes_in_an_event_of_its_own_when_asked_for() -> None:
     }
 
 
-def test_thoughts_have_both_names_that_clients_look_for() -> None:
+def test_thoughts_are_in_one_field_that_no_client_adds_to_another() -> None:
     (event,) = sent(ChatStream("guide", include_usage=False).chunk(engines({"reasoning_content": "hm"})))
     assert isinstance(event, dict)
-    assert event["choices"][0]["delta"] == {"reasoning_content": "hm", "reasoning": "hm"}
+    assert event["choices"][0]["delta"] == {"reasoning": "hm"}
+    (choice,) = json.loads(chat_completion("guide", [Chunk("", "hm"), Chunk("hi")], DONE))["choices"]
+    assert choice["message"] == {"role": "assistant", "content": "hi", "reasoning": "hm"}
 
 
 def test_parts_of_tool_calls_stream_and_the_whole_call_is_not_repeated() -> None:

@@ -8,13 +8,24 @@ from typing import Any
 import pydantic
 import pytest
 
-from oprel.core.completion import CompletionRequest, LoadOptions, PromptMessage, ToolCall
+from oprel.core.completion import (
+    Chunk,
+    CompletionRequest,
+    Finish,
+    LoadOptions,
+    PromptMessage,
+    ToolCall,
+    Usage,
+)
 from oprel.core.exceptions import OprelError
 from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
+from oprel.server.api.common.content_blocks import blocks_of
 from oprel.server.api.responses import decode as responses_decode
+from oprel.server.api.responses import encode as responses_encode
 from oprel.server.api.responses.types import ResponsesRequest, ResponsesTool
-from oprel.server.inference.completions import Job
+from oprel.server.history.stored_responses import StoredResponses
+from oprel.server.inference.completions import Done, Job
 from oprel.server.models.library import InstalledModel
 
 SCHEMA = {
@@ -56,13 +67,13 @@ def plain(tiny: Path) -> InstalledModel:
     )
 
 
-def job(model: InstalledModel, **fields: Any) -> Job:
+def job(model: InstalledModel, stored: StoredResponses | None = None, **fields: Any) -> Job:
     asked = ResponsesRequest.model_validate({"model": "asked", "input": "hello", **fields})
-    return responses_decode.job(asked, model)
+    return responses_decode.job(asked, model, stored or StoredResponses())
 
 
-def request(model: InstalledModel, **fields: Any) -> CompletionRequest:
-    return job(model, **fields).request
+def request(model: InstalledModel, stored: StoredResponses | None = None, **fields: Any) -> CompletionRequest:
+    return job(model, stored, **fields).request
 
 
 def user(*parts: object) -> dict[str, object]:
@@ -187,8 +198,51 @@ def test_a_namespace_is_its_functions(able: InstalledModel) -> None:
     assert responses_decode.namespaces([ResponsesTool.model_validate(space)]) == {"weather": "crm"}
 
 
-def test_web_search_is_left_out(able: InstalledModel) -> None:
-    assert request(able, tools=[{"type": "web_search"}, TOOL]).tools == (FUNCTION,)
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "web_search"},
+        {"type": "image_generation"},
+        {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark"}},
+        {"type": "mcp", "server_label": "x", "server_url": "https://x.example"},
+        {"type": "not invented yet"},
+        {"type": "namespace", "name": "n", "tools": [{"type": "local_shell"}]},
+    ],
+)
+def test_other_tools_are_left_out(able: InstalledModel, tool: dict[str, object]) -> None:
+    assert request(able, tools=[tool, TOOL]).tools == (FUNCTION,)
+
+
+def test_what_has_no_effect_is_named() -> None:
+    tools = [TOOL, {"type": "custom", "name": "x"}, {"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]
+    asked = ResponsesRequest.model_validate({"tools": tools, "include": ["reasoning.encrypted_content", "usage.cost"]})
+    assert responses_decode.ignored(asked) == ["tools.custom", "tools.mcp", "include.usage.cost"]
+
+
+def test_references_lead_to_the_items_of_earlier_responses(able: InstalledModel) -> None:
+    stored, called = StoredResponses(), ToolCall("one", "weather", {"city": "Oslo"})
+    asked = ResponsesRequest.model_validate({"model": "guide", "input": "hello"})
+    builder = responses_encode.ResponseBuilder(asked, CompletionRequest(""), stored)
+    blocks = blocks_of(Chunk("I look.", "They ask.", tool_calls=(called,)))
+    items = builder.finished(blocks, Done(text="", finish=Finish.STOP, usage=Usage(), load_ns=0, total_ns=0)).output
+    whole = [item.model_dump() for item in items]
+    references: list[dict[str, object]] = [{"type": "item_reference", "id": item.id} for item in items]
+    untyped: list[dict[str, object]] = [{"id": item.id} for item in items]
+    answer = {"type": "function_call_output", "call_id": "one", "output": "sunny"}
+    prompts = [request(able, stored, input=[*given, answer]).prompt for given in (whole, references, untyped)]
+    assert prompts[0] == prompts[1] == prompts[2]
+    assert isinstance(prompts[0], tuple) and prompts[0][0] == PromptMessage(
+        "assistant", "I look.", "They ask.", tool_calls=(called,)
+    )
+
+
+def test_without_store_nothing_is_kept(able: InstalledModel) -> None:
+    stored = StoredResponses()
+    asked = ResponsesRequest.model_validate({"model": "guide", "input": "hello", "store": False})
+    builder = responses_encode.ResponseBuilder(asked, CompletionRequest(""), stored)
+    done = Done(text="", finish=Finish.STOP, usage=Usage(), load_ns=0, total_ns=0)
+    response = builder.finished(blocks_of(Chunk("hi")), done)
+    assert (response.store, stored.item(response.output[0].id)) == (False, None)
 
 
 @pytest.mark.parametrize(("truncation", "truncate"), [(None, False), ("disabled", False), ("auto", True)])
@@ -204,7 +258,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an image's address": ({"input": [user({"type": "input_image", "image_url": "https://x/y.png"})]}, "invalid image"),
     "an image's file": ({"input": [user({"type": "input_image", "file_id": "file_1"})]}, "invalid image"),
     "arguments that are not JSON": ({"input": [{**CALL, "arguments": "{"}]}, "not valid JSON"),
-    "a tool of OpenAI's": ({"tools": [{"type": "file_search"}]}, 'tools of type "file_search" are not supported'),
+    "an unknown item": ({"input": [{"type": "item_reference", "id": "fc_9"}]}, "item 'fc_9' not found"),
     "a tool without a name": ({"tools": [{"type": "function"}]}, "needs a name"),
     "a choice of OpenAI's": ({"tools": [TOOL], "tool_choice": {"type": "mcp"}}, 'tool_choice of type "mcp"'),
     "an unknown effort": ({"reasoning": {"effort": "heroic"}}, "invalid reasoning effort"),
@@ -231,7 +285,7 @@ def test_what_the_model_cannot_do_is_refused(plain: InstalledModel, fields: dict
         (5, "input"),
         ([{"role": "robot", "content": "x"}], "input.0.message.role"),
         ([user({"type": "input_file", "file_id": "x"})], "input.0.message.content.0"),
-        ([{"type": "item_reference", "id": "x"}], "input.0"),
+        ([{"type": "sculpture", "id": "x"}], "input.0"),
         ([{"type": "function_call_output", "output": "x"}], "input.0.function_call_output.call_id"),
     ],
 )

@@ -9,6 +9,7 @@ from oprel.core.completion import Chunk, CompletionRequest, Finish, Sampling, To
 from oprel.core.exceptions import BackendCrashedError
 from oprel.server.api.responses.encode import ResponseBuilder, ResponseStream, response
 from oprel.server.api.responses.types import ResponsesRequest
+from oprel.server.history.stored_responses import StoredResponses
 from oprel.server.inference.completions import Done
 
 STOP = Done(
@@ -38,7 +39,7 @@ COUNTED = {
 
 def answer(**fields: object) -> ResponseBuilder:
     asked = ResponsesRequest.model_validate({"model": "guide", "input": "hello", **fields})
-    return ResponseBuilder(asked, CompletionRequest("", Sampling(temperature=0.5), truncate=False))
+    return ResponseBuilder(asked, CompletionRequest("", Sampling(temperature=0.5), truncate=False), StoredResponses())
 
 
 def whole(*chunks: Chunk, done: Done = STOP, **fields: object) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def test_a_response_says_what_it_was_made_with() -> None:
     assert (made["tool_choice"], made["parallel_tool_calls"]) == ({"type": "function", "name": "weather"}, False)
     assert (made["instructions"], made["max_output_tokens"], made["temperature"]) == ("Be kind.", 5, 0.5)
     assert (made["reasoning"], made["text"]) == ({"effort": "low", "summary": "auto"}, text)
-    assert (made["store"], made["background"], made["truncation"]) == (False, False, "disabled")
+    assert (made["store"], made["background"], made["truncation"]) == (True, False, "disabled")
     assert (made["metadata"], made["previous_response_id"]) == ({"a": "b"}, None)
 
 
