@@ -5,7 +5,6 @@ ConnectError, ModelNotFoundError, ValidationError, UnsupportedError or BackendEr
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -28,7 +27,7 @@ Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.Progr
 Result = TypeVar("Result", bound=wire.Wire)
 
 
-class Client(BaseClient):
+class Client(BaseClient[httpx.Client]):
     """A synchronous client. `host` is an address like "http://box:11435" or "unix:/run/oprel.sock".
 
     Without one it uses this machine's own daemon, and starts it if none runs, unless `start` is false.
@@ -51,8 +50,7 @@ class Client(BaseClient):
         super().__init__(host, config, start, headers, **http)
         self._transport = transport
 
-    @cached_property
-    def _http(self) -> httpx.Client:
+    def _open(self) -> httpx.Client:
         transport = self._transport
         if transport is None and not self._wants_httpx_transport:
             transport = open_transport(self.address, self.config)
@@ -325,9 +323,8 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        if "_http" in vars(self):
-            self._http.close()
-            del self._http
+        if opened := self._release():
+            opened.close()
 
     def __enter__(self) -> Self:
         return self

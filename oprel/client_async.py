@@ -1,7 +1,6 @@
 """`AsyncClient`: `client_api.Client` for asyncio. A test keeps the two equal."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -25,7 +24,7 @@ Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.Progr
 Result = TypeVar("Result", bound=wire.Wire)
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(BaseClient[httpx.AsyncClient]):
     """`Client` for asyncio; streams are `async for` over the awaited call."""
 
     def __init__(
@@ -44,8 +43,7 @@ class AsyncClient(BaseClient):
         super().__init__(host, config, start, headers, **http)
         self._transport = transport
 
-    @cached_property
-    def _http(self) -> httpx.AsyncClient:
+    def _open(self) -> httpx.AsyncClient:
         transport = self._transport
         if transport is None and not self._wants_httpx_transport:
             transport = open_transport_async(self.address, self.config)
@@ -320,9 +318,8 @@ class AsyncClient(BaseClient):
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        if "_http" in vars(self):
-            await self._http.aclose()
-            del self._http
+        if opened := self._release():
+            await opened.aclose()
 
     async def __aenter__(self) -> Self:
         return self
