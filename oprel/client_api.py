@@ -16,6 +16,7 @@ from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
 from oprel.client.connect import open_transport
+from oprel.client.fetching import FetchReport, LoadExtras
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
 from oprel.core.config import Config
@@ -23,7 +24,7 @@ from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
 from oprel.wire import library as library_wire
 
-Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse)
+Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse, wire.LoadResponse)
 Result = TypeVar("Result", bound=wire.Wire)
 
 
@@ -311,11 +312,12 @@ class Client(BaseClient[httpx.Client]):
         """Delete files that no model uses; with `all` every model that oprel keeps."""
         return self._send(calls.clear_cache(all))
 
-    def load(
-        self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
-    ) -> wire.LoadResponse:
-        """Load a model, and return once it is ready."""
-        return self._send(calls.load(model, options=options, keep_alive=keep_alive))
+    def load(self, model: str, **extras: Unpack[LoadExtras]) -> wire.LoadResponse:
+        """Load a model, and return once it is ready. One that is not installed is downloaded first."""
+        report = FetchReport(extras.pop("progress", None))
+        for step in self._stream(calls.load(model, **extras)):
+            report.step(step)
+        return step
 
     def unload(self, model: str) -> wire.UnloadResponse:
         """Unload a model, once its last answer is finished."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.exceptions import InvalidModelError, UnsupportedError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
@@ -74,6 +74,8 @@ class Removal:
             _check_own(model.manifest)
         except InvalidModelError:  # a damaged model can be removed too
             model = None
+        except ModelNotFoundError as error:  # no advice to fetch it
+            raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
         self.library.manifests.delete(ModelRef.parse(name))
         freed, busy = 0, False
         if model:
