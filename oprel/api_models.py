@@ -223,7 +223,10 @@ class DetokenizeResponse(Wire):
 
 
 class LoadRequest(ModelRequest):
-    """oprel's `POST /load`."""
+    """oprel's `POST /load`. `fetch`: download a model that is not installed; `stream`: each step on a line."""
+
+    fetch: bool = True
+    stream: bool = False
 
 
 class UnloadRequest(RequestBody):
@@ -233,8 +236,9 @@ class UnloadRequest(RequestBody):
 
 
 class ConversationRequest(CompletionFields):
-    """oprel's `POST /generate`: a prompt in a conversation that the daemon stores."""
+    """oprel's `POST /generate`: a prompt in a conversation that the daemon stores. `fetch` as for `POST /load`."""
 
+    fetch: bool = True
     prompt: str = ""
     conversation_id: str | None = None
     system_prompt: str | None = None
@@ -409,9 +413,15 @@ class CloudStatusResponse(Wire):
 
 
 class LoadResponse(Wire):
+    """The `state` is "ready", or "fetching" in steps of a download, whose other fields are those of a pull."""
+
     model: str
     state: str
     load_duration: int | None = None
+    status: str | None = None
+    digest: str | None = None
+    total: int | None = None
+    completed: int | None = None
 
 
 class UnloadResponse(Wire):

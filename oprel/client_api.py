@@ -5,7 +5,6 @@ ConnectError, ModelNotFoundError, ValidationError, UnsupportedError or BackendEr
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -17,6 +16,7 @@ from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
 from oprel.client.connect import open_transport
+from oprel.client.fetching import FetchReport, LoadExtras
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
 from oprel.core.config import Config
@@ -24,11 +24,11 @@ from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
 from oprel.wire import library as library_wire
 
-Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse)
+Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse, wire.LoadResponse)
 Result = TypeVar("Result", bound=wire.Wire)
 
 
-class Client(BaseClient):
+class Client(BaseClient[httpx.Client]):
     """A synchronous client. `host` is an address like "http://box:11435" or "unix:/run/oprel.sock".
 
     Without one it uses this machine's own daemon, and starts it if none runs, unless `start` is false.
@@ -51,8 +51,7 @@ class Client(BaseClient):
         super().__init__(host, config, start, headers, **http)
         self._transport = transport
 
-    @cached_property
-    def _http(self) -> httpx.Client:
+    def _open(self) -> httpx.Client:
         transport = self._transport
         if transport is None and not self._wants_httpx_transport:
             transport = open_transport(self.address, self.config)
@@ -313,11 +312,12 @@ class Client(BaseClient):
         """Delete files that no model uses; with `all` every model that oprel keeps."""
         return self._send(calls.clear_cache(all))
 
-    def load(
-        self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
-    ) -> wire.LoadResponse:
-        """Load a model, and return once it is ready."""
-        return self._send(calls.load(model, options=options, keep_alive=keep_alive))
+    def load(self, model: str, **extras: Unpack[LoadExtras]) -> wire.LoadResponse:
+        """Load a model, and return once it is ready. One that is not installed is downloaded first."""
+        report = FetchReport(extras.pop("progress", None))
+        for step in self._stream(calls.load(model, **extras)):
+            report.step(step)
+        return step
 
     def unload(self, model: str) -> wire.UnloadResponse:
         """Unload a model, once its last answer is finished."""
@@ -325,9 +325,8 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        if "_http" in vars(self):
-            self._http.close()
-            del self._http
+        if opened := self._release():
+            opened.close()
 
     def __enter__(self) -> Self:
         return self

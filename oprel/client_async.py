@@ -1,7 +1,6 @@
 """`AsyncClient`: `client_api.Client` for asyncio. A test keeps the two equal."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -14,6 +13,7 @@ from oprel.client import blobs, calls, types
 from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
 from oprel.client.connect import open_transport_async
+from oprel.client.fetching import FetchReport, LoadExtras
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions
 from oprel.core.config import Config
@@ -21,11 +21,11 @@ from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
 from oprel.wire import library as library_wire
 
-Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse)
+Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse, wire.LoadResponse)
 Result = TypeVar("Result", bound=wire.Wire)
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(BaseClient[httpx.AsyncClient]):
     """`Client` for asyncio; streams are `async for` over the awaited call."""
 
     def __init__(
@@ -44,8 +44,7 @@ class AsyncClient(BaseClient):
         super().__init__(host, config, start, headers, **http)
         self._transport = transport
 
-    @cached_property
-    def _http(self) -> httpx.AsyncClient:
+    def _open(self) -> httpx.AsyncClient:
         transport = self._transport
         if transport is None and not self._wants_httpx_transport:
             transport = open_transport_async(self.address, self.config)
@@ -308,11 +307,12 @@ class AsyncClient(BaseClient):
         """Delete files that no model uses; with `all` every model that oprel keeps."""
         return await self._send(calls.clear_cache(all))
 
-    async def load(
-        self, model: str, *, options: AnyOptions | None = None, keep_alive: float | str | None = None
-    ) -> wire.LoadResponse:
-        """Load a model, and return once it is ready."""
-        return await self._send(calls.load(model, options=options, keep_alive=keep_alive))
+    async def load(self, model: str, **extras: Unpack[LoadExtras]) -> wire.LoadResponse:
+        """Load a model, and return once it is ready. One that is not installed is downloaded first."""
+        report = FetchReport(extras.pop("progress", None))
+        async for step in self._stream(calls.load(model, **extras)):
+            report.step(step)
+        return step
 
     async def unload(self, model: str) -> wire.UnloadResponse:
         """Unload a model, once its last answer is finished."""
@@ -320,9 +320,8 @@ class AsyncClient(BaseClient):
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        if "_http" in vars(self):
-            await self._http.aclose()
-            del self._http
+        if opened := self._release():
+            await opened.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,17 +1,18 @@
 """`Model`: one model as one object."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import JsonValue
 
 from oprel.client.calls import ChatExtras, GenerateExtras, Messages
+from oprel.client.fetching import Progress
 from oprel.client.inprocess import InProcessTransport
 from oprel.client.types import AnyOptions, Message, options_set
 from oprel.client_api import Client
 from oprel.core.config import Config, load_config
-from oprel.core.exceptions import ConnectError, ValidationError
+from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationError
 from oprel.core.names import ModelRef, NameKind, spellings
 from oprel.core.request_options import option_named
 from oprel.wire.daemon import EngineModel
@@ -40,9 +41,14 @@ class Model:
         options: AnyOptions | None = None,
         keep_alive: float | str | None = None,
         config: Config | None = None,
+        fetch: bool = True,
+        progress: Progress | None = None,
         **settings: JsonValue,
     ) -> None:
         """`keep_alive` is how long the model stays loaded after a request. `settings` are options by name.
+
+        A model that is not installed is downloaded on its first use, unless `fetch` is false; `progress` is called with
+        each step, which has a `status`, and the `total` and `completed` bytes of a file.
 
         A setting has Ollama's name, such as `num_ctx`, or llama.cpp's, such as `ctx_size` or `n_gpu_layers`. They and
         `options` go with every request, whose own options win. Raises ValidationError for an unknown setting.
@@ -51,11 +57,20 @@ class Model:
         self._options = {**options_set(options), **_options_of(settings)}
         self._keep_alive = keep_alive
         self._use_server = use_server
+        self._fetch, self._progress = fetch, progress
+        self._installed = ""  # the name that was installed when it was last used
         self._client = Client(config=config) if use_server else _own_engine(config or load_config())
 
     def load(self) -> Self:
         """Load the model, and return once it is ready. Optional: the first request does it too."""
-        self._client.load(self.name, options=self._options, keep_alive=self._keep_alive)
+        self._client.load(
+            self.name,
+            options=self._options,
+            keep_alive=self._keep_alive,
+            fetch=self._fetch,
+            progress=self._progress,
+        )
+        self._installed = self.name
         return self
 
     def unload(self) -> None:
@@ -90,7 +105,12 @@ class Model:
         """
         merged = self._with_defaults(extras)
         if stream:
-            return (piece.response for piece in self._client.generate(self.name, prompt, suffix, stream=True, **merged))
+            return self._begun(
+                lambda: (
+                    piece.response for piece in self._client.generate(self.name, prompt, suffix, stream=True, **merged)
+                )
+            )
+        self._ensure_installed()
         return self._client.generate(self.name, prompt, suffix, **merged).response
 
     # fmt: off
@@ -105,11 +125,17 @@ class Model:
         """The assistant's next message, or the pieces of its text."""
         merged = self._with_defaults(extras)
         if stream:
-            return (piece.message.content for piece in self._client.chat(self.name, messages, stream=True, **merged))
+            return self._begun(
+                lambda: (
+                    piece.message.content for piece in self._client.chat(self.name, messages, stream=True, **merged)
+                )
+            )
+        self._ensure_installed()
         return self._client.chat(self.name, messages, **merged).message
 
     def embed(self, input: str | Sequence[str]) -> Sequence[Sequence[float]]:
         """One L2-normalised vector per input."""
+        self._ensure_installed()
         return self._client.embed(self.name, input, options=self._options, keep_alive=self._keep_alive).embeddings
 
     def close(self) -> None:
@@ -126,6 +152,20 @@ class Model:
             self.unload()
         finally:
             self.close()
+
+    def _begun(self, stream: Callable[[], Iterator[str]]) -> Iterator[str]:
+        self._ensure_installed()
+        yield from stream()
+
+    def _ensure_installed(self) -> None:
+        """Load a model that is not installed, which downloads it. Raises ModelNotFoundError."""
+        if self._installed == self.name:
+            return
+        try:
+            self._client.show(self.name)
+        except ModelNotFoundError:
+            self.load()
+        self._installed = self.name
 
     def _with_defaults(self, extras: Extras) -> Extras:
         merged = extras.copy()

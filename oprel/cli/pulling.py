@@ -46,7 +46,7 @@ def pulling_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
             if _download(client, ModelRef.parse(model).key):
                 raise
             # No source could be reached: the name may be mistyped.
-            raise ModelNotFoundError(f"{missing.message}, and {error.message}", *missing.resolution_steps) from error
+            raise ModelNotFoundError(f"{missing.message}, and {error.message}", *error.resolution_steps) from error
         return use()
 
 

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from oprel import api_models as wire
 from oprel.client import types
+from oprel.client.fetching import FETCHING, LoadExtras
 from oprel.client.functions import function_tool
 from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, ValidationError, error_classes
 from oprel.core.names import absolute
@@ -263,16 +264,21 @@ def show(model: str, *, verbose: bool = False) -> ApiCall[types.ShowResponse]:
     return _post("/api/show", types.ShowResponse, model, {"verbose": verbose or None})
 
 
-def load(model: str, **extras: object) -> ApiCall[wire.LoadResponse]:
-    return _post("/load", wire.LoadResponse, model, extras)
+def load(model: str, **extras: Unpack[LoadExtras]) -> ApiCall[wire.LoadResponse]:
+    _check(extras, LoadExtras.__optional_keys__)
+    return _post("/load", wire.LoadResponse, model, {**extras, "stream": True})
 
 
 def unload(model: str) -> ApiCall[wire.UnloadResponse]:
     return _post("/unload", wire.UnloadResponse, model, {})
 
 
-def is_last(piece: wire.GenerateResponse | wire.OllamaChatResponse | wire.ProgressResponse) -> bool:
+def is_last(
+    piece: wire.GenerateResponse | wire.OllamaChatResponse | wire.ProgressResponse | wire.LoadResponse,
+) -> bool:
     """True for the last piece of a complete stream."""
+    if isinstance(piece, wire.LoadResponse):
+        return piece.state != FETCHING
     return piece.status == "success" if isinstance(piece, wire.ProgressResponse) else piece.done
 
 

@@ -1,14 +1,17 @@
 """What `Client` and `AsyncClient` share: the daemon's address and httpx's arguments."""
 
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
 from oprel.client.base import LOCAL_URL, Address, Scheme
 from oprel.core.config import Config, load_config
+from oprel.utils import forks
 
 # Arguments of httpx's clients that configure its own transport.
 TRANSPORT_ARGUMENTS = frozenset(("cert", "http1", "http2", "limits", "proxy", "trust_env", "verify"))
@@ -16,9 +19,14 @@ TRANSPORT_ARGUMENTS = frozenset(("cert", "http1", "http2", "limits", "proxy", "t
 Headers = Mapping[str, str | None]
 Timeout = httpx.Timeout | float | None
 
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
-class BaseClient:
-    """`http` are arguments of httpx's client; a header that is None is not sent."""
+
+class BaseClient(ABC, Generic[Http]):
+    """`http` are arguments of httpx's client; a header that is None is not sent.
+
+    The first request opens httpx's client; a forked child opens one of its own.
+    """
 
     def __init__(
         self, host: str | None, config: Config | None, start: bool, headers: Headers | None, **http: Any
@@ -26,6 +34,9 @@ class BaseClient:
         self._given = host, config
         self._start = start
         self._http_given = http
+        self._opened: Http | None = None
+        self._opening = threading.Lock()
+        forks.in_child(self, BaseClient._forget_parent)
         self._headers = {name: value for name, value in (headers or {}).items() if value is not None}
 
     @cached_property
@@ -38,6 +49,27 @@ class BaseClient:
         if self._given[0]:
             return Address.parse(self._given[0])
         return replace(Address.of(self.config), own=self._start and not self.config.host)
+
+    @abstractmethod
+    def _open(self) -> Http:
+        """A new httpx client."""
+
+    @property
+    def _http(self) -> Http:
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open()
+                forks.watch(self._opened)
+            return self._opened
+
+    def _release(self) -> Http | None:
+        """The httpx client to close, if there is any; the next request opens a new one."""
+        with self._opening:
+            opened, self._opened = self._opened, None
+            return opened
+
+    def _forget_parent(self) -> None:
+        self._opened, self._opening = None, threading.Lock()
 
     @property
     def _http_arguments(self) -> dict[str, Any]:

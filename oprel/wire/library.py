@@ -38,10 +38,14 @@ class LibraryResponse(Wire):
 
 
 class RemovedResponse(Wire):
-    """`busy`: some files are still in use by an engine, and are removed when it stops."""
+    """`busy`: some files are still in use by an engine, and are removed when it stops.
+
+    `kept_for`: a manifest that cannot be read. It may use files that nothing else uses, so these are kept.
+    """
 
     freed_bytes: int
     busy: bool = False
+    kept_for: str | None = None
 
 
 class CachedFile(Wire):

@@ -144,8 +144,8 @@ def test_errors_are_openais(api: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         api.chat.completions.create(model="nonesuch", messages=HELLO)
     assert missing.value.body == {
-        "message": "model 'nonesuch' not found. `oprel list` shows the names there are; "
-        "a path must name a GGUF file, or a folder of safetensors.",
+        "message": "model 'nonesuch' not found. `oprel pull nonesuch` fetches it, if a source has it; "
+        "`oprel list` shows the names there are.",
         "type": "not_found_error",
         "param": None,
         "code": "model_not_found",

@@ -23,6 +23,7 @@ GRACE_SECONDS = 3600.0  # from an upload to the request that creates a model fro
 WRITE_BYTES = 4 * 1024**2  # per write in a worker thread
 UPLOAD_PREFIX = ".upload-"
 
+_NAME = re.compile(f"{BLOB_NAME}|{SPLIT_NAME}")
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
 
@@ -119,6 +120,10 @@ class Blobs:
         """All blobs, including partial downloads. Blocks to list the folder."""
         return [path for path in self._folder.glob("sha256-*") if path.is_file()]
 
+    def names(self) -> list[str]:
+        """The names of all blobs and folders of links. Blocks to list the folder."""
+        return [path.name for path in self._folder.glob("*") if _NAME.fullmatch(path.name)]
+
     def holds(self, path: Path) -> bool:
         return path.parent == self._folder or path.parent.parent == self._folder
 
@@ -142,7 +147,7 @@ class Blobs:
         kept = self._kept(used, now)
         removed = []
         for path in self._folder.glob("*"):
-            is_ours = re.fullmatch(f"{BLOB_NAME}|{SPLIT_NAME}", path.name) or path.name.startswith(UPLOAD_PREFIX)
+            is_ours = _NAME.fullmatch(path.name) or path.name.startswith(UPLOAD_PREFIX)
             with contextlib.suppress(FileNotFoundError):  # an upload ended, or a concurrent request
                 if is_ours and path.name not in kept and now - path.lstat().st_mtime > GRACE_SECONDS:
                     _remove(path)

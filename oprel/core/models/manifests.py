@@ -6,7 +6,6 @@ Modelfile adds. Paths inside OPREL_HOME/models and the package are stored relati
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.models.file_uses import FileUses, file_uses
 from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
@@ -136,12 +136,9 @@ class Manifests:
         else:
             raise _unknown(ref)
 
-    def mentions(self, pattern: str) -> set[str]:
-        """All matches of `pattern` in the text of any manifest, even a damaged one or one of a later version."""
-        matches: set[str] = set()
-        for file in self._folder.glob("*.json"):
-            matches.update(re.findall(pattern, file.read_text(errors="replace")))
-        return matches
+    def uses(self) -> FileUses:
+        """The files that a manifest uses, or may use. Blocks to read each."""
+        return file_uses(sorted(self._folder.glob("*.json")), self._can_read, self._absolute)
 
     def __iter__(self) -> Iterator[Manifest]:
         """All readable manifests; a damaged one hides only itself."""
@@ -155,6 +152,13 @@ class Manifests:
                 yield self._read(file)
             except InvalidModelError:
                 continue
+
+    def _can_read(self, file: Path) -> bool:
+        try:
+            self._read(file)
+        except InvalidModelError:
+            return False
+        return True
 
     def _like(self, ref: ModelRef) -> Iterator[Manifest]:
         """The models of the repository that the name may belong to, and perhaps others."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from oprel.runtime.supervisor.child import RunDir
+from oprel.utils import forks
 
 # One connection for each request: llama-server closes 1 in 50 kept-alive connections just as they are reused (b11549,
 # 8 of 300), and a new one over a Unix socket costs no measurable time (medians of 1.1 and 1.2 ms).
@@ -51,9 +52,11 @@ class Launch:
         # Without `verify=False` httpx loads all CA certificates, which blocks the loop for 25 ms.
         socket = None if self.port else str(self.run_dir.socket)
         engine = httpx.AsyncHTTPTransport(uds=socket, limits=ONE_REQUEST_EACH, verify=False)
-        return httpx.AsyncClient(
+        http = httpx.AsyncClient(
             transport=self.translator(engine, on_death),
             base_url=f"http://127.0.0.1:{self.port}" if self.port else "http://engine",
             headers={"Authorization": f"Bearer {self.key}"} if self.key else None,
             timeout=httpx.Timeout(None, connect=10.0),
         )
+        forks.watch(http)
+        return http

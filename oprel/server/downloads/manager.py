@@ -46,6 +46,8 @@ MEGABYTE = 10**6
 class Downloads:
     """`choose` picks the variant if the name does not; `serves_folders` tells whether an engine for safetensors
     repositories is installed; `draining` is true once the daemon is stopping.
+
+    `unreadable` counts records of a later version; it is not known which files those downloads want.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Downloads:
         self._slots = anyio.Semaphore(config.max_concurrent_downloads)
         self._pace = Throttle(config.download_rate * MEGABYTE)
         self._all: dict[str, Download] = {}
+        self.unreadable = 0
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
@@ -73,10 +76,12 @@ class Downloads:
 
     def open(self) -> None:
         """Resume the downloads of the last daemon."""
-        for record in self._records.all():
+        records, self.unreadable = self._records.all()
+        for record in records:
             try:
                 ref = ModelRef.parse(record.name)
             except OprelError:  # written by a later version
+                self.unreadable += 1
                 continue
             error = DownloadError(record.error, "Try again to continue.") if record.error else None
             download = Download(
@@ -261,8 +266,9 @@ class Downloads:
         try:
             self._library.check(manifest)
         except InvalidModelError as error:
+            others = self._library.manifests.uses().unreadable  # of a later version, which may be able to read it
             for target in offer.targets:
-                if not target.file.sha256:  # the download could not be verified: let the next attempt repeat it
+                if not (target.file.sha256 or others):  # it could not be verified: let the next attempt repeat it
                     HubCache(self._config.hub_dir).discard(target.destination)
             message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
             raise InvalidModelError(message, *error.resolution_steps) from error

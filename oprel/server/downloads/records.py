@@ -58,21 +58,16 @@ class Records:
                 f"cannot use {file}: {error}", "Check that the folder is writable and the disk is not full."
             ) from error
 
-    def all(self) -> list[DownloadRecord]:
-        """Oldest first."""
+    def all(self) -> tuple[list[DownloadRecord], int]:
+        """The records, oldest first, and the number of unreadable ones, which a later version wrote."""
         query = "SELECT id, name, state, error, total, completed, places FROM downloads ORDER BY created_at, rowid"
-        return [
-            DownloadRecord(
-                id=id,
-                name=name,
-                state=DownloadState(state),
-                error=error,
-                total=total,
-                completed=completed,
-                places=tuple(json.loads(places)),
-            )
-            for id, name, state, error, total, completed, places in self._database.execute(query)
-        ]
+        records, unreadable = [], 0
+        for row in self._database.execute(query):
+            try:
+                records.append(_record(row))
+            except (ValueError, TypeError):
+                unreadable += 1
+        return records, unreadable
 
     def put(self, record: DownloadRecord) -> None:
         """Insert or replace a record by its id. Raises sqlite3.Error."""
@@ -97,3 +92,17 @@ class Records:
 
     def close(self) -> None:
         self._database.close()
+
+
+def _record(row: tuple[str, str, str, str, int, int, str]) -> DownloadRecord:
+    """Raises ValueError for a record of a later version."""
+    id, name, state, error, total, completed, places = row
+    return DownloadRecord(
+        id=id,
+        name=name,
+        state=DownloadState(state),
+        error=error,
+        total=total,
+        completed=completed,
+        places=tuple(json.loads(places)),
+    )

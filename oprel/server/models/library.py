@@ -185,14 +185,16 @@ class Library:
         Only the machine's own user may use paths (`may_use_paths`). Anything that is not a model is "not found", so the
         answer reveals nothing about other files. Raises ModelNotFoundError, InvalidModelError.
         """
-        unknown = ModelNotFoundError(
-            f"model '{name}' not found",
-            "`oprel list` shows the names there are; a path must name a GGUF file, or a folder of safetensors.",
-        )
+        message, names = f"model '{name}' not found", "`oprel list` shows the names there are"
         try:
             ref = ModelRef.parse(name)
         except ValidationError:
-            raise unknown from None
+            raise ModelNotFoundError(message, f"{names}.") from None
+        if ref.kind is NameKind.PATH:
+            step = f"{names}; a path must name a GGUF file, or a folder of safetensors."
+        else:
+            step = f"`oprel pull {name}` fetches it, if a source has it; {names}."
+        unknown = ModelNotFoundError(message, step)
         if ref.kind is NameKind.PATH and not may_use_paths:
             raise unknown
         try:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.exceptions import InvalidModelError, UnsupportedError
-from oprel.core.models.blobs import BLOB_NAME, SPLIT_NAME
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
@@ -29,23 +28,31 @@ PARTIAL = re.compile(r"\.part(\.json)?$")  # the partial file of a transfer, and
 
 @dataclass(frozen=True)
 class Removed:
-    """`freed_bytes` of disk space are free again; `busy` if an engine still uses files, which are removed later."""
+    """`freed_bytes` of disk space are free again; `busy` if an engine still uses files, which are removed later.
+
+    `kept_for` is a manifest that cannot be read: it may use files that nothing else uses, so these were kept.
+    """
 
     freed_bytes: int = 0
     busy: bool = False
+    kept_for: Path | None = None
 
 
 @dataclass(frozen=True)
 class Arriving:
-    """Files that downloads still want. `are_all` is False if unfinished downloads may want files not known yet."""
+    """Files that downloads still want. `are_all` is False if unfinished downloads may want files not known yet.
+
+    `want_any`: there is a download that this version cannot read, so any file may be wanted.
+    """
 
     files: frozenset[Path] = frozenset()
     are_all: bool = True
+    want_any: bool = False
 
     def want(self, path: Path) -> bool:
         """Whether a download still wants the file, complete or partial."""
         whole = path.with_name(PARTIAL.sub("", path.name))
-        return whole in self.files or (whole != path and not self.are_all)
+        return self.want_any or whole in self.files or (whole != path and not self.are_all)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Removal:
             _check_own(model.manifest)
         except InvalidModelError:  # a damaged model can be removed too
             model = None
+        except ModelNotFoundError as error:  # no advice to fetch it
+            raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
         self.library.manifests.delete(ModelRef.parse(name))
         freed, busy = 0, False
         if model:
@@ -74,7 +83,7 @@ class Removal:
             freed = await self._free_blobs(_blobs(model.manifest).__contains__)
             freed += await self._free_fetched(model.manifest.files if model.manifest.source else ())
         await self.prune()
-        return Removed(freed, busy)
+        return Removed(freed, busy, await self._kept_for())
 
     async def prune(self) -> None:
         """Remove blobs that no model or engine uses, except recent ones."""
@@ -92,7 +101,7 @@ class Removal:
         cache = HubCache(self.manager.config.hub_dir)
         if cache.root.is_relative_to(self.manager.config.home_dir):
             freed += await self._free_fetched(await anyio.to_thread.run_sync(cache.files))
-        return Removed(freed)
+        return Removed(freed, kept_for=await self._kept_for())
 
     async def clear(self) -> Removed:
         """Remove all models with files in oprel's own folders; models with files elsewhere stay."""
@@ -102,7 +111,11 @@ class Removal:
             if manifest.provider == "oprel" and own:
                 removed = await self.remove(manifest.name)
                 freed, busy = freed + removed.freed_bytes, busy or removed.busy
-        return Removed(freed + (await self.sweep()).freed_bytes, busy)
+        swept = await self.sweep()
+        return Removed(freed + swept.freed_bytes, busy, swept.kept_for)
+
+    async def _kept_for(self) -> Path | None:
+        return next(iter((await anyio.to_thread.run_sync(self.library.manifests.uses)).unreadable), None)
 
     async def _stop(self, model: InstalledModel) -> bool:
         """Stop the engines of a model unless it has another name; returns whether one is still busy."""
@@ -122,8 +135,9 @@ class Removal:
         }
 
     def _used_blobs(self, engines: set[str], arriving: Arriving) -> set[str]:
-        wanted = {path.name for path in self.library.blobs.files() if arriving.want(path)}
-        return engines | wanted | self.library.manifests.mentions(f"{BLOB_NAME}|{SPLIT_NAME}")
+        uses, blobs = self.library.manifests.uses(), self.library.blobs
+        wanted = {path.name for path in blobs.files() if arriving.want(path)}
+        return engines | wanted | {name for name in blobs.names() if uses.may_include_blob(name)}
 
     async def _free_fetched(self, files: Iterable[Path]) -> int:
         """Remove the unused ones of these files from the cache."""
@@ -132,10 +146,9 @@ class Removal:
         arriving = self.arriving()
 
         def discard() -> int:
-            named = (path for manifest in self.library.manifests for path in manifest.files)
-            used = {os.path.realpath(path) for path in (*engines, *named)}
-            unused = [path for path in files if os.path.realpath(path) not in used and not arriving.want(path)]
-            return sum(map(cache.discard, unused))
+            uses, busy = self.library.manifests.uses(), set(map(os.path.realpath, engines))
+            idle = [path for path in files if os.path.realpath(path) not in busy and not arriving.want(path)]
+            return sum(cache.discard(path) for path in idle if not uses.may_include(path))
 
         return await anyio.to_thread.run_sync(discard)
 

@@ -139,3 +139,21 @@ def test_at_a_terminal_bars_move_and_ctrl_c_leaves_what_can_be_carried_on(
     with contextlib.closing(Terminal(shared.config.home, *words, columns=100)) as terminal:
         status, lines = terminal.end()
         assert (status, lines[-1]) == (0, f"pulled '{words[1]}'")
+
+
+def test_weights_of_a_model_of_a_later_version_stay(shared: RunningDaemon, oprel: Oprel, repo: str):
+    name = f"hf.co/{repo}:Q8_0"
+    assert oprel("pull", name)[0] == 0
+    (manifest,) = shared.config.models_dir.glob(f"*{repo[4:].casefold()}*.json")
+    before = manifest.read_text()
+    assert oprel("cp", name, "twin")[0] == 0
+    manifest.write_text('{"name": 5, "version": 9}')
+    try:
+        status, output, errors = oprel("cache", "prune")
+        assert (status, f"unused files are kept: {manifest} cannot be read" in errors) == (0, True)
+        status, output, errors = oprel("rm", "twin")
+        assert (status, "freed" in output, "files are kept" in errors) == (0, False, True)
+        manifest.write_text(before)
+        assert oprel("run", name, "Hello")[0] == 0
+    finally:
+        manifest.write_text(before)

@@ -60,7 +60,11 @@ def sent(call: calls.ApiCall[Any]) -> Any:
             "POST /api/create",
             {"model": "mine", "from": "tiny", "messages": [HELLO], "stream": False, "system": "Be kind."},
         ),
-        (calls.load("tiny", options=None, keep_alive="5m"), "POST /load", {"model": "tiny", "keep_alive": "5m"}),
+        (
+            calls.load("tiny", options=None, keep_alive="5m", fetch=False),
+            "POST /load",
+            {"model": "tiny", "keep_alive": "5m", "fetch": False, "stream": True},
+        ),
         (calls.unload("tiny"), "POST /unload", {"model": "tiny"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -86,6 +86,7 @@ def _prune(client: "Client") -> None:
             render.note(f"removed {_file(file)}, {_size(file)}")
     for note in _unfinished(client):
         render.note(f"kept: {note}")
+    print_kept(removed)
     _print_freed(removed)
 
 
@@ -95,7 +96,18 @@ def _clear(client: "Client", *, sure: bool) -> None:
         names = sorted({name for file in own for name in file.models})
         what = f"this would remove {', '.join(names) or 'nothing'}"
         raise ValidationError(what, "Confirm with --yes. Models whose files are stored elsewhere stay.")
-    _print_freed(client.clear_cache(all=True))
+    removed = client.clear_cache(all=True)
+    print_kept(removed)
+    _print_freed(removed)
+
+
+def print_kept(removed: "RemovedResponse") -> None:
+    """Explain why files that no readable model uses are still there."""
+    if removed.kept_for:
+        render.note(
+            f"unused files are kept: {removed.kept_for} cannot be read, and its model may use them. Update oprel if a "
+            "later version wrote it, or delete it."
+        )
 
 
 def _print_freed(removed: "RemovedResponse") -> None:

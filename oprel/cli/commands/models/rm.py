@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from oprel.cli.commands.models.cache import print_kept
 from oprel.cli.options import add_address, config_from, suggesting_names
 from oprel.cli.pulling import cancel_download
 from oprel.cli.screen import render
@@ -46,3 +47,4 @@ def _remove(client: "Client", name: str) -> None:
     freed = f", {human_size(removed.freed_bytes)} freed" if removed.freed_bytes else ""
     later = "; its files are in use by a running answer and are removed later" if removed.busy else ""
     render.line(f"deleted '{name}'{freed}{later}")
+    print_kept(removed)

@@ -44,7 +44,9 @@ class AppState:
         return [download for download in self.downloads.all() if download.state is not DownloadState.DONE]
 
     def _arriving(self) -> Arriving:
-        return Arriving(frozenset(self.arriving), are_all=all(download.destinations for download in self._unfinished))
+        want_any = self.downloads.unreadable > 0
+        are_all = not want_any and all(download.destinations for download in self._unfinished)
+        return Arriving(frozenset(self.arriving), are_all, want_any)
 
 
 def state_of(request: Request) -> AppState:

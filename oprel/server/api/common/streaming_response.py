@@ -14,6 +14,7 @@ from oprel.server.errors import unexpected
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 JSON = "application/json; charset=utf-8"
+FAREWELL_SECONDS = 2.0  # for a client to read the error that ends its answer at shutdown; it may have stopped reading
 
 
 class StreamingReply(Response):
@@ -52,7 +53,7 @@ class StreamingReply(Response):
                 group.cancel_scope.cancel()
         except anyio.get_cancelled_exc_class():
             # Only the server cancels from outside: the daemon's time to finish is over.
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
                 await self._break_off(ShuttingDownError("oprel is shutting down", "Ask again."), scope, receive, send)
 
     async def _produce(self, scope: Scope, receive: Receive, send: Send) -> None:

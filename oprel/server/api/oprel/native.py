@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from fastapi import Request, Response
 
@@ -15,10 +17,12 @@ from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import expiry, json_response, logprobs
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
-from oprel.server.api.common.streaming import object_reply
+from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.oprel.errors import encode_error
+from oprel.server.api.oprel.fetching import fetched
 from oprel.server.inference import completions
-from oprel.server.inference.completions import Job
+from oprel.server.inference.completions import Job, Piece
+from oprel.server.models.library import InstalledModel
 from oprel.server.pool.admission import WaitingForMemory
 from oprel.server.pool.engine_status import EngineStatus
 from oprel.telemetry.memory.estimator import Estimate
@@ -63,16 +67,19 @@ async def models(request: Request) -> Response:
 @router.post("/load")
 async def load(request: Request) -> Response:
     body = await decode.parse_body(request, wire.LoadRequest)
-    model = await decode.model(request, decode.required(body.model))
-    _, options = decode.options(body.options, model.manifest)
-    keep_alive = decode.keep_alive(body.keep_alive)
-    job = Job(model=model, request=CompletionRequest(prompt=""), load=options, keep_alive=keep_alive)
+    name, keep_alive = decode.required(body.model), decode.keep_alive(body.keep_alive)
 
-    async def make() -> wire.LoadResponse:
+    async def steps() -> AsyncGenerator[wire.LoadResponse, None]:
+        async with aclosing(fetched(request, name, fetch=body.fetch)) as fetching:
+            async for step in fetching:
+                yield wire.LoadResponse(model=name, state="fetching", **step.model_dump(exclude_none=True))
+        model = await decode.model(request, name)
+        _, options = decode.options(body.options, model.manifest)
+        job = Job(model=model, request=CompletionRequest(prompt=""), load=options, keep_alive=keep_alive)
         load_ns = await completions.load(state_of(request).manager, job, model.usual_mode)
-        return wire.LoadResponse(model=body.model, state="ready", load_duration=load_ns)
+        yield wire.LoadResponse(model=name, state="ready", load_duration=load_ns)
 
-    return object_reply(make)
+    return progress_reply(steps(), stream=body.stream)
 
 
 @router.post("/unload")
@@ -88,14 +95,23 @@ async def unload(request: Request) -> Response:
 async def generate(request: Request) -> Response:
     """Answer a prompt after the conversation so far. A complete answer is stored with its prompt."""
     body = await decode.parse_body(request, wire.ConversationRequest)
-    state, model = state_of(request), await decode.model(request, decode.required(body.model))
-    decode.refuse_unsupported(model, body.model, "generate", tools=False, images=False)
+    state, name = state_of(request), decode.required(body.model)
     if not body.prompt:
         raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
     conversation = body.conversation_id or str(uuid.uuid4())
-    past = state.conversations.messages(conversation)
-    system = body.system_prompt if past or body.system_prompt is not None else model.manifest.system
-    new = (*([PromptMessage("system", system)] if system else []), PromptMessage("user", body.prompt))
+    new: list[PromptMessage] = []
+
+    async def pieces() -> AsyncGenerator[Piece, None]:
+        async with aclosing(fetched(request, name, fetch=body.fetch)) as steps:
+            async for _ in steps:
+                pass
+        model = await decode.model(request, name)
+        decode.refuse_unsupported(model, name, "generate", tools=False, images=False)
+        past = state.conversations.messages(conversation)
+        new.extend(_new_messages(body, past, model))
+        async with aclosing(completions.run(state.manager, decode.job(body, model, _in_order(past, new)))) as answer:
+            async for piece in answer:
+                yield piece
 
     def encode(chunk: Chunk) -> wire.ConversationResponse:
         return wire.ConversationResponse(
@@ -111,12 +127,18 @@ async def generate(request: Request) -> Response:
         kept = state.conversations.append(conversation, *new, PromptMessage("assistant", text))
         return {} if kept else {"remembered": False}
 
-    job = decode.job(body, model, _in_order(past, new))
-    encoder = NdjsonEncoder(encode, encode_error, remember)
-    return ndjson_reply(completions.run(state.manager, job), encoder, stream=body.stream)
+    return ndjson_reply(pieces(), NdjsonEncoder(encode, encode_error, remember), stream=body.stream)
 
 
-def _in_order(past: tuple[PromptMessage, ...], new: tuple[PromptMessage, ...]) -> tuple[PromptMessage, ...]:
+def _new_messages(
+    body: wire.ConversationRequest, past: Sequence[PromptMessage], model: InstalledModel
+) -> list[PromptMessage]:
+    """The prompt, after a system message if there is a new one; the model's own begins a conversation."""
+    system = body.system_prompt if past or body.system_prompt is not None else model.manifest.system
+    return [*([PromptMessage("system", system)] if system else []), PromptMessage("user", body.prompt)]
+
+
+def _in_order(past: Sequence[PromptMessage], new: Sequence[PromptMessage]) -> tuple[PromptMessage, ...]:
     """The conversation with its newest system message first, where templates expect it."""
     everything = (*past, *new)
     systems = [message for message in everything if message.role == "system"]

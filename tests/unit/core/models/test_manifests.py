@@ -194,10 +194,51 @@ def test_a_damaged_manifest_can_be_deleted(manifests: Manifests, folder: Path) -
     assert list(folder.iterdir()) == []
 
 
-def test_mentions_are_found_in_every_manifest(manifests: Manifests, folder: Path) -> None:
-    manifests.put(Manifest(name="one:latest", weights=folder / "blobs" / "sha256-01"))
-    (folder / "bad%3Alatest.json").write_text('{"weights": "blobs/sha256-02", "n\xff')
-    assert manifests.mentions(r"sha256-\d+") == {"sha256-01", "sha256-02"}
+BLOBS = [f"sha256-{number * 64}" for number in "123"]
+
+
+def test_the_files_of_readable_manifests_are_used_and_no_others(manifests: Manifests, folder: Path) -> None:
+    manifests.put(Manifest(name="one:latest", weights=folder / "blobs" / BLOBS[0], adapters=(Path("/lora.gguf"),)))
+    uses = manifests.uses()
+    assert [uses.may_include_blob(name) for name in BLOBS] == [True, False, False]
+    assert [uses.may_include(Path(path)) for path in ("/lora.gguf", "/other.gguf")] == [True, False]
+
+
+def test_files_in_fields_of_a_later_version_are_used(manifests: Manifests, folder: Path, tmp_path: Path) -> None:
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    (drafts / "one.gguf").touch()
+    folder.mkdir()
+    content = {
+        "name": "new:latest",
+        "weights": "/m.gguf",
+        "speculation": [{"draft": "/d.gguf", "more": str(drafts)}],
+        "layers": {"digest": BLOBS[1].replace("-", ":").upper()},
+    }
+    (folder / "new%3Alatest.json").write_text(json.dumps(content))
+    uses = manifests.uses()
+    assert uses.unreadable == ()
+    assert uses.may_include(Path("/d.gguf")) and uses.may_include(drafts / "one.gguf")
+    assert [uses.may_include_blob(name) for name in BLOBS] == [False, True, False]
+
+
+@pytest.mark.parametrize(("kind", "content"), DAMAGE.items(), ids=DAMAGE)
+def test_a_manifest_that_cannot_be_read_may_use_any_file(
+    manifests: Manifests, folder: Path, kind: str, content: str
+) -> None:
+    folder.mkdir()
+    (folder / "bad%3Alatest.json").write_text(content)
+    uses = manifests.uses()
+    assert uses.unreadable == (folder / "bad%3Alatest.json",)
+    assert uses.may_include(Path("/other.gguf"))
+    # A whole one, of a later version, names its blobs by their digests.
+    assert uses.may_include_blob(BLOBS[0]) == (kind in ("empty", "half", "a list"))
+
+
+def test_a_manifest_that_cannot_be_opened_may_use_any_file(manifests: Manifests, folder: Path) -> None:
+    (folder / "bad%3Alatest.json").mkdir(parents=True)
+    uses = manifests.uses()
+    assert uses.may_include(Path("/other.gguf")) and uses.may_include_blob(BLOBS[0])
 
 
 def test_what_cannot_be_written_is_told(manifests: Manifests, folder: Path) -> None:

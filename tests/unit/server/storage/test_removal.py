@@ -125,6 +125,48 @@ async def test_a_fetched_file_goes_and_its_neighbour_stays(
     ] == []
 
 
+LATER = '{"name": "later", "version": 9, "weights": {"repository": "org/repo", "file": "m1.gguf"}}'
+UNREADABLE = {"of a later version": LATER, "cut": LATER[:20], "empty": "", "not text": "\0\x80"}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+async def test_what_a_manifest_may_use_that_cannot_be_read_stays(
+    library: Library, engines: Engines, fetched: tuple[Path, Path], content: str
+):
+    """`m1` is the model of that manifest; `twin` is another name of its file."""
+    library.manifests.put(Manifest(name="twin", weights=fetched[1], source="hf.co/org/repo"))
+    unreadable = engines.config.models_dir / "later%3Alatest.json"
+    unreadable.write_text(content)
+    kept = Removed(0, kept_for=unreadable)
+    assert await removal(engines, library).sweep() == kept
+    assert await removal(engines, library).remove("twin") == kept
+    assert await removal(engines, library).clear() == kept
+    assert all(map(is_there, fetched))
+    unreadable.unlink()
+    size = sum(path.stat().st_size for path in fetched)
+    assert await removal(engines, library).sweep() == Removed(size)
+
+
+@pytest.mark.parametrize(("content", "freed"), [(LATER, True), (LATER[:20], False)])
+async def test_blobs_stay_only_when_a_manifest_may_have_lost_their_digests(
+    library: Library, engines: Engines, content: str, freed: bool
+):
+    path = blob(library, 1)
+    (engines.config.models_dir / "later%3Alatest.json").write_text(content)
+    os.utime(path, (0, 0))
+    await removal(engines, library).prune()
+    assert path.exists() != freed
+
+
+async def test_what_a_download_of_a_later_version_may_want_stays(
+    library: Library, engines: Engines, fetched: tuple[Path, Path]
+):
+    path = blob(library, 1)
+    arriving = Arriving(are_all=False, want_any=True)
+    assert await removal(engines, library, arriving).sweep() == Removed(0)
+    assert path.exists() and all(map(is_there, fetched))
+
+
 async def test_what_a_download_wants_stays(library: Library, engines: Engines, fetched: tuple[Path, Path]):
     wanted, other = blob(library, 1), blob(library, 2)
     part = wanted.with_name(f"{'sha256-' + 'c' * 64}.part")

@@ -1,0 +1,53 @@
+"""Models are fetched on their first use through oprel's own routes. The other dialects answer 404, as Ollama does."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi import Request
+
+from oprel.api_models import ProgressResponse
+from oprel.core.exceptions import DownloadError, ModelNotFoundError
+from oprel.core.names import ModelRef, NameKind
+from oprel.server.api.common import decode
+from oprel.server.api.common.app_state import state_of
+from oprel.server.downloads.manager import Downloads
+
+
+async def fetched(request: Request, name: str, *, fetch: bool) -> AsyncGenerator[ProgressResponse, None]:
+    """Make sure that the model is installed, and yield the steps of its download if it was not.
+
+    As with a pull, the download stops when the client leaves, and the next request continues it. Raises
+    ModelNotFoundError if no source offers the model or `fetch` is false, DownloadError, InvalidModelError.
+    """
+    try:
+        await decode.model(request, name)
+        return
+    except ModelNotFoundError as error:
+        missing = error
+    ref = _fetchable(name) if fetch else None
+    if ref is None:
+        raise missing
+    async with aclosing(_steps(state_of(request).downloads, ref, missing)) as steps:
+        async for step in steps:
+            yield step
+
+
+def _fetchable(name: str) -> ModelRef | None:
+    """The name, unless it is a path. `decode.model` has parsed it."""
+    ref = ModelRef.parse(name)
+    return None if ref.kind is NameKind.PATH else ref
+
+
+async def _steps(
+    downloads: Downloads, ref: ModelRef, missing: ModelNotFoundError
+) -> AsyncGenerator[ProgressResponse, None]:
+    download = downloads.start(ref, keep=False)
+    try:
+        async with aclosing(downloads.follow(download)) as steps:
+            async for step in steps:
+                yield step
+    except (ModelNotFoundError, DownloadError) as error:
+        if download.destinations:
+            raise
+        reason = f"It cannot be fetched: {error.message}."
+        raise ModelNotFoundError(missing.message, reason, *error.resolution_steps) from error
