@@ -250,7 +250,7 @@ def test_blobs(call: Call, tiny: Path, new_name: str, http: httpx.Client):
     assert digest == f"sha256:{hashlib.sha256(tiny.read_bytes()).hexdigest()}"
     assert http.head(f"/api/blobs/{digest}").status_code == 200
     assert call("create", model=new_name, files={"tiny.gguf": digest})["status"] == "success"
-    assert call("generate", model=new_name, prompt="hello", options={"num_predict": 4})["response"]
+    assert call("generate", model=new_name, prompt="hello", options={"num_predict": 4})["done"]
 
 
 @endpoint("/api/pull")

@@ -148,7 +148,7 @@ class Registry:
             finally:
                 await response.aclose()
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            steps = ["Check the name and the network."]
+            steps = ["Check the name and the network. `oprel list` shows the installed models."]
             if self.base.scheme == "https" and not is_unknown_host(error):
                 steps.append(f"If it has no encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
             raise DownloadError(

@@ -16,7 +16,7 @@ TokenizePieces = Callable[[str], Awaitable[Sequence[wire.TokenPiece]]]
 async def token_logprobs(
     entries: Sequence[wire.EngineLogprob], unreported: int, alternatives: int, tokenize: TokenizePieces
 ) -> tuple[Logprob, ...]:
-    """The entries of a piece of an answer, which has so many tokens more than entries."""
+    """The entries of a piece of an answer, which has more tokens than entries."""
     logprobs = tuple(_logprob(entry, alternatives) for entry in entries)
     if not unreported or not logprobs:
         return logprobs

@@ -207,7 +207,7 @@ class LoadedModel:
     def grown_for(self, request: RequestedLoad) -> RequestedLoad:
         """The options of an engine that replaces this one for a request, and serves all that this one serves.
 
-        Without it, two clients, each with another option that is larger, would replace each other's engine for ever.
+        Without it, two clients, each with another option that is larger, would keep replacing each other's engine.
         """
         if self.closed or self.leaving or self.engine.is_down:
             return request

@@ -50,12 +50,12 @@ def page_size(text: str) -> int:
 
 
 def page(models: Sequence[InstalledModel], limit: int, *, after: str, before: str) -> AnthropicModels:
-    """The models next to a cursor, or the first ones. Raises ValidationError for a cursor that is no model."""
+    """The models next to a cursor, or the first ones. Raises ValidationError for an unknown cursor."""
     names = [model.name for model in models]
     if after and before:
         raise ValidationError("after_id and before_id cannot be given together")
     if (after or before) and (after or before) not in names:
-        raise ValidationError(f"{after or before!r} is no model of this list")
+        raise ValidationError(f"{after or before!r} is not a model of this list")
     if before:
         end = names.index(before)
         chosen, has_more = models[max(0, end - limit) : end], end > limit

@@ -95,5 +95,5 @@ def _named(tools: Sequence[Tool], names: Sequence[JsonValue]) -> tuple[Tool, ...
     by_name: Mapping[JsonValue, Tool] = {name_of(tool): tool for tool in tools}
     for name in names:
         if name not in by_name:
-            raise ValidationError(f"tool_choice names {name!r}, which is none of the tools")
+            raise ValidationError(f"tool_choice names {name!r}, which is not one of the tools")
     return tuple(tool for tool in tools if name_of(tool) in names)

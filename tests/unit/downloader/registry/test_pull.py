@@ -168,7 +168,9 @@ async def test_a_host_that_is_not_found_is_told_without_advice_on_encryption():
     registry.changed["v1"] = unresolved
     with pytest.raises(DownloadError, match=f"{HOST} cannot be reached: the host name is unknown$") as caught:
         await manifest(ORIGIN, registry.client)
-    assert caught.value.resolution_steps == ("Check the name and the network.",)
+    assert caught.value.resolution_steps == (
+        "Check the name and the network. `oprel list` shows the installed models.",
+    )
 
 
 @pytest.mark.parametrize(

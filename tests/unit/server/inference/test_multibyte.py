@@ -75,10 +75,10 @@ def asked(engine: MemoryEngine) -> Answer:
     return asyncio.run(ask())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(
     st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=3), min_size=1, max_size=8),
-    st.frozensets(st.characters(codec="utf-8"), max_size=5),
+    st.frozensets(st.characters(codec="utf-8", min_codepoint=128), max_size=5),  # every ASCII character is a byte
     st.booleans(),
     st.lists(st.integers(0, 8), min_size=1, max_size=3),
     st.sampled_from([CRASH, KILLED]),
