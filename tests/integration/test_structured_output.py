@@ -257,6 +257,6 @@ def test_a_beginning_that_does_not_fit_the_format_is_refused(http: httpx.Client)
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
 def test_what_is_no_tool_is_the_requests_fault(http: httpx.Client, path: str) -> None:
-    body = {"model": "guide", "messages": HELLO, "tools": [CHAT_TOOL, {"type": "web_search"}]}
+    body = {"model": "guide", "messages": HELLO, "tools": [CHAT_TOOL, {"type": "function", "function": {"name": ""}}]}
     reply = http.post(path, json=body)
     assert reply.status_code == 400 and "tools[1]" in reply.text
