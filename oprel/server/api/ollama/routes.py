@@ -246,7 +246,7 @@ def _rendered(request: Request, job: Job, reply: Loaded) -> Response:
 
 
 def _inputs(body: wire.EmbedRequest) -> tuple[str, ...]:
-    texts = [body.input] if isinstance(body.input, str) and body.input else body.input or []
+    texts = [] if body.input in (None, "") else [body.input] if isinstance(body.input, str) else body.input
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValidationError("invalid input type")
     return tuple(str(text) for text in texts)
