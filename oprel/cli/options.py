@@ -150,6 +150,13 @@ def config_from(args: argparse.Namespace) -> Config:
     return load_config({name: value for name, value in given.items() if value is not None}, file=args.config)
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model to talk to, which may be left out."""
+    parser.add_argument(
+        "model", nargs="?", help="a name, or the path of a .gguf file (default: guide, oprel's own help model)"
+    )
+
+
 def default_model() -> str:
     """The model of a command that names none, after a line that introduces it."""
     render.note(f"{GUIDE} is a tiny model that comes with oprel and explains its use; name another for anything else.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.options import (
     add_address,
+    add_model,
     add_session,
     check_path,
     config_from,
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("chat", help="chat with a model")
-    parser.add_argument(
-        "model", nargs="?", help="a name, or the path of a .gguf file (default: guide, oprel's own help model)"
-    )
+    add_model(parser)
     parser.add_argument("-r", "--resume", action="store_true", help="continue the last conversation")
     add_session(parser)
     add_address(parser)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oprel.cli.commands.talk import chat
 from oprel.cli.options import (
     add_address,
+    add_model,
     add_session,
     check_path,
     config_from,
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("run", help="ask a model: `oprel run MODEL PROMPT`")
-    parser.add_argument(
-        "model", nargs="?", help="a name, or the path of a .gguf file (default: guide, oprel's own help model)"
-    )
+    add_model(parser)
     parser.add_argument(
         "prompt", nargs="*", help="what to ask; standard input goes before it (default: start a conversation)"
     )
