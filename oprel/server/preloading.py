@@ -125,7 +125,7 @@ class Preloading:
         is_default = lifetime.keep_alive == loaded.settings.keep_alive_seconds
         keep_alive = FOR_EVER if lifetime.is_endless else lifetime.keep_alive
         return Preload(
-            name=loaded.model.name,
+            name=loaded.latest.name,
             options=loaded.request.requested,
             mode=loaded.spec.mode,
             keep_alive=None if is_default else keep_alive,

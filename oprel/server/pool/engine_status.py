@@ -17,7 +17,7 @@ RUNNING = (EngineState.STARTING, EngineState.READY)
 
 @dataclass(frozen=True, kw_only=True)
 class EngineStatus:
-    """Sizes in bytes, times in seconds.
+    """Sizes in bytes, times in seconds. `latest` is `model` under the name that was requested last.
 
     `expected_host_bytes` is the machine's memory that the engine was admitted with, and `gpu_bytes` what its placement
     takes of each GPU, by number. On a machine whose GPU `shares_memory` the former includes the latter. `is_on_gpus`:
@@ -26,6 +26,7 @@ class EngineStatus:
     """
 
     model: InstalledModel
+    latest: InstalledModel
     names: tuple[str, ...]
     spec: EngineSpec
     snapshot: EngineSnapshot
@@ -83,6 +84,7 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
     left = loaded.lifetime.expires_at - now if loaded.leases == 0 else loaded.lifetime.keep_alive
     return EngineStatus(
         model=loaded.model,
+        latest=loaded.latest,
         names=tuple(sorted(loaded.names)),
         spec=decision.spec,
         snapshot=loaded.engine.snapshot(),

@@ -119,7 +119,8 @@ class MemoryShortage:
 class LoadedModel:
     """Times are of the manager's clock, in seconds. `first` is the first decision, `decision` the one that holds now.
 
-    `planned`: the options that a request without any would be served with.
+    `planned`: the options that a request without any would be served with. `names`: those it was requested by and that
+    exist, the latest last; several models may share weights.
 
     `closed`: it takes no further request, because others wait for its memory; `leaving`: it is being stopped for them.
     `others` are the backends that may serve it if the engine of this one does not start, and `fallbacks` tell, in
@@ -133,7 +134,7 @@ class LoadedModel:
     first: Final[LoadDecision]
     slots: Final[Slots]
     lifetime: Final[Lifetime]
-    names: Final[set[str]] = field(default_factory=set)
+    names: Final[dict[str, InstalledModel]] = field(default_factory=dict)
     pace: Final[AnswerPace] = field(default_factory=AnswerPace)
     in_flight: Final[InFlightRequests] = field(default_factory=InFlightRequests)
     shortage: Final[MemoryShortage] = field(default_factory=MemoryShortage)
@@ -175,18 +176,29 @@ class LoadedModel:
     def reservation(self) -> Reservation:
         return self.decision.reservation(pinned=self.pinned)
 
-    def join(self, name: str, settings: ModelSettings) -> bool:
+    @property
+    def latest(self) -> InstalledModel:
+        """The model under the name that it was last requested by."""
+        return next(reversed(self.names.values()), self.model)
+
+    def join(self, model: InstalledModel, settings: ModelSettings) -> bool:
         """Serve the model under that name too; True when that changes whether the engine may be evicted.
 
         What is configured for one of its names holds for all.
         """
-        self.names.add(name)
+        self.names.pop(model.name, None)
+        self.names[model.name] = model
         pin, locked = settings.pin or self.settings.pin, settings.keep_alive_locked or self.settings.keep_alive_locked
         if (pin, locked) == (self.settings.pin, self.settings.keep_alive_locked):
             return False
         self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
         self.lifetime.keep_alive = max(self.lifetime.keep_alive, settings.keep_alive_seconds)
         return True
+
+    def leave(self, model: InstalledModel) -> bool:
+        """Serve it no longer under the name of `model`; True when it has no other name."""
+        self.names.pop(model.name, None)
+        return not self.names
 
     def keep_for(self, keep_alive: float | None) -> None:
         """Change the keep-alive (seconds), unless it is locked; None changes nothing."""

@@ -1,8 +1,7 @@
 """The only owner of engines: which models are loaded, which requests use them, and when they are unloaded.
 
 An engine is identified by its files and its mode. It stays while requests hold leases on it, and `keep_alive` seconds
-after the last. Joining, replacing and unloading one happen under its lock, in order. A new engine waits for memory in
-the admission queue, which has idle ones stopped.
+after the last. Its lock orders joining, replacing and unloading. A new one waits for memory in the admission queue.
 """
 
 import asyncio
@@ -131,10 +130,8 @@ class ModelManager:
                 load_ns = round((joined - began + self.clock() - granted) * 1e9)
                 queued_ns = round((granted - joined) * 1e9)
                 self._on_use(model)
-                revive = partial(self.make_ready, loaded)
-                yield Lease(
-                    model=model, loaded=loaded, grant=grant, load_ns=load_ns, queued_ns=queued_ns, revive=revive
-                )
+                times = {"load_ns": load_ns, "queued_ns": queued_ns}
+                yield Lease(model=model, loaded=loaded, grant=grant, **times, revive=partial(self.make_ready, loaded))
         finally:
             self._release(loaded)
 
@@ -144,9 +141,13 @@ class ModelManager:
         if loaded.engine.starts > loaded.starts_seen:
             self._note_start(loaded)
 
-    async def unload(self, model: InstalledModel) -> list[LoadedModel]:
-        """Unload the model, and return its engines: idle ones are gone by then, others go with their last lease."""
+    async def unload(self, model: InstalledModel, *, removed: bool = False) -> list[LoadedModel]:
+        """Unload the model, and return its engines: idle ones are gone by then, others go with their last lease.
+
+        `removed`: the model was removed, so engines that serve its weights under another name stay.
+        """
         engines = [loaded for loaded in self.loaded if loaded.spec.files.weights == model.weights]
+        engines = [loaded for loaded in engines if not removed or loaded.leave(model)]
         for loaded in engines:
             loaded.lifetime.keep_alive = 0.0
             if loaded.leases == 0:
@@ -206,7 +207,7 @@ class ModelManager:
                 self._check_queue(loaded, settings)
             loaded.lifetime.cancel()
             loaded.leases += 1
-            if loaded.join(model.name, settings):
+            if loaded.join(model, settings):
                 self.admission.reconsider()
             return loaded
 
@@ -225,11 +226,10 @@ class ModelManager:
 
     async def _admit(self, loaded: LoadedModel, *, makes_room: bool) -> None:
         """Add the engine once there is memory for it."""
-        name = loaded.model.name
-        self.admission.check_possible(name, loaded.needs)
+        self.admission.check_possible(loaded.model.name, loaded.needs)
         if not (makes_room or self.admission.fits_now(loaded.needs)):
-            raise BusyError(f"there is no room for {name} beside the models that are loaded")
-        async with self.admission.admitted(name, loaded.needs, makes_room=makes_room):
+            raise BusyError(f"there is no room for {loaded.model.name} beside the models that are loaded")
+        async with self.admission.admitted(loaded.model.name, loaded.needs, makes_room=makes_room):
             self._check_open()
             loaded.write_template()
             self._loaded[loaded.key] = loaded
@@ -273,8 +273,8 @@ class ModelManager:
         loaded.used_at = self.clock()
         if loaded.leases == 0:
             if not self.draining:
-                name = f"expire {loaded.model.name}"
-                loaded.lifetime.start(self.clock(), lambda: self._start(self._expire(loaded), name))
+                expire = partial(self._expire, loaded)
+                loaded.lifetime.start(self.clock(), lambda: self._start(expire(), f"expire {loaded.model.name}"))
             self._changed()
             if loaded.engine.is_loading:
                 self._start(self._finish_load(loaded), f"finish the load of {loaded.model.name}")

@@ -64,7 +64,7 @@ class Removal:
     arriving: Callable[[], Arriving] = field(default=Arriving)
 
     async def remove(self, name: str) -> Removed:
-        """Remove the model called `name`. If its weights have no other name, its engine stops after its last answer.
+        """Remove the model called `name`. Its engine, if it has no other name, stops after its last answer.
 
         oprel's own files that nothing else uses are deleted at once. Raises ModelNotFoundError, UnsupportedError for a
         bundled model and for models of other programs.
@@ -118,10 +118,8 @@ class Removal:
         return next(iter((await anyio.to_thread.run_sync(self.library.manifests.uses)).unreadable), None)
 
     async def _stop(self, model: InstalledModel) -> bool:
-        """Stop the engines of a model unless it has another name; returns whether one is still busy."""
-        if model.weights in {other.weights for other in self.library.manifests}:
-            return False
-        return any(loaded.leases for loaded in await self.manager.unload(model))
+        """Stop the engines that have no other name; returns whether one is still busy."""
+        return any(loaded.leases for loaded in await self.manager.unload(model, removed=True))
 
     async def _free_blobs(self, may_go: Callable[[str], bool]) -> int:
         engines, arriving, blobs = self._of_engines(), self.arriving(), self.library.blobs

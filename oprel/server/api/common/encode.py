@@ -105,7 +105,7 @@ def details(model: InstalledModel) -> wire.ModelDetails:
 
 def running_model(status: EngineStatus) -> wire.RunningModel:
     """`size` is the memory that the model takes, `size_vram` the part of it on GPUs."""
-    model = status.model
+    model = status.latest
     return wire.RunningModel(
         name=model.name,
         model=model.name,

@@ -148,7 +148,7 @@ def _in_order(past: Sequence[PromptMessage], new: Sequence[PromptMessage]) -> tu
 def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
     snapshot, last = status.snapshot, status.snapshot.last_exit
     return daemon_wire.EngineModel(
-        name=status.model.name,
+        name=status.latest.name,
         names=list(status.names),
         path=str(status.spec.files.weights),
         state=snapshot.state.value,

@@ -78,7 +78,26 @@ async def test_a_changed_file_gets_a_new_engine(pool: MemoryPool) -> None:
 async def test_two_names_of_one_file_share_an_engine(pool: MemoryPool) -> None:
     await pool.load(A)
     await pool.load(replace(A, name="alias"))
-    assert pool.loaded("a").names == {"a", "alias"} and len(pool.engines) == 1
+    assert pool.loaded("a").names.keys() == {"a", "alias"} and len(pool.engines) == 1
+
+
+async def test_an_engine_is_shown_under_the_name_that_was_requested_last(pool: MemoryPool) -> None:
+    alias = replace(A, name="alias")
+    for model in (A, alias, A):
+        await pool.load(model)
+        (status,) = pool.manager.statuses()
+        assert status.latest == model
+
+
+async def test_an_engine_outlives_a_name_of_its_model_but_not_the_last_that_it_served(pool: MemoryPool) -> None:
+    alias = replace(A, name="alias")
+    await pool.load(A)
+    await pool.load(alias)
+    await pool.manager.unload(alias, removed=True)
+    (status,) = pool.manager.statuses()
+    assert (status.latest, status.names) == (A, ("a",))
+    await pool.manager.unload(A, removed=True)
+    assert pool.names == [] and pool.engines[0].was_stopped
 
 
 async def test_an_alias_that_is_pinned_pins_the_engine(make_pool: MakePool) -> None:

@@ -30,7 +30,8 @@ class Engines:
     def run(self, manifest: Manifest) -> None:
         self.loaded.append(SimpleNamespace(model=SimpleNamespace(manifest=manifest), leases=1))
 
-    async def unload(self, model: Any) -> list[Any]:
+    async def unload(self, model: Any, *, removed: bool) -> list[Any]:
+        assert removed
         return [one for one in self.loaded if one.model.manifest.weights == model.weights]
 
 
