@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.ollama_clients import BY_NAME, Call
 from tests.clients.table import cell
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,7 +35,7 @@ def openai_client(
     request: pytest.FixtureRequest, record_property, shared_daemon: RunningDaemon
 ) -> Iterator[openai.OpenAI]:
     record_property(*cell(endpoint_of(request), "openai"))
-    with openai.OpenAI(base_url=f"{shared_daemon.url}/v1", api_key="any", max_retries=0, timeout=30) as client:
+    with openai.OpenAI(base_url=f"{shared_daemon.url}/v1", api_key="any", max_retries=0, timeout=DEADLINE) as client:
         yield client
 
 
@@ -44,13 +44,13 @@ def anthropic_client(
     request: pytest.FixtureRequest, record_property, shared_daemon: RunningDaemon
 ) -> Iterator[anthropic.Anthropic]:
     record_property(*cell(endpoint_of(request), "anthropic"))
-    with anthropic.Anthropic(base_url=shared_daemon.url, api_key="any", max_retries=0, timeout=30) as client:
+    with anthropic.Anthropic(base_url=shared_daemon.url, api_key="any", max_retries=0, timeout=DEADLINE) as client:
         yield client
 
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as http:
         yield http
 
 

@@ -21,7 +21,7 @@ from oprel.core.config import Config
 from oprel.core.names import GUIDE
 from tests.clients.ollama_clients import BY_NAME, Refused
 from tests.clients.questions import TOOL, TOOL_PARAMETERS
-from tests.conftest import RunningDaemon, eventually, running_daemon, temporary_home
+from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.fake_engine import install, told
 
 
@@ -187,7 +187,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_client_can_tell_finished_from_broken(daemon: RunningDaemon, tmp_path: Path, fault: str, dialect: str):
     spoken = DIALECTS[dialect]
-    with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http:
         FAULTS[fault].check(spoken, daemon.url, http, tmp_path / "journal")
         good = spoken.ask(http, "hello")
         assert (good.status_code, spoken.ending(good.text)) == (200, Ending.FINISHED)

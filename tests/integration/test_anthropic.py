@@ -9,7 +9,7 @@ import anthropic
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import CHATML, write_tiny_gguf
 
@@ -36,12 +36,12 @@ def api(shared_daemon: RunningDaemon) -> Iterator[anthropic.Anthropic]:
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as client:
         yield client
 
 
 def client_of(daemon: RunningDaemon) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=daemon.url, api_key="any", max_retries=0, timeout=60)
+    return anthropic.Anthropic(base_url=daemon.url, api_key="any", max_retries=0, timeout=DEADLINE)
 
 
 def said(content: Any) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 
 import oprel
 from oprel.client_api import Client
-from tests.conftest import RunningDaemon, eventually
+from tests.conftest import DEADLINE, RunningDaemon, eventually
 from tests.fixtures.fake_engine import install
 
 StartDaemon = Callable[..., RunningDaemon]
@@ -36,7 +36,7 @@ FAULTS = {
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/generate"])
 def test_a_stream_that_loses_its_engine_ends_in_an_error_line(faulty, tiny: Path, path: str, faults, words: str):
     body = {"model": str(tiny), "prompt": "x", "messages": [{"role": "user", "content": "x"}]}
-    with httpx.Client(base_url=faulty(**faults).url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=faulty(**faults).url, timeout=DEADLINE, trust_env=False) as http:
         response = http.post(path, json=body)
     sent = [json.loads(line) for line in response.text.splitlines()]
     assert response.status_code == 200
@@ -47,14 +47,14 @@ def test_a_stream_that_loses_its_engine_ends_in_an_error_line(faulty, tiny: Path
 
 @pytest.mark.parametrize(("faults", "words"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_whole_answer_that_loses_its_engine_is_an_error_with_its_status(faulty, tiny: Path, faults, words: str):
-    with httpx.Client(base_url=faulty(**faults).url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=faulty(**faults).url, timeout=DEADLINE, trust_env=False) as http:
         response = http.post("/api/generate", json={"model": str(tiny), "prompt": "x", "stream": False})
     assert response.status_code == 500
     assert words in response.json()["error"]
 
 
 def test_an_engine_that_dies_before_its_first_token_gives_a_status(faulty, tiny: Path):
-    with httpx.Client(base_url=faulty(die_at_token=0).url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=faulty(die_at_token=0).url, timeout=DEADLINE, trust_env=False) as http:
         response = http.post("/api/generate", json={"model": str(tiny), "prompt": "x"})
     assert response.status_code == 500
     assert response.json()["resolution_steps"]
@@ -104,7 +104,9 @@ def test_a_client_that_leaves_frees_the_slot_of_a_real_engine(start_daemon: Star
     with daemon.client as client:
         client.load(str(endless))
         address = client.engines().models[0].address.removeprefix("unix:")
-        with httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://engine") as engine:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=address), base_url="http://engine", timeout=DEADLINE
+        ) as engine:
             leave_after_asking(daemon, {"model": str(endless), "prompt": "x", "stream": True})
             eventually(lambda: not any(slot["is_processing"] for slot in engine.get("/slots").json()))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon, alive, eventually
+from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures import fake_engine
 
 LENGTH = 1000  # tokens: long enough for the kill to come in time
@@ -62,7 +62,7 @@ class Stage:
 
 @pytest.fixture
 def stage(start_daemon: Callable[..., RunningDaemon]) -> Iterator[Callable[..., Stage]]:
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=DEADLINE) as client:
 
         def raised(model: str | Path, **settings: object) -> Stage:
             daemon = start_daemon(**settings)

@@ -59,7 +59,7 @@ def test_what_is_not_followed_is_said_once_in_the_log(start: Start) -> None:
 
 
 def test_an_input_that_is_too_long_for_its_embedding_is_cut(start: Start, tiny: Path) -> None:
-    with httpx.Client(base_url=start().url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=start().url, timeout=DEADLINE, trust_env=False) as http:
         body = {"model": str(tiny), "input": " the sun" * 3000}
         assert len(http.post("/v1/embeddings", json=body).json()["data"][0]["embedding"]) == 64
         assert http.post("/v1/embeddings", json=body | {"truncate": False}).status_code == 400

@@ -127,7 +127,7 @@ def test_what_was_killed_is_no_engine_and_the_next_try_waits_for_its_pip(
     status, _, said = oprel("install", "transformers", "--yes")
     assert status == 7 and "another engine is being installed" in said
     os.killpg(installing.pid, signal.SIGKILL)
-    eventually(lambda: oprel("install", "transformers", "--yes")[0] == 0, within=60)
+    eventually(lambda: oprel("install", "transformers", "--yes")[0] == 0)
 
 
 @pytest.mark.parametrize(

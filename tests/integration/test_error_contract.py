@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import write_tiny_gguf
 
@@ -194,7 +194,7 @@ ANTHROPIC = [
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as http:
         yield http
 
 
@@ -279,7 +279,7 @@ def test_an_embedding_model_does_not_talk(http: httpx.Client, tmp_path: Path, ro
 
 def test_an_engine_that_does_not_start_is_a_load_failure(start_daemon, tiny: Path, tmp_path: Path):
     engine = install(tmp_path / "engine", exit_at_start=1, log_at_start="no memory left")
-    with httpx.Client(base_url=start_daemon(engine_path=str(engine)).url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=start_daemon(engine_path=str(engine)).url, timeout=DEADLINE, trust_env=False) as http:
         response = http.post("/api/chat", json={"model": str(tiny), "messages": HELLO})
     assert response.status_code == 500
     assert "no memory left" in response.json()["error"]
@@ -287,7 +287,7 @@ def test_an_engine_that_does_not_start_is_a_load_failure(start_daemon, tiny: Pat
 
 def test_an_engine_that_dies_before_its_first_token_is_named_with_its_signal(start_daemon, tiny: Path, tmp_path: Path):
     engine = install(tmp_path / "engine", die_at_request=True)
-    with httpx.Client(base_url=start_daemon(engine_path=str(engine)).url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=start_daemon(engine_path=str(engine)).url, timeout=DEADLINE, trust_env=False) as http:
         response = http.post("/api/chat", json={"model": str(tiny), "messages": HELLO})
     # Ollama: "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, …"
     assert (response.status_code, response.json()["error"]) == (500, "the engine died while answering: SIGKILL")

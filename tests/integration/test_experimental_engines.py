@@ -16,7 +16,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.choices import Choices
 from oprel.runtime.supervisor import procstat
-from tests.conftest import NOWHERE, RunningDaemon, eventually, running_daemon, temporary_home
+from tests.conftest import DEADLINE, NOWHERE, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures import packages
 from tests.fixtures.fake_openai_engine import DIES, TOKENS, TOO_LONG, WORDS, install
 from tests.fixtures.hf_llama import write_tiny_llama
@@ -92,7 +92,7 @@ def test_it_chats_and_completes(client: Client, folder: str) -> None:
 
 def test_it_streams_to_clients_of_openai(daemon: RunningDaemon, folder: str) -> None:
     asked = {"model": folder, "messages": HELLO, "stream": True, "stream_options": {"include_usage": True}, "top_p": 1}
-    with httpx.stream("POST", f"{daemon.url}/v1/chat/completions", json=asked, timeout=20) as response:
+    with httpx.stream("POST", f"{daemon.url}/v1/chat/completions", json=asked, timeout=DEADLINE) as response:
         *events, last = [line.removeprefix("data: ") for line in response.iter_lines() if line]
     found = [json.loads(event) for event in events]
     pieces = [choice["delta"].get("content") or "" for event in found for choice in event["choices"]]
@@ -126,7 +126,7 @@ def test_nothing_is_left_of_one_that_is_stopped(client: Client, folder: str, pro
 
 
 def test_tokens_are_told_where_it_tells_them(name: str, daemon: RunningDaemon, folder: str) -> None:
-    response = httpx.post(f"{daemon.url}/api/tokenize", json={"model": folder, "text": "hello"}, timeout=20)
+    response = httpx.post(f"{daemon.url}/api/tokenize", json={"model": folder, "text": "hello"}, timeout=DEADLINE)
     if name in ("exllama", "tgi"):
         assert response.json()["tokens"] == TOKENS
     else:
@@ -135,6 +135,6 @@ def test_tokens_are_told_where_it_tells_them(name: str, daemon: RunningDaemon, f
 
 def test_a_prompt_that_is_too_long_is_refused_as_one(name: str, daemon: RunningDaemon, folder: str) -> None:
     asked = {"model": folder, "messages": [{"role": "user", "content": TOO_LONG}], "stream": False, "truncate": False}
-    response = httpx.post(f"{daemon.url}/api/chat", json=asked, timeout=20)
+    response = httpx.post(f"{daemon.url}/api/chat", json=asked, timeout=DEADLINE)
     if name != "mlx":  # which goes on and on
         assert response.status_code == 400 and "9000" in response.text, response.text

@@ -30,7 +30,7 @@ from oprel.runtime.engine import EngineLost
 from oprel.runtime.selection.routing import EngineCandidate, route
 from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
-from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
+from tests.conftest import DEADLINE, NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
 from tests.fixtures import fake_openai_engine, fake_ssh
 from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
@@ -120,7 +120,7 @@ async def test_its_dialect_is_spoken() -> None:
     dialect = registry.named("acme").dialect
     assert dialect
     transport = Translating(httpx.MockTransport(engine), dialect, 512, deaths.append)
-    async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=DEADLINE) as http:
         assert await openai_http.tokenize(http, "a") == [1]
         with pytest.raises(EngineLost):
             request = CompletionRequest("a", Sampling(repeat_penalty=1.1))

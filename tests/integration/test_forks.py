@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 PROGRAM = Path(__file__).parents[1] / "fixtures" / "forking.py"
 
@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).parents[1] / "fixtures" / "forking.py"
 def complaints(*arguments: str, home: Path | str = "/nonexistent") -> str:
     command = [sys.executable, str(PROGRAM), *arguments]
     environment = {**os.environ, "OPREL_HOME": str(home)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures import fake_engine
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -15,7 +15,7 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as client:
         yield client
 
 
@@ -23,7 +23,7 @@ def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
 def careless(start_daemon: Callable[..., RunningDaemon], home: Path) -> Iterator[httpx.Client]:
     """A daemon whose engine enforces no grammar."""
     daemon = start_daemon(engine_path=str(fake_engine.install(home / "engine")))
-    with httpx.Client(base_url=daemon.url, timeout=60) as client:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE) as client:
         yield client
 
 

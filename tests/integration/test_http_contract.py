@@ -8,14 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 SHORT = {"num_predict": 8, "seed": 7}
 
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as http:
         yield http
 
 
@@ -94,7 +94,7 @@ def test_raw_takes_the_prompt_as_it_is(http: httpx.Client):
 
 
 def test_an_empty_prompt_loads_and_keep_alive_zero_unloads(start_daemon, tiny: Path):
-    with httpx.Client(base_url=start_daemon().url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=start_daemon().url, timeout=DEADLINE, trust_env=False) as http:
         loaded = http.post("/api/generate", json={"model": str(tiny)}).json()
         assert (loaded["done_reason"], loaded["response"], loaded["done"]) == ("load", "", True)
         assert len(http.get("/api/ps").json()["models"]) == 1

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 HELLO: Any = [{"role": "user", "content": "hi"}]
 FUNCTION: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}}
@@ -16,7 +16,7 @@ ONE: Any = {"num_predict": 1}
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
 from oprel.wire.library import ImportHow
-from tests.conftest import ENGINE_THREADS, RunningDaemon, eventually, running_daemon, temporary_home
+from tests.conftest import DEADLINE, ENGINE_THREADS, RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector
 from tests.fixtures.hf_llama import write_tiny_llama
@@ -135,7 +135,7 @@ def test_what_can_be_pulled_is_listed_when_asked_for(client: Client):
 
 
 def test_a_status_that_is_none_is_refused(machine: RunningDaemon):
-    answer = httpx.get(f"{machine.url}/api/models/library?status=lost", trust_env=False)
+    answer = httpx.get(f"{machine.url}/api/models/library?status=lost", trust_env=False, timeout=DEADLINE)
     assert answer.status_code == 400 and "there is no status 'lost'" in answer.text
 
 
@@ -226,7 +226,7 @@ def test_only_the_machine_s_own_user_names_paths(machine: RunningDaemon, tmp_pat
     path = write_tiny_gguf(tmp_path / "m.gguf")
     page = {"Origin": "http://localhost:3000"}
     asked = {"model": "stolen", "path": str(path)}
-    with httpx.Client(base_url=machine.url, headers=page, trust_env=False) as http:
+    with httpx.Client(base_url=machine.url, headers=page, trust_env=False, timeout=DEADLINE) as http:
         assert http.post("/api/models/import", json=asked).status_code == 404
         assert http.get("/api/models/cache").status_code == 404
         assert http.request("DELETE", "/api/models/cache", json={}).status_code == 404
@@ -235,7 +235,7 @@ def test_only_the_machine_s_own_user_names_paths(machine: RunningDaemon, tmp_pat
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a\0b", "m" * 10_000, "a/../b", "./m.gguf"])
 def test_a_name_that_is_none_is_refused_by_every_call(machine: RunningDaemon, name: str, tmp_path: Path):
     path = str(write_tiny_gguf(tmp_path / "m.gguf"))
-    with httpx.Client(base_url=machine.url, trust_env=False) as http:
+    with httpx.Client(base_url=machine.url, trust_env=False, timeout=DEADLINE) as http:
         assert http.post("/api/models/import", json={"model": name, "path": path}).status_code == 400
         assert http.post("/api/push", json={"model": name, "stream": False}).status_code == 400
         quoted = httpx.URL("/").copy_with(path=f"/api/models/library/{name}") if "\0" not in name else None

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 PAST = [
     {"role": role, "content": text}
@@ -19,7 +19,7 @@ BRIEF = {"temperature": 0, "num_predict": 4}
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon):
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as client:
         yield client
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from oprel.core.config import Config
 from oprel.core.models.blobs import GRACE_SECONDS
-from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
+from tests.conftest import DEADLINE, NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import scalar, text, write_tiny_gguf
 from tests.fixtures.gguf_parts import split
 
@@ -36,7 +36,7 @@ def daemon() -> Iterator[RunningDaemon]:
 
 @pytest.fixture
 def http(daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http:
         yield http
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon, alive, eventually
+from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.multibyte_model import CHARACTERS, write_multibyte_gguf
 
 LENGTH = 400  # tokens: long enough for the kill to come in time
@@ -55,7 +55,7 @@ def answer(http: httpx.Client, model: Path, prompt: str, kill_at: int = -1) -> t
 def check_kills(daemon: RunningDaemon, model: Path, count: int) -> None:
     """Kill the engine of so many answers at a random piece of each: their texts are those of undisturbed ones."""
     chance, calm, survived = random.Random(7), dict[str, str](), 0
-    with httpx.Client(base_url=daemon.url, timeout=60) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE) as http:
         for attempt in range(20 * count):
             prompt = f"hello {attempt % 10}"
             if prompt not in calm:
@@ -107,7 +107,7 @@ def test_every_token_has_an_entry_with_its_own_bytes(
     shared_daemon: RunningDaemon, multibyte: Path, path: str, body: dict[str, object], alternatives: int
 ) -> None:
     asked = body | ({"top_logprobs": alternatives} if alternatives else {})
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as http:
         entries, text, count = entries_of(http, multibyte, path, asked)
     assert b"".join(bytes(entry["bytes"]) for entry in entries).decode() == text
     assert all(len(entry["bytes"]) == 1 for entry in entries)
@@ -120,7 +120,7 @@ def test_every_token_has_an_entry_with_its_own_bytes(
 
 def test_the_columns_of_completions_say_what_was_merged(shared_daemon: RunningDaemon, multibyte: Path) -> None:
     body = {"model": str(multibyte), "prompt": "hello", "temperature": 0, "max_tokens": 60, "logprobs": 2}
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as http:
         (choice,) = http.post("/v1/completions", json=body).json()["choices"]
     columns = choice["logprobs"]
     assert len({len(column) for column in columns.values()}) == 1
@@ -130,7 +130,7 @@ def test_the_columns_of_completions_say_what_was_merged(shared_daemon: RunningDa
 
 def test_a_prompts_own_logprobs_are_refused(shared_daemon: RunningDaemon, multibyte: Path) -> None:
     body = {"model": str(multibyte), "prompt": "hello", "echo": True, "logprobs": 1, "max_tokens": 1}
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as http:
         refusal = http.post("/v1/completions", json=body)
         assert refusal.status_code == 400 and "echo with logprobs" in refusal.json()["error"]["message"]
         assert (

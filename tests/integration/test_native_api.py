@@ -6,14 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import RunningDaemon, alive, running_daemon
+from tests.conftest import DEADLINE, RunningDaemon, alive, running_daemon
 
 SHORT = {"num_predict": 6, "seed": 1}
 
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon):
-    with httpx.Client(base_url=shared_daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as http:
         yield http
 
 
@@ -34,7 +34,7 @@ def test_models_lists_an_engine_with_its_process_and_address(http: httpx.Client)
 
 
 def test_load_and_unload_say_what_they_did(start_daemon, tiny: Path):
-    with httpx.Client(base_url=start_daemon().url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=start_daemon().url, timeout=DEADLINE, trust_env=False) as http:
         loaded = http.post("/load", json={"model": str(tiny), "keep_alive": -1}).json()
         assert (loaded["state"], loaded["load_duration"] > 0) == ("ready", True)
         assert http.get("/models").json()["models"][0]["expires_at"].startswith("23")
@@ -74,7 +74,10 @@ def test_a_conversation_goes_before_the_next_prompt(http: httpx.Client):
 def test_a_conversation_survives_a_restart_of_the_daemon(config, tiny: Path):
     counts = []
     for _ in range(2):
-        with running_daemon(config) as daemon, httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
+        with (
+            running_daemon(config) as daemon,
+            httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http,
+        ):
             counts.append(ask(http, "hello", model=str(tiny), conversation_id="c")["prompt_eval_count"])
     assert counts[1] > counts[0]
 
@@ -83,7 +86,7 @@ def test_a_broken_answer_is_not_remembered(start_daemon, tiny: Path, tmp_path: P
     from tests.fixtures.fake_engine import install
 
     daemon = start_daemon(engine_path=str(install(tmp_path / "engine", end_at_token=2)))
-    with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http:
         http.post("/generate", json={"model": str(tiny), "prompt": "x", "conversation_id": "c"})
     daemon.end()
     import sqlite3

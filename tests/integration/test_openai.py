@@ -9,7 +9,7 @@ import openai
 import pytest
 import zstandard
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 WEATHER: Any = {
@@ -30,7 +30,7 @@ def api(shared_daemon: RunningDaemon) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as client:
         yield client
 
 

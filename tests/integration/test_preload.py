@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from oprel.client_api import Client
-from tests.conftest import RunningDaemon, alive, eventually
+from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_reranker
@@ -156,7 +156,7 @@ def test_requests_do_not_wait_for_what_is_loaded_meanwhile(
     program = install(tmp_path / "engine", journal=str(journal), silent_load=600)
     daemon = start_daemon(engine_path=str(program), preload=str(tiny))
     eventually(journal.exists)
-    with httpx.Client(base_url=daemon.url, trust_env=False) as http:
+    with httpx.Client(base_url=daemon.url, trust_env=False, timeout=DEADLINE) as http:
         assert http.get("/api/tags").status_code == 200
         (engine,) = http.get("/models").json()["models"]
     assert engine["state"] == "starting" and alive(engine["pid"])

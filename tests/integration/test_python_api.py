@@ -240,7 +240,7 @@ def test_a_script_needs_only_another_import(shared_daemon: RunningDaemon) -> Non
     def printed(package: str) -> str:
         command = [sys.executable, "-c", SCRIPT.replace("PACKAGE", package)]
         environment = {**os.environ, **address}
-        return subprocess.check_output(command, env=environment, text=True, timeout=2 * DEADLINE)
+        return subprocess.check_output(command, env=environment, text=True, timeout=DEADLINE)
 
     assert "Error: model 'nonesuch' not found 404" in printed("oprel") == printed("ollama")
 

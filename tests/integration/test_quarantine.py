@@ -10,7 +10,7 @@ import pytest
 from oprel.core.config import Config
 from oprel.core.exceptions import QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests
-from tests.conftest import RunningDaemon, eventually
+from tests.conftest import DEADLINE, RunningDaemon, eventually
 from tests.fixtures.fake_engine import install, told
 
 POISON = "poison " + told(die_at_token=1, dies_of="SIGSEGV")
@@ -60,7 +60,7 @@ def test_who_was_in_the_engine_with_it_is_not_blamed(daemon: RunningDaemon) -> N
     ],
 )
 def test_every_dialect_says_so(daemon: RunningDaemon, path: str, body: dict[str, object]) -> None:
-    with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http:
         for _ in range(2):
             reply = http.post(path, json={"model": "tiny", **body})
             assert reply.status_code == 422 and "is refused now" in reply.text

@@ -12,7 +12,7 @@ from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, UnsupportedError
 from oprel.formats.ollama_manifest import MANIFEST_TYPE
-from tests.conftest import ENGINE_THREADS, RunningDaemon, running_daemon, temporary_home
+from tests.conftest import DEADLINE, ENGINE_THREADS, RunningDaemon, running_daemon, temporary_home
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import split, write_projector
 from tests.fixtures.model_stores import digest_of
@@ -111,7 +111,7 @@ def test_a_split_model_has_a_layer_for_each_part(client: Client, registry: Runni
     client.create(name, files={part.name: client.create_blob(part) for part in parts})
     client.push(name)
     url = f"http://{registry.host}/v2/team/split/manifests/latest"
-    manifest = httpx.get(url, headers={"Accept": MANIFEST_TYPE}, trust_env=False).json()
+    manifest = httpx.get(url, headers={"Accept": MANIFEST_TYPE}, trust_env=False, timeout=DEADLINE).json()
     kinds = [layer["mediaType"].rpartition(".")[2] for layer in manifest["layers"]]
     assert kinds.count("model") == 2
     client.remove(name)

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 import zstandard
 
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import CHATML, write_tiny_gguf
 
@@ -43,12 +43,12 @@ def api(shared_daemon: RunningDaemon) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE, trust_env=False) as client:
         yield client
 
 
 def client_of(daemon: RunningDaemon) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{daemon.url}/v1", api_key="any", max_retries=0, timeout=60)
+    return openai.OpenAI(base_url=f"{daemon.url}/v1", api_key="any", max_retries=0, timeout=DEADLINE)
 
 
 def test_a_response_is_the_same_streamed_or_not(api: openai.OpenAI):

@@ -18,13 +18,13 @@ from oprel.runtime.backends import openai_http
 from oprel.runtime.engine import EngineLost
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.structured_output.checks import check_answer
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures.memory_engine import MemoryEngine, ready
 
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=20) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as client:
         yield client
 
 
@@ -132,7 +132,7 @@ async def test_the_token_that_ends_an_answer_counts_whether_told_or_not() -> Non
 
 
 async def test_a_client_that_was_closed_meanwhile_is_an_engine_lost() -> None:
-    http = httpx.AsyncClient(base_url="http://engine")
+    http = httpx.AsyncClient(base_url="http://engine", timeout=DEADLINE)
     await http.aclose()
     with pytest.raises(EngineLost):
         await openai_http.tokenize(http, "hi")
@@ -143,7 +143,7 @@ async def test_a_client_that_was_closed_meanwhile_is_an_engine_lost() -> None:
 def killed_at(daemon: RunningDaemon, path: str, body: dict[str, object], kill_at: int) -> list[dict[str, object]]:
     """The objects of a stream whose engine is killed after so many lines; 0 = never."""
     found: list[dict[str, object]] = []
-    with httpx.Client(base_url=daemon.url, timeout=60) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE) as http:
         load = {"model": body["model"], "options": body.get("options", {})}
         http.post("/load", json=load).raise_for_status()
         (engine,) = http.get("/models").json()["models"]
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_while_it_asks_is_no_fault(start_daemon: Callable[.
         connection.sendall(b'POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{"model"')
         time.sleep(0.2)
     time.sleep(0.3)
-    assert httpx.get(f"{daemon.url}/health").status_code == 200
+    assert httpx.get(f"{daemon.url}/health", timeout=DEADLINE).status_code == 200
     assert "unexpected error" not in daemon.log
 
 
@@ -211,7 +211,7 @@ def test_those_who_wait_for_an_engine_to_be_replaced_are_a_queue_with_an_end(
         except httpx.TimeoutException:
             return None
 
-    with httpx.stream("POST", f"{daemon.url}/api/generate", json=body, timeout=30) as response:
+    with httpx.stream("POST", f"{daemon.url}/api/generate", json=body, timeout=DEADLINE) as response:
         next(response.iter_lines())
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(other, range(8)))
@@ -232,6 +232,6 @@ def test_a_token_that_the_model_does_not_have_is_refused(
     shared_daemon: RunningDaemon, path: str, field: str, token: int
 ) -> None:
     body = {"model": "guide", "prompt": "hello", field: [token]}
-    response = httpx.post(f"{shared_daemon.url}{path}", json=body, timeout=60)
+    response = httpx.post(f"{shared_daemon.url}{path}", json=body, timeout=DEADLINE)
     assert response.status_code == 400
     assert "is not a token of the model" in response.text

@@ -12,7 +12,7 @@ from oprel import AsyncClient
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError, QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures.fake_engine import install, told
 
 SECRET = "my own secret"
@@ -45,7 +45,7 @@ def crash(daemon: RunningDaemon) -> None:
 
 
 def figures(daemon: RunningDaemon) -> dict[tuple[str, ...], float]:
-    text = httpx.get(f"{daemon.url}/metrics", trust_env=False).raise_for_status().text
+    text = httpx.get(f"{daemon.url}/metrics", trust_env=False, timeout=DEADLINE).raise_for_status().text
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -183,13 +183,15 @@ PRIVATE = ["/crashes", "/crashes/tiny", "/logs?model=tiny", "/quarantine"]
 @pytest.mark.parametrize("path", PRIVATE)
 def test_no_web_page_reads_what_was_asked(daemon: RunningDaemon, path: str) -> None:
     page = {"Origin": "http://localhost:3000"}  # which may use models
-    assert httpx.get(f"{daemon.url}/models", headers=page, trust_env=False).status_code == 200
-    answer = httpx.get(f"{daemon.url}{path}", headers=page, trust_env=False)
+    assert httpx.get(f"{daemon.url}/models", headers=page, trust_env=False, timeout=DEADLINE).status_code == 200
+    answer = httpx.get(f"{daemon.url}{path}", headers=page, trust_env=False, timeout=DEADLINE)
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, "this is for this machine's own user")
 
 
 def test_no_web_page_lets_a_request_go(poisoned: RunningDaemon) -> None:
     page = {"Origin": "http://localhost:3000"}
-    assert httpx.delete(f"{poisoned.url}/quarantine", headers=page, trust_env=False).status_code == 400
+    assert (
+        httpx.delete(f"{poisoned.url}/quarantine", headers=page, trust_env=False, timeout=DEADLINE).status_code == 400
+    )
     with poisoned.client as client:
         assert len(client.quarantine().requests) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from oprel.utils.regex.matching import Matcher
 from oprel.utils.regex.syntax import parse
-from tests.conftest import RunningDaemon
+from tests.conftest import DEADLINE, RunningDaemon
 
 HELLO = [{"role": "user", "content": "Hi"}]
 ROME = [{"role": "user", "content": "What time is it in Rome?"}]
@@ -28,7 +28,7 @@ TIME = {"name": "get_time", "description": "The time in a city", "parameters": C
 
 @pytest.fixture
 def http(shared_daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_daemon.url, timeout=60) as client:
+    with httpx.Client(base_url=shared_daemon.url, timeout=DEADLINE) as client:
         yield client
 
 

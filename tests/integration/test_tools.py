@@ -8,6 +8,7 @@ import httpx
 import ollama
 import pytest
 
+from tests.conftest import DEADLINE
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import CHATML, write_tiny_gguf
 
@@ -66,7 +67,7 @@ def test_a_tool_and_its_result_reach_the_engine_in_its_own_form(start_daemon, to
     ]
     body = {"model": str(tooled), "messages": messages, "tools": [WEATHER], "stream": False}
     url = calling(start_daemon, tmp_path, journal=str(journal)).url
-    assert httpx.post(f"{url}/api/chat", json=body).json()["message"]["tool_calls"]
+    assert httpx.post(f"{url}/api/chat", json=body, timeout=DEADLINE).json()["message"]["tool_calls"]
     (asked,) = (json.loads(line[4:]) for line in journal.read_text().splitlines() if line.startswith("ask "))
     assert asked["tools"] == [WEATHER]
     assert asked["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city":"Oslo"}'
@@ -104,14 +105,14 @@ def test_logprobs_carry_the_utf8_of_their_token(shared_daemon):
         "logprobs": True,
         "options": {"num_predict": 3},
     }
-    reply = httpx.post(f"{shared_daemon.url}/api/generate", json=body).json()
+    reply = httpx.post(f"{shared_daemon.url}/api/generate", json=body, timeout=DEADLINE).json()
     assert [bytes(one["bytes"]).decode() for one in reply["logprobs"]] == [one["token"] for one in reply["logprobs"]]
     assert "top_logprobs" not in reply["logprobs"][0]
 
 
 def test_more_alternatives_than_engines_tell_are_refused(shared_daemon):
     body = {"model": "tiny", "messages": HELLO, "logprobs": True, "top_logprobs": 21}
-    response = httpx.post(f"{shared_daemon.url}/api/chat", json=body)
+    response = httpx.post(f"{shared_daemon.url}/api/chat", json=body, timeout=DEADLINE)
     assert (response.status_code, response.json()["error"]) == (400, "top_logprobs must be between 0 and 20")
 
 

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.app import assemble, create_app
-from tests.conftest import RunningDaemon, lasting_daemon
+from tests.conftest import DEADLINE, RunningDaemon, lasting_daemon
 from tests.fixtures.gguf_parts import write_reranker
 from tests.wire import shape
 from tests.wire.exchanges import EXCHANGES, RERANKER, Exchange, Request
@@ -33,7 +33,7 @@ def daemon(tiny: Path) -> Iterator[RunningDaemon]:
 
 @pytest.fixture
 def http(daemon: RunningDaemon) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=daemon.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=daemon.url, timeout=DEADLINE, trust_env=False) as http:
         yield http
 
 

@@ -28,7 +28,7 @@ from oprel.formats.headers.remote import STEPS
 from oprel.preview.plan import recommend
 from oprel.runtime.binaries.choices import Choices
 from oprel.wire.downloads import DownloadResponse
-from tests.conftest import RunningDaemon, eventually, running_daemon
+from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
 from tests.fixtures.gguf_parts import write_projector
 from tests.fixtures.hf_llama import write_tiny_llama
@@ -80,7 +80,7 @@ def files_of(daemon: RunningDaemon, repo: str) -> list[Path]:
 
 
 def test_a_pull_tells_its_steps_as_ollama_does(shared: RunningDaemon, hub: HubServer, repo: str):
-    response = httpx.post(f"{shared.url}/api/pull", json={"model": named(repo)}, timeout=20)
+    response = httpx.post(f"{shared.url}/api/pull", json={"model": named(repo)}, timeout=DEADLINE)
     lines = [json.loads(line) for line in response.text.splitlines()]
     digest = hub.repository(repo).oid("tiny-Q8_0.gguf")
     pulling = [line for line in lines if "digest" in line]
@@ -235,7 +235,7 @@ def test_a_download_stops_with_the_last_client_that_waits(
     client: Client, shared: RunningDaemon, hub: HubServer, repo: str
 ):
     slowly(hub)
-    with httpx.stream("POST", f"{shared.url}/api/pull", json={"model": named(repo)}) as response:
+    with httpx.stream("POST", f"{shared.url}/api/pull", json={"model": named(repo)}, timeout=DEADLINE) as response:
         next(line for line in response.iter_lines() if "completed" in line)
     eventually(lambda: of_repo(client, repo)[0].status == "paused")
     hub.behaviour = Behaviour()

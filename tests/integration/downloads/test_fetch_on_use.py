@@ -12,7 +12,7 @@ from oprel import Client
 from oprel.api_models import LoadResponse
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError
-from tests.conftest import RunningDaemon, eventually, temporary_home
+from tests.conftest import DEADLINE, RunningDaemon, eventually, temporary_home
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
 
 ONE_TOKEN = {"num_predict": 1}
@@ -45,7 +45,7 @@ REFUSING: dict[str, dict[str, object]] = {
 def test_other_dialects_answer_404_with_the_next_step(
     shared: RunningDaemon, hub: HubServer, repo: str, name: str, path: str
 ):
-    answer = httpx.post(f"{shared.url}{path}", json={"model": name, **REFUSING[path]}, timeout=30)
+    answer = httpx.post(f"{shared.url}{path}", json={"model": name, **REFUSING[path]}, timeout=DEADLINE)
     assert answer.status_code == 404
     assert f"oprel pull {name}" in answer.text
     assert requests_for(hub, repo) == []
@@ -65,13 +65,16 @@ def test_pythons_functions_after_ollama_refuse_too(client: Client, hub: HubServe
 
 
 def test_a_load_fetches_the_model(shared: RunningDaemon, name: str):
-    answer = httpx.post(f"{shared.url}/load", json={"model": name}, timeout=30)
+    answer = httpx.post(f"{shared.url}/load", json={"model": name}, timeout=DEADLINE)
     assert (answer.status_code, answer.json()["model"], answer.json()["state"]) == (200, name, "ready")
-    assert httpx.post(f"{shared.url}/load", json={"model": name, "fetch": None}, timeout=30).json()["state"] == "ready"
+    assert (
+        httpx.post(f"{shared.url}/load", json={"model": name, "fetch": None}, timeout=DEADLINE).json()["state"]
+        == "ready"
+    )
 
 
 def test_a_load_tells_its_steps(shared: RunningDaemon, name: str):
-    answer = httpx.post(f"{shared.url}/load", json={"model": name, "stream": True}, timeout=30)
+    answer = httpx.post(f"{shared.url}/load", json={"model": name, "stream": True}, timeout=DEADLINE)
     *steps, last = map(LoadResponse.model_validate_json, answer.text.splitlines())
     assert {step.state for step in steps} == {"fetching"} and last.state == "ready"
     assert steps[0].status == "pulling manifest" and steps[-1].status == "success"
@@ -81,13 +84,15 @@ def test_a_load_tells_its_steps(shared: RunningDaemon, name: str):
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_prompt_in_a_conversation_fetches_the_model(shared: RunningDaemon, name: str, stream: bool):
     body = {"model": name, "prompt": "hello", "stream": stream, "options": ONE_TOKEN}
-    answer = httpx.post(f"{shared.url}/generate", json=body, timeout=30)
+    answer = httpx.post(f"{shared.url}/generate", json=body, timeout=DEADLINE)
     assert answer.status_code == 200 and '"done":true' in answer.text
 
 
 @pytest.mark.parametrize("path", ["/load", "/generate"])
 def test_a_request_may_refuse_to_fetch(shared: RunningDaemon, hub: HubServer, repo: str, name: str, path: str):
-    answer = httpx.post(f"{shared.url}{path}", json={"model": name, "prompt": "hello", "fetch": False}, timeout=30)
+    answer = httpx.post(
+        f"{shared.url}{path}", json={"model": name, "prompt": "hello", "fetch": False}, timeout=DEADLINE
+    )
     assert answer.status_code == 404 and f"oprel pull {name}" in answer.text
     assert requests_for(hub, repo) == []
 
@@ -95,7 +100,7 @@ def test_a_request_may_refuse_to_fetch(shared: RunningDaemon, hub: HubServer, re
 @pytest.mark.parametrize("path", ["/load", "/generate"])
 def test_what_no_source_has_is_not_found(shared: RunningDaemon, path: str):
     body = {"model": "hf.co/org/nonesuch-GGUF", "prompt": "hello"}
-    answer = httpx.post(f"{shared.url}{path}", json=body, timeout=30)
+    answer = httpx.post(f"{shared.url}{path}", json=body, timeout=DEADLINE)
     error = answer.json()["error"]
     assert (answer.status_code, error["message"]) == (404, "model 'hf.co/org/nonesuch-GGUF' not found")
     assert "there is no repository org/nonesuch-GGUF" in error["resolution_steps"][0]
@@ -103,13 +108,13 @@ def test_what_no_source_has_is_not_found(shared: RunningDaemon, path: str):
 
 def test_a_path_is_never_fetched(shared: RunningDaemon, hub: HubServer):
     before = len(hub.seen)
-    answer = httpx.post(f"{shared.url}/load", json={"model": "/nonexistent/m.gguf"}, timeout=30)
+    answer = httpx.post(f"{shared.url}/load", json={"model": "/nonexistent/m.gguf"}, timeout=DEADLINE)
     assert (answer.status_code, len(hub.seen)) == (404, before)
 
 
 def test_the_download_stops_when_its_client_leaves(shared: RunningDaemon, client: Client, hub: HubServer, name: str):
     hub.behaviour = Behaviour(Mode.SLOW, pause=0.1)
-    with httpx.stream("POST", f"{shared.url}/load", json={"model": name, "stream": True}, timeout=30) as answer:
+    with httpx.stream("POST", f"{shared.url}/load", json={"model": name, "stream": True}, timeout=DEADLINE) as answer:
         next(line for line in answer.iter_lines() if "completed" in line)
     eventually(lambda: [task.status for task in client.downloads().downloads if task.model == name] == ["paused"])
 

@@ -1,6 +1,7 @@
 """`oprel serve`: runs the daemon in the foreground."""
 
 import argparse
+import gc
 from pathlib import Path
 
 from oprel.cli.options import add_settings
@@ -18,8 +19,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
+    gc.disable()  # while the daemon's modules are imported, there is nothing to collect
     from oprel.server.daemon import serve
 
+    gc.freeze()  # they stay to the end, so no collection, the interpreter's last included, need look at them
+    gc.enable()
     flags = {name: value for name in SERVER_SETTINGS if (value := getattr(args, name)) is not None}
     config = load_config(flags, file=args.config, drop_in=args.drop_in)
     serve(config, drop_in_notes() if args.drop_in else ())

@@ -10,6 +10,7 @@ import pytest
 import xllamacpp
 
 from oprel.runtime.binaries import wheel
+from tests.conftest import DEADLINE
 
 
 def params(*arguments: str) -> Any:
@@ -20,7 +21,7 @@ def params(*arguments: str) -> Any:
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     # A process of its own: it blocks signals, and a broken extension must not break the tests.
     command = [sys.executable, "-P", "-m", wheel.__name__, *arguments]
-    return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=DEADLINE)
 
 
 def test_the_defaults_are_llama_servers() -> None:

@@ -14,6 +14,7 @@ from oprel.runtime.restarts import HEALTHY, MOST, WINDOW
 from oprel.runtime.supervisor.child import RunDir
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
+from tests.conftest import DEADLINE
 from tests.fixtures import stepped_loop
 from tests.fixtures.fake_engine import install
 from tests.fixtures.stepped_loop import SteppedLoop
@@ -52,7 +53,7 @@ def play(folder: Path) -> Callable[..., None]:
 async def crash(engine: EngineProcess) -> None:
     assert engine.pid
     os.kill(engine.pid, signal.SIGSEGV)
-    assert await engine.why_it_ended(within=5.0)
+    assert await engine.why_it_ended(within=DEADLINE)
 
 
 async def crash_loop(engine: EngineProcess, loop: SteppedLoop) -> None:

@@ -12,7 +12,7 @@ from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDown
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
 from oprel.runtime.supervisor.process import TRANSITIONS
-from tests.conftest import alive, eventually
+from tests.conftest import DEADLINE, alive, eventually
 
 
 def starts(journal: Path) -> int:
@@ -145,7 +145,7 @@ async def test_a_death_is_noticed_at_once_and_named(engine):
     await one.ensure_ready()
     assert one.pid
     os.kill(one.pid, signal.SIGSEGV)
-    ended = await one.why_it_ended(within=5.0)
+    ended = await one.why_it_ended(within=DEADLINE)
     assert ended and ended.detail == "SIGSEGV"
     assert one.state is EngineState.CRASHED
 
@@ -215,7 +215,7 @@ async def test_children_of_a_dead_engine_are_ended_with_it(engine, tmp_path: Pat
     await one.ensure_ready()
     assert one.pid
     os.kill(one.pid, signal.SIGKILL)
-    assert await one.why_it_ended(within=5.0)
+    assert await one.why_it_ended(within=DEADLINE)
     await asyncio.to_thread(eventually, lambda: not alive(int(pid_file.read_text())))
 
 
@@ -252,7 +252,7 @@ async def test_an_end_that_nobody_asked_for_is_told(engine, ends):
     await one.ensure_ready()
     pid = one.pid
     os.kill(pid, signal.SIGSEGV)
-    await one.why_it_ended(within=5.0)
+    await one.why_it_ended(within=DEADLINE)
     (told,) = ends
     assert (told.label, told.pid, told.command, told.exit.detail) == ("fake", pid, one.command, "SIGSEGV")
     assert told.log[0] == "hello"
@@ -298,5 +298,5 @@ async def test_an_engine_on_a_tether_starts_and_stops_as_any_other(engine, monke
     assert await one.stop() is signal.SIGINT
     await one.ensure_ready()
     os.kill(int(journal.read_text().split()[-1]), signal.SIGSEGV)
-    ended = await one.why_it_ended(within=5.0)
+    ended = await one.why_it_ended(within=DEADLINE)
     assert ended and ended.detail == "SIGSEGV"

@@ -16,7 +16,7 @@ from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
 from oprel.runtime.supervisor.process import EngineProcess
 from oprel.runtime.supervisor.watchdog import WatchedWork
-from tests.conftest import alive, eventually
+from tests.conftest import DEADLINE, alive, eventually
 
 STALL = 3.0  # s; an engine that stands still has a third of it, which a busy machine must not use up
 
@@ -45,7 +45,7 @@ async def hung(one: EngineProcess) -> str:
     """Why it was killed with an answer in hand."""
     await one.ensure_ready()
     await answer(one)
-    ended = await one.why_it_ended(within=5.0)
+    ended = await one.why_it_ended(within=DEADLINE)
     assert ended and ended.reason is Reason.HUNG
     assert one.state is EngineState.CRASHED
     return ended.detail
@@ -181,7 +181,7 @@ async def test_an_engine_that_refuses_everything_is_killed(engine):
             assert (await one.http.post("/v1/completions", json={})).status_code == 500
             if why := work.refused():
                 work.kill_as(why)
-    ended = await one.why_it_ended(within=5.0)
+    ended = await one.why_it_ended(within=DEADLINE)
     assert ended and ended.reason is Reason.HUNG and "refused 5" in ended.detail
 
 
@@ -200,6 +200,6 @@ async def test_work_of_an_engine_that_is_gone_does_not_count_for_the_next(engine
     with one.at_work(about_tokens=5):
         assert one.pid
         os.kill(one.pid, signal.SIGKILL)
-        await one.why_it_ended(within=5.0)
+        await one.why_it_ended(within=DEADLINE)
         await one.ensure_ready()
         assert await one.why_it_ended(within=0.5) is None

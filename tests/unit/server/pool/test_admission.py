@@ -9,6 +9,7 @@ import pytest
 from oprel.core.exceptions import InsufficientMemoryError
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.scheduling import OVERTAKING, SHORTEST_TURN, Amount, Resident, SchedulingDecision, Use
+from tests.conftest import DEADLINE
 from tests.fixtures.pool import Clock, settled
 
 LONG_AGO = 0.0
@@ -196,7 +197,7 @@ async def test_the_end_of_a_turn_needs_no_other_event(machine: Machine) -> None:
     machine.clock.advance(SHORTEST_TURN - 0.001)
     await machine.wants("new", 60)
     machine.clock.advance(0.001)
-    await asyncio.wait_for(machine.queue.until(lambda: machine.closed), 1)
+    await asyncio.wait_for(machine.queue.until(lambda: machine.closed), DEADLINE)
 
 
 async def test_a_closed_engine_is_opened_again_when_its_waiter_leaves(machine: Machine) -> None:
@@ -275,7 +276,7 @@ async def test_the_end_ends_every_wait_and_reserves_nothing(machine: Machine) ->
     machine.has("old", 60, Use.BUSY)
     waiters = [await machine.wants(name, 60) for name in "ab"]
     machine.queue.end()
-    await asyncio.wait_for(asyncio.gather(*(waiter.task for waiter in waiters)), 1)
+    await asyncio.wait_for(asyncio.gather(*(waiter.task for waiter in waiters)), DEADLINE)
     async with asyncio.timeout(1), machine.queue.admitted("late", Amount(60), makes_room=True):
         pass
     assert not machine.waiting and not machine.evicted

@@ -16,6 +16,7 @@ from oprel.core.exceptions import (
     ShuttingDownError,
 )
 from oprel.server.pool.scheduling import SHORTEST_TURN
+from tests.conftest import DEADLINE
 from tests.fixtures.memory_engine import CRASH, OUT_OF_MEMORY, MemoryEngine
 from tests.fixtures.pool import EMBEDDER, MODIFIED, MakePool, MemoryPool, header, installed, pinned, settled
 
@@ -140,7 +141,7 @@ async def test_a_lease_says_how_long_it_waited_for_a_slot_and_for_the_engine(mak
 async def test_an_idle_engine_is_stopped_after_its_keep_alive(pool: MemoryPool) -> None:
     await pool.load(A, keep_alive=SOON)
     assert pool.names == ["a"]
-    await asyncio.wait_for(pool.manager.admission.until(lambda: not pool.names), 1)
+    await asyncio.wait_for(pool.manager.admission.until(lambda: not pool.names), DEADLINE)
     assert pool.engines[0].was_stopped and pool.counted("evictions") == {("a", "idle"): 1}
 
 
@@ -156,7 +157,7 @@ async def test_the_keep_alive_counts_from_the_last_lease(pool: MemoryPool) -> No
 
 async def test_a_keep_alive_of_zero_stops_the_engine_with_its_last_lease(pool: MemoryPool) -> None:
     await pool.load(A, keep_alive=0)
-    await asyncio.wait_for(pool.manager.admission.until(lambda: not pool.names), 1)
+    await asyncio.wait_for(pool.manager.admission.until(lambda: not pool.names), DEADLINE)
     assert pool.counted("evictions") == {("a", "asked"): 1}
 
 
@@ -488,7 +489,7 @@ async def test_a_used_model_is_unloaded_with_its_last_lease(pool: MemoryPool) ->
     await pool.manager.unload(A)
     assert pool.names == ["a"] and pool.engines[0].is_ready
     await caller.leave()
-    await asyncio.wait_for(pool.manager.admission.until(lambda: not pool.names), 1)
+    await asyncio.wait_for(pool.manager.admission.until(lambda: not pool.names), DEADLINE)
 
 
 async def test_unloading_stops_the_engines_of_all_modes(pool: MemoryPool) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from oprel.server.pool.slots import SlotGrant, Slots
+from tests.conftest import DEADLINE
 
 
 class Client:
@@ -147,7 +148,7 @@ async def test_who_sleeps_on_a_dead_engine_keeps_nobody_from_going_on() -> None:
     sleeper, suspect, newcomer = await clients(slots, 1, 1, 1)
     slots.lose()
     assert suspect.held and sleeper.held
-    await asyncio.wait_for(suspect.held.take_all(), 1)
+    await asyncio.wait_for(suspect.held.take_all(), DEADLINE)
     assert served(newcomer) == [False]
     awake = asyncio.create_task(sleeper.held.swap(1))
     await settled()

@@ -12,6 +12,7 @@ from oprel.runtime.backends.engines import llama_cpp
 from oprel.server.pool.launcher import resolved
 from oprel.server.pool.load_decision import RequestedLoad
 from oprel.server.pool.loaded_model import LoadedModel
+from tests.conftest import DEADLINE
 from tests.fixtures.memory_engine import CRASH, KILLED, OUT_OF_MEMORY, MemoryEngine
 from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, installed, pinned, settled
 
@@ -238,7 +239,7 @@ async def test_callers_at_the_same_time_fall_back_once(prepare: Prepare) -> None
     callers = [asyncio.create_task(pool.manager.make_ready(loaded)) for _ in range(3)]
     await settled()
     gate.set()
-    await asyncio.wait_for(asyncio.gather(*callers), 1)
+    await asyncio.wait_for(asyncio.gather(*callers), DEADLINE)
     assert loaded.decision.backend is SECOND and len(pool.engines) == 2
 
 
