@@ -55,10 +55,6 @@ def size(hub: HubServer, repo: str) -> int:
     return (hub.folder / repo / "tiny-Q8_0.gguf").stat().st_size
 
 
-def slowly(hub: HubServer) -> None:
-    hub.behaviour = Behaviour(Mode.SLOW, pause=0.1)
-
-
 def of_repo(client: Client, repo: str) -> list[DownloadResponse]:
     return [one for one in client.downloads().downloads if repo in one.model]
 
@@ -213,7 +209,7 @@ def test_a_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer,
 def test_clients_that_want_the_same_share_one_download(
     client: Client, shared: RunningDaemon, hub: HubServer, repo: str
 ):
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.HELD)
     ended: list[str | None] = []
 
     def pull() -> None:
@@ -234,7 +230,7 @@ def test_clients_that_want_the_same_share_one_download(
 def test_a_download_stops_with_the_last_client_that_waits(
     client: Client, shared: RunningDaemon, hub: HubServer, repo: str
 ):
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.HELD)
     with httpx.stream("POST", f"{shared.url}/api/pull", json={"model": named(repo)}, timeout=DEADLINE) as response:
         next(line for line in response.iter_lines() if "completed" in line)
     eventually(lambda: of_repo(client, repo)[0].status == "paused")
@@ -245,7 +241,7 @@ def test_a_download_stops_with_the_last_client_that_waits(
 
 
 def test_a_task_is_paused_resumed_and_done(client: Client, hub: HubServer, repo: str):
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.HELD)
     task = begun(client, named(repo))
     assert client.pause_download(task.id).status == "paused"
     hub.behaviour = Behaviour()
@@ -257,7 +253,7 @@ def test_a_task_is_paused_resumed_and_done(client: Client, hub: HubServer, repo:
 def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer, repo: str):
     larger = hub.folder / repo / "tiny-Q8_0.gguf"  # so that the other one's header is read to choose by
     larger.write_bytes(larger.read_bytes() + b"\0")
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.2)
     task = begun(client, f"hf.co/{repo}")
     client.pause_download(task.id)
     before = asked_for_files(hub, repo)
@@ -269,7 +265,7 @@ def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer
 
 
 def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, hub: HubServer, repo: str):
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.HELD)
     task = begun(client, named(repo))
     client.cancel_download(task.id)
     assert not of_repo(client, repo) and not files_of(shared, repo)
@@ -281,7 +277,7 @@ def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, 
 def test_a_download_goes_on_after_a_restart_of_the_daemon(
     number: signal.Signals, start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
 ):
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.HELD)
     first = start_daemon(hf_endpoint=hub.url)
     with first.client as client:
         task = begun(client, named(repo))
@@ -387,7 +383,7 @@ def _refuses(ask: Callable[[], object]) -> None:
 def test_no_more_models_come_at_once_than_allowed(
     start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
 ):
-    slowly(hub)
+    hub.behaviour = Behaviour(Mode.HELD)
     with start_daemon(hf_endpoint=hub.url, max_concurrent_downloads=1).client as client:
         first = begun(client, named(repo))
         second = client.download(f"hf.co/{repo}:Q4_K_M")
@@ -397,7 +393,8 @@ def test_no_more_models_come_at_once_than_allowed(
         await_status(client, second, "done")
 
 
-QUICK_MODES = [mode for mode in Mode if mode not in (Mode.WELL, Mode.SLOW, Mode.SILENT, Mode.STALLS, Mode.DOWN)]
+LONG_MODES = (Mode.WELL, Mode.SLOW, Mode.HELD, Mode.SILENT, Mode.STALLS, Mode.DOWN)
+QUICK_MODES = [mode for mode in Mode if mode not in LONG_MODES]
 
 
 @pytest.mark.parametrize("mode", QUICK_MODES, ids=lambda mode: mode.value)

@@ -74,7 +74,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("mode", HOSTILE, ids=lambda mode: mode.value)
 async def test_a_hostile_server_gives_the_right_file_or_a_clear_error_and_blocks_nothing(
     mode: Mode, hub: HubServer, client: httpx.AsyncClient, tmp_path: Path
 ):
