@@ -230,7 +230,7 @@ def test_clients_that_want_the_same_share_one_download(
 def test_a_download_stops_with_the_last_client_that_waits(
     client: Client, shared: RunningDaemon, hub: HubServer, repo: str
 ):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.5)
     with httpx.stream("POST", f"{shared.url}/api/pull", json={"model": named(repo)}, timeout=DEADLINE) as response:
         next(line for line in response.iter_lines() if "completed" in line)
     eventually(lambda: of_repo(client, repo)[0].status == "paused")

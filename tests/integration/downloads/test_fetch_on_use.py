@@ -113,7 +113,7 @@ def test_a_path_is_never_fetched(shared: RunningDaemon, hub: HubServer):
 
 
 def test_the_download_stops_when_its_client_leaves(shared: RunningDaemon, client: Client, hub: HubServer, name: str):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.5)
     with httpx.stream("POST", f"{shared.url}/load", json={"model": name, "stream": True}, timeout=DEADLINE) as answer:
         next(line for line in answer.iter_lines() if "completed" in line)
     eventually(lambda: [task.status for task in client.downloads().downloads if task.model == name] == ["paused"])
