@@ -106,6 +106,8 @@ def _without_own(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def clean_start() -> Iterator[None]:
     """What `clean_environment` is for a test, for daemons that many share."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; programs would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as monkeypatch:
         _without_own(monkeypatch)
         yield

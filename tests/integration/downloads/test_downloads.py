@@ -209,7 +209,7 @@ def test_a_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer,
 def test_clients_that_want_the_same_share_one_download(
     client: Client, shared: RunningDaemon, hub: HubServer, repo: str
 ):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     ended: list[str | None] = []
 
     def pull() -> None:
@@ -241,7 +241,7 @@ def test_a_download_stops_with_the_last_client_that_waits(
 
 
 def test_a_task_is_paused_resumed_and_done(client: Client, hub: HubServer, repo: str):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     task = begun(client, named(repo))
     assert client.pause_download(task.id).status == "paused"
     hub.behaviour = Behaviour()
@@ -265,7 +265,7 @@ def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer
 
 
 def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, hub: HubServer, repo: str):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     task = begun(client, named(repo))
     client.cancel_download(task.id)
     assert not of_repo(client, repo) and not files_of(shared, repo)
@@ -277,7 +277,7 @@ def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, 
 def test_a_download_goes_on_after_a_restart_of_the_daemon(
     number: signal.Signals, start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
 ):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     first = start_daemon(hf_endpoint=hub.url)
     with first.client as client:
         task = begun(client, named(repo))
@@ -383,7 +383,7 @@ def _refuses(ask: Callable[[], object]) -> None:
 def test_no_more_models_come_at_once_than_allowed(
     start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
 ):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     with start_daemon(hf_endpoint=hub.url, max_concurrent_downloads=1).client as client:
         first = begun(client, named(repo))
         second = client.download(f"hf.co/{repo}:Q4_K_M")

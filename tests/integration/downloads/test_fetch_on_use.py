@@ -15,7 +15,7 @@ from oprel.core.exceptions import ModelNotFoundError
 from tests.conftest import DEADLINE, RunningDaemon, eventually, temporary_home
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
 
-ONE_TOKEN = {"num_predict": 1}
+ONE_TOKEN = {"num_predict": 1, "temperature": 0}
 HELLO = [{"role": "user", "content": "hello"}]
 
 

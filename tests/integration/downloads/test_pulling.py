@@ -79,7 +79,7 @@ def test_what_cannot_be_had_is_told(oprel: Oprel, words: tuple[str, ...], status
 def test_a_paused_download_is_told_of_kept_and_given_up(
     oprel: Oprel, client: Client, shared: RunningDaemon, hub: HubServer, repo: str
 ):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     task = client.download(f"hf.co/{repo}:Q8_0")
     eventually(lambda: client.download_status(task.id).completed > 0)
     client.pause_download(task.id)
@@ -123,7 +123,7 @@ def test_a_token_is_taken_kept_and_forgotten(oprel: Oprel):
 def test_at_a_terminal_bars_move_and_ctrl_c_leaves_what_can_be_carried_on(
     shared: RunningDaemon, hub: HubServer, repo: str
 ):
-    hub.behaviour = Behaviour(Mode.HELD)
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     words = ("pull", f"hf.co/{repo}:Q8_0")
     with contextlib.closing(Terminal(shared.config.home, *words, columns=100)) as terminal:
         terminal.await_text(f"{repo} Q8_0: 1 file, 275 KB")
