@@ -258,8 +258,9 @@ class Truncated(Wire):
 class AnswerMetrics(Wire):
     """The metrics in the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
-    Two are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`, and
-    `recoveries`, the number of engine crashes during the answer.
+    Three are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`;
+    `recoveries`, the number of engine crashes during the answer; and `ended_by`, which is "runaway_guard" for an answer
+    that was ended because it repeated itself.
     """
 
     done_reason: str | None = None
@@ -272,6 +273,7 @@ class AnswerMetrics(Wire):
     eval_duration: int | None = None
     truncated: Truncated | None = None
     recoveries: int | None = None
+    ended_by: str | None = None
     logprobs: list[OllamaLogprob] | None = None
 
 

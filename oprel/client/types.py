@@ -52,6 +52,7 @@ class Options(Open):
     num_keep: int | None = None
     stop: Sequence[str] | None = None
     ignore_eos: bool | None = None
+    runaway_guard: bool | None = None
     num_ctx: int | None = None
     num_batch: int | None = None
     num_gpu: int | None = None

@@ -117,7 +117,7 @@ class Chunk:
     logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
     finishes: tuple[Finish, ...] = ()  # with several answers: the finish of each
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage)  # so far, where the engine reports it
     index: int = 0  # the answer it belongs to, of several
     event: bytes = b""  # the engine's own JSON, for dialects that pass it on
     called: str = ""  # names and arguments of tool calls in `event`, in pieces
@@ -125,6 +125,7 @@ class Chunk:
     spelled: bytes = b""
     unreported: int = 0  # tokens that the engine made for this piece beside `tokens`
     prefill: tuple[int, int] | None = None  # prompt tokens processed and their total; not part of the answer
+    ended_by: str = ""  # with `finish`: what ended the answer, if neither the model nor its limit did
 
     @property
     def says_something(self) -> bool:

@@ -71,6 +71,9 @@ class Config:
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
     backend: str = setting("", "preferred engine, by its name in `oprel engines`; empty = the best one for the model")
     engine_args: str = setting("", "additional engine arguments, in shell syntax")
+    runaway_guard: str = setting(
+        "on", "whether to end answers that repeat themselves without end, where a request does not say", SWITCH
+    )
     crash_prompts: str = setting("off", "whether crash reports may contain prompts", SWITCH)
     in_place: str = setting("on", "whether to use models of other programs where they are stored", SWITCH)
     truncate_embeddings: str = setting(

@@ -36,6 +36,7 @@ def option(
     clamped_to: tuple[int, int] = INT32,
     is_folded: bool = False,
     in_openai: bool = False,
+    is_for_engines: bool = True,
 ) -> Any:
     """A row of the table; see `RequestOption`. Returns `Any`, like dataclasses.field itself."""
     columns = {
@@ -48,6 +49,7 @@ def option(
         "clamped_to": clamped_to,
         "is_folded": is_folded,
         "in_openai": in_openai,
+        "is_for_engines": is_for_engines,
     }
     return field(default=default, metadata=columns)
 
@@ -82,6 +84,7 @@ class Sampling:
     )
     stop: tuple[str, ...] = option((), "texts that end the answer", in_openai=True)
     ignore_eos: bool | None = option(None, "go on after the model's own end, up to num_predict")
+    runaway_guard: bool | None = option(None, "end an answer that repeats itself without end", is_for_engines=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +151,8 @@ class RequestOption:
     `engine_name` is llama-server's, for options of a request. A value up to `unset_to` means that the option is not
     set; a smaller one than `minimum` becomes `raised_to`. Other integers are clamped to `clamped_to`, or, if
     `is_folded`, mapped to a seed that an engine has. `in_openai`: it is in OpenAI's API, so that every engine has it.
-    `other_names` are those of llama.cpp and of the first `oprel` package, which `Model` takes too.
+    `other_names` are those of llama.cpp and of the first `oprel` package, which `Model` takes too. Without
+    `is_for_engines` oprel itself applies it.
     """
 
     name: str
@@ -163,6 +167,7 @@ class RequestOption:
     clamped_to: tuple[int, int]
     is_folded: bool
     in_openai: bool
+    is_for_engines: bool
 
     def number(self, value: float) -> int | float | None:
         """A finite number as an engine takes it; None if it means that the option is not set.

@@ -16,6 +16,7 @@ Entries = Mapping[str, dataclasses.Field[Value]]
 
 PATHS = ("home", "engine_path", "binary_dir", "cache_dir")
 SWITCH = ("on", "off")
+SPELLINGS = {"true": "on", "false": "off"}
 
 
 def setting(
@@ -60,6 +61,7 @@ class ModelSettings:
     flash_attention: str
     backend: str
     engine_args: str
+    runaway_guard: str
 
 
 def find_setting(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
@@ -94,6 +96,8 @@ def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value
         raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
     if isinstance(value, bool):  # YAML parses unquoted on and off as booleans
         value = "on" if value else "off"
+    if entry.metadata["choices"] == SWITCH:
+        return SPELLINGS.get(str(value).lower(), str(value))
     if entry.type is not int:
         return str(value)
     try:

@@ -110,6 +110,8 @@ def cut_short(done: "AnswerMetrics") -> str:
     """Why the answer is incomplete, as a sentence; empty when it is complete."""
     if done.done_reason != "length":
         return ""
+    if done.ended_by:
+        return "(cut short: the answer repeated itself; the option `runaway_guard` turns this check off)"
     return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
 
 

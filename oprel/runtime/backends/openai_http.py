@@ -88,7 +88,8 @@ class _Answer:
         piece = _piece(choice, event)
         self.tokens += len(piece.tokens)
         made = max(self.tokens, timings.predicted_n if timings else 0)
-        piece, self.tokens = replace(piece, unreported=made - self.tokens), made
+        usage = _timed(timings) if timings else Usage()
+        piece, self.tokens = replace(piece, unreported=made - self.tokens, usage=usage), made
         return piece
 
     def calls(self) -> tuple[ToolCall, ...]:
@@ -140,6 +141,7 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
+        "timings_per_token": True,  # with them each event tells how many tokens there are
         **_sampling(request.sampling),
     }
     if request.schema is not None:
@@ -149,9 +151,9 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
             body["json_schema"] = {**schema, "x-guidance": {"whitespace_flexible": False}}
     if request.top_logprobs is not None:  # at least one: for none, llama-server reports no probabilities at all
         alternatives = max(1, request.top_logprobs)
-        body |= {"logprobs": True, "top_logprobs": alternatives, "timings_per_token": True}
+        body |= {"logprobs": True, "top_logprobs": alternatives}
     elif request.tell_tokens:  # probabilities after sampling cost nothing; others make the engine sort all tokens
-        body |= {"logprobs": True, "top_logprobs": 1, "post_sampling_probs": True, "timings_per_token": True}
+        body |= {"logprobs": True, "top_logprobs": 1, "post_sampling_probs": True}
     if request.logit_bias:
         body["logit_bias"] = request.logit_bias
     if request.n > 1:
@@ -182,7 +184,8 @@ def _chat(request: CompletionRequest) -> dict[str, object]:
 def _sampling(sampling: Sampling) -> dict[str, object]:
     """The options that are set, under the engine's names."""
     values = vars(sampling).items()
-    return {OPTIONS[name].engine_name: value for name, value in values if value not in (None, ())}
+    given = [(OPTIONS[name], value) for name, value in values if value not in (None, ())]
+    return {option.engine_name: value for option, value in given if option.is_for_engines}
 
 
 def _message(message: PromptMessage) -> dict[str, object]:
@@ -255,6 +258,17 @@ def _counted(event: wire.Event) -> Usage:
         prompt_tokens=event.usage.prompt_tokens,
         cached_tokens=details.cached_tokens,
         completion_tokens=event.usage.completion_tokens,
+        prompt_ns=round(timings.prompt_ms * 1e6),
+        completion_ns=round(timings.predicted_ms * 1e6),
+    )
+
+
+def _timed(timings: wire.Timings) -> Usage:
+    """What an answer has taken so far."""
+    return Usage(
+        prompt_tokens=timings.cache_n + timings.prompt_n,
+        cached_tokens=timings.cache_n,
+        completion_tokens=timings.predicted_n,
         prompt_ns=round(timings.prompt_ms * 1e6),
         completion_ns=round(timings.predicted_ms * 1e6),
     )

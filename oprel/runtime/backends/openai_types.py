@@ -53,6 +53,8 @@ class EngineUsage(BaseModel):
 class Timings(BaseModel):
     """Timings of llama-server; vLLM sends none."""
 
+    cache_n: int = 0
+    prompt_n: int = 0
     prompt_ms: float = 0.0
     predicted_ms: float = 0.0
     predicted_n: int = 0

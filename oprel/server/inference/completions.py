@@ -10,10 +10,12 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, Sampling, Tokens, Usage
+from oprel.core.settings import ModelSettings
 from oprel.runtime.engine import Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.request_metrics import RequestMetrics
+from oprel.server.inference.runaway import guarded
 from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
 from oprel.server.inference.structured_output.checks import check_answer
 from oprel.server.inference.structured_output.requests import begun, resolved
@@ -64,6 +66,7 @@ class Done:
     shifted: bool = False  # the answer outgrew the context, and the oldest tokens were forgotten
     finishes: tuple[Finish, ...] = ()
     recoveries: int = 0  # engines that died while they made it
+    ended_by: str = ""  # what ended it, if neither the model nor its limit did
 
 
 Piece = Truncation | Chunk | Done
@@ -74,7 +77,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    job = replace(job, request=resolved(job.request))
+    job = replace(job, request=_with_guard(resolved(job.request), manager.config.for_model(job.model.name)))
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
@@ -96,7 +99,8 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
 
     def ask(request: CompletionRequest) -> Pieces:
         answers.append(ResumableAnswer(request))
-        return _surviving(call, answers[-1], metrics)
+        pieces = _surviving(call, answers[-1], metrics)
+        return guarded(pieces, request) if request.sampling.runaway_guard and request.schema is None else pieces
 
     async with contextlib.aclosing(answer_pieces(request, ask)) as pieces:
         async for piece in pieces:
@@ -152,6 +156,7 @@ class AnswerAccumulator:
             truncation=self.truncation,
             shifted=len(finishes) == 1 and usage.prompt_tokens + usage.completion_tokens > lease.num_ctx,
             finishes=finishes,
+            ended_by=self.last.ended_by,
         )
 
 
@@ -263,6 +268,14 @@ async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
         most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
     sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
     return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))
+
+
+def _with_guard(request: CompletionRequest, settings: ModelSettings) -> CompletionRequest:
+    """With `runaway_guard` on or off: as requested, else off with `ignore_eos`, else as configured."""
+    wanted = request.sampling.runaway_guard
+    if wanted is None:
+        wanted = settings.runaway_guard == "on" and not request.sampling.ignore_eos
+    return replace(request, sampling=replace(request.sampling, runaway_guard=wanted))
 
 
 def _looks_back(sampling: Sampling, num_ctx: int) -> int | None:

@@ -93,7 +93,7 @@ class ResumableAnswer:
         if chunk.text:
             self._released.append(self._held)
             self._held = NOTHING
-        return replace(chunk, event=b"") if self._continues else chunk
+        return replace(chunk, event=b"", usage=self._whole_usage(chunk.usage)) if self._continues else chunk
 
     async def go_on(self, engine: Engine) -> None:
         """Make `request` what `engine`, the next one, is to be asked. Raises EngineRefused or EngineLost."""

@@ -21,6 +21,7 @@ from oprel.server.api.common.content_blocks import (
     Opened,
     blocks_of,
 )
+from oprel.server.api.common.encode import ending
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.inference.completions import Done
@@ -36,7 +37,8 @@ def message(model: str, chunks: Sequence[Chunk], done: Done) -> bytes:
     """A complete answer as one object."""
     blocks = blocks_of(joined(chunks))
     content = [_block(block) for block in blocks]
-    return dumps(_message(model, content, stop_reason(done, blocks), _usage(done.usage)))
+    whole = _message(model, content, stop_reason(done, blocks), _usage(done.usage))
+    return dumps({**whole.model_dump(mode="json"), **ending(done)})
 
 
 class MessageStream:
@@ -55,7 +57,8 @@ class MessageStream:
     def done(self, done: Done) -> bytes:
         rest = self._start() + _events(self._blocks.finish())
         delta = {"stop_reason": stop_reason(done, self._blocks.all), "stop_sequence": None}
-        return rest + event("message_delta", {"delta": delta, "usage": _usage(done.usage)}) + event("message_stop", {})
+        end = {"delta": delta, "usage": _usage(done.usage), **ending(done)}
+        return rest + event("message_delta", end) + event("message_stop", {})
 
     def broken(self, error: OprelError) -> bytes:
         return b"event: error\ndata: " + encode_error(error) + b"\n\n"

@@ -55,7 +55,13 @@ def metrics(done: Done) -> dict[str, object]:
         **{name: count or None for name, count in counts.items()},
         "truncated": truncated(done),
         "recoveries": done.recoveries or None,
+        "ended_by": done.ended_by or None,
     }
+
+
+def ending(done: Done) -> Mapping[str, str]:
+    """What oprel adds to the end of an answer that neither the model nor its limit ended."""
+    return {"ended_by": done.ended_by} if done.ended_by else {}
 
 
 def truncated(done: Done) -> wire.Truncated | None:

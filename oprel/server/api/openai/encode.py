@@ -12,7 +12,7 @@ import orjson
 from oprel.core import completion
 from oprel.core.completion import Chunk, Finish, Logprob, ToolCall, joined
 from oprel.core.exceptions import OprelError
-from oprel.server.api.common.encode import truncated
+from oprel.server.api.common.encode import ending, truncated
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.openai.errors import encode_error
 from oprel.server.inference.completions import Done
@@ -48,10 +48,10 @@ def usage(counts: completion.Usage) -> JSON:
 
 
 def notes(done: Done) -> JSON:
-    """oprel's own fields if they apply: the truncated part of the prompt, and the engines that died meanwhile."""
+    """oprel's own fields if they apply: see `api_models.AnswerMetrics`."""
     cut = truncated(done)
     fields = {"truncated": cut.model_dump() if cut else None, "recoveries": done.recoveries or None}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {**{name: value for name, value in fields.items() if value is not None}, **ending(done)}
 
 
 class _Stream:
@@ -62,7 +62,7 @@ class _Stream:
     def __init__(self, head: JSON, include_usage: bool) -> None:
         self._head = head
         self._include_usage = include_usage
-        self._ends: list[object] = []
+        self._ends: list[Mapping[str, object]] = []
 
     def send(self, choices: Sequence[Mapping[str, object]]) -> bytes:
         self._ends += [choice for choice in choices if choice.get("finish_reason")]
@@ -94,8 +94,9 @@ class ChatStream(_Stream):
         return b""
 
     def done(self, done: Done) -> bytes:
-        if not self._ends:
-            self.send([{"index": 0, "delta": {}, "finish_reason": done.finish.value}])
+        sent = {choice["index"] for choice in self._ends}
+        missing = [index for index in range(len(done.finishes)) if index not in sent]
+        self.send([{"index": index, "delta": {}, "finish_reason": done.finishes[index].value} for index in missing])
         return self.end(done)
 
 

@@ -83,7 +83,9 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
                     yield piece if isinstance(piece, Truncation) else replace(piece, index=piece.index + first)
     finishes = tuple(finish for done in ends for finish in done.finishes)
     recoveries = sum(done.recoveries for done in ends)
-    yield replace(ends[-1], finishes=finishes, usage=_sum([done.usage for done in ends]), recoveries=recoveries)
+    ended_by = next((done.ended_by for done in ends if done.ended_by), "")
+    usage = _sum([done.usage for done in ends])
+    yield replace(ends[-1], finishes=finishes, usage=usage, recoveries=recoveries, ended_by=ended_by)
 
 
 def _sum(usages: Sequence[Usage]) -> Usage:

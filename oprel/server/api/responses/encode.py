@@ -18,6 +18,7 @@ from oprel.server.api.common.content_blocks import (
     Opened,
     blocks_of,
 )
+from oprel.server.api.common.encode import ending
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
@@ -119,7 +120,7 @@ class ResponseBuilder:
 
 def response(builder: ResponseBuilder, chunks: Sequence[Chunk], done: Done) -> bytes:
     """A complete answer as one object."""
-    return dumps(builder.finished(blocks_of(joined(chunks)), done))
+    return dumps(_whole_response(builder.finished(blocks_of(joined(chunks)), done), done))
 
 
 class ResponseStream:
@@ -138,7 +139,8 @@ class ResponseStream:
     def done(self, done: Done) -> bytes:
         status: wire.Status = "incomplete" if done.finish is Finish.LENGTH else "completed"
         rest = self._start() + self._encoded(self._blocks.finish(), status)
-        return rest + self._event(f"response.{status}", response=self._builder.finished(self._blocks.all, done))
+        finished = _whole_response(self._builder.finished(self._blocks.all, done), done)
+        return rest + self._event(f"response.{status}", response=finished)
 
     def broken(self, error: OprelError) -> bytes:
         return self._event("response.failed", response=self._builder.failed(self._blocks.all, error))
@@ -185,6 +187,10 @@ class ResponseStream:
     def _event(self, kind: str, **fields: object) -> bytes:
         number, self._sent = self._sent, self._sent + 1
         return event(kind, {"sequence_number": number, **fields})
+
+
+def _whole_response(finished: wire.Response, done: Done) -> Mapping[str, object]:
+    return {**finished.model_dump(mode="json"), **ending(done)}
 
 
 def _whole(block: ContentBlock) -> Mapping[str, object]:

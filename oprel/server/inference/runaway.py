@@ -1,0 +1,180 @@
+"""Ends an answer that has begun to repeat itself without end.
+
+A runaway answer ends in a period of 1 to 64 tokens that occurs at least eight times and fills at least 256 tokens.
+Within a code fence, and in an answer that a schema shapes, repetition is ordinary: only the context or `num_predict`
+ends it.
+
+`PeriodicTail`, `CodeFence` and `RunawayGuard` are pure, and take constant time for each token on average.
+"""
+
+import re
+from collections import deque
+from collections.abc import Hashable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Tokens, Usage
+from oprel.server.inference.structured_output.answers import Pieces
+from oprel.server.inference.structured_output.requests import begun
+from oprel.server.inference.truncation import Truncation
+
+RUNAWAY = "runaway_guard"
+"""What `ended_by` says of an answer that was ended here."""
+
+LONGEST_PERIOD = 64  # tokens
+FEWEST_REPEATS = 8
+FEWEST_TOKENS = 256
+
+# A line that opens a code block, also in a list or a quotation; and one that may close it.
+OPENING = re.compile(r"[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}(?!.*`)|~{3,})")
+CLOSING = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t]*$")
+LONGEST_LINE = 1000  # characters of a line that are kept
+
+
+class PeriodicTail:
+    """The end of a sequence of symbols, as far as it repeats itself. A symbol stands for one or more tokens.
+
+    `_runs[distance]`: how many tokens at the end equal those `distance` symbols before. A new symbol continues or
+    begins the runs of the distances at which it occurred before, and ends all others.
+    """
+
+    def __init__(self) -> None:
+        self._window = deque[Hashable](maxlen=LONGEST_PERIOD)
+        self._ends = deque[int]([0], maxlen=LONGEST_PERIOD + 1)  # tokens up to the end of each symbol in the window
+        self._places: dict[Hashable, deque[int]] = {}  # of each symbol in the window
+        self._runs: dict[int, int] = {}
+        self._count = 0
+
+    def add(self, symbol: Hashable, tokens: int = 1) -> None:
+        symbol = (symbol, tokens)
+        places = self._places.get(symbol, ())
+        self._runs = {(distance := self._count - place): self._runs.get(distance, 0) + tokens for place in places}
+        if len(self._window) == LONGEST_PERIOD:
+            self._forget(self._window[0])
+        self._window.append(symbol)
+        self._places.setdefault(symbol, deque()).append(self._count)
+        self._ends.append(self._ends[-1] + tokens)
+        self._count += 1
+
+    def is_runaway(self) -> bool:
+        """Whether a period fills the end of the sequence often enough and for long enough."""
+        return any(self._fills(distance, run) for distance, run in self._runs.items())
+
+    def _fills(self, distance: int, run: int) -> bool:
+        period = self._ends[-1] - self._ends[-1 - distance]
+        return period <= LONGEST_PERIOD and run + period >= max(FEWEST_TOKENS, FEWEST_REPEATS * period)
+
+    def _forget(self, symbol: Hashable) -> None:
+        places = self._places[symbol]
+        places.popleft()
+        if not places:
+            del self._places[symbol]
+
+
+class CodeFence:
+    """Follows a text in Markdown, and knows whether its end is in a fenced code block."""
+
+    def __init__(self) -> None:
+        self._line = ""
+        self._fence = ""  # what opened the block; empty outside
+
+    @property
+    def is_open(self) -> bool:
+        return self._fence != ""
+
+    def add(self, text: str) -> None:
+        *complete, last = text.split("\n")
+        for rest in complete:
+            self._end_line(self._line + rest)
+            self._line = ""
+        self._line = (self._line + last)[:LONGEST_LINE]
+
+    def _end_line(self, line: str) -> None:
+        if not self._fence:
+            opening = OPENING.match(line)
+            self._fence = opening[1] if opening else ""
+        elif (closing := CLOSING.match(line.rstrip())) and closing[1].startswith(self._fence):
+            self._fence = ""
+
+
+@dataclass
+class RunawayGuard:
+    """Watches one answer. `fence` has seen the text that the answer continues, if any."""
+
+    fence: CodeFence = field(default_factory=CodeFence)
+    tokens: int = 0  # so far
+    _thoughts: CodeFence = field(default_factory=CodeFence)
+    _tail: PeriodicTail = field(default_factory=PeriodicTail)
+
+    def add(self, chunk: Chunk) -> bool:
+        """Take the next piece of the answer; True if it has run away."""
+        for symbol, tokens in _symbols(chunk):
+            self.tokens += tokens
+            self._tail.add(symbol, tokens)
+        if chunk.called:  # a grammar shapes the arguments of a call
+            self._tail = PeriodicTail()
+        fence = self._thoughts if chunk.reasoning else self.fence
+        fence.add(chunk.reasoning or chunk.text)
+        return not fence.is_open and self._tail.is_runaway()
+
+
+def _symbols(chunk: Chunk) -> Iterable[tuple[Hashable, int]]:
+    """The tokens of a piece; the whole piece as one symbol where the engine does not report each of them."""
+    if chunk.tokens and not chunk.unreported:
+        return [(token, 1) for token in chunk.tokens]
+    count = len(chunk.tokens) + chunk.unreported
+    is_said = bool(chunk.text or chunk.reasoning)
+    if not count and not is_said:
+        return ()
+    return [((chunk.tokens, chunk.text, chunk.reasoning), max(1, count))]
+
+
+async def guarded(pieces: Pieces, request: CompletionRequest) -> Pieces:
+    """The answers of `pieces` without what a runaway one repeats. Closes `pieces` once no answer goes on."""
+    guards = [RunawayGuard(_begun_fence(request)) for _ in range(request.n)]
+    usages = [Usage()] * request.n
+    ended = set[int]()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Truncation):
+                yield piece
+            elif piece.finish is not None:
+                yield _with_ended(piece, ended)
+            elif piece.index not in ended:
+                yield piece
+                usages[piece.index] = piece.usage if piece.usage.completion_tokens else usages[piece.index]
+                if guards[piece.index].add(piece):
+                    ended.add(piece.index)
+                    if len(ended) == request.n:
+                        break
+        else:
+            return
+    finishes = (Finish.LENGTH,) * request.n
+    yield Chunk(finish=Finish.LENGTH, finishes=finishes, usage=_usage(usages, guards), ended_by=RUNAWAY)
+
+
+def _begun_fence(request: CompletionRequest) -> CodeFence:
+    """Where in a code block the answer begins: it may continue a text."""
+    fence = CodeFence()
+    match request.prompt:
+        case str(text):
+            fence.add(text)
+        case Tokens(parts):
+            fence.add("".join(part for part in parts if isinstance(part, str)))
+        case _:
+            fence.add(begun(request))
+    return fence
+
+
+def _with_ended(last: Chunk, ended: set[int]) -> Chunk:
+    """The end of several answers, of which some had run away."""
+    if not ended:
+        return last
+    finishes = tuple(Finish.LENGTH if index in ended else finish for index, finish in enumerate(last.finishes))
+    return replace(last, finish=finishes[0], finishes=finishes, ended_by=RUNAWAY)
+
+
+def _usage(usages: list[Usage], guards: list[RunawayGuard]) -> Usage:
+    """What the answers took, which the engine would have reported at their end."""
+    counts = [usage.completion_tokens or guard.tokens for usage, guard in zip(usages, guards, strict=True)]
+    return replace(usages[0], completion_tokens=sum(counts))
