@@ -285,7 +285,10 @@ class DebugInfo(Wire):
 
 
 class GenerateResponse(AnswerMetrics):
-    """An answer to a prompt, or a piece of one."""
+    """An answer to a prompt, or a piece of one.
+
+    `base_model` is oprel's own: the model has no chat template, and continued the prompt as it was.
+    """
 
     model: str
     created_at: str | None = None
@@ -293,6 +296,7 @@ class GenerateResponse(AnswerMetrics):
     thinking: str | None = None
     done: bool = False
     context: list[int] | None = None
+    base_model: bool | None = None
     debug_info: DebugInfo | None = Field(
         default=None, serialization_alias="_debug_info", validation_alias="_debug_info"
     )

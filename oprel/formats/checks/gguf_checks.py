@@ -61,8 +61,8 @@ def _check_tokens(header: GGUFFile) -> Iterator[Finding]:
         token = _integer(header, f"tokenizer.ggml.{name}_token_id")
         if token is not None and size is not None and token >= size:
             yield error(path, f"its {name} token {token} is outside the vocabulary of {size}", "Convert it again.")
-    if header.chat_template is None and header.pooling_type is None:
-        yield note(path, "it has no chat template: the engine chooses a format for chats")
+    if not header.chat_template and header.pooling_type is None:
+        yield note(path, "it has no chat template: a base model, which continues texts")
 
 
 def _check_tensors(header: GGUFFile) -> Iterator[Finding]:

@@ -77,7 +77,8 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    job = replace(job, request=_with_guard(resolved(job.request), manager.config.for_model(job.model.name)))
+    request = _with_ends(resolved(job.request), job.model)
+    job = replace(job, request=_with_guard(request, manager.config.for_model(job.model.name)))
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
@@ -259,8 +260,9 @@ async def _about_prompt(
 async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
     """The request with Ollama's `context` in front of its prompt, and an end to its answer."""
     request, engine = job.request, lease.engine
-    if job.context and isinstance(request.prompt, tuple):
-        request = replace(request, prompt=Tokens((*job.context, await engine.apply_template(request))))
+    if job.context and not isinstance(request.prompt, Tokens):
+        text = await rendered(engine, request)
+        request = replace(request, prompt=Tokens((*job.context, text)))
     most = request.sampling.num_predict
     if most is None or most < 0:  # "until it stops", which for Ollama is ten contexts at most
         most = 10 * lease.num_ctx
@@ -268,6 +270,14 @@ async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
         most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
     sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
     return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))
+
+
+def _with_ends(request: CompletionRequest, model: InstalledModel) -> CompletionRequest:
+    """With what ends an answer in the model's chats as further stops, whatever stops the request has."""
+    if not isinstance(request.prompt, tuple) or not model.ends:
+        return request
+    stops = dict.fromkeys((*request.sampling.stop, *model.ends))
+    return replace(request, sampling=replace(request.sampling, stop=tuple(stops)))
 
 
 def _with_guard(request: CompletionRequest, settings: ModelSettings) -> CompletionRequest:

@@ -22,6 +22,7 @@ from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.readers import knows
 from oprel.formats.templates import go_template
+from oprel.formats.templates.plain_frame import CHATML_STOPS, FRAME, FRAME_STOPS, is_prompt_only
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
 
@@ -124,8 +125,28 @@ class InstalledModel:
         return token if isinstance(token, int) else None
 
     @property
+    def is_base(self) -> bool:
+        """Whether it has no chat template: it continues texts."""
+        if self.embeds_only:
+            return False
+        template = self.manifest.template
+        return is_prompt_only(template) if template else not self.header.chat_template
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Texts that end each answer in a chat, whatever the request's own stops are."""
+        if self.is_base:
+            return FRAME_STOPS
+        return CHATML_STOPS if self.chat_template is None else ()
+
+    @property
     def chat_template(self) -> str | None:
-        """Jinja source: the manifest's template, or the file's if that is missing or cannot be translated."""
+        """Jinja source: the manifest's template, or the file's if that is missing or cannot be translated.
+
+        A base model has a plain frame. None: the engine assumes ChatML.
+        """
+        if self.is_base:
+            return FRAME
         if self.manifest.template:
             try:
                 return go_template.to_jinja(self.manifest.template)
@@ -135,7 +156,9 @@ class InstalledModel:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user about parts of the manifest that are ignored."""
+        """Notes for the user: about a base model, and about parts of the manifest that are ignored."""
+        if self.is_base:
+            return ["base model: it continues your text; chats are put into a plain frame"]
         try:
             go_template.to_jinja(self.manifest.template)
         except OprelError as error:

@@ -308,7 +308,7 @@ def requested_load(model: InstalledModel, settings: ModelSettings, requested: Lo
 
 def files_of(model: InstalledModel) -> ModelFiles:
     manifest = model.manifest
-    template = model.chat_template or "" if manifest.template else ""
+    template = model.chat_template or "" if manifest.template or model.is_base else ""
     return ModelFiles(manifest.weights, manifest.projector, manifest.adapters, template)
 
 

@@ -77,7 +77,10 @@ def _loaded(client: "Client", session: "Session") -> "Session":
 
     with suggesting_names(client, session.model):
         pulling_if_missing(client, session.model, load)
-    return loaded(session, session.model, client.show(session.model))
+    info = client.show(session.model)
+    for note in info.notes or ():
+        render.note(note)
+    return loaded(session, session.model, info)
 
 
 def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -> None:

@@ -75,6 +75,8 @@ def _answer_or_embed(client: "Client", session: "Session", args: argparse.Namesp
         pieces = _ask(client, session, prompt)
         with render.waiting(f"waiting for {session.model}"):
             first = next(pieces)
+        if first.base_model:
+            render.note("base model: continues your text")
     except UnsupportedError:
         capabilities = client.show(session.model).capabilities
         if "embedding" not in capabilities or "completion" in capabilities:

@@ -200,6 +200,18 @@ def with_system(system: str, messages: Sequence[PromptMessage], model: Installed
     return (*([PromptMessage("system", text)] if text else []), *own, *messages)
 
 
+def prompt_of(text: str, system: str, model: InstalledModel) -> Prompt:
+    """A user's message after those of the model; for a base model, the text to continue."""
+    if model.is_base and not model.manifest.messages:
+        return continued(text, system or model.manifest.system)
+    return with_system(system, (PromptMessage("user", text),), model)
+
+
+def continued(text: str, system: str) -> str:
+    """The text that a base model continues."""
+    return f"{system}\n\n{text}" if system else text
+
+
 def messages(given: Sequence[wire.OllamaMessage]) -> list[PromptMessage]:
     """The messages, with an ID for every tool call: clients of Ollama omit them, and some templates need them."""
     return linked([_message(message, f"call_{number}") for number, message in enumerate(given)])

@@ -14,6 +14,7 @@ from oprel.core.completion import Chunk, Logprob
 from oprel.core.models import modelfile
 from oprel.core.models.modelfile import Parameter
 from oprel.formats.gguf import GGUFFile, SkippedArray, Value
+from oprel.formats.templates.plain_frame import PROMPT_ONLY
 from oprel.formats.templates.stops import stops_of
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
@@ -140,7 +141,7 @@ def show_response(
     return wire.OllamaShowResponse(
         modelfile=modelfile.render(manifest.modelfile(), comment),
         parameters=parameters or None,
-        template=manifest.template or header.chat_template,
+        template=PROMPT_ONLY if model.is_base else manifest.template or header.chat_template,
         system=manifest.system or None,
         license=manifest.license or None,
         details=details(model),

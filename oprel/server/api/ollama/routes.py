@@ -128,6 +128,7 @@ async def generate(request: Request) -> Response:
             response=chunk.text,
             thinking=chunk.reasoning or None,
             logprobs=logprobs(chunk.logprobs),
+            base_model=model.is_base or None,
         )
 
     return _answer(request, job, NdjsonEncoder(encode, encode_error), stream=body.stream)
@@ -203,16 +204,20 @@ def _shown_name(name: str) -> str:
 
 
 def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
-    """The prompt of a generate request: raw text, a gap to fill, or a user's message after the model's messages."""
+    """The prompt: raw text, a gap to fill, a text to continue, or a user's message after the model's messages."""
     if body.images and (body.raw or body.suffix or body.template or body.context):
         raise ValidationError("images go with the model's own template only", "Omit the other field, or use /api/chat.")
     if body.suffix:
         return decode.fill_in_the_middle(body.prompt, body.suffix, model)
     if body.raw:
         return body.prompt
+    if body.context and model.is_base:
+        return decode.continued(body.prompt, body.system)
     message = PromptMessage("user", body.prompt, images=decode.images(body.images))
     if body.context:  # it contains the model's messages
         return (*([PromptMessage("system", body.system)] if body.system else []), message)
+    if not (body.template or body.images):
+        return decode.prompt_of(body.prompt, body.system, model)
     messages = decode.with_system(body.system, [message], model)
     return render(body.template, messages) if body.template else messages
 

@@ -127,7 +127,7 @@ def _prompt(
         return Tokens(decode.tokens(prompt, model))
     if body.suffix:
         return decode.fill_in_the_middle(prompt, body.suffix, model)
-    return prompt if body.raw else decode.with_system("", (PromptMessage("user", prompt),), model)
+    return prompt if body.raw else decode.prompt_of(prompt, "", model)
 
 
 def _job(body: SamplingFields, model: InstalledModel, request: CompletionRequest, load: LoadOptions) -> Job:
