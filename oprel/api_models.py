@@ -379,9 +379,8 @@ class OllamaProcessResponse(Wire):
 
 
 class OllamaShowResponse(Wire):
-    """`notes` and `plan` are oprel's own: parts of the model that are ignored, and how it would run now.
-
-    `plan` is a `oprel.wire.daemon.PlanResponse`.
+    """`notes`, `parameter_sources` and `plan` are oprel's own: remarks about the model, where each parameter comes from
+    ("Modelfile", "file" or "family NAME"), and how it would run now, a `oprel.wire.daemon.PlanResponse`.
     """
 
     modelfile: str
@@ -397,6 +396,7 @@ class OllamaShowResponse(Wire):
     capabilities: list[str]
     modified_at: str
     notes: list[str] | None = None
+    parameter_sources: dict[str, str] | None = None
     plan: dict[str, JsonValue] | None = None
 
 

@@ -103,13 +103,18 @@ class ByteReader:
         self.charge(length)
         return self.take(length).decode(errors="replace")
 
-    def skip_strings(self, count: int) -> None:
-        """Skip `count` strings, chunk by chunk: a vocabulary has hundreds of thousands."""
+    def skip_strings(self, count: int) -> tuple[tuple[int, int], ...]:
+        """Skip `count` strings, chunk by chunk: a vocabulary has hundreds of thousands.
+
+        Returns the number of each chunk's first string, and its position.
+        """
         self.require(8 * count, f"an array of {count} strings")
         self.charge(count)
         length_at = struct.Struct(self._layout("Q")).unpack_from
+        all_strings, places = count, list[tuple[int, int]]()
         while count:
             start = self.position
+            places.append((all_strings - count, start))
             # A string takes at least 8 bytes, so at most `count` strings begin in the chunk.
             chunk = self.take(min(CHUNK_BYTES, 8 * count))
             walked, last = 0, len(chunk) - 8
@@ -118,6 +123,7 @@ class ByteReader:
                 count -= 1
             self.position = start
             self.skip(walked)
+        return tuple(places)
 
     def _layout(self, codes: str) -> str:
         return ("<" if self.byte_order == "little" else ">") + codes

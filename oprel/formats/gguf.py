@@ -11,7 +11,7 @@ and memory are ours, several times above any known model.
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +48,7 @@ class SkippedArray:
 
     kind: ValueType
     count: int
+    places: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # numbers and positions of some strings
 
 
 Scalar = int | float | bool | str
@@ -283,8 +284,7 @@ def _read_array(reader: ByteReader) -> tuple[Scalar, ...] | SkippedArray:
 
 def _read_strings(reader: ByteReader, count: int) -> tuple[str, ...] | SkippedArray:
     if count > LONGEST_STRINGS_KEPT and not reader.keeps_arrays:
-        reader.skip_strings(count)
-        return SkippedArray(ValueType.STRING, count)
+        return SkippedArray(ValueType.STRING, count, reader.skip_strings(count))
     reader.charge(count)
     return tuple(reader.text(reader.integer("Q")) for _ in range(count))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from oprel.formats.detect import detect
 from oprel.formats.ggml_types import GGMLType
 from oprel.formats.gguf import GGUFFile, Tensor, Value, looks_like_gguf
-from oprel.formats.hugging_face.hf_config import chat_template
+from oprel.formats.hugging_face.hf_config import chat_template, generation_config
 from oprel.formats.model_info import RANK_POOLING, ModelInfo
 from oprel.formats.readers import knows
 
@@ -69,4 +69,5 @@ def _metadata(path: Path, info: ModelInfo) -> dict[str, Value | None]:
         f"{named}.expert_used_count": info.experts_used,
         f"{named}.pooling_type": None if answers else pooling,
         "tokenizer.chat_template": chat_template(path),
+        **{f"general.sampling.{name}": value for name, value in generation_config(path).items()},
     }

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from oprel.core.exceptions import InvalidModelError
 from oprel.formats.hugging_face.safetensors import BITS, StoredTensor
 from oprel.formats.model_info import MAX_LAYERS, Capability, of_template
 from oprel.formats.untrusted_json import Json, invalid, read_object
@@ -33,6 +34,14 @@ NAMES = {
     "head_dim": ("head_dim", "attention_head_dim", "d_kv"),
     "experts": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     "experts_used": ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk"),
+}
+# Parameters in `generation_config.json` -> their names in GGUF files, below `general.sampling`.
+SAMPLING_NAMES = {
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
 }
 LARGEST = 2**31 - 1
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "float8_e4m3fn": "F8_E4M3"}
@@ -168,6 +177,19 @@ def chat_template(folder: Path) -> str:
             return "\n".join(text for text in texts if isinstance(text, str))
         case _:
             return ""
+
+
+def generation_config(folder: Path) -> Mapping[str, int | float]:
+    """The sampling parameters of `generation_config.json`, under their names in GGUF files; none if it is unusable."""
+    path = folder / "generation_config.json"
+    try:
+        values = read_object(path) if path.is_file() else {}
+    except InvalidModelError:
+        return {}
+    if values.get("do_sample") is False:
+        return {}
+    named = ((SAMPLING_NAMES[name], value) for name, value in values.items() if name in SAMPLING_NAMES)
+    return {name: value for name, value in named if isinstance(value, int | float)}
 
 
 def _quantization(method: str, packing: Mapping[str, Json]) -> Quantization:

@@ -274,9 +274,9 @@ async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
 
 def _with_ends(request: CompletionRequest, model: InstalledModel) -> CompletionRequest:
     """With what ends an answer in the model's chats as further stops, whatever stops the request has."""
-    if not isinstance(request.prompt, tuple) or not model.ends:
+    if not isinstance(request.prompt, tuple) or not model.conventions.ends:
         return request
-    stops = dict.fromkeys((*request.sampling.stop, *model.ends))
+    stops = dict.fromkeys((*request.sampling.stop, *model.conventions.ends))
     return replace(request, sampling=replace(request.sampling, stop=tuple(stops)))
 
 

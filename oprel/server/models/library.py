@@ -22,7 +22,8 @@ from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.readers import knows
 from oprel.formats.templates import go_template
-from oprel.formats.templates.plain_frame import CHATML_STOPS, FRAME, FRAME_STOPS, is_prompt_only
+from oprel.formats.templates.plain_frame import FRAME, is_prompt_only
+from oprel.server.models.conventions import Conventions
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
 
@@ -133,11 +134,9 @@ class InstalledModel:
         return is_prompt_only(template) if template else not self.header.chat_template
 
     @property
-    def ends(self) -> tuple[str, ...]:
-        """Texts that end each answer in a chat, whatever the request's own stops are."""
-        if self.is_base:
-            return FRAME_STOPS
-        return CHATML_STOPS if self.chat_template is None else ()
+    def conventions(self) -> Conventions:
+        """What holds for its prompts and answers where a request does not say."""
+        return Conventions(self.manifest.parameters, self.header, self.chat_template, is_base=self.is_base)
 
     @property
     def chat_template(self) -> str | None:

@@ -75,7 +75,7 @@ def test_other_names_mean_one_option_each() -> None:
 
 @every_option
 def test_the_daemon_decodes_every_option(row: RequestOption) -> None:
-    sampling, load = decode.options({row.name: example(row)}, PLAIN)
+    sampling, load = decode.options({row.name: example(row)}, {})
     value = getattr(load if row.for_loading else sampling, row.name)
     assert value == (tuple(EXAMPLES[row.type]) if row.type is OptionType.TEXTS else example(row))  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ def test_the_daemon_decodes_every_option(row: RequestOption) -> None:
 def test_the_daemon_decodes_no_other() -> None:
     fields = {entry.name for kind in (Sampling, LoadOptions) for entry in dataclasses.fields(kind)}
     assert fields == OPTIONS.keys()
-    assert decode.options(dict.fromkeys(UNSUPPORTED, 1), PLAIN) == (Sampling(), LoadOptions())
+    assert decode.options(dict.fromkeys(UNSUPPORTED, 1), {}) == (Sampling(), LoadOptions())
 
 
 def test_options_of_the_client_are_those_of_the_table_with_their_types() -> None:
@@ -115,7 +115,7 @@ def test_a_modelfile_may_repeat_only_options_of_several_texts() -> None:
 
 @pytest.mark.parametrize("row", SAMPLING_OPTIONS, ids=lambda row: row.name)
 def test_an_option_of_a_request_reaches_the_engine_under_its_name_there(row: RequestOption) -> None:
-    sampling, _ = decode.options({row.name: example(row)}, PLAIN)
+    sampling, _ = decode.options({row.name: example(row)}, {})
     body = openai_http.encode_completion(CompletionRequest("hello", sampling))
     assert body[row.engine_name] == getattr(sampling, row.name)
 
@@ -126,7 +126,7 @@ def test_the_engine_has_other_names_for_two_options_only() -> None:
 
 
 def test_engines_of_other_dialects_get_only_what_openai_has() -> None:
-    sampling, _ = decode.options({row.name: example(row) for row in SAMPLING_OPTIONS}, PLAIN)
+    sampling, _ = decode.options({row.name: example(row) for row in SAMPLING_OPTIONS}, {})
     body = openai_http.encode_completion(CompletionRequest("hello", sampling))
     names = {row.engine_name for row in SAMPLING_OPTIONS}
     kept = Dialect().completion("/v1/completions", body).body.keys() & names  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
         "Model": _model(info),
         "Projector": _projector(info),
         "Capabilities": [(name,) for name in info.capabilities],
-        "Parameters": [line.split(None, 1) for line in (info.parameters or "").splitlines()],
+        "Parameters": _parameters(info),
         "Metadata": _metadata(info) if verbose else [],
         "Tensors": _tensors(info) if verbose else [],
         "System": [(line,) for line in (info.system or "").splitlines()],
@@ -91,6 +91,13 @@ def _model(info: "OllamaShowResponse") -> list[tuple[str, str]]:
         "quantization": details.quantization_level,
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _parameters(info: "OllamaShowResponse") -> list[list[str]]:
+    """Names and values, and where those come from that no Modelfile sets."""
+    sources = {name: f"({source})" for name, source in (info.parameter_sources or {}).items() if source != "Modelfile"}
+    rows = [line.split(None, 1) for line in (info.parameters or "").splitlines()]
+    return [[*row, sources[row[0]]] if row[0] in sources else row for row in rows]
 
 
 def _of_architecture(info: "OllamaShowResponse", key: str) -> str:

@@ -22,7 +22,7 @@ def job(body: wire.CountTokensRequest, model: InstalledModel) -> Job:
     messages = _messages(body)
     images = any(message.images for message in messages)
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
-    sampling, load = decode.options({**body.options, **_sampling_options(body)}, model.manifest)
+    sampling, load = decode.options({**body.options, **_sampling_options(body)}, model.conventions.parameters)
     choice, output = body.tool_choice, body.output_config.format or body.output_format
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),

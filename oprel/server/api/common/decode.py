@@ -17,7 +17,6 @@ from starlette.requests import Request
 from oprel import api_models as wire
 from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef, NameKind
 from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, OptionType, RequestOption
 from oprel.server.api.common import ignored
@@ -116,7 +115,7 @@ def job(
     context: Sequence[int] | None = None,
 ) -> Job:
     """The job for a request of Ollama's API."""
-    sampling, load = options(body.options, model.manifest)
+    sampling, load = options(body.options, model.conventions.parameters)
     # After a `context` the prompt is sent as text, where thoughts look like a part of the answer.
     thinking = False if context and body.think is None else body.think
     request = CompletionRequest(
@@ -152,9 +151,9 @@ def keep_alive(value: wire.KeepAlive | None) -> float | None:
     return seconds if seconds >= 0 else math.inf
 
 
-def options(given: Options, manifest: Manifest) -> tuple[Sampling, LoadOptions]:
+def options(given: Options, own: Mapping[str, object]) -> tuple[Sampling, LoadOptions]:
     """Default < the model's parameters < the request's. Unknown ones are ignored: `parse_body` reports them."""
-    values = {**_values(manifest.parameters), **_values(given)}
+    values = {**_values(own), **_values(given)}
     return _build(Sampling, values), _build(LoadOptions, values)
 
 

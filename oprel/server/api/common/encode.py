@@ -12,10 +12,8 @@ from starlette.responses import Response
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, Logprob
 from oprel.core.models import modelfile
-from oprel.core.models.modelfile import Parameter
 from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.formats.templates.plain_frame import PROMPT_ONLY
-from oprel.formats.templates.stops import stops_of
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
 from oprel.server.models.library import InstalledModel
@@ -135,7 +133,7 @@ def expiry(status: EngineStatus) -> str:
 def show_response(
     model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None
 ) -> wire.OllamaShowResponse:
-    manifest, header = replace(model.manifest, parameters=_parameters(model)), model.header
+    manifest, header = replace(model.manifest, parameters=model.conventions.parameters), model.header
     parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
     comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
     return wire.OllamaShowResponse(
@@ -155,13 +153,12 @@ def show_response(
         capabilities=model.capabilities,
         modified_at=model.changed.isoformat(),
         notes=model.notes or None,
+        parameter_sources=_sources(model) or None,
     )
 
 
-def _parameters(model: InstalledModel) -> Mapping[str, Parameter]:
-    """The model's parameters, and the stops of its template: clients that write the prompt themselves need them."""
-    stops = stops_of(model.chat_template or "") if "completion" in model.capabilities else []
-    return {**({"stop": stops} if stops else {}), **model.manifest.parameters}
+def _sources(model: InstalledModel) -> dict[str, str]:
+    return {name: default.source for name, default in sorted(model.conventions.defaults.items())}
 
 
 def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:

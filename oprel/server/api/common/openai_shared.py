@@ -9,7 +9,7 @@ from pydantic import JsonValue, model_validator
 from oprel.api_models import KeepAlive, RequestBody
 from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ValidationError
-from oprel.core.models.manifests import Manifest
+from oprel.core.models.modelfile import Parameter
 from oprel.core.request_options import ALL_NAMES
 from oprel.server.api.common import decode
 from oprel.server.models.library import InstalledModel
@@ -88,13 +88,12 @@ class SamplingFields(RequestBody):
         return {**data, "options": {**{option: data[name] for option, name in named.items()}, **given}}
 
 
-def options(body: SamplingFields, manifest: Manifest, limit: int | None) -> tuple[Sampling, LoadOptions]:
+def options(body: SamplingFields, own: Mapping[str, Parameter], limit: int | None) -> tuple[Sampling, LoadOptions]:
     """OpenAI's defaults < the model's parameters < `options` < OpenAI's fields. `limit` in tokens."""
     fields = ("temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty")
     given: dict[str, JsonValue] = {name: getattr(body, name) for name in fields} | {"num_predict": limit}
-    own: dict[str, JsonValue] = {**manifest.parameters}  # type: ignore[dict-item]  # a list of strings is JSON too
     present = {name: value for name, value in given.items() if value is not None}
-    return decode.options({**DEFAULTS, **own, **body.options, **present}, manifest)
+    return decode.options({**body.options, **present}, {**DEFAULTS, **own})
 
 
 def think(body: SamplingFields) -> bool | str | None:

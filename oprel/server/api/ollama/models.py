@@ -1,7 +1,6 @@
 """Ollama's API of models: create, copy, delete, pull and push them, and upload the files for them."""
 
 from contextlib import aclosing
-from pathlib import Path
 
 import anyio.to_thread
 from fastapi import Request, Response
@@ -10,7 +9,6 @@ from starlette.requests import ClientDisconnect
 
 from oprel import api_models as wire
 from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, ValidationError
-from oprel.core.models.manifests import Manifest
 from oprel.core.models.modelfile import ROLES, Parameter
 from oprel.core.names import ModelRef
 from oprel.core.request_options import OPTIONS
@@ -118,7 +116,7 @@ def _recipe(body: wire.CreateRequest, *, may_use_paths: bool) -> ModelRecipe:
     name = decode.model_name(body.model, "invalid model name")
     given = {key: value for key, value in body.parameters.items() if value is not None}
     supported: decode.Options = {key: value for key, value in given.items() if key in OPTIONS}
-    decode.options(supported, Manifest(name="", weights=Path()))  # checks the values like the options of any request
+    decode.options(supported, {})  # checks the values like the options of any request
     return ModelRecipe(
         name=name,
         source=body.from_,

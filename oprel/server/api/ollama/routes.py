@@ -267,6 +267,6 @@ async def _embed_job(request: Request, body: wire.ModelRequest, inputs: tuple[st
             raise
         message = f'model "{body.model}" not found, try pulling it first'
         raise ModelNotFoundError(message, *error.resolution_steps) from None
-    _, load = decode.options(body.options, model.manifest)
+    _, load = decode.options(body.options, model.conventions.parameters)
     keep_alive = decode.keep_alive(body.keep_alive)
     return EmbedJob(model=model, inputs=inputs, load=load, keep_alive=keep_alive, truncate=truncate)

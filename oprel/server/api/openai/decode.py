@@ -34,7 +34,7 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
     tools = [tool for tool in body.tools if _is_function(tool)]
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    sampling, load = openai_shared.options(body, model.manifest, limit)
+    sampling, load = openai_shared.options(body, model.conventions.parameters, limit)
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
@@ -66,7 +66,7 @@ def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
             "Leave out one of them.",
         )
     decode.refuse_unsupported(model, body.model, "generate", tools=False, images=False)
-    sampling, load = openai_shared.options(body, model.manifest, body.max_tokens)
+    sampling, load = openai_shared.options(body, model.conventions.parameters, body.max_tokens)
     base = CompletionRequest(
         prompt="",
         sampling=sampling,

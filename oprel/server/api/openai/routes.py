@@ -102,7 +102,7 @@ async def embed(request: Request) -> Response:
     for item in inputs:
         if not isinstance(item, str):
             decode.tokens(item, model)
-    _, load = decode.options(body.options, model.manifest)
+    _, load = decode.options(body.options, model.conventions.parameters)
     job = EmbedJob(
         model=model,
         inputs=inputs,
@@ -144,7 +144,7 @@ async def rerank(request: Request) -> Response:
     if body.top_n is not None and body.top_n < 1:
         raise ValidationError("top_n must be at least 1")
     model = await decode.model(request, decode.required(body.model))
-    _, load = decode.options(body.options, model.manifest)
+    _, load = decode.options(body.options, model.conventions.parameters)
     job = RerankJob(
         model=model,
         query=body.query,

@@ -74,7 +74,7 @@ async def load(request: Request) -> Response:
             async for step in fetching:
                 yield wire.LoadResponse(model=name, state="fetching", **step.model_dump(exclude_none=True))
         model = await decode.model(request, name)
-        _, options = decode.options(body.options, model.manifest)
+        _, options = decode.options(body.options, model.conventions.parameters)
         job = Job(model=model, request=CompletionRequest(prompt=""), load=options, keep_alive=keep_alive)
         load_ns = await completions.load(state_of(request).manager, job, model.usual_mode)
         yield wire.LoadResponse(model=name, state="ready", load_duration=load_ns)

@@ -138,20 +138,20 @@ def test_a_bad_keep_alive_is_refused_in_gos_words(value: str, complaint: str) ->
 
 def test_options_are_for_sampling_and_for_loading() -> None:
     given: decode.Options = {"temperature": 1, "top_k": 5, "seed": 7, "stop": ["a", "b"], "num_ctx": 64, "num_gpu": 0}
-    sampling, load = decode.options(given | {"use_mmap": False}, PLAIN)
+    sampling, load = decode.options(given | {"use_mmap": False}, {})
     assert sampling == Sampling(temperature=1.0, top_k=5, seed=7, stop=("a", "b"))
     assert load == LoadOptions(num_ctx=64, num_gpu=0, use_mmap=False)
 
 
 def test_a_requests_options_count_more_than_the_models_and_the_defaults() -> None:
     manifest = replace(PLAIN, parameters={"temperature": 0.1, "top_k": 1, "stop": ["a"], "num_ctx": 64})
-    sampling, load = decode.options({"top_k": 2, "temperature": None}, manifest)
+    sampling, load = decode.options({"top_k": 2, "temperature": None}, manifest.parameters)
     assert (sampling.temperature, sampling.top_k, sampling.top_p, sampling.stop) == (0.1, 2, 0.9, ("a",))
     assert load == LoadOptions(num_ctx=64)
 
 
 def test_unknown_options_are_ignored() -> None:
-    assert decode.options({"mirostat": 1, "f16_kv": "yes"}, PLAIN) == (Sampling(), LoadOptions())
+    assert decode.options({"mirostat": 1, "f16_kv": "yes"}, {}) == (Sampling(), LoadOptions())
 
 
 @pytest.mark.parametrize(
@@ -172,15 +172,15 @@ def test_unknown_options_are_ignored() -> None:
     ],
 )
 def test_numbers_are_made_to_fit(name: str, value: JsonValue, field: object) -> None:
-    sampling, load = decode.options({name: value}, PLAIN)
+    sampling, load = decode.options({name: value}, {})
     assert {**vars(sampling), **vars(load)}[name] == field
 
 
 @pytest.mark.parametrize("seed", [2**32 - 1, 2**32, 2**53 + 1, 2**62 + 12345, 2**63 - 1, 2**64 - 1, 1e19])
 def test_a_seed_of_64_bits_becomes_one_that_an_engine_has(seed: float) -> None:
-    sampling, _ = decode.options({"seed": seed}, PLAIN)
+    sampling, _ = decode.options({"seed": seed}, {})
     assert sampling.seed is not None and 0 <= sampling.seed < 2**32 - 1
-    other, _ = decode.options({"seed": int(seed) // 2}, PLAIN)
+    other, _ = decode.options({"seed": int(seed) // 2}, {})
     assert other.seed != sampling.seed
 
 
@@ -190,7 +190,7 @@ def test_a_seed_of_64_bits_becomes_one_that_an_engine_has(seed: float) -> None:
 )
 def test_what_means_not_set_leaves_the_models_own_parameter(sent: decode.Options, counts: dict[str, object]) -> None:
     manifest = replace(PLAIN, parameters={"stop": ["a"], "num_ctx": 64})
-    sampling, load = decode.options(sent, manifest)
+    sampling, load = decode.options(sent, manifest.parameters)
     assert counts.items() <= {**vars(sampling), **vars(load)}.items()
 
 
@@ -208,7 +208,7 @@ WRONG: dict[tuple[str, str], list[JsonValue]] = {
 )
 def test_an_option_of_the_wrong_type_or_size_is_named(name: str, complaint: str, value: JsonValue) -> None:
     with pytest.raises(ValidationError) as caught:
-        decode.options({name: value}, PLAIN)
+        decode.options({name: value}, {})
     assert caught.value.message == f'option "{name}" {complaint}'
 
 
