@@ -285,10 +285,7 @@ class DebugInfo(Wire):
 
 
 class GenerateResponse(AnswerMetrics):
-    """An answer to a prompt, or a piece of one.
-
-    `base_model` is oprel's own: the model has no chat template, and continued the prompt as it was.
-    """
+    """An answer to a prompt, or a piece of one. `base_model` (oprel's own): it continues the prompt as it was."""
 
     model: str
     created_at: str | None = None

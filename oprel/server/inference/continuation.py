@@ -93,7 +93,10 @@ class ResumableAnswer:
         if chunk.text:
             self._released.append(self._held)
             self._held = NOTHING
-        return replace(chunk, event=b"", usage=self._whole_usage(chunk.usage)) if self._continues else chunk
+        if not self._continues:
+            return chunk
+        usage = self._whole_usage(chunk.usage) if chunk.usage.completion_tokens else chunk.usage
+        return replace(chunk, event=b"", usage=usage)
 
     async def go_on(self, engine: Engine) -> None:
         """Make `request` what `engine`, the next one, is to be asked. Raises EngineRefused or EngineLost."""

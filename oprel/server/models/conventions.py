@@ -1,4 +1,4 @@
-"""What holds for a model's prompts and answers where a request does not say: parameters, stops, and their sources."""
+"""What holds for a model's answers where a request does not say: its parameters, their sources, and its stops."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass
 from oprel.core.models.modelfile import Parameter
 from oprel.formats.gguf import GGUFFile, Value
 from oprel.formats.headers.other_header import OtherHeader
+from oprel.formats.headers.token_texts import declared_ends
 from oprel.formats.templates.families import Family, family_of
 from oprel.formats.templates.plain_frame import CHATML_STOPS, FRAME_STOPS
-from oprel.formats.token_texts import declared_ends
 
 # The sampling parameters in a GGUF's metadata -> the names of Ollama's options. The headers of folders have them from
 # Hugging Face's `generation_config.json`.

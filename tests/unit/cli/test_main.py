@@ -24,6 +24,7 @@ SessionFrom = Callable[..., tuple[Session, list[str]]]
 CHANGED: dict[str, str | int] = {
     "home": "/srv/models",
     "truncate_embeddings": "on",
+    "runaway_guard": "off",
     "host": "unix:/run/oprel.sock",
     "server_host": "0.0.0.0",
     "server_port": 8080,

@@ -296,7 +296,8 @@ def test_tools_are_for_models_that_know_them(model: InstalledModel) -> None:
 def test_a_job_is_all_that_a_request_said(model: InstalledModel) -> None:
     said = {"options": {"seed": 7, "num_ctx": 64}, "format": "json", "think": False, "keep_alive": "1m"}
     job = decode.job(GenerateRequest.model_validate(said), model, "hello", context=[])
-    assert job.request == CompletionRequest("hello", Sampling(seed=7), schema={}, think=False)
+    sampling = Sampling(seed=7, stop=("<|im_start|>", "<|im_end|>"))  # the stops are those of the template's family
+    assert job.request == CompletionRequest("hello", sampling, schema={}, think=False)
     assert (job.model, job.load, job.keep_alive, job.context) == (model, LoadOptions(num_ctx=64), 60.0, ())
 
 
