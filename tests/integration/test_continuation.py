@@ -233,5 +233,5 @@ def test_an_answer_that_kills_every_engine_is_given_up(stage: Callable[..., Stag
     scene = stage(tiny, engine_path=str(program))
     lines = scene.hear("/api/generate", {"prompt": "hello"})
     assert "the engine died" in json.loads(lines[-1])["error"]
-    assert journal.read_text().count("start") == 3, "it was given two more engines"
+    assert journal.read_text().count("start ") == 3, "it was given two more engines"
     assert "".join(json.loads(line).get("response", "") for line in lines) == " t0 t1", "nothing was said twice"

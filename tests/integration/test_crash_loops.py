@@ -32,7 +32,7 @@ def test_a_crash_loop_ends_in_503_with_the_reason_and_when_to_try_again(
     daemon = start_daemon(engine_path=str(program))
     replies = [ask(http, daemon, tiny) for _ in range(MOST + 2)]
     assert [reply.status_code for reply in replies] == [500] * MOST + [503] * 2
-    assert journal.read_text().count("start") == MOST
+    assert journal.read_text().count("start ") == MOST
     assert 60 < int(replies[-1].headers["retry-after"]) <= 600
     assert "exit status 3: no luck" in replies[-1].json()["error"]
 

@@ -53,7 +53,7 @@ def test_an_honest_prefill_of_many_limits_is_answered(faulty, home: Path, tiny: 
             assert client.generate(str(tiny), "hello").response == WHOLE
         else:
             assert client.chat(str(tiny), HELLO).message.content == WHOLE
-    assert journal.read_text().count("start") == 1
+    assert journal.read_text().count("start ") == 1
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_an_honest_prefill_of_minutes_is_answered(start_daemon: StartDaemon, hom
     daemon = start_daemon(engine_path=str(install(home / "engine", **faults)), stall_timeout="20s")
     with daemon.client as client:
         assert client.generate(str(tiny), "hello" * 8000, options={"num_ctx": 16384}).response == WHOLE
-    assert journal.read_text().count("start") == 1
+    assert journal.read_text().count("start ") == 1
 
 
 @pytest.mark.parametrize(
@@ -153,4 +153,4 @@ def test_an_engine_that_only_refuses_what_is_wrong_stays(faulty, home: Path, tin
             with pytest.raises(BackendError, match="told to fail"):
                 client.generate(str(tiny), told(status=500))
         assert client.generate(str(tiny), "hello").response == WHOLE
-    assert journal.read_text().count("start") == 1
+    assert journal.read_text().count("start ") == 1

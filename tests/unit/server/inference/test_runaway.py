@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Tokens, Usage
+from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Tokens, Usage
 from oprel.server.inference.runaway import (
     FEWEST_REPEATS,
     FEWEST_TOKENS,
@@ -20,6 +20,8 @@ from oprel.server.inference.runaway import (
     guarded,
 )
 from oprel.server.inference.structured_output.answers import Pieces
+from tests.fixtures.memory_engine import MemoryEngine
+from tests.fixtures.pool import MakePool
 
 PIECES = re.compile(r" ?[a-zA-Z]+|\d{1,3}| ?[-=_*~.#+|`]{1,16}|\s+|.", re.DOTALL)
 
@@ -147,7 +149,7 @@ LEGITIMATE = {
 @pytest.mark.parametrize("kind", LEGITIMATE)
 def test_no_legitimate_repetition_is_cut(kind: str) -> None:
     rng = random.Random(kind)
-    for count in range(20, 220, 10):  # 20 answers of each of eight kinds
+    for count in range(20, 120, 5):  # 20 answers of each of eight kinds
         assert ended_at(tokens_of(_rows(rng, LEGITIMATE[kind], count))) is None
 
 
@@ -197,6 +199,38 @@ async def test_one_of_several_answers_may_run_away_alone() -> None:
     chunks = [piece for piece in received if isinstance(piece, Chunk)]
     assert [sum(chunk.index == index and not chunk.finish for chunk in chunks) for index in (0, 1)] == [256, 400]
     assert (chunks[-1].finishes, chunks[-1].ended_by) == ((Finish.LENGTH, Finish.STOP), RUNAWAY)
+
+
+LOOP = ("ha ",) * 400
+
+
+@pytest.mark.parametrize(
+    ("setting", "sampling", "length"),
+    [
+        ("on", Sampling(), 256),
+        ("off", Sampling(), 400),
+        ("on", Sampling(runaway_guard=False), 400),
+        ("off", Sampling(runaway_guard=True), 256),
+        ("on", Sampling(ignore_eos=True), 400),
+        ("on", Sampling(ignore_eos=True, runaway_guard=True), 256),
+    ],
+)
+async def test_a_request_decides_and_else_the_setting(
+    make_pool: MakePool, setting: str, sampling: Sampling, length: int
+) -> None:
+    pool = make_pool(MemoryEngine(words=LOOP), runaway_guard=setting)
+    answer = await pool.ask(CompletionRequest("Hello", sampling))
+    assert answer.done and answer.done.text == "ha " * length
+    assert (answer.done.ended_by, answer.done.finish is Finish.LENGTH) == (
+        (RUNAWAY, True) if length == 256 else ("", False)
+    )
+
+
+async def test_a_continued_answer_counts_from_its_beginning(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(words=LOOP, deaths=[200]))
+    answer = await pool.ask(CompletionRequest("Hello"))
+    assert answer.done and (answer.done.recoveries, answer.done.ended_by) == (1, RUNAWAY)
+    assert answer.done.usage.completion_tokens == 256
 
 
 @pytest.mark.parametrize(
