@@ -14,6 +14,7 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
+from oprel.formats.templates.plain_frame import FRAME_STOPS
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference import completions
 from oprel.server.inference.completions import Job
@@ -71,6 +72,16 @@ async def test_an_answer_has_a_seed_so_that_it_can_be_made_again(pool: MemoryPoo
 async def test_the_seed_of_a_request_stays(pool: MemoryPool) -> None:
     await pool.ask(replace(HELLO, sampling=Sampling(seed=7)))
     assert received(pool).sampling.seed == 7
+
+
+@pytest.mark.parametrize("own", [(), (".",)])
+async def test_the_ends_of_the_model_s_chats_are_stops_beside_those_of_the_request(
+    pool: MemoryPool, own: tuple[str, ...]
+) -> None:
+    await pool.ask(replace(CHAT, sampling=Sampling(stop=own)))
+    assert received(pool).sampling.stop == (*own, *FRAME_STOPS)
+    await pool.ask(replace(HELLO, sampling=Sampling(stop=own)))
+    assert received(pool).sampling.stop == own
 
 
 async def test_an_answer_without_a_limit_ends_after_ten_contexts(pool: MemoryPool) -> None:
