@@ -2,7 +2,7 @@
 
 import pytest
 
-from oprel.formats.templates.families import CHATML, FAMILIES, family_of
+from oprel.formats.templates.families import CHATML, FAMILIES, Family, family_of
 from oprel.formats.templates.plain_frame import FRAME
 
 # What Ollama's library attaches, by what a template says and the model's architecture.
@@ -60,11 +60,10 @@ def test_a_family_has_the_stops_of_ollama_s_library(
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_no_family_hides_another(family: object) -> None:
-    row = FAMILIES[FAMILIES.index(family)]  # type: ignore[arg-type]
-    architecture = row.architectures[0] if row.architectures else "llama"
-    found = family_of(" ".join(row.marks), architecture)
-    assert found is not None and found.name == row.name
+def test_no_family_hides_another(family: Family) -> None:
+    architecture = family.architectures[0] if family.architectures else "llama"
+    recognised = family_of(" ".join(family.marks), architecture)
+    assert recognised is not None and recognised.name == family.name
 
 
 def test_there_are_thirty_families_and_more() -> None:

@@ -1,5 +1,7 @@
 """What another engine is asked after the first one died, and what the client gets of both."""
 
+from dataclasses import replace
+
 import pytest
 
 from oprel.core.completion import (
@@ -62,7 +64,8 @@ async def test_what_the_next_engine_says_is_told_as_text_alone() -> None:
 
 async def test_the_counts_are_those_of_one_answer() -> None:
     answer = await broken_off(PLAIN, word(" upon", 7), word(" a", 8))
-    answer.receive(word(" time", 9))
+    piece = answer.receive(replace(word(" time", 9), usage=Usage(prompt_tokens=3, completion_tokens=1)))
+    assert piece and piece.usage == Usage(prompt_tokens=1, completion_tokens=3)
     last = answer.receive(Chunk(finish=Finish.STOP, usage=Usage(prompt_tokens=3, cached_tokens=2, completion_tokens=1)))
     assert last and last.usage == Usage(prompt_tokens=1, cached_tokens=0, completion_tokens=3)
 
