@@ -51,7 +51,7 @@ def measure(home: str, rounds: int) -> dict[str, float]:
         cold.append(seconds("run", "guide", PROMPT))
         warm.append(seconds("run", "guide", PROMPT))
         seconds("stop", "--daemon")
-    with Client(config=Config(home=home, server_port=0)) as client:
+    with Client(config=Config(home=home, server_port=0, runaway_guard="off")) as client:
         rates = [rate(client) for _ in range(rounds)]
     seconds("stop", "--daemon")
     return {

@@ -101,7 +101,7 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
     def ask(request: CompletionRequest) -> Pieces:
         answers.append(ResumableAnswer(request))
         pieces = _surviving(call, answers[-1], metrics)
-        return guarded(pieces, request) if request.sampling.runaway_guard and request.schema is None else pieces
+        return guarded(pieces, request) if request.sampling.runaway_guard else pieces
 
     async with contextlib.aclosing(answer_pieces(request, ask)) as pieces:
         async for piece in pieces:

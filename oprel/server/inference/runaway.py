@@ -1,7 +1,7 @@
 """Ends an answer that has begun to repeat itself without end.
 
 A runaway answer ends in a period of 1 to 64 tokens that occurs at least eight times and fills at least 256 tokens.
-Within a code fence, and in an answer that a schema shapes, repetition is ordinary: only the context or `num_predict`
+Within a code fence, and in what a schema or a grammar shapes, repetition is ordinary: only the context or `num_predict`
 ends it.
 
 `PeriodicTail`, `CodeFence` and `RunawayGuard` are pure, and take constant time for each token on average.
@@ -99,9 +99,13 @@ class CodeFence:
 
 @dataclass
 class RunawayGuard:
-    """Watches one answer. `fence` has seen the text that the answer continues, if any."""
+    """Watches one answer. `fence` has seen the text that the answer continues, if any.
+
+    With `is_shaped` a schema shapes the answer, but not its thoughts.
+    """
 
     fence: CodeFence = field(default_factory=CodeFence)
+    is_shaped: bool = False
     tokens: int = 0  # so far
     _thoughts: CodeFence = field(default_factory=CodeFence)
     _tail: PeriodicTail = field(default_factory=PeriodicTail)
@@ -111,7 +115,7 @@ class RunawayGuard:
         for symbol, tokens in _symbols(chunk):
             self.tokens += tokens
             self._tail.add(symbol, tokens)
-        if chunk.called:  # a grammar shapes the arguments of a call
+        if chunk.called or (self.is_shaped and chunk.text):  # a grammar shapes calls too
             self._tail = PeriodicTail()
         fence = self._thoughts if chunk.reasoning else self.fence
         fence.add(chunk.reasoning or chunk.text)
@@ -131,7 +135,7 @@ def _symbols(chunk: Chunk) -> Iterable[tuple[Hashable, int]]:
 
 async def guarded(pieces: Pieces, request: CompletionRequest) -> Pieces:
     """The answers of `pieces` without what a runaway one repeats. Closes `pieces` once no answer goes on."""
-    guards = [RunawayGuard(_begun_fence(request)) for _ in range(request.n)]
+    guards = [RunawayGuard(_begun_fence(request), request.schema is not None) for _ in range(request.n)]
     usages = [Usage()] * request.n
     ended = set[int]()
     async with aclosing(pieces):

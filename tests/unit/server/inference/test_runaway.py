@@ -92,6 +92,12 @@ def test_thoughts_run_away_too() -> None:
     assert any(guard.add(Chunk(reasoning="hm ")) for _ in range(256))
 
 
+def test_a_shaped_answer_does_not_but_its_thoughts_do() -> None:
+    guard = RunawayGuard(is_shaped=True)
+    assert not any(guard.add(Chunk("0, ")) for _ in range(2000))
+    assert any(guard.add(Chunk(reasoning="hm ")) for _ in range(256))
+
+
 def test_arguments_of_a_call_do_not() -> None:
     guard = RunawayGuard()
     assert not any(guard.add(Chunk(called='"a",')) for _ in range(2000))
