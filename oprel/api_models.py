@@ -258,8 +258,9 @@ class Truncated(Wire):
 class AnswerMetrics(Wire):
     """The metrics in the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
-    Two are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`, and
-    `recoveries`, the number of engine crashes during the answer.
+    Three are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`;
+    `recoveries`, the number of engine crashes during the answer; `unparsed`, why the engine could not parse an answer
+    that is sent as the model wrote it.
     """
 
     done_reason: str | None = None
@@ -272,6 +273,7 @@ class AnswerMetrics(Wire):
     eval_duration: int | None = None
     truncated: Truncated | None = None
     recoveries: int | None = None
+    unparsed: str | None = None
     logprobs: list[OllamaLogprob] | None = None
 
 

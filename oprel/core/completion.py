@@ -125,6 +125,7 @@ class Chunk:
     spelled: bytes = b""
     unreported: int = 0  # tokens that the engine made for this piece beside `tokens`
     prefill: tuple[int, int] | None = None  # prompt tokens processed and their total; not part of the answer
+    unparsed: str = ""  # with `finish`: why the answer is the plain text that the model wrote
 
     @property
     def says_something(self) -> bool:

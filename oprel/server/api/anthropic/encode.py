@@ -21,6 +21,7 @@ from oprel.server.api.common.content_blocks import (
     Opened,
     blocks_of,
 )
+from oprel.server.api.common.encode import unparsed
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.inference.completions import Done
@@ -55,7 +56,8 @@ class MessageStream:
     def done(self, done: Done) -> bytes:
         rest = self._start() + _events(self._blocks.finish())
         delta = {"stop_reason": stop_reason(done, self._blocks.all), "stop_sequence": None}
-        return rest + event("message_delta", {"delta": delta, "usage": _usage(done.usage)}) + event("message_stop", {})
+        fields = {"delta": delta, "usage": _usage(done.usage), **unparsed(done)}
+        return rest + event("message_delta", fields) + event("message_stop", {})
 
     def broken(self, error: OprelError) -> bytes:
         return b"event: error\ndata: " + encode_error(error) + b"\n\n"
@@ -73,7 +75,8 @@ def stop_reason(done: Done, blocks: Sequence[ContentBlock]) -> StopReason:
     """Engines do not distinguish a stop sequence from the end: both are `end_turn`."""
     if done.finish is Finish.LENGTH:
         return "max_tokens"
-    return "tool_use" if any(block.kind is BlockKind.CALL for block in blocks) else "end_turn"
+    has_calls = not done.unparsed and any(block.kind is BlockKind.CALL for block in blocks)
+    return "tool_use" if has_calls else "end_turn"
 
 
 def _message(

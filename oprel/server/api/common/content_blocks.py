@@ -100,6 +100,10 @@ class ContentBlocks:
 
     def finish(self) -> Iterator[Change]:
         yield from self._close_text()
+        yield from self._close_calls()
+
+    def _close_calls(self) -> Iterator[Change]:
+        """Before the end, and before text: that follows a call which was refused."""
         for call in self._calls.values():
             if not call.closed:
                 yield from self._update_call(call)
@@ -110,6 +114,7 @@ class ContentBlocks:
             return
         if self._open_text is None or self._open_text.kind is not kind:
             yield from self._close_text()
+            yield from self._close_calls()
             self._open_text = ContentBlock(index=len(self.all), kind=kind)
             yield self._opened(self._open_text)
         yield _grown(self._open_text, text)

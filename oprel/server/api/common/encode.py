@@ -55,6 +55,7 @@ def metrics(done: Done) -> dict[str, object]:
         **{name: count or None for name, count in counts.items()},
         "truncated": truncated(done),
         "recoveries": done.recoveries or None,
+        "unparsed": done.unparsed or None,
     }
 
 
@@ -63,6 +64,11 @@ def truncated(done: Done) -> wire.Truncated | None:
     if not (done.shifted or done.truncation.messages or done.truncation.tokens):
         return None
     return wire.Truncated(messages=done.truncation.messages, tokens=done.truncation.tokens, shifted=done.shifted)
+
+
+def unparsed(done: Done) -> dict[str, str]:
+    """The field for an answer that is sent as the model wrote it; for objects that have no fields of oprel's."""
+    return {"unparsed": done.unparsed} if done.unparsed else {}
 
 
 def tool_calls(chunk: Chunk) -> list[wire.OllamaToolCall] | None:

@@ -48,9 +48,14 @@ def usage(counts: completion.Usage) -> JSON:
 
 
 def notes(done: Done) -> JSON:
-    """oprel's own fields if they apply: the truncated part of the prompt, and the engines that died meanwhile."""
+    """oprel's own fields if they apply: the truncated part of the prompt, the engines that died meanwhile, and why the
+    answer could not be parsed."""
     cut = truncated(done)
-    fields = {"truncated": cut.model_dump() if cut else None, "recoveries": done.recoveries or None}
+    fields = {
+        "truncated": cut.model_dump() if cut else None,
+        "recoveries": done.recoveries or None,
+        "unparsed": done.unparsed or None,
+    }
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -88,14 +93,19 @@ class ChatStream(_Stream):
     def chunk(self, chunk: Chunk) -> bytes:
         if chunk.event:
             return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event)["choices"]])
-        if chunk.text or chunk.logprobs:  # of another engine, which continued from the text
+        if chunk.text or chunk.reasoning or chunk.logprobs:  # without the engine's event: text that was continued
             extra = {"logprobs": {"content": _logprobs(chunk.logprobs)}} if chunk.logprobs else {}
-            return self.send([{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None, **extra}])
+            parts = {"content": chunk.text or None, "reasoning": chunk.reasoning or None}
+            delta = {name: text for name, text in parts.items() if text} or {"content": ""}
+            return self.send([{"index": chunk.index, "delta": delta, "finish_reason": None, **extra}])
         return b""
 
     def done(self, done: Done) -> bytes:
+        if done.unparsed:  # the engine may have announced calls before it refused them
+            self._ends.clear()
         if not self._ends:
-            self.send([{"index": 0, "delta": {}, "finish_reason": done.finish.value}])
+            finishes = enumerate(done.finishes or (done.finish,))
+            self.send([{"index": index, "delta": {}, "finish_reason": finish.value} for index, finish in finishes])
         return self.end(done)
 
 

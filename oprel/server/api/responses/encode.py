@@ -18,6 +18,7 @@ from oprel.server.api.common.content_blocks import (
     Opened,
     blocks_of,
 )
+from oprel.server.api.common.encode import unparsed
 from oprel.server.api.common.sse import dumps, event
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
@@ -138,7 +139,8 @@ class ResponseStream:
     def done(self, done: Done) -> bytes:
         status: wire.Status = "incomplete" if done.finish is Finish.LENGTH else "completed"
         rest = self._start() + self._encoded(self._blocks.finish(), status)
-        return rest + self._event(f"response.{status}", response=self._builder.finished(self._blocks.all, done))
+        response = self._builder.finished(self._blocks.all, done)
+        return rest + self._event(f"response.{status}", response=response, **unparsed(done))
 
     def broken(self, error: OprelError) -> bytes:
         return self._event("response.failed", response=self._builder.failed(self._blocks.all, error))
