@@ -1,7 +1,7 @@
 """Which templates are of models that think, how these are switched, which levels they know, how they mark thoughts.
 
-The tables hold what families differ in; a template is matched by the variables that it reads, the words that it compares
-them with, and the marks in it. Pure.
+The tables hold what families differ in. A template is matched by the variables that it reads, the words that it
+compares them with, and the marks in it. Pure.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ class ThinkSetting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thinking:
+class ThinkingTraits:
     """How a model thinks. `off` is None if it always does; `levels` have the variables of each level."""
 
     on: Variables
@@ -120,11 +120,11 @@ def nearest(level: str, levels: Collection[str]) -> str:
     >>> nearest("max", ["low", "medium", "high"]), nearest("medium", ["low", "high"])
     ('high', 'high')
     """
-    return min(levels, key=lambda known: (abs(_rank(known) - _rank(level)), -_rank(known)))
+    return min(levels, key=lambda other: (abs(_rank(other) - _rank(level)), -_rank(other)))
 
 
 @lru_cache(maxsize=256)
-def thinking_of(template: str) -> Thinking | None:
+def thinking_of(template: str) -> ThinkingTraits | None:
     """How a model with this template thinks; None if it does not.
 
     >>> thinking_of("{% if not thinking %}</think>{% endif %}").setting(True).variables
@@ -142,7 +142,7 @@ def thinking_of(template: str) -> Thinking | None:
     if off is None and (effort := _effort(names)) and (word := _first(OFF_WORDS, names.words)):
         on, off = levels[nearest("medium", levels)] if levels else {}, {effort: word}
     words = None if off else next((pair for pair in SYSTEM_WORDS if any(pair[1] in word for word in names.words)), None)
-    return Thinking(on=on, off={} if words else off, levels=levels, system_words=words, marks=marks)
+    return ThinkingTraits(on=on, off={} if words else off, levels=levels, system_words=words, marks=marks)
 
 
 def _rank(level: str) -> int:

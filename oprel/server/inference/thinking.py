@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from oprel.core.completion import CompletionRequest, PromptMessage
-from oprel.formats.templates.thinking import SWITCHES, Thinking
+from oprel.formats.templates.thinking import SWITCHES, ThinkingTraits
 
 
-def with_thinking(request: CompletionRequest, thinking: Thinking | None) -> CompletionRequest:
+def with_thinking(request: CompletionRequest, thinking: ThinkingTraits | None) -> CompletionRequest:
     """The request as the template takes it: its `think` is what the model can do, and its variables say so.
 
     Variables that the client sent stay, unless they are switches: `think` was read from those.

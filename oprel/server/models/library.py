@@ -22,7 +22,7 @@ from oprel.formats.headers.whole import read_whole
 from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.readers import knows
 from oprel.formats.templates import go_template
-from oprel.formats.templates.thinking import Thinking, thinking_of
+from oprel.formats.templates.thinking import ThinkingTraits, thinking_of
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
 
@@ -154,7 +154,7 @@ class InstalledModel:
         return None
 
     @property
-    def thinking(self) -> Thinking | None:
+    def thinking(self) -> ThinkingTraits | None:
         """How it thinks; None if it does not."""
         return None if self.embeds_only else thinking_of(self.chat_template or "")
 

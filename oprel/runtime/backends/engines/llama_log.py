@@ -1,8 +1,9 @@
 """Reads from an engine's log the sizes of its buffers, and whether it knows the model's thoughts. Pure.
 
 Source of the sizes: `load_tensors`, `llama_kv_cache`, `llama_memory_recurrent`, `sched_reserve` and `output_reserve` of
-llama.cpp at log level 4; each prints "... DEVICE KIND buffer size = N MiB". Buffers on the CPU are named CPU, CPU_Mapped,
-CPU_REPACK or DEVICE_Host. Some locales print a decimal comma. A dry run before the load prints the same lines.
+llama.cpp at log level 4; each prints "... DEVICE KIND buffer size = N MiB". Buffers on the CPU are named CPU,
+CPU_Mapped, CPU_REPACK or DEVICE_Host. Some locales print a decimal comma. A dry run before the load prints the same
+lines.
 """
 
 import re

@@ -28,7 +28,7 @@ def job(body: wire.CountTokensRequest, model: InstalledModel) -> Job:
         prompt=decode.with_system("", messages, model),
         sampling=sampling,
         schema=decode.schema(output.schema_) if output else None,
-        think=_think(body) if model.thinking else None,
+        think=_think(body) if "thinking" in model.capabilities else None,
         tools=function_tools([_tool(tool) for tool in body.tools]),
         tool_choice=_tool_choice(choice) if choice else None,
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
@@ -56,7 +56,7 @@ def _sampling_options(body: wire.CountTokensRequest) -> dict[str, JsonValue]:
 def ignored(body: wire.CountTokensRequest, model: InstalledModel) -> list[str]:
     """The parts of a request that have no effect."""
     think = _think(body)
-    if decode.unheeded(think, model) or (think and model.thinking is None):
+    if decode.unheeded(think, model) or (think and "thinking" not in model.capabilities):
         return ["output_config.effort" if isinstance(think, str) else "thinking"]
     return []
 
