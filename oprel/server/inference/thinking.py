@@ -14,11 +14,11 @@ def with_thinking(request: CompletionRequest, thinking: ThinkingTraits | None) -
     """
     if thinking is None or not isinstance(request.prompt, tuple):
         return request
-    setting = thinking.setting(request.think)
-    sent = {name: value for name, value in request.template_arguments.items() if name not in setting.variables}
-    own = {name: value for name, value in request.template_arguments.items() if name not in SWITCHES}
+    setting, arguments = thinking.setting(request.think), request.template_arguments
+    own = {name: value for name, value in arguments.items() if name not in SWITCHES}
     prompt = _with_system_words(request.prompt, setting.system_words) if setting.system_words else request.prompt
-    return replace(request, prompt=prompt, think=setting.think, template_arguments={**sent, **setting.variables, **own})
+    variables = {**arguments, **setting.variables, **own}
+    return replace(request, prompt=prompt, think=setting.think, template_arguments=variables)
 
 
 def _with_system_words(messages: Sequence[PromptMessage], words: str) -> tuple[PromptMessage, ...]:

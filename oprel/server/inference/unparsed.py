@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from os.path import commonprefix
 
 from oprel.core.completion import Chunk, CompletionRequest
 from oprel.runtime.engine import AnswerUnparsed
@@ -25,6 +26,7 @@ class SentText:
     runs: list[str] = field(default_factory=list)
     _is_thought: bool = False
     _unmatched: str = ""
+    _blanks: str = ""  # at the end of the last run: parsers trim, so that they may not be in the plain text
 
     def add(self, chunk: Chunk) -> None:
         for text, is_thought in ((chunk.reasoning, True), (chunk.text, False)):
@@ -43,8 +45,11 @@ class SentText:
             if at < 0:
                 return ""
             self._unmatched = self._unmatched[at + len(run) :]
+            self._blanks = self.runs[0][len(self.runs[0].rstrip()) :]
             del self.runs[0]
-        rest, self._unmatched = self._unmatched, ""
+        sent = len(commonprefix((self._unmatched, self._blanks)))
+        rest, self._unmatched = self._unmatched[sent:], ""
+        self._blanks = "" if rest else self._blanks[sent:]
         return rest
 
 
