@@ -33,6 +33,11 @@ class ThoughtSplitter:
         """The prompt has opened the thought."""
         self.marks, self.place = (marks,), Place.THOUGHT
 
+    def leave(self) -> None:
+        """The engine has sent the thought, but not the mark behind it, and sends plain text from here on."""
+        marks = self.marks[0]
+        self.marks, self.place = (replace(marks, before_answer=marks.closes),), Place.BEHIND_THOUGHT
+
     def add(self, text: str) -> tuple[str, str]:
         """What the text adds to the thoughts and to the answer."""
         self._held += text
@@ -92,13 +97,19 @@ class AnswerThoughts:
     marks: Sequence[Marks]
     opened: Callable[[], Awaitable[Marks | None]]
     _splitters: dict[int, ThoughtSplitter] = field(default_factory=dict)
+    _within: set[int] = field(default_factory=set)  # answers of which the engine sent a thought last
 
     async def split(self, chunk: Chunk) -> Chunk:
         """The chunk with thoughts as such."""
         if chunk.index not in self._splitters and (chunk.text or chunk.reasoning):
             self._splitters[chunk.index] = await self._begun(chunk)
+        if chunk.reasoning:
+            self._within.add(chunk.index)
         if not chunk.text:
             return chunk
+        if chunk.index in self._within and not chunk.event and self.marks:
+            self._splitters[chunk.index].leave()
+        self._within.discard(chunk.index)
         thought, text = self._splitters[chunk.index].add(chunk.text)
         if text == chunk.text:
             return chunk

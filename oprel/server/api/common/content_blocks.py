@@ -31,6 +31,11 @@ class ContentBlock:
     name: str = ""
     text: str = ""
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the arguments of a call are complete."""
+        return _is_json(self.text)
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -76,11 +81,7 @@ class _Call:
 
     @property
     def is_complete(self) -> bool:
-        try:
-            orjson.loads(self.arguments)
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        return _is_json(self.arguments)
 
 
 @dataclass
@@ -152,6 +153,14 @@ class ContentBlocks:
     def _opened(self, block: ContentBlock) -> Opened:
         self.all.append(block)
         return Opened(block)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _grown(block: ContentBlock, delta: str) -> Grown:

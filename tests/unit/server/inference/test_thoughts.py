@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from pydantic import JsonValue
 
 from oprel.core.completion import Chunk, CompletionRequest, Logprob, PromptMessage
 from oprel.formats.templates.thinking import MARKS, Marks, thinking_of
 from oprel.server.inference.thinking import with_thinking
-from oprel.server.inference.thoughts import AnswerThoughts, ThoughtSplitter, opened_marks, with_thoughts
+from oprel.server.inference.thoughts import AnswerThoughts, Pieces, ThoughtSplitter, opened_marks, with_thoughts
 from tests.fixtures.thinking_templates import source
 
 THINK = MARKS[0]
@@ -56,7 +57,7 @@ def test_all_other_text_stays(text: str, parts: tuple[str, str], size: int) -> N
 
 
 async def received(*chunks: Chunk, opened: Marks | None = None) -> list[Chunk]:
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces() -> Pieces:
         for chunk in chunks:
             yield chunk
 
@@ -71,6 +72,13 @@ async def received(*chunks: Chunk, opened: Marks | None = None) -> list[Chunk]:
 async def test_an_answer_whose_thoughts_the_engine_knows_stays_as_it_is() -> None:
     chunks = [Chunk(event=b"{}"), Chunk("", "hm", event=b"1"), Chunk("<think>quoted</think>", event=b"2")]
     assert await received(*chunks, opened=THINK) == chunks
+
+
+async def test_plain_text_behind_a_thought_of_the_engine_may_begin_with_its_mark() -> None:
+    thought = Chunk("", "hm", event=b"1")
+    pieces = await received(thought, Chunk("</thi"), Chunk("nk>a"))
+    assert [piece.text for piece in pieces] == ["", "", "a"]
+    assert [piece.text for piece in await received(thought, Chunk("b </think>"))] == ["", "b </think>"]
 
 
 async def test_several_answers_are_split_apart() -> None:
@@ -95,7 +103,7 @@ HELLO = (PromptMessage("user", "hi"),)
 
 
 def test_variables_of_the_client_stay_unless_they_are_switches() -> None:
-    sent = {"tone": "dry", "thinking": False, "enable_thinking": False}
+    sent: dict[str, JsonValue] = {"tone": "dry", "thinking": False, "enable_thinking": False}
     request = CompletionRequest(HELLO, think=True, template_arguments=sent)
     changed = with_thinking(request, thinking_of(source("kimi-k3")))
     assert changed.template_arguments == {"tone": "dry", "thinking": True, "enable_thinking": False}
@@ -105,10 +113,8 @@ def test_variables_of_the_client_stay_unless_they_are_switches() -> None:
 
 def test_words_go_into_the_system_message() -> None:
     traits = thinking_of(source("nemotron-nano-2"))
-    assert with_thinking(CompletionRequest(HELLO, think=False), traits).prompt == (
-        PromptMessage("system", "/no_think"),
-        *HELLO,
-    )
+    prompt = with_thinking(CompletionRequest(HELLO, think=False), traits).prompt
+    assert prompt == (PromptMessage("system", "/no_think"), *HELLO)
     system = PromptMessage("system", "Be brief.")
     prompt = with_thinking(CompletionRequest((system, *HELLO), think=False), traits).prompt
     assert prompt == (PromptMessage("system", "Be brief.\n/no_think"), *HELLO)
