@@ -8,6 +8,8 @@ from jinja2 import Environment, TemplateSyntaxError
 Token = tuple[str, str]  # kind and value
 
 SKIPPED = frozenset(("whitespace", "comment_begin", "comment", "comment_end", "linecomment"))
+LONGEST = 100_000  # characters; real templates have 30,000 at most, and a longer one would take seconds
+LEXER = Environment()
 ENDS = frozenset(("block_end", "variable_end"))
 
 
@@ -25,7 +27,7 @@ class TemplateNames:
 
 
 def names_of(template: str) -> TemplateNames:
-    """All names; none of a template that cannot be read.
+    """All names; none of a template that cannot be read, or that is far too long.
 
     >>> names_of("{% set a = b | default('x') %}{{ a }}{{ m.c }}").variables >= {"b", "m"}
     True
@@ -33,6 +35,8 @@ def names_of(template: str) -> TemplateNames:
     True
     """
     names, assigned, sources = TemplateNames(), set[str](), dict[str, str]()
+    if len(template) > LONGEST:
+        return names
     try:
         for is_printed, tokens in _statements(template):
             texts = {value[1:-1] for kind, value in tokens if kind == "string"}
@@ -53,7 +57,7 @@ def names_of(template: str) -> TemplateNames:
 def _statements(template: str) -> Iterator[tuple[bool, list[Token]]]:
     """The tokens of each block, and whether it prints a value."""
     is_printed, tokens = False, list[Token]()
-    for _, kind, value in Environment().lex(template):
+    for _, kind, value in LEXER.lex(template):
         if kind in ("block_begin", "variable_begin"):
             is_printed, tokens = kind == "variable_begin", []
         elif kind in ENDS:

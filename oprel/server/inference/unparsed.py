@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from os.path import commonprefix
 
 from oprel.core.completion import Chunk, CompletionRequest
-from oprel.runtime.engine import AnswerUnparsed
+from oprel.runtime.engine import AnswerUnparsed, EngineRefused
 from oprel.server.inference.truncation import Truncation, image_count
 
 logger = logging.getLogger(__name__)
@@ -68,11 +68,8 @@ async def with_unparsed(
                 yield piece
         return
     except AnswerUnparsed as error:
-        if not isinstance(request.prompt, tuple) or image_count(request):  # images have no place in a text
-            raise
-        reason = error.message
+        reason, plain = error.message, await _as_text(request, render, error)
     logger.warning("an answer is sent as the model wrote it: %s", reason)
-    plain = replace(_as_text(request), prompt=await render())
     async with aclosing(ask(plain)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Truncation):
@@ -83,5 +80,15 @@ async def with_unparsed(
                 yield replace(piece, text=rest, event=b"")
 
 
-def _as_text(request: CompletionRequest) -> CompletionRequest:
-    return replace(request, tools=(), tool_choice=None, think=False, tell_tokens=request.n == 1 and not request.schema)
+async def _as_text(
+    request: CompletionRequest, render: Callable[[], Awaitable[str]], error: AnswerUnparsed
+) -> CompletionRequest:
+    """The request for plain text. Raises the error where that cannot be made: images have no place in a text."""
+    if not isinstance(request.prompt, tuple) or image_count(request):
+        raise error
+    try:
+        prompt = await render()
+    except EngineRefused as refusal:
+        raise error from refusal
+    is_plain = request.n == 1 and not request.schema
+    return replace(request, prompt=prompt, tools=(), tool_choice=None, think=False, tell_tokens=is_plain)
