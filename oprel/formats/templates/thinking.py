@@ -132,10 +132,11 @@ def thinking_of(template: str) -> ThinkingTraits | None:
     """
     names = names_of(template)
     marks = tuple(mark for mark in MARKS if any(sign in template for sign in _signs(mark)))
-    switches = {name: values for name, values in SWITCHES.items() if name in names.variables}
+    readable = names.variables | ({"enable_thinking"} if "enable_thinking" in template else set())
+    switches = {name: values for name, values in SWITCHES.items() if name in readable}
     switches |= {name: _mode_values(names.words) for name in MODES if name in names.variables}
     levels = _levels(names)
-    if not (marks or switches or levels or names.fields & FIELDS or "enable_thinking" in template):
+    if not (marks or switches or levels or names.fields & FIELDS):
         return None
     on: Variables = {name: values[0] for name, values in switches.items()}
     off: Variables | None = {name: values[1] for name, values in switches.items()} or None

@@ -15,7 +15,7 @@ def with_thinking(request: CompletionRequest, thinking: ThinkingTraits | None) -
     if thinking is None or not isinstance(request.prompt, tuple):
         return request
     setting, arguments = thinking.setting(request.think), request.template_arguments
-    own = {name: value for name, value in arguments.items() if name not in SWITCHES}
+    own = {name: value for name, value in arguments.items() if name not in SWITCHES or not isinstance(value, bool)}
     prompt = _with_system_words(request.prompt, setting.system_words) if setting.system_words else request.prompt
     variables = {**arguments, **setting.variables, **own}
     return replace(request, prompt=prompt, think=setting.think, template_arguments=variables)

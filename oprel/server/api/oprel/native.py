@@ -108,10 +108,11 @@ async def generate(request: Request) -> Response:
                 pass
         model = await decode.model(request, name)
         decode.refuse_unsupported(model, name, "generate", tools=False, images=False)
-        ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
         past = state.conversations.messages(conversation)
         new.extend(_new_messages(body, past, model))
-        async with aclosing(completions.run(state.manager, decode.job(body, model, _in_order(past, new)))) as answer:
+        job = decode.job(body, model, _in_order(past, new))
+        ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
+        async with aclosing(completions.run(state.manager, job)) as answer:
             async for piece in answer:
                 yield piece
 

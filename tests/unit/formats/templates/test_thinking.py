@@ -70,6 +70,13 @@ def test_fields_and_marks_alone_show_that_a_model_thinks(template: str) -> None:
     assert not traits.setting(False).is_heeded
 
 
+def test_a_template_that_cannot_be_read_has_the_usual_switch() -> None:
+    for template in ("{% if enable_thinking %}{{ 'x }}", "enable_thinking" + " " * 200_000):
+        traits = thinking_of(template)
+        assert traits
+        assert (traits.setting(False).variables, traits.setting(False).is_heeded) == ({"enable_thinking": False}, True)
+
+
 def test_several_levels_of_one_rank_and_between_two() -> None:
     assert [nearest(level, ["low", "high", "max"]) for level in RANKS] == [
         "low",

@@ -107,6 +107,8 @@ def test_variables_of_the_client_stay_unless_they_are_switches() -> None:
     request = CompletionRequest(HELLO, think=True, template_arguments=sent)
     changed = with_thinking(request, thinking_of(source("kimi-k3")))
     assert changed.template_arguments == {"tone": "dry", "thinking": True, "enable_thinking": False}
+    budget = replace(request, template_arguments={"thinking_budget": 512})
+    assert with_thinking(budget, thinking_of(source("seed-oss"))).template_arguments == {"thinking_budget": 512}
     level = with_thinking(replace(request, think="low"), thinking_of(source("kimi-k3")))
     assert level.template_arguments["thinking_effort"] == "low"
 
