@@ -258,9 +258,10 @@ class Truncated(Wire):
 class AnswerMetrics(Wire):
     """The metrics in the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
-    Three are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`;
-    `recoveries`, the number of engine crashes during the answer; and `ended_by`, which is "runaway_guard" for an answer
-    that was ended because it repeated itself.
+    Four are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`;
+    `recoveries`, the number of engine crashes during the answer; `unparsed`, why the engine could not parse an answer
+    that is sent as the model wrote it; and `ended_by`, which is "runaway_guard" for an answer that was ended because it
+    repeated itself.
     """
 
     done_reason: str | None = None
@@ -274,6 +275,7 @@ class AnswerMetrics(Wire):
     truncated: Truncated | None = None
     recoveries: int | None = None
     ended_by: str | None = None
+    unparsed: str | None = None
     logprobs: list[OllamaLogprob] | None = None
 
 

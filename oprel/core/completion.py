@@ -126,6 +126,7 @@ class Chunk:
     unreported: int = 0  # tokens that the engine made for this piece beside `tokens`
     prefill: tuple[int, int] | None = None  # prompt tokens processed and their total; not part of the answer
     ended_by: str = ""  # with `finish`: what ended the answer, if neither the model nor its limit did
+    unparsed: str = ""  # with `finish`: why the answer is the plain text that the model wrote
 
     @property
     def says_something(self) -> bool:

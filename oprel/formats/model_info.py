@@ -7,6 +7,7 @@ from math import prod
 from typing import Literal
 
 from oprel.formats.gguf import GGUFFile, Value
+from oprel.formats.templates.thinking import thinking_of
 from oprel.utils.text import human_count, human_size
 
 Format = Literal["gguf", "safetensors", "pytorch", "mlc"]
@@ -138,7 +139,7 @@ def of_template(template: str) -> tuple[Capability, ...]:
     """The capabilities that a chat template supports."""
     supported: Mapping[Capability, bool] = {
         "tools": "tools" in template,
-        "thinking": "<think>" in template or "enable_thinking" in template,
+        "thinking": thinking_of(template) is not None,
     }
     return tuple(name for name, is_supported in supported.items() if is_supported)
 

@@ -26,6 +26,10 @@ class EngineRefused(Exception):
         self.prompt_tokens = prompt_tokens
 
 
+class AnswerUnparsed(EngineRefused):
+    """What the model wrote breaks the form of its template, and the engine's parser refuses it."""
+
+
 class EngineLost(Exception):
     """The connection broke, or the answer ended without its terminator: the engine has died."""
 

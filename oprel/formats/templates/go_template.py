@@ -126,6 +126,7 @@ def _translated(pieces: Sequence[_Piece], root: dict[str, Value]) -> str:
     builtins = {
         "Tools": Value("tools", as_json=True, is_list=True),
         "Think": Value("enable_thinking"),
+        "ThinkLevel": Value("reasoning_effort"),
         "IsThinkSet": Value("(enable_thinking is defined)"),
     }
     return _Translation(pieces).block(Scope({**builtins, **root}, {}))[0]

@@ -31,8 +31,11 @@ from oprel.core.completion import (
 from oprel.core.request_options import OPTIONS
 from oprel.runtime.backends import openai_types as wire
 from oprel.runtime.backends.logprobs import spelled, token_logprobs
-from oprel.runtime.engine import EngineLost, EngineRefused
+from oprel.runtime.engine import AnswerUnparsed, EngineLost, EngineRefused
 from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
+
+# How llama-server begins what its parser of answers refuses, with status 500.
+UNPARSED = ("The model produced output that does not match", "Invalid diff:", "Failed to parse tool call arguments")
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -41,7 +44,7 @@ async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> Async
     """Stream an answer, or `n` of them. Only the last chunk has `finish`.
 
     Closing the iterator closes the connection, which frees the engine's slot.
-    Raises EngineRefused, or EngineLost where the answer breaks off.
+    Raises EngineRefused, or EngineLost where the answer breaks off. An AnswerUnparsed may come at its end.
     """
     path = "/v1/chat/completions" if isinstance(request.prompt, tuple) else "/v1/completions"
     answers, usage, generated = defaultdict[int, _Answer](_Answer), Usage(), 0
@@ -245,9 +248,9 @@ def _whole(call: wire.EngineToolCall) -> ToolCall:
     try:
         arguments = orjson.loads(call.function.arguments or "{}")
     except orjson.JSONDecodeError as error:
-        raise EngineLost(f"the model's call of {call.function.name} is not valid JSON") from error
+        raise _unparsed(f"the model's call of {call.function.name} is not valid JSON") from error
     if not isinstance(arguments, dict):
-        raise EngineLost(f"the arguments of the model's call of {call.function.name} are not an object")
+        raise _unparsed(f"the arguments of the model's call of {call.function.name} are not an object")
     return ToolCall(call.id or f"call_{uuid.uuid4().hex[:8]}", call.function.name or "", arguments)
 
 
@@ -333,5 +336,11 @@ def _refusal(status: int, content: bytes) -> EngineRefused:
         error = wire.Event.model_validate_json(content).error or wire.Error()
     except ValidationError:
         error = wire.Error(message=content[:200].decode(errors="replace"))
+    if error.message.startswith(UNPARSED):
+        return _unparsed(error.message)
     code = error.code if isinstance(error.code, int) else status
     return EngineRefused(code, error.type or "", error.message, error.n_prompt_tokens)
+
+
+def _unparsed(message: str) -> AnswerUnparsed:
+    return AnswerUnparsed(httpx.codes.INTERNAL_SERVER_ERROR, "", message)

@@ -4,14 +4,15 @@ import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TypeVar
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, Sampling, Tokens, Usage
 from oprel.core.settings import ModelSettings
-from oprel.runtime.engine import Engine, EngineLost, EngineRefused
+from oprel.formats.templates.thinking import Marks
+from oprel.runtime.engine import AnswerUnparsed, Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.request_metrics import RequestMetrics
@@ -19,6 +20,8 @@ from oprel.server.inference.runaway import guarded
 from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
 from oprel.server.inference.structured_output.checks import check_answer
 from oprel.server.inference.structured_output.requests import begun, resolved
+from oprel.server.inference.thinking import with_thinking
+from oprel.server.inference.thoughts import AnswerThoughts, opened_marks, with_thoughts
 from oprel.server.inference.truncation import (
     Truncation,
     about_tokens,
@@ -29,6 +32,7 @@ from oprel.server.inference.truncation import (
     rendered,
     truncated,
 )
+from oprel.server.inference.unparsed import with_unparsed
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -67,6 +71,7 @@ class Done:
     finishes: tuple[Finish, ...] = ()
     recoveries: int = 0  # engines that died while they made it
     ended_by: str = ""  # what ended it, if neither the model nor its limit did
+    unparsed: str = ""  # why the engine could not parse it: it is what the model wrote
 
 
 Piece = Truncation | Chunk | Done
@@ -77,8 +82,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    request = _with_ends(resolved(job.request), job.model)
-    job = replace(job, request=_with_guard(request, manager.config.for_model(job.model.name)))
+    job = _resolved(job, manager.config.for_model(job.model.name))
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
@@ -93,17 +97,16 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
                         yield piece
 
 
+def _resolved(job: Job, settings: ModelSettings) -> Job:
+    """The job with what its request means for this model. Raises ValidationError."""
+    request = _with_ends(with_thinking(resolved(job.request), job.model.thinking), job.model)
+    return replace(job, request=_with_guard(request, settings))
+
+
 async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncGenerator[Piece, None]:
-    lease, accumulator = call.lease, AnswerAccumulator()
+    lease, accumulator, engine_answers = call.lease, AnswerAccumulator(), EngineAnswers(call, metrics)
     request = await call.ask(lambda: _prepared(job, lease))
-    answers: list[ResumableAnswer] = []
-
-    def ask(request: CompletionRequest) -> Pieces:
-        answers.append(ResumableAnswer(request))
-        pieces = _surviving(call, answers[-1], metrics)
-        return guarded(pieces, request) if request.sampling.runaway_guard else pieces
-
-    async with contextlib.aclosing(answer_pieces(request, ask)) as pieces:
+    async with contextlib.aclosing(answer_pieces(request, engine_answers.ask)) as pieces:
         async for piece in pieces:
             accumulator.add(piece)
             if piece is not accumulator.last:
@@ -113,7 +116,47 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
     context = None if job.context is None else await _context(lease.engine, request, accumulator.text())
     done = accumulator.done(lease, metrics.seconds, context)
     metrics.finish(lease, done.usage)
-    yield replace(done, recoveries=sum(answer.recoveries for answer in answers))
+    yield replace(done, recoveries=engine_answers.recoveries)
+
+
+@dataclass
+class EngineAnswers:
+    """The answers that engines make for one request, usually one."""
+
+    call: EngineCall
+    metrics: RequestMetrics
+    _all: list[ResumableAnswer] = field(default_factory=list)
+
+    @property
+    def recoveries(self) -> int:
+        return sum(answer.recoveries for answer in self._all)
+
+    def ask(self, request: CompletionRequest) -> Pieces:
+        """The answer, with its thoughts as such; as plain text where the engine cannot parse it."""
+        pieces = with_unparsed(request, self._ask_engine, self._render)
+        if request.sampling.runaway_guard:
+            pieces = guarded(pieces, request)
+        thinking = self.call.lease.model.thinking
+        if thinking is None or not isinstance(request.prompt, tuple):
+            return pieces
+        return with_thoughts(pieces, AnswerThoughts(thinking.marks, lambda: self._opened(request, thinking.marks)))
+
+    def _ask_engine(self, request: CompletionRequest) -> Pieces:
+        self._all.append(ResumableAnswer(request))
+        return _surviving(self.call, self._all[-1], self.metrics)
+
+    async def _render(self) -> str:
+        """The prompt of the last answer as text."""
+        return await self.call.ask(lambda: self.call.lease.engine.apply_template(self._all[-1].whole_request))
+
+    async def _opened(self, request: CompletionRequest, marks: Sequence[Marks]) -> Marks | None:
+        """The marks of the thought that the prompt opens, if the engine does not know it."""
+        if self.call.lease.loaded.splits_thoughts or request.think is False or request.schema is not None:
+            return None
+        try:
+            return opened_marks(await self.call.lease.engine.apply_template(request), marks)
+        except (EngineRefused, EngineLost):
+            return None
 
 
 @dataclass
@@ -158,6 +201,7 @@ class AnswerAccumulator:
             shifted=len(finishes) == 1 and usage.prompt_tokens + usage.completion_tokens > lease.num_ctx,
             finishes=finishes,
             ended_by=self.last.ended_by,
+            unparsed=self.last.unparsed,
         )
 
 
@@ -213,7 +257,8 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
                     with work.paused():
                         yield chunk
         except EngineRefused as refusal:
-            failed = refusal.status >= 500 and refusal.status != HTTPStatus.NOT_IMPLEMENTED
+            broken = isinstance(refusal, AnswerUnparsed)
+            failed = refusal.status >= 500 and refusal.status != HTTPStatus.NOT_IMPLEMENTED and not broken
             if failed and (why := work.refused()) and not await _generates_a_token(engine):
                 work.kill_as(why)  # NousResearch/hermes-agent #104050: its health is green
             raise
@@ -236,14 +281,14 @@ async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) ->
 
 async def render(manager: ModelManager, job: Job) -> str:
     """The prompt's text as the model gets it."""
-    job = replace(job, request=resolved(job.request))
+    job = _resolved(job, manager.config.for_model(job.model.name))
     prompt = job.request.prompt
     return prompt if isinstance(prompt, str) else await _about_prompt(manager, job, rendered)
 
 
 async def count_tokens(manager: ModelManager, job: Job) -> int:
     """How long the prompt is, in tokens."""
-    return await _about_prompt(manager, replace(job, request=resolved(job.request)), prompt_length)
+    return await _about_prompt(manager, _resolved(job, manager.config.for_model(job.model.name)), prompt_length)
 
 
 async def _about_prompt(

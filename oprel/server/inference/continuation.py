@@ -64,6 +64,11 @@ class ResumableAnswer:
         self._original = self.request
 
     @property
+    def whole_request(self) -> CompletionRequest:
+        """The request for all of the answer, with a prompt that fits."""
+        return self._original
+
+    @property
     def has_begun(self) -> bool:
         return bool(self._sent)
 

@@ -23,6 +23,7 @@ from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.readers import knows
 from oprel.formats.templates import go_template
 from oprel.formats.templates.plain_frame import FRAME, is_prompt_only
+from oprel.formats.templates.thinking import ThinkingTraits, thinking_of
 from oprel.server.models.conventions import Conventions
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
@@ -175,13 +176,18 @@ class InstalledModel:
         return None
 
     @property
+    def thinking(self) -> ThinkingTraits | None:
+        """How it thinks; None if it does not."""
+        return None if self.embeds_only else thinking_of(self.chat_template or "")
+
+    @property
     def capabilities(self) -> list[str]:
         if self.embeds_only:
             return ["rerank" if self.reranks else "embedding"]
         template = self.chat_template or ""
         supported = {
             "tools": "tools" in template,
-            "thinking": "<think>" in template or "enable_thinking" in template,
+            "thinking": self.thinking is not None,
             "insert": self.fim_tokens is not None,
             "vision": self.sees,
         }

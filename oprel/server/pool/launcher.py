@@ -21,7 +21,7 @@ from oprel.formats.checks.validation import require_sound
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.engines.llama_log import Buffers
+from oprel.runtime.backends.engines.llama_log import Buffers, splits_thoughts
 from oprel.runtime.backends.local_engine import LocalEngine
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
@@ -218,7 +218,8 @@ class Launcher:
         return loaded.decision.with_plan(less)
 
     def note_start(self, loaded: LoadedModel) -> Buffers | None:
-        """The engine is up: remember what it took, and how much memory was enough. Returns its own figures."""
+        """The engine is up: note what it took and can do, and how much memory was enough. Returns its own figures."""
+        loaded.splits_thoughts = splits_thoughts(loaded.engine.log)
         if loaded.adjustments and loaded.shortage.alone:
             plan, identity = loaded.decision.plan, _identity(loaded.decision, loaded.model, loaded.request)
             self._oom_history.remember(identity, loaded.engine.snapshot().binary, step_down.moves(plan.solution, plan))

@@ -124,7 +124,8 @@ class LoadedModel:
 
     `closed`: it takes no further request, because others wait for its memory; `leaving`: it is being stopped for them.
     `others` are the backends that may serve it if the engine of this one does not start, and `fallbacks` tell, in
-    words, which did not. `buffers` are the engine's own figures, once it has logged them.
+    words, which did not. `buffers` are the engine's own figures, once it has logged them; `splits_thoughts` says
+    whether it knows thoughts from text.
     """
 
     id: Final[int]
@@ -145,6 +146,7 @@ class LoadedModel:
     others: tuple[Backend, ...] = ()
     fallbacks: tuple[str, ...] = ()
     buffers: Buffers | None = None
+    splits_thoughts: bool = True
     leases: int = 0
     closed: bool = False
     leaving: bool = False

@@ -1,8 +1,9 @@
-"""Reads the sizes of an engine's buffers from its log. Pure.
+"""Reads from an engine's log the sizes of its buffers, and whether it knows the model's thoughts. Pure.
 
-Source: `load_tensors`, `llama_kv_cache`, `llama_memory_recurrent`, `sched_reserve` and `output_reserve` of llama.cpp at
-log level 4; each prints "... DEVICE KIND buffer size = N MiB". Buffers on the CPU are named CPU, CPU_Mapped, CPU_REPACK
-or DEVICE_Host. Some locales print a decimal comma. A dry run before the load prints the same lines.
+Source of the sizes: `load_tensors`, `llama_kv_cache`, `llama_memory_recurrent`, `sched_reserve` and `output_reserve` of
+llama.cpp at log level 4; each prints "... DEVICE KIND buffer size = N MiB". Buffers on the CPU are named CPU,
+CPU_Mapped, CPU_REPACK or DEVICE_Host. Some locales print a decimal comma. A dry run before the load prints the same
+lines.
 """
 
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 MIB = 1024**2
 LINE = re.compile(r"\s(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.,]+) MiB")
 FIELDS = {"model": "weights", "KV": "kv", "RS": "state", "compute": "compute", "output": "output"}
+KNOWS_NO_THOUGHTS = "chat template, thinking = 0"
 ON_CPU = re.compile(r"CPU|_Host$|^BLAS$")
 
 
@@ -50,3 +52,12 @@ def buffers_of(lines: Iterable[str]) -> Buffers | None:
     if not any(sizes.values()):
         return None
     return Buffers(**{FIELDS[kind]: size for kind, size in sizes.items()}, on_gpus=on_gpus)
+
+
+def splits_thoughts(lines: Iterable[str]) -> bool:
+    """Whether the engine tells thoughts from text; True unless its log says that it does not.
+
+    >>> splits_thoughts(["0.02 I srv init: chat template, thinking = 0"]), splits_thoughts([])
+    (False, True)
+    """
+    return not any(KNOWS_NO_THOUGHTS in line for line in lines)

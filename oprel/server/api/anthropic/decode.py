@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from oprel.core.completion import CompletionRequest, PromptMessage, ToolCall
 from oprel.core.exceptions import UnsupportedError, ValidationError
+from oprel.formats.templates.thinking import RANKS
 from oprel.server.api.anthropic import types as wire
 from oprel.server.api.common import decode
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
@@ -13,7 +14,6 @@ from oprel.server.inference.completions import Job
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.library import InstalledModel
 
-EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "max"}
 TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -55,7 +55,10 @@ def _sampling_options(body: wire.CountTokensRequest) -> dict[str, JsonValue]:
 
 def ignored(body: wire.CountTokensRequest, model: InstalledModel) -> list[str]:
     """The parts of a request that have no effect."""
-    return ["thinking"] if _think(body) and "thinking" not in model.capabilities else []
+    think = _think(body)
+    if decode.unheeded(think, model) or (think and "thinking" not in model.capabilities):
+        return ["output_config.effort" if isinstance(think, str) else "thinking"]
+    return []
 
 
 def _think(body: wire.CountTokensRequest) -> bool | str | None:
@@ -63,7 +66,7 @@ def _think(body: wire.CountTokensRequest) -> bool | str | None:
     switch = {"enabled": True, "disabled": False}
     if body.thinking.type in switch:
         return switch[body.thinking.type]
-    return EFFORTS.get(body.output_config.effort or "")
+    return body.output_config.effort if body.output_config.effort in RANKS else None
 
 
 def _tool(tool: wire.AnthropicTool) -> dict[str, JsonValue]:

@@ -76,7 +76,8 @@ def stop_reason(done: Done, blocks: Sequence[ContentBlock]) -> StopReason:
     """Engines do not distinguish a stop sequence from the end: both are `end_turn`."""
     if done.finish is Finish.LENGTH:
         return "max_tokens"
-    return "tool_use" if any(block.kind is BlockKind.CALL for block in blocks) else "end_turn"
+    has_calls = not done.unparsed and any(block.kind is BlockKind.CALL for block in blocks)
+    return "tool_use" if has_calls else "end_turn"
 
 
 def _message(

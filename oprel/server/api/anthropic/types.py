@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from oprel.api_models import ModelRequest, RequestBody, Wire
+from oprel.utils.cut_json import closed_object
 
 # ------------------------------------------------------------------------------------------------- requests
 
@@ -36,11 +37,16 @@ class ThinkingBlock(RequestBody):
     thinking: str = ""
 
 
+def _input(value: object) -> object:
+    """Clients may send the JSON of a call back as they received it, cut off or not."""
+    return closed_object(value or "{}") if isinstance(value, str) else value
+
+
 class ToolUseBlock(RequestBody):
     type: Literal["tool_use"]
     id: str
     name: str
-    input: dict[str, JsonValue] = {}
+    input: Annotated[dict[str, JsonValue], BeforeValidator(_input)] = {}
 
 
 class ForeignBlock(RequestBody):

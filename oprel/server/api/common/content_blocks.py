@@ -31,6 +31,11 @@ class ContentBlock:
     name: str = ""
     text: str = ""
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the arguments of a call are complete."""
+        return _is_json(self.text)
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -76,11 +81,7 @@ class _Call:
 
     @property
     def is_complete(self) -> bool:
-        try:
-            orjson.loads(self.arguments)
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        return _is_json(self.arguments)
 
 
 @dataclass
@@ -100,6 +101,10 @@ class ContentBlocks:
 
     def finish(self) -> Iterator[Change]:
         yield from self._close_text()
+        yield from self._close_calls()
+
+    def _close_calls(self) -> Iterator[Change]:
+        """Before the end, and before text: that follows a call which was refused."""
         for call in self._calls.values():
             if not call.closed:
                 yield from self._update_call(call)
@@ -110,6 +115,7 @@ class ContentBlocks:
             return
         if self._open_text is None or self._open_text.kind is not kind:
             yield from self._close_text()
+            yield from self._close_calls()
             self._open_text = ContentBlock(index=len(self.all), kind=kind)
             yield self._opened(self._open_text)
         yield _grown(self._open_text, text)
@@ -147,6 +153,14 @@ class ContentBlocks:
     def _opened(self, block: ContentBlock) -> Opened:
         self.all.append(block)
         return Opened(block)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _grown(block: ContentBlock, delta: str) -> Grown:

@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
 LARGEST_UNPACKED = 20 * 2**20  # bytes
+OLLAMA_LEVELS = ("high", "medium", "low", "max")  # of `think`
 LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 
 
@@ -170,17 +171,24 @@ def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
     raise ValidationError(f'invalid format: {json.dumps(value)}; expected "json" or a valid JSON Schema object')
 
 
-def think(value: bool | str | None, model: InstalledModel, name: str) -> bool | str | None:
+def think(
+    value: bool | str | None, model: InstalledModel, name: str, levels: Collection[str] = OLLAMA_LEVELS
+) -> bool | str | None:
     """`think` for the engine. Raises UnsupportedError for a model that cannot think."""
     if value == "":
         return None
-    if isinstance(value, str) and value not in ("high", "medium", "low", "max"):
+    if isinstance(value, str) and value not in levels:
         raise ValidationError(
             f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)'
         )
     if value and "thinking" not in model.capabilities:
         raise UnsupportedError(f'"{name}" does not support thinking')
     return value
+
+
+def unheeded(value: bool | str | None, model: InstalledModel) -> bool:
+    """Whether a thinking model cannot do this: not think at all, or think at a level."""
+    return model.thinking is not None and not model.thinking.setting(None if value == "" else value).is_heeded
 
 
 def top_logprobs(enabled: bool, alternatives: int) -> int | None:

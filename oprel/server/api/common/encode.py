@@ -55,12 +55,14 @@ def metrics(done: Done) -> dict[str, object]:
         "truncated": truncated(done),
         "recoveries": done.recoveries or None,
         "ended_by": done.ended_by or None,
+        "unparsed": done.unparsed or None,
     }
 
 
 def ending(done: Done) -> Mapping[str, str]:
-    """What oprel adds to the end of an answer that neither the model nor its limit ended."""
-    return {"ended_by": done.ended_by} if done.ended_by else {}
+    """What oprel adds to the end of an answer that the guard ended, or that is sent as the model wrote it."""
+    fields = {"ended_by": done.ended_by, "unparsed": done.unparsed}
+    return {name: why for name, why in fields.items() if why}
 
 
 def truncated(done: Done) -> wire.Truncated | None:

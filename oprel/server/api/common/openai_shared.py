@@ -11,17 +11,13 @@ from oprel.core.completion import LoadOptions, Sampling
 from oprel.core.exceptions import ValidationError
 from oprel.core.models.modelfile import Parameter
 from oprel.core.request_options import ALL_NAMES
+from oprel.formats.templates.thinking import RANKS
 from oprel.server.api.common import decode
 from oprel.server.models.library import InstalledModel
+from oprel.utils.cut_json import closed_object
 
 # OpenAI's defaults, below the model's own parameters.
 DEFAULTS: Mapping[str, JsonValue] = {"temperature": 1.0, "top_p": 1.0}
-EFFORTS = {
-    **dict.fromkeys(("minimal", "low"), "low"),
-    "medium": "medium",
-    "high": "high",
-    **dict.fromkeys(("xhigh", "ultra", "max"), "max"),
-}
 OPTION_NAMES = {**ALL_NAMES, "repetition_penalty": "repeat_penalty"}  # the last is vLLM's
 THINKING_VARIABLES = ("enable_thinking", "thinking")  # of chat templates
 SYSTEM_ROLES = ("system", "developer")
@@ -98,19 +94,38 @@ def options(body: SamplingFields, own: Mapping[str, Parameter], limit: int | Non
 
 def think(body: SamplingFields) -> bool | str | None:
     """`think`, by whichever switches are set: off wins over a level, a level over on. Raises ValidationError."""
-    variables = body.chat_template_kwargs
-    switches = (
-        body.think,
-        _think_by_effort(body.reasoning_effort or body.reasoning.effort),
-        body.reasoning.enabled,
-        {"enabled": True, "disabled": False}.get(body.thinking.type),
-        body.enable_thinking,
-        *(variables[name] for name in THINKING_VARIABLES if isinstance(variables.get(name), bool)),
-    )
+    switches = [*_switches(body).values()]
     if False in switches:
         return False
     levels = [switch for switch in switches if isinstance(switch, str)]
     return levels[0] if levels else (True in switches or None)
+
+
+def _switches(body: SamplingFields) -> dict[str, bool | str | None]:
+    """What each field that is set says of thinking, by its path."""
+    variables = body.chat_template_kwargs
+    switches = {
+        "think": body.think,
+        "reasoning_effort": _think_by_effort(body.reasoning_effort),
+        "reasoning.effort": None if body.reasoning_effort else _think_by_effort(body.reasoning.effort),
+        "reasoning.enabled": body.reasoning.enabled,
+        "thinking": {"enabled": True, "disabled": False}.get(body.thinking.type),
+        "enable_thinking": body.enable_thinking,
+        **{
+            f"chat_template_kwargs.{name}": value
+            for name, value in variables.items()
+            if name in THINKING_VARIABLES and isinstance(value, bool)
+        },
+    }
+    return {name: value for name, value in switches.items() if value is not None}
+
+
+def unheeded_thinking(body: SamplingFields, model: InstalledModel) -> list[str]:
+    """The fields that say of thinking what the model cannot do."""
+    wanted = think(body)
+    if not decode.unheeded(wanted, model):
+        return []
+    return [name for name, value in _switches(body).items() if value == wanted]
 
 
 def think_for(body: SamplingFields, model: InstalledModel) -> bool | str | None:
@@ -122,7 +137,7 @@ def think_for(body: SamplingFields, model: InstalledModel) -> bool | str | None:
     can_think = "thinking" in model.capabilities
     if wanted and not can_think and not think(body.model_copy(update={"chat_template_kwargs": {}})):
         return None
-    return decode.think(wanted, model, body.model)
+    return decode.think(wanted, model, body.model, RANKS)
 
 
 def _think_by_effort(effort: str | None) -> bool | str | None:
@@ -131,9 +146,9 @@ def _think_by_effort(effort: str | None) -> bool | str | None:
         return None
     if effort == "none":
         return False
-    if effort not in EFFORTS:
-        raise ValidationError(f"invalid reasoning effort: {effort!r}", f"One of: none, {', '.join(EFFORTS)}.")
-    return EFFORTS[effort]
+    if effort not in RANKS:
+        raise ValidationError(f"invalid reasoning effort: {effort!r}", f"One of: none, {', '.join(RANKS)}.")
+    return effort
 
 
 def schema(given: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue] | None:
@@ -156,11 +171,11 @@ def schema(given: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue] | N
 
 
 def arguments(text: str) -> Mapping[str, JsonValue]:
-    """The arguments of a tool call. Raises ValidationError if they are not a JSON object."""
+    """The arguments of a tool call; where its answer was cut off, as far as they came. Raises ValidationError."""
     try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError as error:
-        raise ValidationError(f"the arguments of a tool call are not valid JSON: {error}") from error
+        value = orjson.loads(text.strip() or "{}")
+    except orjson.JSONDecodeError:
+        return closed_object(text)
     if not isinstance(value, dict):
         raise ValidationError("the arguments of a tool call are not a JSON object")
     return value

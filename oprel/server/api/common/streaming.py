@@ -15,6 +15,7 @@ from oprel.server.inference.completions import Done, Piece
 from oprel.server.inference.truncation import Truncation
 
 TRUNCATED = "X-Oprel-Truncated"  # the header that reports a truncated prompt, in every dialect
+UNPARSED = "X-Oprel-Unparsed"  # that of a whole answer which is sent as the model wrote it; streams have a field
 
 Pieces = AsyncGenerator[Piece, None]  # of completions.run
 
@@ -61,6 +62,8 @@ def collected_reply(pieces: Pieces, encode: Callable[[list[Chunk], Done], bytes]
                 if isinstance(piece, Truncation):
                     _set_truncated(reply.headers, piece)
                 elif isinstance(piece, Done):
+                    if piece.unparsed:
+                        reply.headers[UNPARSED] = "true"
                     yield encode(chunks, piece)
                 else:
                     chunks.append(piece)

@@ -24,6 +24,7 @@ from oprel.server.api.common.encode import (
     tool_calls,
 )
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
 from oprel.server.api.common.streaming import object_reply
 from oprel.server.api.ollama.errors import encode_error
@@ -116,6 +117,7 @@ async def generate(request: Request) -> Response:
     if is_jinja(body.template) and not decode.is_own_user(request):
         raise ValidationError("Jinja templates are for this machine's own user", "Send a Go template, as for Ollama.")
     job = decode.job(body, model, _prompt(body, model), context=None if body.raw else body.context)
+    ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
     if not body.prompt:
         return _load(request, job, wire.GenerateResponse(model=body.model))
     if body.debug_render_only:
@@ -145,6 +147,7 @@ async def chat(request: Request) -> Response:
     decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
     prompt = decode.with_system("", decode.messages(body.messages), model)
     job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice or None)
+    ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
     if not body.messages:
         return _load(request, job, empty)
     if body.debug_render_only:

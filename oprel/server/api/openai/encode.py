@@ -88,15 +88,20 @@ class ChatStream(_Stream):
     def chunk(self, chunk: Chunk) -> bytes:
         if chunk.event:
             return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event)["choices"]])
-        if chunk.text or chunk.logprobs:  # of another engine, which continued from the text
+        if chunk.text or chunk.reasoning or chunk.logprobs:  # without the engine's event: text that was continued
             extra = {"logprobs": {"content": _logprobs(chunk.logprobs)}} if chunk.logprobs else {}
-            return self.send([{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None, **extra}])
+            parts = {"content": chunk.text or None, "reasoning": chunk.reasoning or None}
+            delta = {name: text for name, text in parts.items() if text} or {"content": ""}
+            return self.send([{"index": chunk.index, "delta": delta, "finish_reason": None, **extra}])
         return b""
 
     def done(self, done: Done) -> bytes:
+        if done.unparsed:  # the engine may have announced calls before it refused them
+            self._ends.clear()
         sent = {choice["index"] for choice in self._ends}
-        missing = [index for index in range(len(done.finishes)) if index not in sent]
-        self.send([{"index": index, "delta": {}, "finish_reason": done.finishes[index].value} for index in missing])
+        finishes = done.finishes or (done.finish,)
+        missing = [index for index in range(len(finishes)) if index not in sent]
+        self.send([{"index": index, "delta": {}, "finish_reason": finishes[index].value} for index in missing])
         return self.end(done)
 
 

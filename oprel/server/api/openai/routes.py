@@ -47,7 +47,7 @@ async def chat_completions(request: Request) -> Response:
     body = await decode.parse_body(request, ChatCompletionRequest)
     model = await decode.model(request, decode.required(body.model))
     pieces = completions.run(state_of(request).manager, openai_decode.chat_job(body, model))
-    ignore(request, openai_decode.ignored(body))
+    ignore(request, [*openai_decode.ignored(body), *openai_shared.unheeded_thinking(body, model)])
     if body.stream:
         return stream_reply(pieces, openai_encode.ChatStream(body.model, body.stream_options.include_usage))
     return collected_reply(pieces, lambda chunks, done: openai_encode.chat_completion(body.model, chunks, done))
@@ -82,10 +82,14 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
                 else:
                     yield piece if isinstance(piece, Truncation) else replace(piece, index=piece.index + first)
     finishes = tuple(finish for done in ends for finish in done.finishes)
-    recoveries = sum(done.recoveries for done in ends)
-    ended_by = next((done.ended_by for done in ends if done.ended_by), "")
-    usage = _sum([done.usage for done in ends])
-    yield replace(ends[-1], finishes=finishes, usage=usage, recoveries=recoveries, ended_by=ended_by)
+    yield replace(
+        ends[-1],
+        finishes=finishes,
+        usage=_sum([done.usage for done in ends]),
+        recoveries=sum(done.recoveries for done in ends),
+        unparsed=next((done.unparsed for done in ends if done.unparsed), ""),
+        ended_by=next((done.ended_by for done in ends if done.ended_by), ""),
+    )
 
 
 def _sum(usages: Sequence[Usage]) -> Usage:

@@ -16,6 +16,7 @@ from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import expiry, json_response, logprobs
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
 from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.oprel.errors import encode_error
@@ -109,7 +110,9 @@ async def generate(request: Request) -> Response:
         decode.refuse_unsupported(model, name, "generate", tools=False, images=False)
         past = state.conversations.messages(conversation)
         new.extend(_new_messages(body, past, model))
-        async with aclosing(completions.run(state.manager, decode.job(body, model, _in_order(past, new)))) as answer:
+        job = decode.job(body, model, _in_order(past, new))
+        ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
+        async with aclosing(completions.run(state.manager, job)) as answer:
             async for piece in answer:
                 yield piece
 

@@ -107,7 +107,7 @@ class ResponseBuilder:
                     name=block.name,
                     namespace=self._namespaces.get(block.name),
                     arguments=block.text,
-                    status=status,
+                    status="incomplete" if status == "completed" and not block.is_json else status,
                 )
 
     def _items(self, blocks: Sequence[ContentBlock], last: wire.Status) -> list[wire.OutputItem]:

@@ -5,7 +5,7 @@ Requests may refer to the output items of the last responses, but not yet to a w
 
 from fastapi import Request, Response
 
-from oprel.server.api.common import decode
+from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.ignored import ignore
@@ -25,7 +25,7 @@ async def responses(request: Request) -> Response:
     model = await decode.model(request, decode.required(body.model))
     state = state_of(request)
     job = responses_decode.job(body, model, state.responses)
-    ignore(request, responses_decode.ignored(body))
+    ignore(request, [*responses_decode.ignored(body), *openai_shared.unheeded_thinking(body, model)])
     builder = responses_encode.ResponseBuilder(body, job.request, state.responses)
     pieces = completions.run(state.manager, job)
     if body.stream:

@@ -207,6 +207,11 @@ def test_expressions_mean_what_they_do_in_go(template: str):
     assert rendered(template, QUESTION, enable_thinking=False) == EXPRESSIONS[template]
 
 
+def test_a_level_of_thinking_is_the_engines_variable():
+    template = "Reasoning: {{ .ThinkLevel }}{{ range .Messages }}{{ end }}"
+    assert rendered(template, QUESTION, reasoning_effort="low") == "Reasoning: low"
+
+
 @pytest.mark.parametrize("template", [template for template, expected in EXPRESSIONS.items() if expected is None])
 def test_what_cannot_be_translated_is_named(template: str):
     with pytest.raises(UnsupportedError, match="the template has {{ .* }}, which cannot be translated"):

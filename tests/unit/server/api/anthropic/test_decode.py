@@ -163,7 +163,7 @@ def test_the_models_own_parameters_hold_where_the_request_has_none(able: Install
         ({"thinking": {"type": "disabled"}}, False),
         ({"thinking": {"type": "adaptive"}}, None),
         ({"output_config": {"effort": "medium"}}, "medium"),
-        ({"output_config": {"effort": "xhigh"}}, "high"),
+        ({"output_config": {"effort": "xhigh"}}, "xhigh"),
         ({"output_config": {"effort": "someday"}}, None),
         ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, "max"),
         ({"thinking": {"type": "enabled"}, "output_config": {"effort": "low"}}, True),
