@@ -56,7 +56,7 @@ class ThoughtSplitter:
             case Place.THOUGHT:
                 return self._all(), ""
             case Place.BEHIND_THOUGHT:
-                return "", ""
+                return "", self._all().lstrip()
         return "", self._all()
 
     def _begin(self) -> None:

@@ -48,8 +48,7 @@ def usage(counts: completion.Usage) -> JSON:
 
 
 def notes(done: Done) -> JSON:
-    """oprel's own fields if they apply: the truncated part of the prompt, the engines that died meanwhile, and why the
-    answer could not be parsed."""
+    """oprel's own fields, as in Ollama's API: of a truncated prompt, of engines that died, of an answer not parsed."""
     cut = truncated(done)
     fields = {
         "truncated": cut.model_dump() if cut else None,

@@ -82,10 +82,8 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
                 else:
                     yield piece if isinstance(piece, Truncation) else replace(piece, index=piece.index + first)
     finishes = tuple(finish for done in ends for finish in done.finishes)
-    recoveries, unparsed = (
-        sum(done.recoveries for done in ends),
-        next((done.unparsed for done in ends if done.unparsed), ""),
-    )
+    recoveries = sum(done.recoveries for done in ends)
+    unparsed = next((done.unparsed for done in ends if done.unparsed), "")
     usage = _sum([done.usage for done in ends])
     yield replace(ends[-1], finishes=finishes, usage=usage, recoveries=recoveries, unparsed=unparsed)
 

@@ -48,6 +48,7 @@ def test_a_thought_is_found_however_it_is_cut(marks: Marks, size: int) -> None:
         ("<think>a</thi", ("a</thi", "")),
         ("<think>a</think>", ("a", "")),
         ("<think></think>b", ("", "b")),
+        ("<think>a</think>\n", ("a", "")),
         ("<think>a</think>\n\nb </think> c", ("a", "b </think> c")),
     ],
 )
