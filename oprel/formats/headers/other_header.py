@@ -16,9 +16,13 @@ MEAN_POOLING = 1
 
 @dataclass(frozen=True, kw_only=True)
 class OtherHeader(GGUFFile):
-    """The header of a model that is not GGUF. Weights are spread evenly over the layers; only their total is exact."""
+    """The header of a model that is not GGUF. Weights are spread evenly over the layers; only their total is exact.
+
+    `obstacle`: why oprel cannot convert it, where one might expect that.
+    """
 
     info: ModelInfo
+    obstacle: str = ""
 
 
 def is_other(path: Path) -> bool:

@@ -146,7 +146,7 @@ class ModelManager:
 
     async def unload(self, model: InstalledModel) -> list[LoadedModel]:
         """Unload the model, and return its engines: idle ones are gone by then, others go with their last lease."""
-        engines = [loaded for loaded in self.loaded if loaded.spec.files.weights == model.weights]
+        engines = [loaded for loaded in self.loaded if loaded.spec.files.weights == model.engine_file]
         for loaded in engines:
             loaded.lifetime.keep_alive = 0.0
             if loaded.leases == 0:
