@@ -16,6 +16,7 @@ PROMPTS = "config_sentence_transformers.json"
 LENGTHS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
 # sentence-transformers' name of a pooling -> llama.cpp's.
 POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+POOLING_TYPES = {"mean": 1, "cls": 2, "last": 3}  # in GGUF
 OLD_POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",

@@ -1,6 +1,6 @@
 """The prompts of embedding models: what their authors put in front of a text, by the text's purpose. Pure.
 
-Sources: `config_sentence_transformers.json` of each repository, or where that has no prompts the examples in its README.
+Sources: `config_sentence_transformers.json` of each repository, or the README where that file has no prompts.
 """
 
 import re
@@ -49,18 +49,17 @@ class Prompts:
         return self.texts.get(self.default, "")
 
     def begins(self, text: str) -> bool:
-        """Whether a text has one of the prompts already."""
-        return any(prompt and text.startswith(prompt.rstrip()) for prompt in self._patterns())
+        """Whether a text has one of the prompts already, or one that begins alike: some end with a task of the user's.
+
+        >>> Prompts({"query": "Instruct: Find passages\\nQuery: "}).begins("Instruct: Find code\\nQuery: sort")
+        True
+        """
+        beginnings = (f"{prompt.partition(':')[0]}:" if ":" in prompt else prompt for prompt in self.texts.values())
+        return any(beginning and text.startswith(beginning) for beginning in beginnings)
 
     def missing_in(self, texts: Iterable[str]) -> bool:
-        """Whether one of the texts lacks a prompt; not the texts of a model that has a purpose without any."""
-        if not self or self.automatic or not all(self.texts.values()):
-            return False
-        return any(text.strip() and not self.begins(text) for text in texts)
-
-    def _patterns(self) -> Iterable[str]:
-        """The beginnings of the prompts, up to what the user fills in."""
-        return (re.split(r"\{", prompt, maxsplit=1)[0] for prompt in self.texts.values())
+        """Whether one of the texts has no prompt, where the model expects one."""
+        return bool(self) and not self.automatic and any(text.strip() and not self.begins(text) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ class _Family:
     texts: Mapping[str, str]
 
 
+INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 BGE = {"query": "Represent this sentence for searching relevant passages: ", "document": ""}
 _FAMILIES = (
     _Family(
@@ -89,14 +89,14 @@ _FAMILIES = (
         "",
         {"query": "task: search result | query: ", "document": "title: none | text: "},
     ),
-    _Family("", r"e5-mistral.*|multilingual-e5-\w+-instruct", {"query": "Instruct: ", "document": ""}),
+    _Family("", r"e5-mistral.*|multilingual-e5-\w+-instruct", {"query": INSTRUCT + " ", "document": ""}),
     _Family("", r"(?:multilingual-)?e5-(?:small|base|large)\S*", {"query": "query: ", "document": "passage: "}),
     _Family("", r"bge-(?:small|base|large)-en\S*", BGE),
     _Family("", r"mxbai-embed-(?:large|xsmall)\S*", BGE),
     _Family("", r"bge-(?:small|base|large)-zh\S*", {"query": "为这个句子生成表示以用于检索相关文章：", "document": ""}),
     _Family("", r"(?:snowflake-)?arctic-embed-\S*v2\S*", {"query": "query: ", "document": ""}),
     _Family("", r"(?:snowflake-)?arctic-embed\S*", BGE),
-    _Family("", r"qwen3-embedding\S*", {"query": "Instruct: ", "document": ""}),
+    _Family("", r"qwen3-embedding\S*", {"query": INSTRUCT, "document": ""}),
 )
 
 

@@ -24,6 +24,7 @@ from oprel.formats.hugging_face.conversion.bert import is_bert
 from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.readers import knows
 from oprel.formats.templates import go_template
+from oprel.formats.templates.prompts import NORMALISED
 from oprel.server.models.conversions import Conversions, Version
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
@@ -143,7 +144,9 @@ class InstalledModel:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user about parts of the manifest that are ignored."""
+        """Notes for the user about parts of the manifest that are ignored, and about vectors."""
+        if self.header.metadata.get(NORMALISED) is False:
+            return ["published without normalisation: with `normalize: false` its vectors keep their own length"]
         try:
             go_template.to_jinja(self.manifest.template)
         except OprelError as error:

@@ -91,8 +91,8 @@ class Removal:
         if arriving.are_all:  # else a complete file may belong to a download that continues later
             used = self._used_blobs
             await anyio.to_thread.run_sync(lambda: blobs.prune(used(engines, arriving), time.time()))
-        files = [loaded.spec.files.weights for loaded in self.manager.loaded]
-        await anyio.to_thread.run_sync(lambda: self.library.conversions.prune(self._folders, files))
+        conversions = [loaded.model.converted for loaded in self.manager.loaded if loaded.model.converted]
+        await anyio.to_thread.run_sync(self.library.conversions.prune, self._folders, conversions)
 
     def _folders(self) -> list[Path]:
         """The folders of models; those of other programs count."""

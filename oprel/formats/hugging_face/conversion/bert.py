@@ -16,12 +16,11 @@ from oprel.formats.hugging_face.conversion.gguf_writer import TYPES, Conversion,
 from oprel.formats.hugging_face.conversion.wordpiece import read_wordpiece
 from oprel.formats.hugging_face.hf_config import HFConfig, read_config
 from oprel.formats.hugging_face.safetensors import StoredTensor, read_index, read_safetensors
-from oprel.formats.hugging_face.sentence_encoder import SentenceEncoder, read_sentence_encoder
-from oprel.formats.templates.prompts import NORMALISED, family_prompts, prompt_metadata
+from oprel.formats.hugging_face.sentence_encoder import POOLING_TYPES, SentenceEncoder, read_sentence_encoder
+from oprel.formats.templates.prompts import NORMALISED, prompt_metadata
 
 ARCHITECTURE = "bert"
 CLASSES = frozenset(("BertModel", "BertForMaskedLM", "BertForPreTraining"))
-POOLING_TYPES = {"mean": 1, "cls": 2, "last": 3}
 FILE_TYPES = {GGMLType.F32: 0, GGMLType.F16: 1, GGMLType.BF16: 32}
 INDEX, FILE = "model.safetensors.index.json", "model.safetensors"
 
@@ -65,7 +64,7 @@ def conversion(folder: Path) -> Conversion:
         f"{ARCHITECTURE}.pooling_type": POOLING_TYPES[encoder.pooling],
         "general.file_type": FILE_TYPES[tensors[0].type],
         NORMALISED: encoder.normalised,
-        **prompt_metadata(encoder.prompts or family_prompts(ARCHITECTURE, _names(folder, config))),
+        **prompt_metadata(encoder.prompts),
         **read_wordpiece(folder).metadata(rows),
     }
     types = _side(stored, "embeddings.token_type_embeddings.weight")
@@ -109,7 +108,7 @@ def _architecture(folder: Path, config: HFConfig, positions: int) -> dict[str, S
     return {
         "general.architecture": ARCHITECTURE,
         "general.type": "model",
-        "general.name": _names(folder, config)[0],
+        "general.name": _name(folder, config),
         **{f"{ARCHITECTURE}.{name}": number for name, number in numbers.items() if number},
         f"{ARCHITECTURE}.context_length": positions,
         f"{ARCHITECTURE}.attention.layer_norm_epsilon": float(epsilon) if isinstance(epsilon, int | float) else 1e-12,
@@ -122,12 +121,12 @@ def _number(config: HFConfig, name: str) -> int | None:
     return value if type(value) is int and 0 < value < 2**31 else None
 
 
-def _names(folder: Path, config: HFConfig) -> list[str]:
-    """What the model may be called: by its repository in Hugging Face's cache, its folder, its configuration."""
-    repository = next((part for part in folder.parts if part.startswith("models--")), "")
+def _name(folder: Path, config: HFConfig) -> str:
+    """The model's title: that of its repository in Hugging Face's cache, of its folder, or in its configuration."""
+    repository = next((part for part in folder.parts if part.startswith("models--")), "").rpartition("--")[2]
     given = config.values.get("_name_or_path")
-    names = (repository.rpartition("--")[2], folder.name, given if isinstance(given, str) else "")
-    return [name for name in names if name]
+    own = given.rpartition("/")[2] if isinstance(given, str) else ""
+    return repository or (own if own and folder.name.startswith("split-") else folder.name)
 
 
 @dataclass(frozen=True)
