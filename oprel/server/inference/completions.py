@@ -13,6 +13,7 @@ from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions,
 from oprel.runtime.engine import Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
+from oprel.server.inference.image_limits import check_sizes, check_tokens, images_in
 from oprel.server.inference.request_metrics import RequestMetrics
 from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
 from oprel.server.inference.structured_output.checks import check_answer
@@ -75,12 +76,15 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
     job = replace(job, request=resolved(job.request))
+    if images := images_in(job.request):
+        check_sizes(images, job.model.image_tokens)
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
             engine_errors(lease.engine),
         ):
+            check_tokens(job.request, job.model.image_tokens, lease.num_ctx)
             metrics.start(lease)
             call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
             with lease.loaded.in_flight.entered(job.model.name, job.request, manager.clock()):

@@ -28,6 +28,7 @@ from oprel.formats.templates.prompts import NORMALISED
 from oprel.server.models.conversions import Conversions, Version
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
+from oprel.telemetry.memory.image_tokens import ImageTokens, image_tokens
 
 MAX_HEADERS = 256  # cached, about 100 KB each; the oldest is dropped first
 
@@ -56,6 +57,7 @@ class InstalledModel:
     other_bytes: int = 0
     projector_bytes: int = 0
     adapter_bytes: int = 0
+    image_tokens: ImageTokens = ImageTokens()
     converted: Path | None = None
 
     @property
@@ -271,6 +273,7 @@ class Library:
                 f"Check that {error.filename} still exists.",
             ) from error
         weights = manifest.parts or _files_of(manifest.weights)
+        projector = self._projector(manifest.projector) if manifest.projector else None
         header = self._header(weights, partial(self._read, manifest))
         return InstalledModel(
             name=manifest.name,
@@ -278,7 +281,8 @@ class Library:
             header=header,
             modified=datetime.fromtimestamp(max(path.stat().st_mtime for path in (*files, *weights))).astimezone(),
             other_bytes=sum(files[file].st_size for file in manifest.beside),
-            projector_bytes=self._projector_bytes(manifest.projector) if manifest.projector else 0,
+            projector_bytes=projector_bytes(projector) if projector else 0,
+            image_tokens=image_tokens(projector) if projector else ImageTokens(),
             adapter_bytes=sum(files[file].st_size for file in manifest.adapters),
             converted=header.path if manifest.weights.is_dir() and not isinstance(header, OtherHeader) else None,
         )
@@ -293,8 +297,8 @@ class Library:
                 return replace(read_other(weights), obstacle=error.message)
         return read_other(weights) if is_other(weights) else read_whole(weights, manifest.parts)
 
-    def _projector_bytes(self, path: Path) -> int:
-        return projector_bytes(self._header((path,), lambda version: read_gguf(path)))
+    def _projector(self, path: Path) -> GGUFFile:
+        return self._header((path,), lambda version: read_gguf(path))
 
     def _header(self, files: tuple[Path, ...], read: Callable[[Version], GGUFFile]) -> GGUFFile:
         """The cached header; read again only if one of the files has changed."""

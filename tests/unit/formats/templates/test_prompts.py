@@ -34,7 +34,13 @@ def test_others_have_none(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "missing"),
-    [(["query: a", "passage: b"], False), (["query:a"], False), (["a"], True), (["query: a", "b"], True), ([" "], False)],
+    [
+        (["query: a", "passage: b"], False),
+        (["query:a"], False),
+        (["a"], True),
+        (["query: a", "b"], True),
+        ([" "], False),
+    ],
 )
 def test_a_missing_prompt(texts: list[str], missing: bool) -> None:
     assert E5.missing_in(texts) is missing

@@ -74,7 +74,9 @@ async def test_a_local_origin_is_served_with_cors_headers(origin: str) -> None:
     assert (response.text, response.headers["x-app"]) == ("hello", "1")
     assert response.headers["access-control-allow-origin"] == origin
     assert response.headers["vary"] == "Origin"
-    assert {TRUNCATED, IGNORED, MISSING_PROMPT, "Retry-After"} == set(response.headers["access-control-expose-headers"].split(", "))
+    assert {TRUNCATED, IGNORED, MISSING_PROMPT, "Retry-After"} == set(
+        response.headers["access-control-expose-headers"].split(", ")
+    )
 
 
 @pytest.mark.parametrize(
