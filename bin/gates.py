@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 
 PYTEST = ["pytest", "-n", "2", "--durations=10"]
-QUICK = "not slow and not engines and not programs"
+QUICK = "not slow and not engines and not programs and not real"
 GATES: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "--quiet"], ["ruff", "format", "--check", "--quiet"]],
     "types": [["mypy"]],
@@ -29,6 +29,10 @@ GATES: dict[str, list[list[str]]] = {
     "vllm": [  # real vLLM and transformers, in an environment of their own: some minutes
         ["python", "bin/engines_env.py"],
         ["pytest", "-m", "engines", "--durations=5", "tests/engines"],
+    ],
+    "real": [  # two published models, which are fetched for it: a few minutes
+        ["python", "bin/real_models.py"],
+        ["pytest", "-m", "real", "--durations=5", "tests/real"],
     ],
     "clients": [["pytest", "-m", "programs", "-rs", "tests/clients/programs"]],  # installs 2 GB of others' programs
     "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination

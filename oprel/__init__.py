@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         DiskFullError,
         DownloadError,
         EngineBrokenError,
+        ImageTooLargeError,
         InsufficientMemoryError,
         InvalidModelError,
         ModelNotFoundError,
@@ -83,7 +84,7 @@ _NAMES_IN = {
     "search show unload",
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
-    "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError "
+    "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ImageTooLargeError "
     "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
     "ShuttingDownError UnsupportedError ValidationError",
     "oprel.model": "Model",
@@ -112,6 +113,7 @@ __all__ = [
     "EngineBrokenError",
     "GenerateResponse",
     "Image",
+    "ImageTooLargeError",
     "InsufficientMemoryError",
     "InvalidModelError",
     "ListResponse",

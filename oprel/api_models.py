@@ -139,9 +139,13 @@ class ChatRequest(CompletionFields):
 
 
 class EmbedRequest(ModelRequest):
+    """`input_type` and `normalize` are oprel's own."""
+
     input: JsonValue = None
     truncate: bool = True
     dimensions: int = 0
+    input_type: str = ""
+    normalize: bool = True
 
 
 class EmbeddingsRequest(ModelRequest):

@@ -4,6 +4,7 @@
     ├── ConfigError                the configuration cannot be used
     ├── ValidationError            the request is malformed
     │   ├── ContextLengthError     the prompt is longer than the context
+    │   ├── ImageTooLargeError     an image has more bytes or pixels than an engine could take
     │   └── InvalidModelError      the model file is damaged or of an unknown format (also a ValueError)
     ├── ModelNotFoundError         no model of that name
     ├── UnsupportedError           the model or engine cannot do what was asked
@@ -65,6 +66,11 @@ class ContextLengthError(ValidationError):
     """The prompt has more tokens than the context, and truncation is off or impossible."""
 
     code = "context_length_exceeded"
+
+
+class ImageTooLargeError(ValidationError):
+    code = "image_too_large"
+    http_status = 413
 
 
 class InvalidModelError(ValidationError, ValueError):

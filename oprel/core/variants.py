@@ -20,7 +20,10 @@ QUANTIZATION = re.compile(
     r"|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?:_R\d+)?(?=$|[-.])",
     re.IGNORECASE,
 )
-FOLDER_FILE = re.compile(r"[^/]+\.(?:safetensors|json|jinja|txt|model)")
+FOLDER_FILE = re.compile(
+    r"[^/]+\.(?:safetensors|json|jinja|txt|model)"
+    r"|\d+_[A-Za-z]+/(?:config\.json|model\.safetensors)"  # the steps of sentence-transformers, such as 1_Pooling
+)
 OTHER_FORM = re.compile(r"consolidated|adapter_", re.IGNORECASE)
 SPELLINGS = {"FP16": "F16", "FP32": "F32", "MXFP4": "MXFP4_MOE"}
 # Bits per weight, measured on Llama 3.1 8B with llama.cpp's `quantize` (tools/quantize/README.md); MXFP4 on gpt-oss.
@@ -141,11 +144,11 @@ def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None
 def folder_files(files: Iterable[RepoFile]) -> tuple[RepoFile, ...]:
     """The files that engines need of a safetensors repository: weights, configuration, tokenizer, template.
 
-    Empty without safetensors. Takes only files at the top, no code, and no `consolidated` files, which hold the same
-    weights in the author's own format.
+    Empty without safetensors. Takes only files at the top and the steps of sentence-transformers, no code, and no
+    `consolidated` files, which hold the same weights in the author's own format.
     """
     needed = tuple(file for file in files if FOLDER_FILE.fullmatch(file.path) and not OTHER_FORM.match(file.path))
-    return needed if any(file.path.endswith(".safetensors") for file in needed) else ()
+    return needed if any("/" not in file.path and file.path.endswith(".safetensors") for file in needed) else ()
 
 
 def _stem(place: PurePosixPath) -> str:

@@ -25,6 +25,7 @@ from oprel.downloader.connections import reason
 from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name
+from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
 from oprel.utils.files import write_atomically
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ class _Listing:
     repository: str
     commit: str
     files: dict[str, RemoteFile]
+    model_type: str = ""
+
+    @property
+    def converts(self) -> bool:
+        """Whether it is of a kind that oprel converts to GGUF."""
+        return self.model_type == ARCHITECTURE
 
     def called(self, requested: str) -> str:
         """The repository as it was requested, in the hub's spelling: one that was renamed is found by its old name."""
@@ -107,7 +114,7 @@ class Hub:
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile], repository: str) -> Offer:
         """The offer of a model in Hugging Face's format, with all files that an engine needs."""
-        if not self._serves_folders():
+        if not (listing.converts or self._serves_folders()):
             raise UnsupportedError(
                 f"{listing.repository} has only safetensors, no GGUF files, and no engine for them is installed",
                 f"Look for a converted version: `oprel search {listing.repository.split('/')[-1]}`.",
@@ -200,7 +207,8 @@ class Hub:
         commit, token = info.sha or "", self._api.token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         files = [self._file(info.id, commit, entry, headers) for entry in info.siblings or ()]
-        return _Listing(info.id, commit, {file.name: file for file in files})
+        kind = (info.config or {}).get("model_type")
+        return _Listing(info.id, commit, {file.name: file for file in files}, kind if isinstance(kind, str) else "")
 
     def _file(self, repository: str, commit: str, entry: "RepoSibling", headers: dict[str, str]) -> RemoteFile:
         from huggingface_hub import hf_hub_url

@@ -9,6 +9,7 @@ from pathlib import Path
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.checks.mistaken import START_BYTES, mistaken
 from oprel.formats.gguf import MAGIC, read_gguf
+from oprel.formats.hugging_face.conversion.bert import converts
 from oprel.formats.hugging_face.hf_config import HFConfig, capabilities, read_config
 from oprel.formats.hugging_face.safetensors import (
     BITS,
@@ -228,5 +229,6 @@ def _described(
         experts=config.number("experts"),
         experts_used=config.number("experts_used"),
         capabilities=capabilities(folder, config),
+        converts=format == "safetensors" and converts(folder),
         evidence=(why, *_name(format, files), described),
     )

@@ -44,6 +44,7 @@ class ModelInfo:
     `format` is one of `Format` or that of a plugin's reader, `architecture` such as "llama" or "qwen2", `quantization`
     such as "Q4_K_M", "BF16" or "GPTQ-4bit". `parameters` and `size_bytes` cover all files. `heads` and `kv_heads` have
     one number per layer; `head_dim` is the length of a key. Each token uses `experts_used` of a layer's `experts`.
+    `converts`: oprel makes a GGUF of it for llama.cpp.
     """
 
     format: str
@@ -61,6 +62,7 @@ class ModelInfo:
     experts: int | None = None
     experts_used: int | None = None
     capabilities: tuple[Capability, ...] = ()
+    converts: bool = False
     evidence: tuple[Evidence, ...] = field(default=(), compare=False)
 
     @property

@@ -24,6 +24,7 @@ from oprel.downloader.offers import Repository, usual, wanted
 from oprel.formats.gguf import GGUFFile, read_gguf
 from oprel.formats.headers.other_header import is_other, read_other
 from oprel.formats.headers.whole import read_whole
+from oprel.formats.hugging_face.conversion.bert import conversion, converts
 from oprel.formats.model_info import ModelInfo
 from oprel.formats.untrusted_json import shown
 from oprel.runtime.spec import ModelFiles
@@ -167,6 +168,8 @@ def _of_header(manifest: Manifest, header: GGUFFile, label: str = UNKNOWN) -> Mo
 
 
 def _of_other(path: Path) -> ModelVariant:
+    if converts(path):
+        return _of_header(Manifest(name="", weights=path), conversion(path).header(path))
     header = read_other(path)
     candidate = Candidate(
         label=header.info.quantization,

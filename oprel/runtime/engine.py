@@ -151,8 +151,8 @@ class Engine(Protocol):
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
         """Stream an answer, or `n` of them. Only the last chunk has `finish`; an answer without it is incomplete."""
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        """One vector per input (text or tokens)."""
+    async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
+        """One vector per input (text or tokens), scaled to length 1 unless not `normalised`."""
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
         """How relevant each document is to the query."""

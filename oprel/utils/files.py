@@ -1,12 +1,15 @@
 """File operations: atomic writes, private folders, locks, sockets, log tails."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -14,10 +17,17 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises OSError.
     """
+    with written_atomically(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """The same for content that is written in pieces: the file of the block. Raises OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -146,6 +146,38 @@ def test_a_broken_image_is_refused_and_harms_nothing(http: httpx.Client):
     assert told(chat(http, RED))["message"]["content"] == before
 
 
+def test_an_image_that_is_too_large_is_refused_in_every_dialect(http: httpx.Client):
+    content = bytearray(base64.b64decode(RED))
+    content[16:24] = struct.pack(">II", 60_000, 50_000)
+    large = base64.b64encode(content).decode()
+    url = f"data:image/png;base64,{large}"
+    answers = (
+        *(chat(http, large), generate(http, large), chat(http, large, stream=True)),
+        *(look_by_chat(http, url), look_by_response(http, url), look_by_message(http, large)),
+    )
+    for refused in answers:
+        assert refused.status_code == 413
+        assert "the image has 60000 x 50000 pixels, but at most 100 million are allowed" in refused.text
+
+
+def test_too_many_images_for_the_context_are_refused_in_every_dialect(http: httpx.Client):
+    many = 600
+    words = f"{many} images take at least {many * PATCHES} tokens, but the context has 2048"
+    body = {"model": "seeing", "max_tokens": 2}
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{RED}"}}
+    source = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": RED}}
+    seen = {"type": "input_image", "image_url": f"data:image/png;base64,{RED}"}
+    answers = (
+        chat(http, *[RED] * many, model="seeing"),
+        generate(http, *[RED] * many, model="seeing"),
+        http.post("/v1/chat/completions", json=body | {"messages": [{"role": "user", "content": [part] * many}]}),
+        http.post("/v1/messages", json=body | {"messages": [{"role": "user", "content": [source] * many}]}),
+        http.post("/v1/responses", json={"model": "seeing", "input": [{"role": "user", "content": [seen] * many}]}),
+    )
+    for refused in answers:
+        assert refused.status_code == 400 and words in refused.text, refused.text
+
+
 def test_an_image_from_the_web_is_not_fetched(http: httpx.Client):
     assert "invalid image input" in complaint(look_by_chat(http, "http://127.0.0.1:1/cat.png"))
 

@@ -87,14 +87,16 @@ class Blobs:
         return self.folder(dict(zip(names, parts, strict=True))) / names[0]
 
     def folder(self, files: Mapping[str, Path]) -> Path:
-        """A folder of links to blobs. `files` maps link names to blobs."""
+        """A folder of links to blobs. `files` maps the links' paths in it to blobs."""
         content = "".join(f"{name}\0{blob.name}\0" for name, blob in files.items())
         folder = self._folder / f"split-{hashlib.sha256(content.encode()).hexdigest()}"
         folder.mkdir(exist_ok=True)
         self._promised[folder.name] = time.time() + GRACE_SECONDS
         for name, blob in files.items():
+            link = folder / name
+            link.parent.mkdir(exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                (folder / name).symlink_to(Path("..") / blob.name)
+                link.symlink_to(Path(*[".."] * (len(Path(name).parts)), blob.name))
         return folder
 
     @contextlib.contextmanager

@@ -8,17 +8,21 @@ from oprel.formats.detect import detect
 from oprel.formats.ggml_types import GGMLType
 from oprel.formats.gguf import GGUFFile, Tensor, Value, looks_like_gguf
 from oprel.formats.hugging_face.hf_config import chat_template, generation_config
+from oprel.formats.hugging_face.sentence_encoder import POOLING_TYPES, SentenceEncoder, read_sentence_encoder
 from oprel.formats.model_info import RANK_POOLING, ModelInfo
 from oprel.formats.readers import knows
-
-MEAN_POOLING = 1
+from oprel.formats.templates.prompts import prompt_metadata
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtherHeader(GGUFFile):
-    """The header of a model that is not GGUF. Weights are spread evenly over the layers; only their total is exact."""
+    """The header of a model that is not GGUF. Weights are spread evenly over the layers; only their total is exact.
+
+    `obstacle`: why oprel cannot convert it, where one might expect that.
+    """
 
     info: ModelInfo
+    obstacle: str = ""
 
 
 def is_other(path: Path) -> bool:
@@ -52,7 +56,8 @@ def _tensors(info: ModelInfo) -> Iterator[Tensor]:
 
 def _metadata(path: Path, info: ModelInfo) -> dict[str, Value | None]:
     named = info.architecture
-    pooling = RANK_POOLING if "rerank" in info.capabilities else MEAN_POOLING
+    encoder = read_sentence_encoder(path) if path.is_dir() else SentenceEncoder()
+    pooling = RANK_POOLING if "rerank" in info.capabilities else POOLING_TYPES[encoder.pooling]
     answers = "completion" in info.capabilities or not info.capabilities
     return {
         "general.architecture": named,
@@ -70,4 +75,5 @@ def _metadata(path: Path, info: ModelInfo) -> dict[str, Value | None]:
         f"{named}.pooling_type": None if answers else pooling,
         "tokenizer.chat_template": chat_template(path),
         **{f"general.sampling.{name}": value for name, value in generation_config(path).items()},
+        **prompt_metadata(encoder.prompts),
     }

@@ -91,8 +91,8 @@ class LocalEngine:
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
         return openai_http.complete(self._process.http, request)
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        return await openai_http.embed(self._process.http, inputs)
+    async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
+        return await openai_http.embed(self._process.http, inputs, normalised=normalised)
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
         return await openai_http.rerank(self._process.http, query, documents)

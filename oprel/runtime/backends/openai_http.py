@@ -100,9 +100,12 @@ class _Answer:
         return tuple(_whole(call) for call in self.parts.values()) if self.finish is Finish.STOP else ()
 
 
-async def embed(http: httpx.AsyncClient, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+async def embed(
+    http: httpx.AsyncClient, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True
+) -> Embeddings:
     """One vector per input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
-    answer = await _call(http, "/v1/embeddings", {"input": inputs}, wire.Vectors)
+    body: dict[str, object] = {"input": inputs} if normalised else {"input": inputs, "embd_normalize": -1}
+    answer = await _call(http, "/v1/embeddings", body, wire.Vectors)
     ordered = sorted(answer.data, key=lambda vector: vector.index)
     return Embeddings(tuple(tuple(vector.embedding) for vector in ordered), answer.usage.prompt_tokens)
 

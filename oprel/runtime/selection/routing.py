@@ -93,7 +93,7 @@ def _score(
     info: ModelInfo, device: _Device, backend: Backend, cpu: _Device
 ) -> tuple[float, tuple[str, ...], Accelerator]:
     accelerator = device.accelerator
-    if info.format not in backend.formats:
+    if info.format not in backend.formats and not (info.converts and "gguf" in backend.formats):
         return 0.0, (f"it reads {' and '.join(sorted(backend.formats))}, not {info.format}",), accelerator
     if accelerator not in backend.suits:
         needed = ", ".join(name for name in backend.suits if name != "cpu")
@@ -101,7 +101,8 @@ def _score(
     if why := backend.refuses(info, accelerator):
         return 0.0, (f"it {why}",), accelerator
     factor, remarks = _memory_factor(info, device, backend, cpu)
-    return backend.suits[accelerator] * factor, (f"{info.format} on {device.name}", *remarks), accelerator
+    what = info.format if info.format in backend.formats else f"{info.format}, which oprel converts to GGUF,"
+    return backend.suits[accelerator] * factor, (f"{what} on {device.name}", *remarks), accelerator
 
 
 def _memory_factor(info: ModelInfo, device: _Device, backend: Backend, cpu: _Device) -> tuple[float, tuple[str, ...]]:

@@ -26,7 +26,9 @@ LOCAL_ORIGINS = (
 )
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"  # more when a preflight asks
-EXPOSED_HEADERS = "X-Oprel-Truncated, X-Oprel-Ignored, X-Oprel-Unparsed, Retry-After"  # pages may read no others
+EXPOSED_HEADERS = (  # pages may read no others
+    "X-Oprel-Truncated, X-Oprel-Ignored, X-Oprel-Unparsed, X-Oprel-Missing-Prompt, Retry-After"
+)
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 
 

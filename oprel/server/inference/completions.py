@@ -15,6 +15,7 @@ from oprel.formats.templates.thinking import Marks
 from oprel.runtime.engine import AnswerUnparsed, Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
+from oprel.server.inference.image_limits import check_sizes, check_tokens, images_in
 from oprel.server.inference.request_metrics import RequestMetrics
 from oprel.server.inference.runaway import guarded
 from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
@@ -83,12 +84,15 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
     job = _resolved(job, manager.config.for_model(job.model.name))
+    if images := images_in(job.request):
+        check_sizes(images, job.model.image_tokens)
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request)
         async with (
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
             engine_errors(lease.engine),
         ):
+            check_tokens(job.request, job.model.image_tokens, lease.num_ctx)
             metrics.start(lease)
             call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
             with lease.loaded.in_flight.entered(job.model.name, job.request, manager.clock()):

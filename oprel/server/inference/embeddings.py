@@ -1,10 +1,12 @@
 """Requests to an engine other than completions: vectors, scores, tokens."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from oprel.core.completion import Embeddings, LoadOptions, Mode, Scores
-from oprel.core.exceptions import ContextLengthError, UnsupportedError
+from oprel.core.exceptions import ContextLengthError, UnsupportedError, ValidationError
+from oprel.formats.templates.prompts import Prompts, family_prompts, prompts_of
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.models.library import InstalledModel
@@ -14,13 +16,31 @@ from oprel.server.pool.manager import ModelManager
 
 @dataclass(frozen=True)
 class EmbedJob:
-    """Inputs to embed with one model. `keep_alive` in seconds."""
+    """Inputs to embed with one model. `keep_alive` in seconds.
+
+    `input_type` selects one of the model's prompts. Without `normalised`, vectors keep the length that the model gives.
+    """
 
     model: InstalledModel
     inputs: tuple[str | tuple[int, ...], ...]
     load: LoadOptions = field(default_factory=LoadOptions)
     keep_alive: float | None = None
     truncate: bool = True
+    input_type: str = ""
+    normalised: bool = True
+
+    @property
+    def lacks_prompts(self) -> bool:
+        """Whether a text begins with none of the prompts that the model was trained with."""
+        texts = [text for text in self.inputs if isinstance(text, str)]
+        return not self.input_type and self.prompts.missing_in(texts)
+
+    @property
+    def prompts(self) -> Prompts:
+        """What the model's authors put in front of texts: as its files say, else as is known of its family."""
+        model = self.model
+        names = (model.name, model.source, model.weights.name)
+        return prompts_of(model.header) or family_prompts(model.header.architecture, names)
 
 
 async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
@@ -28,37 +48,80 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
 
     An empty text counts as a blank: engines refuse it, and the whole batch with it. An over-long input is cut where
     `truncate` says so, else ContextLengthError. Raises UnsupportedError for a model that only scores: its vectors would
-    be noise (b11549).
+    be noise (b11549); ValidationError for an `input_type` that the model does not have.
     """
     if job.model.reranks:
         raise UnsupportedError(f'"{job.model.name}" does not support embed', "It scores documents: POST /v1/rerank.")
+    inputs = prepared(job)
     async with (
         manager.lease(job.model, job.load, job.keep_alive, Mode.EMBEDDING) as lease,
         engine_errors(lease.engine),
     ):
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
-        inputs = [text or " " for text in job.inputs]
         call = EngineCall(lease, job.inputs, manager.quarantine, manager.metrics)
         try:
-            return await _embedded(call, inputs), lease.load_ns
+            return await _embedded(call, inputs, job), lease.load_ns
         except EngineRefused as refusal:
             if not is_too_long(refusal):
                 raise
         if not job.truncate:
             raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
         shorter = await call.ask(lambda: _cut(lease, inputs))
-        return await _embedded(call, shorter), lease.load_ns
+        return await _embedded(call, shorter, job), lease.load_ns
 
 
-async def _embedded(call: EngineCall, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-    return await call.ask_once(lambda: call.lease.engine.embed(inputs), sum(map(len, inputs)))
+def prepared(job: EmbedJob) -> list[str | tuple[int, ...]]:
+    """The inputs as the engine gets them: with the model's prompt, and never empty. Raises ValidationError."""
+    prompts = job.prompts
+    prompt = prompts.automatic
+    if job.input_type and prompts:
+        named = prompts.named(job.input_type)
+        if named is None:
+            names = ", ".join(prompts.texts)
+            raise ValidationError(f'"{job.model.name}" has no prompt for "{job.input_type}"', f"It has {names}.")
+        prompt = named
+    return [
+        _spelled(job.model, text if not prompt or prompts.begins(text) else f"{prompt}{text}") or " "
+        if isinstance(text, str)
+        else text or " "
+        for text in job.inputs
+    ]
+
+
+def _spelled(model: InstalledModel, text: str) -> str:
+    """The text without composed characters, for a tokenizer that drops accents.
+
+    llama.cpp (b11549) takes them apart by itself, but not the syllables of Korean.
+    """
+    metadata = model.header.metadata
+    is_wordpiece = metadata.get("tokenizer.ggml.model") == "bert"
+    strips_accents = is_wordpiece and metadata.get("tokenizer.ggml.normalizer.strip_accents") is not False
+    return unicodedata.normalize("NFD", text) if strips_accents else text
+
+
+async def _embedded(call: EngineCall, inputs: Sequence[str | Sequence[int]], job: EmbedJob) -> Embeddings:
+    engine = call.lease.engine
+    return await call.ask_once(lambda: engine.embed(inputs, normalised=job.normalised), sum(map(len, inputs)))
 
 
 async def _cut(lease: Lease, inputs: Sequence[str | tuple[int, ...]]) -> list[Sequence[int]]:
-    engine = lease.engine
+    engine, metadata = lease.engine, lease.model.header.metadata
+    ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "seperator")]
     whole = [await engine.tokenize(text) if isinstance(text, str) else text for text in inputs]
-    return [tokens[: lease.num_ctx - 1] for tokens in whole]
+    return [shortened(tokens, lease.num_ctx, ends) for tokens in whole]
+
+
+def shortened(tokens: Sequence[int], most: int, ends: Collection[object]) -> Sequence[int]:
+    """The first `most` tokens. A mark of the end stays: the vector of some models is that of this very token.
+
+    >>> shortened([1, 5, 6, 7, 2], 4, {2})
+    [1, 5, 6, 2]
+    """
+    if len(tokens) <= most:
+        return tokens
+    end = [token for token in tokens[-1:] if token in ends]
+    return [*tokens[: most - len(end)], *end]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from oprel.core.names import ModelRef, is_path
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
 from oprel.formats.templates import go_template
 from oprel.server.models import quantize
+from oprel.server.models.conversions import convert
 from oprel.server.models.library import Library
 
 Progress = AsyncGenerator[ProgressResponse, None]
@@ -141,6 +142,8 @@ async def _source(library: Library, recipe: ModelRecipe, files: Sequence[_File])
         if models:
             raise ValidationError(f"both 'from' and a model in 'files' ({models[0].name}) were specified")
         model = await library.find(recipe.source, may_use_paths=recipe.may_use_paths)
+        if recipe.quantize and model.converted:
+            await anyio.to_thread.run_sync(convert, model.weights, model.converted)
         parent = "" if is_path(model.name) else model.name
         return replace(model.manifest, name=recipe.name.text, parent=parent), model.header
     if not files:

@@ -54,7 +54,8 @@ def files_at(path: Path) -> ImportedFiles:
 
 def _files_at(path: Path) -> ImportedFiles:
     folder = path if path.is_dir() else path.parent
-    listed = [RepoFile(file.name, file.stat().st_size) for file in sorted(folder.iterdir()) if file.is_file()]
+    files = sorted(file for file in (*folder.iterdir(), *folder.glob("[0-9]*_*/*")) if file.is_file())
+    listed = [RepoFile(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files]
     models = variants(listed)
     if not path.is_dir():
         own = next((model for model in models if path.name in {file.path for file in model.files}), None)
@@ -113,7 +114,7 @@ def _manifest(name: ModelRef, files: ImportedFiles, stored: Mapping[Path, Path],
     """The manifest of the files, in `stored` or in place. Blocks to create links."""
     parts = tuple(stored.get(path, path) for path in files.weights)
     if files.folder:
-        names = {path.name: stored[path] for path in files.weights if stored}
+        names = {path.relative_to(files.folder).as_posix(): stored[path] for path in files.weights if stored}
         return Manifest(name=name.text, weights=blobs.folder(names) if stored else files.folder, parts=parts)
     is_split = len(parts) > 1
     weights = blobs.join(parts) if is_split and stored else parts[0]

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
 
 from oprel.core.completion import Mode
 from oprel.core.config import Config
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, ValidationError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
@@ -19,16 +20,18 @@ from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, SkippedArray, looks_like_gguf, read_gguf
 from oprel.formats.headers.other_header import OtherHeader, is_other, read_other
 from oprel.formats.headers.whole import read_whole
+from oprel.formats.hugging_face.conversion.bert import is_bert
 from oprel.formats.model_info import ModelInfo, from_gguf
 from oprel.formats.readers import knows
 from oprel.formats.templates import go_template
 from oprel.formats.templates.plain_frame import FRAME, is_prompt_only
+from oprel.formats.templates.prompts import NORMALISED
 from oprel.formats.templates.thinking import ThinkingTraits, thinking_of
 from oprel.server.models.conventions import Conventions
+from oprel.server.models.conversions import Conversions, Version
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
-
-Version = tuple[tuple[int, int], ...]  # mtime in ns and size of each file
+from oprel.telemetry.memory.image_tokens import ImageTokens, image_tokens
 
 MAX_HEADERS = 256  # cached, about 100 KB each; the oldest is dropped first
 
@@ -45,6 +48,7 @@ FIM_KEYS = (
 class InstalledModel:
     """An installed model. `name` is the canonical name, `modified` the time of its newest file.
 
+    `converted` is the GGUF file that an engine gets instead of a folder; it is made when one needs it (`convert`).
     `other_bytes` is the file size of adapters and projector; `projector_bytes` is the memory that reading images takes,
     `adapter_bytes` that of the adapters.
     """
@@ -56,10 +60,17 @@ class InstalledModel:
     other_bytes: int = 0
     projector_bytes: int = 0
     adapter_bytes: int = 0
+    image_tokens: ImageTokens = ImageTokens()
+    converted: Path | None = None
 
     @property
     def weights(self) -> Path:
         return self.manifest.weights
+
+    @property
+    def engine_file(self) -> Path:
+        """What an engine is started with: the weights, or what they are converted to."""
+        return self.converted or self.weights
 
     @property
     def info(self) -> ModelInfo:
@@ -67,7 +78,7 @@ class InstalledModel:
 
     @property
     def is_gguf(self) -> bool:
-        """Whether it is GGUF, which llama.cpp reads; else it is in Hugging Face's layout or a plugin's format."""
+        """Whether engines get it as GGUF, which llama.cpp reads; else in Hugging Face's layout or a plugin's format."""
         return not isinstance(self.header, OtherHeader)
 
     @property
@@ -156,9 +167,11 @@ class InstalledModel:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user: about a base model, and about parts of the manifest that are ignored."""
+        """Notes for the user: about a base model, about vectors, and about parts of the manifest that are ignored."""
         if self.is_base:
             return ["base model: it continues your text; chats are put into a plain frame"]
+        if self.header.metadata.get(NORMALISED) is False:
+            return ["published without normalisation: with `normalize: false` its vectors keep their own length"]
         try:
             go_template.to_jinja(self.manifest.template)
         except OprelError as error:
@@ -197,13 +210,14 @@ class InstalledModel:
 class Library:
     """Finds models by name. A header is read once per file, and again when the file changes.
 
-    Includes other programs' models unless one of ours has the same name. `manifests` and `blobs` are for code that
-    creates and deletes models.
+    Includes other programs' models unless one of ours has the same name. `manifests`, `blobs` and `conversions` are for
+    code that creates and deletes models.
     """
 
     def __init__(self, config: Config) -> None:
         self.manifests = Manifests(config.models_dir)
         self.blobs = Blobs(config.models_dir / "blobs")
+        self.conversions = Conversions(config.models_dir / "converted")
         self._stores = stores_in(config.places)
         self._headers: dict[tuple[Path, ...], tuple[Version, GGUFFile]] = {}
 
@@ -287,26 +301,39 @@ class Library:
                 f"Check that {error.filename} still exists.",
             ) from error
         weights = manifest.parts or _files_of(manifest.weights)
-        header = self._header(weights, lambda: _read(manifest))
+        projector = self._projector(manifest.projector) if manifest.projector else None
+        header = self._header(weights, partial(self._read, manifest))
         return InstalledModel(
             name=manifest.name,
             manifest=manifest,
             header=header,
             modified=datetime.fromtimestamp(max(path.stat().st_mtime for path in (*files, *weights))).astimezone(),
             other_bytes=sum(files[file].st_size for file in manifest.beside),
-            projector_bytes=self._projector_bytes(manifest.projector) if manifest.projector else 0,
+            projector_bytes=projector_bytes(projector) if projector else 0,
+            image_tokens=image_tokens(projector) if projector else ImageTokens(),
             adapter_bytes=sum(files[file].st_size for file in manifest.adapters),
+            converted=header.path if manifest.weights.is_dir() and not isinstance(header, OtherHeader) else None,
         )
 
-    def _projector_bytes(self, path: Path) -> int:
-        return projector_bytes(self._header((path,), lambda: read_gguf(path)))
+    def _read(self, manifest: Manifest, version: Version) -> GGUFFile:
+        """The header, of what it is converted to if it is. Raises InvalidModelError."""
+        weights = manifest.weights
+        if is_bert(weights):
+            try:
+                return self.conversions.header(weights, version)
+            except UnsupportedError as error:
+                return replace(read_other(weights), obstacle=error.message)
+        return read_other(weights) if is_other(weights) else read_whole(weights, manifest.parts)
 
-    def _header(self, files: tuple[Path, ...], read: Callable[[], GGUFFile]) -> GGUFFile:
+    def _projector(self, path: Path) -> GGUFFile:
+        return self._header((path,), lambda version: read_gguf(path))
+
+    def _header(self, files: tuple[Path, ...], read: Callable[[Version], GGUFFile]) -> GGUFFile:
         """The cached header; read again only if one of the files has changed."""
         version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
         cached = self._headers.get(files)
         if cached is None or cached[0] != version:
-            cached = self._headers[files] = version, read()
+            cached = self._headers[files] = version, read(version)
             while len(self._headers) > MAX_HEADERS:
                 self._headers.pop(next(iter(self._headers)), None)
         return cached[1]
@@ -314,7 +341,7 @@ class Library:
 
 def with_every_array(model: InstalledModel) -> InstalledModel:
     """The model with the long arrays of its header, such as its tokens. Blocks to read them."""
-    if not model.is_gguf:
+    if not model.is_gguf or not model.header.path.exists():
         return model
     whole = read_gguf(model.header.path, every_array=True)
     return replace(model, header=replace(model.header, metadata=whole.metadata))
@@ -334,10 +361,6 @@ def _listed(folder: Path) -> list[Path]:
 
 def _files_of(weights: Path) -> tuple[Path, ...]:
     """All files of a folder, since a change of any of them may change the model."""
-    return tuple(sorted(file for file in weights.iterdir() if file.is_file())) if weights.is_dir() else (weights,)
-
-
-def _read(manifest: Manifest) -> GGUFFile:
-    """Raises InvalidModelError."""
-    weights = manifest.weights
-    return read_other(weights) if is_other(weights) else read_whole(weights, manifest.parts)
+    if not weights.is_dir():
+        return (weights,)
+    return tuple(sorted(file for file in (*weights.iterdir(), *weights.glob("*/config.json")) if file.is_file()))

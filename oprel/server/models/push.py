@@ -45,7 +45,7 @@ async def push_model(
 
     Raises DownloadError, UnsupportedError for a folder of safetensors.
     """
-    if not model.is_gguf:
+    if model.converted or not model.is_gguf:
         raise UnsupportedError(f"{model.name} is not a GGUF model", "Upload the folder with `hf upload`.")
     yield ProgressResponse(status="retrieving manifest")
     try:

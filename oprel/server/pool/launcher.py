@@ -15,9 +15,10 @@ from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
-from oprel.core.exceptions import ConfigError
+from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.core.settings import ModelSettings
 from oprel.formats.checks.validation import require_sound
+from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
@@ -34,6 +35,7 @@ from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
 from oprel.server.history.oom_history import OomHistory
+from oprel.server.models.conversions import convert
 from oprel.server.models.library import InstalledModel
 from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.loaded_model import Lifetime, LoadedModel
@@ -189,9 +191,14 @@ class Launcher:
 
     async def backends(self, model: InstalledModel, settings: ModelSettings, mode: Mode) -> list[Backend]:
         """The engines that may serve the model, best first. Raises NoEngineError, InvalidModelError."""
-        if not model.is_gguf:
+        if model.converted:
+            await asyncio.to_thread(convert, model.weights, model.converted)
+        elif not model.is_gguf:
             await asyncio.to_thread(require_sound, model.weights)
-        return await self._catalog.backends(model.info, mode, settings.backend)
+        try:
+            return await self._catalog.backends(model.info, mode, settings.backend)
+        except NoEngineError as error:
+            raise NoEngineError(error.message, *_why_not_converted(model), *error.resolution_steps) from None
 
     def fallback(self, loaded: LoadedModel) -> Fallback | None:
         """The next backend for the model, as the engine of this one did not start; None when there is none."""
@@ -310,7 +317,12 @@ def requested_load(model: InstalledModel, settings: ModelSettings, requested: Lo
 def files_of(model: InstalledModel) -> ModelFiles:
     manifest = model.manifest
     template = model.chat_template or "" if manifest.template or model.is_base else ""
-    return ModelFiles(manifest.weights, manifest.projector, manifest.adapters, template)
+    return ModelFiles(model.engine_file, manifest.projector, manifest.adapters, template)
+
+
+def _why_not_converted(model: InstalledModel) -> list[str]:
+    obstacle = model.header.obstacle if isinstance(model.header, OtherHeader) else ""
+    return [f"llama.cpp cannot: {obstacle}."] if obstacle else []
 
 
 def _pooling(model: InstalledModel, mode: Mode) -> str | None:

@@ -86,11 +86,17 @@ class Removal:
         return Removed(freed, busy, await self._kept_for())
 
     async def prune(self) -> None:
-        """Remove blobs that no model or engine uses, except recent ones."""
+        """Remove blobs and conversions that no model or engine uses, except recent blobs."""
         engines, arriving, blobs = self._of_engines(), self.arriving(), self.library.blobs
         if arriving.are_all:  # else a complete file may belong to a download that continues later
             used = self._used_blobs
             await anyio.to_thread.run_sync(lambda: blobs.prune(used(engines, arriving), time.time()))
+        conversions = [loaded.model.converted for loaded in self.manager.loaded if loaded.model.converted]
+        await anyio.to_thread.run_sync(self.library.conversions.prune, self._folders, conversions)
+
+    def _folders(self) -> list[Path]:
+        """The folders of models; those of other programs count."""
+        return [manifest.weights for manifest in self.library.all_manifests()]
 
     async def sweep(self) -> Removed:
         """Remove everything unused, whatever its age: blobs, downloaded files, and the remains of transfers.
@@ -98,6 +104,7 @@ class Removal:
         A cache shared with other programs is not touched.
         """
         freed = await self._free_blobs(lambda name: True)
+        await self.prune()
         cache = HubCache(self.manager.config.hub_dir)
         if cache.root.is_relative_to(self.manager.config.home_dir):
             freed += await self._free_fetched(await anyio.to_thread.run_sync(cache.files))

@@ -148,7 +148,7 @@ def _setting(
     """The given values, overridden by the constraints."""
     if constraints.flash_attention is False:  # a quantized cache needs flash attention
         cache_type = "f16"
-    whole = context if constraints.embedding else None
+    whole = context if constraints.embedding else None  # engines embed no input that is longer than their batch
     return Setting(
         fit_level=fit_level,
         context=context,
@@ -156,8 +156,8 @@ def _setting(
         slots=slots,
         key_type=constraints.key_type or cache_type,
         value_type=constraints.value_type or constraints.key_type or cache_type,
-        batch=constraints.batch or whole or BATCH,
-        ubatch=constraints.ubatch or whole or min(ubatch, constraints.batch or ubatch),
+        batch=whole or constraints.batch or BATCH,
+        ubatch=whole or constraints.ubatch or min(ubatch, constraints.batch or ubatch),
         unified=constraints.unified,
         flash_attention=constraints.flash_attention is not False,
         swa_full=constraints.swa_full,

@@ -31,6 +31,7 @@ from oprel.wire.downloads import DownloadResponse
 from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
 from tests.fixtures.gguf_parts import write_projector
+from tests.fixtures.hf_bert import write_tiny_bert
 from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import TOKEN, Behaviour, HubServer, Mode
 
@@ -449,3 +450,14 @@ def test_without_an_engine_for_safetensors_they_are_not_fetched(client: Client, 
     with pytest.raises(UnsupportedError, match="no engine for them is installed") as caught:
         client.pull(f"hf.co/{folder_repo}")
     assert "such as vLLM" in caught.value.resolution_steps[1]
+
+
+def test_a_sentence_encoder_needs_no_other_engine(hub: HubServer, client: Client) -> None:
+    repo = f"org/encoder-{uuid.uuid4().hex[:8]}"
+    folder = write_tiny_bert(hub.folder / repo, pooling="cls")
+    client.pull(f"hf.co/{repo}")
+    (download,) = of_repo(client, repo)
+    assert "1_Pooling/config.json" in {file.name for file in download.files}
+    pulled, in_place = (client.embed(model, "a river").embeddings for model in (f"hf.co/{repo}", str(folder)))
+    assert pulled == in_place
+    client.delete(f"hf.co/{repo}")

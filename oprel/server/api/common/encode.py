@@ -168,10 +168,15 @@ def _info(header: GGUFFile, verbose: bool) -> dict[str, JsonValue]:
     return {**info, "general.parameter_count": header.parameter_count}
 
 
-def normalised(vector: Sequence[float], dimensions: int) -> Sequence[float]:
+def embedding(vector: Sequence[float], dimensions: int, *, normalised: bool) -> Sequence[float]:
+    """The first `dimensions` components of a vector, 0 for all, scaled to length 1 if wanted."""
+    return scaled(vector, dimensions) if normalised else _as_float32(vector[: dimensions or None])
+
+
+def scaled(vector: Sequence[float], dimensions: int) -> Sequence[float]:
     """The first `dimensions` components, scaled to length 1; the vector itself for 0 or all of its dimensions.
 
-    >>> normalised((0.6, 0.8, 0.0), 1), normalised((0.6000000238418579, 0.800000011920929), 0)
+    >>> scaled((0.6, 0.8, 0.0), 1), scaled((0.6000000238418579, 0.800000011920929), 0)
     ([1.0], [0.6, 0.8])
     """
     if not 0 < dimensions < len(vector):

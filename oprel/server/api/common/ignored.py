@@ -44,6 +44,12 @@ class IgnoredParts:
             self._logged.update(new)
             logger.warning("%s: ignored %s", path, ", ".join(new))
 
+    def remark(self, text: str) -> None:
+        """Log what a model's user should know, once."""
+        if text not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(text)
+            logger.warning(text)
+
 
 def ignore(request: Request, names: Iterable[str]) -> None:
     """Note that these parts of the request have no effect."""

@@ -1,21 +1,28 @@
 """A job's answer on the wire: as a stream while it is made, or as one object."""
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
 from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 
 from oprel.core.completion import Chunk
 from oprel.core.exceptions import OprelError
+from oprel.server.api.common import ignored
+from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_bytes
 from oprel.server.api.common.streaming_response import JSON, NDJSON, StreamingReply
 from oprel.server.inference.completions import Done, Piece
+from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.truncation import Truncation
 
 TRUNCATED = "X-Oprel-Truncated"  # the header that reports a truncated prompt, in every dialect
 UNPARSED = "X-Oprel-Unparsed"  # that of a whole answer which is sent as the model wrote it; streams have a field
+MISSING_PROMPT = "X-Oprel-Missing-Prompt"  # the header that names a model's prompts where a text has none
+MOST_PROMPTS, LONGEST_PROMPT = 8, 200  # in that header
 
 Pieces = AsyncGenerator[Piece, None]  # of completions.run
 
@@ -79,6 +86,20 @@ def object_reply(make: Callable[[], Awaitable[BaseModel]]) -> StreamingReply:
         yield json_bytes(await make())
 
     return StreamingReply(content(), JSON)
+
+
+def embedding_reply(request: Request, job: EmbedJob, reply: StreamingReply) -> StreamingReply:
+    """`reply` with a header that names the model's prompts where a text has none; the log names them once."""
+    prompts = job.prompts
+    if job.input_type and not prompts:
+        ignored.ignore(request, ["input_type"])
+    if job.lacks_prompts:
+        some = list(prompts.texts.items())[:MOST_PROMPTS]
+        named = json.dumps({name: text[:LONGEST_PROMPT] for name, text in some})
+        reply.headers[MISSING_PROMPT] = named
+        remark = f"{job.model.name}: texts without a prompt, but it was trained with {named}"
+        state_of(request).ignored.remark(remark)
+    return reply
 
 
 def progress_reply(steps: AsyncGenerator[BaseModel, None], *, stream: bool) -> StreamingReply:

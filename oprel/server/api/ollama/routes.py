@@ -1,5 +1,7 @@
 """Ollama's API as codecs around the shared completions path."""
 
+from dataclasses import replace
+
 import anyio.to_thread
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
@@ -16,17 +18,18 @@ from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
     details,
+    embedding,
     json_response,
     logprobs,
-    normalised,
     running_model,
+    scaled,
     show_response,
     tool_calls,
 )
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
-from oprel.server.api.common.streaming import object_reply
+from oprel.server.api.common.streaming import embedding_reply, object_reply
 from oprel.server.api.ollama.errors import encode_error
 from oprel.server.api.ollama.templates import render
 from oprel.server.inference import completions, embeddings
@@ -172,6 +175,7 @@ def _answer(request: Request, job: Job, encoder: NdjsonEncoder, *, stream: bool)
 async def embed(request: Request) -> Response:
     body = await decode.parse_body(request, wire.EmbedRequest)
     job = await _embed_job(request, body, _inputs(body), truncate=body.truncate)
+    job = replace(job, input_type=body.input_type, normalised=body.normalize)
     manager = state_of(request).manager
 
     async def make() -> wire.EmbedResponse:
@@ -179,13 +183,13 @@ async def embed(request: Request) -> Response:
         result, load_ns = await embeddings.embed(manager, job)
         return wire.EmbedResponse(
             model=body.model,
-            embeddings=[normalised(vector, body.dimensions) for vector in result.vectors],
+            embeddings=[embedding(vector, body.dimensions, normalised=body.normalize) for vector in result.vectors],
             total_duration=round((manager.clock() - began) * 1e9) if job.inputs else None,
             load_duration=load_ns if job.inputs else None,
             prompt_eval_count=result.prompt_tokens or None,
         )
 
-    return object_reply(make)
+    return embedding_reply(request, job, object_reply(make))
 
 
 @router.post("/api/embeddings")
@@ -196,9 +200,9 @@ async def embed_one(request: Request) -> Response:
 
     async def make() -> wire.EmbeddingsResponse:
         result, _ = await embeddings.embed(state_of(request).manager, job)
-        return wire.EmbeddingsResponse(embedding=normalised(result.vectors[0], 0) if result.vectors else ())
+        return wire.EmbeddingsResponse(embedding=scaled(result.vectors[0], 0) if result.vectors else ())
 
-    return object_reply(make)
+    return embedding_reply(request, job, object_reply(make))
 
 
 def _shown_name(name: str) -> str:

@@ -16,10 +16,10 @@ from oprel.core.completion import Usage
 from oprel.core.exceptions import ValidationError
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
-from oprel.server.api.common.encode import normalised
+from oprel.server.api.common.encode import embedding
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.ignored import ignore
-from oprel.server.api.common.streaming import collected_reply, stream_reply
+from oprel.server.api.common.streaming import collected_reply, embedding_reply, stream_reply
 from oprel.server.api.common.streaming_response import JSON, StreamingReply
 from oprel.server.api.openai import decode as openai_decode
 from oprel.server.api.openai import encode as openai_encode
@@ -115,18 +115,20 @@ async def embed(request: Request) -> Response:
         truncate=state_of(request).manager.config.truncate_embeddings == "on"
         if body.truncate is None
         else body.truncate,
+        input_type=body.input_type,
+        normalised=body.normalize,
     )
 
     async def content() -> AsyncGenerator[bytes, None]:
         result, _ = await embeddings.embed(state_of(request).manager, job)
-        vectors = [normalised(vector, body.dimensions) for vector in result.vectors]
+        vectors = [embedding(vector, body.dimensions, normalised=body.normalize) for vector in result.vectors]
         data = [
             {"object": "embedding", "index": index, "embedding": openai_encode.vector(vector, body.encoding_format)}
             for index, vector in enumerate(vectors)
         ]
         yield _listed(body.model, "data", data, result.prompt_tokens)
 
-    return StreamingReply(content(), JSON)
+    return embedding_reply(request, job, StreamingReply(content(), JSON))
 
 
 def _inputs(body: EmbeddingRequest) -> tuple[str | tuple[int, ...], ...]:

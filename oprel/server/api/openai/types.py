@@ -72,6 +72,8 @@ class EmbeddingRequest(RequestBody):
     options: dict[str, JsonValue] = {}
     keep_alive: KeepAlive | None = None
     truncate: bool | None = None  # None = as configured
+    input_type: str = ""
+    normalize: bool = True
 
 
 class RerankDocument(RequestBody):

@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.config import Config
 from oprel.server.api.common.ignored import IGNORED
-from oprel.server.api.common.streaming import TRUNCATED, UNPARSED
+from oprel.server.api.common.streaming import MISSING_PROMPT, TRUNCATED, UNPARSED
 from oprel.server.api.guard import Guard, is_loopback
 
 PEER = ("127.0.0.1", 50_000)
@@ -74,7 +74,7 @@ async def test_a_local_origin_is_served_with_cors_headers(origin: str) -> None:
     assert (response.text, response.headers["x-app"]) == ("hello", "1")
     assert response.headers["access-control-allow-origin"] == origin
     assert response.headers["vary"] == "Origin"
-    assert {TRUNCATED, IGNORED, UNPARSED, "Retry-After"} == set(
+    assert {TRUNCATED, IGNORED, UNPARSED, MISSING_PROMPT, "Retry-After"} == set(
         response.headers["access-control-expose-headers"].split(", ")
     )
 

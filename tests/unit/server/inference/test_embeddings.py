@@ -27,11 +27,11 @@ async def test_every_input_has_a_vector(pool: MemoryPool) -> None:
 
 
 async def test_an_input_that_is_too_long_is_cut_and_others_stay(pool: MemoryPool) -> None:
-    assert await vectors(pool, LONG, "a b") == Embeddings(((7.0,), (2.0,)), 9)
+    assert await vectors(pool, LONG, "a b") == Embeddings(((8.0,), (2.0,)), 10)
 
 
 async def test_tokens_are_cut_as_text_is(pool: MemoryPool) -> None:
-    assert (await vectors(pool, tuple(tokens_of(LONG)))).vectors == ((7.0,),)
+    assert (await vectors(pool, tuple(tokens_of(LONG)))).vectors == ((8.0,),)
 
 
 async def test_an_input_that_must_not_be_cut_is_refused(pool: MemoryPool) -> None:

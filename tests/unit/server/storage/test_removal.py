@@ -28,7 +28,7 @@ class Engines:
         self.loaded: list[Any] = []
 
     def run(self, manifest: Manifest) -> None:
-        self.loaded.append(SimpleNamespace(model=SimpleNamespace(manifest=manifest), leases=1))
+        self.loaded.append(SimpleNamespace(model=SimpleNamespace(manifest=manifest, converted=None), leases=1))
 
     async def unload(self, model: Any, *, removed: bool) -> list[Any]:
         assert removed

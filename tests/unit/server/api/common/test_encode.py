@@ -150,7 +150,7 @@ def test_a_verbose_answer_has_the_tokens(model: InstalledModel) -> None:
 def test_vectors_have_the_digits_of_32_bit_floats() -> None:
     numbers = random.Random(7)
     exact = array("f", [numbers.gauss(0, 0.02) for _ in range(4096)] + [0.0, 1.0, -1.0, 1e-30, 0.1, 16777217.0])
-    shown = encode.normalised(exact.tolist(), 0)
+    shown = encode.scaled(exact.tolist(), 0)
     assert array("f", shown) == exact
     assert len(json.dumps(list(shown))) < 0.65 * len(json.dumps(exact.tolist()))
 
@@ -215,4 +215,4 @@ def test_tensors_are_listed(model: InstalledModel) -> None:
 def test_a_shortened_vector_has_length_1_again(
     vector: tuple[float, ...], dimensions: int, expected: tuple[float, ...]
 ) -> None:
-    assert encode.normalised(vector, dimensions) == pytest.approx(expected)
+    assert encode.scaled(vector, dimensions) == pytest.approx(expected)
