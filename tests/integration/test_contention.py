@@ -24,9 +24,11 @@ from oprel.core.home import prepare_home
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.server.inference import completions, embeddings
-from oprel.server.inference.completions import Done, Job
+from oprel.server.inference.completions import Done
 from oprel.server.inference.embeddings import EmbedJob
-from oprel.server.models.library import InstalledModel, Library
+from oprel.server.inference.jobs import Job
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
 from oprel.server.pool import planning
 from oprel.server.pool.manager import ModelManager
 from oprel.telemetry.hardware.devices import CPU, Memory

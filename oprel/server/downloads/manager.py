@@ -34,7 +34,8 @@ from oprel.downloader.transfer.fetch import fetch
 from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected
-from oprel.server.models.library import InstalledModel, Library
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
 
 logger = logging.getLogger(__name__)
 

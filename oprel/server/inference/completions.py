@@ -2,26 +2,24 @@
 
 import contextlib
 import logging
-import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TypeVar
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, Sampling, Tokens, Usage
-from oprel.core.settings import ModelSettings
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Mode, Sampling, Tokens, Usage
 from oprel.formats.templates.thinking import Marks
 from oprel.runtime.engine import AnswerUnparsed, Engine, EngineLost, EngineRefused
 from oprel.server.inference.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.image_limits import check_sizes, check_tokens, images_in
+from oprel.server.inference.jobs import Job, prepared, resolved_job
 from oprel.server.inference.request_metrics import RequestMetrics
 from oprel.server.inference.runaway import guarded
 from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
 from oprel.server.inference.structured_output.checks import check_answer
-from oprel.server.inference.structured_output.requests import begun, resolved
-from oprel.server.inference.thinking import with_thinking
+from oprel.server.inference.structured_output.requests import begun
 from oprel.server.inference.thoughts import AnswerThoughts, opened_marks, with_thoughts
 from oprel.server.inference.truncation import (
     Truncation,
@@ -34,7 +32,6 @@ from oprel.server.inference.truncation import (
     truncated,
 )
 from oprel.server.inference.unparsed import with_unparsed
-from oprel.server.models.library import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
 
@@ -44,17 +41,6 @@ A_TOKEN = CompletionRequest("a", Sampling(num_predict=1))
 IMAGE_SECONDS = 120.0  # that a slow CPU may take to encode an image, without a sign of progress
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request for one model, whatever dialect it came in. `keep_alive` in seconds."""
-
-    model: InstalledModel
-    request: CompletionRequest
-    load: LoadOptions = field(default_factory=LoadOptions)
-    keep_alive: float | None = None
-    context: tuple[int, ...] | None = None  # Ollama's: tokens in front of the prompt; the answer's are wanted in turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +69,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    job = _resolved(job, manager.config.for_model(job.model.name))
+    job = resolved_job(job, manager.config.for_model(job.model.name))
     if images := images_in(job.request):
         check_sizes(images, job.model.image_tokens)
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
@@ -101,15 +87,9 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
                         yield piece
 
 
-def _resolved(job: Job, settings: ModelSettings) -> Job:
-    """The job with what its request means for this model. Raises ValidationError."""
-    request = _with_ends(with_thinking(resolved(job.request), job.model.thinking), job.model)
-    return replace(job, request=_with_guard(request, settings))
-
-
 async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncGenerator[Piece, None]:
     lease, accumulator, engine_answers = call.lease, AnswerAccumulator(), EngineAnswers(call, metrics)
-    request = await call.ask(lambda: _prepared(job, lease))
+    request = await call.ask(lambda: prepared(job, lease))
     async with contextlib.aclosing(answer_pieces(request, engine_answers.ask)) as pieces:
         async for piece in pieces:
             accumulator.add(piece)
@@ -285,14 +265,14 @@ async def load(manager: ModelManager, job: Job, mode: Mode = Mode.COMPLETION) ->
 
 async def render(manager: ModelManager, job: Job) -> str:
     """The prompt's text as the model gets it."""
-    job = _resolved(job, manager.config.for_model(job.model.name))
+    job = resolved_job(job, manager.config.for_model(job.model.name))
     prompt = job.request.prompt
     return prompt if isinstance(prompt, str) else await _about_prompt(manager, job, rendered)
 
 
 async def count_tokens(manager: ModelManager, job: Job) -> int:
     """How long the prompt is, in tokens."""
-    return await _about_prompt(manager, _resolved(job, manager.config.for_model(job.model.name)), prompt_length)
+    return await _about_prompt(manager, resolved_job(job, manager.config.for_model(job.model.name)), prompt_length)
 
 
 async def _about_prompt(
@@ -304,56 +284,6 @@ async def _about_prompt(
     ):
         call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
         return await call.ask_once(lambda: ask(lease.engine, job.request))
-
-
-async def _prepared(job: Job, lease: Lease) -> CompletionRequest:
-    """The request with Ollama's `context` in front of its prompt, and an end to its answer."""
-    request, engine = job.request, lease.engine
-    if job.context and not isinstance(request.prompt, Tokens):
-        text = await rendered(engine, request)
-        request = replace(request, prompt=Tokens((*job.context, text)))
-    most = request.sampling.num_predict
-    if most is None or most < 0:  # "until it stops", which for Ollama is ten contexts at most
-        most = 10 * lease.num_ctx
-    if not (request.shift or job.model.sees):  # an engine with a projector never shifts
-        most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
-    sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
-    return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))
-
-
-def _with_ends(request: CompletionRequest, model: InstalledModel) -> CompletionRequest:
-    """With what ends an answer in the model's chats as further stops, whatever stops the request has."""
-    if not isinstance(request.prompt, tuple) or not model.conventions.ends:
-        return request
-    stops = dict.fromkeys((*request.sampling.stop, *model.conventions.ends))
-    return replace(request, sampling=replace(request.sampling, stop=tuple(stops)))
-
-
-def _with_guard(request: CompletionRequest, settings: ModelSettings) -> CompletionRequest:
-    """With `runaway_guard` on or off: as requested, else off with `ignore_eos`, else as configured."""
-    wanted = request.sampling.runaway_guard
-    if wanted is None:
-        wanted = settings.runaway_guard == "on" and not request.sampling.ignore_eos
-    return replace(request, sampling=replace(request.sampling, runaway_guard=wanted))
-
-
-def _looks_back(sampling: Sampling, num_ctx: int) -> int | None:
-    """`repeat_last_n` as the engine takes it; negative, it means the whole context."""
-    return num_ctx if sampling.repeat_last_n is not None and sampling.repeat_last_n < 0 else sampling.repeat_last_n
-
-
-def _with_seed(sampling: Sampling) -> Sampling:
-    """With a seed of our own where none is given, so that an answer can be made again."""
-    if sampling.seed is not None and sampling.seed >= 0:
-        return sampling
-    return replace(sampling, seed=random.getrandbits(31))
-
-
-def _is_plain(job: Job) -> bool:
-    """True for a request whose answer is text and nothing else."""
-    request = job.request
-    silent = request.think is False or not isinstance(request.prompt, tuple) or "thinking" not in job.model.capabilities
-    return silent and request.n == 1 and not request.tools and request.schema is None
 
 
 async def _context(engine: Engine, request: CompletionRequest, answer: str) -> list[int] | None:

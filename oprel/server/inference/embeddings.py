@@ -9,7 +9,7 @@ from oprel.core.exceptions import ContextLengthError, UnsupportedError, Validati
 from oprel.formats.templates.prompts import Prompts, family_prompts, prompts_of
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
 

@@ -19,7 +19,7 @@ from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.push import Blob, push
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.text import human_count
 
 

@@ -36,7 +36,7 @@ from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
 from oprel.server.history.oom_history import OomHistory
 from oprel.server.models.conversions import convert
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.loaded_model import Lifetime, LoadedModel
 from oprel.server.pool.planning import Planning, refusal

@@ -16,7 +16,7 @@ from oprel.runtime.engine import Engine
 from oprel.runtime.spec import EngineSpec
 from oprel.server.history.crash_reports import InFlight
 from oprel.server.history.quarantine import request_hash
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.scheduling import Amount, Resident, Use
 from oprel.server.pool.slots import SlotGrant, Slots

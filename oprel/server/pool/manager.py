@@ -23,7 +23,7 @@ from oprel.runtime.supervisor.child import Ended
 from oprel.server.history.crash_reports import Crashes
 from oprel.server.history.metrics import Eviction, Metrics
 from oprel.server.history.quarantine import Quarantine
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.engine_status import EngineStatus, status_of
 from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, requested_load

@@ -11,7 +11,7 @@ from oprel.downloader.offers import Repository, usual
 from oprel.runtime.backends.engines.llama_log import Buffers, buffers_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.history.calibration import Calibration
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.scheduling import Amount, total_of
 from oprel.telemetry.hardware import bandwidth

@@ -13,7 +13,8 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, Unsuppo
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
-from oprel.server.models.library import InstalledModel, Library
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
 
 # How the models of other programs are removed.

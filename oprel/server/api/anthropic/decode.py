@@ -10,9 +10,9 @@ from oprel.formats.templates.thinking import RANKS
 from oprel.server.api.anthropic import types as wire
 from oprel.server.api.common import decode
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
-from oprel.server.inference.completions import Job
+from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.tools import function_tools
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 

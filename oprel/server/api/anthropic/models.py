@@ -12,7 +12,7 @@ from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 router = dialect_router(encode_error, prefix="/v1/models", header="anthropic-version")
 

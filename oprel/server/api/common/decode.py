@@ -22,11 +22,11 @@ from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, Option
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
-from oprel.server.inference.completions import Job
+from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.checks import check_schema
 from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.text import parse_duration
 
 Body = TypeVar("Body", bound=wire.RequestBody)

@@ -16,7 +16,7 @@ from oprel.formats.gguf import GGUFFile, SkippedArray, Value
 from oprel.formats.templates.plain_frame import PROMPT_ONLY
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.engine_status import EngineStatus
 from oprel.utils.text import human_count
 

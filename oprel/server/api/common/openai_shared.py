@@ -13,7 +13,7 @@ from oprel.core.models.modelfile import Parameter
 from oprel.core.request_options import ALL_NAMES
 from oprel.formats.templates.thinking import RANKS
 from oprel.server.api.common import decode
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.cut_json import closed_object
 
 # OpenAI's defaults, below the model's own parameters.

@@ -33,9 +33,9 @@ from oprel.server.api.common.streaming import embedding_reply, object_reply
 from oprel.server.api.ollama.errors import encode_error
 from oprel.server.api.ollama.templates import render
 from oprel.server.inference import completions, embeddings
-from oprel.server.inference.completions import Job
 from oprel.server.inference.embeddings import EmbedJob
-from oprel.server.models.library import InstalledModel, with_every_array
+from oprel.server.inference.jobs import Job
+from oprel.server.models.installed_model import InstalledModel, with_every_array
 from oprel.utils.text import timestamp
 
 router = dialect_router(encode_error)

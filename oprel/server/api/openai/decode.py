@@ -15,9 +15,9 @@ from oprel.server.api.openai.types import (
     ContentPart,
     TextCompletionRequest,
 )
-from oprel.server.inference.completions import Job
+from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.tools import function_tools
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 IMAGE_PARTS = ("image_url", "input_image")

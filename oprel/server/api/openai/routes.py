@@ -31,10 +31,11 @@ from oprel.server.api.openai.types import (
     TextCompletionRequest,
 )
 from oprel.server.inference import completions, embeddings
-from oprel.server.inference.completions import Done, Job, Piece
+from oprel.server.inference.completions import Done, Piece
 from oprel.server.inference.embeddings import EmbedJob, RerankJob
+from oprel.server.inference.jobs import Job
 from oprel.server.inference.truncation import Truncation
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.manager import ModelManager
 
 router = dialect_router(encode_error, prefix="/v1")

@@ -19,7 +19,7 @@ from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.models import import_files
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.storage import cache
 from oprel.server.storage.cache import StoredFile
 from oprel.server.storage.removal import Removed

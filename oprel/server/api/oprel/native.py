@@ -22,8 +22,9 @@ from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.oprel.errors import encode_error
 from oprel.server.api.oprel.fetching import fetched
 from oprel.server.inference import completions
-from oprel.server.inference.completions import Job, Piece
-from oprel.server.models.library import InstalledModel
+from oprel.server.inference.completions import Piece
+from oprel.server.inference.jobs import Job
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.admission import WaitingForMemory
 from oprel.server.pool.engine_status import EngineStatus
 from oprel.telemetry.memory.estimator import Estimate

@@ -10,9 +10,9 @@ from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.api.responses import types as wire
 from oprel.server.history.stored_responses import StoredResponses
-from oprel.server.inference.completions import Job
+from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.tools import function_tools
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 SERVED_INCLUDE = "reasoning.encrypted_content"
 

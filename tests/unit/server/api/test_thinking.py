@@ -10,7 +10,7 @@ import pytest
 
 from oprel.core.completion import Chunk, CompletionRequest
 from oprel.server.api.common.ignored import IGNORED
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from tests.fixtures.dialects import DIALECTS
 from tests.fixtures.memory_app import memory_client
 from tests.fixtures.memory_engine import MemoryEngine

@@ -17,7 +17,7 @@ from oprel.core.exceptions import (
 from oprel.formats.templates.plain_frame import FRAME_STOPS
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference import completions
-from oprel.server.inference.completions import Job
+from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.requests import call_schema
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.inference.truncation import Truncation

@@ -8,7 +8,7 @@ from oprel.core.completion import Embeddings, LoadOptions, Mode
 from oprel.core.exceptions import ContextLengthError, QuarantinedError, UnsupportedError
 from oprel.server.inference import embeddings
 from oprel.server.inference.embeddings import EmbedJob, RerankJob
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from tests.fixtures.memory_engine import MemoryEngine, token_of, tokens_of
 from tests.fixtures.pool import EMBEDDER, MODEL, RERANKER, MakePool, MemoryPool
 

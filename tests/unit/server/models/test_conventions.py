@@ -10,7 +10,7 @@ from oprel.core.models.modelfile import Parameter
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.formats.templates.plain_frame import CHATML_STOPS, FRAME, FRAME_STOPS
 from oprel.server.models.conventions import Conventions, Default
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 from tests.fixtures.pool import MODIFIED
 
 GEMMA = "<start_of_turn>{{ messages }}<end_of_turn>"

@@ -13,7 +13,8 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelEr
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.server.models.create import ModelRecipe, create
-from oprel.server.models.library import InstalledModel, Library
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
 from tests.fixtures.gguf_factory import scalar, text
 
 NEW = ModelRef.parse("new")

@@ -12,7 +12,8 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
-from oprel.server.models.library import InstalledModel, Library
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector
 

@@ -14,8 +14,8 @@ from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.anthropic import decode as anthropic_decode
 from oprel.server.api.anthropic.types import CountTokensRequest, MessagesRequest
-from oprel.server.inference.completions import Job
-from oprel.server.models.library import InstalledModel
+from oprel.server.inference.jobs import Job
+from oprel.server.models.installed_model import InstalledModel
 
 HELLO = {"role": "user", "content": "hello"}
 SCHEMA = {

@@ -10,7 +10,7 @@ from oprel.core.exceptions import ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.anthropic.models import page, page_size
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 
 @pytest.fixture

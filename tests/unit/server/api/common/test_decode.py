@@ -20,7 +20,7 @@ from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import decode
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 

@@ -18,7 +18,7 @@ from oprel.formats.gguf import read_gguf
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.common import encode
 from oprel.server.inference.completions import Done
-from oprel.server.models.library import InstalledModel, with_every_array
+from oprel.server.models.installed_model import InstalledModel, with_every_array
 from oprel.server.pool.engine_status import status_of
 from oprel.server.pool.launcher import Launcher, resolved
 from oprel.server.pool.load_decision import RequestedLoad

@@ -14,7 +14,7 @@ from oprel.formats.gguf import read_gguf
 from oprel.server.api.common import openai_shared
 from oprel.server.api.openai import decode as openai_decode
 from oprel.server.api.openai.types import ChatCompletionRequest, ChatMessage, TextCompletionRequest
-from oprel.server.models.library import InstalledModel
+from oprel.server.models.installed_model import InstalledModel
 
 HELLO = {"role": "user", "content": "hello"}
 

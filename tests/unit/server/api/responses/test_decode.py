@@ -25,8 +25,9 @@ from oprel.server.api.responses import decode as responses_decode
 from oprel.server.api.responses import encode as responses_encode
 from oprel.server.api.responses.types import ResponsesRequest, ResponsesTool
 from oprel.server.history.stored_responses import StoredResponses
-from oprel.server.inference.completions import Done, Job
-from oprel.server.models.library import InstalledModel
+from oprel.server.inference.completions import Done
+from oprel.server.inference.jobs import Job
+from oprel.server.models.installed_model import InstalledModel
 
 SCHEMA = {
     "type": "object",
