@@ -139,12 +139,10 @@ class ChatRequest(CompletionFields):
 
 
 class EmbedRequest(ModelRequest):
-    """`input_type` and `normalize` are oprel's own."""
-
     input: JsonValue = None
     truncate: bool = True
     dimensions: int = 0
-    input_type: str = ""
+    input_type: str = ""  # oprel's own, like the next
     normalize: bool = True
 
 
@@ -262,10 +260,8 @@ class Truncated(Wire):
 class AnswerMetrics(Wire):
     """The metrics in the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
-    Four are oprel's own: `truncated` (Ollama cuts silently), also sent as the header `X-Oprel-Truncated`;
-    `recoveries`, the number of engine crashes during the answer; `unparsed`, why the engine could not parse an answer
-    that is sent as the model wrote it; and `ended_by`, which is "runaway_guard" for an answer that was ended because it
-    repeated itself.
+    Four are oprel's own: `truncated`, also the header `X-Oprel-Truncated`; `recoveries`, the engine crashes during the
+    answer; `ended_by`: "runaway_guard" if it repeated itself; `unparsed`, why it is sent as the model wrote it.
     """
 
     done_reason: str | None = None

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Usage
 from oprel.runtime.backends import openai_http
 from oprel.runtime.engine import EngineLost
-from oprel.server.inference.continuation import ResumableAnswer
+from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.structured_output.checks import check_answer
 from tests.conftest import DEADLINE, RunningDaemon
 from tests.fixtures.memory_engine import MemoryEngine, ready

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from oprel.core.models.manifests import Manifest
-from oprel.server.inference.runaway import RUNAWAY
+from oprel.server.inference.answers.runaway import RUNAWAY
 from tests.fixtures.daemons import daemon_with
 from tests.fixtures.runaway_models import PERIODS, write_runaway_gguf
 

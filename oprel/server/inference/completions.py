@@ -11,16 +11,17 @@ from typing import TypeVar
 from oprel.core.completion import Chunk, CompletionRequest, Finish, Mode, Sampling, Tokens, Usage
 from oprel.formats.templates.thinking import Marks
 from oprel.runtime.engine import AnswerUnparsed, Engine, EngineLost, EngineRefused
-from oprel.server.inference.continuation import ResumableAnswer
+from oprel.server.inference.answers.continuation import ResumableAnswer
+from oprel.server.inference.answers.runaway import guarded
+from oprel.server.inference.answers.thoughts import AnswerThoughts, opened_marks, with_thoughts
+from oprel.server.inference.answers.unparsed import with_unparsed
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.image_limits import check_sizes, check_tokens, images_in
 from oprel.server.inference.jobs import Job, prepared, resolved_job
 from oprel.server.inference.request_metrics import RequestMetrics
-from oprel.server.inference.runaway import guarded
 from oprel.server.inference.structured_output.answers import Pieces, answer_pieces
 from oprel.server.inference.structured_output.checks import check_answer
 from oprel.server.inference.structured_output.requests import begun
-from oprel.server.inference.thoughts import AnswerThoughts, opened_marks, with_thoughts
 from oprel.server.inference.truncation import (
     Truncation,
     about_tokens,
@@ -31,7 +32,6 @@ from oprel.server.inference.truncation import (
     rendered,
     truncated,
 )
-from oprel.server.inference.unparsed import with_unparsed
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
 

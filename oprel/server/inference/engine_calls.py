@@ -19,7 +19,7 @@ from oprel.runtime.engine import Engine, EngineLost, EngineRefused, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.server.history.metrics import Metrics
 from oprel.server.history.quarantine import EngineRequest, Quarantine
-from oprel.server.inference.continuation import MOST
+from oprel.server.inference.answers.continuation import MOST
 from oprel.server.pool.loaded_model import Lease
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oprel.core.completion import Chunk, CompletionRequest, Logprob, PromptMessage, Sampling, Tokens
 from oprel.runtime.exits import Exit
-from oprel.server.inference.continuation import ResumableAnswer
+from oprel.server.inference.answers.continuation import ResumableAnswer
 from tests.fixtures.memory_engine import CRASH, KILLED, Bytewise, MemoryEngine, ready, token_of
 from tests.fixtures.pool import MEMORY_DISK, MODEL, Answer, MakePool, MemoryPool
 

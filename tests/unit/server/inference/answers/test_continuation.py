@@ -17,7 +17,7 @@ from oprel.core.completion import (
 from oprel.core.exceptions import BackendCrashedError, QuarantinedError
 from oprel.runtime.engine import EngineLost
 from oprel.runtime.exits import Exit
-from oprel.server.inference.continuation import MOST, ResumableAnswer
+from oprel.server.inference.answers.continuation import MOST, ResumableAnswer
 from oprel.server.inference.truncation import Truncation
 from tests.fixtures.memory_engine import CRASH, KILLED, MemoryEngine, ready, token_of
 from tests.fixtures.pool import MakePool, MemoryPool

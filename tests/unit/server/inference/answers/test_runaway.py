@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Tokens, Usage
-from oprel.server.inference.runaway import (
+from oprel.server.inference.answers.runaway import (
     FEWEST_REPEATS,
     FEWEST_TOKENS,
     LONGEST_PERIOD,

@@ -11,8 +11,8 @@ from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessag
 from oprel.core.exceptions import BackendError
 from oprel.runtime.engine import AnswerUnparsed
 from oprel.server.api.common.streaming import UNPARSED
+from oprel.server.inference.answers.unparsed import SentText
 from oprel.server.inference.structured_output.tools import function_tools
-from oprel.server.inference.unparsed import SentText
 from tests.fixtures.dialects import DIALECTS
 from tests.fixtures.memory_app import memory_client
 from tests.fixtures.memory_engine import MemoryEngine

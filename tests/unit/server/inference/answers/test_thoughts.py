@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from oprel.core.completion import Chunk, CompletionRequest, Logprob, PromptMessage
 from oprel.formats.templates.thinking import MARKS, Marks, thinking_of
+from oprel.server.inference.answers.thoughts import AnswerThoughts, Pieces, ThoughtSplitter, opened_marks, with_thoughts
 from oprel.server.inference.thinking import with_thinking
-from oprel.server.inference.thoughts import AnswerThoughts, Pieces, ThoughtSplitter, opened_marks, with_thoughts
 from tests.fixtures.thinking_templates import source
 
 THINK = MARKS[0]
