@@ -118,9 +118,11 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
         options: AnyOptions | None = None,
         keep_alive: float | str | None = None,
         dimensions: int | None = None,
+        input_type: str | None = None,
     ) -> wire.EmbedResponse:
-        """One L2-normalised vector per input, in order."""
-        extras = {"truncate": truncate, "options": options, "keep_alive": keep_alive, "dimensions": dimensions}
+        """One L2-normalised vector per input, in order. `input_type`: such as "query", selects one of its prompts."""
+        shape = {"truncate": truncate, "dimensions": dimensions, "input_type": input_type}
+        extras = {"options": options, "keep_alive": keep_alive, **shape}
         return await self._send(calls.embed(model, input, **extras))
 
     async def embeddings(

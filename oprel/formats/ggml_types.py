@@ -120,3 +120,21 @@ FILE_TYPES: dict[int, str] = {
 
 GUESSED_FILE_TYPE = 1024
 """Flag in `general.file_type`: the converter guessed the rest."""
+
+
+def file_type(number: int) -> str | None:
+    """The label of a `general.file_type`.
+
+    >>> file_type(15), file_type(1024 + 7), file_type(99)
+    ('Q4_K_M', 'Q8_0', None)
+    """
+    return FILE_TYPES.get(number & ~GUESSED_FILE_TYPE)
+
+
+ENCODERS = frozenset(
+    (
+        *("bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3"),
+        *("modern-bert", "neo-bert", "eurobert", "gemma-embedding"),
+    )
+)
+"""Architectures that generate no text. Some older files do not state their pooling."""

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.byte_reader import ByteOrder, ByteReader
 from oprel.formats.checks.mistaken import START_BYTES, mistaken
-from oprel.formats.ggml_types import FILE_TYPES, GGML_TYPES, GUESSED_FILE_TYPE, VALUE_TYPES, GGMLType, ValueType
+from oprel.formats.ggml_types import ENCODERS, GGML_TYPES, VALUE_TYPES, GGMLType, ValueType, file_type
 from oprel.formats.untrusted_json import shown
 
 MAGIC = b"GGUF"
@@ -106,8 +106,8 @@ class GGUFFile:
 
     @property
     def pooling_type(self) -> int | None:
-        """Present in embedding models: 0 none, 1 mean, 2 first token, 3 last token, 4 rank (a reranker)."""
-        return self._integer(f"{self.architecture}.pooling_type")
+        """Of an embedding model: 0 unstated, 1 mean, 2 first token, 3 last token, 4 rank (a reranker). Else None."""
+        return self._integer(f"{self.architecture}.pooling_type", 0 if self.architecture in ENCODERS else None)
 
     @property
     def chat_template(self) -> str | None:
@@ -133,16 +133,16 @@ class GGUFFile:
     def quantization(self) -> str:
         """A label such as "Q4_K_M": the file's own, else the tensor type with the most bytes, else "unknown"."""
         declared = self._integer("general.file_type")
-        if declared is not None and (label := FILE_TYPES.get(declared & ~GUESSED_FILE_TYPE)):
+        if declared is not None and (label := file_type(declared)):
             return label
         sizes = Counter[str]()
         for tensor in self.tensors:
             sizes[tensor.type.name] += tensor.size_bytes
         return max(sizes, key=sizes.__getitem__, default="unknown")
 
-    def _integer(self, key: str) -> int | None:
+    def _integer(self, key: str, otherwise: int | None = None) -> int | None:
         value = self.metadata.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
 
     def _text(self, key: str) -> str | None:
         value = self.metadata.get(key)

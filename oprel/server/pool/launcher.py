@@ -329,4 +329,4 @@ def _pooling(model: InstalledModel, mode: Mode) -> str | None:
     """How an engine makes one vector of many, where the model itself does not say."""
     if mode is Mode.RERANK:
         return "rank"
-    return "mean" if mode is Mode.EMBEDDING and model.header.pooling_type is None else None
+    return "mean" if mode is Mode.EMBEDDING and not model.header.pooling_type else None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.ggml_types import GGMLType, ValueType
 from oprel.formats.gguf import SkippedArray, Tensor, looks_like_gguf, read_gguf
-from tests.fixtures.gguf_factory import write_tiny_gguf
+from tests.fixtures.gguf_factory import scalar, write_gguf, write_tiny_gguf
 
 
 @dataclass(frozen=True)
@@ -346,3 +346,11 @@ def test_random_damage_is_survived_or_named(
         read_gguf(path)
     except InvalidModelError as error:
         assert "(byte " in str(error)
+
+
+@pytest.mark.parametrize(("architecture", "pooling"), [("bert", 0), ("nomic-bert", 0), ("llama", None)])
+def test_an_encoder_embeds_even_if_it_does_not_state_its_pooling(
+    tmp_path: Path, architecture: str, pooling: int | None
+) -> None:
+    path = write_gguf(tmp_path / "m.gguf", {"general.architecture": scalar(architecture)}, [])
+    assert read_gguf(path).pooling_type == pooling
