@@ -2,11 +2,12 @@
 
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 
 from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
 from oprel.runtime.backends import openai_http
-from oprel.runtime.engine import EngineSnapshot, EngineState, Work
+from oprel.runtime.conversation.rules import ConversationRules
+from oprel.runtime.engine import EngineRefused, EngineSnapshot, EngineState, Work
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor import _posix
@@ -19,11 +20,15 @@ STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 
 
 class LocalEngine:
-    """Implements `Engine` with a supervised process and the HTTP calls of `openai_http`."""
+    """Implements `Engine` with a supervised process and the HTTP calls of `openai_http`.
 
-    def __init__(self, process: EngineProcess, launch: Callable[[EngineSpec], Launch]) -> None:
+    Conversations are passed in the form that the model's chat template takes; `template` is its source.
+    """
+
+    def __init__(self, process: EngineProcess, launch: Callable[[EngineSpec], Launch], template: str = "") -> None:
         self._process = process
         self._launch = launch
+        self._rules = ConversationRules(self._render, template)
 
     @property
     def starts(self) -> int:
@@ -88,8 +93,17 @@ class LocalEngine:
     def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> AbstractContextManager[Work]:
         return self._process.at_work(about_tokens, extra_seconds)
 
-    def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
-        return openai_http.complete(self._process.http, request)
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+        try:
+            async with aclosing(openai_http.complete(self._process.http, await self._rules.fit(request))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        except EngineRefused as refusal:
+            plain = await self._rules.plain(request, refusal)
+        async with aclosing(openai_http.complete(self._process.http, plain)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
         return await openai_http.embed(self._process.http, inputs)
@@ -104,4 +118,10 @@ class LocalEngine:
         return await openai_http.detokenize(self._process.http, tokens)
 
     async def apply_template(self, request: CompletionRequest) -> str:
+        try:
+            return await self._render(await self._rules.fit(request))
+        except EngineRefused as refusal:
+            return await self._render(await self._rules.plain(request, refusal))
+
+    async def _render(self, request: CompletionRequest) -> str:
         return await openai_http.apply_template(self._process.http, request)

@@ -58,13 +58,14 @@ class EngineRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOrder:
-    """What it takes to make an engine. `launch` says how one is started for a spec."""
+    """What it takes to make an engine. `launch` says how one is started for a spec; `template` is the chat template."""
 
     spec: EngineSpec
     launch: Callable[[EngineSpec], Launch]
     binaries: EngineBinaries
     record: EngineRecord
     on_end: Callable[[Ended], None]
+    template: str = ""
 
 
 def local_engine(order: EngineOrder) -> Engine:
@@ -73,7 +74,7 @@ def local_engine(order: EngineOrder) -> Engine:
     process = EngineProcess(
         order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
     )
-    return LocalEngine(process, order.launch)
+    return LocalEngine(process, order.launch, order.template)
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ class Launcher:
                 binaries=self._catalog.of(decision.backend),
                 record=self._record(decision, model, request),
                 on_end=partial(self._on_end, number),
+                template=model.chat_template or "",
             )
         )
 

@@ -1,0 +1,134 @@
+"""Learns a template's traits by rendering small conversations."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oprel.core.completion import CompletionRequest
+from oprel.runtime.conversation import probes
+from oprel.runtime.conversation.normalise import normalised
+from oprel.runtime.conversation.probes import Probe
+from oprel.runtime.conversation.texts import INVISIBLE
+from oprel.runtime.conversation.tool_definitions import Definition
+from oprel.runtime.conversation.rendering import Opening, Verdict, opening, verdict
+from oprel.runtime.conversation.traits import AS_IS, CallForm, IdForm, TemplateTraits
+from oprel.runtime.engine import EngineRefused
+
+Render = Callable[[CompletionRequest], Awaitable[str]]
+
+THINKS = ("think", "reasoning")  # a template that keeps thoughts has one of these words
+SWITCHES = ("/no_think", "/think", "/nothink")
+
+
+@dataclass(frozen=True)
+class Use:
+    """What of a template a conversation needs to be known. More is not probed."""
+
+    tools: bool = False
+    calls: bool = False
+
+
+def use_of(request: CompletionRequest) -> Use:
+    assert isinstance(request.prompt, tuple)
+    calls = any(message.tool_calls or message.role in ("tool", "function") for message in request.prompt)
+    return Use(bool(request.tools), calls or bool(request.tools))
+
+
+class Prober:
+    """Renders with one template. Raises EngineLost."""
+
+    def __init__(self, render: Render, template: str) -> None:
+        self._render = render
+        self._template = template
+        self._opening = Opening()
+        self._tools_in_prompt = 0  # how often the first prompt with tools names the first of them
+
+    async def traits(self, use: Use) -> TemplateTraits:
+        """The template's traits, as far as conversations of that use depend on them."""
+        base = CompletionRequest(probes.BASE)
+        turns = await self._prompt(base)
+        if turns is None or verdict(turns, base) is not Verdict.COMPLETE:
+            return AS_IS  # nothing can be learned from a template that does not render the simplest conversation
+        await self._learn_opening(turns)
+        traits = await self._fitting(AS_IS, self._texts(), ())
+        if use.tools:
+            prompt = await self._prompt(CompletionRequest((probes.U,), tools=probes.TOOLS))
+            self._tools_in_prompt = (prompt or "").count(probes.NAMES[0])
+            traits = await self._fitting(traits, probes.DEFINITIONS, probes.TOOLS)
+        if use.calls:
+            traits = await self._with_rounds(traits, probes.TOOLS if use.tools else ())
+        return traits
+
+    def _texts(self) -> Sequence[Probe]:
+        switches = any(word in self._template for word in SWITCHES)
+        return [*probes.TEXTS, *(probes.SWITCHES if switches else ())]
+
+    async def _with_rounds(self, traits: TemplateTraits, tools: Sequence[Definition]) -> TemplateTraits:
+        thinks = any(word in self._template for word in THINKS)
+        rows = [*probes.ROUNDS, *(probes.THOUGHTS if thinks else ())]
+        traits = await self._fitting(traits, rows, tools)
+        if traits.calls is not CallForm.TEXT and await self._numbers_calls(traits, tools):
+            traits = replace(traits, ids=IdForm.NUMBERED)
+        return traits
+
+    async def _fitting(
+        self, traits: TemplateTraits, rows: Sequence[Probe], tools: Sequence[Definition]
+    ) -> TemplateTraits:
+        for row in rows:
+            traits = await self._best(traits, row, tools)
+        return traits
+
+    async def _best(self, traits: TemplateTraits, row: Probe, tools: Sequence[Definition]) -> TemplateTraits:
+        """The traits with the first of the row's choices that renders it completely, or best."""
+        best, reached = traits, Verdict.REFUSED
+        for choice in row.choices:
+            changes: dict[str, Any] = dict(choice)  # fields of TemplateTraits
+            changed = replace(traits, **changes)
+            judged = await self._verdict(changed, row, tools)
+            if judged > reached:
+                best, reached = changed, judged
+            if judged is Verdict.COMPLETE:
+                break
+        return best
+
+    async def _verdict(self, traits: TemplateTraits, row: Probe, tools: Sequence[Definition]) -> Verdict:
+        request = CompletionRequest(row.messages, tools=tuple(row.tools or tools))
+        prompt = await self._prompt(normalised(request, traits))
+        if prompt is None:
+            return Verdict.REFUSED
+        judged = verdict(prompt, request, thoughts=row.thoughts, opens=self._opening if row.opens else None)
+        return min(judged, Verdict.MISPLACED) if self._is_off(prompt, row) else judged
+
+    def _is_off(self, prompt: str, row: Probe) -> bool:
+        """Whether the prompt breaks one of the row's further conditions."""
+        is_repeated = row.tools_once and prompt.count(probes.NAMES[0]) > self._tools_in_prompt
+        is_cut = any(word not in prompt.replace(INVISIBLE, "") for word in row.words)
+        return is_repeated or is_cut or (row.even and not _even(prompt))
+
+    async def _numbers_calls(self, traits: TemplateTraits, tools: Sequence[Definition]) -> bool:
+        """Whether the template gives calls ids of its own, but not results."""
+        request = CompletionRequest(probes.ROUNDS[0].messages, tools=tuple(tools))
+        prompt = await self._prompt(normalised(request, traits)) or ""
+        return f"functions.{probes.NAMES[0]}:0" in prompt and probes.SHORT_IDS[0] in prompt
+
+    async def _learn_opening(self, turns: str) -> None:
+        user = await self._prompt(CompletionRequest((probes.U,)))
+        users = await self._prompt(CompletionRequest((probes.U, probes.U2)))
+        marks = [message.content for message in probes.BASE]
+        self._opening = opening(user, users, turns, marks) if user and users else Opening()
+
+    async def _prompt(self, request: CompletionRequest) -> str | None:
+        """The rendered request; None if the template refuses it."""
+        try:
+            return await self._render(request)
+        except EngineRefused:
+            return None
+
+
+def _even(prompt: str) -> bool:
+    """Whether the second call has before it at least what the first one has."""
+    first, second = (
+        prompt.partition(user)[2].partition(name)[0].strip()
+        for user, name in ((probes.U.content, probes.NAMES[0]), (probes.U2.content, probes.NAMES[1]))
+    )
+    return len(second) >= len(first)

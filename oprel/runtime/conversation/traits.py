@@ -1,0 +1,74 @@
+"""What a chat template can do, as far as it decides how a conversation is passed to it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class SystemPlace(Enum):
+    """Where a template takes system messages."""
+
+    ANYWHERE = "anywhere"
+    FIRST = "first"  # one, in front
+    NOWHERE = "nowhere"  # or not in a form that always arrives: they join the user's messages
+
+
+class CallForm(Enum):
+    """How a template takes the calls of tools in a conversation."""
+
+    PARALLEL = "parallel"
+    SINGLE = "single"  # one call in a message
+    TEXT = "text"  # not at all: calls and results are written as text
+
+
+class IdForm(Enum):
+    """The ids of calls that a template takes."""
+
+    ANY = "any"
+    NINE = "nine"  # nine letters or digits: Mistral's
+    NUMBERED = "numbered"  # functions.NAME:0, counted through the conversation: Kimi's
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateTraits:
+    """The defaults are those of a template that takes everything as it is."""
+
+    system: SystemPlace = SystemPlace.ANYWHERE
+    joins_neighbours: bool = False  # messages of one role in a row are to be one
+    alternates: bool = False  # texts of user and assistant are to alternate, even with calls and results between them
+    begins_with_user: bool = False
+    needs_user: bool = False
+    loses_other_roles: bool = False
+    cuts_at_think_end: bool = False  # text before a quoted `</think>` is lost
+    cuts_switches: bool = False  # `/no_think` and the like are removed from texts
+    text_or_thoughts: bool = False  # a message with thoughts loses its text
+    thoughts_in_text: bool = False  # thoughts beside a call are lost, except in its text
+    tools_as_text: bool = False
+    repeats_tools: bool = False  # tools are rendered at each message that equals the last one
+    soft_schemas: bool = False  # schemas are to have one type each, and no alternatives
+    spelled_schemas: bool = False  # parts of schemas are lost, except in a tool's description
+    calls: CallForm = CallForm.PARALLEL
+    ids: IdForm = IdForm.ANY
+    text_apart: bool = False  # text beside a call is to be a message of its own
+    flat_arguments: bool = False  # objects, lists and null in arguments are to be JSON texts
+    results_as_text: bool = False
+    fills_results: bool = False  # each call needs a result
+    orphans_as_text: bool = False  # results without a call are lost
+
+
+AS_IS = TemplateTraits()
+
+# The form that every template with user and assistant takes.
+PLAIN = TemplateTraits(
+    system=SystemPlace.NOWHERE,
+    joins_neighbours=True,
+    alternates=True,
+    begins_with_user=True,
+    needs_user=True,
+    loses_other_roles=True,
+    cuts_at_think_end=True,
+    text_or_thoughts=True,
+    tools_as_text=True,
+    calls=CallForm.TEXT,
+    results_as_text=True,
+    orphans_as_text=True,
+)
