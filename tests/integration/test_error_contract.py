@@ -91,7 +91,6 @@ UNKNOWN_MODEL = [
 CANNOT = [
     Refusal("POST /api/chat", tiny(think=True), 400, '"tiny" does not support thinking'),
     Refusal("POST /api/generate", tiny(think="low"), 400, '"tiny" does not support thinking'),
-    Refusal("POST /api/chat", tiny(tools=TOOLS), 400, "tiny:latest does not support tools"),
     Refusal("POST /api/generate", tiny(suffix="y"), 400, "tiny:latest does not support insert"),
 ]
 

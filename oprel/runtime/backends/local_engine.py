@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, aclosing
 
 from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
 from oprel.runtime.backends import openai_http
-from oprel.runtime.conversation.rules import ConversationRules
+from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
+from oprel.runtime.conversation.text_calls import with_calls
 from oprel.runtime.engine import EngineRefused, EngineSnapshot, EngineState, Work
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
@@ -22,13 +23,15 @@ STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 class LocalEngine:
     """Implements `Engine` with a supervised process and the HTTP calls of `openai_http`.
 
-    Conversations are passed in the form that the model's chat template takes; `template` is its source.
+    Conversations are passed in the form that the model's chat template takes. `record` is what it was seen to do.
     """
 
-    def __init__(self, process: EngineProcess, launch: Callable[[EngineSpec], Launch], template: str = "") -> None:
+    def __init__(
+        self, process: EngineProcess, launch: Callable[[EngineSpec], Launch], record: TemplateRecord | None = None
+    ) -> None:
         self._process = process
         self._launch = launch
-        self._rules = ConversationRules(self._render, template)
+        self._rules = ConversationRules(self._render, record or TemplateRecord())
 
     @property
     def starts(self) -> int:
@@ -95,15 +98,21 @@ class LocalEngine:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
         try:
-            async with aclosing(openai_http.complete(self._process.http, await self._rules.fit(request))) as chunks:
+            async with aclosing(self._answer(request, await self._rules.fit(request))) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
         except EngineRefused as refusal:
             plain = await self._rules.plain(request, refusal)
-        async with aclosing(openai_http.complete(self._process.http, plain)) as chunks:
+        async with aclosing(self._answer(request, plain)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    def _answer(self, request: CompletionRequest, passed: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+        """The answer to a request that is passed in another form; with calls, if its tools are passed as text."""
+        chunks = openai_http.complete(self._process.http, passed)
+        tools_are_text = request.tools and not passed.tools and request.schema is None
+        return with_calls(chunks) if tools_are_text else chunks
 
     async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
         return await openai_http.embed(self._process.http, inputs)

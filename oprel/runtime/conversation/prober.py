@@ -8,10 +8,10 @@ from oprel.core.completion import CompletionRequest
 from oprel.runtime.conversation import probes
 from oprel.runtime.conversation.normalise import normalised
 from oprel.runtime.conversation.probes import Probe
+from oprel.runtime.conversation.rendering import Opening, Rendering, opening, verdict
 from oprel.runtime.conversation.texts import INVISIBLE
 from oprel.runtime.conversation.tool_definitions import Definition
-from oprel.runtime.conversation.rendering import Opening, Verdict, opening, verdict
-from oprel.runtime.conversation.traits import AS_IS, CallForm, IdForm, TemplateTraits
+from oprel.runtime.conversation.traits import AS_IS, UNCLEAR, CallForm, IdForm, TemplateTraits
 from oprel.runtime.engine import EngineRefused
 
 Render = Callable[[CompletionRequest], Awaitable[str]]
@@ -21,17 +21,17 @@ SWITCHES = ("/no_think", "/think", "/nothink")
 
 
 @dataclass(frozen=True)
-class Use:
+class ChatUse:
     """What of a template a conversation needs to be known. More is not probed."""
 
     tools: bool = False
     calls: bool = False
 
 
-def use_of(request: CompletionRequest) -> Use:
+def use_of(request: CompletionRequest) -> ChatUse:
     assert isinstance(request.prompt, tuple)
     calls = any(message.tool_calls or message.role in ("tool", "function") for message in request.prompt)
-    return Use(bool(request.tools), calls or bool(request.tools))
+    return ChatUse(bool(request.tools), calls or bool(request.tools))
 
 
 class Prober:
@@ -40,24 +40,30 @@ class Prober:
     def __init__(self, render: Render, template: str) -> None:
         self._render = render
         self._template = template
+        self._texts_alone: TemplateTraits | None = None
         self._opening = Opening()
         self._tools_in_prompt = 0  # how often the first prompt with tools names the first of them
 
-    async def traits(self, use: Use) -> TemplateTraits:
+    async def traits(self, use: ChatUse) -> TemplateTraits:
         """The template's traits, as far as conversations of that use depend on them."""
-        base = CompletionRequest(probes.BASE)
-        turns = await self._prompt(base)
-        if turns is None or verdict(turns, base) is not Verdict.COMPLETE:
-            return AS_IS  # nothing can be learned from a template that does not render the simplest conversation
-        await self._learn_opening(turns)
-        traits = await self._fitting(AS_IS, self._texts(), ())
+        self._texts_alone = traits = self._texts_alone or await self._of_texts()
+        if traits.is_unclear:
+            return traits
         if use.tools:
             prompt = await self._prompt(CompletionRequest((probes.U,), tools=probes.TOOLS))
             self._tools_in_prompt = (prompt or "").count(probes.NAMES[0])
-            traits = await self._fitting(traits, probes.DEFINITIONS, probes.TOOLS)
+            traits = await self._passing(traits, probes.DEFINITIONS, probes.TOOLS)
         if use.calls:
             traits = await self._with_rounds(traits, probes.TOOLS if use.tools else ())
         return traits
+
+    async def _of_texts(self) -> TemplateTraits:
+        base = CompletionRequest(probes.BASE)
+        turns = await self._prompt(base)
+        if turns is None or verdict(turns, base, base) is not Rendering.COMPLETE:
+            return UNCLEAR
+        await self._learn_opening(turns)
+        return await self._passing(AS_IS, self._texts(), ())
 
     def _texts(self) -> Sequence[Probe]:
         switches = any(word in self._template for word in SWITCHES)
@@ -66,12 +72,12 @@ class Prober:
     async def _with_rounds(self, traits: TemplateTraits, tools: Sequence[Definition]) -> TemplateTraits:
         thinks = any(word in self._template for word in THINKS)
         rows = [*probes.ROUNDS, *(probes.THOUGHTS if thinks else ())]
-        traits = await self._fitting(traits, rows, tools)
+        traits = await self._passing(traits, rows, tools)
         if traits.calls is not CallForm.TEXT and await self._numbers_calls(traits, tools):
             traits = replace(traits, ids=IdForm.NUMBERED)
         return traits
 
-    async def _fitting(
+    async def _passing(
         self, traits: TemplateTraits, rows: Sequence[Probe], tools: Sequence[Definition]
     ) -> TemplateTraits:
         for row in rows:
@@ -80,28 +86,29 @@ class Prober:
 
     async def _best(self, traits: TemplateTraits, row: Probe, tools: Sequence[Definition]) -> TemplateTraits:
         """The traits with the first of the row's choices that renders it completely, or best."""
-        best, reached = traits, Verdict.REFUSED
+        best, reached = traits, Rendering.REFUSED
         for choice in row.choices:
             changes: dict[str, Any] = dict(choice)  # fields of TemplateTraits
             changed = replace(traits, **changes)
             judged = await self._verdict(changed, row, tools)
             if judged > reached:
                 best, reached = changed, judged
-            if judged is Verdict.COMPLETE:
+            if judged is Rendering.COMPLETE:
                 break
         return best
 
-    async def _verdict(self, traits: TemplateTraits, row: Probe, tools: Sequence[Definition]) -> Verdict:
+    async def _verdict(self, traits: TemplateTraits, row: Probe, tools: Sequence[Definition]) -> Rendering:
         request = CompletionRequest(row.messages, tools=tuple(row.tools or tools))
-        prompt = await self._prompt(normalised(request, traits))
+        passed = normalised(request, traits)
+        prompt = await self._prompt(passed)
         if prompt is None:
-            return Verdict.REFUSED
-        judged = verdict(prompt, request, thoughts=row.thoughts, opens=self._opening if row.opens else None)
-        return min(judged, Verdict.MISPLACED) if self._is_off(prompt, row) else judged
+            return Rendering.REFUSED
+        judged = verdict(prompt, request, passed, thoughts=row.thoughts, opens=self._opening if row.opens else None)
+        return min(judged, Rendering.MISPLACED) if self._is_off(prompt, row) else judged
 
     def _is_off(self, prompt: str, row: Probe) -> bool:
         """Whether the prompt breaks one of the row's further conditions."""
-        is_repeated = row.tools_once and prompt.count(probes.NAMES[0]) > self._tools_in_prompt
+        is_repeated = row.tools_once and prompt.count(probes.NAMES[0]) > max(1, self._tools_in_prompt)
         is_cut = any(word not in prompt.replace(INVISIBLE, "") for word in row.words)
         return is_repeated or is_cut or (row.even and not _even(prompt))
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from oprel.core.completion import PromptMessage, ToolCall
 from oprel.runtime.conversation.tool_definitions import Definition
-from oprel.runtime.conversation.traits import CallForm, IdForm, SystemPlace
+from oprel.runtime.conversation.traits import CallForm, IdForm, Spelling, SystemPlace
 
 Change = Mapping[str, object]
 
@@ -29,10 +29,11 @@ ALL_AS_TEXT: Change = {"tools_as_text": True, **AS_TEXT}
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """`tools` replace the usual ones where tools are given; `opens`: the assistant's turn must be open at the end.
+    """A conversation, and choices of traits. `tools` replace the usual ones where tools are given.
 
-    `thoughts` count; the prompt must have `words`, however quoted; `even`: the second call must be opened like the first; `tools_once`: the prompt has no more of the
-    tools than the first one with tools.
+    It renders completely if all texts are in order, and, where set: the assistant's turn is open at the end (`opens`);
+    thoughts are there too; the second call is opened like the first (`even`); the tools are in the prompt as often as
+    in the first one with tools (`tools_once`); and the prompt has `words`, however quoted.
     """
 
     messages: tuple[PromptMessage, ...]
@@ -73,7 +74,7 @@ def _tool(name: str, description: str, properties: dict[str, JsonValue], **param
 
 
 NAMES = ("get_weather", "read_clock", "find_train")
-CITY: dict[str, JsonValue] = {"city": {"type": "string", "description": "Name of a city"}}
+CITY: dict[str, JsonValue] = {"city": {"type": "string", "description": "zqparameter"}}
 TOOLS = tuple(
     _tool(name, f"zqdescription{number}", CITY, required=["city"]) for number, name in enumerate(NAMES, start=1)
 )
@@ -126,7 +127,7 @@ TEXTS = (
 )
 
 DEFINITIONS = (
-    Probe(messages=(U,), choices=(KEPT, ALL_AS_TEXT)),
+    Probe(messages=(U,), choices=(KEPT, {"spelling": Spelling.ALL}, ALL_AS_TEXT)),
     Probe(messages=(S, U), choices=(KEPT, NO_SYSTEM, ALL_AS_TEXT)),
     Probe(messages=(U, A, U2), choices=(KEPT, ALL_AS_TEXT)),
     Probe(messages=(S, U, A, S2, U2), choices=(KEPT, ONE_SYSTEM, NO_SYSTEM, ALL_AS_TEXT)),
@@ -135,9 +136,9 @@ DEFINITIONS = (
     Probe(
         messages=(U,),
         tools=(ODD_TOOL,),
-        choices=(KEPT, {"soft_schemas": True, "spelled_schemas": True}, ALL_AS_TEXT),
+        choices=(KEPT, {"soft_schemas": True}, ALL_AS_TEXT),
     ),
-    Probe(messages=(U,), tools=(DETAILED_TOOL,), choices=(KEPT, {"spelled_schemas": True}, ALL_AS_TEXT)),
+    Probe(messages=(U,), tools=(DETAILED_TOOL,), choices=(KEPT, {"spelling": Spelling.DETAILED}, ALL_AS_TEXT)),
 )
 
 ROUNDS = (

@@ -17,7 +17,7 @@ MARK = "zq"
 MARKS = re.compile(rf"{MARK}[a-z0-9]+")
 
 
-class Verdict(IntEnum):
+class Rendering(IntEnum):
     """How well a conversation was rendered."""
 
     REFUSED = 0
@@ -56,18 +56,24 @@ def _common_end(first: str, second: str) -> str:
 
 
 def verdict(
-    prompt: str, request: CompletionRequest, *, thoughts: bool = False, opens: Opening | None = None
-) -> Verdict:
-    """How well the prompt renders the request, whose `prompt` is messages of marks."""
-    assert isinstance(request.prompt, tuple)
-    groups = [group for message in request.prompt if (group := _marks_of(message, thoughts=thoughts))]
-    marks = [mark for group in groups for mark in group]
+    prompt: str,
+    request: CompletionRequest,
+    passed: CompletionRequest,
+    *,
+    thoughts: bool = False,
+    opens: Opening | None = None,
+) -> Rendering:
+    """How well the prompt renders the request, whose messages are of marks, and which was `passed` in another form."""
+    assert isinstance(request.prompt, tuple) and isinstance(passed.prompt, tuple)
+    groups = [group for message in passed.prompt if (group := _marks_of(message, thoughts=thoughts))]
+    marks = [mark for message in request.prompt for mark in _marks_of(message, thoughts=thoughts)]
     if not all(mark in prompt for mark in marks) or not all(_has_names(prompt, request)):
-        return Verdict.LOST
+        return Rendering.LOST
     in_place = _in_order(prompt, groups) and not _run_together(prompt, marks)
-    once = all(prompt.count(mark) == 1 for mark in marks)
+    texts = [mark for message in request.prompt for mark in MARKS.findall(message.content)]
+    once = all(prompt.count(mark) == 1 for mark in texts)
     is_opened = opens is None or _is_opened(prompt, request.prompt, opens)
-    return Verdict.COMPLETE if in_place and once and is_opened else Verdict.MISPLACED
+    return Rendering.COMPLETE if in_place and once and is_opened else Rendering.MISPLACED
 
 
 def _marks_of(message: PromptMessage, *, thoughts: bool) -> list[str]:

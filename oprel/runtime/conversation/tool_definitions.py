@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 from pydantic import JsonValue
 
-from oprel.runtime.conversation.traits import TemplateTraits
+from oprel.runtime.conversation.traits import Spelling, TemplateTraits
 from oprel.utils.json_schema import LISTS, Schema, map_subschemas
 
 Definition = Mapping[str, JsonValue]
@@ -42,12 +42,40 @@ def _fitted(tool: Definition, traits: TemplateTraits) -> Definition:
     if not isinstance(function, dict) or not isinstance(given := function.get("parameters"), dict):
         return tool
     parameters = without_nulls(given)
-    described = {"description": ""} if traits.soft_schemas else {}
-    function = {**described, **function, "parameters": soft(parameters) if traits.soft_schemas else parameters}
-    if traits.spelled_schemas and parameters.get("properties"):
+    fitted = soft(parameters) if traits.soft_schemas and _is_odd(parameters) else parameters
+    function = {**function, "parameters": fitted}
+    if traits.soft_schemas:
+        function.setdefault("description", "")
+    details = traits.spelling is Spelling.DETAILED and _is_detailed(parameters)
+    if parameters.get("properties") and (traits.spelling is Spelling.ALL or details or fitted is not parameters):
         words = (str(function.get("description") or ""), f"Parameters as JSON schema: {_json(parameters)}")
         function["description"] = "\n".join(word for word in words if word)
     return {**tool, "function": function}
+
+
+def _is_odd(schema: Schema) -> bool:
+    """Whether a part of the schema is not of exactly one type, or lacks what templates expect of it."""
+    return any(not isinstance(value, dict) or _is_odd_property(value) for value in _properties(schema))
+
+
+def _is_odd_property(schema: Schema) -> bool:
+    items = schema.get("items")
+    lacks_items = schema.get("type") == "array" and not (isinstance(items, dict) and isinstance(items.get("type"), str))
+    is_typed = isinstance(schema.get("type"), str) and "description" in schema
+    return not is_typed or lacks_items or not schema.keys().isdisjoint((*LISTS, "$ref")) or _is_odd(schema)
+
+
+def _is_detailed(schema: Schema) -> bool:
+    """Whether the schema has more than properties with a type and a description."""
+    properties = [value for value in _properties(schema) if isinstance(value, dict)]
+    return any(value.keys() - {"type", "description"} for value in properties) or len(properties) < len(
+        _properties(schema)
+    )
+
+
+def _properties(schema: Schema) -> list[JsonValue]:
+    properties = schema.get("properties")
+    return list(properties.values()) if isinstance(properties, dict) else []
 
 
 def _json(value: Mapping[str, JsonValue]) -> str:

@@ -28,6 +28,14 @@ class IdForm(Enum):
     NUMBERED = "numbered"  # functions.NAME:0, counted through the conversation: Kimi's
 
 
+class Spelling(Enum):
+    """Which schemas of tools are repeated in the tool's description, as a template loses parts of them."""
+
+    NONE = "none"
+    DETAILED = "detailed"  # those with more than names, types and descriptions
+    ALL = "all"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TemplateTraits:
     """The defaults are those of a template that takes everything as it is."""
@@ -45,7 +53,7 @@ class TemplateTraits:
     tools_as_text: bool = False
     repeats_tools: bool = False  # tools are rendered at each message that equals the last one
     soft_schemas: bool = False  # schemas are to have one type each, and no alternatives
-    spelled_schemas: bool = False  # parts of schemas are lost, except in a tool's description
+    spelling: Spelling = Spelling.NONE
     calls: CallForm = CallForm.PARALLEL
     ids: IdForm = IdForm.ANY
     text_apart: bool = False  # text beside a call is to be a message of its own
@@ -53,9 +61,11 @@ class TemplateTraits:
     results_as_text: bool = False
     fills_results: bool = False  # each call needs a result
     orphans_as_text: bool = False  # results without a call are lost
+    is_unclear: bool = False  # not even the simplest conversation is rendered, so that nothing can be learned
 
 
 AS_IS = TemplateTraits()
+UNCLEAR = TemplateTraits(is_unclear=True)
 
 # The form that every template with user and assistant takes.
 PLAIN = TemplateTraits(
