@@ -17,7 +17,6 @@ from tests.fixtures.gguf_factory import write_tiny_gguf
 
 HELLO = [{"role": "user", "content": "hello"}]
 NO_DIGEST = "sha256:" + "0" * 64
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
 
 @dataclass(frozen=True)

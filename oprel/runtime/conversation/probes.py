@@ -74,9 +74,9 @@ def _tool(name: str, description: str, properties: dict[str, JsonValue], **param
 
 
 NAMES = ("get_weather", "read_clock", "find_train")
-CITY: dict[str, JsonValue] = {"city": {"type": "string", "description": "zqparameter"}}
+CITY: dict[str, JsonValue] = {"zqcity": {"type": "string", "description": "Name of a city"}}
 TOOLS = tuple(
-    _tool(name, f"zqdescription{number}", CITY, required=["city"]) for number, name in enumerate(NAMES, start=1)
+    _tool(name, f"zqdescription{number}", CITY, required=["zqcity"]) for number, name in enumerate(NAMES, start=1)
 )
 ODD: dict[str, JsonValue] = {
     "several": {"type": ["string", "null"]},
@@ -102,7 +102,7 @@ S, S2 = _system("zqsystem1"), _system("zqsystem2")
 U, U2, U3 = _user("zquser1"), _user("zquser2"), _user("zquser3")
 A, A2 = _assistant("zqanswer1"), _assistant("zqanswer2")
 ARGUMENTS: dict[str, JsonValue] = {
-    "city": "zqcity",
+    "city": "zqtown",
     "o": {"zqkey": "zqvalue"},
     "l": ["zqitem1", "zqitem2"],
     "zqnull": None,
