@@ -44,6 +44,8 @@ class TextAnswer:
         if not chunk.text and not self._held:
             yield chunk
             return
+        if self._calls and not self._held and chunk.text.isspace():
+            return  # between two calls
         self._held.append(chunk)
         while self._held:
             before, begin, rest = self._text.partition(BEGIN)

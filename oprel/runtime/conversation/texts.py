@@ -16,7 +16,7 @@ def uncut(message: PromptMessage, traits: TemplateTraits) -> PromptMessage:
     text = message.content
     if traits.cuts_at_think_end and message.role == "assistant":
         text = _with_quoted_ends(text)
-    if traits.cuts_switches:
+    if traits.cuts_switches and message.role != "assistant":
         text = _with_quoted_switches(text)
     return message if text == message.content else replace(message, content=text)
 
