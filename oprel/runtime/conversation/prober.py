@@ -43,6 +43,7 @@ class Prober:
         self._texts_alone: TemplateTraits | None = None
         self._opening = Opening()
         self._tools_in_prompt = 0  # how often the first prompt with tools names the first of them
+        self._call_opening = 0  # characters between a user's text and the name of a call
 
     async def traits(self, use: ChatUse) -> TemplateTraits:
         """The template's traits, as far as conversations of that use depend on them."""
@@ -72,6 +73,8 @@ class Prober:
     async def _with_rounds(self, traits: TemplateTraits, tools: Sequence[Definition]) -> TemplateTraits:
         thinks = any(word in self._template for word in THINKS)
         rows = [*probes.ROUNDS, *(probes.THOUGHTS if thinks else ())]
+        first = CompletionRequest(rows[0].messages, tools=tuple(tools))
+        self._call_opening = _opening_length(await self._prompt(first) or "", probes.U.content, probes.NAMES[0])
         traits = await self._passing(traits, rows, tools)
         if traits.calls is not CallForm.TEXT and await self._numbers_calls(traits, tools):
             traits = replace(traits, ids=IdForm.NUMBERED)
@@ -104,13 +107,16 @@ class Prober:
         if prompt is None:
             return Rendering.REFUSED
         judged = verdict(prompt, request, passed, thoughts=row.thoughts, opens=self._opening if row.opens else None)
-        return min(judged, Rendering.MISPLACED) if self._is_off(prompt, row) else judged
+        return min(judged, Rendering.MISPLACED) if self._is_off(prompt, row, traits) else judged
 
-    def _is_off(self, prompt: str, row: Probe) -> bool:
+    def _is_off(self, prompt: str, row: Probe, traits: TemplateTraits) -> bool:
         """Whether the prompt breaks one of the row's further conditions."""
         is_repeated = row.tools_once and prompt.count(probes.NAMES[0]) > max(1, self._tools_in_prompt)
         is_cut = any(word not in prompt.replace(INVISIBLE, "") for word in row.words)
-        return is_repeated or is_cut or (row.even and not _even(prompt))
+        is_even = traits.calls is CallForm.TEXT or (
+            _opening_length(prompt, probes.U2.content, probes.NAMES[1]) >= self._call_opening
+        )
+        return is_repeated or is_cut or (row.even and not is_even)
 
     async def _numbers_calls(self, traits: TemplateTraits, tools: Sequence[Definition]) -> bool:
         """Whether the template gives calls ids of its own, but not results."""
@@ -132,10 +138,6 @@ class Prober:
             return None
 
 
-def _even(prompt: str) -> bool:
-    """Whether the second call has before it at least what the first one has."""
-    first, second = (
-        prompt.partition(user)[2].partition(name)[0].strip()
-        for user, name in ((probes.U.content, probes.NAMES[0]), (probes.U2.content, probes.NAMES[1]))
-    )
-    return len(second) >= len(first)
+def _opening_length(prompt: str, user: str, name: str) -> int:
+    """How much is between a user's text and the name of a call, which opens the call."""
+    return len(prompt.partition(user)[2].partition(name)[0].strip())

@@ -32,7 +32,7 @@ class Probe:
     """A conversation, and choices of traits. `tools` replace the usual ones where tools are given.
 
     It renders completely if all texts are in order, and, where set: the assistant's turn is open at the end (`opens`);
-    thoughts are there too; the second call is opened like the first (`even`); the tools are in the prompt as often as
+    thoughts are there too; the second call is opened like an only one (`even`); the tools are in the prompt as often as
     in the first one with tools (`tools_once`); and the prompt has `words`, however quoted.
     """
 
@@ -89,7 +89,8 @@ ODD: dict[str, JsonValue] = {
 ODD_TOOL = _tool(NAMES[0], "zqdescription1", ODD)
 DETAILED: dict[str, JsonValue] = {
     "unit": {"type": "string", "description": "zqunit", "enum": ["zqenum1", "zqenum2"], "default": "zqdefault"},
-    "count": {"type": "integer", "description": "A number", "minimum": 3, "title": "Count"},
+    "count": {"type": "integer", "description": "A number", "minimum": 48151, "title": "Count"},
+    "either": {"anyOf": [{"type": "string", "enum": ["zqalternative"]}, {"type": "integer"}]},
     "place": {
         "type": "object",
         "description": "zqplace",
@@ -138,7 +139,12 @@ DEFINITIONS = (
         tools=(ODD_TOOL,),
         choices=(KEPT, {"soft_schemas": True}, ALL_AS_TEXT),
     ),
-    Probe(messages=(U,), tools=(DETAILED_TOOL,), choices=(KEPT, {"spelling": Spelling.DETAILED}, ALL_AS_TEXT)),
+    Probe(
+        messages=(U,),
+        tools=(DETAILED_TOOL,),
+        choices=(KEPT, {"spelling": Spelling.DETAILED}, ALL_AS_TEXT),
+        words=("48151",),
+    ),
 )
 
 ROUNDS = (
@@ -156,7 +162,7 @@ ROUNDS = (
     ),
     Probe(
         messages=(U, _call(1), _result(1), A, U2, _call(2), _result(2)),
-        choices=(KEPT, ALTERNATING, AS_TEXT),
+        choices=(KEPT, ALTERNATING, {"calls": CallForm.LAST}, AS_TEXT),
         even=True,
     ),
     Probe(messages=(U, _call(1), _result(1), _call(2), _result(2)), choices=(KEPT, ALTERNATING, AS_TEXT), opens=True),
@@ -190,10 +196,18 @@ THOUGHTS = (
     ),
 )
 
+ONE_SWITCH, SWITCH_WORDS = ("/no_think",), ("/no_think", "/think")
+QUOTED: Change = {"quotes_switches": True}
+
 SWITCHES = (
     Probe(
-        messages=(_system("zqsystem1 /no_think zqbehind1"), _user("zquser1 /no_think zqbehind2 /think zqbehind3")),
-        choices=(KEPT, {"cuts_switches": True}),
-        words=("/no_think zqbehind1", "/no_think zqbehind2 /think zqbehind3"),
+        messages=(_user("zquser1 /no_think zqbehind1 /think zqbehind2"),),
+        choices=(KEPT, {"user_switches": ONE_SWITCH}, {"user_switches": SWITCH_WORDS}, QUOTED),
+        words=("/no_think zqbehind1 /think zqbehind2",),
+    ),
+    Probe(
+        messages=(_system("zqsystem1 /no_think zqbehind1 /think zqbehind2"), U),
+        choices=(KEPT, {"system_switches": ONE_SWITCH}, {"system_switches": SWITCH_WORDS}, QUOTED),
+        words=("/no_think zqbehind1 /think zqbehind2",),
     ),
 )

@@ -80,6 +80,6 @@ class ConversationRules:
     async def _refuses(self, request: CompletionRequest) -> bool:
         try:
             await self._render(request)
-        except EngineRefused:
-            return True
+        except EngineRefused as refusal:
+            return refusal.status not in (404, 501)  # of engines that render nothing
         return False

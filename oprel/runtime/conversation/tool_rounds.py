@@ -91,6 +91,8 @@ def fitted(messages: Sequence[PromptMessage], traits: TemplateTraits) -> list[Pr
     if traits.calls is CallForm.TEXT:
         return [_round_as_text(message) for message in messages]
     changed = list(messages)
+    if traits.calls is CallForm.LAST:
+        changed = _last_only(changed)
     if traits.calls is CallForm.SINGLE:
         changed = _single(changed)
     if traits.text_apart:
@@ -121,6 +123,11 @@ def _round_as_text(message: PromptMessage) -> PromptMessage:
         return message
     text = joined_texts(message.content, *map(call_as_text, message.tool_calls))
     return replace(message, content=text, tool_calls=())
+
+
+def _last_only(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
+    last = max((at for at, message in enumerate(messages) if message.tool_calls), default=0)
+    return [_round_as_text(message) if at < last else message for at, message in enumerate(messages)]
 
 
 def _single(messages: Sequence[PromptMessage]) -> list[PromptMessage]:

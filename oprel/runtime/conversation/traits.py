@@ -17,6 +17,7 @@ class CallForm(Enum):
 
     PARALLEL = "parallel"
     SINGLE = "single"  # one call in a message
+    LAST = "last"  # in one message; those before it are written as text, with their results
     TEXT = "text"  # not at all: calls and results are written as text
 
 
@@ -47,7 +48,9 @@ class TemplateTraits:
     needs_user: bool = False
     loses_other_roles: bool = False
     cuts_at_think_end: bool = False  # text before a quoted `</think>` is lost
-    cuts_switches: bool = False  # `/no_think` and the like are removed from texts
+    user_switches: tuple[str, ...] = ()  # such as `/no_think`: removed from the user's texts, once
+    system_switches: tuple[str, ...] = ()  # the same for those of the system
+    quotes_switches: bool = False  # they are removed in another way
     text_or_thoughts: bool = False  # a message with thoughts loses its text
     thoughts_in_text: bool = False  # thoughts beside a call are lost, except in its text
     tools_as_text: bool = False

@@ -14,15 +14,15 @@ from oprel.runtime.conversation.traits import AS_IS, CallForm, IdForm, SystemPla
 from oprel.runtime.engine import EngineRefused
 
 TURN = "<{{ m.role }}>{{ m.content }}|"
-OPEN = "{% if true %}<assistant>{% endif %}"
+TURN_AND_END = "<{{ m.role }}>{{ m.content }}<end>"
 CALLS = (
     "{% for c in m.tool_calls or [] %}{{ c.id }} {{ c.function.name }} {{ c.function.arguments | tojson }};{% endfor %}"
 )
 TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}"
 
 
-def each(rule: str, *, turn: str = TURN + CALLS, before: str = TOOLS) -> str:
-    return before + "{% for m in messages %}" + rule + turn + "{% endfor %}" + OPEN
+def each(rule: str, *, turn: str = TURN + CALLS, before: str = TOOLS, opens: str = "true") -> str:
+    return f"{before}{{% for m in messages %}}{rule}{turn}{{% endfor %}}{{% if {opens} %}}<assistant>{{% endif %}}"
 
 
 def refuse(condition: str) -> str:
@@ -92,7 +92,7 @@ TEXTS: Mapping[str, tuple[str, dict[str, object]]] = {
     ),
     "switches are cut out": (
         each("").replace("{{ m.content }}", "{{ m.content | replace('/no_think', '') }}"),
-        {"cuts_switches": True},
+        {"user_switches": ("/no_think",), "system_switches": ("/no_think",)},
     ),
 }
 
@@ -102,6 +102,8 @@ async def test_traits_of_texts(template: str, expected: dict[str, object]) -> No
     assert await traits_of(template) == TemplateTraits(**expected)  # type: ignore[arg-type]
 
 
+RESULTS: dict[str, object] = {"results_as_text": True}
+STATE = "{% set n = namespace(open=false) %}" + TOOLS
 AS_TEXT: dict[str, object] = {"calls": CallForm.TEXT, "orphans_as_text": True}
 PROPERTIES = "{% for t in tools %}{% for p in t.function.parameters.properties.values() %}"
 NO_CALLS = "not messages | selectattr('tool_calls', 'defined') | list"
@@ -111,6 +113,11 @@ WITH_TOOLS: Mapping[str, tuple[str, dict[str, object]]] = {
     "no tools": (each("", before="", turn=TURN), {"tools_as_text": True, **AS_TEXT}),
     "calls are lost": (each("", turn=TURN), AS_TEXT),
     "a second call is refused": (each(refuse("m.tool_calls and m.tool_calls[1]")), {"calls": CallForm.SINGLE}),
+    "one opening for all calls": (
+        each("{% if m.tool_calls and not n.open %}<calls>{% set n.open = true %}{% endif %}", before=STATE),
+        {"calls": CallForm.LAST},
+    ),
+    "not opened behind a result": (each("", turn=CALLS + TURN_AND_END, opens="messages[-1].role != 'tool'"), RESULTS),
     "text beside calls is lost": (
         each("").replace("{{ m.content }}", "{% if not m.tool_calls %}{{ m.content }}{% endif %}"),
         {"text_apart": True},
