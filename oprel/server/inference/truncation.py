@@ -118,11 +118,11 @@ async def _without_oldest(engine: Engine, request: CompletionRequest, limit: int
 def _parts(messages: Sequence[PromptMessage]) -> list[list[int]]:
     """The places of messages that are dropped together, in this order: turns, and what the last turn consists of."""
     *turns, last = _split(messages, lambda before, role: role == "user" != before)
-    question = [at for at in last if messages[at].role == "user"]
-    others = [at for at in last if at not in question]
+    of_user = [at for at in last if messages[at].role == "user"]
+    others = [at for at in last if at not in of_user]
     rounds = _split([messages[at] for at in others], lambda before, role: role == "assistant")
     of_last = [[others[at] for at in part] for part in rounds]
-    parts = [*turns, *of_last[:-1], question, *of_last[-1:]]
+    parts = [*turns, *of_last[:-1], of_user, *of_last[-1:]]
     kept = len(messages) - 1
     return [part for group in parts if (part := [at for at in group if at != kept])]
 
