@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 
 PYTEST = ["pytest", "-n", "2", "--durations=10"]
-QUICK = "not slow and not engines and not programs and not real"
+QUICK = "not slow and not engines and not programs and not real and not templates"
 GATES: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "--quiet"], ["ruff", "format", "--check", "--quiet"]],
     "types": [["mypy"]],
@@ -35,6 +35,7 @@ GATES: dict[str, list[list[str]]] = {
         ["pytest", "-m", "real", "--durations=5", "tests/real"],
     ],
     "clients": [["pytest", "-m", "programs", "-rs", "tests/clients/programs"]],  # installs 2 GB of others' programs
+    "templates": [["pytest", "-s", "-m", "templates", "tests/integration/test_chat_templates.py"]],  # three minutes
     "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination
 }
 DEFAULT = ["lint", "types", "layers", "tests"]

@@ -17,7 +17,6 @@ from tests.fixtures.gguf_factory import write_tiny_gguf
 
 HELLO = [{"role": "user", "content": "hello"}]
 NO_DIGEST = "sha256:" + "0" * 64
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,6 @@ UNKNOWN_MODEL = [
 CANNOT = [
     Refusal("POST /api/chat", tiny(think=True), 400, '"tiny" does not support thinking'),
     Refusal("POST /api/generate", tiny(think="low"), 400, '"tiny" does not support thinking'),
-    Refusal("POST /api/chat", tiny(tools=TOOLS), 400, "tiny:latest does not support tools"),
     Refusal("POST /api/generate", tiny(suffix="y"), 400, "tiny:latest does not support insert"),
 ]
 

@@ -116,9 +116,7 @@ def test_more_alternatives_than_engines_tell_are_refused(shared_daemon):
     assert (response.status_code, response.json()["error"]) == (400, "top_logprobs must be between 0 and 20")
 
 
-def test_tools_are_refused_for_a_model_that_has_none(shared_daemon):
-    with (
-        ollama.Client(host=shared_daemon.url) as client,
-        pytest.raises(ollama.ResponseError, match="does not support tools"),
-    ):
-        client.chat("tiny", HELLO, tools=[WEATHER])
+def test_tools_are_described_in_words_where_the_template_has_none(shared_daemon):
+    body = {"model": "tiny", "messages": HELLO, "tools": [WEATHER], "stream": False, "_debug_render_only": True}
+    prompt = httpx.post(f"{shared_daemon.url}/api/chat", json=body).json()["_debug_info"]["rendered_template"]
+    assert '"name":"weather"' in prompt and "<tool_call>" in prompt

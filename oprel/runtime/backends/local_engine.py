@@ -2,11 +2,13 @@
 
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 
 from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
 from oprel.runtime.backends import openai_http
-from oprel.runtime.engine import EngineSnapshot, EngineState, Work
+from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
+from oprel.runtime.conversation.text_calls import with_calls
+from oprel.runtime.engine import EngineRefused, EngineSnapshot, EngineState, Work
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor import _posix
@@ -19,11 +21,17 @@ STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 
 
 class LocalEngine:
-    """Implements `Engine` with a supervised process and the HTTP calls of `openai_http`."""
+    """Implements `Engine` with a supervised process and the HTTP calls of `openai_http`.
 
-    def __init__(self, process: EngineProcess, launch: Callable[[EngineSpec], Launch]) -> None:
+    Conversations are passed in the form that the model's chat template takes. `record` is what it was seen to do.
+    """
+
+    def __init__(
+        self, process: EngineProcess, launch: Callable[[EngineSpec], Launch], record: TemplateRecord | None = None
+    ) -> None:
         self._process = process
         self._launch = launch
+        self._rules = ConversationRules(self._render, record or TemplateRecord())
 
     @property
     def starts(self) -> int:
@@ -88,8 +96,23 @@ class LocalEngine:
     def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> AbstractContextManager[Work]:
         return self._process.at_work(about_tokens, extra_seconds)
 
-    def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
-        return openai_http.complete(self._process.http, request)
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+        try:
+            async with aclosing(self._answer(request, await self._rules.fit(request))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        except EngineRefused as refusal:
+            plain = await self._rules.plain(request, refusal)
+        async with aclosing(self._answer(request, plain)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def _answer(self, request: CompletionRequest, passed: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+        """The answer to a request that is passed in another form; with calls, if its tools are passed as text."""
+        chunks = openai_http.complete(self._process.http, passed)
+        tools_are_text = request.tools and not passed.tools and request.schema is None
+        return with_calls(chunks) if tools_are_text else chunks
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
         return await openai_http.embed(self._process.http, inputs, normalised=normalised)
@@ -104,4 +127,10 @@ class LocalEngine:
         return await openai_http.detokenize(self._process.http, tokens)
 
     async def apply_template(self, request: CompletionRequest) -> str:
+        try:
+            return await self._render(await self._rules.fit(request))
+        except EngineRefused as refusal:
+            return await self._render(await self._rules.plain(request, refusal))
+
+    async def _render(self, request: CompletionRequest) -> str:
         return await openai_http.apply_template(self._process.http, request)

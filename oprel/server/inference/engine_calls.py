@@ -15,6 +15,7 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
+from oprel.runtime.conversation.rules import TEMPLATE_REFUSED
 from oprel.runtime.engine import Engine, EngineLost, EngineRefused, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.server.history.metrics import Metrics
@@ -149,6 +150,11 @@ def _refused(refusal: EngineRefused) -> OprelError:
         return ContextLengthError(
             f"the prompt is longer than the context length: {refusal.message}",
             "Shorten it, or ask for a larger `num_ctx` if the model allows one.",
+        )
+    if refusal.kind == TEMPLATE_REFUSED:
+        return ValidationError(
+            f"the model's chat template refuses the conversation: {refusal.message}",
+            "Leave out what it names, or give the model another template: `oprel create` with a TEMPLATE.",
         )
     if refusal.status == 501:
         return UnsupportedError(refusal.message)

@@ -3,7 +3,7 @@
 Nothing is measured in advance: a prompt is truncated only after the engine refused it as too long.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from oprel.core.completion import CompletionRequest, PromptMessage, Tokens
@@ -73,8 +73,9 @@ async def prompt_text(engine: Engine, request: CompletionRequest, bos_token: int
 async def truncated(engine: Engine, request: CompletionRequest, num_ctx: int) -> tuple[CompletionRequest, Truncation]:
     """The request with a prompt that fits into `num_ctx` tokens, its answer's beginning included.
 
-    The oldest messages go first; system messages and the last message stay. If that is not enough, the middle of the
-    last message goes, or of the whole prompt where there are no messages. Raises ContextLengthError when nothing helps.
+    The oldest turns go first, each whole; then the oldest calls of the last turn, with their results. System messages
+    and the last message stay. If that is not enough, the middle of the last message goes, or of the whole prompt where
+    there are no messages. Raises ContextLengthError when nothing helps.
     """
     limit = num_ctx - _reserved(request, num_ctx)
     if not isinstance(request.prompt, tuple):
@@ -101,27 +102,46 @@ async def _truncated_text(
 
 
 async def _without_oldest(engine: Engine, request: CompletionRequest, limit: int) -> tuple[CompletionRequest, int]:
-    """The request without as many of its oldest messages as it takes, found by bisection, and how many they are."""
+    """The request without as many of its oldest parts as it takes, by bisection, and how many messages they are."""
     assert isinstance(request.prompt, tuple)
-    fewest, most = 0, len(_droppable(request.prompt))
+    parts = _parts(request.prompt)
+    fewest, most = 0, len(parts)
     while fewest < most:
         middle = (fewest + most) // 2
-        fits = await prompt_length(engine, replace(request, prompt=_dropped(request.prompt, middle))) <= limit
+        shorter = replace(request, prompt=_without(request.prompt, parts[:middle]))
+        fits = await prompt_length(engine, shorter) <= limit
         fewest, most = (fewest, middle) if fits else (middle + 1, most)
-    short = _dropped(request.prompt, most)
+    short = _without(request.prompt, parts[:most])
     return replace(request, prompt=short), len(request.prompt) - len(short)
 
 
-def _droppable(messages: Sequence[PromptMessage]) -> list[int]:
-    return [at for at, message in enumerate(messages[:-1]) if message.role != "system"]
+def _parts(messages: Sequence[PromptMessage]) -> list[list[int]]:
+    """The places of messages that are dropped together, in this order: turns, and what the last turn consists of."""
+    *turns, last = _split(messages, lambda before, role: role == "user" != before)
+    of_user = [at for at in last if messages[at].role == "user"]
+    others = [at for at in last if at not in of_user]
+    rounds = _split([messages[at] for at in others], lambda before, role: role == "assistant")
+    of_last = [[others[at] for at in part] for part in rounds]
+    parts = [*turns, *of_last[:-1], of_user, *of_last[-1:]]
+    kept = len(messages) - 1
+    return [part for group in parts if (part := [at for at in group if at != kept])]
 
 
-def _dropped(messages: tuple[PromptMessage, ...], count: int) -> tuple[PromptMessage, ...]:
-    """The messages without the `count` oldest, nor the results of tools whose call is gone."""
-    candidates = _droppable(messages)
-    while 0 < count < len(candidates) and messages[candidates[count]].role == "tool":
-        count += 1
-    gone = set(candidates[:count])
+def _split(messages: Sequence[PromptMessage], begins: Callable[[str, str], bool]) -> list[list[int]]:
+    """The places of messages other than the system's, in groups; `begins` gets the role before, and the role."""
+    groups: list[list[int]] = [[]]
+    before = ""
+    for at, message in enumerate(messages):
+        if message.role != "system":
+            if begins(before, message.role) and groups[-1]:
+                groups.append([])
+            groups[-1].append(at)
+            before = message.role
+    return groups
+
+
+def _without(messages: tuple[PromptMessage, ...], parts: Sequence[Sequence[int]]) -> tuple[PromptMessage, ...]:
+    gone = {at for part in parts for at in part}
     return tuple(message for at, message in enumerate(messages) if at not in gone)
 
 

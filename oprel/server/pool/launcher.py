@@ -26,6 +26,7 @@ from oprel.runtime.backends.engines.llama_log import Buffers, splits_thoughts
 from oprel.runtime.backends.local_engine import LocalEngine
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.runtime.conversation.rules import TemplateRecord
 from oprel.runtime.engine import Engine
 from oprel.runtime.restarts import History
 from oprel.runtime.selection.binaries import BinaryCatalog
@@ -52,10 +53,11 @@ MAX_RECORDS = 256
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """How engines for the same files and options fared. It outlives the engines."""
+    """How engines for the same files and options fared, and what their template was seen to do. It outlives them."""
 
     history: History = field(default_factory=History)
     pace: Pace = field(default_factory=Pace)
+    template: TemplateRecord = field(default_factory=TemplateRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def local_engine(order: EngineOrder) -> Engine:
     process = EngineProcess(
         order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
     )
-    return LocalEngine(process, order.launch)
+    return LocalEngine(process, order.launch, record.template)
 
 
 @dataclass(frozen=True)
@@ -286,7 +288,9 @@ class Launcher:
         while len(self._records) > MAX_RECORDS:
             self._records.pop(next(iter(self._records)))
         key = (decision.key, request.resolved, model.modified, decision.backend.name)
-        return self._records.setdefault(key, EngineRecord())
+        if key not in self._records:
+            self._records[key] = EngineRecord(template=TemplateRecord(model.chat_template or ""))
+        return self._records[key]
 
 
 def _identity(decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> tuple[object, ...]:

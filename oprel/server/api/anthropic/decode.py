@@ -21,7 +21,7 @@ def job(body: wire.CountTokensRequest, model: InstalledModel) -> Job:
     """The job for a request. A prompt that does not fit is rejected: this dialect has no field for a truncation."""
     messages = _messages(body)
     images = any(message.images for message in messages)
-    decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
+    decode.refuse_unsupported(model, body.model, "chat", images=images)
     sampling, load = decode.options({**body.options, **_sampling_options(body)}, model.conventions.parameters)
     choice, output = body.tool_choice, body.output_config.format or body.output_format
     request = CompletionRequest(

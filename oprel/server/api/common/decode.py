@@ -287,13 +287,11 @@ def fill_in_the_middle(prompt: str, suffix: str, model: InstalledModel) -> Token
     return Tokens((before, prompt, after, suffix, middle))
 
 
-def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, tools: bool, images: bool) -> None:
+def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, images: bool) -> None:
     """Raises UnsupportedError for what the model cannot do. `name` is the model's name in the request."""
     if model.embeds_only:
         use = "POST /v1/rerank" if model.reranks else "POST /api/embed, or oprel.embed()"
         raise UnsupportedError(f'"{name}" does not support {verb}', f"Use {use}.")
-    if tools and "tools" not in model.capabilities:
-        raise UnsupportedError(f"{model.name} does not support tools")
     if images and "vision" not in model.capabilities:
         raise UnsupportedError(f'"{name}" does not support images', "Use a vision model: one made with its projector.")
 

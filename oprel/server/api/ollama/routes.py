@@ -116,7 +116,7 @@ async def generate(request: Request) -> Response:
         return await _unload(request, model, wire.GenerateResponse(model=body.model))
     if body.raw and (body.template or body.system or body.context):
         raise ValidationError("raw mode does not support template, system, or context")
-    decode.refuse_unsupported(model, body.model, "generate", tools=False, images=bool(body.images))
+    decode.refuse_unsupported(model, body.model, "generate", images=bool(body.images))
     if is_jinja(body.template) and not decode.is_own_user(request):
         raise ValidationError("Jinja templates are for this machine's own user", "Send a Go template, as for Ollama.")
     job = decode.job(body, model, _prompt(body, model), context=None if body.raw else body.context)
@@ -147,7 +147,7 @@ async def chat(request: Request) -> Response:
     if not body.messages and decode.keep_alive(body.keep_alive) == 0:
         return await _unload(request, model, empty)
     images = any(message.images for message in body.messages)
-    decode.refuse_unsupported(model, body.model, "chat", tools=bool(body.tools), images=images)
+    decode.refuse_unsupported(model, body.model, "chat", images=images)
     prompt = decode.with_system("", decode.messages(body.messages), model)
     job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice or None)
     ignore(request, ["think"] if decode.unheeded(body.think, model) else [])

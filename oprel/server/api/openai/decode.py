@@ -32,7 +32,7 @@ def chat_job(body: ChatCompletionRequest, model: InstalledModel) -> Job:
     messages = tuple(decode.linked([prompt_message(message) for message in body.messages]))
     images = any(message.images for message in messages)
     tools = [tool for tool in body.tools if _is_function(tool)]
-    decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
+    decode.refuse_unsupported(model, body.model, "chat", images=images)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     sampling, load = openai_shared.options(body, model.conventions.parameters, limit)
     request = CompletionRequest(
@@ -65,7 +65,7 @@ def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
             "echo with logprobs is not supported: the engine reports no probabilities of a prompt's tokens",
             "Leave out one of them.",
         )
-    decode.refuse_unsupported(model, body.model, "generate", tools=False, images=False)
+    decode.refuse_unsupported(model, body.model, "generate", images=False)
     sampling, load = openai_shared.options(body, model.conventions.parameters, body.max_tokens)
     base = CompletionRequest(
         prompt="",

@@ -108,7 +108,7 @@ async def generate(request: Request) -> Response:
             async for _ in steps:
                 pass
         model = await decode.model(request, name)
-        decode.refuse_unsupported(model, name, "generate", tools=False, images=False)
+        decode.refuse_unsupported(model, name, "generate", images=False)
         past = state.conversations.messages(conversation)
         new.extend(_new_messages(body, past, model))
         job = decode.job(body, model, _in_order(past, new))

@@ -22,7 +22,7 @@ def job(body: wire.ResponsesRequest, model: InstalledModel, stored: StoredRespon
     _refuse_stored_responses(body)
     messages, tools = _messages(body, stored), list(functions(body.tools))
     images = any(message.images for message in messages)
-    decode.refuse_unsupported(model, body.model, "chat", tools=bool(tools), images=images)
+    decode.refuse_unsupported(model, body.model, "chat", images=images)
     sampling, load = openai_shared.options(body, model.conventions.parameters, body.max_output_tokens)
     request = CompletionRequest(
         prompt=decode.with_system("", messages, model),

@@ -111,17 +111,22 @@ async def test_a_prompt_of_tokens_loses_its_middle_too(engine: MemoryEngine) -> 
 # Messages
 
 
-async def test_the_oldest_messages_go_first(engine: MemoryEngine) -> None:
+async def test_the_oldest_turns_go_first(engine: MemoryEngine) -> None:
     messages = chat("one", "two", "three", "four", "five")  # 2 tokens each, and 1 that opens the answer
     assert await contents_of(engine, messages, 12) == ["one", "two", "three", "four", "five"]
     assert await contents_of(engine, messages, 9) == ["three", "four", "five"]
     assert await cut(engine, messages, 9) == Truncation(messages=2)
 
 
-async def test_no_more_messages_go_than_must(engine: MemoryEngine) -> None:
+async def test_turns_stay_or_go_whole_and_no_more_of_them_than_must(engine: MemoryEngine) -> None:
     messages = chat("one", "two", "three", "four", "five")
     left = [len(await contents_of(engine, messages, num_ctx)) for num_ctx in range(4, 13)]
-    assert left == [1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert left == [1, 1, 1, 1, 3, 3, 3, 3, 5]
+
+
+async def test_messages_of_a_user_in_a_row_are_one_turn(engine: MemoryEngine) -> None:
+    messages = (said("user", "one"), said("user", "two"), said("assistant", "three"), said("user", "four"))
+    assert await contents_of(engine, messages, 8) == ["four"]
 
 
 async def test_system_messages_stay_wherever_they_are(engine: MemoryEngine) -> None:
@@ -139,11 +144,15 @@ async def test_the_results_of_a_tool_go_with_its_call(engine: MemoryEngine) -> N
         said("assistant", "call"),
         said("tool", "result"),
         said("tool", "result"),
-        said("assistant", "answer"),
-        said("user", "thanks"),
+        said("assistant", "call 2"),
+        said("tool", "result 2"),
     )
-    assert await contents_of(engine, messages, 12) == ["call", "result", "result", "answer", "thanks"]
-    assert await contents_of(engine, messages, 11) == ["answer", "thanks"]  # not a result without its call
+    assert await contents_of(engine, messages, 16) == ["question", "call", "result", "result", "call 2", "result 2"]
+    assert await contents_of(engine, messages, 14) == [
+        "question",
+        "call 2",
+        "result 2",
+    ]  # not a result without its call
 
 
 async def test_a_tool_result_that_is_the_last_message_stays(engine: MemoryEngine) -> None:

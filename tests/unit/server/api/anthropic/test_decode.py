@@ -241,10 +241,13 @@ def test_what_is_refused(able: InstalledModel, fields: dict[str, Any], complaint
     assert caught.value.http_status == 400
 
 
-@pytest.mark.parametrize("fields", [{"tools": [TOOL]}, {"messages": [{"role": "user", "content": [IMAGE]}]}])
-def test_what_the_model_cannot_do_is_refused(plain: InstalledModel, fields: dict[str, Any]) -> None:
-    with pytest.raises(OprelError, match="does not support (tools|images)"):
-        job(plain, **fields)
+def test_images_are_refused_by_a_model_without_sight(plain: InstalledModel) -> None:
+    with pytest.raises(OprelError, match="does not support images"):
+        job(plain, messages=[{"role": "user", "content": [IMAGE]}])
+
+
+def test_tools_are_for_every_model(plain: InstalledModel) -> None:
+    assert job(plain, tools=[TOOL]).request.tools
 
 
 @pytest.mark.parametrize(

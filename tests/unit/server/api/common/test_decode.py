@@ -252,9 +252,9 @@ def test_a_gap_is_filled_by_models_that_know_how(model: InstalledModel) -> None:
 
 def test_images_are_for_models_that_see(model: InstalledModel) -> None:
     with pytest.raises(UnsupportedError, match='^"tiny" does not support images$'):
-        decode.refuse_unsupported(model, "tiny", "chat", tools=False, images=True)
+        decode.refuse_unsupported(model, "tiny", "chat", images=True)
     seeing = replace(model, manifest=replace(model.manifest, projector=model.weights))
-    decode.refuse_unsupported(seeing, "tiny", "chat", tools=False, images=True)
+    decode.refuse_unsupported(seeing, "tiny", "chat", images=True)
 
 
 def test_an_image_is_base64() -> None:
@@ -282,15 +282,8 @@ def test_no_other_compression_is_known() -> None:
 def test_an_embedding_model_does_not_chat(model: InstalledModel) -> None:
     embeds_only = with_metadata(model, llama__pooling_type=1)
     with pytest.raises(UnsupportedError, match='^"tiny" does not support chat$') as caught:
-        decode.refuse_unsupported(embeds_only, "tiny", "chat", tools=False, images=False)
+        decode.refuse_unsupported(embeds_only, "tiny", "chat", images=False)
     assert "embed" in caught.value.resolution_steps[0]
-
-
-def test_tools_are_for_models_that_know_them(model: InstalledModel) -> None:
-    with pytest.raises(UnsupportedError, match="^tiny:latest does not support tools$"):
-        decode.refuse_unsupported(model, "tiny", "chat", tools=True, images=False)
-    knowing = with_metadata(model, tokenizer__chat_template="{{ tools }}")
-    decode.refuse_unsupported(knowing, "tiny", "chat", tools=True, images=False)
 
 
 def test_a_job_is_all_that_a_request_said(model: InstalledModel) -> None:

@@ -274,9 +274,9 @@ def test_what_is_refused(able: InstalledModel, fields: dict[str, Any], complaint
     assert caught.value.http_status == 400
 
 
-@pytest.mark.parametrize("fields", [{"tools": [TOOL]}, {"input": [user(IMAGE)]}, {"reasoning": {"effort": "low"}}])
+@pytest.mark.parametrize("fields", [{"input": [user(IMAGE)]}, {"reasoning": {"effort": "low"}}])
 def test_what_the_model_cannot_do_is_refused(plain: InstalledModel, fields: dict[str, Any]) -> None:
-    with pytest.raises(OprelError, match="does not support (tools|images|thinking)"):
+    with pytest.raises(OprelError, match="does not support (images|thinking)"):
         job(plain, **fields)
 
 
