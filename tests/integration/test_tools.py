@@ -3,9 +3,11 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import httpx
 import ollama
+import openai
 import pytest
 
 from tests.conftest import DEADLINE
@@ -120,3 +122,34 @@ def test_tools_are_described_in_words_where_the_template_has_none(shared_daemon)
     body = {"model": "tiny", "messages": HELLO, "tools": [WEATHER], "stream": False, "_debug_render_only": True}
     prompt = httpx.post(f"{shared_daemon.url}/api/chat", json=body).json()["_debug_info"]["rendered_template"]
     assert '"name":"weather"' in prompt and "<tool_call>" in prompt
+
+
+SPELLED = ("Let me see. <tool", '_call>\n{"name": "weather", ', '"arguments": {"city": "Oslo"}}\n</tool_call>')
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_calls_are_read_from_the_text_where_the_template_has_no_tools(
+    start_daemon, tiny: Path, tmp_path: Path, stream: bool
+):
+    events = tuple({"choices": [{"index": 0, "delta": {"content": text}}]} for text in SPELLED)
+    engine = install(tmp_path / "engine", events=events, tokens=0, renders_tools=False)
+    url = start_daemon(engine_path=str(engine)).url
+    with ollama.Client(host=url) as client:
+        reply = client.chat(str(tiny), HELLO, tools=[WEATHER], stream=stream)
+        pieces = list(reply) if stream else [reply]
+    calls = [call.function for piece in pieces for call in piece.message.tool_calls or ()]
+    assert [(call.name, call.arguments) for call in calls] == [("weather", {"city": "Oslo"})]
+    assert "".join(piece.message.content or "" for piece in pieces) == "Let me see."
+
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        body: Any = {"model": str(tiny), "messages": HELLO, "tools": [WEATHER]}
+        if stream:
+            deltas = [
+                chunk.choices[0] for chunk in client.chat.completions.create(**body, stream=True) if chunk.choices
+            ]
+            parts = [part.function for delta in deltas for part in delta.delta.tool_calls or ()]
+            arguments, finish = "".join(part.arguments for part in parts), deltas[-1].finish_reason
+        else:
+            choice = client.chat.completions.create(**body).choices[0]
+            arguments, finish = choice.message.tool_calls[0].function.arguments, choice.finish_reason
+    assert (json.loads(arguments), finish) == ({"city": "Oslo"}, "tool_calls")

@@ -42,9 +42,18 @@ def _messages(messages: Messages, traits: TemplateTraits, tools: str) -> Message
     return tuple(uncut(message, traits) for message in changed)
 
 
+def usual_role(role: str) -> str:
+    """The usual name of a role: other APIs have others.
+
+    >>> usual_role("User"), usual_role("function")
+    ('user', 'tool')
+    """
+    name = role.strip().lower()
+    return ROLES.get(name, name)
+
+
 def _with_role(message: PromptMessage, traits: TemplateTraits) -> PromptMessage:
-    role = message.role.strip().lower()
-    role = ROLES.get(role, role)
+    role = usual_role(message.role)
     if role not in USUAL_ROLES:
         role = "user" if traits.loses_other_roles else message.role
     return message if role == message.role else replace(message, role=role)

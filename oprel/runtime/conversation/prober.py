@@ -6,7 +6,7 @@ from typing import Any
 
 from oprel.core.completion import CompletionRequest
 from oprel.runtime.conversation import probes
-from oprel.runtime.conversation.normalise import normalised
+from oprel.runtime.conversation.normalise import normalised, usual_role
 from oprel.runtime.conversation.probes import Probe
 from oprel.runtime.conversation.rendering import Opening, Rendering, opening, verdict
 from oprel.runtime.conversation.texts import INVISIBLE
@@ -17,25 +17,31 @@ from oprel.runtime.engine import EngineRefused
 Render = Callable[[CompletionRequest], Awaitable[str]]
 
 THINKS = ("think", "reasoning")  # a template that keeps thoughts has one of these words
+RENDERS_NOTHING = (404, 405, 501)  # statuses of engines that do not show their prompts
 SWITCHES = ("/no_think", "/think", "/nothink")
 
 
 @dataclass(frozen=True)
 class ChatUse:
-    """What of a template a conversation needs to be known. More is not probed."""
+    """What a conversation uses of a template. Nothing else of the template is probed."""
 
     tools: bool = False
     calls: bool = False
 
 
+def is_templates(refusal: EngineRefused) -> bool:
+    """Whether the template may be the reason, not the state of the engine."""
+    return refusal.status in (400, 500)
+
+
 def use_of(request: CompletionRequest) -> ChatUse:
     assert isinstance(request.prompt, tuple)
-    calls = any(message.tool_calls or message.role in ("tool", "function") for message in request.prompt)
+    calls = any(message.tool_calls or usual_role(message.role) == "tool" for message in request.prompt)
     return ChatUse(bool(request.tools), calls or bool(request.tools))
 
 
 class Prober:
-    """Renders with one template. Raises EngineLost."""
+    """Renders with one template. Raises EngineLost, and EngineRefused where the template is not the reason."""
 
     def __init__(self, render: Render, template: str) -> None:
         self._render = render
@@ -60,7 +66,12 @@ class Prober:
 
     async def _of_texts(self) -> TemplateTraits:
         base = CompletionRequest(probes.BASE)
-        turns = await self._prompt(base)
+        try:
+            turns = await self._prompt(base)
+        except EngineRefused as refusal:
+            if refusal.status in RENDERS_NOTHING:
+                return UNCLEAR
+            raise
         if turns is None or verdict(turns, base, base) is not Rendering.COMPLETE:
             return UNCLEAR
         await self._learn_opening(turns)
@@ -131,11 +142,13 @@ class Prober:
         self._opening = opening(user, users, turns, marks) if user and users else Opening()
 
     async def _prompt(self, request: CompletionRequest) -> str | None:
-        """The rendered request; None if the template refuses it."""
+        """The rendered request; None if the template refuses it. Raises EngineRefused for another reason."""
         try:
             return await self._render(request)
-        except EngineRefused:
-            return None
+        except EngineRefused as refusal:
+            if is_templates(refusal):
+                return None
+            raise
 
 
 def _opening_length(prompt: str, user: str, name: str) -> int:

@@ -123,7 +123,14 @@ TEXTS = (
     Probe(messages=(A, U), choices=(KEPT, {"begins_with_user": True})),
     Probe(messages=(S, A, U), choices=(KEPT, {"begins_with_user": True})),
     Probe(messages=(U, PromptMessage("observer", "zqother"), U2), choices=(KEPT, {"loses_other_roles": True})),
-    Probe(messages=(U, _assistant("zqbefore `</think>` zqbehind"), U2), choices=(KEPT, {"cuts_at_think_end": True})),
+    Probe(
+        messages=(U, _assistant("zqbefore `</think>` zqbehind"), U2),
+        choices=(KEPT, {"cuts_at_think_end": ("assistant",)}),
+    ),
+    Probe(
+        messages=(_user("zqbefore `</think>` zqbehind"),),
+        choices=(KEPT, {"cuts_at_think_end": ("assistant", "user", "system", "tool")}),
+    ),
     Probe(messages=(U, _assistant("zqanswer1", "zqthought"), U2), choices=(KEPT, {"text_or_thoughts": True})),
 )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from oprel.core.completion import CompletionRequest
 from oprel.runtime.conversation.normalise import normalised
-from oprel.runtime.conversation.prober import ChatUse, Prober, Render, use_of
+from oprel.runtime.conversation.prober import ChatUse, Prober, Render, is_templates, use_of
 from oprel.runtime.conversation.probes import U as USER
 from oprel.runtime.conversation.traits import PLAIN, TemplateTraits
 from oprel.runtime.engine import EngineRefused
@@ -41,7 +41,7 @@ class ConversationRules:
         self._probing = asyncio.Lock()
 
     async def fit(self, request: CompletionRequest) -> CompletionRequest:
-        """The request in the form that the template takes. Raises EngineLost."""
+        """The request in the form that the template takes. Raises EngineLost or EngineRefused."""
         if not isinstance(request.prompt, tuple):
             return request
         async with self._probing:
@@ -54,9 +54,12 @@ class ConversationRules:
 
         Raises EngineRefused: `refusal` itself if it has another cause, or of the kind TEMPLATE_REFUSED.
         """
-        if not isinstance(request.prompt, tuple) or not await self._refuses(await self.fit(request)):
+        if not isinstance(request.prompt, tuple):
             raise refusal
-        plain = normalised(request, PLAIN)
+        fitted = await self.fit(request)
+        if not await self._refuses(fitted):
+            raise refusal
+        plain = normalised(replace(request, think=fitted.think), PLAIN)
         if await self._refuses(plain):
             raise EngineRefused(400, TEMPLATE_REFUSED, refusal.message) from refusal
         return plain
@@ -81,5 +84,5 @@ class ConversationRules:
         try:
             await self._render(request)
         except EngineRefused as refusal:
-            return refusal.status not in (404, 501)  # of engines that render nothing
+            return is_templates(refusal)
         return False

@@ -15,7 +15,7 @@ SWITCH = re.compile(r"/(?:no_?)?think\b")
 def uncut(message: PromptMessage, traits: TemplateTraits) -> PromptMessage:
     """The message with an invisible character in the words that the template would cut it at."""
     text = message.content
-    if traits.cuts_at_think_end and message.role == "assistant":
+    if message.role in traits.cuts_at_think_end:
         text = _with_quoted_ends(text)
     if message.role in ("user", "system"):
         doubled = traits.user_switches if message.role == "user" else traits.system_switches

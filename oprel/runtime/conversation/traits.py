@@ -47,7 +47,7 @@ class TemplateTraits:
     begins_with_user: bool = False
     needs_user: bool = False
     loses_other_roles: bool = False
-    cuts_at_think_end: bool = False  # text before a quoted `</think>` is lost
+    cuts_at_think_end: tuple[str, ...] = ()  # roles whose text before a quoted `</think>` is lost
     user_switches: tuple[str, ...] = ()  # such as `/no_think`: removed from the user's texts, once
     system_switches: tuple[str, ...] = ()  # the same for those of the system
     quotes_switches: bool = False  # they are removed in another way
@@ -78,7 +78,7 @@ PLAIN = TemplateTraits(
     begins_with_user=True,
     needs_user=True,
     loses_other_roles=True,
-    cuts_at_think_end=True,
+    cuts_at_think_end=("assistant",),
     text_or_thoughts=True,
     tools_as_text=True,
     calls=CallForm.TEXT,

@@ -215,7 +215,7 @@ def test_thoughts_go_where_they_cost_nothing() -> None:
 
 
 def test_marks_that_a_template_acts_on_are_quoted() -> None:
-    traits = TemplateTraits(cuts_at_think_end=True, quotes_switches=True)
+    traits = TemplateTraits(cuts_at_think_end=("assistant",), quotes_switches=True)
     made = passed(traits, *talk("A <think>a</think>x </think> y", "U say /no_think now", "U now /no_think"))
     assert [line.content for line in made] == [
         "<think>a</think>x <\u200b/think> y",

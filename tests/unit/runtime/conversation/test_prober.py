@@ -84,7 +84,7 @@ TEXTS: Mapping[str, tuple[str, dict[str, object]]] = {
     "no other roles": (each(refuse("m.role == 'observer'")), {"loses_other_roles": True}),
     "cut at the end of thoughts": (
         each("").replace("{{ m.content }}", "{{ m.content.split('</think>')[-1] }}"),
-        {"cuts_at_think_end": True},
+        {"cuts_at_think_end": ("assistant", "user", "system", "tool")},
     ),
     "thoughts cost the text": (
         each("").replace("{{ m.content }}", "{% if not m.reasoning_content %}{{ m.content }}{% endif %}"),
