@@ -31,13 +31,17 @@ def unreadable(path: Path, error: OSError) -> InvalidModelError:
 
 def read_object(path: Path) -> dict[str, Json]:
     """The object in a JSON file. Raises InvalidModelError."""
+    return parse_object(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, of one that is too long only its beginning. Raises InvalidModelError."""
     try:
         check_file(path)
         with path.open("rb") as file:
-            data = file.read(LONGEST_BYTES + 1)
+            return file.read(LONGEST_BYTES + 1)
     except OSError as error:
         raise unreadable(path, error) from error
-    return parse_object(data, path)
 
 
 def parse_object(data: bytes, path: Path, start: int = 0) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from oprel.formats.templates.prompts import Prompts
-from oprel.formats.untrusted_json import Json, parse_object, read_object
+from oprel.formats.untrusted_json import Json, parse_object, read_bytes, read_object
 
 MODULES = "modules.json"
 PROMPTS = "config_sentence_transformers.json"
@@ -62,7 +62,7 @@ def _steps(folder: Path) -> Iterator[tuple[str, str]]:
     path = folder / MODULES
     if not path.is_file():
         return
-    listed = parse_object(b'{"steps":' + path.read_bytes() + b"}", path).get("steps")
+    listed = parse_object(b'{"steps":' + read_bytes(path) + b"}", path).get("steps")
     for step in listed if isinstance(listed, list) else ():
         match step:
             case {"type": str(kind), "path": str(place)}:

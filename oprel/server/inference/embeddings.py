@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from oprel.core.completion import Embeddings, LoadOptions, Mode, Scores
 from oprel.core.exceptions import ContextLengthError, UnsupportedError, ValidationError
@@ -35,7 +36,7 @@ class EmbedJob:
         texts = [text for text in self.inputs if isinstance(text, str)]
         return not self.input_type and self.prompts.missing_in(texts)
 
-    @property
+    @cached_property
     def prompts(self) -> Prompts:
         """What the model's authors put in front of texts: as its files say, else as is known of its family."""
         model = self.model
@@ -73,20 +74,25 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
 
 def prepared(job: EmbedJob) -> list[str | tuple[int, ...]]:
     """The inputs as the engine gets them: with the model's prompt, and never empty. Raises ValidationError."""
+    prompt = _prompt(job)
+    return [_prepared(job, item, prompt) if isinstance(item, str) else item or " " for item in job.inputs]
+
+
+def _prompt(job: EmbedJob) -> str:
+    """What belongs in front of each text. Raises ValidationError for an `input_type` that the model does not have."""
     prompts = job.prompts
-    prompt = prompts.automatic
-    if job.input_type and prompts:
-        named = prompts.named(job.input_type)
-        if named is None:
-            names = ", ".join(prompts.texts)
-            raise ValidationError(f'"{job.model.name}" has no prompt for "{job.input_type}"', f"It has {names}.")
-        prompt = named
-    return [
-        _spelled(job.model, text if not prompt or prompts.begins(text) else f"{prompt}{text}") or " "
-        if isinstance(text, str)
-        else text or " "
-        for text in job.inputs
-    ]
+    if not (job.input_type and prompts):
+        return prompts.automatic
+    prompt = prompts.named(job.input_type)
+    if prompt is None:
+        names = ", ".join(prompts.texts)
+        raise ValidationError(f'"{job.model.name}" has no prompt for "{job.input_type}"', f"It has {names}.")
+    return prompt
+
+
+def _prepared(job: EmbedJob, text: str, prompt: str) -> str:
+    whole = text if prompt and job.prompts.begins(text) else prompt + text
+    return _spelled(job.model, whole) or " "
 
 
 def _spelled(model: InstalledModel, text: str) -> str:

@@ -22,6 +22,7 @@ from oprel.formats.templates.prompts import NORMALISED, prompt_metadata
 ARCHITECTURE = "bert"
 CLASSES = frozenset(("BertModel", "BertForMaskedLM", "BertForPreTraining"))
 FILE_TYPES = {GGMLType.F32: 0, GGMLType.F16: 1, GGMLType.BF16: 32}
+GELU = frozenset(("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"))  # alike in the third digit
 INDEX, FILE = "model.safetensors.index.json", "model.safetensors"
 
 TABLES = {
@@ -85,7 +86,7 @@ def _check(config: HFConfig, encoder: SentenceEncoder) -> None:
     kind = values.get("position_embedding_type", "absolute")
     obstacles = [
         *encoder.further,
-        *([] if values.get("hidden_act", "gelu") == "gelu" else [f"the activation {values['hidden_act']!r}"]),
+        *([] if str(values.get("hidden_act", "gelu")) in GELU else [f"the activation {values['hidden_act']!r}"]),
         *([] if kind == "absolute" else [f"positions of the kind {kind!r}"]),
         *([] if not values.get("is_decoder") else ["a decoder"]),
         *([] if config.quantization is None else [f"{config.quantization.label} weights"]),
@@ -104,14 +105,16 @@ def _architecture(folder: Path, config: HFConfig, positions: int) -> dict[str, S
     missing = [name for name, number in numbers.items() if not number]
     if missing:
         raise UnsupportedError(f"its config.json does not state its {missing[0]}")
-    epsilon = config.values.get("layer_norm_eps", 1e-12)
+    epsilon = config.values.get("layer_norm_eps")
     return {
         "general.architecture": ARCHITECTURE,
         "general.type": "model",
         "general.name": _name(folder, config),
         **{f"{ARCHITECTURE}.{name}": number for name, number in numbers.items() if number},
         f"{ARCHITECTURE}.context_length": positions,
-        f"{ARCHITECTURE}.attention.layer_norm_epsilon": float(epsilon) if isinstance(epsilon, int | float) else 1e-12,
+        f"{ARCHITECTURE}.attention.layer_norm_epsilon": epsilon
+        if isinstance(epsilon, float) and 0 < epsilon < 1
+        else 1e-12,
         f"{ARCHITECTURE}.attention.causal": False,
     }
 

@@ -131,7 +131,9 @@ def _text(text: str) -> bytes:
 
 
 def _kept(value: Scalar | tuple[Scalar, ...]) -> Value:
-    """The value as a reader keeps it: floats of 32 bits, no long arrays."""
+    """The value as a reader keeps it: floats of 32 bits, valid UTF-8, no long arrays."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
     if isinstance(value, float):
         return float(struct.unpack("<f", struct.pack("<f", value))[0])
     if not isinstance(value, tuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oprel.core.exceptions import UnsupportedError
 from oprel.formats.gguf import Scalar
-from oprel.formats.untrusted_json import Json, invalid, read_object
+from oprel.formats.untrusted_json import Json, invalid, read_bytes, read_object
 
 WORD_START, CONTINUES = "▁", "##"
 NORMAL, CONTROL, UNUSED = 1, 3, 5
@@ -23,8 +23,6 @@ SPECIAL: Mapping[str, tuple[str, ...]] = {
     "[MASK]": ("mask_token_id",),
 }
 NEEDED = ("[CLS]", "[SEP]", "[UNK]")
-MAX_VOCABULARY = 300_000
-LONGEST_VOCABULARY_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,9 @@ class WordPiece:
     strips_accents: bool = True
 
     def metadata(self, size: int) -> dict[str, Scalar | tuple[Scalar, ...]]:
-        """For a model of `size` tokens, which may be more than there are pieces."""
+        """For a model of `size` tokens, which may be more than there are pieces. Raises UnsupportedError for fewer."""
+        if len(self.pieces) > size:
+            raise UnsupportedError(f"its vocabulary has {len(self.pieces)} pieces, but there are {size} embeddings")
         numbers = {piece: number for number, piece in enumerate(self.pieces)}
         spare = range(len(self.pieces), size)
         kinds = [CONTROL if piece in SPECIAL else NORMAL for piece in self.pieces]
@@ -88,8 +88,7 @@ def _of_text(folder: Path) -> WordPiece:
     path, settings = folder / "vocab.txt", folder / "tokenizer_config.json"
     if not path.is_file():
         raise UnsupportedError("it has no WordPiece vocabulary")
-    with path.open("rb") as file:
-        lines = file.read(LONGEST_VOCABULARY_BYTES).decode(errors="replace").split("\n")
+    lines = read_bytes(path).decode(errors="replace").split("\n")
     config = read_object(settings) if settings.is_file() else {}
     lowercase = config.get("do_lower_case", True) is not False
     pieces = tuple(line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
@@ -107,16 +106,10 @@ def _switch(value: Json, otherwise: bool) -> bool:
 
 def _in_order(path: Path, vocabulary: Mapping[str, Json]) -> tuple[str, ...]:
     """Raises InvalidModelError unless the numbers are 0, 1, 2 and so on."""
-    numbers = [number for number in vocabulary.values() if type(number) is int]
-    if len(numbers) > MAX_VOCABULARY or sorted(numbers) != list(range(len(vocabulary))):
+    pieces = {number: piece for piece, number in vocabulary.items() if type(number) is int}
+    if sorted(pieces) != list(range(len(vocabulary))):
         raise invalid(path, "the tokens of its vocabulary are not numbered from 0 on", 0)
-    return tuple(sorted(vocabulary, key=lambda piece: numbers_of(vocabulary, piece)))
-
-
-def numbers_of(vocabulary: Mapping[str, Json], piece: str) -> int:
-    number = vocabulary[piece]
-    assert isinstance(number, int)
-    return number
+    return tuple(pieces[number] for number in range(len(pieces)))
 
 
 def _marked(piece: str) -> str:
