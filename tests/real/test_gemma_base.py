@@ -40,6 +40,7 @@ def test_a_runaway_answer_ends(http: httpx.Client, stream: bool) -> None:
     with http.stream("POST", "/api/generate", json=body) as response:
         last = [httpx.Response(200, text=line).json() for line in response.iter_lines()][-1]
     assert last["done"] and last["done_reason"] == "length" and last["eval_count"] <= MOST
+    assert last["ended_by"] == "runaway_guard"
 
 
 def test_a_runaway_answer_may_be_wanted(http: httpx.Client) -> None:

@@ -23,6 +23,7 @@ ARCHITECTURE = "bert"
 CLASSES = frozenset(("BertModel", "BertForMaskedLM", "BertForPreTraining"))
 FILE_TYPES = {GGMLType.F32: 0, GGMLType.F16: 1, GGMLType.BF16: 32}
 GELU = frozenset(("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"))  # alike in the third digit
+USUAL_EPSILON = 1e-12
 INDEX, FILE = "model.safetensors.index.json", "model.safetensors"
 
 TABLES = {
@@ -105,16 +106,15 @@ def _architecture(folder: Path, config: HFConfig, positions: int) -> dict[str, S
     missing = [name for name, number in numbers.items() if not number]
     if missing:
         raise UnsupportedError(f"its config.json does not state its {missing[0]}")
-    epsilon = config.values.get("layer_norm_eps")
+    stated = config.values.get("layer_norm_eps")
+    epsilon = stated if isinstance(stated, float) and 0 < stated < 1 else USUAL_EPSILON
     return {
         "general.architecture": ARCHITECTURE,
         "general.type": "model",
         "general.name": _name(folder, config),
         **{f"{ARCHITECTURE}.{name}": number for name, number in numbers.items() if number},
         f"{ARCHITECTURE}.context_length": positions,
-        f"{ARCHITECTURE}.attention.layer_norm_epsilon": epsilon
-        if isinstance(epsilon, float) and 0 < epsilon < 1
-        else 1e-12,
+        f"{ARCHITECTURE}.attention.layer_norm_epsilon": epsilon,
         f"{ARCHITECTURE}.attention.causal": False,
     }
 

@@ -107,6 +107,21 @@ def test_another_tokenizer_is_refused(tmp_path: Path, change: dict, reason: str)
         conversion(folder)
 
 
+def test_more_pieces_than_embeddings_are_refused(tmp_path: Path) -> None:
+    folder = write_tiny_bert(tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["one more"] = len(PIECES)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(UnsupportedError, match=f"{len(PIECES) + 1} pieces, but there are {len(PIECES)} embeddings"):
+        conversion(folder)
+
+
+@pytest.mark.parametrize("epsilon", [1e300, -1.0, "x", None, True])
+def test_a_strange_epsilon_is_the_usual_one(tmp_path: Path, epsilon: object) -> None:
+    plan = conversion(write_tiny_bert(tmp_path / "model", config={"layer_norm_eps": epsilon}))
+    assert plan.header(tmp_path).metadata["bert.attention.layer_norm_epsilon"] == pytest.approx(1e-12)
+
+
 @pytest.mark.parametrize("numbers", [[0, 2], [0, 0], ["x", 1], [-1, 0]])
 def test_a_vocabulary_with_gaps_is_damaged(tmp_path: Path, numbers: list) -> None:
     folder = write_tiny_bert(tmp_path / "model")
