@@ -17,6 +17,7 @@ from oprel.runtime.engine import EngineRefused
 Render = Callable[[CompletionRequest], Awaitable[str]]
 
 THINKS = ("think", "reasoning")  # a template that keeps thoughts has one of these words
+EXECUTING = "While executing"  # begins what llama-server says of a template, with status 500 where it knows the family
 RENDERS_NOTHING = (404, 405, 501)  # statuses of engines that do not show their prompts
 SWITCHES = ("/no_think", "/think", "/nothink")
 
@@ -31,7 +32,7 @@ class ChatUse:
 
 def is_templates(refusal: EngineRefused) -> bool:
     """Whether the template may be the reason, not the state of the engine."""
-    return refusal.status in (400, 500)
+    return refusal.status == 400 or (refusal.status == 500 and EXECUTING in refusal.message)
 
 
 def use_of(request: CompletionRequest) -> ChatUse:

@@ -19,6 +19,8 @@ LEVELS: Mapping[str, tuple[str, ...]] = {
     "max": ("max", "xhigh", "high", "medium", "low"),
 }
 
+SIMPLEST = CompletionRequest((USER,))
+
 TEMPLATE_REFUSED = "template"  # as the `kind` of EngineRefused
 
 
@@ -60,9 +62,12 @@ class ConversationRules:
         if not await self._refuses(fitted):
             raise refusal
         plain = normalised(replace(request, think=fitted.think), PLAIN)
-        if await self._refuses(plain):
-            raise EngineRefused(400, TEMPLATE_REFUSED, refusal.message) from refusal
-        return plain
+        if not await self._refuses(plain):
+            return plain
+        if await self._refuses(SIMPLEST):  # the engine refuses everything
+            raise refusal
+        why = refusal.message.rpartition("Error: ")[2].removeprefix("Jinja Exception: ")
+        raise EngineRefused(400, TEMPLATE_REFUSED, why) from refusal
 
     async def _traits(self, use: ChatUse) -> TemplateTraits:
         if use not in self._record.traits:
@@ -75,7 +80,7 @@ class ConversationRules:
         if level not in levels:
             levels[level] = True
             for other in LEVELS.get(level, (level,)):
-                if not await self._refuses(CompletionRequest((USER,), think=other)):
+                if not await self._refuses(replace(SIMPLEST, think=other)):
                     levels[level] = other
                     break
         return levels[level]

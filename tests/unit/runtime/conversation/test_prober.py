@@ -177,8 +177,21 @@ async def test_what_a_template_refuses_in_every_form_is_its_refusal() -> None:
     rules = ConversationRules(Renderer(each(refuse("'secret' in m.content"))), TemplateRecord())
     request = CompletionRequest((PromptMessage("user", "secret"),))
     with pytest.raises(EngineRefused) as raised:
-        await rules.plain(request, EngineRefused(500, "server_error", "no"))
-    assert (raised.value.status, raised.value.kind) == (400, TEMPLATE_REFUSED)
+        message = "While executing CallExpression at line 1\nError: Jinja Exception: no secrets"
+        await rules.plain(request, EngineRefused(500, "server_error", message))
+    assert (raised.value.status, raised.value.kind, raised.value.message) == (400, TEMPLATE_REFUSED, "no secrets")
+
+
+async def test_an_engine_that_refuses_everything_is_not_the_templates_fault() -> None:
+    refusal = EngineRefused(500, "server_error", "out of order")
+
+    async def render(request: CompletionRequest) -> str:
+        raise EngineRefused(500, "server_error", "out of order")
+
+    rules = ConversationRules(render, TemplateRecord(traits={ChatUse(): AS_IS}))
+    with pytest.raises(EngineRefused) as raised:
+        await rules.plain(CompletionRequest((PromptMessage("user", "x"),)), refusal)
+    assert raised.value is refusal
 
 
 async def test_other_refusals_stay_what_they_are() -> None:
