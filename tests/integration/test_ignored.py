@@ -98,7 +98,10 @@ def test_an_answer_goes_on_after_its_end(http: httpx.Client, path: str, extra: d
         {"tools": [{"type": "function", "function": {"parameters": {}}}]},
         {"tools": [{"type": "function"}]},
         {"tools": [{}]},
-        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#/nowhere"}}}]},
+        {
+            "tool_choice": "required",  # so that the schema shapes the answer
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#/nowhere"}}}],
+        },
         {"chat_template_kwargs": {"enable_thinking": "no"}},
         {"chat_template_kwargs": {"messages": 3}},
         {"n": 100},
