@@ -7,10 +7,7 @@ from oprel.core.completion import CompletionRequest, LoadOptions, Sampling, Toke
 from oprel.core.settings import ModelSettings
 from oprel.server.inference.structured_output.requests import resolved
 from oprel.server.inference.thinking import with_thinking
-from oprel.server.inference.truncation import (
-    prompt_length,
-    rendered,
-)
+from oprel.server.inference.truncation import prompt_length, rendered
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 
@@ -41,7 +38,8 @@ async def prepared(job: Job, lease: Lease) -> CompletionRequest:
     most = request.sampling.num_predict
     if most is None or most < 0:  # "until it stops", which for Ollama is ten contexts at most
         most = 10 * lease.num_ctx
-    if not (request.shift or job.model.sees):  # an engine with a projector never shifts
+    shifts = request.shift and request.n == 1  # llama-server shifts no answers that share a prompt
+    if not (shifts or job.model.sees):  # an engine with a projector never shifts
         most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
     sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
     return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))

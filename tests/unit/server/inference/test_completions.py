@@ -89,8 +89,11 @@ async def test_an_answer_without_a_limit_ends_after_ten_contexts(pool: MemoryPoo
     assert received(pool).sampling.num_predict == 10 * 512
 
 
-async def test_an_answer_that_must_not_shift_ends_with_the_context(pool: MemoryPool) -> None:
-    await pool.ask(replace(HELLO, shift=False))
+@pytest.mark.parametrize("request_", [replace(HELLO, shift=False), replace(HELLO, n=2)], ids=["shift", "n"])
+async def test_an_answer_that_must_not_shift_ends_with_the_context(
+    pool: MemoryPool, request_: CompletionRequest
+) -> None:
+    await pool.ask(request_)
     assert received(pool).sampling.num_predict == 512 - 1
 
 
