@@ -2,7 +2,7 @@
 
 usage: bin/test [NAME ...] [-- PYTEST-ARGUMENTS]
 
-Without a name: lint, types, layers, tests (all but the slow ones). Stops at the first that fails.
+Without a name: lint, types, layers, tests (the quick ones). Stops at the first that fails.
 """
 
 import os
@@ -14,17 +14,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 
-PYTEST = ["pytest", "-n", "2", "--durations=10"]
-QUICK = "not slow and not engines and not programs and not real and not templates"
+PYTEST = ["pytest", "-n", "3", "--durations=10"]  # on two cores: a third of their time the tests wait
+ALL_BUT_JOBS = "not slow and not engines and not programs and not real and not templates"
+QUICK = f"not long and {ALL_BUT_JOBS}"
+LONG = f"long and {ALL_BUT_JOBS}"
 GATES: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "--quiet"], ["ruff", "format", "--check", "--quiet"]],
     "types": [["mypy"]],
     "layers": [["lint-imports", "--no-logo"]],
     "tests": [[*PYTEST, "-m", QUICK]],
-    "coverage": [[*PYTEST, "-m", QUICK, "--cov"]],  # the same, counted: half as long again
+    "coverage": [[*PYTEST, "-m", ALL_BUT_JOBS, "--cov"]],  # the same, counted: half as long again
     "unit": [[*PYTEST, "-m", QUICK, "tests/unit", "tests/test_architecture.py", "tests/test_words.py"]],
     "integration": [[*PYTEST, "-m", QUICK, "tests/integration", "tests/clients", "tests/wire"]],
     "registry": [[*PYTEST, "-m", "registry"]],  # against Debian's docker-registry, which is unpacked for it
+    "long": [[*PYTEST, "-m", LONG]],  # crashes, hangs and endurance: some minutes; a part of .ci/run
     "slow": [[*PYTEST, "-m", "slow"]],
     "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # 200 clients for three minutes
     "vllm": [  # real vLLM and transformers, in an environment of their own: some minutes

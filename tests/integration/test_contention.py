@@ -37,6 +37,8 @@ from tests.conftest import DEADLINE
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
+pytestmark = pytest.mark.long
+
 Result = TypeVar("Result")
 
 FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100

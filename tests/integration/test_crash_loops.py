@@ -11,6 +11,8 @@ from oprel.runtime.restarts import MOST
 from tests.conftest import DEADLINE, RunningDaemon, eventually
 from tests.fixtures import fake_engine
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:

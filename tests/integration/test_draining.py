@@ -13,6 +13,8 @@ from oprel.client.connect import is_up
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install
 
+pytestmark = pytest.mark.long
+
 StartDaemon = Callable[..., RunningDaemon]
 TURN = [{"role": "user", "content": "hello"}]
 # What a newcomer of each dialect asks, and where its error says what happened.

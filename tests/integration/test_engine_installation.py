@@ -19,7 +19,10 @@ from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.packages import write_wheel
 from tests.fixtures.terminal import ENTER, Terminal
 
-pytestmark = pytest.mark.timeout(180)  # a virtual environment takes seconds, and many on a busy machine
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(180),
+]  # a virtual environment takes seconds, and many on a busy machine
 
 Run = Callable[..., tuple[int, str, str]]
 FAKE = f"""{Path(fake_openai_engine.__file__).read_text()}

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import DEADLINE, RunningDaemon
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).parents[1] / "fixtures" / "forking.py"
 
 

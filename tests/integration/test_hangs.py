@@ -16,6 +16,8 @@ from oprel.runtime.supervisor.hang_detector import REFUSALS
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install, told
 
+pytestmark = pytest.mark.long
+
 STALL = "3s"  # an engine that stands still has a third of it, which a busy machine must not use up
 ATTEMPTS = 100  # at stopping an engine within one of guide's short answers
 HELLO = [{"role": "user", "content": "hello"}]

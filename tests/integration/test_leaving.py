@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import DEADLINE, alive
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).parents[1] / "fixtures" / "leaving.py"
 LONG = 300.0  # s for a hundred answers of each kind, on a machine with other work
 

@@ -17,6 +17,8 @@ from oprel.core.config import Config
 from tests.conftest import RunningDaemon, alive, eventually, running_daemon
 from tests.fixtures.fake_engine import install
 
+pytestmark = pytest.mark.long
+
 ROUNDS, MANY_ROUNDS = 8, 50
 GONE_WITHIN = 3.0  # s
 FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100

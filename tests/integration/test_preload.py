@@ -14,6 +14,8 @@ from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_reranker
 
+pytestmark = pytest.mark.long
+
 StartDaemon = Callable[..., RunningDaemon]
 FOR_EVER = "2300"  # the API has no other word for it than a date far away
 

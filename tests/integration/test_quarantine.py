@@ -13,6 +13,8 @@ from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import DEADLINE, RunningDaemon, eventually
 from tests.fixtures.fake_engine import install, told
 
+pytestmark = pytest.mark.long
+
 POISON = "poison " + told(die_at_token=1, dies_of="SIGSEGV")
 SLOW = "innocent " + told(tokens=20, token_delay=0.05)
 

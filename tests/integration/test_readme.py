@@ -21,6 +21,8 @@ from tests.fixtures.documents import PAGES, README, ROOT, blocks, shell_lines
 from tests.fixtures.hub_server import HubServer
 from tests.fixtures.terminal import CTRL_D, Terminal
 
+pytestmark = pytest.mark.long
+
 MODEL = BUNDLED / f"{GUIDE}.gguf"  # as the user's file and as the hub's: one whose answers end
 SECONDS = 60.0  # that one command may take
 ADDRESS = "http://127.0.0.1:11435"  # in the documents

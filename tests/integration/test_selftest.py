@@ -13,6 +13,8 @@ from oprel.selftest.checks import CHECKS
 from oprel.selftest.faults import FAULTS
 from tests.fixtures.fake_engine import install
 
+pytestmark = pytest.mark.long
+
 
 def selftest(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "oprel", "selftest", *arguments]

@@ -15,6 +15,8 @@ from oprel.core.config import Config
 from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, running_daemon, temporary_home
 
+pytestmark = pytest.mark.long
+
 CLIENTS = 200
 MODELS = ("one", "two", "three")
 MEMORY_MB = 240  # of which each of the three is predicted to take some 100

@@ -19,6 +19,8 @@ from tests.conftest import DEADLINE, RunningDaemon, alive, eventually, running_d
 from tests.fixtures.fake_engine import install
 from tests.fixtures.gguf_factory import write_tiny_gguf
 
+pytestmark = pytest.mark.long
+
 StartDaemon = Callable[..., RunningDaemon]
 
 

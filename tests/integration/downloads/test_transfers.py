@@ -19,6 +19,8 @@ from tests.conftest import eventually
 from tests.fixtures import fetching
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
 
+pytestmark = pytest.mark.long
+
 SIZE = 24_000_001
 SEGMENT = 2 * 2**20
 KILLS = 20
