@@ -15,6 +15,8 @@ from oprel.client_api import Client
 from tests.conftest import DEADLINE, RunningDaemon, eventually
 from tests.fixtures.fake_engine import install
 
+pytestmark = pytest.mark.long
+
 StartDaemon = Callable[..., RunningDaemon]
 
 

@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures import fake_engine
 
+pytestmark = pytest.mark.long
+
 LENGTH = 1000  # tokens: long enough for the kill to come in time
 ATTEMPTS = 20  # at killing an engine in mid-answer
 OPTIONS = {"temperature": 0, "num_predict": LENGTH, "seed": 1}
