@@ -17,7 +17,7 @@ public class Ask {
 
     static HttpRequest request(String url, boolean stream) {
         String body = "{\"model\": \"guide\", \"prompt\": \"hi\", \"stream\": " + stream
-            + ", \"options\": {\"temperature\": 0, \"num_predict\": 8}}";
+            + ", \"options\": {\"temperature\": 0, \"num_predict\": 40}}";
         return HttpRequest.newBuilder(URI.create(url + "/api/generate"))
             .header("Content-Type", "application/json")
             .POST(HttpRequest.BodyPublishers.ofString(body))
