@@ -18,7 +18,7 @@ from tests.fixtures import fake_engine
 pytestmark = pytest.mark.long
 
 LENGTH = 1000  # tokens: long enough for the kill to come in time
-ATTEMPTS = 20  # at killing an engine in mid-answer
+ATTEMPTS = 100  # a busy machine lets a small engine finish before the kill, most of the time
 OPTIONS = {"temperature": 0, "num_predict": LENGTH, "seed": 1}
 HELLO = [{"role": "user", "content": "hello"}]
 Event = dict[str, object]
@@ -103,7 +103,7 @@ def test_killed_at_random_a_plain_answer_is_whole(stage: Callable[..., Stage], e
     calm = scene.hear("/api/generate", body)
     assert "recoveries" not in objects(calm)[-1]
     hits = 0
-    for kill_at in random.Random(5).sample(range(1, 60), ATTEMPTS):
+    for kill_at in random.Random(5).choices(range(1, 60), k=ATTEMPTS):
         hurt = scene.hear("/api/generate", body, kill_at)
         assert text(hurt[:kill_at]) == text(calm[:kill_at])
         last, undisturbed = objects(hurt)[-1], objects(calm)[-1]
