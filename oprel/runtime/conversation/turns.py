@@ -29,8 +29,7 @@ def with_system_in(messages: Sequence[PromptMessage], place: SystemPlace) -> lis
     """With system messages where the template takes them. Others are put in front of the user's next message."""
     if place is SystemPlace.ANYWHERE:
         return list(messages)
-    front = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
-    front = front if place is SystemPlace.FIRST else 0
+    front = _count_in_front(messages) if place is SystemPlace.FIRST else 0
     placed, pending = _joined_all(messages[:front]), list[PromptMessage]()
     for message in messages[front:]:
         if message.role == "system":
@@ -91,15 +90,25 @@ def _with_user(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
     """With a user's message: the last one, if all are the system's."""
     if messages and all(message.role == "system" for message in messages):
         return [*messages[:-1], replace(messages[-1], role="user")]
-    front = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
-    return [*messages[:front], USER_BEGINS, *messages[front:]]
+    return _begun_by_user(messages)
 
 
 def _beginning_with_user(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
-    front = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
+    front = _count_in_front(messages)
     if front == len(messages) or messages[front].role == "user":
         return list(messages)
+    return _begun_by_user(messages)
+
+
+def _begun_by_user(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
+    """With a user's message behind the system messages in front."""
+    front = _count_in_front(messages)
     return [*messages[:front], USER_BEGINS, *messages[front:]]
+
+
+def _count_in_front(messages: Sequence[PromptMessage]) -> int:
+    """How many system messages the conversation begins with."""
+    return next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
 
 
 def _joined_neighbours(messages: Sequence[PromptMessage], *, text_apart: bool) -> list[PromptMessage]:

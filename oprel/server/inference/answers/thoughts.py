@@ -1,15 +1,14 @@
 """Thoughts that an engine has left in the text of an answer, because it does not know the marks around them."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from oprel.core.completion import Chunk
 from oprel.formats.templates.thinking import Marks
+from oprel.server.inference.structured_output.answers import Pieces
 from oprel.server.inference.truncation import Truncation
-
-Pieces = AsyncGenerator[Truncation | Chunk, None]
 
 
 class Place(Enum):

@@ -5,18 +5,17 @@ The prompt is rendered and completed with the same seed, without a parser. What 
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from os.path import commonprefix
 
 from oprel.core.completion import Chunk, CompletionRequest
 from oprel.runtime.engine import AnswerUnparsed, EngineRefused
+from oprel.server.inference.structured_output.answers import Pieces
 from oprel.server.inference.truncation import Truncation, image_count
 
 logger = logging.getLogger(__name__)
-
-Pieces = AsyncGenerator[Truncation | Chunk, None]
 
 
 @dataclass

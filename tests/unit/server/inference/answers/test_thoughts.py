@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from oprel.core.completion import Chunk, CompletionRequest, Logprob, PromptMessage
 from oprel.formats.templates.thinking import MARKS, Marks, thinking_of
-from oprel.server.inference.answers.thoughts import AnswerThoughts, Pieces, ThoughtSplitter, opened_marks, with_thoughts
+from oprel.server.inference.answers.thoughts import AnswerThoughts, ThoughtSplitter, opened_marks, with_thoughts
+from oprel.server.inference.structured_output.answers import Pieces
 from oprel.server.inference.thinking import with_thinking
 from tests.fixtures.thinking_templates import source
 
