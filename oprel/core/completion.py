@@ -1,5 +1,6 @@
 """Requests to an engine and its answers, independent of any dialect."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
@@ -26,6 +27,11 @@ class ToolCall:
     id: str
     name: str
     arguments: Mapping[str, JsonValue]
+
+
+def new_call_id() -> str:
+    """For a call to which the engine gives none."""
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Calls of tools in the text of an answer, where the tools were described in the text of the prompt."""
 
 import re
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from oprel.core.completion import Chunk, Finish, ToolCall
+from oprel.core.completion import Chunk, Finish, ToolCall, new_call_id
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 STOPPED = re.compile(rb'"finish_reason"\s*:\s*"stop"')
@@ -95,9 +94,9 @@ def _parsed(body: str) -> ToolCall | None:
     try:
         match orjson.loads(body):
             case {"name": str(name), "arguments": dict(arguments)} | {"name": str(name), "parameters": dict(arguments)}:
-                return ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, arguments)
+                return ToolCall(new_call_id(), name, arguments)
             case {"name": str(name), **rest} if not rest:
-                return ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, {})
+                return ToolCall(new_call_id(), name, {})
     except orjson.JSONDecodeError:
         pass
     return None

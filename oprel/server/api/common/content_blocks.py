@@ -4,14 +4,13 @@ For dialects whose answers are lists of blocks. If the engine's events contain f
 while the model makes them; otherwise they arrive complete.
 """
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
 import orjson
 
-from oprel.core.completion import Chunk
+from oprel.core.completion import Chunk, new_call_id
 from oprel.runtime.backends import openai_types as engine_wire
 
 
@@ -75,7 +74,7 @@ class _Call:
     closed: bool = False
 
     def add(self, fragment: engine_wire.EngineToolCall) -> None:
-        self.id = self.id or fragment.id or f"call_{uuid.uuid4().hex[:24]}"
+        self.id = self.id or fragment.id or new_call_id()
         self.name = self.name or fragment.function.name or ""
         self.arguments += fragment.function.arguments
 

@@ -1,12 +1,11 @@
 """A call of a tool that a model writes as JSON, in parts as an engine would send them. Pure."""
 
 import re
-import uuid
 from dataclasses import dataclass, field
 
 import orjson
 
-from oprel.core.completion import Chunk, ToolCall
+from oprel.core.completion import Chunk, ToolCall, new_call_id
 
 BEGINNING = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)')
 
@@ -17,7 +16,7 @@ class CallStream:
 
     index: int
     text: str = ""
-    _id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+    _id: str = field(default_factory=new_call_id)
     _sent: int = 0  # characters of the text, up to the end of the arguments; 0 before the name is complete
     _depth: int = 0  # of the arguments' brackets
     _in_string: bool = False
