@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pooling", choices=("none", "mean", "cls", "last", "rank"))
     parser.add_argument("--cache-ram", type=int, default=8192, metavar="MiB")
     parser.add_argument("-ctxcp", "--ctx-checkpoints", type=int, default=32)
+    parser.add_argument("--cache-idle-slots", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--swa-full", action="store_true")
     parser.add_argument("-lv", "--log-verbosity", type=int, default=3)
     parser.add_argument("--offline", action="store_true")
@@ -81,6 +82,7 @@ def to_params(llama: Any, options: argparse.Namespace) -> Any:
     if options.pooling:
         params.pooling_type = llama.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
     params.cache_ram_mib, params.n_ctx_checkpoints = options.cache_ram, options.ctx_checkpoints
+    params.cache_idle_slots = options.cache_idle_slots
     params.swa_full, params.verbosity = options.swa_full, options.log_verbosity
     params.offline, params.ui = options.offline, options.ui
     return params

@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from oprel.runtime.backends.engines.llama_log import Buffers
+from oprel.telemetry.memory.corrections import NONE, Corrections
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 
@@ -39,14 +40,14 @@ class Calibration:
         except sqlite3.Error as error:
             logger.warning("cannot record the memory that engines take: %s: %s", file, error)
 
-    def compute_ratio(self, model: str, architecture: str, engine: str) -> float:
-        """The factor that corrects the estimate of a compute buffer. `model` is a digest."""
+    def corrections(self, model: str, architecture: str, engine: str) -> Corrections:
+        """What earlier loads say of the estimates. `model` is a digest."""
         for column, value in (("model", model), ("architecture", architecture)):
             rows = self._rows(NEWEST.format(column), (engine, value))
             ratios = sorted(measured / predicted for measured, predicted in rows if measured and predicted)
             if ratios:
-                return min(MOST, max(LEAST, ratios[len(ratios) // 2]))
-        return 1.0
+                return Corrections(compute=min(MOST, max(LEAST, ratios[len(ratios) // 2])))
+        return NONE
 
     def note(
         self, model: str, architecture: str, engine: str, setting: str, *, predicted: Estimate, measured: Buffers

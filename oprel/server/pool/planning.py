@@ -73,7 +73,7 @@ class Planning:
             parameters=header.parameter_count,
             projector=model.projector_bytes,
             adapters=model.adapter_bytes,
-            compute_ratio=self._calibration.compute_ratio(model.digest, header.architecture, engine),
+            corrections=self._calibration.corrections(model.digest, header.architecture, engine),
             file_bytes=model.size_bytes,
             is_whole=not model.is_gguf,
         )

@@ -1,29 +1,28 @@
 """How much memory an engine will use, before it is started. Pure: from a header and a load shape to bytes.
 
-Weights, caches and states are exact; compute buffers are within a few percent (see `compute`). What a driver keeps on a
-device is in no header: callers must leave the margins free.
+Weights, caches and states are exact; compute buffers are within a few percent (see `compute`), and so is the process
+(see `process`). What a driver keeps on a device is in no header: callers must leave `DEVICE_MARGIN` free.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.memory.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
 from oprel.telemetry.memory.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
-from oprel.telemetry.memory.dims import Keys, ModelDims, dims_of
-from oprel.telemetry.memory.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes
+from oprel.telemetry.memory.corrections import Corrections
+from oprel.telemetry.memory.dims import Keys, LayerDims, ModelDims, dims_of
+from oprel.telemetry.memory.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes, state_bytes
 from oprel.telemetry.memory.load_shape import LoadShape
+from oprel.telemetry.memory.process import WHEEL, ProcessMemory, Program, process_memory
+from oprel.telemetry.memory.tokenizer import Tokenizer, tokenizer_of
 from oprel.telemetry.memory.weights import CPU, Weights, devices_of, weights_of
 from oprel.telemetry.memory.widths import Widths, widths_of
 
 MIB = 1024**2
 
-# The process itself, its smallest buffers and its prompt templates: 72 MiB measured with the smallest models (b11549).
-EVERY_ENGINE = 96 * MIB
 # A driver's context, kernels and pools on a device: measured 150 to 750 MiB; engines leave 1024 free by default.
 DEVICE_MARGIN = 1024 * MIB
-HOST_MARGIN = 512 * MIB
 
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES: copies of masks and inputs if layers are on several devices
 STREAMED_TENSORS = 2  # Weights on the CPU are copied to a device for large batches, one tensor ahead.
@@ -36,17 +35,22 @@ class ModelFootprint:
     dims: ModelDims
     weights: Weights
     widths: Widths
+    tokenizer: Tokenizer
 
-    def resized(self, weights_bytes: int) -> "ModelFootprint":
+    def resized(self, weights_bytes: int, quantization: str = "") -> "ModelFootprint":
         """The same model in another quantization of which only the size is known: an approximation."""
-        return replace(self, weights=self.weights.resized(weights_bytes))
+        return replace(self, weights=self.weights.resized(weights_bytes, quantization))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Bytes on one device or in the host's memory; `experts` are included in `weights`."""
+    """Bytes on one device or in the host's memory; `experts` are included in `weights`.
+
+    `repacked`: copies of weights in the order that the CPU's kernels read them.
+    """
 
     weights: int = 0
+    repacked: int = 0
     kv: int = 0
     state: int = 0
     experts: int = 0
@@ -56,7 +60,7 @@ class Share:
     @property
     def total(self) -> int:
         """All bytes of this share."""
-        return self.weights + self.kv + self.state + self.compute + self.output
+        return self.weights + self.repacked + self.kv + self.state + self.compute + self.output
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class LayerMemory:
 
     weights: int
     experts: int
+    repacked: int
     kv: int
     state: int
 
@@ -73,9 +78,9 @@ class LayerMemory:
 class Estimate:
     """Bytes of a whole engine: `devices` in the order of `LoadShape.split`, and the `host` memory.
 
-    `context` is the tokens of all slots, rounded as the engine rounds it. `checkpoint` is the size of one saved
-    conversation state; engines keep several for models with windows or recurrent states. `rough`: the architecture's
-    caches or computations are not fully known.
+    `context` is the tokens of all slots, rounded as the engine rounds it. `conversation` is what the engine saves of a
+    conversation that fills its slot, and `checkpoint` the part of that which cannot be rolled back: the windows and
+    recurrent states. `rough`: the architecture's caches or computations are not fully known.
     """
 
     devices: tuple[Share, ...]
@@ -83,16 +88,35 @@ class Estimate:
     layers: tuple[LayerMemory, ...]
     context: int
     slots: int
+    process: ProcessMemory
+    conversation: int
     checkpoint: int
     rough: bool
 
-    def with_compute(self, ratio: float) -> "Estimate":
-        """The estimate with compute buffers multiplied by `ratio`, which comes from earlier measurements."""
+    def corrected(self, by: Corrections) -> "Estimate":
+        """The estimate with each part multiplied by what earlier loads measured."""
 
-        def corrected(share: Share) -> Share:
-            return replace(share, compute=round(share.compute * ratio))
+        def share(of: Share) -> Share:
+            return replace(
+                of,
+                weights=round(of.weights * by.weights),
+                kv=round(of.kv * by.kv),
+                state=round(of.state * by.state),
+                compute=round(of.compute * by.compute),
+                output=round(of.output * by.output),
+            )
 
-        return replace(self, devices=tuple(map(corrected, self.devices)), host=corrected(self.host))
+        return replace(
+            self,
+            devices=tuple(map(share, self.devices)),
+            host=share(self.host),
+            process=self.process.corrected(by.process),
+        )
+
+    @property
+    def host_total(self) -> int:
+        """Bytes of the machine's memory, the process included."""
+        return self.host.total + self.process.total
 
     @property
     def weights_bytes(self) -> int:
@@ -116,7 +140,7 @@ class Estimate:
 
     @property
     def total_bytes(self) -> int:
-        """All bytes on the devices and the host."""
+        """All bytes of buffers on the devices and the host, without the process."""
         return self._sum(lambda share: share.total)
 
     def _sum(self, part: Callable[[Share], int]) -> int:
@@ -125,11 +149,11 @@ class Estimate:
 
 def footprint_of(header: GGUFFile) -> ModelFootprint:
     """The footprint of a model. For a sharded model, `header` must list the tensors of all shards."""
-    return ModelFootprint(dims_of(header), weights_of(header), widths_of(header))
+    return ModelFootprint(dims_of(header), weights_of(header), widths_of(header), tokenizer_of(header))
 
 
-def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape) -> Estimate:
-    """The memory of an engine that runs `model` with `shape`.
+def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape, program: Program = WHEEL) -> Estimate:
+    """The memory of an engine, `program`, that runs `model` with `shape`.
 
     Raises KeyError for a cache type that engines do not have.
     """
@@ -152,7 +176,9 @@ def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape) -> Estimate:
         layers=layers,
         context=cells.context,
         slots=max(1, shape.slots),
-        checkpoint=_checkpoint(dims, layers, cells, shape),
+        process=process_memory(program, footprint.tokenizer, dims, footprint.widths, shape, cells),
+        conversation=_saved(dims, shape, cells, lambda layer: True),
+        checkpoint=_saved(dims, shape, cells, lambda layer: layer.windowed or layer.recurrent),
         rough=dims.architecture in ROUGH or (bool(dims.state) and footprint.widths.mixer is None),
     )
 
@@ -172,9 +198,12 @@ def projector_bytes(header: GGUFFile) -> int:
 def _layers(model: ModelDims, weights: Weights, shape: LoadShape, cells: Cells) -> tuple[LayerMemory, ...]:
     """The memory of each layer. Layers that only the tensors or only the metadata mention have the rest at 0."""
     kept = [(layer_kv_bytes(model, kind, shape, cells), layer_state_bytes(model, kind, shape)) for kind in model.kinds]
-    tensors = zip(weights.layers, weights.experts, strict=True)
-    caches = (kept[number] for number in model.kind_of)
-    return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip_longest(tensors, caches, fillvalue=(0, 0)))
+    tensors = list(zip(weights.layers, weights.experts, weights.repacked, strict=True))
+    caches = [kept[number] for number in model.kind_of]
+    count = max(len(tensors), len(caches))
+    tensors += [(0, 0, 0)] * (count - len(tensors))
+    caches += [(0, 0)] * (count - len(caches))
+    return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip(tensors, caches, strict=True))
 
 
 def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], shape: LoadShape, device: int) -> Share:
@@ -183,6 +212,7 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
     tensors = weights.output + (weights.shared_output if output != CPU else 0) if output == device else 0
     tensors += weights.input if device == CPU else 0
     experts = kv = state = 0
+    repacked = weights.repacked_output if output == CPU == device else 0
     for number, layer in enumerate(layers):
         # Layers may run more than once: a repetition is placed with the last layer in the file.
         place = places[number] if number < len(places) - 1 else places[-2] if len(places) > 1 else CPU
@@ -190,8 +220,9 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
         experts += layer.experts if place_of_experts == device else 0
         if place == device:
             tensors += layer.weights - layer.experts
+            repacked += layer.repacked if place == CPU else 0
             kv, state = kv + layer.kv, state + layer.state
-    return Share(weights=tensors + experts, kv=kv, state=state, experts=experts)
+    return Share(weights=tensors + experts, repacked=repacked, kv=kv, state=state, experts=experts)
 
 
 def _computing(footprint: ModelFootprint, shape: LoadShape, cells: Cells, places: list[int]) -> list[int]:
@@ -208,8 +239,7 @@ def _computing(footprint: ModelFootprint, shape: LoadShape, cells: Cells, places
     return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(shape.split)))]
 
 
-def _checkpoint(model: ModelDims, layers: tuple[LayerMemory, ...], cells: Cells, shape: LoadShape) -> int:
-    """Windows and states of one slot (`server_prompt_checkpoint` in tools/server)."""
-    slots = max(1, shape.slots)
-    windows = sum(layer.kv for layer, dims in zip(layers, model.layers, strict=False) if dims.windowed)
-    return windows // cells.streams + sum(layer.state for layer in layers) // slots
+def _saved(model: ModelDims, shape: LoadShape, cells: Cells, counts: Callable[[LayerDims], bool]) -> int:
+    """What a copy of one conversation takes, in the layers that count."""
+    kept = [state_bytes(model, kind, shape, cells) if counts(kind) else 0 for kind in model.kinds]
+    return sum(kept[number] for number in model.kind_of)

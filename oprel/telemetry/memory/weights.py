@@ -17,6 +17,11 @@ from oprel.telemetry.memory.load_shape import LoadShape
 
 LAYER = re.compile(r"blk\.(\d+)\.")
 EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch)?exps")
+# Types that the CPU's kernels read from a copy in another order (`ggml_repack_get_optimal_repack_type` in
+# ggml-cpu/repack.cpp, for x86), and of how many rows a matrix must be a multiple.
+REPACKED, REPACKED_ROWS = frozenset(("Q4_0", "Q4_K", "IQ4_NL", "MXFP4")), 8
+# The part of the layers that they are in the usual mixes.
+REPACKED_SHARES = {"Q4_0": 1.0, "IQ4_NL": 1.0, "MXFP4_MOE": 0.95, "Q4_K_S": 0.9, "Q4_K_M": 0.65}
 INPUT = ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
 
 CPU = -1
@@ -26,7 +31,8 @@ CPU = -1
 class Weights:
     """Bytes of tensors. `experts` are included in `layers`; `shared_output` is the embedding if it is also the output.
 
-    `largest` is the largest tensor of any layer.
+    `largest` is the largest tensor of any layer. `repacked` and `repacked_output`: what copies for the CPU's kernels
+    take, if these tensors are on the CPU.
     """
 
     layers: tuple[int, ...]
@@ -35,13 +41,15 @@ class Weights:
     output: int
     shared_output: int
     largest: int
+    repacked: tuple[int, ...]
+    repacked_output: int
 
     @property
     def total(self) -> int:
         """All weights once, in bytes."""
         return sum(self.layers) + self.input + self.output
 
-    def resized(self, total: int) -> "Weights":
+    def resized(self, total: int, quantization: str = "") -> "Weights":
         """All sizes scaled so that they sum to `total` bytes."""
         factor = total / self.total if self.total else 0.0
 
@@ -55,24 +63,28 @@ class Weights:
             output=size(self.output),
             shared_output=size(self.shared_output),
             largest=size(self.largest),
+            repacked=tuple(int(REPACKED_SHARES.get(quantization, 0.0) * size(layer)) for layer in self.layers),
+            repacked_output=0,
         )
 
 
 def weights_of(header: GGUFFile) -> Weights:
     """The sizes of the tensors that `header` lists: for a sharded model, those of one shard."""
-    layers, experts = Counter[int](), Counter[int]()
-    into, out, embedding, largest = 0, 0, 0, 0
+    layers, experts, repacked = Counter[int](), Counter[int](), Counter[int]()
+    into, out, repacked_out, embedding, largest = 0, 0, 0, 0, 0
     for tensor in header.tensors:
         match = LAYER.match(tensor.name)
         if match and int(match[1]) < MOST_LAYERS:
             layers[int(match[1])] += tensor.size_bytes
             experts[int(match[1])] += tensor.size_bytes if EXPERTS.search(tensor.name) else 0
+            repacked[int(match[1])] += tensor.size_bytes if _is_repacked(tensor) else 0
             largest = max(largest, tensor.size_bytes)
         elif tensor.name.startswith(INPUT):
             into += tensor.size_bytes
             embedding += tensor.size_bytes if tensor.name == "token_embd.weight" else 0
         else:
             out += tensor.size_bytes
+            repacked_out += tensor.size_bytes if _is_repacked(tensor) else 0
     count = max(layers, default=-1) + 1
     return Weights(
         layers=tuple(layers[number] for number in range(count)),
@@ -81,7 +93,14 @@ def weights_of(header: GGUFFile) -> Weights:
         output=out,
         shared_output=0 if _has_output(header.tensors) else embedding,
         largest=largest,
+        repacked=tuple(repacked[number] for number in range(count)),
+        repacked_output=repacked_out,
     )
+
+
+def _is_repacked(tensor: Tensor) -> bool:
+    matrix = tensor.name.endswith(".weight") and len(tensor.shape) > 1
+    return matrix and tensor.type.name in REPACKED and tensor.shape[1] % REPACKED_ROWS == 0
 
 
 def _has_output(tensors: tuple[Tensor, ...]) -> bool:

@@ -20,7 +20,8 @@ class Mixer(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Widths:
-    """Elements per token: `dense` of a whole feed-forward, `expert` of one expert, `query` of the query projection.
+    """Elements per token: `dense` of a whole feed-forward, `expert` of one expert, `query` of the query projection,
+    `input` of the widest matrix.
 
     `parallel`: attention and feed-forward have the same input. `normed_twice`: the output of the feed-forward is normed
     again. `gated_attention`: queries come with a gate.
@@ -30,6 +31,7 @@ class Widths:
     expert: int = 0
     gated_experts: bool = True
     query: int = 0
+    input: int = 0
     parallel: bool = False
     normed_twice: bool = False
     gated_attention: bool = False
@@ -48,6 +50,7 @@ def widths_of(header: GGUFFile) -> Widths:
         expert=_widest(layers, lambda layer: layer["ffn_down_exps"].shape[0] if "ffn_down_exps" in layer else 0),
         gated_experts=bool(names & {"ffn_gate_exps", "ffn_gate_up_exps"}),
         query=_widest(layers, lambda layer: layer["attn_q"].shape[-1] if "attn_q" in layer else 0),
+        input=_widest(layers, _input),
         parallel=any(_is_parallel(layer) for layer in layers.values()),
         normed_twice={"post_ffw_norm", "ffn_norm"} <= names,
         gated_attention=bool(names & {"ssm_ba", "ssm_beta"}),
@@ -65,6 +68,10 @@ def _dense(layer: dict[str, Tensor]) -> int:
         return 0
     inner, up = layer["ffn_down"].shape[0], layer["ffn_up"].shape[-1]
     return 3 * inner if "ffn_gate" in layer or up > inner else inner
+
+
+def _input(layer: dict[str, Tensor]) -> int:
+    return max((tensor.shape[0] for tensor in layer.values() if len(tensor.shape) > 1), default=0)
 
 
 def _is_parallel(layer: dict[str, Tensor]) -> bool:

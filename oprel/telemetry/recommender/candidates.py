@@ -12,7 +12,9 @@ from functools import cached_property
 
 from oprel.core.variants import Variant, bits_per_weight
 from oprel.formats.gguf import GGUFFile
+from oprel.telemetry.memory.corrections import NONE, Corrections
 from oprel.telemetry.memory.estimator import ModelFootprint, footprint_of
+from oprel.telemetry.memory.process import WHEEL, Program
 from oprel.telemetry.recommender.placement import PlacementInput, Solution, refused
 
 BILLION = 10**9
@@ -48,7 +50,8 @@ class Candidate:
     parameters: int
     projector: int = 0
     adapters: int = 0
-    compute_ratio: float = 1.0
+    corrections: Corrections = NONE
+    program: Program = WHEEL
     file_bytes: int = 0
     is_whole: bool = False
 
@@ -78,7 +81,8 @@ class Candidate:
             footprint=self.footprint,
             projector=self.projector,
             adapters=self.adapters,
-            compute_ratio=self.compute_ratio,
+            corrections=self.corrections,
+            program=self.program,
             is_whole=self.is_whole,
         )
 
@@ -124,7 +128,7 @@ def sized(header: GGUFFile, variants: Sequence[Variant], projector: int = 0) -> 
     return [
         Candidate(
             label=variant.label,
-            footprint=whole.resized(variant.size_bytes),
+            footprint=whole.resized(variant.size_bytes, variant.label),
             parameters=parameters,
             projector=projector,
             file_bytes=variant.size_bytes,

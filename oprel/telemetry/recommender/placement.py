@@ -5,19 +5,20 @@ on the CPU; all of it on the CPU. Source: the order in which `common/fit.cpp` of
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from oprel.telemetry.memory import kv_cache
-from oprel.telemetry.memory.estimator import EVERY_ENGINE, MIB, Estimate, ModelFootprint, estimate
+from oprel.telemetry.memory.corrections import NONE, Corrections
+from oprel.telemetry.memory.estimator import Estimate, ModelFootprint, estimate
 from oprel.telemetry.memory.load_shape import LoadShape
+from oprel.telemetry.memory.process import WHEEL, Program
 from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.cache_pool import CachePool, largest_pool, least_pool
 from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints, Setting, settings_of
 
 AMPLE_SHARE = 0.75  # of the budgets, for settings beyond the usual: another model should still fit
 FEWEST_ON_GPU = 0.15  # of the layers: with fewer on the GPU, answers are hardly faster than from the CPU alone
-MOST_CACHE_RAM = 512 * MIB  # for the states of prompts that are in no slot
-MOST_CHECKPOINTS, CHECKPOINTS_RAM = 8, 512 * MIB
 
 
 class PlacementKind(IntEnum):
@@ -34,14 +35,15 @@ class PlacementKind(IntEnum):
 class PlacementInput:
     """A model to place. `projector` and `adapters` are the bytes that image input and LoRA adapters need.
 
-    `compute_ratio` corrects the estimated compute buffers by what engines really used before. `is_whole`: the engine
-    cannot split the model between GPUs and the CPU.
+    `corrections` are of the estimated memory, by what engines really used before. `program` is the engine. `is_whole`:
+    it cannot split the model between GPUs and the CPU.
     """
 
     footprint: ModelFootprint
     projector: int = 0
     adapters: int = 0
-    compute_ratio: float = 1.0
+    corrections: Corrections = NONE
+    program: Program = WHEEL
     is_whole: bool = False
 
     @property
@@ -69,17 +71,15 @@ class Placement:
 class Solution:
     """A setting with a placement, and the memory it needs in bytes: `needs` for each of the placement's devices.
 
-    `cache_ram` is for prompts without a slot. `checkpoints` is how many saved states each slot keeps, for models that
-    cannot roll back their state.
+    `extras`: what a projector and adapters take of the machine's memory. `pool` is for conversations without a slot.
     """
 
     setting: Setting
     placement: Placement
     estimate: Estimate
     needs: tuple[int, ...]
-    host_needs: int
-    cache_ram: int
-    checkpoints: int
+    extras: int
+    pool: CachePool
 
     @property
     def load_shape(self) -> LoadShape:
@@ -88,9 +88,24 @@ class Solution:
         return self.setting.load_shape(placement.gpu_layers, placement.split, placement.cpu_experts)
 
     @property
+    def host_needs(self) -> int:
+        """Bytes of the machine's memory that the engine can be made to take: what is reserved for it."""
+        return self.estimate.host_total + self.extras + self.pool.reserved
+
+    @property
+    def host_expected(self) -> int:
+        """Bytes of the machine's memory that the engine takes when every slot is busy."""
+        return self.estimate.host_total + self.extras + self.pool.expected
+
+    @property
     def total(self) -> int:
-        """Bytes on all devices and the host together."""
+        """Bytes reserved on all devices and the host together."""
         return sum(self.needs) + self.host_needs
+
+    @property
+    def expected(self) -> int:
+        """Bytes that the engine takes on all devices and the host together when every slot is busy."""
+        return sum(self.needs) + self.host_expected
 
     def fits(self, budgets: Budgets) -> bool:
         """Whether the host and every device have enough memory."""
@@ -108,7 +123,16 @@ def solutions(model: PlacementInput, budgets: Budgets, constraints: PlanConstrai
     """Every solution within `budgets` and `constraints`, in order of preference."""
     settings = [setting for setting in settings_for(model, constraints) if not refused(model, setting)]
     for way in (_whole, _on_cpu) if model.is_whole else (_whole, _experts, _partly, _on_cpu):
-        yield from way(model, budgets, constraints, settings)
+        for solution in way(model, budgets, constraints, settings):
+            yield _with_pool(solution, budgets)
+
+
+def _with_pool(solution: Solution, budgets: Budgets) -> Solution:
+    """The solution with as large a pool as the budgets spare: it is given up first."""
+    if solution.setting.embedding:
+        return solution
+    needs = solution.total if budgets.shared else solution.host_needs
+    return replace(solution, pool=largest_pool(solution.estimate, budgets.host - needs))
 
 
 def settings_for(model: PlacementInput, constraints: PlanConstraints) -> tuple[Setting, ...]:
@@ -125,34 +149,20 @@ def refused(model: PlacementInput, setting: Setting) -> str | None:
 def placed(model: PlacementInput, setting: Setting, placement: Placement) -> Solution:
     """The memory that this placement needs, whether it fits or not."""
     shape = setting.load_shape(placement.gpu_layers, placement.split, placement.cpu_experts)
-    memory = estimate(model.footprint, shape)
-    if model.compute_ratio != 1.0:
-        memory = memory.with_compute(model.compute_ratio)
-    cache_ram = max(MIB, min(MOST_CACHE_RAM, memory.kv_bytes + memory.state_bytes))
-    checkpoints = _checkpoints(memory)
+    memory = estimate(model.footprint, shape, model.program).corrected(model.corrections)
     needs = [share.total for share in memory.devices]
-    host = memory.host.total + EVERY_ENGINE + cache_ram + checkpoints * memory.slots * memory.checkpoint
-    on_gpu = bool(needs) and not setting.projector_on_cpu
-    if on_gpu:
-        needs[0] += model.projector + model.adapters
-    else:
-        host += model.projector + model.adapters
+    extras = model.projector + model.adapters
+    if needs and not setting.projector_on_cpu:
+        needs[0] += extras
+        extras = 0
     return Solution(
         setting=setting,
         placement=placement,
         estimate=memory,
         needs=tuple(needs),
-        host_needs=host,
-        cache_ram=cache_ram,
-        checkpoints=checkpoints,
+        extras=extras,
+        pool=least_pool(memory),
     )
-
-
-def _checkpoints(memory: Estimate) -> int:
-    """At least one: without it, a model with windows or recurrent states reads every prompt from the beginning."""
-    if not memory.checkpoint:
-        return 0
-    return max(1, min(MOST_CHECKPOINTS, CHECKPOINTS_RAM // (memory.checkpoint * memory.slots)))
 
 
 def _whole(

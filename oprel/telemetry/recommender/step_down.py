@@ -47,6 +47,8 @@ def moves(solution: Solution, before: Plan) -> int:
 def given_up(first: Solution, now: Solution) -> Iterator[str]:
     """What `now` gave up of the `first` solution that was tried, in words for users."""
     before, after = first.setting, now.setting
+    if now.pool.reserved < first.pool.reserved:
+        yield "fewer saved conversations"
     if after.context < before.context:
         yield "a shorter context"
     if after.slots < before.slots:

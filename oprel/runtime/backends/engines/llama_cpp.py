@@ -19,6 +19,7 @@ DISPENSABLE = {
     "--kv-unified-per-slot": 1,
     "--cache-ram": 1,
     "--ctx-checkpoints": 1,
+    "--no-cache-idle-slots": 0,
     "--log-verbosity": 1,
     "--split-mode": 1,
     "--swa-full": 0,
@@ -72,6 +73,8 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     }
     switches = {
         "--kv-unified": spec.unified,
+        # Else each request saves the conversations of all idle slots and clears those (#16391 and later).
+        "--no-cache-idle-slots": spec.mode is Mode.COMPLETION,
         "--swa-full": spec.swa_full,
         "--context-shift": spec.mode is Mode.COMPLETION,
         "--embedding": spec.mode is not Mode.COMPLETION,

@@ -39,7 +39,7 @@ def pairs(given: list[str]) -> dict[str, str]:
 
 def test_the_plain_start() -> None:
     given = arguments(PLAIN, NEW)
-    valued, switches = given[:-4], given[-4:]
+    valued, switches = given[:-5], given[-5:]
     assert dict(zip(valued[::2], valued[1::2], strict=True)) == {
         "--model": "/models/tiny.gguf",
         "--host": "/run/engine-1.sock",
@@ -54,7 +54,7 @@ def test_the_plain_start() -> None:
         "--ctx-checkpoints": "0",
         "--log-verbosity": "4",
     }
-    assert switches == ["--kv-unified", "--context-shift", "--offline", "--no-ui"]
+    assert switches == ["--kv-unified", "--no-cache-idle-slots", "--context-shift", "--offline", "--no-ui"]
 
 
 @pytest.mark.parametrize(

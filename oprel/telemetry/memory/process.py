@@ -1,0 +1,70 @@
+"""What the process of an engine takes beside the buffers of a model. Pure.
+
+Fitted to the resident peaks of llama.cpp b11549 over the models of `bin/bench resident`, which reports what is left.
+"""
+
+from dataclasses import dataclass, replace
+
+from oprel.telemetry.memory.dims import ModelDims
+from oprel.telemetry.memory.kv_cache import Cells
+from oprel.telemetry.memory.load_shape import LoadShape
+from oprel.telemetry.memory.tokenizer import Tokenizer, tokenizer_bytes
+from oprel.telemetry.memory.widths import Widths
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """Bytes of an engine's program with the smallest model: its own, and library pages that others may share."""
+
+    private: int
+    shared: int
+
+
+WHEEL = Program(private=14 * MIB, shared=20 * MIB)  # Python with the xllamacpp extension
+
+# One candidate of the sampler is a token's number, its logit and its probability (`llama_token_data` in llama.h).
+CANDIDATE_BYTES = 12
+THREAD = MIB // 4  # stack and allocator of a thread that has worked
+INPUT_BLOCK = 34, 32  # bytes and elements: the inputs of a quantized matrix are converted to Q8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessMemory:
+    """Bytes of the process, by reason."""
+
+    private: int
+    shared: int
+    tokenizer: int
+    sampling: int
+    threads: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.private + self.shared + self.tokenizer + self.sampling + self.threads
+
+    def corrected(self, ratio: float) -> "ProcessMemory":
+        """With so much more or less of its own memory that the total is multiplied by `ratio`."""
+        return replace(self, private=self.private + round((ratio - 1) * self.total))
+
+
+def process_memory(
+    program: Program, tokenizer: Tokenizer, dims: ModelDims, widths: Widths, shape: LoadShape, cells: Cells
+) -> ProcessMemory:
+    """The process of `program` that runs a model with `shape`."""
+    slots = max(1, shape.slots)
+    return ProcessMemory(
+        private=program.private,
+        shared=program.shared,
+        tokenizer=tokenizer_bytes(tokenizer),
+        sampling=0 if shape.embedding else slots * CANDIDATE_BYTES * dims.vocabulary,
+        threads=slots * THREAD + _work_bytes(widths, cells),
+    )
+
+
+def _work_bytes(widths: Widths, cells: Cells) -> int:
+    """The inputs of the widest matrix, converted for its kernel (`ggml_graph_plan` in ggml-cpu.c)."""
+    size, elements = INPUT_BLOCK
+    return cells.tokens * widths.input * size // elements
