@@ -41,6 +41,7 @@ def plan_constraints(load: LoadOptions, settings: ModelSettings, mode: Mode) -> 
         flash_attention=SWITCH.get(settings.flash_attention),
         batch=load.num_batch,
         layers_on_gpu=load.num_gpu,
+        mmap=load.use_mmap,
         embedding=mode is not Mode.COMPLETION,
     )
 
@@ -57,6 +58,7 @@ def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
         num_batch=setting.batch if setting.batch != BATCH else requested.num_batch,
         num_gpu=0 if leaves_gpus_alone else requested.num_gpu,
         num_thread=requested.num_thread or constraints.threads,
+        use_mmap=requested.use_mmap if solution.estimate.maps else False,
         main_gpu=devices[0] if is_one_of_many else requested.main_gpu,
     )
     return EngineSpec(

@@ -4,7 +4,8 @@ Weights, caches and states are exact; compute buffers are within a few percent (
 (see `process`). What a driver keeps on a device is in no header: callers must leave `DEVICE_MARGIN` free.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from oprel.formats.gguf import GGUFFile
@@ -12,11 +13,11 @@ from oprel.telemetry.memory.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
 from oprel.telemetry.memory.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
 from oprel.telemetry.memory.corrections import Corrections
 from oprel.telemetry.memory.dims import Keys, LayerDims, ModelDims, dims_of
-from oprel.telemetry.memory.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes, state_bytes
+from oprel.telemetry.memory.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes, saved_bytes, slot_tokens
 from oprel.telemetry.memory.load_shape import LoadShape
 from oprel.telemetry.memory.process import WHEEL, ProcessMemory, Program, process_memory
 from oprel.telemetry.memory.tokenizer import Tokenizer, tokenizer_of
-from oprel.telemetry.memory.weights import CPU, Weights, devices_of, weights_of
+from oprel.telemetry.memory.weights import CPU, Weights, devices_of, maps, weights_of
 from oprel.telemetry.memory.widths import Widths, widths_of
 
 MIB = 1024**2
@@ -24,6 +25,9 @@ MIB = 1024**2
 # A driver's context, kernels and pools on a device: measured 150 to 750 MiB; engines leave 1024 free by default.
 DEVICE_MARGIN = 1024 * MIB
 
+UNCERTAINTY = 0.06  # of the process and the compute buffer; the rest is exact
+
+CHECKPOINTED_AT = 4  # tokens before the end of a prompt, and a batch earlier
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES: copies of masks and inputs if layers are on several devices
 STREAMED_TENSORS = 2  # Weights on the CPU are copied to a device for large batches, one tensor ahead.
 
@@ -79,8 +83,9 @@ class Estimate:
     """Bytes of a whole engine: `devices` in the order of `LoadShape.split`, and the `host` memory.
 
     `context` is the tokens of all slots, rounded as the engine rounds it. `conversation` is what the engine saves of a
-    conversation that fills its slot, and `checkpoint` the part of that which cannot be rolled back: the windows and
-    recurrent states. `rough`: the architecture's caches or computations are not fully known.
+    conversation that fills its slot, and `checkpoints` the copies that one turn makes of what cannot be rolled back:
+    windows and recurrent states, largest first; 0 if there are none. `maps`: the weights' file is mapped. `rough`: the
+    architecture's caches or computations are not fully known.
     """
 
     devices: tuple[Share, ...]
@@ -89,8 +94,9 @@ class Estimate:
     context: int
     slots: int
     process: ProcessMemory
+    maps: bool
     conversation: int
-    checkpoint: int
+    checkpoints: tuple[int, ...]
     rough: bool
 
     def corrected(self, by: Corrections) -> "Estimate":
@@ -117,6 +123,16 @@ class Estimate:
     def host_total(self) -> int:
         """Bytes of the machine's memory, the process included."""
         return self.host.total + self.process.total
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of the largest checkpoint."""
+        return self.checkpoints[0] if self.checkpoints else 0
+
+    @property
+    def uncertainty(self) -> int:
+        """Bytes of the machine's memory by which the estimate may be too small."""
+        return round(UNCERTAINTY * (self.process.total + self.host.compute))
 
     @property
     def weights_bytes(self) -> int:
@@ -170,6 +186,12 @@ def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape, program: Progra
         replace(held, compute=compute, output=output_bytes(dims, shape) if number == 0 else 0)
         for number, (held, compute) in enumerate(zip(held, computing, strict=True))
     ]
+    rigid = [kind for kind in dims.kinds if kind.windowed or kind.recurrent]
+
+    def saved(tokens: int, kinds: Sequence[LayerDims]) -> int:
+        counts = Counter(dims.layers)
+        return sum(counts[kind] * saved_bytes(dims, kind, shape, cells, tokens) for kind in kinds)
+
     return Estimate(
         devices=tuple(shares[1:]),
         host=shares[0],
@@ -177,8 +199,9 @@ def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape, program: Progra
         context=cells.context,
         slots=max(1, shape.slots),
         process=process_memory(program, footprint.tokenizer, dims, footprint.widths, shape, cells),
-        conversation=_saved(dims, shape, cells, lambda layer: True),
-        checkpoint=_saved(dims, shape, cells, lambda layer: layer.windowed or layer.recurrent),
+        maps=maps(weights, shape),
+        conversation=saved(slot_tokens(shape, cells), dims.kinds),
+        checkpoints=tuple(saved(tokens, rigid) for tokens in _checkpointed(shape, cells)),
         rough=dims.architecture in ROUGH or (bool(dims.state) and footprint.widths.mixer is None),
     )
 
@@ -222,6 +245,10 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
             tensors += layer.weights - layer.experts
             repacked += layer.repacked if place == CPU else 0
             kv, state = kv + layer.kv, state + layer.state
+    if not maps(weights, shape):
+        repacked = 0
+    elif not shape.split:
+        repacked = max(0, repacked - weights.unmapped)
     return Share(weights=tensors + experts, repacked=repacked, kv=kv, state=state, experts=experts)
 
 
@@ -239,7 +266,9 @@ def _computing(footprint: ModelFootprint, shape: LoadShape, cells: Cells, places
     return [whole if on_cpu else inputs, *(device if number in used else 0 for number in range(len(shape.split)))]
 
 
-def _saved(model: ModelDims, shape: LoadShape, cells: Cells, counts: Callable[[LayerDims], bool]) -> int:
-    """What a copy of one conversation takes, in the layers that count."""
-    kept = [state_bytes(model, kind, shape, cells) if counts(kind) else 0 for kind in model.kinds]
-    return sum(kept[number] for number in model.kind_of)
+def _checkpointed(shape: LoadShape, cells: Cells) -> Iterator[int]:
+    """How many tokens each checkpoint of a turn covers (`checkpoint_offsets` in tools/server/server-context.cpp)."""
+    tokens = slot_tokens(shape, cells)
+    for before_end in CHECKPOINTED_AT, CHECKPOINTED_AT + shape.ubatch:
+        if before_end < tokens:
+            yield tokens - before_end

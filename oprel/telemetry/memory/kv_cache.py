@@ -68,14 +68,18 @@ def layer_state_bytes(model: ModelDims, layer: LayerDims, shape: LoadShape) -> i
     return (model.past + model.state) * STATE_ELEMENT_BYTES * rows if layer.recurrent else 0
 
 
-def state_bytes(model: ModelDims, layer: LayerDims, shape: LoadShape, cells: Cells) -> int:
-    """Bytes that a copy of one conversation takes of one layer, if it fills its slot.
+def slot_tokens(shape: LoadShape, cells: Cells) -> int:
+    """The tokens of a conversation that fills its slot."""
+    return cells.full // max(1, shape.slots) if shape.unified else cells.full
+
+
+def saved_bytes(model: ModelDims, layer: LayerDims, shape: LoadShape, cells: Cells, tokens: int) -> int:
+    """Bytes that a copy of a conversation of so many tokens takes of one layer.
 
     Of a window only the tokens that the next one sees are copied (`llama_kv_cache::state_write`).
     """
     if layer.recurrent:
         return (model.past + model.state) * STATE_ELEMENT_BYTES
-    tokens = max(1, cells.full if not shape.unified else cells.full // max(1, shape.slots))
     if layer.windowed and not shape.swa_full:
         tokens = min(tokens, model.window)
     everywhere = max(1, (cells.windowed if layer.windowed else cells.full) * cells.streams)

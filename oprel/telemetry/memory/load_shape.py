@@ -24,6 +24,7 @@ class LoadShape:
     `split` is how layers are divided among the devices, in any unit; empty if the engine sees only the CPU. A device
     that the engine sees computes large batches even if it holds no layer.
     `cpu_experts`: the experts of so many layers, from the first, stay on the CPU (`--n-cpu-moe`).
+    `mmap`: whether the engine maps the weights' file into memory, or reads it; None where the weights decide.
     `rollback`: tokens by which a recurrent state can be rolled back (for speculative decoding).
     """
 
@@ -40,6 +41,7 @@ class LoadShape:
     gpu_layers: int | None = None
     split: tuple[float, ...] = ()
     cpu_experts: int = 0
+    mmap: bool | None = None
     rollback: int = 0
 
 

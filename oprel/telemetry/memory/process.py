@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from oprel.telemetry.memory.dims import ModelDims
 from oprel.telemetry.memory.kv_cache import Cells
 from oprel.telemetry.memory.load_shape import LoadShape
-from oprel.telemetry.memory.tokenizer import Tokenizer, tokenizer_bytes
+from oprel.telemetry.memory.tokenizer import Tokenizer, freed_bytes, tokenizer_bytes
 from oprel.telemetry.memory.widths import Widths
 
 MIB = 1024**2
@@ -22,11 +22,11 @@ class Program:
     shared: int
 
 
-WHEEL = Program(private=14 * MIB, shared=20 * MIB)  # Python with the xllamacpp extension
+WHEEL = Program(private=14 * MIB - MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
 
 # One candidate of the sampler is a token's number, its logit and its probability (`llama_token_data` in llama.h).
 CANDIDATE_BYTES = 12
-THREAD = MIB // 4  # stack and allocator of a thread that has worked
+THREAD = MIB // 2  # stack and allocator of a thread that has served a slot
 INPUT_BLOCK = 34, 32  # bytes and elements: the inputs of a quantized matrix are converted to Q8
 
 
@@ -55,11 +55,12 @@ def process_memory(
 ) -> ProcessMemory:
     """The process of `program` that runs a model with `shape`."""
     slots = max(1, shape.slots)
+    sampling = 0 if shape.embedding else slots * CANDIDATE_BYTES * dims.vocabulary
     return ProcessMemory(
         private=program.private,
         shared=program.shared,
         tokenizer=tokenizer_bytes(tokenizer),
-        sampling=0 if shape.embedding else slots * CANDIDATE_BYTES * dims.vocabulary,
+        sampling=max(0, sampling - freed_bytes(tokenizer)),
         threads=slots * THREAD + _work_bytes(widths, cells),
     )
 

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from oprel.formats.gguf import GGUFFile, Tensor
 from oprel.telemetry.memory.dims import MOST_LAYERS
@@ -32,7 +32,8 @@ class Weights:
     """Bytes of tensors. `experts` are included in `layers`; `shared_output` is the embedding if it is also the output.
 
     `largest` is the largest tensor of any layer. `repacked` and `repacked_output`: what copies for the CPU's kernels
-    take, if these tensors are on the CPU.
+    take, if these tensors are on the CPU. `unmapped`: what then lies at the ends of the file and is not mapped any
+    more.
     """
 
     layers: tuple[int, ...]
@@ -43,11 +44,17 @@ class Weights:
     largest: int
     repacked: tuple[int, ...]
     repacked_output: int
+    unmapped: int
 
     @property
     def total(self) -> int:
         """All weights once, in bytes."""
         return sum(self.layers) + self.input + self.output
+
+    @property
+    def repacked_total(self) -> int:
+        """Bytes of copies for the CPU's kernels, if all layers are on the CPU."""
+        return sum(self.repacked) + self.repacked_output
 
     def resized(self, total: int, quantization: str = "") -> "Weights":
         """All sizes scaled so that they sum to `total` bytes."""
@@ -65,7 +72,15 @@ class Weights:
             largest=size(self.largest),
             repacked=tuple(int(REPACKED_SHARES.get(quantization, 0.0) * size(layer)) for layer in self.layers),
             repacked_output=0,
+            unmapped=0,
         )
+
+
+def maps(weights: Weights, shape: LoadShape) -> bool:
+    """Whether the file is mapped; it is read instead if most of it would lie in memory twice, as it is and repacked."""
+    if shape.mmap is not None:
+        return shape.mmap
+    return bool(shape.split) or 2 * weights.repacked_total < weights.total
 
 
 def weights_of(header: GGUFFile) -> Weights:
@@ -95,12 +110,20 @@ def weights_of(header: GGUFFile) -> Weights:
         largest=largest,
         repacked=tuple(repacked[number] for number in range(count)),
         repacked_output=repacked_out,
+        unmapped=_unmapped(header.tensors),
     )
 
 
 def _is_repacked(tensor: Tensor) -> bool:
-    matrix = tensor.name.endswith(".weight") and len(tensor.shape) > 1
-    return matrix and tensor.type.name in REPACKED and tensor.shape[1] % REPACKED_ROWS == 0
+    is_matrix = tensor.name.endswith(".weight") and len(tensor.shape) > 1 and not tensor.name.startswith(INPUT)
+    return is_matrix and tensor.type.name in REPACKED and tensor.shape[1] % REPACKED_ROWS == 0
+
+
+def _unmapped(tensors: tuple[Tensor, ...]) -> int:
+    """Bytes of repacked tensors before the first that stays where it is, and after the last (`get_mapping_range`)."""
+    in_file = sorted(tensors, key=lambda tensor: tensor.offset)
+    ends = (takewhile(_is_repacked, in_file), takewhile(_is_repacked, reversed(in_file)))
+    return sum(tensor.size_bytes for end in ends for tensor in end) if not all(map(_is_repacked, tensors)) else 0
 
 
 def _has_output(tensors: tuple[Tensor, ...]) -> bool:

@@ -17,7 +17,9 @@ from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.cache_pool import CachePool, largest_pool, least_pool
 from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints, Setting, settings_of
 
-AMPLE_SHARE = 0.75  # of the budgets, for settings beyond the usual: another model should still fit
+# Settings beyond the usual on a CPU: of the machine's memory, as other programs need it too, and in tokens, as reading
+# more takes many minutes. A model without a cache has any context for nothing.
+AMPLE_SHARE_ON_CPU, AMPLE_CONTEXT_ON_CPU = 0.5, 32_768
 FEWEST_ON_GPU = 0.15  # of the layers: with fewer on the GPU, answers are hardly faster than from the CPU alone
 
 
@@ -90,7 +92,7 @@ class Solution:
     @property
     def host_needs(self) -> int:
         """Bytes of the machine's memory that the engine can be made to take: what is reserved for it."""
-        return self.estimate.host_total + self.extras + self.pool.reserved
+        return self.estimate.host_total + self.estimate.uncertainty + self.extras + self.pool.reserved
 
     @property
     def host_expected(self) -> int:
@@ -171,19 +173,18 @@ def _whole(
     """The whole model on GPUs."""
     if not budgets.devices or constraints.layers_on_gpu is not None:
         return
-    ample = budgets.shrunk(AMPLE_SHARE)
     groups = _groups(budgets)
 
     def on(devices: tuple[int, ...], setting: Setting) -> Solution:
         return placed(model, setting, _on(budgets, devices, PlacementKind.GPU, model.blocks + 1))
 
-    usual = _usual(settings)[:1]
+    usual = [setting for setting in _usual(settings) if setting.share == 1.0][:1]
     if any(on(groups[0], setting).fits(budgets) for setting in usual):
         groups = groups[:1]  # as few GPUs as suffice: more context alone does not justify another GPU
     for setting in settings:
         for devices in groups:
             solution = on(devices, setting)
-            if solution.fits(ample if setting.fit_level is FitLevel.AMPLE else budgets):
+            if solution.fits(budgets.shrunk(setting.share)):
                 yield solution
                 break
 
@@ -201,7 +202,7 @@ def _experts(
             placement = _on(budgets, devices, PlacementKind.EXPERTS_ON_CPU, model.blocks + 1, layers)
             return placed(model, setting, placement)
 
-        if solution := _first(range(1, model.blocks + 1), at, budgets):
+        if solution := _first(range(1, model.blocks + 1), at, budgets.shrunk(setting.share)):
             yield solution
 
 
@@ -222,7 +223,7 @@ def _partly(
 
         fixed = constraints.layers_on_gpu
         numbers = range(blocks, least - 1, -1) if fixed is None else range(fixed, fixed + 1)
-        if solution := _first(numbers, at, budgets):
+        if solution := _first(numbers, at, budgets.shrunk(setting.share)):
             yield solution
 
 
@@ -238,9 +239,12 @@ def _on_cpu(
     """The whole model on the CPU."""
     if constraints.layers_on_gpu and budgets.devices:
         return
-    for setting in _usual(settings):
+    for setting in settings:
         solution = placed(model, setting, Placement(kind=PlacementKind.CPU))
-        if solution.fits(budgets):
+        is_ample = setting.fit_level is FitLevel.AMPLE and solution.estimate.kv_bytes > 0
+        if is_ample and setting.context > AMPLE_CONTEXT_ON_CPU:
+            continue
+        if solution.fits(budgets.shrunk(min(setting.share, AMPLE_SHARE_ON_CPU) if is_ample else setting.share)):
             yield solution
 
 

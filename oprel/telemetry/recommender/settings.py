@@ -2,7 +2,7 @@
 
 The best setting has as much context as is sensible, several parallel requests and a cache in 16 bits. The planner
 gives up first what costs answers least: context beyond the usual, parallel requests, precision of the cache, then half
-of the usual context.
+of the usual context. Who asks for a context wants it once: further slots with it must not take much.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from oprel.telemetry.memory.load_shape import LoadShape
 AMPLE_CONTEXTS = (131_072, 65_536, 32_768, 16_384)
 USUAL_CONTEXT, SHORT_CONTEXT, SHORTEST_CONTEXT = 8192, 4096, 2048
 SLOTS = (4, 2, 1)
+AMPLE_SHARE = 0.75  # of the budgets, for settings beyond the usual: another model should still fit
+REPEATED_SHARE = 0.25  # of the budgets, for several slots with a context that was asked for
 UBATCH, SMALL_UBATCH = 512, 128
 BATCH = 2048
 
@@ -22,10 +24,10 @@ BATCH = 2048
 class PlanConstraints:
     """What the planner must keep; None leaves the choice to it.
 
-    `context`: tokens of each request. `cells`: tokens of the KV cache of all slots together (llama-server's `-c`),
-    an alternative to `context`. `unified`: slots share the cache instead of dividing it. `layers_on_gpu` counts as
-    `-ngl` does. `embedding`: the engine computes embeddings, for which a whole text must fit into one batch. `ample`:
-    the plan may have more context than usual if memory is plentiful.
+    `context`: tokens of each request. `cells`: tokens of the KV cache of all slots together (llama-server's `-c`), an
+    alternative to `context`. `unified`: slots share the cache instead of dividing it. `layers_on_gpu` counts as `-ngl`
+    does. `mmap`: whether the file of the weights is mapped. `embedding`: the engine computes embeddings, for which a
+    whole text must fit into one batch. `ample`: the plan may have more context than usual if memory is plentiful.
     """
 
     context: int | None = None
@@ -39,6 +41,7 @@ class PlanConstraints:
     ubatch: int | None = None
     swa_full: bool = False
     layers_on_gpu: int | None = None
+    mmap: bool | None = None
     embedding: bool = False
     ample: bool = True
 
@@ -62,10 +65,12 @@ class FitLevel(IntEnum):
 class Setting:
     """One way to run a model. `context` is the tokens that one request may use.
 
-    The KV cache has `cells` tokens, which all `slots` share if `unified` and divide evenly otherwise.
+    The KV cache has `cells` tokens, which all `slots` share if `unified` and divide evenly otherwise. `share`: how much
+    of the budgets the setting may take.
     """
 
     fit_level: FitLevel = field(compare=False)
+    share: float = field(default=1.0, compare=False)
     context: int
     cells: int
     slots: int
@@ -77,6 +82,7 @@ class Setting:
     flash_attention: bool = True
     swa_full: bool = False
     embedding: bool = False
+    mmap: bool | None = None
     projector_on_cpu: bool = False
 
     def load_shape(
@@ -94,6 +100,7 @@ class Setting:
             flash_attention=self.flash_attention,
             swa_full=self.swa_full,
             embedding=self.embedding,
+            mmap=self.mmap,
             gpu_layers=gpu_layers,
             split=split,
             cpu_experts=cpu_experts,
@@ -118,10 +125,11 @@ def _settings(constraints: PlanConstraints, trained: int) -> Iterator[Setting]:
     if constraints.ample and not (fixed or constraints.embedding):
         for context in AMPLE_CONTEXTS:
             if context <= trained:
-                yield _setting(constraints, FitLevel.AMPLE, context, slots[0])
+                yield replace(_setting(constraints, FitLevel.AMPLE, context, slots[0]), share=AMPLE_SHARE)
     usual = fixed or min(trained, SHORT_CONTEXT if constraints.embedding else USUAL_CONTEXT)
     for number in slots:
-        yield _setting(constraints, FitLevel.USUAL, usual, number)
+        setting = _setting(constraints, FitLevel.USUAL, usual, number)
+        yield replace(setting, share=REPEATED_SHARE) if fixed and number > slots[-1] else setting
     yield _setting(constraints, FitLevel.TIGHT, usual, slots[-1], "q8_0")
     short, shortest = (fixed or min(usual, context) for context in (SHORT_CONTEXT, SHORTEST_CONTEXT))
     for cache_type in ("f16", "q8_0"):
@@ -162,4 +170,5 @@ def _setting(
         flash_attention=constraints.flash_attention is not False,
         swa_full=constraints.swa_full,
         embedding=constraints.embedding,
+        mmap=constraints.mmap,
     )

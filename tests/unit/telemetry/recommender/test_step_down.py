@@ -1,5 +1,7 @@
 """How an engine is restarted after it ran out of memory."""
 
+from itertools import groupby
+
 from oprel.telemetry.hardware.devices import GPU
 from oprel.telemetry.memory.estimator import footprint_of
 from oprel.telemetry.recommender.budgets import Budgets
@@ -48,9 +50,12 @@ def test_a_step_is_worth_its_while_where_one_can_be() -> None:
 
 def test_what_is_missed_least_goes_first_and_is_told_in_words() -> None:
     told = words(descent(ON_CPU))
-    assert told[:2] == [[], ["fewer saved conversations"]]
-    assert ["fewer saved conversations", "2 requests at a time"] in told
-    assert told[-1][1:] == ["a shorter context", "one request at a time", "KV cache in q8_0", "smaller batches"]
+    assert [words for words, _ in groupby(told)][:3] == [
+        [],
+        ["fewer saved conversations", "a shorter context"],
+        ["fewer saved conversations", "a shorter context", "2 requests at a time"],
+    ]
+    assert told[-1][1:] == ["a shorter context", "one request at a time", "KV cache in q8_0"]
 
 
 def test_at_the_end_a_gpu_is_left_alone() -> None:
