@@ -109,9 +109,9 @@ class Solution:
 
     def fits(self, budgets: Budgets) -> bool:
         """Whether the host and every device have enough memory."""
-        if budgets.shared and self.total > budgets.host:
+        if budgets.shared and self.total > budgets.for_one:
             return False
-        return self.host_needs <= budgets.host and self.fits_devices(budgets)
+        return self.host_needs <= budgets.for_one and self.fits_devices(budgets)
 
     def fits_devices(self, budgets: Budgets) -> bool:
         """Whether every device of the placement has enough memory, whatever the host has."""

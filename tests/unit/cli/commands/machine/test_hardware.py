@@ -56,7 +56,7 @@ def test_notes_and_advice_follow(capsys: pytest.CaptureFixture[str], monkeypatch
         (replace(MACHINE, cpu=CPU(physical_cores=8, quota=1.5)), "may use 1.5 of 8 cores: engines use 1"),
         (
             replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=8 * 10**9, limit_bytes=8 * 10**9)),
-            "may use 8.0 GB",
+            "a limit allows 8.0 GB",
         ),
         (replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=10**9)), "little memory is free"),
         (replace(MACHINE, gpus=(replace(CARD, integrated=True),)), "the two figures are the same memory"),
