@@ -51,14 +51,11 @@ class Planning:
         if self._is_described:
             return
         async with self._looking:
-            pids = [loaded.engine.snapshot().pid for loaded in engines]
-            running = [loaded for loaded, pid in zip(engines, pids, strict=True) if pid]
-            on_gpus = Counter[int]()  # of a loading engine it is unknown
-            for loaded in running:
-                on_gpus.update(loaded.decision.on_gpus if loaded.engine.is_ready else {})
-            is_settled = all(loaded.engine.is_ready or not loaded.decision.on_gpus for loaded in running)
-            held, hardware = await asyncio.to_thread(_look, {pid for pid in pids if pid})
-            held += on_gpus.total() if self.machine.shared else 0
+            on_gpus, is_settled = _on_gpus(engines)
+            leaders = {pid for loaded in engines if (pid := loaded.engine.snapshot().pid)}
+            held, hardware = await asyncio.to_thread(_look, leaders)
+            if self.machine.shared:
+                held += on_gpus.total()
             hardware = unoccupied(hardware, Reservation(held, on_gpus), self.machine.gpus)
             self.hardware = bandwidth.recall(self._config.home_dir, hardware)
             now = self._budgets()
@@ -135,6 +132,19 @@ class Planning:
 
     def close(self) -> None:
         self._calibration.close()
+
+
+def _on_gpus(engines: Sequence[LoadedModel]) -> tuple[Counter[int], bool]:
+    """The planned bytes on each GPU of the engines that are ready, and whether the others hold none there."""
+    on_gpus = Counter[int]()
+    for loaded in engines:
+        on_gpus.update(loaded.decision.on_gpus if loaded.engine.is_ready else {})
+    return on_gpus, all(loaded.engine.is_ready or not _may_hold_gpus(loaded) for loaded in engines)
+
+
+def _may_hold_gpus(loaded: LoadedModel) -> bool:
+    """Whether it has a process, which may have allocated any part of its memory on GPUs."""
+    return bool(loaded.engine.snapshot().pid and loaded.decision.on_gpus)
 
 
 def _look(leaders: Collection[int]) -> tuple[int, Hardware]:

@@ -78,13 +78,13 @@ def groups(root: Path, controller: str) -> list[Group]:
 
     In a container the paths may be the host's: then those of the mounts say which part of them is visible.
     """
-    own, found = dict(_memberships(root, controller)), list[Group]()
+    own, visible = dict(_memberships(root, controller)), list[Group]()
     for tree in _hierarchies(root, controller):
         version = 1 if tree.controllers else 2
-        inner, *around = _places(own.get(version, "/"), tree.top)
-        found.append(Group(tree.folder / inner, version))
-        found += (Group(tree.folder / place, version, str(PurePosixPath("/") / place)) for place in around)
-    return found
+        inner, *around = _visible(own.get(version, "/"), tree.top)
+        visible.append(Group(tree.folder / inner, version))
+        visible += (Group(tree.folder / path, version, str(PurePosixPath("/") / path)) for path in around)
+    return visible
 
 
 def _memberships(root: Path, controller: str) -> Iterator[tuple[int, str]]:
@@ -121,13 +121,13 @@ def _unescaped(path: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
-def _places(own: str, top: str) -> list[PurePosixPath]:
+def _visible(own: str, top: str) -> list[PurePosixPath]:
     """The paths of the group `own` and of those around it below a mount of the group `top`, the innermost first."""
-    path = PurePosixPath(own)
-    if ".." in path.parts or not path.is_relative_to(top):
+    whole = PurePosixPath(own)
+    if ".." in whole.parts or not whole.is_relative_to(top):
         return [PurePosixPath()]
-    place = path.relative_to(top)
-    return [place, *place.parents]
+    path = whole.relative_to(top)
+    return [path, *path.parents]
 
 
 def _limits(group: Group) -> Iterator[MemoryLimit]:
@@ -139,12 +139,12 @@ def _limits(group: Group) -> Iterator[MemoryLimit]:
 def _limit(group: Group, limit: int, used: str, setting: str) -> MemoryLimit:
     counted = table(group.folder / "memory.stat")
     reclaimable = sum(counted.get(name, 0) for name in _RECLAIMABLE[group.version])
-    taken = max(0, (number(group.folder / used) or 0) - reclaimable)
+    charged = max(0, (number(group.folder / used) or 0) - reclaimable)
     return MemoryLimit(
         owner=f"the control group {group.name}".rstrip(),
         setting=setting,
         limit_bytes=limit,
-        free_bytes=max(0, limit - taken),
+        free_bytes=max(0, limit - charged),
     )
 
 

@@ -132,7 +132,7 @@ def _with_pool(solution: Solution, budgets: Budgets) -> Solution:
     if solution.setting.embedding:
         return solution
     needs = solution.total if budgets.shared else solution.host_needs
-    return replace(solution, pool=largest_pool(solution.estimate, budgets.host - needs))
+    return replace(solution, pool=largest_pool(solution.estimate, budgets.for_one - needs))
 
 
 def settings_for(model: PlacementInput, constraints: PlanConstraints) -> tuple[Setting, ...]:

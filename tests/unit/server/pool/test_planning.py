@@ -9,7 +9,7 @@ from oprel.server.pool.planning import Planning
 from oprel.telemetry.hardware.devices import CPU, Memory, MemoryLimit
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.telemetry.recommender.settings import PlanConstraints
-from tests.fixtures.pool import MIB, MemoryPool, installed
+from tests.fixtures.pool import MIB, MakePool, MemoryPool, installed
 
 GIB = 1024**3
 A, B = installed("a"), installed("b")
@@ -53,7 +53,7 @@ async def test_budgets_follow_other_programs_and_limits_while_engines_run(pool: 
     assert found.machine.host == 6 * GIB - 6 * GIB // 16
     machine.limit, machine.used, machine.free = 16 * GIB, 0, 9 * GIB
     await found.look_around(pool.manager.loaded)
-    assert found.machine.host == 8 * GIB and found.machine.limits == ()
+    assert found.machine.host == 8 * GIB and not found.machine.limits
     found.close()
 
 
@@ -74,6 +74,27 @@ async def test_a_set_budget_does_not_follow(pool: MemoryPool, machine: Machine) 
     machine.used = 15 * GIB
     await found.look_around(pool.manager.loaded)
     assert found.machine.host == 1000 * MIB and found.machine.limits == ()
+    found.close()
+
+
+async def test_memory_of_gpus_is_given_back_by_engines_that_are_ready(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool(hardware="nvidia-24gb", default_max_memory_mb=0)
+    described = pool.manager.planning.hardware
+    (card,) = described.gpus
+    monkeypatch.setattr(planning, "probe", lambda: described)
+    found = planner(pool)
+    alone = found.machine.devices[0]
+    await pool.load(A)
+    taken = pool.loaded("a").decision.on_gpus[0]
+    monkeypatch.setattr(
+        planning, "probe", lambda: replace(described, gpus=(replace(card, free_bytes=card.free_bytes - taken),))
+    )
+    await found.look_around(pool.manager.loaded)
+    assert taken > 1000 * MIB and found.machine.devices == (alone,)
+    await found.look_around([])
+    assert found.machine.devices == (alone - taken,)
     found.close()
 
 

@@ -405,7 +405,18 @@ def test_a_wrong_description_is_refused_with_its_place(tmp_path: Path, text: str
         Hardware.load(tmp_path / "none.json")
 
 
-EVERYTHING = {**DESKTOP, **RADEON, **PHOENIX, **OWN_V1, f"{SLICE}/cpu.max": "1 1", f"{SLICE}/memory.max": "5"}
+EVERYTHING = {
+    **DESKTOP,
+    **RADEON,
+    **PHOENIX,
+    **OWN_V1,
+    f"{SLICE}/cpu.max": "1 1",
+    f"{SLICE}/memory.max": "5",
+    "proc/self/mountinfo": "9 1 0:1 /docker /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+    "proc/self/limits": "Max address space  9999999  unlimited  bytes\n",
+    "sys/fs/cgroup/memory/abc/memory.limit_in_bytes": "7",
+    "sys/fs/cgroup/memory/abc/memory.stat": "hierarchical_memory_limit 3\n",
+}
 
 
 @pytest.fixture(scope="module")
