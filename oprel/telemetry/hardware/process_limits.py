@@ -13,8 +13,10 @@ from oprel.telemetry.hardware.sysfs import text
 
 MIB = 1024**2
 # The limits' names in /proc and for `ulimit`, and what an engine must have beyond the memory that it uses, for the
-# stacks and heaps of its threads. Measured with the limit lowered until a start fails: for a model of 3 MB and one of
-# 250 MB 230 and 590 MiB of address space, and 115 and 150 MiB of data.
+# stacks and heaps of its threads. Tried on two cores, with one slot of 1024 tokens; beyond the resident memory, a start
+# with a model of 3 MB failed with 156 MiB more address space and succeeded with 256, one of 250 MB with 541 and 640.
+# Beyond the private memory, it failed with 110 and 132 MiB more data, and succeeded with 120 and 172; the latter used
+# 146. Not tried on machines of many cores, where engines have more threads.
 _LIMITS = {
     "Max address space": ("ulimit -v", 640 * MIB),
     "Max data size": ("ulimit -d", 160 * MIB),
