@@ -24,7 +24,7 @@ from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries, unusable
-from oprel.telemetry.hardware.probing import memory_bytes
+from oprel.telemetry.hardware.probing import memory_bytes, probe
 from oprel.utils.files import listens
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
@@ -152,8 +152,10 @@ def _output(*command: str, seconds: float = SECONDS) -> "subprocess.CompletedPro
 
 
 def check_hardware() -> CheckupFinding:
-    total, free = memory_bytes(), min(memory_bytes(), psutil.virtual_memory().available)
-    text = f"{os.cpu_count()} CPUs ({platform.machine()}), {human_size(free)} of {human_size(total)} memory free"
+    memory = probe().memory
+    free = memory.available_bytes
+    share = f"{human_size(free)} of {human_size(memory.usable_bytes)} memory free"
+    text = "; ".join([f"{os.cpu_count()} CPUs ({platform.machine()}), {share}", *map(str, memory.limits)])
     if free < LITTLE_MEMORY:
         return _warning("hardware", text, "Stop other programs, or unload models (`oprel ps`, `oprel stop`).")
     return _ok("hardware", text)

@@ -91,7 +91,8 @@ def _share(
     budgets = budgets_of(hardware, config.default_max_memory_mb * MIB or None)
     if daemon is None or len(daemon.gpu_bytes) != len(budgets.devices):
         return MachineShare(budgets)
-    budgets = replace(budgets, host=daemon.host_bytes, devices=tuple(daemon.gpu_bytes))
+    limits = tuple(daemon.memory_limits)  # the daemon may run in another group than this process
+    budgets = replace(budgets, host=daemon.host_bytes, devices=tuple(daemon.gpu_bytes), limits=limits)
     own = {str(variant.files.weights) for variant in variants}
     others = (loaded for loaded in daemon.models if loaded.path not in own)
     reservations = (Reservation(loaded.host_bytes, loaded.gpu_bytes, stays=loaded.pinned) for loaded in others)
@@ -103,6 +104,8 @@ def _notes(plan: Plan, share: MachineShare, hardware: Hardware, *, is_here: bool
     layers, needs = plan.constraints.layers_on_gpu, plan.solution.host_needs
     if layers and not plan.budgets.devices:
         yield f"no GPU for the {layers} requested layers: all layers run on the CPU"
+    if plan.fits:  # else the refusal names them
+        yield from plan.budgets.limits
     free = hardware.memory.available_bytes + sum(reservation.host for reservation in share.reservations)
     if is_here and plan.fits and needs > free:
         yield f"other programs use the memory now: the model needs {human_size(needs)}, and {human_size(free)} is free"

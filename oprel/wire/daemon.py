@@ -68,13 +68,17 @@ class WaitingModel(Wire):
 
 
 class ModelsResponse(Wire):
-    """`budget_bytes`: the memory for all engines: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU."""
+    """`budget_bytes`: the memory for all engines: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU.
+
+    `memory_limits`: the limits behind `host_bytes`, in words; none where it is what the machine has free.
+    """
 
     models: list[EngineModel]
     waiting: list[WaitingModel] = []
     budget_bytes: int = 0
     host_bytes: int = 0
     gpu_bytes: list[int] = []
+    memory_limits: list[str] = []
 
 
 class AsideEngine(Wire):

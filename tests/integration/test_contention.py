@@ -128,7 +128,7 @@ def test_an_engine_that_failed_after_its_client_left_makes_room(office: Opened) 
     asyncio.run(scenario())
 
 
-def test_what_other_programs_leave_is_looked_at_anew_whenever_no_engine_runs(
+def test_what_other_programs_leave_is_looked_at_anew_before_each_load(
     office: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def leave(size: int) -> None:
@@ -143,9 +143,15 @@ def test_what_other_programs_leave_is_looked_at_anew_whenever_no_engine_runs(
                 await it.ask("one", "hello")
             leave(1024**3)
             await it.ask("one", "hello")
-            assert it.manager.admission.budget.host == int(0.9 * 1024**3)
-            leave(1024**2)  # now much of it is the engine's own
+            alone = it.manager.admission.budget.host
+            assert alone == 7 * 1024**3 // 8
+            leave(1024**2)  # the engine that runs needs more than that and all that it holds
+            with pytest.raises(InsufficientMemoryError):
+                await it.ask("two", "hello")
+            assert 0 < it.manager.admission.budget.host < alone and it.starts() == 1
+            leave(512 * 1024**2)
             await it.ask("two", "hello")
+            assert it.starts() == 2
 
     asyncio.run(scenario())
 

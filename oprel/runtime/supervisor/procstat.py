@@ -7,6 +7,7 @@ because the import takes longer than the rest.
 import contextlib
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,14 +50,26 @@ def memory(leader: int) -> int:
     return sum(_proportional(process.pid) or _of(process).resident for process in group(leader))
 
 
+def private_bytes(leaders: Collection[int]) -> int:
+    """Bytes that become free when the groups of `leaders` end. Page cache such as mapped weights does not count.
+
+    Nor does memory that processes share, of which each would report the whole.
+    """
+    return sum(_private(process) for process in _processes(leaders))
+
+
 def group(leader: int) -> "list[psutil.Process]":
     """The processes of the group that `leader` leads."""
+    return _processes([leader])
+
+
+def _processes(leaders: Collection[int]) -> "list[psutil.Process]":
     import psutil
 
     processes = []
-    for pid in psutil.pids():
+    for pid in psutil.pids() if leaders else ():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(pid) == leader:
+            if os.getpgid(pid) in leaders:
                 processes.append(psutil.Process(pid))
     return processes
 
@@ -118,9 +131,25 @@ def _is_overloaded() -> bool:
     return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
-def _proportional(pid: int) -> int:
+def _private(process: "psutil.Process") -> int:
+    if sys.platform == "linux":
+        return _kib_of("RssAnon:", process.pid, "status") * 1024
+    import psutil
+
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(process.memory_full_info().uss)
+    except psutil.Error:  # the process has ended
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    return _kib_of("Pss:", pid, "smaps_rollup") * 1024
+
+
+def _kib_of(name: str, pid: int, file: str) -> int:
+    """A figure of the process; 0 if the system does not report it, or the process has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)

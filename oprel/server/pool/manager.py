@@ -199,8 +199,7 @@ class ModelManager:
                 loaded = None
             if loaded is None:
                 backends = await self.launcher.backends(model, settings, mode)
-                if not self._loaded:
-                    await self.planning.look_around()
+                await self.planning.look_around(self.loaded)
                 loaded = self.launcher.prepare(model, settings, request, mode, residents=self.loaded, backends=backends)
                 await self._admit(loaded, makes_room=makes_room)
             if slots:
@@ -219,6 +218,7 @@ class ModelManager:
 
     async def _make_way(self, loaded: LoadedModel, model: InstalledModel, request: RequestedLoad) -> RequestedLoad:
         """Stop an idle engine, and return the options of the next one."""
+        await self.planning.look_around(self.loaded)
         leaves = loaded.closed or loaded.leaving
         options = request if leaves else self.launcher.replacing(loaded, model, request, self.loaded)
         await self._retire(loaded, "memory" if leaves else "replaced")

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
@@ -10,6 +11,7 @@ from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
 from oprel.runtime.backends.engines.llama_log import Buffers, buffers_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.runtime.supervisor.procstat import private_bytes
 from oprel.server.history.calibration import Calibration
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
@@ -17,7 +19,7 @@ from oprel.server.pool.scheduling import Amount, total_of
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
-from oprel.telemetry.recommender.budgets import Budgets, budgets_of
+from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied
 from oprel.telemetry.recommender.candidates import Candidate, sized
 from oprel.telemetry.recommender.planning import Plan, plan, plan_among
 from oprel.telemetry.recommender.settings import PlanConstraints
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Planning:
-    """Owner of what is known of the machine. It is probed again while no engine of this daemon runs.
+    """Owner of what is known of the machine, and of the budgets. It is probed again before each load.
 
     `hardware` describes a machine other than this one, which is never probed.
     """
@@ -36,17 +38,31 @@ class Planning:
         self._calibration = Calibration(config.home_dir / "state.db")
         self._binaries = binaries
         self._is_described = hardware is not None
-        self._note(hardware or probe())
-
-    async def look_around(self) -> None:
-        """Probe the machine again: other programs come and go. Only while no engine of this daemon runs."""
-        if not self._is_described:
-            self._note(await asyncio.to_thread(probe))
-
-    def _note(self, hardware: Hardware) -> None:
-        self.hardware = bandwidth.recall(self._config.home_dir, hardware)
+        self._looking = asyncio.Lock()
+        self.hardware = bandwidth.recall(config.home_dir, hardware or probe())
         # With the GPUs, whether llama.cpp's program here uses them or not.
-        self.machine = budgets_of(self.hardware, self._config.default_max_memory_mb * MIB or None)
+        self.machine = self._budgets()
+
+    async def look_around(self, engines: Sequence[LoadedModel]) -> None:
+        """Probe the machine again, where `engines` run: other programs come and go, and limits change.
+
+        What the engines hold now counts as free: the budgets are what all engines may take together.
+        """
+        if self._is_described:
+            return
+        async with self._looking:
+            on_gpus, is_settled = _on_gpus(engines)
+            leaders = {pid for loaded in engines if (pid := loaded.engine.snapshot().pid)}
+            held, hardware = await asyncio.to_thread(_look, leaders)
+            if self.machine.shared:
+                held += on_gpus.total()
+            hardware = unoccupied(hardware, Reservation(held, on_gpus), self.machine.gpus)
+            self.hardware = bandwidth.recall(self._config.home_dir, hardware)
+            now = self._budgets()
+            self.machine = steadied(self.machine, now, devices=is_settled) if engines else now
+
+    def _budgets(self) -> Budgets:
+        return budgets_of(self.hardware, self._config.default_max_memory_mb * MIB or None)
 
     @property
     def budgets(self) -> Budgets:
@@ -116,6 +132,24 @@ class Planning:
 
     def close(self) -> None:
         self._calibration.close()
+
+
+def _on_gpus(engines: Sequence[LoadedModel]) -> tuple[Counter[int], bool]:
+    """The planned bytes on each GPU of the engines that are ready, and whether the others hold none there."""
+    on_gpus = Counter[int]()
+    for loaded in engines:
+        on_gpus.update(loaded.decision.on_gpus if loaded.engine.is_ready else {})
+    return on_gpus, all(loaded.engine.is_ready or not _may_hold_gpus(loaded) for loaded in engines)
+
+
+def _may_hold_gpus(loaded: LoadedModel) -> bool:
+    """Whether it has a process, which may have allocated any part of its memory on GPUs."""
+    return bool(loaded.engine.snapshot().pid and loaded.decision.on_gpus)
+
+
+def _look(leaders: Collection[int]) -> tuple[int, Hardware]:
+    """The bytes that the processes of engines hold, and the machine."""
+    return private_bytes(leaders), probe()
 
 
 def refusal(name: str, plan: Plan, residents: Sequence[LoadedModel]) -> OprelError:

@@ -1,7 +1,9 @@
 """The parts of a machine that models run on. Sizes in bytes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict
@@ -43,16 +45,47 @@ class CPU(Device):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory(Device):
-    """The machine's memory in bytes. `limit_bytes` is a container's limit, None without one.
+class MemoryLimit(Device):
+    """A bound that is lower than the machine's memory. Sizes in bytes.
 
-    `available_bytes` can be allocated now without swapping or exceeding the limit. `bandwidth_bytes` is what all cores
+    `owner` holds it, such as "the control group", and `setting` is its name there, such as "memory.max". `free_bytes`
+    are left now: page cache, which can be dropped, takes nothing. `each`: every process has so much for itself, of
+    which an engine can use `free_bytes`; else all processes of the owner share it.
+
+    >>> str(MemoryLimit(owner="the control group", setting="memory.max", limit_bytes=2 * 1024**3, free_bytes=1024**3))
+    'the control group allows 2.1 GB (memory.max)'
+    """
+
+    owner: str
+    setting: str
+    limit_bytes: int
+    free_bytes: int
+    each: bool = False
+
+    def __str__(self) -> str:
+        size = f"{human_size(self.limit_bytes)} for each process" if self.each else human_size(self.limit_bytes)
+        return f"{self.owner} allows {size} ({self.setting})"
+
+    def without(self, held: int) -> "MemoryLimit":
+        """As if processes that hold `held` bytes had ended."""
+        return self if self.each else replace(self, free_bytes=min(self.limit_bytes, self.free_bytes + held))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory(Device):
+    """The machine's memory in bytes.
+
+    `available_bytes` can be allocated now without swapping or exceeding a limit that processes share; without such a
+    limit it would be `machine_available_bytes`, None where it is the same. `limits` are those below the machine's
+    memory, and `limit_bytes` is the lowest that processes share, None without one. `bandwidth_bytes` is what all cores
     together read per second, None if it was never measured (`oprel bench memory`).
     """
 
     total_bytes: int
     available_bytes: int
     limit_bytes: int | None = None
+    limits: tuple[MemoryLimit, ...] = ()
+    machine_available_bytes: int | None = None
     swap_total_bytes: int = 0
     swap_free_bytes: int = 0
     bandwidth_bytes: int | None = None
@@ -61,6 +94,39 @@ class Memory(Device):
     def usable_bytes(self) -> int:
         """Bytes that this process and its engines could use if nothing else ran."""
         return self.total_bytes if self.limit_bytes is None else min(self.total_bytes, self.limit_bytes)
+
+    @property
+    def shared_limits(self) -> tuple[MemoryLimit, ...]:
+        """The limits of all processes together."""
+        return tuple(limit for limit in self.limits if not limit.each)
+
+    @property
+    def process_limits(self) -> tuple[MemoryLimit, ...]:
+        """The limits of every single process."""
+        return tuple(limit for limit in self.limits if limit.each)
+
+    @staticmethod
+    def within(limits: tuple[MemoryLimit, ...], *, total: int, available: int, swap: tuple[int, int]) -> "Memory":
+        """A machine of `total` bytes, of which `available` are free, and of `swap` bytes in all and free."""
+        shared = [limit for limit in limits if not limit.each]
+        return Memory(
+            total_bytes=total,
+            available_bytes=min([available, *(limit.free_bytes for limit in shared)]),
+            limit_bytes=min((limit.limit_bytes for limit in shared), default=None),
+            limits=limits,
+            machine_available_bytes=available if shared else None,
+            swap_total_bytes=swap[0],
+            swap_free_bytes=swap[1],
+        )
+
+    def without(self, held: int) -> "Memory":
+        """As if processes of this one's groups that hold `held` bytes had ended."""
+        here = self.machine_available_bytes
+        limits = tuple(limit.without(held) for limit in self.limits)
+        machine = None if here is None else min(self.total_bytes, here + held)
+        left = [self.usable_bytes, *(limit.free_bytes for limit in limits if not limit.each)]
+        available = min([self.available_bytes + held if machine is None else machine, *left])
+        return replace(self, available_bytes=available, machine_available_bytes=machine, limits=limits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from oprel.telemetry.hardware import cgroups
+from oprel.telemetry.hardware import cgroups, process_limits
 from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.sysfs import cpu_list, folders, table, text
 
@@ -32,31 +32,20 @@ def cpu(root: Path) -> CPU:
 
 
 def memory(root: Path) -> Memory | None:
-    """The memory within a container's limits; None if /proc/meminfo cannot be read."""
+    """The memory within the limits of groups and processes; None if /proc/meminfo cannot be read."""
     kib = table(root / "proc/meminfo")
     total = kib.get("MemTotal", 0) * KIB
     if not total:
         return None
-    available = kib.get("MemAvailable", kib.get("MemFree", 0)) * KIB
-    left = cgroups.memory_left(root)
-    return Memory(
-        total_bytes=total,
-        available_bytes=available if left is None else min(available, left),
-        limit_bytes=_real_limit(root, total),
-        swap_total_bytes=kib.get("SwapTotal", 0) * KIB,
-        swap_free_bytes=kib.get("SwapFree", 0) * KIB,
+    limits = (*cgroups.memory_limits(root, total), *process_limits.memory_limits(root, total))
+    swap = kib.get("SwapTotal", 0) * KIB, kib.get("SwapFree", 0) * KIB
+    most, left = cgroups.swap_limit(root) or swap
+    return Memory.within(
+        limits,
+        total=total,
+        available=min(total, kib.get("MemAvailable", kib.get("MemFree", 0)) * KIB),
+        swap=(min(swap[0], most), min(swap[1], left)),
     )
-
-
-def memory_bytes(root: Path) -> int | None:
-    """`Memory.usable_bytes` with less work; None if /proc/meminfo cannot be read."""
-    total = table(root / "proc/meminfo").get("MemTotal", 0) * KIB
-    return (_real_limit(root, total) or total) if total else None
-
-
-def _real_limit(root: Path, total: int) -> int | None:
-    limit = cgroups.memory_limit(root)
-    return limit if limit is not None and limit < total else None
 
 
 def _usable(root: Path) -> set[int]:

@@ -76,7 +76,7 @@ def probe(root: Path = HERE, environment: Mapping[str, str] | None = None) -> Ha
 
 def memory_bytes() -> int:
     """Bytes of memory that this process and its engines may use: the machine's, or a container's limit."""
-    return linux.memory_bytes(HERE) or _memory_from_psutil().usable_bytes
+    return (linux.memory(HERE) or _memory_from_psutil()).usable_bytes
 
 
 def _linux(root: Path, notes: list[str]) -> tuple[CPU, Memory, list[GPU]]:

@@ -5,11 +5,11 @@ from pathlib import Path
 LONGEST_BYTES = 64 * 1024  # enough for the first CPU in /proc/cpuinfo, which repeats itself for each
 
 
-def text(path: Path) -> str:
-    """The content without surrounding whitespace; "" if it cannot be read."""
+def text(path: Path, longest: int = LONGEST_BYTES) -> str:
+    """The first `longest` bytes without surrounding whitespace; "" if the file cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(LONGEST_BYTES).decode(errors="replace").strip()
+            return file.read(longest).decode(errors="replace").strip()
     except (OSError, ValueError):  # ValueError: a path with a NUL in it
         return ""
 

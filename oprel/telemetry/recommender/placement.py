@@ -111,9 +111,9 @@ class Solution:
 
     def fits(self, budgets: Budgets) -> bool:
         """Whether the host and every device have enough memory."""
-        if budgets.shared and self.total > budgets.host:
+        if budgets.shared and self.total > budgets.for_one:
             return False
-        return self.host_needs <= budgets.host and self.fits_devices(budgets)
+        return self.host_needs <= budgets.for_one and self.fits_devices(budgets)
 
     def fits_devices(self, budgets: Budgets) -> bool:
         """Whether every device of the placement has enough memory, whatever the host has."""
@@ -134,7 +134,7 @@ def _with_pool(solution: Solution, budgets: Budgets) -> Solution:
     if solution.setting.embedding:
         return solution
     needs = solution.total if budgets.shared else solution.host_needs
-    return replace(solution, pool=largest_pool(solution.estimate, budgets.host - needs))
+    return replace(solution, pool=largest_pool(solution.estimate, budgets.for_one - needs))
 
 
 def settings_for(model: PlacementInput, constraints: PlanConstraints) -> tuple[Setting, ...]:

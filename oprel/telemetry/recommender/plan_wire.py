@@ -58,7 +58,7 @@ def _memory(plan: Plan) -> PlannedMemory:
         _placed(budgets.gpus[device].name, budgets.devices[device], needs, share)
         for device, needs, share in zip(solution.placement.devices, solution.needs, estimate.devices, strict=True)
     ]
-    devices.append(_placed(HOST, budgets.host, solution.host_needs, estimate.host))
+    devices.append(_placed(HOST, budgets.for_one, solution.host_needs, estimate.host))
     return PlannedMemory(
         total_bytes=solution.total,
         weights_bytes=estimate.weights_bytes,

@@ -50,15 +50,17 @@ def refusal_of(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> t
         return contradiction, ("Leave the KV cache type to oprel, or choose another one.",)
     is_fixed = constraints.context or constraints.cells
     context = f" with the requested context of {solution.setting.context} tokens" if is_fixed else ""
-    why = f"it needs {human_size(solution.total)}{context}, and {_available(budgets)}"
+    needs, limits = human_size(solution.total), "; ".join(budgets.limits)
+    why = f"it needs {needs}{context}, and {_available(budgets)}" + (f": {limits}" if limits else "")
     return why, (_relaxed(chosen, budgets, constraints) or _smaller(chosen, budgets),)
 
 
 def _available(budgets: Budgets) -> str:
+    host = human_size(budgets.for_one)
     if budgets.shared:
-        return f"{human_size(budgets.host)} of what CPU and GPU share may be taken"
+        return f"{host} of what CPU and GPU share may be taken"
     gpus = f"{human_size(sum(budgets.devices))} of the GPUs' memory and " if budgets.devices else ""
-    return f"{gpus}{human_size(budgets.host)} of the machine's may be taken"
+    return f"{gpus}{host} of the machine's may be taken"
 
 
 def _relaxed(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> str | None:
@@ -77,7 +79,7 @@ def _relaxed(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> str
 def _smaller(chosen: Row, budgets: Budgets) -> str:
     """A quantization with so few bits that the weights fit, if its quality suffices."""
     candidate = chosen.candidate
-    memory = budgets.host if budgets.shared else budgets.host + sum(budgets.devices)
+    memory = budgets.for_one if budgets.shared else budgets.for_one + sum(budgets.devices)
     left = memory - (chosen.solution.total - candidate.size_bytes)
     bits = candidate.bits * left / max(candidate.size_bytes, 1)
     for label in BY_QUALITY if candidate.label not in NATIVE else ():

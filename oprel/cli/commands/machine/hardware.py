@@ -47,12 +47,15 @@ def advice(hardware: "Hardware") -> Iterator[str]:
         yield "the CPU has no AVX2: models are slow on it"
     if cpu.quota is not None and cpu.quota < cpu.physical_cores:
         yield f"the container may use {cpu.quota:.3g} of {cpu.physical_cores} cores: engines use {cpu.threads}"
-    if memory.limit_bytes is not None:
-        yield f"the container may use {human_size(memory.limit_bytes)} of the machine's memory"
+    yield from map(str, memory.limits)
+    if memory.limit_bytes is not None and not memory.limits:  # in a description
+        yield f"a limit allows {human_size(memory.limit_bytes)} of the machine's memory"
     if memory.available_bytes < LITTLE_MEMORY:
         yield "little memory is free: stop other programs, or unload models (`oprel ps`, `oprel stop`)"
     if any(gpu.integrated for gpu in hardware.gpus):
         yield "an integrated GPU shares the machine's memory: the two figures are the same memory"
+    if metal := next((gpu for gpu in hardware.gpus if gpu.vendor == "apple"), None):
+        yield f"Metal allows the GPU {human_size(metal.total_bytes)} (`sysctl iogpu.wired_limit_mb`)"
 
 
 def _cpu(cpu: "CPU") -> Row:

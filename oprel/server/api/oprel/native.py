@@ -62,6 +62,7 @@ async def models(request: Request) -> Response:
         budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,
         gpu_bytes=[*manager.planning.machine.devices],
+        memory_limits=[*manager.planning.machine.limits],
     )
     return json_response(reply, nulls=True)
 

@@ -234,7 +234,7 @@ def test_others_make_room_for_more_than_comfort_and_pinned_ones_never() -> None:
     [
         (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=20 * GIB)), None, 18 * GIB),
         (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=32 * GIB)), None, 32 * GIB - round(3.2 * GIB)),
-        (Hardware(CPU(), Memory(total_bytes=1 * GIB, available_bytes=1 * GIB)), None, GIB // 2),
+        (Hardware(CPU(), Memory(total_bytes=1 * GIB, available_bytes=1 * GIB)), None, GIB - GIB // 8),
         (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=8 * GIB, limit_bytes=8 * GIB)), None, 7 * GIB),
         (Hardware(CPU(), Memory(total_bytes=32 * GIB, available_bytes=1 * GIB)), 5 * GIB, 5 * GIB),
     ],

@@ -5,7 +5,7 @@ import pytest
 from oprel.cli.commands.machine.hardware import advice
 from oprel.cli.main import main
 from oprel.telemetry.hardware import probing
-from oprel.telemetry.hardware.devices import CPU, GPU, Memory
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory, MemoryLimit
 from oprel.telemetry.hardware.probing import Hardware
 
 CARD = GPU(
@@ -16,6 +16,7 @@ CARD = GPU(
     architecture="8.9",
     bandwidth_bytes=10**12,
 )
+LIMIT = MemoryLimit(owner="the control group", setting="memory.max", limit_bytes=4 * 10**9, free_bytes=3 * 10**9)
 MACHINE = Hardware(
     CPU(name="A processor", physical_cores=8, logical_cores=16, features=("avx2", "bmi2", "pni")),
     Memory(total_bytes=32_000_000_000, available_bytes=20_000_000_000),
@@ -56,7 +57,11 @@ def test_notes_and_advice_follow(capsys: pytest.CaptureFixture[str], monkeypatch
         (replace(MACHINE, cpu=CPU(physical_cores=8, quota=1.5)), "may use 1.5 of 8 cores: engines use 1"),
         (
             replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=8 * 10**9, limit_bytes=8 * 10**9)),
-            "may use 8.0 GB",
+            "a limit allows 8.0 GB",
+        ),
+        (
+            replace(MACHINE, memory=Memory.within((LIMIT,), total=32 * 10**9, available=20 * 10**9, swap=(0, 0))),
+            "the control group allows 4.0 GB (memory.max)",
         ),
         (replace(MACHINE, memory=Memory(total_bytes=32 * 10**9, available_bytes=10**9)), "little memory is free"),
         (replace(MACHINE, gpus=(replace(CARD, integrated=True),)), "the two figures are the same memory"),
@@ -65,6 +70,12 @@ def test_notes_and_advice_follow(capsys: pytest.CaptureFixture[str], monkeypatch
 def test_what_is_in_the_way_is_said(machine: Hardware, words: str) -> None:
     (text,) = advice(machine)
     assert words in text
+
+
+def test_a_mac_tells_what_its_gpu_may_use() -> None:
+    metal = replace(CARD, vendor="apple", total_bytes=48_000_000_000, integrated=True)
+    *_, text = advice(replace(MACHINE, gpus=(metal,)))
+    assert text == "Metal allows the GPU 48 GB (`sysctl iogpu.wired_limit_mb`)"
 
 
 def test_a_machine_that_is_fit_needs_no_advice() -> None:

@@ -11,7 +11,8 @@ from oprel.cli.main import main
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, InvalidModelError, ValidationError
 from oprel.preview.plan import recommend
-from oprel.telemetry.hardware.probing import probe
+from oprel.telemetry.hardware.devices import CPU, Memory, MemoryLimit
+from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.recommender.budgets import budgets_of
 from oprel.telemetry.recommender.settings import PlanConstraints
 from oprel.telemetry.recommender.speed import FASTEST
@@ -161,6 +162,18 @@ def test_pinned_models_of_the_daemon_take_from_what_there_is_and_idle_ones_make_
 
     assert beside(pinned=False).fits
     assert "1.0 GB of the machine's may be taken" in beside(pinned=True).refusal
+
+
+def test_the_limit_behind_a_plan_is_named(folder: Path) -> None:
+    def within(size: int) -> PlanResponse:
+        limit = MemoryLimit(owner="the control group", setting="memory.max", limit_bytes=size, free_bytes=size)
+        memory = Memory.within((limit,), total=64 * GB, available=60 * GB, swap=(0, 0))
+        return recommend(folder / "m-Q8_0.gguf", hardware=Hardware(CPU(), memory))
+
+    assert "the control group allows 32 GB (memory.max)" in within(32 * GB).notes
+    assert within(GB // 50).refusal.endswith("the control group allows 20 MB (memory.max)")
+    daemon = daemon_with(Path("/other.gguf"), pinned=True).model_copy(update={"memory_limits": ["its own allows 8 GB"]})
+    assert "its own allows 8 GB" in recommend(folder / "m-Q8_0.gguf", daemon=daemon).notes
 
 
 def test_a_model_that_is_loaded_already_is_not_beside_itself(folder: Path) -> None:
