@@ -36,6 +36,7 @@ from oprel.telemetry.recommender.candidates import Candidate
 from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.planning import Plan, plan
 from oprel.telemetry.recommender.settings import PlanConstraints
+from tests.fixtures.random_models import RANDOM_MODELS, write_random_model
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "oprel" / "bundled" / "guide.gguf"
@@ -104,15 +105,23 @@ def main() -> int:
 
 
 def files_of(names: list[str] | None) -> Iterator[Path]:
-    from tests.fixtures.random_models import RANDOM_MODELS, write_random_model
-
-    folder = Path("/tmp/rmm")
-    folder.mkdir(exist_ok=True)
+    folder = folder_of_models()
     for name in names or ["guide", "gemma", *(name for name in RANDOM_MODELS if not name.startswith("vocab-"))]:
         if name in RANDOM_MODELS:
             yield write_random_model(folder, name)
         else:
             yield {"guide": GUIDE, "gemma": GEMMA}.get(name, Path(name))
+
+
+def folder_of_models() -> Path:
+    """Where random models stay for the next run."""
+    folder = Path(tempfile.gettempdir()) / "oprel-random-models"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def over_socket(path: Path) -> httpx.Client:
+    return httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", timeout=600)
 
 
 def measured(file: Path, constraints: PlanConstraints, program: list[str], further: int) -> Case | None:
@@ -131,9 +140,7 @@ def measured(file: Path, constraints: PlanConstraints, program: list[str], furth
         command = [*program, *llama_cpp.arguments(spec, frozenset(llama_cpp.DISPENSABLE))]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         try:
-            with httpx.Client(
-                transport=httpx.HTTPTransport(uds=str(spec.socket)), base_url="http://x", timeout=600
-            ) as engine:
+            with over_socket(spec.socket) as engine:
                 wait(engine, process)
                 fill(engine, header, found.solution, spec, range(spec.parallel))
                 full = peak_of(process.pid)

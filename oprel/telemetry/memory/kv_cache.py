@@ -74,7 +74,7 @@ def slot_tokens(shape: LoadShape, cells: Cells) -> int:
 
 
 def saved_bytes(model: ModelDims, layer: LayerDims, shape: LoadShape, cells: Cells, tokens: int) -> int:
-    """Bytes that a copy of a conversation of so many tokens takes of one layer.
+    """Bytes that a copy of a conversation of `tokens` takes of one layer.
 
     Of a window only the tokens that the next one sees are copied (`llama_kv_cache::state_write`).
     """

@@ -22,7 +22,7 @@ class Program:
     shared: int
 
 
-WHEEL = Program(private=14 * MIB - MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
+WHEEL = Program(private=14 * MIB + MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
 
 # One candidate of the sampler is a token's number, its logit and its probability (`llama_token_data` in llama.h).
 CANDIDATE_BYTES = 12

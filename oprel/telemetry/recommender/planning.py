@@ -142,7 +142,7 @@ def _row(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -
 
 
 def _smallest(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -> Solution:
-    """What the candidate needs although it does not fit: with the requested context, or else at the least."""
+    """What the candidate needs at the least, although it does not fit."""
     model, layers = candidate.placement_input, constraints.layers_on_gpu
     settings = settings_for(model, constraints)
     possible = [setting for setting in settings if not refused(model, setting)] or settings
@@ -152,7 +152,7 @@ def _smallest(candidate: Candidate, budgets: Budgets, constraints: PlanConstrain
         placement = Placement(kind=PlacementKind.PARTLY_GPU, devices=devices, split=split, gpu_layers=layers)
     else:
         placement = Placement(kind=PlacementKind.CPU)
-    return placed(model, possible[0] if constraints.context or constraints.cells else possible[-1], placement)
+    return placed(model, possible[-1], placement)
 
 
 def _preference(row: Row, candidates: Sequence[Candidate], budgets: Budgets) -> tuple[int, int, float]:

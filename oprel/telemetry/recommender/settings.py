@@ -2,7 +2,7 @@
 
 The best setting has as much context as is sensible, several parallel requests and a cache in 16 bits. The planner
 gives up first what costs answers least: context beyond the usual, parallel requests, precision of the cache, then half
-of the usual context. Who asks for a context wants it once: further slots with it must not take much.
+of the usual context. A requested context is needed once: further slots with it must not take much.
 """
 
 from collections.abc import Iterator
