@@ -88,17 +88,15 @@ def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
     each = min(hardware.memory.process_limits, key=_free, default=None) if limit is None else None
     gpus = _usable(hardware.gpus)
     shared = bool(gpus) and gpus[0].integrated
-    return Budgets(
+    memory = Budgets(
         host=host,
         each=None if each is None else each.free_bytes,
         limits=(*limits, *([str(each)] if each and each.free_bytes < host else [])),
         gpus=gpus,
         devices=tuple(min(gpu.free_bytes, host) if shared else max(0, gpu.free_bytes - DEVICE_MARGIN) for gpu in gpus),
         shared=shared,
-        host_bandwidth=hardware.memory.bandwidth_bytes,
-        threads=hardware.cpu.threads,
-        core_speed=core_speed(hardware.cpu.scan_bytes),
     )
+    return with_rates(memory, hardware)
 
 
 def _host(memory: Memory) -> tuple[int, tuple[str, ...]]:
