@@ -40,7 +40,7 @@ LAYER_SECONDS = 25e-6  # small operations of a layer
 BARRIER_SECONDS = 25e-6  # all barriers of a layer, each time the number of threads doubles
 ENTRY_SECONDS = 7e-9  # an entry of the vocabulary, when a token is chosen
 STATE_SECONDS = 2e-9  # an element of a recurrent state
-EXPONENT_SECONDS = 25e-9  # one of Mamba 1, which takes an exponential for each
+EXPONENT_SECONDS = 25e-9  # one of Mamba 1: an exponential each, which threads share
 ATTENTION_SECONDS = 0.9e-9  # an element of a key or value, for each head and token of the context
 
 # GPUs
@@ -115,10 +115,13 @@ class _Token:
         read = self._weights(host) - weights.input - (weights.output if is_whole else 0)  # only a row of the input
         nanoseconds = read * cost.layers + output * cost.output
         attention = self._attended * ATTENTION_SECONDS * host.kv / max(1, self.solution.estimate.kv_bytes)
-        arithmetic = (nanoseconds * 1e-9 + attention) / (budgets.threads * budgets.core_speed)
+        states = self._states * layers / len(self.solution.estimate.layers)
+        shares_states = self.candidate.footprint.widths.mixer is Mixer.MAMBA
+        shared = nanoseconds * 1e-9 + attention + (EXPONENT_SECONDS * states if shares_states else 0)
+        arithmetic = shared / (budgets.threads * budgets.core_speed)
         memory = (read + output + self._cache(host)) / (MEMORY_SHARE * bandwidth_of(budgets))
         fixed = layers * (LAYER_SECONDS + BARRIER_SECONDS * math.log2(budgets.threads))
-        fixed = (fixed + self._states * layers / len(self.solution.estimate.layers)) / budgets.core_speed
+        fixed = (fixed + (0 if shares_states else STATE_SECONDS * states)) / budgets.core_speed
         return float((arithmetic**TOGETHER + memory**TOGETHER) ** (1 / TOGETHER)) + fixed
 
     def choice_seconds(self) -> float:
@@ -161,10 +164,9 @@ class _Token:
 
     @property
     def _states(self) -> float:
-        """Seconds of a core for the states of all layers."""
-        dims, mixer = self.candidate.footprint.dims, self.candidate.footprint.widths.mixer
-        element = EXPONENT_SECONDS if mixer is Mixer.MAMBA else STATE_SECONDS
-        return element * dims.state * sum(layer.recurrent for layer in dims.layers)
+        """Elements of the recurrent states of all layers."""
+        dims = self.candidate.footprint.dims
+        return dims.state * sum(layer.recurrent for layer in dims.layers)
 
     def _tokens(self, layer: LayerDims) -> int:
         return min(self.filled, self.candidate.footprint.dims.window) if layer.windowed else self.filled
