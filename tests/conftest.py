@@ -18,12 +18,16 @@ from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.models.manifests import Manifest, Manifests
+from oprel.telemetry.hardware import bandwidth
+from oprel.telemetry.hardware.probing import probe
 from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest calls it
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
 ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
 # In place of Hugging Face and of Ollama's registry: tests ask nobody in the internet.
 NOWHERE = "http://127.0.0.1:9"
+# Of the machine in every home: if a daemon measured it, plans would change at a moment that no test knows.
+RATES = bandwidth.Rates(memory=20 * 10**9, core=45 * 10**9)
 DEADLINE = 60.0  # s within which what must happen has happened, on a busy machine too
 
 
@@ -73,6 +77,7 @@ class RunningDaemon:
 @contextlib.contextmanager
 def running_daemon(config: Config) -> Iterator[RunningDaemon]:
     config.home_dir.mkdir(parents=True, exist_ok=True)
+    bandwidth.remember(config.home_dir, probe(), RATES)
     log_file = config.home_dir / f"daemon-{time.monotonic_ns()}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(serve_command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log)

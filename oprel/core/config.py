@@ -69,6 +69,7 @@ class Config:
         ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"),
     )
     flash_attention: str = setting("auto", "flash attention", ("auto", "on", "off"))
+    prefer: str = setting("balanced", "what plans prefer", ("balanced", "quality", "speed", "context"))
     backend: str = setting("", "preferred engine, by its name in `oprel engines`; empty = the best one for the model")
     engine_args: str = setting("", "additional engine arguments, in shell syntax")
     runaway_guard: str = setting(

@@ -59,6 +59,7 @@ class ModelSettings:
     n_gpu_layers: int
     kv_cache_type: str
     flash_attention: str
+    prefer: str
     backend: str
     engine_args: str
     runaway_guard: str

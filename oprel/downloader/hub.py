@@ -313,7 +313,13 @@ def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
             f"{listing.repository} has no GGUF files",
             f"Look for a converted version: `oprel search {listing.repository.split('/')[-1]}`.",
         )
-    return Repository(listing.repository, matching, lambda variant: read_header(listing.files[variant.files[0].path]))
+    projectors = (projector_of(listing.repo_files, variant) for variant in matching)
+    return Repository(
+        listing.repository,
+        matching,
+        lambda variant: read_header(listing.files[variant.files[0].path]),
+        max((projector.size_bytes for projector in projectors if projector), default=0),
+    )
 
 
 def _hub_model(info: "ModelInfo") -> HubModel:

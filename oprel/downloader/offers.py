@@ -16,11 +16,15 @@ USUAL = ("Q4_K_M", "Q8_0")  # llama.cpp's default choice
 
 @dataclass(frozen=True)
 class Repository:
-    """The variants to choose from. `read` fetches the header of a variant; it blocks and raises OprelError."""
+    """The variants to choose from. `read` fetches the header of a variant; it blocks and raises OprelError.
+
+    `projector_bytes` is the size of the projector that comes with a variant, 0 without one.
+    """
 
     title: str
     variants: tuple[Variant, ...]
     read: Callable[[Variant], GGUFFile]
+    projector_bytes: int = 0
 
     def read_smallest(self) -> GGUFFile:
         """The header of one variant, preferably a single file, then the smallest. Raises the same as `read`."""

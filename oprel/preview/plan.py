@@ -27,8 +27,6 @@ from oprel.telemetry.recommender.settings import PlanConstraints
 from oprel.utils.text import human_size
 from oprel.wire.daemon import ModelsResponse, PlanResponse
 
-NO_BANDWIDTH = "speed unknown: run `oprel bench memory` once to measure the bandwidth of this machine's memory"
-
 
 def recommend(
     model: str | Path,
@@ -109,8 +107,6 @@ def _notes(plan: Plan, share: MachineShare, hardware: Hardware, *, is_here: bool
     free = hardware.memory.available_bytes + sum(reservation.host for reservation in share.reservations)
     if is_here and plan.fits and needs > free:
         yield f"other programs use the memory now: the model needs {human_size(needs)}, and {human_size(free)} is free"
-    if plan.chosen.speed is None and not plan.constraints.embedding:
-        yield NO_BANDWIDTH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from oprel.formats.model_info import ModelInfo
 from oprel.formats.untrusted_json import shown
 from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
+from oprel.telemetry.recommender.arithmetic import arithmetic_of
 from oprel.telemetry.recommender.candidates import Candidate, sized
 
 Result = TypeVar("Result")
@@ -113,7 +114,7 @@ def _in_variants(repository: Repository, origin: HubOrigin) -> list[ModelVariant
     embeds = header.pooling_type is not None
     return [
         ModelVariant(candidate, ModelFiles(file), embeds)
-        for candidate, file in zip(sized(header, kept), files, strict=True)
+        for candidate, file in zip(sized(header, kept, repository.projector_bytes), files, strict=True)
     ]
 
 
@@ -159,6 +160,7 @@ def _of_header(manifest: Manifest, header: GGUFFile, label: str = UNKNOWN) -> Mo
         label=label,
         footprint=footprint_of(header),
         parameters=header.parameter_count,
+        tensor_arithmetic=arithmetic_of(header),
         projector=projector_bytes(read_gguf(manifest.projector)) if manifest.projector else 0,
         adapters=sum(path.stat().st_size for path in manifest.adapters),
         file_bytes=header.size_bytes + sum(path.stat().st_size for path in manifest.beside),

@@ -25,6 +25,7 @@ from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.app import assemble, create_app
+from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens, locked
 from oprel.utils.logging import setup_logging
@@ -82,8 +83,13 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await self._warn_of_unusable_settings()
-        async with Preloading(self._manager, self._library).at_work():
+        measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
+        async with Preloading(self._manager, self._library).at_work(), measurement.at_work():
             await super().main_loop()
+
+    def _is_quiet(self) -> bool:
+        """Whether no request is in flight, and no engine loads."""
+        return not (self.server_state.tasks or any(loaded.leases for loaded in self._manager.loaded))
 
     async def _warn_of_unusable_settings(self) -> None:
         for name in self._manager.config.named_models:

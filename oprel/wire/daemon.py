@@ -211,12 +211,23 @@ class PlannedVariant(Wire):
     reason: str
 
 
+class PlanSuggestion(Wire):
+    """A change to a plan, in words: the memory that it saves, and how many times as fast answers would be."""
+
+    change: str
+    saved_bytes: int
+    speedup: float
+    text: str
+
+
 class PlanResponse(Wire):
     """How a model runs or would run. `context`: tokens for one request, of `cells` for all `slots` together.
 
-    `contradictory`: no amount of memory could satisfy the options. `tokens_per_second`: at most 1000. `gpu_layers`:
-    as llama-server's `-ngl` counts them. `rejected`: the reason against each other variant. `rough`: the estimate is
-    inexact, because too little is known about such models. `command`: the engine's, empty if the model does not fit.
+    `contradictory`: no amount of memory could satisfy the options. `tokens_per_second`: in a conversation of about
+    1000 tokens; `full_tokens_per_second`: at the end of the context; `speed_guessed`: the machine's memory was not
+    measured. `gpu_layers`: as llama-server's `-ngl` counts them. `rejected`: the reason against each other variant.
+    `rough`: the estimate is inexact, because too little is known about such models. `suggestions`: what would save
+    memory or be faster. `command`: the engine's, empty if the model does not fit.
     """
 
     model: str
@@ -233,9 +244,12 @@ class PlanResponse(Wire):
     gpu_layers: int
     cpu_expert_layers: int
     tokens_per_second: float | None
+    full_tokens_per_second: float | None = None
+    speed_guessed: bool = False
     rough: bool
     memory: PlannedMemory
     variants: list[PlannedVariant]
     rejected: dict[str, str]
+    suggestions: list[PlanSuggestion] = []
     notes: list[str]
     command: list[str]

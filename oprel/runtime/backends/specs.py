@@ -9,7 +9,7 @@ from oprel.runtime.spec import EngineSpec, ModelFiles
 from oprel.telemetry.memory.estimator import MIB
 from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan
-from oprel.telemetry.recommender.settings import BATCH, UBATCH, PlanConstraints
+from oprel.telemetry.recommender.settings import BATCH, UBATCH, PlanConstraints, Preference
 
 SWITCH = {"on": True, "off": False}
 
@@ -43,6 +43,7 @@ def plan_constraints(load: LoadOptions, settings: ModelSettings, mode: Mode) -> 
         layers_on_gpu=load.num_gpu,
         mmap=load.use_mmap,
         embedding=mode is not Mode.COMPLETION,
+        prefer=Preference(settings.prefer),
     )
 
 

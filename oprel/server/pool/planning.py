@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 
@@ -17,12 +18,14 @@ from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.scheduling import Amount, total_of
 from oprel.telemetry.hardware import bandwidth
+from oprel.telemetry.hardware.bandwidth import Rates
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
-from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied
+from oprel.telemetry.recommender.arithmetic import arithmetic_of
+from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied, with_rates
 from oprel.telemetry.recommender.candidates import Candidate, sized
 from oprel.telemetry.recommender.planning import Plan, plan, plan_among
-from oprel.telemetry.recommender.settings import PlanConstraints
+from oprel.telemetry.recommender.settings import PlanConstraints, Preference
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,21 @@ class Planning:
             now = self._budgets()
             self.machine = steadied(self.machine, now, devices=is_settled) if engines else now
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the speed of the machine's memory is known, or none of this machine's is needed."""
+        return self._is_described or self.hardware.memory.bandwidth_bytes is not None
+
+    def measure(self, seconds: float, stop: threading.Event) -> Rates | None:
+        """How fast the machine reads its memory; None if `stop` was set before the end. Blocks."""
+        return bandwidth.measure(self.hardware, seconds, stop)
+
+    def keep(self, rates: Rates) -> None:
+        """Store the rates of this machine, and plan with them from now on. Raises OSError."""
+        bandwidth.remember(self._config.home_dir, self.hardware, rates)
+        self.hardware = bandwidth.recall(self._config.home_dir, self.hardware)
+        self.machine = with_rates(self.machine, self.hardware)
+
     def _budgets(self) -> Budgets:
         return budgets_of(self.hardware, self._config.default_max_memory_mb * MIB or None)
 
@@ -87,6 +105,7 @@ class Planning:
             label=header.quantization,
             footprint=footprint_of(header),
             parameters=header.parameter_count,
+            tensor_arithmetic=arithmetic_of(header) if model.is_gguf else None,
             projector=model.projector_bytes,
             adapters=model.adapter_bytes,
             corrections=self._calibration.corrections(model.digest, header.architecture, engine),
@@ -102,8 +121,9 @@ class Planning:
         except OprelError as error:
             logger.warning("%s is not planned for: %s", repository.title, error.message)
             return usual(repository)
-        candidates = sized(header, variants)
-        chosen = plan(candidates, self.budgets).chosen.candidate
+        candidates = sized(header, variants, repository.projector_bytes)
+        constraints = PlanConstraints(prefer=Preference(self._config.prefer))
+        chosen = plan(candidates, self.budgets, constraints).chosen.candidate
         return next(variant for variant, each in zip(variants, candidates, strict=True) if each is chosen)
 
     def note_load(self, loaded: LoadedModel) -> Buffers | None:

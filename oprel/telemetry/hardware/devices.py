@@ -28,6 +28,7 @@ class CPU(Device):
 
     `performance_cores` is the number of fast cores if there are two kinds. `quota` is how many cores' time a container
     allows, None without a limit. `features` are the instruction sets that engines can use, by their names in Linux.
+    `scan_bytes` is what a core scans of its own cache per second, None if it was never measured.
     """
 
     name: str = ""
@@ -36,6 +37,7 @@ class CPU(Device):
     performance_cores: int | None = None
     quota: float | None = None
     features: tuple[str, ...] = ()
+    scan_bytes: int | None = None
 
     @property
     def threads(self) -> int:
@@ -78,7 +80,7 @@ class Memory(Device):
     `available_bytes` can be allocated now without swapping or exceeding a limit that processes share; without such a
     limit it would be `machine_available_bytes`, None where it is the same. `limits` are those below the machine's
     memory, and `limit_bytes` is the lowest that processes share, None without one. `bandwidth_bytes` is what all cores
-    together read per second, None if it was never measured (`oprel bench memory`).
+    together read per second, None if it was never measured (by the daemon, or `oprel bench memory`).
     """
 
     total_bytes: int

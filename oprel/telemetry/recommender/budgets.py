@@ -1,5 +1,6 @@
 """How much of a machine's memory engines may use: one rule for the daemon and for `recommend`. Pure."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,9 @@ LIMIT_SLACK, LIMIT_SHARE = GIB, 1 / 16
 MACHINE_SLACK, MACHINE_SHARE = GIB, 1 / 8
 OTHERS_SHARE = 0.1  # of the machine's free memory: the least that is left to other programs on a large one
 STEADY_SHARE = 0.5  # of a limit's slack: budgets stay as they are while they would change by less
+# What `bandwidth.measure` finds of the core that the constants of `speed` are for, in bytes per second.
+REFERENCE_SCAN = 45e9
+SLOWEST_CORE, FASTEST_CORE = 0.5, 2.0  # beyond these the scan says nothing of arithmetic
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Budgets:
     `shared`: the GPU uses the machine's memory, so `host` limits both together. `each` is the most that one engine can
     use of `host`, None where that is all. `limits` say in words which limits lie behind both, if any are below the
     machine's memory. `host_bandwidth` is the bandwidth of the machine's memory in bytes per second, None if it was
-    never measured.
+    never measured. `threads` of the CPU compute, each `core_speed` times as fast as the core that the constants of
+    `speed` were measured on.
     """
 
     host: int
@@ -45,6 +50,8 @@ class Budgets:
     devices: tuple[int, ...] = ()
     shared: bool = False
     host_bandwidth: int | None = None
+    threads: int = 1
+    core_speed: float = 1.0
 
     @property
     def for_one(self) -> int:
@@ -81,15 +88,15 @@ def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
     each = min(hardware.memory.process_limits, key=_free, default=None) if limit is None else None
     gpus = _usable(hardware.gpus)
     shared = bool(gpus) and gpus[0].integrated
-    return Budgets(
+    memory = Budgets(
         host=host,
         each=None if each is None else each.free_bytes,
         limits=(*limits, *([str(each)] if each and each.free_bytes < host else [])),
         gpus=gpus,
         devices=tuple(min(gpu.free_bytes, host) if shared else max(0, gpu.free_bytes - DEVICE_MARGIN) for gpu in gpus),
         shared=shared,
-        host_bandwidth=hardware.memory.bandwidth_bytes,
     )
+    return with_rates(memory, hardware)
 
 
 def _host(memory: Memory) -> tuple[int, tuple[str, ...]]:
@@ -146,6 +153,24 @@ def _steady(before: int, now: int) -> int:
 
 def _identity(gpu: GPU) -> tuple[str, int]:
     return gpu.vendor, gpu.index
+
+
+def with_rates(budgets: Budgets, hardware: Hardware) -> Budgets:
+    """The same memory, read and computed on as fast as `hardware` does it."""
+    return replace(
+        budgets,
+        host_bandwidth=hardware.memory.bandwidth_bytes,
+        threads=hardware.cpu.threads,
+        core_speed=core_speed(hardware.cpu.scan_bytes),
+    )
+
+
+def core_speed(scan_bytes: int | None) -> float:
+    """How fast a core computes, in units of the reference, by what it scans in its cache; 1 if it was not measured.
+
+    The root of it: a scan varies more than arithmetic does, between cores and from one time to the next.
+    """
+    return min(FASTEST_CORE, max(SLOWEST_CORE, math.sqrt(scan_bytes / REFERENCE_SCAN))) if scan_bytes else 1.0
 
 
 def _usable(gpus: Sequence[GPU]) -> tuple[GPU, ...]:

@@ -15,6 +15,7 @@ from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.memory.corrections import NONE, Corrections
 from oprel.telemetry.memory.estimator import ModelFootprint, footprint_of
 from oprel.telemetry.memory.process import WHEEL, Program
+from oprel.telemetry.recommender.arithmetic import Arithmetic, arithmetic_of_label
 from oprel.telemetry.recommender.placement import PlacementInput, Solution, refused
 
 BILLION = 10**9
@@ -42,7 +43,7 @@ class Grade(IntEnum):
 class Candidate:
     """A variant of a model. `parameters` is the number of weights, `file_bytes` the size of its files, 0 if unknown.
 
-    The other fields are those of `PlacementInput`.
+    `tensor_arithmetic` is None if no header lists its tensors. The other fields are those of `PlacementInput`.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Candidate:
     program: Program = WHEEL
     file_bytes: int = 0
     is_whole: bool = False
+    tensor_arithmetic: Arithmetic | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -64,6 +66,11 @@ class Candidate:
     def bits(self) -> float:
         """Bits per weight: as measured for the quantization (see `bits_per_weight`), else computed from the size."""
         return bits_per_weight(self.label) or 8 * self.size_bytes / max(self.parameters, 1)
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:
+        """What the weights cost a CPU: by the types of the tensors where a header lists them, else by the label."""
+        return self.tensor_arithmetic or arithmetic_of_label(self.label)
 
     @property
     def active_parameters(self) -> float:

@@ -6,14 +6,21 @@ from oprel.telemetry.memory.estimator import Share
 from oprel.telemetry.recommender.candidates import Grade, Row, grade_of
 from oprel.telemetry.recommender.planning import Plan
 from oprel.telemetry.recommender.reasons import placement_text
-from oprel.wire.daemon import PlacedMemory, PlannedMemory, PlannedVariant, PlanResponse
+from oprel.telemetry.recommender.speed import PLEASANT, is_guess, tokens_per_second
+from oprel.telemetry.recommender.suggestions import Suggestion, suggestions
+from oprel.wire.daemon import PlacedMemory, PlannedMemory, PlannedVariant, PlanResponse, PlanSuggestion
 
 HOST = "CPU"
+FASTER = 1.1  # times as fast: what is worth a try where answers are slow
+GUESSED = (
+    "the speed is a guess: the memory of this machine was not measured. The daemon does so when it is idle, and "
+    "`oprel bench memory` at once"
+)
 
 
 def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequence[str] = ()) -> PlanResponse:
     """The response for `plan`. `command` starts the engine; `notes` are further remarks about the machine."""
-    solution, setting = plan.solution, plan.solution.setting
+    solution, setting, saving = plan.solution, plan.solution.setting, suggestions(plan)
     return PlanResponse(
         model=model,
         fits=plan.fits,
@@ -29,22 +36,52 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
         gpu_layers=solution.placement.gpu_layers,
         cpu_expert_layers=solution.placement.cpu_experts,
         tokens_per_second=_rounded(plan.chosen.speed),
+        full_tokens_per_second=_rounded(_speed_when_full(plan)),
+        speed_guessed=plan.chosen.speed is not None and is_guess(solution, plan.budgets),
         rough=solution.estimate.rough,
         memory=_memory(plan),
         variants=[_variant(row, plan) for row in plan.rows],
         rejected={row.candidate.label: row.why for row in plan.rows if row is not plan.chosen and row.why},
-        notes=[*_notes(plan), *notes],
+        suggestions=[_suggestion(each) for each in saving],
+        notes=[*_notes(plan, saving), *notes],
         command=list(command) if plan.fits else [],
     )
 
 
-def _notes(plan: Plan) -> Iterator[str]:
+def _notes(plan: Plan, saving: Sequence[Suggestion]) -> Iterator[str]:
     chosen = plan.chosen
     if len(plan.rows) > 1 and plan.fits and grade_of(chosen.candidate) is Grade.POOR:
         label = chosen.candidate.label
         yield f"{label} costs a model of this size much of its quality: a smaller model in Q4_K_M may answer better"
     if chosen.solution.estimate.rough:
         yield "the memory needs of this architecture are not fully known: the figures are a rough estimate"
+    if plan.fits and chosen.speed is not None and chosen.speed < PLEASANT:
+        yield f"{chosen.speed:.1f} tokens/s is too slow to be pleasant: {_faster(saving)}"
+    if chosen.speed is not None and is_guess(chosen.solution, plan.budgets):
+        yield GUESSED
+    elif chosen.speed is None and not plan.constraints.embedding:
+        yield "the speed is unknown: the bandwidth of the GPU's memory could not be read"
+
+
+def _faster(saving: Sequence[Suggestion]) -> str:
+    """What would be faster than a slow plan."""
+    faster = [f"{each.change} would give {each.speed:.1f}" for each in saving if each.speed and each.speedup > FASTER]
+    return ", ".join([*faster, "a smaller model would be faster"])
+
+
+def _speed_when_full(plan: Plan) -> float | None:
+    chosen = plan.chosen
+    full = chosen.solution.setting.context
+    return chosen.speed and tokens_per_second(chosen.candidate, chosen.solution, plan.budgets, full)
+
+
+def _suggestion(suggestion: Suggestion) -> PlanSuggestion:
+    return PlanSuggestion(
+        change=suggestion.change,
+        saved_bytes=suggestion.saved_bytes,
+        speedup=round(suggestion.speedup, 2),
+        text=suggestion.text,
+    )
 
 
 def _types(key: str, value: str) -> str:

@@ -1,8 +1,8 @@
 """Choose a variant of a model for a machine, its placement and its context: `plan`. Pure.
 
-A Q4_K_M wholly on GPUs is preferred to a Q6_K partly on them. On a CPU every bit costs speed, so
-for large models Q4_K_M comes first there. Constraints are kept, or the plan is refused with a reason. How quantizations
-are graded is explained in `candidates`.
+A Q4_K_M wholly on GPUs is preferred to a Q6_K partly on them. On a CPU every bit costs speed: the best quantization
+that is still `FLUENT` comes first there, and Q4_K_M if none is. Users may prefer otherwise (`Preference`). Constraints
+are kept, or the plan is refused with a reason. How quantizations are graded is explained in `candidates`.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,10 @@ from oprel.telemetry.recommender.placement import (
     solutions,
 )
 from oprel.telemetry.recommender.reasons import refusal_of, why_not
-from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints
+from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints, Preference
 from oprel.telemetry.recommender.speed import tokens_per_second
 
+FLUENT = 20.0  # tokens per second: more is faster than most people read, so quality counts from there on
 Q8_SHARE = 0.5  # of the memory: the most that Q8_0 of a model above SMALL_MODEL may take
 
 _COMFORTABLE = (FitLevel.USUAL, FitLevel.TIGHT)
@@ -89,9 +90,9 @@ def plan(candidates: Sequence[Candidate], budgets: Budgets, constraints: PlanCon
 
     More memory never makes the plan worse, and a plan that fits never exceeds the budgets.
     """
-    constraints = constraints or PlanConstraints()
+    constraints = _preferring(constraints or PlanConstraints())
     rows = [_row(candidate, budgets, constraints) for candidate in sorted(candidates, key=_size, reverse=True)]
-    chosen = min(rows, key=lambda row: (not row.fits, _preference(row, candidates, budgets)))
+    chosen = min(rows, key=lambda row: (not row.fits, _preference(row, candidates, budgets, constraints.prefer)))
     if not chosen.fits:
         chosen = min(rows, key=lambda row: row.solution.total)
     explained = tuple(
@@ -128,6 +129,13 @@ def _is_as_good(beside: Plan, evicting: Plan) -> bool:
     return beside.chosen.candidate is evicting.chosen.candidate and rank(beside) <= rank(evicting)
 
 
+def _preferring(constraints: PlanConstraints) -> PlanConstraints:
+    """One request at a time, if a long context is preferred and nothing else fixes the number."""
+    if constraints.prefer is not Preference.CONTEXT or constraints.slots:
+        return constraints
+    return replace(constraints, slots=1)
+
+
 def _size(candidate: Candidate) -> int:
     return candidate.size_bytes
 
@@ -137,7 +145,7 @@ def _row(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -
     solution = best or _smallest(candidate, budgets, constraints)
     speed = None  # embeddings have no speed in tokens
     if not constraints.embedding:
-        speed = tokens_per_second(candidate.footprint, solution.estimate, solution.placement.devices, budgets)
+        speed = tokens_per_second(candidate, solution, budgets)
     return Row(candidate=candidate, solution=solution, fits=best is not None, speed=speed)
 
 
@@ -155,25 +163,43 @@ def _smallest(candidate: Candidate, budgets: Budgets, constraints: PlanConstrain
     return placed(model, possible[-1], placement)
 
 
-def _preference(row: Row, candidates: Sequence[Candidate], budgets: Budgets) -> tuple[int, int, float]:
+def _preference(
+    row: Row, candidates: Sequence[Candidate], budgets: Budgets, prefer: Preference | None = None
+) -> tuple[int, int, int, float]:
     """The sort key of a row: lower is better."""
     kind, fit_level = row.solution.placement.kind, max(row.solution.setting.fit_level, FitLevel.USUAL)
     grade = Grade.GOOD if len(candidates) == 1 else grade_of(row.candidate)
-    order = _order(row.candidate, kind, budgets)
-    return PREFERENCE.index((grade, kind, fit_level)), order, -row.candidate.bits
+    context = row.solution.setting.context if prefer is Preference.CONTEXT else 0
+    order = _order(row, budgets, prefer)
+    return PREFERENCE.index((grade, kind, fit_level)), -context, order, -row.candidate.bits
 
 
-def _order(candidate: Candidate, kind: PlacementKind, budgets: Budgets) -> int:
+def _order(row: Row, budgets: Budgets, prefer: Preference | None) -> int:
     """The order of equally preferred candidates: native formats, usual ones, similar ones, those larger than useful."""
+    candidate, kind = row.candidate, row.solution.placement.kind
     label = candidate.label.removeprefix("UD-")
     if label in NATIVE:
         return -1
-    is_slow = kind is not PlacementKind.GPU and candidate.active_parameters > SMALL_MODEL
+    is_large = prefer is not Preference.QUALITY and _is_too_much(candidate, kind, budgets)
+    is_slow = _is_slow(row, prefer)
     order = BY_SPEED if is_slow else BY_QUALITY
-    if candidate.bits > LARGE_BITS or _is_too_much(candidate, kind, budgets):
-        return 2 * len(order) + 1
+    if candidate.bits > LARGE_BITS or is_large:
+        return 4 * len(order) + 1
     similar = (number for number, name in enumerate(order) if bits_per_weight(name) == bits_per_weight(label))
-    return 2 * next(similar, len(order)) + (label not in order)
+    return 2 * (next(similar, len(order)) + is_slow * len(order)) + (label not in order)
+
+
+def _is_slow(row: Row, prefer: Preference | None) -> bool:
+    """Whether fewer bits are worth their loss of quality for the speed."""
+    kind = row.solution.placement.kind
+    match prefer:
+        case Preference.QUALITY:
+            return False
+        case Preference.SPEED:
+            return True
+    if kind is PlacementKind.CPU:
+        return row.speed is not None and row.speed < FLUENT
+    return kind is not PlacementKind.GPU and row.candidate.active_parameters > SMALL_MODEL
 
 
 def _is_too_much(candidate: Candidate, kind: PlacementKind, budgets: Budgets) -> bool:

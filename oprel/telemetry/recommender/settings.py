@@ -7,7 +7,7 @@ of the usual context. A requested context is needed once: further slots with it 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from oprel.telemetry.memory.load_shape import LoadShape
 
@@ -20,6 +20,15 @@ UBATCH, SMALL_UBATCH = 512, 128
 BATCH = 2048
 
 
+class Preference(StrEnum):
+    """What a plan prefers where it has a choice."""
+
+    BALANCED = "balanced"
+    QUALITY = "quality"
+    SPEED = "speed"
+    CONTEXT = "context"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanConstraints:
     """What the planner must keep; None leaves the choice to it.
@@ -28,6 +37,7 @@ class PlanConstraints:
     alternative to `context`. `unified`: slots share the cache instead of dividing it. `layers_on_gpu` counts as `-ngl`
     does. `mmap`: whether the file of the weights is mapped. `embedding`: the engine computes embeddings, for which a
     whole text must fit into one batch. `ample`: the plan may have more context than usual if memory is plentiful.
+    `prefer`: None means balanced.
     """
 
     context: int | None = None
@@ -44,10 +54,11 @@ class PlanConstraints:
     mmap: bool | None = None
     embedding: bool = False
     ample: bool = True
+    prefer: Preference | None = None
 
     def completed(self, configured: "PlanConstraints") -> "PlanConstraints":
         """These constraints, with the values of `configured` where they have None."""
-        names = ["slots", "key_type", "value_type", "flash_attention", "batch", "layers_on_gpu"]
+        names = ["slots", "key_type", "value_type", "flash_attention", "batch", "layers_on_gpu", "prefer"]
         names += [] if self.cells else ["context"]
         return replace(self, **{name: getattr(configured, name) for name in names if getattr(self, name) is None})
 

@@ -47,6 +47,11 @@ async def test_a_variant_comes_with_all_its_parts_and_a_projector(hub: Hub, serv
     assert (offer.title, offer.size_bytes) == ("org/model Q8_0", 2 + 3 + 4)
 
 
+async def test_a_plan_of_a_repository_counts_its_projector(hub: Hub):
+    repository = await hub.repository(HubOrigin("org/model"))
+    assert repository and repository.projector_bytes == 4
+
+
 async def test_a_skeleton_is_as_large_as_the_model_and_has_its_headers_and_no_weights(
     hub: Hub, server: HubServer, tmp_path: Path
 ):

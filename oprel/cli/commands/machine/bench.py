@@ -4,6 +4,7 @@ import argparse
 
 from oprel.cli.options import add_home, config_from
 from oprel.cli.screen import render
+from oprel.core.exceptions import InsufficientMemoryError
 from oprel.utils.text import human_size
 
 
@@ -20,8 +21,13 @@ def main(args: argparse.Namespace) -> int:
 
     config, hardware = config_from(args), probe()
     threads = hardware.cpu.threads
-    measured = max(bandwidth.measure(threads) for _ in range(3))
+    runs = [rates for _ in range(3) if (rates := bandwidth.measure(hardware))]
+    if not runs:
+        raise InsufficientMemoryError(
+            "too little memory is free to measure its bandwidth", "Stop a model: `oprel stop`."
+        )
+    best = bandwidth.Rates(max(run.memory for run in runs), max(run.core for run in runs))
     config.home_dir.mkdir(parents=True, exist_ok=True)
-    bandwidth.remember(config.home_dir, hardware, measured)
-    render.line(f"{human_size(measured)}/s, read by {threads} threads; `oprel plan` uses this figure from now on")
+    bandwidth.remember(config.home_dir, hardware, best)
+    render.line(f"{human_size(best.memory)}/s, read by {threads} threads; `oprel plan` uses this figure from now on")
     return 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TITLES = ("", "QUANT", "SIZE", "FITS", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
 CHOSEN = "➤"
 BAR = 40  # characters
+MUCH_SLOWER = 0.85  # times the usual speed
+EXACT_BELOW = 5.0  # tokens per second
 PARTS = {
     "weights": "█",
     "KV cache": "▓",
@@ -87,6 +89,11 @@ def _add_constraints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--swa-full", action="store_true", help="cache the whole context for sliding-window attention too"
     )
+    parser.add_argument(
+        "--prefer",
+        choices=("balanced", "quality", "speed", "context"),
+        help="what to prefer where there is a choice (default: the setting `prefer`)",
+    )
     parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on GPUs, as llama-server counts them")
 
 
@@ -128,7 +135,7 @@ def _status(plan: "PlanResponse") -> int:
 
 
 def constraints(args: argparse.Namespace) -> "PlanConstraints":
-    from oprel.telemetry.recommender.settings import PlanConstraints
+    from oprel.telemetry.recommender.settings import PlanConstraints, Preference
 
     key, value = args.types or (None, None)
     return PlanConstraints(
@@ -142,6 +149,7 @@ def constraints(args: argparse.Namespace) -> "PlanConstraints":
         ubatch=args.ubatch,
         swa_full=args.swa_full,
         layers_on_gpu=args.gpu_layers,
+        prefer=Preference(args.prefer) if args.prefer else None,
     )
 
 
@@ -154,6 +162,10 @@ def show(plan: "PlanResponse") -> None:
         render.line()
         for line in bar(device):
             render.line(line)
+    if plan.suggestions:
+        render.line()
+        for suggestion in plan.suggestions:
+            render.line(suggestion.text)
     if plan.command:
         render.line()
         render.line(shlex.join(plan.command))
@@ -171,8 +183,7 @@ def described(plan: "PlanResponse") -> Iterator[str]:
             yield "The flag is --kv-cache-type."
         return
     requests = "one request" if plan.slots == 1 else f"each of {plan.slots} requests at a time"
-    speed = f", {_speed(plan.tokens_per_second, 'about ', 'more than ')} tokens/s" if plan.tokens_per_second else ""
-    yield f"{plan.quantization} on {plan.where}{speed}"
+    yield f"{plan.quantization} on {plan.where}{_speed(plan)}"
     yield f"a context of {plan.context} tokens for {requests}, KV cache in {plan.kv_cache_type}"
 
 
@@ -197,7 +208,7 @@ def bar(device: "PlacedMemory") -> Iterator[str]:
 
 
 def _row(variant: "PlannedVariant") -> tuple[str, ...]:
-    speed = _speed(variant.tokens_per_second, "", "> ") if variant.tokens_per_second else ""
+    speed = _figure(variant.tokens_per_second) if variant.tokens_per_second else ""
     context = f"{variant.context} x {variant.slots}" if variant.fits else ""
     return (
         CHOSEN if variant.chosen and variant.fits else "",
@@ -211,10 +222,18 @@ def _row(variant: "PlannedVariant") -> tuple[str, ...]:
     )
 
 
-def _speed(tokens_per_second: float, about: str, more_than: str) -> str:
-    from oprel.telemetry.recommender.speed import FASTEST
+def _speed(plan: "PlanResponse") -> str:
+    """The speed in words, and that at the end of the context where it is another one."""
+    usual, full = plan.tokens_per_second, plan.full_tokens_per_second
+    if not usual:
+        return ""
+    about = "perhaps" if plan.speed_guessed else "about"
+    slower = f" ({_figure(full)} when the context is full)" if full and full < MUCH_SLOWER * usual else ""
+    return f", {about} {_figure(usual)} tokens/s{slower}"
 
-    return f"{more_than if tokens_per_second == FASTEST else about}{tokens_per_second:.0f}"
+
+def _figure(tokens_per_second: float) -> str:
+    return f"{tokens_per_second:.1f}" if tokens_per_second < EXACT_BELOW else f"{tokens_per_second:.0f}"
 
 
 def _count(text: str) -> int:

@@ -123,7 +123,7 @@ def test_more_memory_is_never_a_worse_plan(
     if not before.fits:
         return
 
-    def rank(found: Plan) -> tuple[int, int, float]:
+    def rank(found: Plan) -> tuple[int, int, int, float]:
         return _preference(found.chosen, repository(model), many)
 
     assert rank(after) <= rank(before)

@@ -1,6 +1,7 @@
 """`oprel plan` and `oprel bench`, as a user would type them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from oprel.telemetry.hardware.devices import CPU, Memory, MemoryLimit
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.recommender.budgets import budgets_of
 from oprel.telemetry.recommender.settings import PlanConstraints
-from oprel.telemetry.recommender.speed import FASTEST
 from oprel.wire.daemon import ModelsResponse, PlanResponse
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.hf_llama import SHAPE, write_tiny_llama
@@ -114,11 +114,11 @@ def test_layers_for_a_gpu_that_is_not_there_are_remarked_on(folder: Path, capsys
 def test_what_makes_vectors_generates_no_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = str(MACHINES / "cpu-16gb.json")
     talks, embeds = write_tiny_gguf(tmp_path / "talks.gguf"), write_tiny_gguf(tmp_path / "embeds.gguf", pooling=1)
-    assert planned(capsys, str(talks), "--hardware", machine).tokens_per_second == FASTEST
+    assert planned(capsys, str(talks), "--hardware", machine).tokens_per_second
     found = planned(capsys, str(embeds), "--hardware", machine)
     assert found.tokens_per_second is None and found.notes == []
     assert main(["plan", str(talks), "--hardware", machine]) == 0
-    assert "more than 1000 tokens/s" in capsys.readouterr().out
+    assert re.search(r"on CPU, about \d+ tokens/s", capsys.readouterr().out)
 
 
 def test_the_size_is_that_of_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
