@@ -1,6 +1,6 @@
 """The length of prompts, and the truncation of those that do not fit.
 
-Nothing is measured in advance: a prompt is truncated only after the engine refused it as too long.
+A prompt is truncated only after it was refused as too long: by the engine, or before it if it reserves cells.
 """
 
 from collections.abc import Callable, Sequence

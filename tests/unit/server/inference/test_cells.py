@@ -2,11 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from oprel.core.completion import CompletionRequest, Finish, LoadOptions, PromptMessage, Sampling
+from oprel.core.completion import CompletionRequest, Finish, LoadOptions, Mode, PromptMessage, Sampling
 from oprel.core.exceptions import ContextLengthError
+from oprel.runtime.backends.registry import named
+from oprel.runtime.backends.specs import spec_of
 from oprel.server.inference.cells import CellNeeds
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.telemetry.recommender import settings
@@ -164,3 +167,21 @@ async def test_an_answer_in_more_cells_outlives_its_engine(make_pool: MakePool) 
     answer = await pool.ask(prompt(10, 120), MODEL)
     assert answer.done and (answer.done.usage.completion_tokens, answer.done.recoveries) == (120, 1)
     assert answer.text == "".join(WORDS)
+
+
+async def test_an_engine_that_sees_embeds_or_has_a_fixed_context_gives_each_request_its_share(wide: MemoryPool) -> None:
+    decision = (await wide.load(MODEL)).decision
+    plan, constraints = decision.plan, decision.constraints
+    assert spec_of(plan, constraints).slot_context == TRAINED
+    for fixed in (
+        replace(constraints, files=replace(constraints.files, projector=Path("/models/eye.gguf"))),
+        replace(constraints, mode=Mode.EMBEDDING),
+        replace(constraints, load=LoadOptions(num_ctx=SHARE)),
+    ):
+        assert spec_of(plan, fixed).slot_context == SHARE
+
+
+async def test_an_engine_of_another_kind_limits_each_request_to_its_share(wide: MemoryPool) -> None:
+    decision = (await wide.load(MODEL)).decision
+    assert decision.slot_context == TRAINED
+    assert replace(decision, backend=named("vllm")).slot_context == SHARE
