@@ -20,9 +20,9 @@ class ModelFiles:
 class EngineSpec:
     """Everything that an engine is started with. A None in `load` leaves the value to the engine.
 
-    The KV cache has `cells` tokens. All `parallel` slots share it, and each uses up to `load.num_ctx` of them; `ubatch`
-    tokens are computed at once. `cache_ram_mib` is for the states of prompts that are in no slot; each slot keeps
-    `checkpoints` of its own state. `one_gpu`: all layers are on one GPU.
+    The KV cache has `cells` tokens, `load.num_ctx` for each of `parallel` slots. They share it, and one slot may use up
+    to `slot_context` tokens; `ubatch` tokens are computed at once. `cache_ram_mib` is for the states of prompts that
+    are in no slot; each slot keeps `checkpoints` of its own state. `one_gpu`: all layers are on one GPU.
     """
 
     files: ModelFiles
@@ -32,6 +32,7 @@ class EngineSpec:
     pooling: str | None  # if the model declares none
     parallel: int
     cells: int
+    slot_context: int
     key_type: str
     value_type: str
     flash_attention: str

@@ -59,6 +59,7 @@ class Backend:
     modes: frozenset[Mode] = field(default_factory=lambda: frozenset({Mode.COMPLETION}))
     spills: bool = False  # keeps what does not fit on a GPU in the machine's memory
     maps: bool = False  # maps weights that do not fit into memory, and reads them from disk on demand
+    shares_cells: bool = False  # a slot may use `EngineSpec.slot_context` cells of the cache that all slots share
     probes: bool = False  # builds differ, so oprel reads the flags from `--help`; others start too slowly for that
     leaves_children: bool = False  # leaves processes that outlive the first one, and files
     overhead_bytes: int = 0  # memory that it takes for any model, beyond llama.cpp's own

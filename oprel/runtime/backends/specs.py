@@ -70,6 +70,7 @@ def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
         pooling=constraints.pooling,
         parallel=setting.slots,
         cells=setting.cells,
+        slot_context=_slot_context(plan, constraints),
         key_type=setting.key_type,
         value_type=setting.value_type,
         flash_attention=constraints.flash_attention,
@@ -86,3 +87,16 @@ def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
         port=constraints.port,
         key=constraints.key,
     )
+
+
+def _slot_context(plan: Plan, constraints: LoadConstraints) -> int:
+    """How many cells one slot may use: all of them, within the trained context, where no context was requested.
+
+    Only its equal share in an engine that sees: how many cells an image takes is not known before.
+    """
+    setting = plan.solution.setting
+    is_fixed = plan.constraints.context is not None or constraints.load.num_ctx is not None
+    if is_fixed or constraints.mode is not Mode.COMPLETION or constraints.files.projector or not setting.unified:
+        return setting.context
+    trained = plan.chosen.candidate.footprint.dims.trained_context
+    return max(setting.context, min(setting.cells, trained))

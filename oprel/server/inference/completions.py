@@ -15,6 +15,7 @@ from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.answers.runaway import guarded
 from oprel.server.inference.answers.thoughts import AnswerThoughts, opened_marks, with_thoughts
 from oprel.server.inference.answers.unparsed import with_unparsed
+from oprel.server.inference.cells import extended, lacks_cells, reserved
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.image_limits import check_sizes, check_tokens, images_in
 from oprel.server.inference.jobs import Job, prepared, resolved_job
@@ -100,7 +101,7 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
     context = None if job.context is None else await _context(lease.engine, request, accumulator.text())
     done = accumulator.done(lease, metrics.seconds, context)
     metrics.finish(lease, done.usage)
-    yield replace(done, recoveries=engine_answers.recoveries)
+    yield replace(done, recoveries=engine_answers.recoveries, shifted=done.shifted or engine_answers.have_forgotten)
 
 
 @dataclass
@@ -114,6 +115,10 @@ class EngineAnswers:
     @property
     def recoveries(self) -> int:
         return sum(answer.recoveries for answer in self._all)
+
+    @property
+    def have_forgotten(self) -> bool:
+        return any(answer.has_forgotten for answer in self._all)
 
     def ask(self, request: CompletionRequest) -> Pieces:
         """The answer, with its thoughts as such; as plain text where the engine cannot parse it."""
@@ -195,13 +200,17 @@ async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: Request
     while True:
         starts = lease.engine.starts
         try:
-            async with contextlib.aclosing(_complete(lease, answer.request)) as chunks:
+            sent = await reserved(call, answer)
+            async with contextlib.aclosing(_complete(lease, sent)) as chunks:
                 async for received in chunks:
+                    if lacks_cells(received, sent, answer) and await extended(call, answer, received):
+                        break
                     if chunk := answer.receive(received):
                         metrics.token()
                         await call.progress()
                         yield chunk
-            return
+                else:
+                    return
         except EngineRefused as refusal:
             if is_too_long(refusal) and answer.repeat():
                 continue

@@ -44,7 +44,7 @@ class EngineCall:
         self.lease = lease
         self._request = request
         self._quarantine, self._metrics = quarantine, metrics
-        self._slots = lease.grant.count
+        self._slots, self._cells = lease.grant.count, lease.grant.cells
         self._pieces: int | None = None  # of the answer, since the call has an engine to itself
         self._check()  # others may have made the same call while this one waited
 
@@ -74,12 +74,31 @@ class EngineCall:
         if exit is None or not can_go_on:
             return False
         if not exit.is_blamable:
-            await self.lease.grant.swap(self._slots)
+            await self.lease.grant.swap(self._slots, self._cells)
         elif self._slots:
             self._pieces = 0
             await self.lease.grant.take_all()
             self._check()
         return True
+
+    @property
+    def cells(self) -> int:
+        """How many cells of the engine the call may use. While it has the engine to itself, it holds more."""
+        return min(self._cells, self.lease.grant.cells)
+
+    async def reserve(self, cells: int) -> None:
+        """Have at least that number of cells. Waits for them in turn."""
+        if cells > self._cells:
+            self._cells = cells
+            if self._pieces is None:
+                await self.lease.grant.swap(self._slots, cells)
+
+    def grow(self, most: int) -> bool:
+        """Have more cells, at most `most`, if some are free now."""
+        has_grown = self._pieces is None and self.lease.grant.grow(most)
+        if has_grown:
+            self._cells = self.lease.grant.cells
+        return has_grown
 
     async def progress(self) -> None:
         """A piece of the answer came."""
@@ -93,7 +112,7 @@ class EngineCall:
         self._quarantine.clear_request(self.lease.model.name, self._request)
         if self._pieces is not None:
             self._pieces = None
-            await self.lease.grant.swap(self._slots)
+            await self.lease.grant.swap(self._slots, self._cells)
 
     async def _at_work(self, ask: Callable[[], Awaitable[Result]], about_tokens: int) -> Result:
         with self.lease.engine.at_work(about_tokens):

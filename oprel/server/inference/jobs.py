@@ -37,9 +37,9 @@ async def prepared(job: Job, lease: Lease) -> CompletionRequest:
         request = replace(request, prompt=Tokens((*job.context, text)))
     most = request.sampling.num_predict
     if most is None or most < 0:  # "until it stops", which for Ollama is ten contexts at most
-        most = 10 * lease.num_ctx
+        most = 10 * lease.loaded.num_ctx
     shifts = request.shift and request.n == 1  # llama-server shifts no answers that share a prompt
-    if not (shifts or job.model.sees):  # an engine with a projector never shifts
+    if not (shifts or job.model.sees or lease.loaded.shares_cells):  # an engine with a projector never shifts
         most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
     sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
     return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))

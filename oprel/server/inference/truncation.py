@@ -1,6 +1,6 @@
 """The length of prompts, and the truncation of those that do not fit.
 
-Nothing is measured in advance: a prompt is truncated only after the engine refused it as too long.
+A prompt is truncated only after it was refused as too long: by the engine, or before it if it reserves cells.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,6 +87,18 @@ async def truncated(engine: Engine, request: CompletionRequest, num_ctx: int) ->
     return shorter, Truncation(dropped, lost)
 
 
+def ends(whole: Sequence[int], count: int, num_keep: int | None) -> list[int]:
+    """`count` of the tokens: some in front and the rest from the end.
+
+    >>> ends(range(10), 5, 2)
+    [0, 1, 7, 8, 9]
+    """
+    if count >= len(whole):
+        return list(whole)
+    front = min(KEPT_IN_FRONT if num_keep is None else max(0, num_keep), count // 2)
+    return [*whole[:front], *whole[len(whole) - (count - front) :]]
+
+
 def _reserved(request: CompletionRequest, num_ctx: int) -> int:
     wanted = request.sampling.num_predict
     most = num_ctx // ANSWER_SHARE
@@ -97,7 +109,7 @@ async def _truncated_text(
     engine: Engine, request: CompletionRequest, limit: int
 ) -> tuple[CompletionRequest, Truncation]:
     whole = await prompt_tokens(engine, request)
-    kept = _ends(whole, limit, request.sampling.num_keep)
+    kept = ends(whole, limit, request.sampling.num_keep)
     return replace(request, prompt=Tokens(tuple(kept))), Truncation(tokens=len(whole) - len(kept))
 
 
@@ -157,7 +169,7 @@ async def _with_shorter_last(
         left -= excess
         if left < 1:
             break
-        kept = _ends(whole, left, request.sampling.num_keep)
+        kept = ends(whole, left, request.sampling.num_keep)
         text = await engine.detokenize(kept)
         short = replace(request, prompt=(*before, replace(last, content=text)))
         if (excess := await prompt_length(engine, short) - limit) <= 0:
@@ -166,18 +178,6 @@ async def _with_shorter_last(
         "the prompt is longer than the context length, even without its oldest messages",
         "Shorten the system message or the tools, or ask for a larger `num_ctx` if the model allows one.",
     )
-
-
-def _ends(whole: Sequence[int], count: int, num_keep: int | None) -> list[int]:
-    """`count` of the tokens: some in front and the rest from the end.
-
-    >>> _ends(range(10), 5, 2)
-    [0, 1, 7, 8, 9]
-    """
-    if count >= len(whole):
-        return list(whole)
-    front = min(KEPT_IN_FRONT if num_keep is None else max(0, num_keep), count // 2)
-    return [*whole[:front], *whole[len(whole) - (count - front) :]]
 
 
 async def _joined(engine: Engine, parts: Sequence[str | int]) -> list[int]:

@@ -19,16 +19,18 @@ RUNNING = (EngineState.STARTING, EngineState.READY)
 class EngineStatus:
     """Sizes in bytes, times in seconds. `latest` is `model` under the name that was requested last.
 
-    `expected_host_bytes` is the machine's memory that the engine was admitted with, and `gpu_bytes` what its placement
-    takes of each GPU, by number. On a machine whose GPU `shares_memory` the former includes the latter. `is_on_gpus`:
-    every layer is on GPUs. `buffers` are the figures that the engine logged, `estimate` the same before its start.
-    `keep_alive_left` is what is left until it is unloaded, if no request uses it from now on.
+    `num_ctx` is how many tokens one request may use. `expected_host_bytes` is the machine's memory that the engine was
+    admitted with, and `gpu_bytes` what its placement takes of each GPU, by number. On a machine whose GPU
+    `shares_memory` the former includes the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the figures that
+    the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it is unloaded, if
+    no request uses it from now on.
     """
 
     model: InstalledModel
     latest: InstalledModel
     names: tuple[str, ...]
     spec: EngineSpec
+    num_ctx: int
     snapshot: EngineSnapshot
     in_flight: int
     slots: int
@@ -50,10 +52,6 @@ class EngineStatus:
     @property
     def is_running(self) -> bool:
         return self.snapshot.state in RUNNING
-
-    @property
-    def num_ctx(self) -> int:
-        return self.spec.load.num_ctx or 0
 
     @property
     def size_bytes(self) -> int:
@@ -87,6 +85,7 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         latest=loaded.latest,
         names=tuple(sorted(loaded.names)),
         spec=decision.spec,
+        num_ctx=decision.slot_context,
         snapshot=loaded.engine.snapshot(),
         in_flight=loaded.leases,
         slots=slots.total,

@@ -143,7 +143,7 @@ class Launcher:
             request=request,
             planned=self._planned(first, model, settings, request, residents),
             first=first,
-            slots=Slots(decision.spec.parallel),
+            slots=Slots(decision.spec.parallel, decision.spec.cells),
             lifetime=Lifetime(settings.keep_alive_seconds),
             settings=settings,
             decision=decision,

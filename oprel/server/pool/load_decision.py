@@ -64,8 +64,13 @@ class LoadDecision:
 
     @property
     def num_ctx(self) -> int:
-        """The context of one request, in tokens."""
+        """The context of each request, in tokens, while all slots are busy."""
         return self.spec.load.num_ctx or 0
+
+    @property
+    def slot_context(self) -> int:
+        """Tokens that one request may use, if others leave as many."""
+        return self.spec.slot_context if self.backend.shares_cells else self.num_ctx
 
     @property
     def on_gpus(self) -> dict[int, int]:

@@ -171,6 +171,16 @@ class LoadedModel:
         return self.decision.num_ctx
 
     @property
+    def shares_cells(self) -> bool:
+        """Whether one request may use more than its equal share of the cells."""
+        return self.decision.slot_context > self.num_ctx
+
+    def context_for(self, requested: LoadOptions | None) -> int:
+        """How many tokens a request may use with its answer: no more than others have, if it requested a context."""
+        has_context = requested is not None and requested.num_ctx is not None
+        return self.num_ctx if has_context else self.decision.slot_context
+
+    @property
     def pinned(self) -> bool:
         return self.settings.pin
 
@@ -241,13 +251,13 @@ class LoadedModel:
     def step_down(self, decision: LoadDecision) -> None:
         """Start with less from the next start on."""
         self.decision = decision
-        self.slots.total = decision.spec.parallel
+        self.slots.resize(decision.spec.parallel, decision.spec.cells)
         self.engine.start_as(decision.spec)
 
     def fall_back(self, decision: LoadDecision, engine: Engine, note: str) -> None:
         """Be served by the next backend, as the engine of this one does not start."""
         self.decision, self.engine = decision, engine
-        self.slots.total = decision.spec.parallel
+        self.slots.resize(decision.spec.parallel, decision.spec.cells)
         self.others, self.fallbacks = self.others[1:], (*self.fallbacks, note)
         self.starts_seen = self.shortage.handled_start = 0
 
@@ -298,12 +308,13 @@ def _smoothed(before: float | None, now: float) -> float:
 class Lease:
     """The right to use a ready engine, with the slots of `grant`.
 
-    `load_ns` is how long the request waited for the engine, `queued_ns` for a slot. `revive` has the engine ready again
-    after its end; it raises what taking the lease raises.
+    `requested` are the request's own load options. `load_ns` is how long it waited for the engine, `queued_ns` for a
+    slot. `revive` has the engine ready again after its end; it raises what taking the lease raises.
     """
 
     model: InstalledModel
     loaded: LoadedModel
+    requested: LoadOptions | None
     grant: SlotGrant
     load_ns: int
     queued_ns: int
@@ -315,4 +326,5 @@ class Lease:
 
     @property
     def num_ctx(self) -> int:
-        return self.loaded.num_ctx
+        """Tokens of the request and its answer."""
+        return self.loaded.context_for(self.requested)

@@ -128,10 +128,10 @@ class ModelManager:
                 granted = self.clock()
                 await self.make_ready(loaded, makes_room=makes_room)
                 load_ns = round((joined - began + self.clock() - granted) * 1e9)
-                queued_ns = round((granted - joined) * 1e9)
+                times = {"load_ns": load_ns, "queued_ns": round((granted - joined) * 1e9)}
                 self._on_use(model)
-                times = {"load_ns": load_ns, "queued_ns": queued_ns}
-                yield Lease(model=model, loaded=loaded, grant=grant, **times, revive=partial(self.make_ready, loaded))
+                revive = partial(self.make_ready, loaded)
+                yield Lease(model=model, loaded=loaded, requested=requested, grant=grant, **times, revive=revive)
         finally:
             self._release(loaded)
 

@@ -1,7 +1,10 @@
-"""The slots of an engine and the queue for them: first come, first served.
+"""The slots of an engine, the cells of its KV cache, and the queue for them: first come, first served.
 
 llama-server has a queue of its own. Requests wait here instead: their position is known, they are not lost with an
 engine, and every request in the engine can be expected to make progress.
+
+All slots share the cells; a token takes one. When they run out, llama-server (b11549) fails every running request. So
+each request reserves its cells here, and never uses more (`inference/cells`).
 """
 
 import asyncio
@@ -18,16 +21,34 @@ LONGEST_RETRY = 600.0  # s
 
 
 class Slots:
-    """The `total` slots of an engine. A request holds one, or several if it makes several answers."""
+    """The `total` slots of an engine, which share `cells`.
 
-    def __init__(self, total: int) -> None:
+    A request holds one slot, or several if it makes several answers, and an equal share of the cells for each, unless
+    it needs more.
+    """
+
+    def __init__(self, total: int, cells: int) -> None:
         self.total = total
+        self.cells = cells
         self._grants: set[SlotGrant] = set()
         self._queue: deque[SlotRequest] = deque()
+
+    def resize(self, total: int, cells: int) -> None:
+        """The next engine has so many. What is held stays held."""
+        self.total, self.cells = total, cells
 
     @property
     def in_use(self) -> int:
         return sum(grant.count for grant in self._grants)
+
+    @property
+    def share(self) -> int:
+        """Cells for each slot, if all have as many."""
+        return self.cells // self.total
+
+    @property
+    def free_cells(self) -> int:
+        return self.cells - sum(grant.cells for grant in self._grants)
 
     @property
     def waiting(self) -> int:
@@ -38,7 +59,7 @@ class Slots:
         """Inside the block the caller holds `count` slots, or all of them if there are fewer."""
         grant = SlotGrant(self)
         try:
-            await self.acquire(SlotRequest(grant, count))
+            await self.acquire(SlotRequest(grant, count, count * self.share))
             yield grant
         finally:
             self._grants.discard(grant)
@@ -65,34 +86,49 @@ class Slots:
     def _serve(self) -> None:
         while self._queue and self._fits(self._queue[0]):
             request = self._queue.popleft()
-            request.grant.count, request.grant.is_lost = request.count, False
+            request.grant.receive(request.count, min(request.cells, self.cells))
             self._grants.add(request.grant)
             if not request.granted.done():  # else its owner was cancelled, and returns the slots
                 request.granted.set_result(None)
 
     def _fits(self, request: "SlotRequest") -> bool:
-        """A request for more slots than there are gets all of them, rather than wait forever."""
-        others = (grant for grant in self._grants if grant is not request.grant)
-        in_use = sum(grant.count for grant in others if not (request.priority and grant.is_lost))
-        return in_use + request.count <= self.total or in_use == 0
+        """A request for more than there is gets all of it, rather than wait forever."""
+        others = [grant for grant in self._grants if grant is not request.grant]
+        others = [grant for grant in others if not (request.priority and grant.is_lost)]
+        in_use, cells = sum(grant.count for grant in others), sum(grant.cells for grant in others)
+        return in_use == 0 or (in_use + request.count <= self.total and cells + request.cells <= self.cells)
 
 
 class SlotGrant:
-    """The slots that a request holds. They are lost with the engine, until the request continues on the next one."""
+    """The slots that a request holds, and their cells.
+
+    They are lost with the engine, until the request continues on the next one.
+    """
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self.count = 0
+        self.count = self.cells = 0
         self.is_lost = False
 
-    async def take_all(self) -> None:
-        """Swap the held slots for all slots of the engine, ahead of new waiters."""
-        await self.swap(self._slots.total)
+    def receive(self, count: int, cells: int) -> None:
+        """Hold these from now on."""
+        self.count, self.cells, self.is_lost = count, cells, False
 
-    async def swap(self, count: int) -> None:
-        """Swap the held slots for `count`, ahead of new waiters."""
-        self.count = 0
-        await self._slots.acquire(SlotRequest(self, count, priority=True))
+    def grow(self, most: int) -> bool:
+        """Take free cells, up to `most` in all. False if none is free, or others wait for them."""
+        free = 0 if self._slots.waiting else self._slots.free_cells
+        more = min(free, most - self.cells)
+        self.cells += max(0, more)
+        return more > 0
+
+    async def take_all(self) -> None:
+        """Swap what is held for all slots and cells of the engine, ahead of new waiters."""
+        await self.swap(self._slots.total, self._slots.cells)
+
+    async def swap(self, count: int, cells: int) -> None:
+        """Swap what is held for `count` slots and so many cells, ahead of new waiters."""
+        self.count = self.cells = 0
+        await self._slots.acquire(SlotRequest(self, count, cells, priority=True))
 
 
 @dataclass(eq=False)
@@ -101,6 +137,7 @@ class SlotRequest:
 
     grant: SlotGrant
     count: int
+    cells: int
     priority: bool = False
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 

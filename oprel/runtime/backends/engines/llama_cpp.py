@@ -56,7 +56,7 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--port": 0,
         "--parallel": spec.parallel,
         "--ctx-size": spec.cells,
-        "--kv-unified-per-slot": load.num_ctx if spec.unified and "--kv-unified-per-slot" in flags else None,
+        "--kv-unified-per-slot": spec.slot_context if spec.unified and "--kv-unified-per-slot" in flags else None,
         "--batch-size": load.num_batch,
         "--ubatch-size": spec.ubatch,
         "--n-gpu-layers": load.num_gpu,
@@ -110,5 +110,6 @@ BACKEND = Backend(
     modes=frozenset(Mode),
     spills=True,
     maps=True,
+    shares_cells=True,
     probes=True,
 )

@@ -59,6 +59,10 @@ class ResumableAnswer:
     _to_skip: int = 0
     _before: int = 0  # tokens that earlier engines made, and that are in the prompt of this one
     _continues: bool = False
+    is_extended: bool = False  # the engine that made it so far goes on, with more cells or without the oldest tokens
+    _earlier: Usage | None = None  # of what that engine made before
+    _kept: tuple[int, ...] = ()  # all that it saw of the prompt and the first `_kept_at` tokens, if it forgot others
+    _kept_at: int = 0
 
     def __post_init__(self) -> None:
         self._original = self.request
@@ -67,6 +71,11 @@ class ResumableAnswer:
     def whole_request(self) -> CompletionRequest:
         """The request for all of the answer, with a prompt that fits."""
         return self._original
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether the engine made it without the oldest tokens, at last."""
+        return bool(self._kept)
 
     @property
     def has_begun(self) -> bool:
@@ -79,6 +88,7 @@ class ResumableAnswer:
     def restart(self, request: CompletionRequest) -> None:
         """Begin again with another request: nothing was sent yet."""
         self.request = self._original = request
+        self.is_extended = False
 
     def receive(self, chunk: Chunk) -> Chunk | None:
         """The chunk to send. None while replaying text already sent. Raises NotRepeated if the replay diverges."""
@@ -106,6 +116,7 @@ class ResumableAnswer:
     async def go_on(self, engine: Engine) -> None:
         """Make `request` what `engine`, the next one, is to be asked. Raises EngineRefused or EngineLost."""
         self.recoveries += 1
+        self.is_extended = False
         tokens = await self._restored(engine) if self._is_plain else None
         self._tokens, self._held = tokens or [], NOTHING
         self._continues = tokens is not None and self._tokens_left != 0
@@ -113,11 +124,28 @@ class ResumableAnswer:
         self._before = len(self._tokens)
         self.request = await self._rest(engine) if self._continues else self._original
 
+    async def tokens_so_far(self, engine: Engine) -> list[int] | None:
+        """All that the answer has, if another request can continue it. Raises EngineLost."""
+        return await self._restored(engine) if self._is_plain and not self._to_skip else None
+
+    async def extend(self, engine: Engine, tokens: list[int], usage: Usage) -> None:
+        """Make `request` what the same engine is to be asked for the rest, after it reported `usage` for `tokens`."""
+        self._earlier = self._whole_usage(usage) if self._continues else usage
+        self.is_extended = self._continues = True
+        self._tokens, self._held, self._before = tokens, NOTHING, len(tokens)
+        self.request = await self._rest(engine)
+
+    def forget(self, kept: Sequence[int]) -> None:
+        """Of prompt and answer so far, have the engine see these tokens only."""
+        self._kept, self._kept_at = tuple(kept), len(self._tokens)
+        self.request = replace(self.request, prompt=Tokens(self._kept))
+
     def repeat(self) -> bool:
         """Ask for the whole answer again, as its rest has outgrown the context; False if the rest was not asked for."""
-        was_continuing, self._continues = self._continues, False
+        was_continuing, self._continues, self.is_extended = self._continues, False, False
         if was_continuing:
             self.request, self._to_skip = self._original, len(self._sent)
+            self._kept, self._kept_at = (), 0
         return was_continuing
 
     async def _restored(self, engine: Engine) -> list[int] | None:
@@ -156,21 +184,25 @@ class ResumableAnswer:
         return -1 if most is None or most < 0 else max(0, most - len(self._tokens))
 
     async def _rest(self, engine: Engine) -> CompletionRequest:
+        before = self._kept or await self._prompt_parts(engine)
+        sampling = replace(self._original.sampling, num_predict=self._tokens_left)
+        return replace(self._original, prompt=Tokens((*before, *self._tokens[self._kept_at :])), sampling=sampling)
+
+    async def _prompt_parts(self, engine: Engine) -> tuple[str | int, ...]:
         match self._original.prompt:
             case str(text):
-                before: tuple[str | int, ...] = (text,)
+                return (text,)
             case Tokens(parts):
-                before = parts
-            case _:
-                before = (await engine.apply_template(self._original),)
-        sampling = replace(self._original.sampling, num_predict=self._tokens_left)
-        return replace(self._original, prompt=Tokens((*before, *self._tokens)), sampling=sampling)
+                return parts
+        return (await engine.apply_template(self._original),)
 
     def _whole_usage(self, usage: Usage) -> Usage:
-        """With the tokens of earlier engines, which were a prompt to the last one, counted as the answer's."""
-        return replace(
-            usage,
-            prompt_tokens=usage.prompt_tokens - self._before,
-            cached_tokens=0,
+        """With the tokens made earlier, which were a prompt to the last request, counted as the answer's."""
+        earlier = self._earlier or Usage(prompt_tokens=usage.prompt_tokens - self._before)
+        return Usage(
+            prompt_tokens=earlier.prompt_tokens,
+            cached_tokens=earlier.cached_tokens,
             completion_tokens=usage.completion_tokens + self._before,
+            prompt_ns=earlier.prompt_ns + usage.prompt_ns,
+            completion_ns=earlier.completion_ns + usage.completion_ns,
         )

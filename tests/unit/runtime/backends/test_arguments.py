@@ -19,6 +19,7 @@ TYPICAL = EngineSpec(
     pooling=None,
     parallel=1,
     cells=4000,
+    slot_context=4000,
     key_type="f16",
     value_type="f16",
     flash_attention="auto",

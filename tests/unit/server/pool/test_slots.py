@@ -47,7 +47,7 @@ def served(*clients: Client) -> list[bool]:
 
 
 async def test_who_comes_first_is_served_first() -> None:
-    slots = Slots(1)
+    slots = Slots(1, 100)
     first, second, third = await clients(slots, 1, 1, 1)
     assert served(first, second, third) == [True, False, False] and slots.waiting == 2
     await first.leave()
@@ -58,7 +58,7 @@ async def test_who_comes_first_is_served_first() -> None:
 
 
 async def test_a_small_request_does_not_overtake_a_large_one() -> None:
-    slots = Slots(4)
+    slots = Slots(4, 400)
     holder, large, small = await clients(slots, 2, 4, 1)
     assert served(large, small) == [False, False]
     await holder.leave()
@@ -69,7 +69,7 @@ async def test_a_small_request_does_not_overtake_a_large_one() -> None:
 
 
 async def test_more_than_there_are_is_all_of_them() -> None:
-    slots = Slots(2)
+    slots = Slots(2, 200)
     large, small = await clients(slots, 5, 1)
     assert served(large, small) == [True, False]
     await large.leave()
@@ -78,7 +78,7 @@ async def test_more_than_there_are_is_all_of_them() -> None:
 
 
 async def test_who_leaves_the_queue_lets_the_next_ones_pass() -> None:
-    slots = Slots(2)
+    slots = Slots(2, 200)
     holder, large, small = await clients(slots, 1, 2, 1)
     await large.cancel()
     assert served(small) == [True] and slots.in_use == 2 and slots.waiting == 0
@@ -87,7 +87,7 @@ async def test_who_leaves_the_queue_lets_the_next_ones_pass() -> None:
 
 
 async def test_who_leaves_just_as_its_turn_comes_gives_it_back() -> None:
-    slots = Slots(1)
+    slots = Slots(1, 100)
     holder, waiting = await clients(slots, 1, 1)
     leaving = asyncio.ensure_future(holder.leave())
     await asyncio.sleep(0)
@@ -97,7 +97,7 @@ async def test_who_leaves_just_as_its_turn_comes_gives_it_back() -> None:
 
 
 async def test_who_needs_none_waits_for_none() -> None:
-    slots = Slots(1)
+    slots = Slots(1, 100)
     one, other, none = await clients(slots, 1, 1, 0)
     assert served(one, other, none) == [True, False, True] and slots.in_use == 1
     for client in (one, other, none):
@@ -105,7 +105,7 @@ async def test_who_needs_none_waits_for_none() -> None:
 
 
 async def test_an_engine_to_oneself_comes_before_all_who_wait() -> None:
-    slots = Slots(2)
+    slots = Slots(2, 200)
     suspect, other, waiting = await clients(slots, 1, 1, 1)
     assert suspect.held
     alone = asyncio.create_task(suspect.held.take_all())
@@ -119,10 +119,10 @@ async def test_an_engine_to_oneself_comes_before_all_who_wait() -> None:
 
 
 async def test_who_shares_again_lets_others_in() -> None:
-    slots = Slots(2)
+    slots = Slots(2, 200)
     suspect, waiting = await clients(slots, 2, 1)
     assert suspect.held
-    await suspect.held.swap(1)
+    await suspect.held.swap(1, 100)
     await settled()
     assert served(waiting) == [True] and slots.in_use == 2
     await suspect.leave()
@@ -130,7 +130,7 @@ async def test_who_shares_again_lets_others_in() -> None:
 
 
 async def test_nothing_is_lost_when_who_wants_it_all_leaves() -> None:
-    slots = Slots(2)
+    slots = Slots(2, 200)
     suspect, other, waiting = await clients(slots, 1, 1, 1)
     assert suspect.held
     alone = asyncio.create_task(suspect.held.take_all())
@@ -144,13 +144,13 @@ async def test_nothing_is_lost_when_who_wants_it_all_leaves() -> None:
 
 
 async def test_who_sleeps_on_a_dead_engine_keeps_nobody_from_going_on() -> None:
-    slots = Slots(2)
+    slots = Slots(2, 200)
     sleeper, suspect, newcomer = await clients(slots, 1, 1, 1)
     slots.lose()
     assert suspect.held and sleeper.held
     await asyncio.wait_for(suspect.held.take_all(), DEADLINE)
     assert served(newcomer) == [False]
-    awake = asyncio.create_task(sleeper.held.swap(1))
+    awake = asyncio.create_task(sleeper.held.swap(1, 100))
     await settled()
     assert not awake.done()
     await suspect.leave()
@@ -160,9 +160,9 @@ async def test_who_sleeps_on_a_dead_engine_keeps_nobody_from_going_on() -> None:
 
 
 async def test_fewer_slots_than_before_are_counted_right() -> None:
-    slots = Slots(4)
+    slots = Slots(4, 400)
     (one,) = await clients(slots, 4)
-    slots.total = 1
+    slots.resize(1, 100)
     await one.leave()
     first, second = await clients(slots, 1, 1)
     assert served(first, second) == [True, False]

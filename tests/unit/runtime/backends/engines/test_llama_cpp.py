@@ -21,6 +21,7 @@ PLAIN = EngineSpec(
     pooling=None,
     parallel=4,
     cells=2048,
+    slot_context=512,
     key_type="f16",
     value_type="f16",
     flash_attention="auto",
