@@ -250,7 +250,7 @@ def line(case: Case) -> str:
     what = f"{case.model:14} {case.context:5} x {case.slots} {case.cache_type:5}"
     sizes = " ".join(f"{size / MIB:7.1f}" for size in (case.expected, case.full, case.reserved, case.peak))
     rest = case.full - sum(case.measured.values()) - case.parts["checkpoints"]
-    ours = sum(case.parts[name] for name in ("private", "shared", "tokenizer", "sampling", "threads"))
+    ours = sum(case.parts[name] for name in ("private", "shared", "tokenizer", "outputs", "threads"))
     process = f"process {rest / MIB:6.1f} estimated {ours / MIB:6.1f}"
     return f"{what} {sizes} {case.error:+6.1%} {process}{'' if case.passes else ' !'}"
 

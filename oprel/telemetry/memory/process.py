@@ -25,25 +25,25 @@ class Program:
 WHEEL = Program(private=14 * MIB + MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
 
 # One candidate of the sampler is a token's number, its logit and its probability (`llama_token_data` in llama.h).
-CANDIDATE_BYTES = 12
+CANDIDATE_BYTES, ELEMENT_BYTES = 12, 4
 THREAD = MIB // 2  # stack and allocator of a thread that has served a slot
 INPUT_BLOCK = 34, 32  # bytes and elements: the inputs of a quantized matrix are converted to Q8
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessMemory:
-    """Bytes of the process, by reason."""
+    """Bytes of the process, by reason. `outputs`: what samplers and poolers keep of logits."""
 
     private: int
     shared: int
     tokenizer: int
-    sampling: int
+    outputs: int
     threads: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.private + self.shared + self.tokenizer + self.sampling + self.threads
+        return self.private + self.shared + self.tokenizer + self.outputs + self.threads
 
     def corrected(self, ratio: float) -> "ProcessMemory":
         """With so much more or less of its own memory that the total is multiplied by `ratio`."""
@@ -55,12 +55,14 @@ def process_memory(
 ) -> ProcessMemory:
     """The process of `program` that runs a model with `shape`."""
     slots = max(1, shape.slots)
-    sampling = 0 if shape.embedding else slots * CANDIDATE_BYTES * dims.vocabulary
+    outputs = slots * CANDIDATE_BYTES * dims.vocabulary - freed_bytes(tokenizer)
+    if shape.embedding:  # logits and embeddings of all tokens, although only one vector is read (`output_reserve`)
+        outputs = cells.tokens * ELEMENT_BYTES * (dims.vocabulary + dims.embedding)
     return ProcessMemory(
         private=program.private,
         shared=program.shared,
         tokenizer=tokenizer_bytes(tokenizer),
-        sampling=max(0, sampling - freed_bytes(tokenizer)),
+        outputs=max(0, outputs),
         threads=slots * THREAD + _work_bytes(widths, cells),
     )
 
