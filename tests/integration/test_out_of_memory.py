@@ -29,7 +29,7 @@ def test_it_gets_less_until_it_starts_and_says_so(start_daemon: Start, engine: C
     with daemon.client as client:
         assert client.generate("tiny", "hello", options={"num_ctx": 2048}).response
         [loaded] = client.engines().models
-    assert loaded.adjustments == ["2 requests at a time"]
+    assert loaded.adjustments == ["fewer saved conversations", "2 requests at a time"]
     assert loaded.context_length == 2048  # it was asked for
     assert "ran out of memory: from now on" in daemon.log
 

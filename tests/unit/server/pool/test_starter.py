@@ -20,6 +20,8 @@ A, B = installed("a"), installed("b")
 CONTEXT = LoadOptions(num_ctx=2048)
 TWO_SLOTS, ONE_SLOT = 2 * 2048, 2048  # cells
 FREE: PoolOptions = {"parallel": 0, "ctx_size": 0}  # left to the planner: four slots
+TWO = ("fewer saved conversations", "2 requests at a time")
+ONE = ("fewer saved conversations", "one request at a time")
 SECOND = replace(llama_cpp.BACKEND, name="second")
 THIRD = replace(llama_cpp.BACKEND, name="third")
 
@@ -35,14 +37,14 @@ async def test_an_engine_that_runs_out_of_memory_is_started_with_less(make_pool:
     pool = make_pool(MemoryEngine(most_cells=TWO_SLOTS), **FREE)
     loaded = await pool.load(A, CONTEXT)
     assert cells(pool) == [TWO_SLOTS] and pool.engines[0].starts == 2
-    assert loaded.adjustments == ("2 requests at a time",)
+    assert loaded.adjustments == TWO
     assert loaded.slots.total == loaded.spec.parallel == 2
 
 
 async def test_it_gets_less_and_less_until_it_starts(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=ONE_SLOT), **FREE)
     loaded = await pool.load(A, CONTEXT)
-    assert pool.engines[0].starts == 3 and loaded.adjustments == ("one request at a time",)
+    assert pool.engines[0].starts == 3 and loaded.adjustments == ONE
 
 
 async def test_a_requested_context_stays(make_pool: MakePool) -> None:
@@ -69,7 +71,7 @@ async def test_after_its_neighbours_the_engine_itself_gets_less(make_pool: MakeP
     pool = make_pool(MemoryEngine(), MemoryEngine(failing_starts=[OUT_OF_MEMORY, OUT_OF_MEMORY]), **FREE)
     await pool.load(A, CONTEXT)
     loaded = await pool.load(B, CONTEXT)
-    assert pool.names == ["b"] and loaded.adjustments == ("2 requests at a time",)
+    assert pool.names == ["b"] and loaded.adjustments == TWO
 
 
 async def test_it_is_not_started_again_before_its_neighbours_have_ended(make_pool: MakePool) -> None:
@@ -98,7 +100,7 @@ async def test_what_helped_an_engine_that_was_alone_is_remembered(make_pool: Mak
     await pool.manager.unload(A)
     loaded = await pool.load(A, CONTEXT)
     assert cells(pool)[1] == TWO_SLOTS and pool.engines[1].starts == 1
-    assert loaded.adjustments == ("2 requests at a time",)
+    assert loaded.adjustments == TWO
 
 
 async def test_what_helped_beside_others_is_not_remembered(make_pool: MakePool) -> None:
@@ -116,7 +118,7 @@ async def test_an_engine_that_ran_out_of_memory_at_work_is_started_with_less(mak
     loaded = await pool.load(A, CONTEXT)
     pool.engines[0].die(OUT_OF_MEMORY)
     await pool.load(A, CONTEXT)
-    assert pool.engines[0].starts == 2 and loaded.adjustments == ("2 requests at a time",)
+    assert pool.engines[0].starts == 2 and loaded.adjustments == TWO
 
 
 async def test_an_engine_that_crashed_is_started_with_as_much_as_before(make_pool: MakePool) -> None:
@@ -134,7 +136,7 @@ async def test_callers_at_the_same_time_handle_one_failure_once(make_pool: MakeP
     gate.set()
     await settled()
     assert all(caller.is_served for caller in callers)
-    assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == ("2 requests at a time",)
+    assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == TWO
 
 
 async def test_each_failure_is_handled_by_itself(make_pool: MakePool) -> None:
@@ -144,7 +146,7 @@ async def test_each_failure_is_handled_by_itself(make_pool: MakePool) -> None:
     gate.set()
     await settled()
     assert all(caller.is_served for caller in callers)
-    assert pool.engines[0].starts == 3 and pool.loaded("a").adjustments == ("one request at a time",)
+    assert pool.engines[0].starts == 3 and pool.loaded("a").adjustments == ONE
 
 
 async def test_without_making_room_nothing_is_given_up(make_pool: MakePool) -> None:
