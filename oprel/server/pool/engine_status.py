@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.runtime.engine import EngineSnapshot, EngineState
 from oprel.runtime.spec import EngineSpec
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
+from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.telemetry.recommender.placement import PlacementKind
 

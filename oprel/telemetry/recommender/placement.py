@@ -74,6 +74,7 @@ class Solution:
     """A setting with a placement, and the memory it needs in bytes: `needs` for each of the placement's devices.
 
     `extras`: what a projector and adapters take of the machine's memory. `pool` is for conversations without a slot.
+    `measured`: the most that an engine took before for this setting, without such conversations; 0 if unknown.
     """
 
     setting: Setting
@@ -82,6 +83,7 @@ class Solution:
     needs: tuple[int, ...]
     extras: int
     pool: CachePool
+    measured: int = 0
 
     @property
     def load_shape(self) -> LoadShape:
@@ -92,7 +94,8 @@ class Solution:
     @property
     def host_needs(self) -> int:
         """Bytes of the machine's memory that the engine can be made to take: what is reserved for it."""
-        return self.estimate.host_total + self.estimate.uncertainty + self.extras + self.pool.reserved
+        certain = self.estimate.host_total + self.estimate.uncertainty + self.extras
+        return max(certain, self.measured) + self.pool.reserved
 
     @property
     def host_expected(self) -> int:
@@ -164,6 +167,7 @@ def placed(model: PlacementInput, setting: Setting, placement: Placement) -> Sol
         needs=tuple(needs),
         extras=extras,
         pool=least_pool(memory),
+        measured=model.corrections.peak_of(shape),
     )
 
 
