@@ -82,10 +82,10 @@ class PastLoad:
             return None
         buffers = self.logged.total - self.logged.on_gpus
         without_compute = buffers - estimated.untouched
-        found = resident.ready - without_compute + estimated.at_work
+        process = resident.ready - without_compute + estimated.at_work
         if resident.was_busy:
-            found = min(found, resident.peak - without_compute)
-        return max(found, resident.peak - buffers - estimated.pool)
+            process = min(process, resident.peak - without_compute)
+        return max(process, resident.peak - buffers - estimated.pool)
 
 
 def corrections_of(of_model: Sequence[PastLoad], of_architecture: Sequence[PastLoad]) -> Corrections:
@@ -129,9 +129,9 @@ def _ratio(pairs: Iterable[Pair]) -> float:
 
 def _error(pairs: Sequence[Pair], ratios: Sequence[float]) -> float:
     """By what share the corrected estimates would have missed the measured total."""
-    known = [(pair, ratio) for pair, ratio in zip(pairs, ratios, strict=True) if _is_known(pair)]
-    corrected = sum(estimated * ratio for (_, estimated), ratio in known)
-    measured = sum(measured for (measured, _), _ in known)
+    both = [(pair, ratio) for pair, ratio in zip(pairs, ratios, strict=True) if _is_known(pair)]
+    corrected = sum(estimated * ratio for (_, estimated), ratio in both)
+    measured = sum(measured for (measured, _), _ in both)
     return abs(corrected - measured) / measured if measured else 0.0
 
 

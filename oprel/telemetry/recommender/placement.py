@@ -94,8 +94,12 @@ class Solution:
     @property
     def host_needs(self) -> int:
         """Bytes of the machine's memory that the engine can be made to take: what is reserved for it."""
-        certain = self.estimate.host_total + self.estimate.uncertainty + self.extras
-        return max(certain, self.measured) + self.pool.reserved
+        return self.estimate.host_total + self.extras + self.margin + self.pool.reserved
+
+    @property
+    def margin(self) -> int:
+        """Bytes by which the estimate may be too small, or was too small before."""
+        return max(self.estimate.uncertainty, self.measured - self.estimate.host_total - self.extras)
 
     @property
     def host_expected(self) -> int:
