@@ -141,5 +141,6 @@ def _peaks(loads: Sequence[PastLoad]) -> tuple[tuple[str, int], ...]:
     for load in loads:
         estimated = load.estimated
         rest = min(load.resident.peak - estimated.pool, round(MOST * (estimated.buffers.total + estimated.process)))
-        peaks[load.setting] = max(rest, peaks.get(load.setting, 0))
+        if rest > 0:
+            peaks[load.setting] = max(rest, peaks.get(load.setting, 0))
     return tuple(peaks.items())
