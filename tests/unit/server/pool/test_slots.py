@@ -171,7 +171,7 @@ async def test_fewer_slots_than_before_are_counted_right() -> None:
 
 
 async def test_the_most_that_were_in_use_are_remembered() -> None:
-    slots = Slots(3)
+    slots = Slots(3, 30)
     first, second = await clients(slots, 1, 1)
     await first.leave()
     await second.leave()
