@@ -14,9 +14,10 @@ from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.choices import read_choices
-from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries
 from oprel.runtime.selection.engines import programs_of, rank_engines
 from oprel.runtime.spec import ModelFiles
+from oprel.telemetry.calibration.database import LoadIdentity, model_key, recall
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB
@@ -56,6 +57,7 @@ def recommend(
     constraints = replace(constraints, embedding=constraints.embedding or variants[0].embeds).completed(configured)
     machine = hardware or bandwidth.recall(config.home_dir, probe())
     engine = _engine(variants[0].info, machine, config, is_here=hardware is None)
+    variants = [_with_experience(variant, engine.binary, config) for variant in variants]
     share = MachineShare(budgets_of(machine)) if hardware else _share(machine, config, variants, daemon)
     budgets = share.budgets if engine.knows_gpus else share.budgets.without_gpus()
     budgets = budgets.beside([Reservation(engine.backend.overhead_bytes)])
@@ -72,6 +74,18 @@ def _configured(name: str, variant: ModelVariant, config: Config) -> tuple[LoadO
     settings = config.for_model(ModelRef.parse(name).text)
     load = llama_cpp.resolve(LoadOptions(), settings, variant.candidate.footprint.dims.trained_context or None)
     return load, plan_constraints(load, settings, Mode.EMBEDDING if variant.embeds else Mode.COMPLETION)
+
+
+def _with_experience(variant: ModelVariant, binary: Binary | None, config: Config) -> ModelVariant:
+    """The variant with what is known of the engine's program, and of earlier loads in this home."""
+    if binary is None:
+        return variant
+    files, candidate = variant.files, variant.candidate
+    paths = [path for path in (files.weights, files.projector, *files.adapters) if path]
+    architecture = candidate.footprint.dims.architecture
+    load = LoadIdentity(model=model_key(paths), architecture=architecture, build=binary.build)
+    corrections = recall(config.home_dir / "state.db", load)
+    return replace(variant, candidate=replace(candidate, program=binary.program, corrections=corrections))
 
 
 @dataclass(frozen=True)
@@ -111,11 +125,15 @@ def _notes(plan: Plan, share: MachineShare, hardware: Hardware, *, is_here: bool
 
 @dataclass(frozen=True, kw_only=True)
 class EngineCommand:
-    """The engine that would run the model: its command, empty if none can run it, and the flags it supports."""
+    """The engine that would run the model: its command, empty if none can run it, and the flags it supports.
+
+    `binary` is its program, if it is a llama.cpp's.
+    """
 
     command: tuple[str, ...]
     flags: frozenset[str] = frozenset()
     knows_gpus: bool = True
+    binary: Binary | None = None
     backend: Backend = llama_cpp.BACKEND
     notes: tuple[str, ...] = ()
 
@@ -139,7 +157,7 @@ def _llama_server(hardware: Hardware, config: Config) -> EngineCommand:
         return ELSEWHERE
     without_gpu = f"the engine in use ({binary}) does not use the GPU: install a llama-server built for it"
     notes = (without_gpu,) if hardware.gpus and not binary.knows_gpus else ()
-    return EngineCommand(command=binary.command, flags=flags, knows_gpus=binary.knows_gpus, notes=notes)
+    return EngineCommand(command=binary.command, flags=flags, knows_gpus=binary.knows_gpus, binary=binary, notes=notes)
 
 
 def _routed(info: ModelInfo, hardware: Hardware, config: Config) -> EngineCommand:

@@ -53,6 +53,8 @@ class EngineSnapshot:
     """An engine at one moment, for display. `load_seconds` is how long its last start took.
 
     `memory_bytes` is the measured memory of its processes, without that of GPUs; 0 before the first measurement.
+    `resident_bytes` is what its process has of the machine's memory, shared pages counted whole, and `peak_bytes` the
+    most that it has had; 0 where the system does not report them.
     """
 
     state: EngineState
@@ -61,6 +63,8 @@ class EngineSnapshot:
     pid: int | None = None
     binary: Binary | None = None
     memory_bytes: int = 0
+    resident_bytes: int = 0
+    peak_bytes: int = 0
     load_seconds: float = 0.0
     last_exit: Exit | None = None
 

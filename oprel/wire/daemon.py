@@ -22,8 +22,9 @@ class EngineModel(Wire):
 
     `address`: where the engine listens. `adjustments`: settings that were changed to make it fit into memory.
     `in_flight`: requests that use it; `slots_taken` of its `slots` are busy, and `queued` requests wait for one.
-    `memory_bytes`: the measured memory of its processes, 0 before the first measurement. `predicted_bytes`: the memory
-    predicted for it: `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `gpu_share`: how
+    `memory_bytes`: the measured memory of its processes, 0 before the first measurement. `expected_bytes`: what it
+    takes with every slot busy. `predicted_bytes`: the memory reserved for it, with saved conversations at their bound:
+    `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `gpu_share`: how
     much of the model GPUs compute, 1 with every layer on GPUs, else by memory. `predicted` and
     `measured`: its buffers before the start, and as the engine reported them (None if it did not).
     `tokens_per_second`: the speed of its latest answers.
@@ -44,6 +45,7 @@ class EngineModel(Wire):
     queued: int
     tokens_per_second: float | None
     memory_bytes: int
+    expected_bytes: int = 0
     predicted_bytes: int
     host_bytes: int = 0
     gpu_bytes: dict[int, int] = {}
@@ -166,38 +168,66 @@ class ClearedResponse(Wire):
     cleared: int
 
 
+class OverheadSizes(Wire):
+    """What an engine needs beside the model's buffers, in bytes.
+
+    `repacked`: copies of weights for the CPU's kernels. `program`, `libraries` (pages that engines may share),
+    `tokenizer`, `sampling` and `threads` are the process. `projector`: image input and adapters. `checkpoints` and
+    `prompt_cache`: the bounds of saved conversations. `margin`: for what the estimate may miss.
+    """
+
+    repacked: int = 0
+    program: int = 0
+    libraries: int = 0
+    tokenizer: int = 0
+    sampling: int = 0
+    threads: int = 0
+    projector: int = 0
+    checkpoints: int = 0
+    prompt_cache: int = 0
+    margin: int = 0
+
+
 class PlacedMemory(Wire):
     """The memory of one device, in bytes, of which `budget_bytes` are available.
 
-    `overhead_bytes`: everything but the model's buffers: the process, prompt states, a projector and adapters.
+    `total_bytes`: what is reserved. `expected_bytes`: what is taken with every slot busy; the rest is for saved
+    conversations. `overhead_bytes`: the sum of `overhead`, everything but the model's buffers.
     """
 
     name: str
     budget_bytes: int
     total_bytes: int
+    expected_bytes: int = 0
     weights_bytes: int
     kv_bytes: int
     state_bytes: int
     compute_bytes: int
     output_bytes: int
     overhead_bytes: int
+    overhead: OverheadSizes = OverheadSizes()
 
 
 class PlannedMemory(Wire):
-    """The totals, and each device: the GPUs, then the machine's memory."""
+    """The totals, and each device: the GPUs, then the machine's memory. The fields are those of `PlacedMemory`."""
 
     total_bytes: int
+    expected_bytes: int = 0
     weights_bytes: int
     kv_bytes: int
     state_bytes: int
     compute_bytes: int
     output_bytes: int
     overhead_bytes: int
+    overhead: OverheadSizes = OverheadSizes()
     devices: list[PlacedMemory]
 
 
 class PlannedVariant(Wire):
-    """A quantization and how it would run. `reason`: why it was not `chosen`; `size_bytes`: the size of its files."""
+    """A quantization and how it would run. `reason`: why it was not `chosen`; `size_bytes`: the size of its files.
+
+    `total_bytes` are reserved for it, and `expected_bytes` taken with every slot busy.
+    """
 
     quantization: str
     size_bytes: int
@@ -207,6 +237,7 @@ class PlannedVariant(Wire):
     context: int
     slots: int
     total_bytes: int
+    expected_bytes: int = 0
     tokens_per_second: float | None
     reason: str
 
@@ -220,6 +251,17 @@ class PlanSuggestion(Wire):
     text: str
 
 
+class PlanExperience(Wire):
+    """The earlier loads that correct the figures of memory: of the model itself, or of others of its architecture.
+
+    The corrected total would have missed theirs by at most the share `error`.
+    """
+
+    loads: int
+    error: float
+    is_of_model: bool
+
+
 class PlanResponse(Wire):
     """How a model runs or would run. `context`: tokens for one request, of `cells` for all `slots` together.
 
@@ -227,7 +269,8 @@ class PlanResponse(Wire):
     1000 tokens; `full_tokens_per_second`: at the end of the context; `speed_guessed`: the machine's memory was not
     measured. `gpu_layers`: as llama-server's `-ngl` counts them. `rejected`: the reason against each other variant.
     `rough`: the estimate is inexact, because too little is known about such models. `suggestions`: what would save
-    memory or be faster. `command`: the engine's, empty if the model does not fit.
+    memory or be faster. `experience`: None without earlier loads. `command`: the engine's, empty if the model does not
+    fit.
     """
 
     model: str
@@ -247,6 +290,7 @@ class PlanResponse(Wire):
     full_tokens_per_second: float | None = None
     speed_guessed: bool = False
     rough: bool
+    experience: PlanExperience | None = None
     memory: PlannedMemory
     variants: list[PlannedVariant]
     rejected: dict[str, str]

@@ -23,15 +23,15 @@ from oprel.client.connect import is_up, stop_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests
+from oprel.telemetry.memory.process import NATIVE
 from oprel.wire.daemon import PlanResponse
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import WORDS
+from tests.fixtures.limits import megabytes_for
 
 StartDaemon = Callable[..., RunningDaemon]
 Done = subprocess.CompletedProcess[str]
-
-FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
 
 
 @dataclass
@@ -424,9 +424,9 @@ def test_ps_shows_what_is_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: 
     titles, model = oprel_own(command).stdout.splitlines()
     assert titles.split() == [
         *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
-        *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
+        *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
     ]
-    name, digest, size, processor, context, until, state, queue, memory, restarts, pid, engine = re.split(
+    name, digest, size, processor, context, until, state, queue, memory, reserved, restarts, pid, engine = re.split(
         " {2,}", model
     )
     assert (name, processor, context) == (str(tiny), "100% CPU", "2048")
@@ -464,7 +464,8 @@ def test_ps_tells_of_a_model_that_waits(
 ) -> None:
     other = shutil.copy(tiny, tmp_path / "other.gguf")
     slow = install(tmp_path / "engine", tokens=10_000, token_delay=0.1)
-    start_daemon(engine_path=str(slow), default_max_memory_mb=FOR_ONE)
+    limit = megabytes_for(tiny, engines=1.6, context=2048, program=NATIVE)
+    start_daemon(engine_path=str(slow), default_max_memory_mb=limit)
     with contextlib.ExitStack() as stack:
         stack.callback(stack.enter_context(oprel_own.start("run", str(tiny), "hi")).kill)
         eventually(lambda: "1/4" in oprel_own("ps").stdout)

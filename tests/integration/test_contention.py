@@ -33,15 +33,16 @@ from oprel.server.pool import planning
 from oprel.server.pool.manager import ModelManager
 from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
+from oprel.telemetry.memory.process import NATIVE
 from tests.conftest import DEADLINE
 from tests.fixtures.fake_engine import install, told
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
+from tests.fixtures.limits import megabytes_for
 
 pytestmark = pytest.mark.long
 
 Result = TypeVar("Result")
 
-FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
 CRASH = told(die_at_token=1, dies_of="SIGSEGV")
 
 
@@ -79,9 +80,13 @@ def office(config: Config, home: Path) -> Opened:
     Manifests(config.models_dir).put(Manifest(name="alias:latest", weights=home / "one.gguf"))
 
     @contextlib.asynccontextmanager
-    async def opened(faults: dict[str, object] | None = None, **changes: object) -> AsyncIterator[Office]:
+    async def opened(
+        faults: dict[str, object] | None = None, *, engines: float = 0, **changes: object
+    ) -> AsyncIterator[Office]:
+        """`engines`: for how many the memory suffices; 0 for many."""
         engine = str(install(home / "engine", **(faults or {})))
-        own = replace(config, engine_path=engine, **changes)  # type: ignore[arg-type]
+        limit = megabytes_for(home / "one.gguf", engines=engines, context=8192, program=NATIVE)
+        own = replace(config, engine_path=engine, default_max_memory_mb=limit, **changes)  # type: ignore[arg-type]
         prepare_home(own)
         manager = ModelManager(own, EngineBinaries(find_binaries(own)), own.run_dir)
         try:
@@ -105,7 +110,7 @@ async def soon(work: Awaitable[Result], within: float = DEADLINE) -> Result:
 
 def test_an_engine_whose_client_left_while_it_loaded_makes_room_once_it_is_ready(office: Opened) -> None:
     async def scenario() -> None:
-        async with office({"silent_load": 1.0}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
+        async with office({"silent_load": 1.0}, engines=1.6, keep_alive="-1") as it:
             left = asyncio.create_task(it.ask("one", "hello"))
             await until(lambda: [one.engine.is_loading for one in it.manager.loaded] == [True])
             left.cancel()
@@ -116,7 +121,7 @@ def test_an_engine_whose_client_left_while_it_loaded_makes_room_once_it_is_ready
 
 def test_an_engine_that_failed_after_its_client_left_makes_room(office: Opened) -> None:
     async def scenario() -> None:
-        async with office({"silent_load": 0.5}, default_max_memory_mb=FOR_ONE, keep_alive="-1") as it:
+        async with office({"silent_load": 0.5}, engines=1.6, keep_alive="-1") as it:
             left = asyncio.create_task(it.ask("one", "hello"))
             await until(lambda: any(one.engine.snapshot().pid for one in it.manager.loaded))
             left.cancel()
@@ -158,7 +163,7 @@ def test_what_other_programs_leave_is_looked_at_anew_before_each_load(
 
 def test_a_pinned_name_pins_the_engine_of_another_name_it_joins(office: Opened) -> None:
     async def scenario() -> None:
-        async with office(default_max_memory_mb=FOR_ONE, models='{"alias:latest": {"pin": "on"}}') as it:
+        async with office(engines=1.6, models='{"alias:latest": {"pin": "on"}}') as it:
             await it.ask("one", "hello")
             await it.ask("alias", "hello")
             [loaded] = it.manager.loaded
@@ -331,7 +336,7 @@ def test_a_client_that_does_not_read_holds_up_nobody_after_a_crash(office: Opene
 
 def test_who_waits_for_memory_is_told_at_once_that_the_daemon_ends(office: Opened) -> None:
     async def scenario() -> None:
-        async with office({"silent_load": 0.2}, default_max_memory_mb=FOR_ONE) as it:
+        async with office({"silent_load": 0.2}, engines=1.6) as it:
             first = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
             await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [1])
             second = asyncio.create_task(it.ask("two", "hello"))
@@ -364,7 +369,7 @@ def test_a_preload_that_runs_out_of_memory_stops_nobody(office: Opened) -> None:
 
 def test_who_waits_for_memory_that_is_pinned_meanwhile_is_refused(office: Opened) -> None:
     async def scenario() -> None:
-        async with office(default_max_memory_mb=FOR_ONE, models='{"alias:latest": {"pin": "on"}}') as it:
+        async with office(engines=1.6, models='{"alias:latest": {"pin": "on"}}') as it:
             slow = asyncio.create_task(it.ask("one", "slow " + told(tokens=100, token_delay=0.1)))
             await until(lambda: [len(one.in_flight) for one in it.manager.loaded] == [1])
             waiting = asyncio.create_task(it.ask("two", "hello"))

@@ -14,14 +14,15 @@ import pytest
 
 from oprel.client_api import Client
 from oprel.core.config import Config
+from oprel.telemetry.memory.process import NATIVE
 from tests.conftest import RunningDaemon, alive, eventually, running_daemon
 from tests.fixtures.fake_engine import install
+from tests.fixtures.limits import megabytes_for
 
 pytestmark = pytest.mark.long
 
 ROUNDS, MANY_ROUNDS = 8, 50
 GONE_WITHIN = 3.0  # s
-FOR_ONE = 150  # MiB: a tiny model is predicted to take some 100
 
 
 @pytest.fixture
@@ -119,7 +120,8 @@ def rounds(
     second = str(shutil.copy(tiny, home / "second.gguf"))
     program = install(home / "engine", tokens=10_000, token_delay=0.01, silent_load=0.05, ignores=("SIGINT",))
     real = replace(config, restore="off")
-    fake = replace(real, engine_path=str(program), default_max_memory_mb=FOR_ONE)
+    for_one = megabytes_for(tiny, engines=1.6, context=2048, program=NATIVE)
+    fake = replace(real, engine_path=str(program), default_max_memory_mb=for_one)
 
     def run(count: int) -> None:
         for number in range(count):

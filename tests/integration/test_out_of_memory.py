@@ -27,10 +27,10 @@ def starts(daemon: RunningDaemon) -> int:
 def test_it_gets_less_until_it_starts_and_says_so(start_daemon: Start, engine: Callable[[int], str]) -> None:
     daemon = start_daemon(engine_path=engine(2048 * 2 * 2 + 512))  # units of the fake's: two slots of 2048 tokens
     with daemon.client as client:
-        assert client.generate("tiny", "hello", options={"num_ctx": 2048}).response
+        assert client.generate("tiny", "hello").response
         [loaded] = client.engines().models
-    assert loaded.adjustments == ["2 requests at a time"]
-    assert loaded.context_length == 2048  # it was asked for
+    assert loaded.adjustments == ["fewer saved conversations", "2 requests at a time"]
+    assert loaded.context_length == 2048  # the whole context: slots are given up before it
     assert "ran out of memory: from now on" in daemon.log
 
 
@@ -38,12 +38,12 @@ def test_what_helped_is_remembered_by_the_next_daemon(start_daemon: Start, engin
     path = engine(2048 * 2 * 2 + 512)
     first = start_daemon(engine_path=path, restore="off")
     with first.client as client:
-        client.generate("tiny", "hello", options={"num_ctx": 2048})
+        client.generate("tiny", "hello")
     assert starts(first) > 1
     first.end()
     second = start_daemon(engine_path=path, restore="off")
     with second.client as client:
-        client.generate("tiny", "hello", options={"num_ctx": 2048})
+        client.generate("tiny", "hello")
     assert starts(second) == 1
 
 

@@ -11,10 +11,10 @@ import pytest
 from oprel.core.config import Config
 from oprel.core.exceptions import BusyError, InsufficientMemoryError
 from oprel.core.models.manifests import Manifest, Manifests
+from oprel.telemetry.memory.process import NATIVE
 from tests.conftest import RunningDaemon, eventually
 from tests.fixtures.fake_engine import install, told
-
-FOR_ONE, FOR_TWO = 150, 240  # MiB: a tiny model is predicted to take some 100
+from tests.fixtures.limits import megabytes_for
 
 Start = Callable[..., RunningDaemon]
 
@@ -29,6 +29,18 @@ def models(config: Config, tiny: Path, home: Path) -> tuple[str, ...]:
     return names
 
 
+@pytest.fixture
+def for_one(tiny: Path) -> int:
+    """MiB for one engine, but not for two."""
+    return megabytes_for(tiny, engines=1.6)
+
+
+@pytest.fixture
+def for_one_fake(tiny: Path) -> int:
+    """The same for the fake llama-server."""
+    return megabytes_for(tiny, engines=1.6, program=NATIVE)
+
+
 def loaded(daemon: RunningDaemon) -> set[str]:
     with daemon.client as client:
         return {engine.name.removesuffix(":latest") for engine in client.engines().models}
@@ -41,8 +53,8 @@ def ask(daemon: RunningDaemon, model: str, prompt: str = "hello", **options: int
         ).response
 
 
-def test_models_that_fit_stay_side_by_side(start_daemon: Start, models: tuple[str, ...]) -> None:
-    daemon = start_daemon(default_max_memory_mb=FOR_TWO)
+def test_models_that_fit_stay_side_by_side(start_daemon: Start, models: tuple[str, ...], tiny: Path) -> None:
+    daemon = start_daemon(default_max_memory_mb=megabytes_for(tiny, engines=2.6))
     ask(daemon, "one"), ask(daemon, "two")
     assert loaded(daemon) == {"one", "two"}
 
@@ -55,17 +67,19 @@ def test_models_that_fit_load_at_the_same_time(start_daemon: Start, models: tupl
         assert all(answer.result(20) for answer in answers)
 
 
-def test_an_idle_model_goes_for_one_that_is_asked_for(start_daemon: Start, models: tuple[str, ...]) -> None:
-    daemon = start_daemon(default_max_memory_mb=FOR_ONE)
+def test_an_idle_model_goes_for_one_that_is_asked_for(
+    start_daemon: Start, models: tuple[str, ...], for_one: int
+) -> None:
+    daemon = start_daemon(default_max_memory_mb=for_one)
     assert ask(daemon, "one") and ask(daemon, "two") and ask(daemon, "one")
     assert loaded(daemon) == {"one"}
     assert ": idle for" in daemon.log and "evicting " in daemon.log
 
 
 def test_a_pinned_model_stays_and_what_does_not_fit_beside_it_is_refused(
-    start_daemon: Start, models: tuple[str, ...]
+    start_daemon: Start, models: tuple[str, ...], for_one: int
 ) -> None:
-    daemon = start_daemon(default_max_memory_mb=FOR_ONE, models='{"one": {"pin": true}}')
+    daemon = start_daemon(default_max_memory_mb=for_one, models='{"one": {"pin": true}}')
     ask(daemon, "one")
     with pytest.raises(InsufficientMemoryError, match="pinned models take"):
         ask(daemon, "two")
@@ -75,15 +89,17 @@ def test_a_pinned_model_stays_and_what_does_not_fit_beside_it_is_refused(
 def test_a_model_larger_than_the_limit_is_refused_before_an_engine_starts(
     start_daemon: Start, models: tuple[str, ...]
 ) -> None:
-    daemon = start_daemon(default_max_memory_mb=50)
+    daemon = start_daemon(default_max_memory_mb=10)
     with pytest.raises(InsufficientMemoryError, match="one:latest does not fit: it needs"):
         ask(daemon, "one")
     assert "starting" not in daemon.log
 
 
-def test_a_busy_model_is_waited_for(start_daemon: Start, models: tuple[str, ...], home: Path) -> None:
+def test_a_busy_model_is_waited_for(
+    start_daemon: Start, models: tuple[str, ...], home: Path, for_one_fake: int
+) -> None:
     engine = install(home / "engine", tokens=20, token_delay=0.1)
-    daemon = start_daemon(default_max_memory_mb=FOR_ONE, engine_path=str(engine))
+    daemon = start_daemon(default_max_memory_mb=for_one_fake, engine_path=str(engine))
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, daemon, "one")
         eventually(lambda: loaded(daemon) == {"one"})
@@ -93,10 +109,10 @@ def test_a_busy_model_is_waited_for(start_daemon: Start, models: tuple[str, ...]
 
 
 def test_nobody_waits_for_ever_for_a_model_that_is_always_busy(
-    start_daemon: Start, models: tuple[str, ...], home: Path
+    start_daemon: Start, models: tuple[str, ...], home: Path, for_one_fake: int
 ) -> None:
     engine = install(home / "engine", tokens=3, token_delay=0.1)
-    daemon = start_daemon(default_max_memory_mb=FOR_ONE, engine_path=str(engine))
+    daemon = start_daemon(default_max_memory_mb=for_one_fake, engine_path=str(engine))
     stop = False
 
     def keep_busy() -> int:

@@ -14,12 +14,12 @@ import pytest
 from oprel.core.config import Config
 from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon, running_daemon, temporary_home
+from tests.fixtures.limits import megabytes_for
 
 pytestmark = pytest.mark.long
 
 CLIENTS = 200
 MODELS = ("one", "two", "three")
-MEMORY_MB = 240  # of which each of the three is predicted to take some 100
 TOKENS = 8
 
 
@@ -95,11 +95,12 @@ async def crowd(daemon: RunningDaemon, seconds: float) -> Tally:
 
 async def soak(tiny: Path, seconds: float) -> None:
     with temporary_home() as home:
+        limit = megabytes_for(tiny, engines=2.6)
         config = Config(
             home=str(home),
             server_port=0,
             n_threads=1,
-            default_max_memory_mb=MEMORY_MB,
+            default_max_memory_mb=limit,
             max_queue=48,
         )
         for model in MODELS:
@@ -110,7 +111,7 @@ async def soak(tiny: Path, seconds: float) -> None:
     print(f"\nsoak of {seconds:.0f} s: {tally}")  # noqa: T201 - the figures are what the test is for
     assert not tally.wrong, tally.wrong[:3]
     assert all(tally.outcomes[model, 200] > CLIENTS / 10 for model in MODELS), tally
-    assert tally.most_engines <= 2 and tally.most_memory <= MEMORY_MB * 2**20, tally
+    assert tally.most_engines <= 2 and tally.most_memory <= limit * 2**20, tally
 
 
 @pytest.mark.timeout(120)

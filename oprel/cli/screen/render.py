@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -100,6 +100,23 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         console.print(drawn)
     for text in captured.get().splitlines():
         line(text.rstrip())
+
+
+def visible_columns(
+    titles: Sequence[str], rows: Sequence[Mapping[str, str]], leave_first: Sequence[str], width: int
+) -> list[str]:
+    """The titles of the columns that fit into `width`. Those in `leave_first` are left out, the first of them first.
+
+    >>> visible_columns(["NAME", "SIZE"], [{"NAME": "tiny", "SIZE": "9 B"}], ["SIZE"], 10)
+    ['NAME']
+    """
+    titles = list(titles)
+    lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}
+    for title in leave_first:
+        if sum(lengths[column] + GAP for column in titles) - GAP <= width:
+            break
+        titles.remove(title)
+    return titles
 
 
 class ProgressLines:

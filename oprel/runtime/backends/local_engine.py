@@ -66,6 +66,7 @@ class LocalEngine:
 
     def snapshot(self) -> EngineSnapshot:
         process = self._process
+        resident, peak = process.resident_bytes
         return EngineSnapshot(
             state=process.state,
             address=process.address,
@@ -73,6 +74,8 @@ class LocalEngine:
             pid=process.pid,
             binary=process.binary,
             memory_bytes=process.memory_bytes,
+            resident_bytes=resident,
+            peak_bytes=peak,
             load_seconds=process.load_seconds,
             last_exit=process.last_exit,
         )

@@ -4,6 +4,7 @@ Order: the configured path, an engine installed in `binary_dir`, llama-server on
 """
 
 import asyncio
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import IO
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
+from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,25 @@ class Binary:
     def knows_gpus(self) -> bool:
         """False for the wheel, which is built for CPUs, except on Apple's machines. Other programs may use GPUs."""
         return self.source is not BinarySource.WHEEL or sys.platform == "darwin"
+
+    @property
+    def program(self) -> Program:
+        """What it takes of memory by itself."""
+        return WHEEL if self.source is BinarySource.WHEEL else NATIVE
+
+    @property
+    def build(self) -> str:
+        """A text that changes when the program is updated: the wheel's version, or the size and time of the file.
+
+        Not the version that a program prints: it would have to be started before each plan.
+        """
+        if self.source is BinarySource.WHEEL:
+            return f"{self} {importlib.metadata.version('xllamacpp')}"
+        try:
+            status = os.stat(self.command[0])
+        except OSError:
+            return str(self)
+        return f"{self} {status.st_size} {status.st_mtime_ns}"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Exit, Restart, declared
 from oprel.runtime.restarts import End, History
-from oprel.runtime.supervisor import loading
+from oprel.runtime.supervisor import loading, procstat
 from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended, start_child
 from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
@@ -134,6 +134,11 @@ class EngineProcess:
     def memory_bytes(self) -> int:
         """The last sample; 0 while it is down."""
         return self._child.memory[-1][1] if self._child and self.pid and self._child.memory else 0
+
+    @property
+    def resident_bytes(self) -> tuple[int, int]:
+        """What the process has of the machine's memory now, and the most that it has had."""
+        return procstat.resident(self.pid) if self.pid else (0, 0)
 
     @property
     def served_seconds(self) -> float:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.runtime.engine import EngineSnapshot, EngineState
 from oprel.runtime.spec import EngineSpec
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
+from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.telemetry.recommender.placement import PlacementKind
 
@@ -19,11 +19,13 @@ RUNNING = (EngineState.STARTING, EngineState.READY)
 class EngineStatus:
     """Sizes in bytes, times in seconds. `latest` is `model` under the name that was requested last.
 
-    `num_ctx` is how many tokens one request may use. `expected_host_bytes` is the machine's memory that the engine was
-    admitted with, and `gpu_bytes` what its placement takes of each GPU, by number. On a machine whose GPU
-    `shares_memory` the former includes the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the figures that
-    the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it is unloaded, if
-    no request uses it from now on.
+    `num_ctx` is how many tokens one request may use.
+    `reserved_bytes` is the memory that the engine was admitted with, `reserved_host_bytes` the part of it in the
+    machine's memory. `expected_bytes` and `expected_host_bytes` are what it takes with every slot busy, and `gpu_bytes`
+    what its placement takes of each GPU, by number. On a machine whose GPU `shares_memory` the figures of the host
+    include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the figures that the engine logged,
+    `estimate` the same before its start. `keep_alive_left` is what is left until it is unloaded, if no
+    request uses it from now on.
     """
 
     model: InstalledModel
@@ -37,6 +39,8 @@ class EngineStatus:
     slots_taken: int
     queued: int
     tokens_per_second: float | None
+    reserved_host_bytes: int
+    reserved_bytes: int
     expected_host_bytes: int
     expected_bytes: int
     gpu_bytes: Mapping[int, int]
@@ -92,8 +96,10 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         slots_taken=slots.in_use,
         queued=slots.waiting,
         tokens_per_second=loaded.pace.tokens_per_second,
-        expected_host_bytes=decision.needs.host,
-        expected_bytes=decision.needs.total,
+        reserved_host_bytes=decision.needs.host,
+        reserved_bytes=decision.needs.total,
+        expected_host_bytes=decision.expected.host,
+        expected_bytes=decision.expected.total,
         gpu_bytes=decision.on_gpus,
         shares_memory=plan.budgets.shared,
         is_on_gpus=plan.solution.placement.kind is PlacementKind.GPU,

@@ -22,7 +22,7 @@ from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.engines.llama_log import Buffers, splits_thoughts
+from oprel.runtime.backends.engines.llama_log import splits_thoughts
 from oprel.runtime.backends.local_engine import LocalEngine
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
@@ -42,6 +42,7 @@ from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.loaded_model import Lifetime, LoadedModel
 from oprel.server.pool.planning import Planning, refusal
 from oprel.server.pool.slots import Slots
+from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender import step_down
 from oprel.telemetry.recommender.plan_wire import plan_response
 from oprel.wire.daemon import PlanResponse

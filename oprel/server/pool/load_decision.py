@@ -51,12 +51,17 @@ class LoadDecision:
 
     @cached_property
     def needs(self) -> Amount:
-        """The memory that the engine is admitted with."""
-        solution = self.plan.solution
-        host, vram = solution.host_needs, sum(solution.needs)
-        if self.plan.budgets.shared:
-            host, vram = solution.total, 0
-        return Amount(host + self.backend.overhead_bytes, vram)
+        """The memory that is reserved for the engine: it is admitted with it."""
+        return self._amount(self.plan.solution.host_needs)
+
+    @cached_property
+    def expected(self) -> Amount:
+        """The memory that the engine takes with every slot busy."""
+        return self._amount(self.plan.solution.host_expected)
+
+    def _amount(self, host: int) -> Amount:
+        host, vram = host + self.backend.overhead_bytes, sum(self.plan.solution.needs)
+        return Amount(host + vram, 0) if self.plan.budgets.shared else Amount(host, vram)
 
     @property
     def key(self) -> Key:

@@ -11,7 +11,6 @@ from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, Tokens
 from oprel.core.request_options import SIZES
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
-from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.runtime.engine import Engine
 from oprel.runtime.spec import EngineSpec
 from oprel.server.history.crash_reports import InFlight
@@ -20,6 +19,7 @@ from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.scheduling import Amount, Resident, Use
 from oprel.server.pool.slots import SlotGrant, Slots
+from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender.budgets import Reservation
 from oprel.telemetry.recommender.step_down import given_up
 
@@ -146,6 +146,7 @@ class LoadedModel:
     others: tuple[Backend, ...] = ()
     fallbacks: tuple[str, ...] = ()
     buffers: Buffers | None = None
+    load_number: int | None = None
     splits_thoughts: bool = True
     leases: int = 0
     closed: bool = False

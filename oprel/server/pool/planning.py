@@ -5,25 +5,30 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
 from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
-from oprel.runtime.backends.engines.llama_log import Buffers, buffers_of
-from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.runtime.backends.engines.llama_log import buffers_of
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.supervisor.procstat import private_bytes
-from oprel.server.history.calibration import Calibration
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.scheduling import Amount, total_of
+from oprel.telemetry.calibration.database import Calibration, LoadIdentity, model_key
+from oprel.telemetry.calibration.learning import Buffers, EstimatedLoad, PastLoad, ResidentMemory
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.bandwidth import Rates
 from oprel.telemetry.hardware.probing import Hardware, probe
+from oprel.telemetry.memory.corrections import NONE
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
+from oprel.telemetry.memory.process import WHEEL
 from oprel.telemetry.recommender.arithmetic import arithmetic_of
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied, with_rates
 from oprel.telemetry.recommender.candidates import Candidate, sized
+from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan, plan, plan_among
 from oprel.telemetry.recommender.settings import PlanConstraints, Preference
 
@@ -100,7 +105,7 @@ class Planning:
         return plan_among(reservations, [self._candidate(model)], budgets, constraints)
 
     def _candidate(self, model: InstalledModel) -> Candidate:
-        header, engine = model.header, str(next(iter(self._binaries.usable), None))
+        header, binary = model.header, next(iter(self._binaries.usable), None)
         return Candidate(
             label=header.quantization,
             footprint=footprint_of(header),
@@ -108,7 +113,8 @@ class Planning:
             tensor_arithmetic=arithmetic_of(header) if model.is_gguf else None,
             projector=model.projector_bytes,
             adapters=model.adapter_bytes,
-            corrections=self._calibration.corrections(model.digest, header.architecture, engine),
+            corrections=self._calibration.corrections(_identity(model, binary)) if binary else NONE,
+            program=binary.program if binary else WHEEL,
             file_bytes=model.size_bytes,
             is_whole=not model.is_gguf,
         )
@@ -128,27 +134,19 @@ class Planning:
 
     def note_load(self, loaded: LoadedModel) -> Buffers | None:
         """An engine is up: what it logged of its memory is kept beside what was expected, and returned."""
-        buffers = buffers_of(loaded.engine.log)
-        if buffers:
-            model, plan = loaded.model, loaded.decision.plan
-            expected = estimate(plan.chosen.candidate.footprint, plan.solution.load_shape)
-            engine, setting = str(loaded.engine.snapshot().binary), repr(plan.solution.load_shape)
-            self._calibration.note(
-                model.digest,
-                model.header.architecture,
-                engine,
-                setting,
-                predicted=expected,
-                measured=buffers,
-            )
+        buffers, snapshot = buffers_of(loaded.engine.log), loaded.engine.snapshot()
+        loaded.slots.most_in_use = loaded.slots.in_use
+        if buffers and snapshot.binary:
+            past = _past_load(loaded.decision.plan, buffers, snapshot.resident_bytes)
+            loaded.load_number = self._calibration.note(_identity(loaded.model, snapshot.binary), past)
         return buffers
 
     def note_end(self, loaded: LoadedModel) -> None:
-        """An engine is about to be stopped: keep how much memory its processes had in the end."""
-        snapshot = loaded.engine.snapshot()
-        if snapshot.memory_bytes:
-            setting, engine = repr(loaded.decision.plan.solution.load_shape), str(snapshot.binary)
-            self._calibration.note_resident(loaded.model.digest, engine, setting, snapshot.memory_bytes)
+        """An engine is about to be stopped: keep the most memory that it has had."""
+        peak = loaded.engine.snapshot().peak_bytes
+        if peak and loaded.load_number is not None and _is_in_one_place(loaded.decision.plan):
+            was_busy = loaded.slots.most_in_use >= loaded.slots.total
+            self._calibration.note_peak(loaded.load_number, peak, was_busy=was_busy)
 
     def close(self) -> None:
         self._calibration.close()
@@ -170,6 +168,44 @@ def _may_hold_gpus(loaded: LoadedModel) -> bool:
 def _look(leaders: Collection[int]) -> tuple[int, Hardware]:
     """The bytes that the processes of engines hold, and the machine."""
     return private_bytes(leaders), probe()
+
+
+def _identity(model: InstalledModel, binary: Binary) -> LoadIdentity:
+    manifest = model.manifest
+    files = [path for path in (manifest.weights, manifest.projector, *manifest.adapters) if path]
+    return LoadIdentity(model=model_key(files), architecture=model.header.architecture, build=binary.build)
+
+
+def _past_load(plan: Plan, logged: Buffers, resident: int) -> PastLoad:
+    candidate, solution = plan.chosen.candidate, plan.solution
+    estimated = estimate(candidate.footprint, solution.load_shape, candidate.program)
+    in_one_place, with_extras = _is_in_one_place(plan), candidate.projector or candidate.adapters
+    return PastLoad(
+        setting=repr(solution.load_shape),
+        estimated=EstimatedLoad(
+            buffers=Buffers(
+                weights=estimated.weights_bytes + estimated.repacked_bytes,
+                kv=estimated.kv_bytes,
+                state=estimated.state_bytes,
+                compute=estimated.compute_bytes,
+                output=estimated.output_bytes,
+            ),
+            process=estimated.process.total,
+            at_work=estimated.process.at_work,
+            untouched=estimated.host.compute,
+            pool=solution.pool.reserved,
+        ),
+        logged=logged if in_one_place else replace(logged, weights=0),
+        resident=ResidentMemory(ready=0 if with_extras or not in_one_place else resident),
+    )
+
+
+def _is_in_one_place(plan: Plan) -> bool:
+    """Whether the log tells what is in the machine's memory: not with layers on both sides, or memory that both share.
+
+    The engine maps nearly the whole file then, and logs that, although it reads only a part of it.
+    """
+    return plan.solution.placement.kind in (PlacementKind.CPU, PlacementKind.GPU) and not plan.budgets.shared
 
 
 def refusal(name: str, plan: Plan, residents: Sequence[LoadedModel]) -> OprelError:

@@ -24,12 +24,13 @@ class Slots:
     """The `total` slots of an engine, which share `cells`.
 
     A request holds one slot, or several if it makes several answers, and an equal share of the cells for each, unless
-    it needs more.
+    it needs more. `most_in_use`: the most slots that were held at the same time since the engine's start.
     """
 
     def __init__(self, total: int, cells: int) -> None:
         self.total = total
         self.cells = cells
+        self.most_in_use = 0
         self._grants: set[SlotGrant] = set()
         self._queue: deque[SlotRequest] = deque()
 
@@ -88,6 +89,7 @@ class Slots:
             request = self._queue.popleft()
             request.grant.receive(request.count, min(request.cells, self.cells))
             self._grants.add(request.grant)
+            self.most_in_use = max(self.most_in_use, self.in_use)
             if not request.granted.done():  # else its owner was cancelled, and returns the slots
                 request.granted.set_result(None)
 

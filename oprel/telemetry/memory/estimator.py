@@ -106,6 +106,7 @@ class Estimate:
             return replace(
                 of,
                 weights=round(of.weights * by.weights),
+                repacked=round(of.repacked * by.weights),
                 kv=round(of.kv * by.kv),
                 state=round(of.state * by.state),
                 compute=round(of.compute * by.compute),
@@ -137,6 +138,10 @@ class Estimate:
     @property
     def weights_bytes(self) -> int:
         return self._sum(lambda share: share.weights)
+
+    @property
+    def repacked_bytes(self) -> int:
+        return self._sum(lambda share: share.repacked)
 
     @property
     def kv_bytes(self) -> int:

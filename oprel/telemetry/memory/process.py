@@ -24,6 +24,8 @@ class Program:
 
 WHEEL = Program(private=14 * MIB + MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
 
+NATIVE = Program(private=6 * MIB, shared=14 * MIB)  # llama-server
+
 # One candidate of the sampler is a token's number, its logit and its probability (`llama_token_data` in llama.h).
 CANDIDATE_BYTES, ELEMENT_BYTES = 12, 4
 THREAD = MIB // 2  # stack and allocator of a thread that has served a slot
@@ -44,6 +46,11 @@ class ProcessMemory:
     def total(self) -> int:
         """All of them."""
         return self.private + self.shared + self.tokenizer + self.outputs + self.threads
+
+    @property
+    def at_work(self) -> int:
+        """What only requests use."""
+        return self.sampling + self.threads
 
     def corrected(self, ratio: float) -> "ProcessMemory":
         """With so much more or less of its own memory that the total is multiplied by `ratio`."""

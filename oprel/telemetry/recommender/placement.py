@@ -74,6 +74,7 @@ class Solution:
     """A setting with a placement, and the memory it needs in bytes: `needs` for each of the placement's devices.
 
     `extras`: what a projector and adapters take of the machine's memory. `pool` is for conversations without a slot.
+    `measured`: the most that an engine took before for this setting, without such conversations; 0 if unknown.
     """
 
     setting: Setting
@@ -82,6 +83,7 @@ class Solution:
     needs: tuple[int, ...]
     extras: int
     pool: CachePool
+    measured: int = 0
 
     @property
     def load_shape(self) -> LoadShape:
@@ -92,7 +94,12 @@ class Solution:
     @property
     def host_needs(self) -> int:
         """Bytes of the machine's memory that the engine can be made to take: what is reserved for it."""
-        return self.estimate.host_total + self.estimate.uncertainty + self.extras + self.pool.reserved
+        return self.estimate.host_total + self.extras + self.margin + self.pool.reserved
+
+    @property
+    def margin(self) -> int:
+        """Bytes by which the estimate may be too small, or was too small before."""
+        return max(self.estimate.uncertainty, self.measured - self.estimate.host_total - self.extras)
 
     @property
     def host_expected(self) -> int:
@@ -164,6 +171,7 @@ def placed(model: PlacementInput, setting: Setting, placement: Placement) -> Sol
         needs=tuple(needs),
         extras=extras,
         pool=least_pool(memory),
+        measured=model.corrections.peak_of(shape),
     )
 
 

@@ -3,18 +3,31 @@
 from collections.abc import Iterator, Sequence
 
 from oprel.telemetry.memory.estimator import Share
-from oprel.telemetry.recommender.candidates import Grade, Row, grade_of
+from oprel.telemetry.recommender.candidates import Candidate, Grade, Row, grade_of
+from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.planning import Plan
 from oprel.telemetry.recommender.reasons import placement_text
 from oprel.telemetry.recommender.speed import PLEASANT, is_guess, tokens_per_second
 from oprel.telemetry.recommender.suggestions import Suggestion, suggestions
-from oprel.wire.daemon import PlacedMemory, PlannedMemory, PlannedVariant, PlanResponse, PlanSuggestion
+from oprel.wire.daemon import (
+    OverheadSizes,
+    PlacedMemory,
+    PlanExperience,
+    PlannedMemory,
+    PlannedVariant,
+    PlanResponse,
+    PlanSuggestion,
+)
 
 HOST = "CPU"
 FASTER = 1.1  # times as fast: what is worth a try where answers are slow
 GUESSED = (
     "the speed is a guess: the memory of this machine was not measured. The daemon does so when it is idle, and "
     "`oprel bench memory` at once"
+)
+SUMS = (
+    *("total_bytes", "expected_bytes", "weights_bytes", "kv_bytes", "state_bytes", "compute_bytes", "output_bytes"),
+    "overhead_bytes",
 )
 
 
@@ -39,6 +52,7 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
         full_tokens_per_second=_rounded(_speed_when_full(plan)),
         speed_guessed=plan.chosen.speed is not None and is_guess(solution, plan.budgets),
         rough=solution.estimate.rough,
+        experience=_experience(plan.chosen.candidate),
         memory=_memory(plan),
         variants=[_variant(row, plan) for row in plan.rows],
         rejected={row.candidate.label: row.why for row in plan.rows if row is not plan.chosen and row.why},
@@ -88,37 +102,62 @@ def _types(key: str, value: str) -> str:
     return key if key == value else f"{key},{value}"
 
 
+def _experience(candidate: Candidate) -> PlanExperience | None:
+    by = candidate.corrections
+    return PlanExperience(loads=by.loads, error=by.error, is_of_model=by.is_of_model) if by.loads else None
+
+
 def _memory(plan: Plan) -> PlannedMemory:
     solution, budgets = plan.solution, plan.budgets
-    estimate = solution.estimate
     devices = [
-        _placed(budgets.gpus[device].name, budgets.devices[device], needs, share)
-        for device, needs, share in zip(solution.placement.devices, solution.needs, estimate.devices, strict=True)
+        _placed(budgets.gpus[device].name, budgets.devices[device], share, needs, needs)
+        for device, needs, share in zip(
+            solution.placement.devices, solution.needs, solution.estimate.devices, strict=True
+        )
     ]
-    devices.append(_placed(HOST, budgets.for_one, solution.host_needs, estimate.host))
+    host = _placed(HOST, budgets.for_one, solution.estimate.host, solution.host_needs, solution.host_expected)
+    host.overhead = _host_overhead(solution)
+    devices.append(host)
     return PlannedMemory(
-        total_bytes=solution.total,
-        weights_bytes=estimate.weights_bytes,
-        kv_bytes=estimate.kv_bytes,
-        state_bytes=estimate.state_bytes,
-        compute_bytes=estimate.compute_bytes,
-        output_bytes=estimate.output_bytes,
-        overhead_bytes=solution.total - estimate.total_bytes,
+        **{name: sum(getattr(device, name) for device in devices) for name in SUMS},
+        overhead=OverheadSizes(
+            **{name: sum(getattr(device.overhead, name) for device in devices) for name in OverheadSizes.model_fields}
+        ),
         devices=devices,
     )
 
 
-def _placed(name: str, budget: int, needs: int, share: Share) -> PlacedMemory:
+def _placed(name: str, budget: int, share: Share, reserved: int, expected: int) -> PlacedMemory:
+    """The memory of a GPU: beside the buffers it has a projector."""
+    buffers = share.total - share.repacked
     return PlacedMemory(
         name=name,
         budget_bytes=budget,
-        total_bytes=needs,
+        total_bytes=reserved,
+        expected_bytes=expected,
         weights_bytes=share.weights,
         kv_bytes=share.kv,
         state_bytes=share.state,
         compute_bytes=share.compute,
         output_bytes=share.output,
-        overhead_bytes=needs - share.total,
+        overhead_bytes=reserved - buffers,
+        overhead=OverheadSizes(repacked=share.repacked, projector=reserved - share.total),
+    )
+
+
+def _host_overhead(solution: Solution) -> OverheadSizes:
+    process, pool, share = solution.estimate.process, solution.pool, solution.estimate.host
+    return OverheadSizes(
+        repacked=share.repacked,
+        program=process.private,
+        libraries=process.shared,
+        tokenizer=process.tokenizer,
+        sampling=process.sampling,
+        threads=process.threads,
+        projector=solution.extras,
+        checkpoints=pool.reserved - pool.cache,
+        prompt_cache=pool.cache,
+        margin=solution.margin,
     )
 
 
@@ -132,6 +171,7 @@ def _variant(row: Row, plan: Plan) -> PlannedVariant:
         context=row.solution.setting.context,
         slots=row.solution.setting.slots,
         total_bytes=row.solution.total,
+        expected_bytes=row.solution.expected,
         tokens_per_second=_rounded(row.speed),
         reason=row.why,
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from oprel.core.variants import bits_per_weight
 from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.candidates import BY_QUALITY, LARGE_BITS, NATIVE, Grade, Row, grade_of
-from oprel.telemetry.recommender.placement import PlacementKind, solutions
+from oprel.telemetry.recommender.placement import PlacementKind, Solution, solutions
 from oprel.telemetry.recommender.settings import PlanConstraints
 from oprel.utils.text import human_size
 
@@ -50,9 +50,15 @@ def refusal_of(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> t
         return contradiction, ("Leave the KV cache type to oprel, or choose another one.",)
     is_fixed = constraints.context or constraints.cells
     context = f" with the requested context of {solution.setting.context} tokens" if is_fixed else ""
-    needs, limits = human_size(solution.total), "; ".join(budgets.limits)
+    needs, limits = _both(solution), "; ".join(budgets.limits)
     why = f"it needs {needs}{context}, and {_available(budgets)}" + (f": {limits}" if limits else "")
     return why, (_relaxed(chosen, budgets, constraints) or _smaller(chosen, budgets),)
+
+
+def _both(solution: Solution) -> str:
+    """What is reserved, and what is taken with every slot busy."""
+    reserved, expected = human_size(solution.total), human_size(solution.expected)
+    return reserved if reserved == expected else f"{reserved} reserved ({expected} when busy)"
 
 
 def _available(budgets: Budgets) -> str:

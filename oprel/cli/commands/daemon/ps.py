@@ -19,10 +19,10 @@ FOREVER = 100 * 365 * 86_400  # s; a model that expires later never does
 # The columns of `ollama ps`, then those that only oprel has.
 TITLES = (
     *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
-    *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESTARTS", "PID", "ENGINE"),
+    *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
 )
 # The columns dropped on a narrow terminal, first to last.
-LEAVE_FIRST = ("ENGINE", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "UNTIL", "RESTARTS")
+LEAVE_FIRST = ("ENGINE", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "RESERVED", "UNTIL", "RESTARTS")
 
 LONG_NAME = 30  # characters of a path
 
@@ -79,13 +79,7 @@ def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None
 
 def visible_columns(rows: Sequence[Row], width: int) -> list[str]:
     """The titles of the columns that fit into `width`. Those not in LEAVE_FIRST always stay."""
-    titles = list(TITLES)
-    lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}
-    for title in LEAVE_FIRST:
-        if sum(lengths[column] + render.GAP for column in titles) - render.GAP <= width:
-            break
-        titles.remove(title)
-    return titles
+    return render.visible_columns(TITLES, rows, LEAVE_FIRST, width)
 
 
 def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Row:
@@ -101,7 +95,8 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
         "STATE": engine.state,
         "QUEUE": f"{engine.slots_taken}/{engine.slots}" + (f" +{engine.queued}" if engine.queued else ""),
         "TOKENS/S": f"{engine.tokens_per_second:.0f}" if engine.tokens_per_second else "",
-        "MEMORY": f"{measured} of {human_size(engine.predicted_bytes)}",
+        "MEMORY": f"{measured} of {human_size(engine.expected_bytes)}",
+        "RESERVED": human_size(engine.predicted_bytes),
         "RESTARTS": str(engine.restarts),
         "PID": str(engine.pid or ""),
         "ENGINE": engine.engine or "",
@@ -109,7 +104,7 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
 
 
 def waiting_row(model: "WaitingModel") -> Row:
-    return {"NAME": model.name, "STATE": "waiting for memory", "MEMORY": f"- of {human_size(model.bytes)}"}
+    return {"NAME": model.name, "STATE": "waiting for memory", "RESERVED": human_size(model.bytes)}
 
 
 def processor(gpu_share: float) -> str:

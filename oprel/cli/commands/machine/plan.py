@@ -2,9 +2,10 @@
 
 import argparse
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_home, config_from
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from oprel.telemetry.recommender.settings import PlanConstraints
     from oprel.wire.daemon import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
 
-TITLES = ("", "QUANT", "SIZE", "FITS", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
+TITLES = ("", "QUANT", "SIZE", "FITS", "EXPECTED", "RESERVED", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
+# The columns dropped on a narrow terminal, first to last. What is said in "WHY NOT" follows the table then.
+LEAVE_FIRST = ("WHY NOT", "SIZE", "TOKENS/S", "FITS")
 CHOSEN = "➤"
-BAR = 40  # characters
+BAR, LEGEND = 40, 78  # characters
+HARD_SPACE = "\N{NO-BREAK SPACE}"
 MUCH_SLOWER = 0.85  # times the usual speed
 EXACT_BELOW = 5.0  # tokens per second
 PARTS = {
@@ -28,7 +32,11 @@ PARTS = {
     "state": "▓",
     "compute": "▒",
     "output": "▒",
-    "overhead": "░",
+    "repacked weights": "█",
+    "process": "░",
+    "projector": "░",
+    "checkpoints": "░",
+    "in reserve": "╌",
 }
 STATUSES = "exit status: 0 if the model fits, 6 if it does not, 2 if the options contradict each other"
 
@@ -154,7 +162,7 @@ def constraints(args: argparse.Namespace) -> "PlanConstraints":
 
 
 def show(plan: "PlanResponse") -> None:
-    render.table(TITLES, [_row(variant) for variant in plan.variants])
+    _show_variants(plan.variants)
     render.line()
     for line in described(plan):
         render.line(line)
@@ -185,26 +193,68 @@ def described(plan: "PlanResponse") -> Iterator[str]:
     requests = "one request" if plan.slots == 1 else f"each of {plan.slots} requests at a time"
     yield f"{plan.quantization} on {plan.where}{_speed(plan)}"
     yield f"a context of {plan.context} tokens for {requests}, KV cache in {plan.kv_cache_type}"
+    yield f"{_both(plan.memory.expected_bytes, plan.memory.total_bytes)}{_experience(plan)}"
+
+
+def _both(expected: int, reserved: int) -> str:
+    return f"{human_size(expected)} expected when busy, {human_size(reserved)} reserved"
+
+
+def _experience(plan: "PlanResponse") -> str:
+    """How sure the figures are.
+
+    >>> from oprel.wire.daemon import PlanExperience, PlanResponse
+    >>> _experience(PlanResponse.model_construct(experience=PlanExperience(loads=14, error=0.008, is_of_model=True)))
+    ' (from 14 loads: ±1 %)'
+    """
+    by = plan.experience
+    if by is None:
+        return ""
+    loads = ("1 load" if by.loads == 1 else f"{by.loads} loads") + ("" if by.is_of_model else " of similar models")
+    return f" (from {loads}: ±{max(1, round(100 * by.error))} %)"
 
 
 def bar(device: "PlacedMemory") -> Iterator[str]:
     """A bar of how full a device becomes, and the size of each part."""
-    sizes = {
-        "weights": device.weights_bytes,
-        "KV cache": device.kv_bytes,
-        "state": device.state_bytes,
-        "compute": device.compute_bytes,
-        "output": device.output_bytes,
-        "overhead": device.overhead_bytes,
-    }
+    sizes = _sizes(device)
     scale = max(device.budget_bytes, device.total_bytes, 1)
     drawn, done = "", 0
     for name, size in sizes.items():
         done += size
         drawn += PARTS[name] * (round(BAR * done / scale) - len(drawn))
-    yield f"{device.name}: {human_size(device.total_bytes)} of the {human_size(device.budget_bytes)} available"
-    yield f"  [{drawn:·<{BAR}}]"
-    yield "  " + ", ".join(f"{name} {human_size(size)}" for name, size in sizes.items() if size)
+    yield f"{device.name}: {_both(device.expected_bytes, device.total_bytes)}"
+    yield f"  [{drawn:·<{BAR}}] of {human_size(device.budget_bytes)} available"
+    legend = (f"{name} {human_size(size)}".replace(" ", HARD_SPACE) for name, size in sizes.items() if size)
+    for line in wrap(", ".join(legend), LEGEND, initial_indent="  ", subsequent_indent="  "):
+        yield line.replace(HARD_SPACE, " ")
+
+
+def _sizes(device: "PlacedMemory") -> dict[str, int]:
+    """The size of each part, in the order of the bar."""
+    overhead = device.overhead
+    process = overhead.program + overhead.libraries + overhead.tokenizer + overhead.sampling + overhead.threads
+    sizes = {
+        "weights": device.weights_bytes,
+        "repacked weights": overhead.repacked,
+        "KV cache": device.kv_bytes,
+        "state": device.state_bytes,
+        "compute": device.compute_bytes,
+        "output": device.output_bytes,
+        "process": process,
+        "projector": overhead.projector,
+    }
+    saved = device.expected_bytes - sum(sizes.values())
+    return {**sizes, "checkpoints": saved, "in reserve": device.total_bytes - device.expected_bytes}
+
+
+def _show_variants(variants: Sequence["PlannedVariant"]) -> None:
+    rows = [dict(zip(TITLES, _row(variant), strict=True)) for variant in variants]
+    titles = render.visible_columns(TITLES, rows, LEAVE_FIRST, render.columns() or render.WIDTH)
+    render.table(titles, [[row[title] for title in titles] for row in rows])
+    if TITLES[-1] not in titles:
+        for variant in variants:
+            if variant.reason:
+                render.line(f"{variant.quantization}: {variant.reason}")
 
 
 def _row(variant: "PlannedVariant") -> tuple[str, ...]:
@@ -215,6 +265,8 @@ def _row(variant: "PlannedVariant") -> tuple[str, ...]:
         variant.quantization,
         human_size(variant.size_bytes),
         "yes" if variant.fits else "no",
+        human_size(variant.expected_bytes),
+        human_size(variant.total_bytes),
         variant.where,
         context,
         speed if variant.fits else "",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oprel.cli.options import add_address, check_path, config_from, suggesting_names
 from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
+from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
     from oprel.api_models import OllamaShowResponse
@@ -70,6 +71,7 @@ def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
     sections: dict[str, Sequence[Sequence[str]]] = {
         "Model": _model(info),
         "Projector": _projector(info),
+        "Memory": _memory(info),
         "Capabilities": [(name,) for name in info.capabilities],
         "Parameters": _parameters(info),
         "Metadata": _metadata(info) if verbose else [],
@@ -115,6 +117,20 @@ def _tensors(info: "OllamaShowResponse") -> list[tuple[str, str, str]]:
 def _projector(info: "OllamaShowResponse") -> list[tuple[str, str]]:
     facts = info.get("projector_info") or {}
     return [(str(name), _short(value)) for name, value in facts.items()]
+
+
+def _memory(info: "OllamaShowResponse") -> list[tuple[str, str]]:
+    """What it would take if it were loaded now."""
+    from oprel.wire.daemon import PlannedMemory
+
+    plan = info.get("plan")
+    if not plan:
+        return []
+    memory = PlannedMemory.model_validate(plan["memory"])
+    return [
+        ("expected when busy", human_size(memory.expected_bytes)),
+        ("reserved", human_size(memory.total_bytes)),
+    ]
 
 
 def _section(title: str, rows: Sequence[Sequence[str]]) -> str:

@@ -8,29 +8,14 @@ lines.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from oprel.telemetry.calibration.learning import Buffers
 
 MIB = 1024**2
 LINE = re.compile(r"\s(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.,]+) MiB")
 FIELDS = {"model": "weights", "KV": "kv", "RS": "state", "compute": "compute", "output": "output"}
 KNOWS_NO_THOUGHTS = "chat template, thinking = 0"
 ON_CPU = re.compile(r"CPU|_Host$|^BLAS$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Buffers:
-    """Bytes on all devices together, and `on_gpus` the part of them on GPUs."""
-
-    weights: int = 0
-    kv: int = 0
-    state: int = 0
-    compute: int = 0
-    output: int = 0
-    on_gpus: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.kv + self.state + self.compute + self.output
 
 
 def buffers_of(lines: Iterable[str]) -> Buffers | None:

@@ -11,7 +11,6 @@ from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, CompletionRequest, Mode, PromptMessage
 from oprel.core.exceptions import ValidationError
-from oprel.runtime.backends.engines.llama_log import Buffers
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import expiry, json_response, logprobs
@@ -27,6 +26,7 @@ from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.admission import WaitingForMemory
 from oprel.server.pool.engine_status import EngineStatus
+from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
@@ -168,8 +168,9 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
         queued=status.queued,
         tokens_per_second=status.tokens_per_second,
         memory_bytes=snapshot.memory_bytes,
-        predicted_bytes=status.expected_bytes,
-        host_bytes=status.expected_host_bytes,
+        expected_bytes=status.expected_bytes,
+        predicted_bytes=status.reserved_bytes,
+        host_bytes=status.reserved_host_bytes,
         gpu_bytes=dict(status.gpu_bytes),
         gpu_share=status.gpu_share,
         predicted=_predicted(status.estimate),

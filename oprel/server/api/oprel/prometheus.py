@@ -84,11 +84,22 @@ def _of_models(statuses: Sequence[EngineStatus], metrics: Metrics) -> Iterator[M
         "requests_in_flight": ("Requests that an engine is answering", [status.slots_taken for status in statuses]),
         "requests_queued": ("Requests waiting for a slot", [status.queued for status in statuses]),
         "slots": ("Requests that an engine can answer at the same time", [status.slots for status in statuses]),
-        "engine_memory_predicted_bytes": (
-            "Memory that an engine was expected to use",
+        "engine_memory_expected_bytes": (
+            "Memory that an engine is expected to use with every slot busy",
             [status.expected_bytes for status in statuses],
         ),
-        "engine_memory_bytes": ("Memory that an engine uses", [status.snapshot.memory_bytes for status in statuses]),
+        "engine_memory_reserved_bytes": (
+            "Memory that is reserved for an engine, with saved conversations at their bound",
+            [status.reserved_bytes for status in statuses],
+        ),
+        "engine_memory_predicted_bytes": (
+            "The former name of engine_memory_reserved_bytes",
+            [status.reserved_bytes for status in statuses],
+        ),
+        "engine_memory_bytes": (
+            "Memory that an engine's processes use now, as measured, without that of GPUs",
+            [status.snapshot.memory_bytes for status in statuses],
+        ),
     }
     owners = [(metrics.label(status.model.name), status.spec.mode.value) for status in statuses]
     for name, (help, values) in gauges.items():

@@ -1,5 +1,6 @@
 """Which engines there are, and which of them run."""
 
+import importlib.metadata
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from oprel.runtime.binaries.engine_binaries import (
     find_binaries,
     unusable,
 )
+from oprel.telemetry.memory import process
 from tests.fixtures import fake_engine
 
 
@@ -180,3 +182,24 @@ def test_an_engine_that_the_user_names_must_be_a_program(tmp_path: Path, name: s
 
 def test_no_engine_needs_to_be_named() -> None:
     check_configured(Config())
+
+
+def test_an_update_of_a_program_is_another_build(tmp_path: Path) -> None:
+    program = tmp_path / "llama-server"
+    program.write_text("one")
+    binary = Binary(BinarySource.CONFIGURED, (str(program),))
+    before = binary.build
+    assert str(program) in before and binary.build == before
+    program.write_text("the next")
+    assert binary.build != before
+    program.unlink()
+    assert binary.build == str(program)
+
+
+def test_the_wheel_has_a_version() -> None:
+    assert WHEEL.build == f"xllamacpp wheel {importlib.metadata.version('xllamacpp')}"
+
+
+def test_each_kind_of_program_has_figures_of_its_own() -> None:
+    assert WHEEL.program is process.WHEEL
+    assert Binary(BinarySource.PATH, ("llama-server",)).program is process.NATIVE

@@ -168,3 +168,11 @@ async def test_fewer_slots_than_before_are_counted_right() -> None:
     assert served(first, second) == [True, False]
     await first.leave()
     await second.leave()
+
+
+async def test_the_most_that_were_in_use_are_remembered() -> None:
+    slots = Slots(3, 30)
+    first, second = await clients(slots, 1, 1)
+    await first.leave()
+    await second.leave()
+    assert (slots.in_use, slots.most_in_use) == (0, 2)

@@ -17,9 +17,11 @@ from tests.fixtures.memory_engine import CRASH, KILLED, OUT_OF_MEMORY, MemoryEng
 from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, installed, pinned, settled
 
 A, B = installed("a"), installed("b")
-CONTEXT = LoadOptions(num_ctx=2048)
-TWO_SLOTS, ONE_SLOT = 2 * 2048, 2048  # cells
+PLANNED = LoadOptions()
+TWO_SLOTS, ONE_SLOT = 2 * 4096, 4096  # cells
 FREE: PoolOptions = {"parallel": 0, "ctx_size": 0}  # left to the planner: four slots
+TWO = ("fewer saved conversations", "2 requests at a time")
+ONE = ("fewer saved conversations", "one request at a time")
 SECOND = replace(llama_cpp.BACKEND, name="second")
 THIRD = replace(llama_cpp.BACKEND, name="third")
 
@@ -33,43 +35,45 @@ def cells(pool: MemoryPool) -> list[int]:
 
 async def test_an_engine_that_runs_out_of_memory_is_started_with_less(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=TWO_SLOTS), **FREE)
-    loaded = await pool.load(A, CONTEXT)
+    loaded = await pool.load(A, PLANNED)
     assert cells(pool) == [TWO_SLOTS] and pool.engines[0].starts == 2
-    assert loaded.adjustments == ("2 requests at a time",)
+    assert loaded.adjustments == TWO
     assert loaded.slots.total == loaded.spec.parallel == 2
 
 
 async def test_it_gets_less_and_less_until_it_starts(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=ONE_SLOT), **FREE)
-    loaded = await pool.load(A, CONTEXT)
-    assert pool.engines[0].starts == 3 and loaded.adjustments == ("one request at a time",)
+    loaded = await pool.load(A, PLANNED)
+    assert pool.engines[0].starts == 3 and loaded.adjustments == ONE
 
 
 async def test_a_requested_context_stays(make_pool: MakePool) -> None:
-    pool = make_pool(MemoryEngine(most_cells=ONE_SLOT), **FREE)
-    assert (await pool.load(A, CONTEXT)).num_ctx == 2048
+    pool = make_pool(MemoryEngine(most_cells=2048), **FREE)
+    with pytest.raises(BackendStartError):
+        await pool.load(A, LoadOptions(num_ctx=4096))
+    assert pool.loaded("a").num_ctx == 4096
 
 
 async def test_the_start_fails_when_nothing_is_left_to_give_up(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=0), **FREE)
     with pytest.raises(BackendStartError, match="failed to allocate buffer"):
-        await pool.load(A, CONTEXT)
+        await pool.load(A, PLANNED)
     assert pool.loaded("a").slots.total == 1 and not pool.loaded("a").in_flight
 
 
 async def test_idle_neighbours_stop_first(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(), MemoryEngine(failing_starts=[OUT_OF_MEMORY]), **FREE)
-    await pool.load(A, CONTEXT)
-    loaded = await pool.load(B, CONTEXT)
+    await pool.load(A, PLANNED)
+    loaded = await pool.load(B, PLANNED)
     assert pool.names == ["b"] and pool.engines[0].was_stopped
     assert not loaded.adjustments  # it got more memory, and needs no less
 
 
 async def test_after_its_neighbours_the_engine_itself_gets_less(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(), MemoryEngine(failing_starts=[OUT_OF_MEMORY, OUT_OF_MEMORY]), **FREE)
-    await pool.load(A, CONTEXT)
-    loaded = await pool.load(B, CONTEXT)
-    assert pool.names == ["b"] and loaded.adjustments == ("2 requests at a time",)
+    await pool.load(A, PLANNED)
+    loaded = await pool.load(B, PLANNED)
+    assert pool.names == ["b"] and loaded.adjustments == TWO
 
 
 async def test_it_is_not_started_again_before_its_neighbours_have_ended(make_pool: MakePool) -> None:
@@ -88,69 +92,69 @@ async def test_busy_and_pinned_neighbours_stay(make_pool: MakePool) -> None:
     pool = make_pool(*engines, default_max_memory_mb=10_000, models=pinned("a"), parallel=0, ctx_size=0)
     await pool.load(A)
     await pool.caller(B)
-    loaded = await pool.load(installed("c"), CONTEXT)
+    loaded = await pool.load(installed("c"), PLANNED)
     assert pool.names == ["a", "b", "c"] and loaded.adjustments
 
 
 async def test_what_helped_an_engine_that_was_alone_is_remembered(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=TWO_SLOTS), **FREE)
-    await pool.load(A, CONTEXT)
+    await pool.load(A, PLANNED)
     await pool.manager.unload(A)
-    loaded = await pool.load(A, CONTEXT)
+    loaded = await pool.load(A, PLANNED)
     assert cells(pool)[1] == TWO_SLOTS and pool.engines[1].starts == 1
-    assert loaded.adjustments == ("2 requests at a time",)
+    assert loaded.adjustments == TWO
 
 
 async def test_what_helped_beside_others_is_not_remembered(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(), MemoryEngine(most_cells=TWO_SLOTS), **FREE)
     holder = await pool.caller(B)
-    await pool.load(A, CONTEXT)
+    await pool.load(A, PLANNED)
     await pool.manager.unload(A)
     await holder.leave()
-    loaded = await pool.load(A, CONTEXT)
+    loaded = await pool.load(A, PLANNED)
     assert not loaded.adjustments
 
 
 async def test_an_engine_that_ran_out_of_memory_at_work_is_started_with_less(make_pool: MakePool) -> None:
     pool = make_pool(**FREE)
-    loaded = await pool.load(A, CONTEXT)
+    loaded = await pool.load(A, PLANNED)
     pool.engines[0].die(OUT_OF_MEMORY)
-    await pool.load(A, CONTEXT)
-    assert pool.engines[0].starts == 2 and loaded.adjustments == ("2 requests at a time",)
+    await pool.load(A, PLANNED)
+    assert pool.engines[0].starts == 2 and loaded.adjustments == TWO
 
 
 async def test_an_engine_that_crashed_is_started_with_as_much_as_before(make_pool: MakePool) -> None:
     pool = make_pool(**FREE)
-    loaded = await pool.load(A, CONTEXT)
+    loaded = await pool.load(A, PLANNED)
     pool.engines[0].die(CRASH)
-    await pool.load(A, CONTEXT)
+    await pool.load(A, PLANNED)
     assert not loaded.adjustments
 
 
 async def test_callers_at_the_same_time_handle_one_failure_once(make_pool: MakePool) -> None:
     gate = asyncio.Event()
     pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[OUT_OF_MEMORY]), **FREE)
-    callers = [await pool.caller(A, CONTEXT) for _ in range(2)]
+    callers = [await pool.caller(A, PLANNED) for _ in range(2)]
     gate.set()
     await settled()
     assert all(caller.is_served for caller in callers)
-    assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == ("2 requests at a time",)
+    assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == TWO
 
 
 async def test_each_failure_is_handled_by_itself(make_pool: MakePool) -> None:
     gate = asyncio.Event()
     pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[OUT_OF_MEMORY, OUT_OF_MEMORY]), **FREE)
-    callers = [await pool.caller(A, CONTEXT) for _ in range(3)]
+    callers = [await pool.caller(A, PLANNED) for _ in range(3)]
     gate.set()
     await settled()
     assert all(caller.is_served for caller in callers)
-    assert pool.engines[0].starts == 3 and pool.loaded("a").adjustments == ("one request at a time",)
+    assert pool.engines[0].starts == 3 and pool.loaded("a").adjustments == ONE
 
 
 async def test_without_making_room_nothing_is_given_up(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(), MemoryEngine(most_cells=TWO_SLOTS), **FREE)
     await pool.load(B)
-    caller = await pool.caller(A, CONTEXT, makes_room=False)
+    caller = await pool.caller(A, PLANNED, makes_room=False)
     assert isinstance(caller.error, BackendStartError)
     assert pool.names == ["b", "a"] and not pool.loaded("a").adjustments
 

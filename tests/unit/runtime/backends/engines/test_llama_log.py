@@ -1,6 +1,7 @@
 """What engines say of their buffers. The lines are those of real engines."""
 
-from oprel.runtime.backends.engines.llama_log import MIB, Buffers, buffers_of
+from oprel.runtime.backends.engines.llama_log import MIB, buffers_of
+from oprel.telemetry.calibration.learning import Buffers
 
 WINDOWS = """\
 0.03.466.468 I load_tensors:   CPU_Mapped model buffer size =  1013.54 MiB

@@ -1,0 +1,1 @@
+"""What engines took of memory, remembered to correct later estimates."""
