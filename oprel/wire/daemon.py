@@ -172,7 +172,7 @@ class OverheadSizes(Wire):
     """What an engine needs beside the model's buffers, in bytes.
 
     `repacked`: copies of weights for the CPU's kernels. `program`, `libraries` (pages that engines may share),
-    `tokenizer`, `sampling` and `threads` are the process. `projector`: image input and adapters. `checkpoints` and
+    `tokenizer`, `outputs` and `threads` are the process. `projector`: image input and adapters. `checkpoints` and
     `prompt_cache`: the bounds of saved conversations. `margin`: for what the estimate may miss.
     """
 
@@ -180,7 +180,7 @@ class OverheadSizes(Wire):
     program: int = 0
     libraries: int = 0
     tokenizer: int = 0
-    sampling: int = 0
+    outputs: int = 0
     threads: int = 0
     projector: int = 0
     checkpoints: int = 0

@@ -50,7 +50,7 @@ class ProcessMemory:
     @property
     def at_work(self) -> int:
         """What only requests use."""
-        return self.sampling + self.threads
+        return self.outputs + self.threads
 
     def corrected(self, ratio: float) -> "ProcessMemory":
         """With so much more or less of its own memory that the total is multiplied by `ratio`."""

@@ -152,7 +152,7 @@ def _host_overhead(solution: Solution) -> OverheadSizes:
         program=process.private,
         libraries=process.shared,
         tokenizer=process.tokenizer,
-        sampling=process.sampling,
+        outputs=process.outputs,
         threads=process.threads,
         projector=solution.extras,
         checkpoints=pool.reserved - pool.cache,

@@ -232,7 +232,7 @@ def bar(device: "PlacedMemory") -> Iterator[str]:
 def _sizes(device: "PlacedMemory") -> dict[str, int]:
     """The size of each part, in the order of the bar."""
     overhead = device.overhead
-    process = overhead.program + overhead.libraries + overhead.tokenizer + overhead.sampling + overhead.threads
+    process = overhead.program + overhead.libraries + overhead.tokenizer + overhead.outputs + overhead.threads
     sizes = {
         "weights": device.weights_bytes,
         "repacked weights": overhead.repacked,
