@@ -27,9 +27,10 @@ import httpx
 from oprel.core.completion import LoadOptions, Mode
 from oprel.formats.gguf import GGUFFile, read_gguf
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.engines.llama_log import Buffers, buffers_of
+from oprel.runtime.backends.engines.llama_log import buffers_of
 from oprel.runtime.backends.specs import LoadConstraints, spec_of
 from oprel.runtime.spec import EngineSpec, ModelFiles
+from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.memory.estimator import MIB, footprint_of
 from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.candidates import Candidate
