@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from oprel.client.connect import is_up, serve_command
 from oprel.client_api import Client
@@ -22,6 +23,9 @@ from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import probe
 from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest calls it
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
+
+settings.register_profile("oprel", deadline=None)  # a busy machine takes longer
+settings.load_profile("oprel")
 
 ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
 # In place of Hugging Face and of Ollama's registry: tests ask nobody in the internet.
