@@ -21,6 +21,7 @@ from oprel.telemetry.calibration.database import LoadIdentity, model_key, recall
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.estimator import MIB
+from oprel.telemetry.memory.process import NATIVE, for_features
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of
 from oprel.telemetry.recommender.plan_wire import plan_response
 from oprel.telemetry.recommender.planning import Plan, plan_among
@@ -57,7 +58,7 @@ def recommend(
     constraints = replace(constraints, embedding=constraints.embedding or variants[0].embeds).completed(configured)
     machine = hardware or bandwidth.recall(config.home_dir, probe())
     engine = _engine(variants[0].info, machine, config, is_here=hardware is None)
-    variants = [_with_experience(variant, engine.binary, config) for variant in variants]
+    variants = [_with_experience(variant, engine.binary, machine, config) for variant in variants]
     share = MachineShare(budgets_of(machine)) if hardware else _share(machine, config, variants, daemon)
     budgets = share.budgets if engine.knows_gpus else share.budgets.without_gpus()
     budgets = budgets.beside([Reservation(engine.backend.overhead_bytes)])
@@ -76,16 +77,17 @@ def _configured(name: str, variant: ModelVariant, config: Config) -> tuple[LoadO
     return load, plan_constraints(load, settings, Mode.EMBEDDING if variant.embeds else Mode.COMPLETION)
 
 
-def _with_experience(variant: ModelVariant, binary: Binary | None, config: Config) -> ModelVariant:
+def _with_experience(variant: ModelVariant, binary: Binary | None, machine: Hardware, config: Config) -> ModelVariant:
     """The variant with what is known of the engine's program, and of earlier loads in this home."""
-    if binary is None:
-        return variant
     files, candidate = variant.files, variant.candidate
+    program = for_features(binary.program if binary else NATIVE, machine.cpu.features)
+    if binary is None:
+        return replace(variant, candidate=replace(candidate, program=program))
     paths = [path for path in (files.weights, files.projector, *files.adapters) if path]
     architecture = candidate.footprint.dims.architecture
     load = LoadIdentity(model=model_key(paths), architecture=architecture, build=binary.build)
     corrections = recall(config.home_dir / "state.db", load)
-    return replace(variant, candidate=replace(candidate, program=binary.program, corrections=corrections))
+    return replace(variant, candidate=replace(candidate, program=program, corrections=corrections))
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ NATIVE = {
     "status": get("/api/status"),
     "tags": get("/api/tags"),
     "ps": Exchange(Request("GET", "/api/ps"), before=(Request("POST", "/api/generate", {"model": GUIDE}),)),
-    "show": post("/api/show", model="tiny"),
+    "show": Exchange(
+        Request("POST", "/api/show", {"model": "tiny"}), before=(Request("POST", "/api/generate", {"model": "tiny"}),)
+    ),
     "generate": native("/api/generate", prompt=LIST, stream=False),
     "generate streamed": native("/api/generate", prompt=LIST),
     "generate load": asked("/api/generate", model=GUIDE),

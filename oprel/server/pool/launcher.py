@@ -215,10 +215,10 @@ class Launcher:
         decision = replace(loaded.decision, backend=backend, constraints=constraints)
         return Fallback(decision, self._engine(decision, loaded.model, loaded.request, loaded.id), note)
 
-    def with_less(self, loaded: LoadedModel) -> LoadDecision | None:
+    def with_less(self, loaded: LoadedModel, *, at_load: bool) -> LoadDecision | None:
         """The decision for an engine that ran out of memory; None when there is nothing left to give up."""
         before = loaded.decision.plan
-        less = step_down.less(before)
+        less = step_down.less(before, at_load=at_load)
         if less is None:
             return None
         words = ", ".join(step_down.given_up(before.solution, less.solution))

@@ -24,7 +24,7 @@ from oprel.telemetry.hardware.bandwidth import Rates
 from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.corrections import NONE
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
-from oprel.telemetry.memory.process import WHEEL
+from oprel.telemetry.memory.process import WHEEL, for_features
 from oprel.telemetry.recommender.arithmetic import arithmetic_of
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied, with_rates
 from oprel.telemetry.recommender.candidates import Candidate, sized
@@ -114,7 +114,7 @@ class Planning:
             projector=model.projector_bytes,
             adapters=model.adapter_bytes,
             corrections=self._calibration.corrections(_identity(model, binary)) if binary else NONE,
-            program=binary.program if binary else WHEEL,
+            program=for_features(binary.program if binary else WHEEL, self.hardware.cpu.features),
             file_bytes=model.size_bytes,
             is_whole=not model.is_gguf,
         )

@@ -28,18 +28,18 @@ class EngineStarter:
         while True:
             engine = loaded.engine
             if engine.is_down:
-                await self._step_down(loaded, makes_room=makes_room)
+                await self._step_down(loaded, makes_room=makes_room, at_load=False)
             try:
                 return await engine.ensure_ready()
             except BackendStartError:
                 by_others = engine.last_exit is not None and engine.last_exit.restart is Restart.EXTERNAL
-                if await self._step_down(loaded, makes_room=makes_room):
+                if await self._step_down(loaded, makes_room=makes_room, at_load=True):
                     continue
                 if (was_killed or not by_others) and not self._fall_back(loaded, engine):
                     raise
                 was_killed |= by_others
 
-    async def _step_down(self, loaded: LoadedModel, *, makes_room: bool) -> bool:
+    async def _step_down(self, loaded: LoadedModel, *, makes_room: bool, at_load: bool) -> bool:
         """After an engine ran out of memory: True when it has more room than before, or needs less."""
         exit, shortage = loaded.engine.last_exit, loaded.shortage
         if not makes_room or exit is None or exit.restart is not Restart.STEP_DOWN:
@@ -47,15 +47,15 @@ class EngineStarter:
         async with shortage.lock:
             if shortage.handled_start == loaded.engine.starts:  # another request has done so
                 return True
-            if not await self._evict_idle(loaded) and not self._give_up_some(loaded):
+            if not await self._evict_idle(loaded) and not self._give_up_some(loaded, at_load=at_load):
                 return False
             shortage.handled_start = loaded.engine.starts
             return True
 
-    def _give_up_some(self, loaded: LoadedModel) -> bool:
+    def _give_up_some(self, loaded: LoadedModel, *, at_load: bool) -> bool:
         """Start with less from now on. What is given up beside others, which may go, is not remembered."""
         loaded.shortage.alone &= self._is_alone()
-        decision = self._launcher.with_less(loaded)
+        decision = self._launcher.with_less(loaded, at_load=at_load)
         if decision:
             loaded.step_down(decision)
         return decision is not None

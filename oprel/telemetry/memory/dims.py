@@ -3,6 +3,7 @@
 Source: `llama_model_base::load_hparams` in src/llama-model.cpp and src/llama-hparams.cpp of llama.cpp b11549.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,6 +74,12 @@ class ModelDims:
         """The index in `kinds` of each layer."""
         numbers = {kind: number for number, kind in enumerate(self.kinds)}
         return tuple(numbers[layer] for layer in self.layers)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """How many layers of each of `kinds` there are."""
+        counts = Counter(self.kind_of)
+        return tuple(counts[number] for number in range(len(self.kinds)))
 
     @property
     def widest_value(self) -> int:

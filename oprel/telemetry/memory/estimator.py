@@ -4,20 +4,20 @@ Weights, caches and states are exact; compute buffers are within a few percent (
 (see `process`). What a driver keeps on a device is in no header: callers must leave `DEVICE_MARGIN` free.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.memory.architectures import ROUGH, WITHOUT_FLASH_ATTENTION
 from oprel.telemetry.memory.compute import ELEMENT_BYTES, compute_bytes, host_bytes, output_bytes
-from oprel.telemetry.memory.corrections import Corrections
+from oprel.telemetry.memory.corrections import NONE, Corrections
 from oprel.telemetry.memory.dims import Keys, LayerDims, ModelDims, dims_of
 from oprel.telemetry.memory.kv_cache import Cells, cells_of, layer_kv_bytes, layer_state_bytes, saved_bytes, slot_tokens
 from oprel.telemetry.memory.load_shape import LoadShape
 from oprel.telemetry.memory.process import WHEEL, ProcessMemory, Program, process_memory
 from oprel.telemetry.memory.tokenizer import Tokenizer, tokenizer_of
-from oprel.telemetry.memory.weights import CPU, Weights, devices_of, maps, weights_of
+from oprel.telemetry.memory.weights import CPU, Weights, devices_of, maps, repacked_of, weights_of
 from oprel.telemetry.memory.widths import Widths, widths_of
 
 MIB = 1024**2
@@ -73,7 +73,6 @@ class LayerMemory:
 
     weights: int
     experts: int
-    repacked: int
     kv: int
     state: int
 
@@ -101,6 +100,8 @@ class Estimate:
 
     def corrected(self, by: Corrections) -> "Estimate":
         """The estimate with each part multiplied by what earlier loads measured."""
+        if by == NONE:
+            return self
 
         def share(of: Share) -> Share:
             return replace(
@@ -191,11 +192,13 @@ def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape, program: Progra
         replace(held, compute=compute, output=output_bytes(dims, shape) if number == 0 else 0)
         for number, (held, compute) in enumerate(zip(held, computing, strict=True))
     ]
-    rigid = [kind for kind in dims.kinds if kind.windowed or kind.recurrent]
+    is_mapped = maps(weights, shape, program.repacks)
+    if is_mapped:
+        shares[0] = replace(shares[0], repacked=_repacked(weights, places, program.repacks))
 
-    def saved(tokens: int, kinds: Sequence[LayerDims]) -> int:
-        counts = Counter(dims.layers)
-        return sum(counts[kind] * saved_bytes(dims, kind, shape, cells, tokens) for kind in kinds)
+    def saved(tokens: int, counts: Callable[[LayerDims], bool]) -> int:
+        kinds = [(kind, number) for kind, number in zip(dims.kinds, dims.numbers, strict=True) if counts(kind)]
+        return sum(number * saved_bytes(dims, kind, shape, cells, tokens) for kind, number in kinds)
 
     return Estimate(
         devices=tuple(shares[1:]),
@@ -204,9 +207,11 @@ def estimate(model: GGUFFile | ModelFootprint, shape: LoadShape, program: Progra
         context=cells.context,
         slots=max(1, shape.slots),
         process=process_memory(program, footprint.tokenizer, dims, footprint.widths, shape, cells),
-        maps=maps(weights, shape),
-        conversation=saved(slot_tokens(shape, cells), dims.kinds),
-        checkpoints=tuple(saved(tokens, rigid) for tokens in _checkpointed(shape, cells)),
+        maps=is_mapped,
+        conversation=saved(slot_tokens(shape, cells), lambda kind: True),
+        checkpoints=tuple(
+            saved(tokens, lambda kind: kind.windowed or kind.recurrent) for tokens in _checkpointed(shape, cells)
+        ),
         rough=dims.architecture in ROUGH or (bool(dims.state) and footprint.widths.mixer is None),
     )
 
@@ -226,12 +231,9 @@ def projector_bytes(header: GGUFFile) -> int:
 def _layers(model: ModelDims, weights: Weights, shape: LoadShape, cells: Cells) -> tuple[LayerMemory, ...]:
     """The memory of each layer. Layers that only the tensors or only the metadata mention have the rest at 0."""
     kept = [(layer_kv_bytes(model, kind, shape, cells), layer_state_bytes(model, kind, shape)) for kind in model.kinds]
-    tensors = list(zip(weights.layers, weights.experts, weights.repacked, strict=True))
-    caches = [kept[number] for number in model.kind_of]
-    count = max(len(tensors), len(caches))
-    tensors += [(0, 0, 0)] * (count - len(tensors))
-    caches += [(0, 0)] * (count - len(caches))
-    return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip(tensors, caches, strict=True))
+    tensors = zip(weights.layers, weights.experts, strict=True)
+    caches = (kept[number] for number in model.kind_of)
+    return tuple(LayerMemory(*sizes, *cache) for sizes, cache in zip_longest(tensors, caches, fillvalue=(0, 0)))
 
 
 def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], shape: LoadShape, device: int) -> Share:
@@ -240,7 +242,6 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
     tensors = weights.output + (weights.shared_output if output != CPU else 0) if output == device else 0
     tensors += weights.input if device == CPU else 0
     experts = kv = state = 0
-    repacked = weights.repacked_output if output == CPU == device else 0
     for number, layer in enumerate(layers):
         # Layers may run more than once: a repetition is placed with the last layer in the file.
         place = places[number] if number < len(places) - 1 else places[-2] if len(places) > 1 else CPU
@@ -248,13 +249,15 @@ def _held(layers: tuple[LayerMemory, ...], weights: Weights, places: list[int], 
         experts += layer.experts if place_of_experts == device else 0
         if place == device:
             tensors += layer.weights - layer.experts
-            repacked += layer.repacked if place == CPU else 0
             kv, state = kv + layer.kv, state + layer.state
-    if not maps(weights, shape):
-        repacked = 0
-    elif not shape.split:
-        repacked = max(0, repacked - weights.unmapped)
-    return Share(weights=tensors + experts, repacked=repacked, kv=kv, state=state, experts=experts)
+    return Share(weights=tensors + experts, kv=kv, state=state, experts=experts)
+
+
+def _repacked(weights: Weights, places: list[int], types: frozenset[str]) -> int:
+    """Copies of the weights on the CPU, in the order that its kernels read them."""
+    on_cpu = [matrices for matrices, place in zip(weights.matrices, places, strict=False) if place == CPU]
+    output = [weights.output_matrices] if places[-1] == CPU else []
+    return sum(repacked_of(matrices, types) for matrices in (*on_cpu, *output))
 
 
 def _computing(footprint: ModelFootprint, shape: LoadShape, cells: Cells, places: list[int]) -> list[int]:

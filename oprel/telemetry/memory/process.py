@@ -3,12 +3,14 @@
 Fitted to the resident peaks of llama.cpp b11549 over the models of `bin/bench resident`, which reports what is left.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from oprel.telemetry.memory.dims import ModelDims
 from oprel.telemetry.memory.kv_cache import Cells
 from oprel.telemetry.memory.load_shape import LoadShape
 from oprel.telemetry.memory.tokenizer import Tokenizer, freed_bytes, tokenizer_bytes
+from oprel.telemetry.memory.weights import ARM, AVX2, AVX512
 from oprel.telemetry.memory.widths import Widths
 
 MIB = 1024**2
@@ -16,10 +18,14 @@ MIB = 1024**2
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """Bytes of an engine's program with the smallest model: its own, and library pages that others may share."""
+    """Bytes of an engine's program with the smallest model: its own, and library pages that others may share.
+
+    `repacks`: the types of weights that its kernels read from a copy in another order.
+    """
 
     private: int
     shared: int
+    repacks: frozenset[str] = AVX2
 
 
 WHEEL = Program(private=14 * MIB + MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
@@ -30,6 +36,14 @@ NATIVE = Program(private=6 * MIB, shared=14 * MIB)  # llama-server
 CANDIDATE_BYTES, ELEMENT_BYTES = 12, 4
 THREAD = MIB // 2  # stack and allocator of a thread that has served a slot
 INPUT_BLOCK = 34, 32  # bytes and elements: the inputs of a quantized matrix are converted to Q8
+
+
+def for_features(program: Program, features: Iterable[str]) -> Program:
+    """The program on a CPU with these instruction sets (names as in Linux); unknown ones count as AVX2."""
+    known = frozenset(features)
+    kernels = ((ARM, {"asimddp", "i8mm"}), (AVX512, {"avx512f"}), (AVX2, {"avx2"}))
+    types = next((types for types, needed in kernels if known & needed), frozenset[str]() if known else AVX2)
+    return replace(program, repacks=types)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +67,8 @@ class ProcessMemory:
         return self.outputs + self.threads
 
     def corrected(self, ratio: float) -> "ProcessMemory":
-        """With so much more or less of its own memory that the total is multiplied by `ratio`."""
-        return replace(self, private=self.private + round((ratio - 1) * self.total))
+        """Every part multiplied by `ratio`."""
+        return ProcessMemory(**{name: round(ratio * size) for name, size in vars(self).items()})
 
 
 def process_memory(

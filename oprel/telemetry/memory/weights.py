@@ -7,9 +7,10 @@ stays on the CPU), `LLM_TENSOR_INFOS` in src/llama-arch.cpp (which tensors are i
 
 import re
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
+from itertools import accumulate
 
 from oprel.formats.gguf import GGUFFile, Tensor
 from oprel.telemetry.memory.dims import MOST_LAYERS
@@ -17,23 +18,31 @@ from oprel.telemetry.memory.load_shape import LoadShape
 
 LAYER = re.compile(r"blk\.(\d+)\.")
 EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch)?exps")
-# Types that the CPU's kernels read from a copy in another order (`ggml_repack_get_optimal_repack_type` in
-# ggml-cpu/repack.cpp, for x86), and of how many rows a matrix must be a multiple.
-REPACKED, REPACKED_ROWS = frozenset(("Q4_0", "Q4_K", "IQ4_NL", "MXFP4")), 8
-# The part of the layers that they are in the usual mixes.
-REPACKED_SHARES = {"Q4_0": 1.0, "IQ4_NL": 1.0, "MXFP4_MOE": 0.95, "Q4_K_S": 0.9, "Q4_K_M": 0.65}
+# Types that the kernels of CPUs read from a copy in another order (`ggml_repack_get_optimal_repack_type` in
+# ggml-cpu/repack.cpp), and of how many rows a matrix must be a multiple.
+AVX2 = frozenset(("Q4_0", "Q4_K", "IQ4_NL", "MXFP4"))
+AVX512 = AVX2 | {"Q2_K"}
+ARM = AVX2 | {"Q5_K", "Q6_K", "Q8_0"}
+REPACKED_ROWS = 8
+# The types that the layers consist of in the usual mixes, and their parts.
+MIXES = {
+    "Q4_K_S": {"Q4_K": 0.9, "Q5_K": 0.1},
+    "Q4_K_M": {"Q4_K": 0.65, "Q6_K": 0.35},
+    "Q5_K_S": {"Q5_K": 1.0},
+    "Q5_K_M": {"Q5_K": 0.65, "Q6_K": 0.35},
+    "MXFP4_MOE": {"MXFP4": 0.95},
+}
 INPUT = ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
 
-CPU = -1
+CPU = OUTPUT = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """Bytes of tensors. `experts` are included in `layers`; `shared_output` is the embedding if it is also the output.
 
-    `largest` is the largest tensor of any layer. `repacked` and `repacked_output`: what copies for the CPU's kernels
-    take, if these tensors are on the CPU. `unmapped`: what then lies at the ends of the file and is not mapped any
-    more.
+    `largest` is the largest tensor of any layer. `matrices`, of each layer and of the output: bytes by the type, of
+    matrices that a CPU's kernels may want in another order.
     """
 
     layers: tuple[int, ...]
@@ -42,19 +51,17 @@ class Weights:
     output: int
     shared_output: int
     largest: int
-    repacked: tuple[int, ...]
-    repacked_output: int
-    unmapped: int
+    matrices: tuple[Mapping[str, int], ...]
+    output_matrices: Mapping[str, int]
 
     @property
     def total(self) -> int:
         """All weights once, in bytes."""
         return sum(self.layers) + self.input + self.output
 
-    @property
-    def repacked_total(self) -> int:
-        """Bytes of copies for the CPU's kernels, if all layers are on the CPU."""
-        return sum(self.repacked) + self.repacked_output
+    def repacked(self, types: frozenset[str]) -> int:
+        """Bytes of copies for the kernels of a CPU that wants these types in another order, if all layers are on it."""
+        return sum(repacked_of(matrices, types) for matrices in (*self.matrices, self.output_matrices))
 
     def resized(self, total: int, quantization: str = "") -> "Weights":
         """All sizes scaled so that they sum to `total` bytes."""
@@ -70,36 +77,46 @@ class Weights:
             output=size(self.output),
             shared_output=size(self.shared_output),
             largest=size(self.largest),
-            repacked=tuple(int(REPACKED_SHARES.get(quantization, 0.0) * size(layer)) for layer in self.layers),
-            repacked_output=0,
-            unmapped=0,
+            matrices=tuple(_mixed(quantization, size(layer)) for layer in self.layers),
+            output_matrices={},
         )
 
 
-def maps(weights: Weights, shape: LoadShape) -> bool:
+def repacked_of(matrices: Mapping[str, int], types: frozenset[str]) -> int:
+    """Bytes of the matrices that are of one of `types`."""
+    return sum(size for name, size in matrices.items() if name in types)
+
+
+def _mixed(quantization: str, size: int) -> Mapping[str, int]:
+    label = quantization.removeprefix("UD-").removesuffix("_XL").removesuffix("_L")
+    mix = MIXES.get(label) or MIXES.get(f"{label}_M") or {label: 1.0}
+    return {name: int(part * size) for name, part in mix.items()}
+
+
+def maps(weights: Weights, shape: LoadShape, repacks: frozenset[str]) -> bool:
     """Whether the file is mapped; it is read instead if most of it would lie in memory twice, as it is and repacked."""
     if shape.mmap is not None:
         return shape.mmap
-    return bool(shape.split) or 2 * weights.repacked_total < weights.total
+    return bool(shape.split) or 2 * weights.repacked(repacks) < weights.total
 
 
 def weights_of(header: GGUFFile) -> Weights:
     """The sizes of the tensors that `header` lists: for a sharded model, those of one shard."""
-    layers, experts, repacked = Counter[int](), Counter[int](), Counter[int]()
-    into, out, repacked_out, embedding, largest = 0, 0, 0, 0, 0
+    layers, experts, matrices = Counter[int](), Counter[int](), defaultdict[int, Counter[str]](Counter)
+    into, out, embedding, largest = 0, 0, 0, 0
     for tensor in header.tensors:
         match = LAYER.match(tensor.name)
         if match and int(match[1]) < MOST_LAYERS:
             layers[int(match[1])] += tensor.size_bytes
             experts[int(match[1])] += tensor.size_bytes if EXPERTS.search(tensor.name) else 0
-            repacked[int(match[1])] += tensor.size_bytes if _is_repacked(tensor) else 0
+            matrices[int(match[1])][tensor.type.name] += tensor.size_bytes if _is_matrix(tensor) else 0
             largest = max(largest, tensor.size_bytes)
         elif tensor.name.startswith(INPUT):
             into += tensor.size_bytes
             embedding += tensor.size_bytes if tensor.name == "token_embd.weight" else 0
         else:
             out += tensor.size_bytes
-            repacked_out += tensor.size_bytes if _is_repacked(tensor) else 0
+            matrices[OUTPUT][tensor.type.name] += tensor.size_bytes if _is_matrix(tensor) else 0
     count = max(layers, default=-1) + 1
     return Weights(
         layers=tuple(layers[number] for number in range(count)),
@@ -108,22 +125,13 @@ def weights_of(header: GGUFFile) -> Weights:
         output=out,
         shared_output=0 if _has_output(header.tensors) else embedding,
         largest=largest,
-        repacked=tuple(repacked[number] for number in range(count)),
-        repacked_output=repacked_out,
-        unmapped=_unmapped(header.tensors),
+        matrices=tuple(matrices[number] for number in range(count)),
+        output_matrices=matrices[OUTPUT],
     )
 
 
-def _is_repacked(tensor: Tensor) -> bool:
-    is_matrix = tensor.name.endswith(".weight") and len(tensor.shape) > 1 and not tensor.name.startswith(INPUT)
-    return is_matrix and tensor.type.name in REPACKED and tensor.shape[1] % REPACKED_ROWS == 0
-
-
-def _unmapped(tensors: tuple[Tensor, ...]) -> int:
-    """Bytes of repacked tensors before the first that stays where it is, and after the last (`get_mapping_range`)."""
-    in_file = sorted(tensors, key=lambda tensor: tensor.offset)
-    ends = (takewhile(_is_repacked, in_file), takewhile(_is_repacked, reversed(in_file)))
-    return sum(tensor.size_bytes for end in ends for tensor in end) if not all(map(_is_repacked, tensors)) else 0
+def _is_matrix(tensor: Tensor) -> bool:
+    return tensor.name.endswith(".weight") and len(tensor.shape) > 1 and tensor.shape[1] % REPACKED_ROWS == 0
 
 
 def _has_output(tensors: tuple[Tensor, ...]) -> bool:

@@ -133,15 +133,24 @@ def solutions(model: PlacementInput, budgets: Budgets, constraints: PlanConstrai
     settings = [setting for setting in settings_for(model, constraints) if not refused(model, setting)]
     for way in (_whole, _on_cpu) if model.is_whole else (_whole, _experts, _partly, _on_cpu):
         for solution in way(model, budgets, constraints, settings):
-            yield _with_pool(solution, budgets)
+            yield solution if model.is_whole else with_pool(solution, budgets)
 
 
-def _with_pool(solution: Solution, budgets: Budgets) -> Solution:
-    """The solution with as large a pool as the budgets spare: it is given up first."""
+def with_pool(solution: Solution, budgets: Budgets) -> Solution:
+    """The solution with as large a pool as the budgets spare: it is given up first. Only llama.cpp has one."""
     if solution.setting.embedding:
         return solution
-    needs = solution.total if budgets.shared else solution.host_needs
-    return replace(solution, pool=largest_pool(solution.estimate, budgets.for_one - needs))
+    bare = replace(solution, pool=least_pool(solution.estimate))
+    needs = bare.total if budgets.shared else bare.host_needs
+    spare = budgets.shrunk(_share(solution)).for_one - needs
+    return replace(solution, pool=largest_pool(solution.estimate, spare))
+
+
+def _share(solution: Solution) -> float:
+    """How much of the budgets the solution may take."""
+    setting, is_on_cpu = solution.setting, solution.placement.kind is PlacementKind.CPU
+    is_ample = setting.fit_level is FitLevel.AMPLE and solution.estimate.kv_bytes > 0
+    return min(setting.share, AMPLE_SHARE_ON_CPU) if is_ample and is_on_cpu else setting.share
 
 
 def settings_for(model: PlacementInput, constraints: PlanConstraints) -> tuple[Setting, ...]:
@@ -249,10 +258,8 @@ def _on_cpu(
         return
     for setting in settings:
         solution = placed(model, setting, Placement(kind=PlacementKind.CPU))
-        is_ample = setting.fit_level is FitLevel.AMPLE and solution.estimate.kv_bytes > 0
-        if is_ample and setting.context > AMPLE_CONTEXT_ON_CPU:
-            continue
-        if solution.fits(budgets.shrunk(min(setting.share, AMPLE_SHARE_ON_CPU) if is_ample else setting.share)):
+        is_read_in_time = setting.context <= AMPLE_CONTEXT_ON_CPU or setting.fit_level is not FitLevel.AMPLE
+        if (is_read_in_time or not solution.estimate.kv_bytes) and solution.fits(budgets.shrunk(_share(solution))):
             yield solution
 
 

@@ -29,6 +29,7 @@ from oprel.telemetry.recommender.placement import (
     refused,
     settings_for,
     solutions,
+    with_pool,
 )
 from oprel.telemetry.recommender.reasons import refusal_of, why_not
 from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints, Preference
@@ -119,12 +120,25 @@ def plan_among(
     pinned = budgets.beside(reservation for reservation in reservations if reservation.stays)
     evicting = plan(candidates, pinned, replace(constraints, ample=False))
     beside = plan(candidates, budgets.beside(reservations), constraints)
-    return beside if beside.fits and _is_as_good(beside, evicting) else evicting
+    if beside.fits and _is_as_good(beside, evicting):
+        return beside
+    return _with_pool_of(evicting, budgets.beside(reservations))
+
+
+def _with_pool_of(evicting: Plan, spare: Budgets) -> Plan:
+    """The plan with no larger a pool than `spare` budgets allow: nobody is evicted for saved conversations."""
+    if not evicting.fits or evicting.chosen.candidate.is_whole:
+        return evicting
+    chosen = replace(evicting.chosen, solution=with_pool(evicting.solution, spare))
+    rows = tuple(chosen if row is evicting.chosen else row for row in evicting.rows)
+    return replace(evicting, chosen=chosen, rows=rows)
 
 
 def _is_as_good(beside: Plan, evicting: Plan) -> bool:
     def rank(plan: Plan) -> tuple[PlacementKind, FitLevel, int]:
-        return plan.solution.placement.kind, plan.solution.setting.fit_level, -plan.solution.setting.slots
+        setting = plan.solution.setting
+        slots = 0 if plan.constraints.context else -setting.slots  # who asks for a context gets it once
+        return plan.solution.placement.kind, setting.fit_level, slots
 
     return beside.chosen.candidate is evicting.chosen.candidate and rank(beside) <= rank(evicting)
 

@@ -13,15 +13,17 @@ from oprel.telemetry.recommender.planning import Plan
 SHARE = 0.9  # of the memory that did not suffice: what the next attempt may use
 
 
-def less(before: Plan) -> Plan | None:
+def less(before: Plan, *, at_load: bool = False) -> Plan | None:
     """The best plan that needs at most `SHARE` of the memory of `before`, or else any less; None at the end.
+
+    `at_load`: the engine ran out before its first request, so conversations that it would have saved do not count.
 
     Only the memory that ran out counts (`moves`): that of GPUs while the plan uses any, then the host's. A plan that
     left the GPUs does not return to them.
     """
     model = before.chosen.candidate.placement_input
     budgets = before.budgets if before.solution.needs else before.budgets.without_gpus()
-    for solution in solutions(model, _within(before, budgets), before.constraints):
+    for solution in solutions(model, _within(before, budgets, at_load), before.constraints):
         return _with(before, solution)
     for solution in solutions(model, budgets, before.constraints):
         if moves(solution, before) < moves(before.solution, before):
@@ -29,11 +31,12 @@ def less(before: Plan) -> Plan | None:
     return None
 
 
-def _within(before: Plan, budgets: Budgets) -> Budgets:
+def _within(before: Plan, budgets: Budgets, at_load: bool) -> Budgets:
     """`budgets`, with less of the memory that ran out."""
     solution = before.solution
     if not solution.needs:
-        return replace(budgets, host=int(SHARE * solution.host_needs))
+        unused = solution.pool.reserved if at_load else 0
+        return replace(budgets, host=int(SHARE * (solution.host_needs - unused)))
     needs = dict(zip(solution.placement.devices, solution.needs, strict=True))
     devices = (min(size, int(SHARE * needs.get(number, size))) for number, size in enumerate(budgets.devices))
     return replace(budgets, devices=tuple(devices))

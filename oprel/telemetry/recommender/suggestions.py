@@ -93,4 +93,4 @@ def _compared(change: str, current: Plan, changed: Plan) -> Suggestion | None:
         return None
     before, after = current.chosen.speed, changed.chosen.speed
     speedup = after / before if before and after else 1.0
-    return Suggestion(change, current.solution.total - changed.solution.total, speedup, after)
+    return Suggestion(change, current.solution.expected - changed.solution.expected, speedup, after)

@@ -23,6 +23,7 @@ SessionFrom = Callable[..., tuple[Session, list[str]]]
 
 CHANGED: dict[str, str | int] = {
     "home": "/srv/models",
+    "prefer": "speed",
     "truncate_embeddings": "on",
     "runaway_guard": "off",
     "host": "unix:/run/oprel.sock",

@@ -52,10 +52,18 @@ def test_what_is_missed_least_goes_first_and_is_told_in_words() -> None:
     told = words(descent(ON_CPU))
     assert [words for words, _ in groupby(told)][:3] == [
         [],
+        ["a shorter context"],
         ["fewer saved conversations", "a shorter context"],
-        ["fewer saved conversations", "a shorter context", "2 requests at a time"],
     ]
     assert told[-1][1:] == ["a shorter context", "one request at a time", "KV cache in q8_0"]
+
+
+def test_at_load_conversations_that_would_have_been_saved_later_save_nothing() -> None:
+    first = descent(ON_CPU)[0]
+    again = less(first, at_load=True)
+    assert again
+    needs = first.solution.host_needs - first.solution.pool.reserved
+    assert again.solution.host_needs <= SHARE * needs
 
 
 def test_at_the_end_a_gpu_is_left_alone() -> None:

@@ -89,7 +89,7 @@ def test_a_running_model_tells_what_it_is_and_how_long_it_stays(loaded: LoadedMo
     loaded.lifetime.expires_at = 1060.0
     running = encode.running_model(status_of(loaded, now=1000.0))
     assert (running.name, running.model, running.context_length) == ("tiny:latest", "tiny:latest", 512)
-    assert (running.size, running.size_vram) == (loaded.needs.total, 0)
+    assert (running.size, running.size_vram) == (loaded.decision.plan.solution.expected, 0)
     assert running.digest == loaded.model.digest
     assert until(running.expires_at) == pytest.approx(60, abs=10)
 
