@@ -1,1 +1,1 @@
-"""What the daemon records about engines: metrics, crashes, quarantine, memory shortages, calibration."""
+"""What the daemon records about engines: metrics, crashes, quarantine, memory shortages."""

@@ -40,9 +40,9 @@ INPUT_BLOCK = 34, 32  # bytes and elements: the inputs of a quantized matrix are
 
 def for_features(program: Program, features: Iterable[str]) -> Program:
     """The program on a CPU with these instruction sets (names as in Linux); unknown ones count as AVX2."""
-    known = frozenset(features)
+    available = frozenset(features)
     kernels = ((ARM, {"asimddp", "i8mm"}), (AVX512, {"avx512f"}), (AVX2, {"avx2"}))
-    types = next((types for types, needed in kernels if known & needed), frozenset[str]() if known else AVX2)
+    types = next((types for types, needed in kernels if available & needed), frozenset[str]() if available else AVX2)
     return replace(program, repacks=types)
 
 

@@ -126,7 +126,7 @@ def plan_among(
 
 
 def _with_pool_of(evicting: Plan, spare: Budgets) -> Plan:
-    """The plan with no larger a pool than `spare` budgets allow: nobody is evicted for saved conversations."""
+    """The plan with no larger a pool than `spare` budgets allow: no model is evicted for saved conversations."""
     if not evicting.fits or evicting.chosen.candidate.is_whole:
         return evicting
     chosen = replace(evicting.chosen, solution=with_pool(evicting.solution, spare))
@@ -137,7 +137,7 @@ def _with_pool_of(evicting: Plan, spare: Budgets) -> Plan:
 def _is_as_good(beside: Plan, evicting: Plan) -> bool:
     def rank(plan: Plan) -> tuple[PlacementKind, FitLevel, int]:
         setting = plan.solution.setting
-        slots = 0 if plan.constraints.context else -setting.slots  # who asks for a context gets it once
+        slots = 0 if plan.constraints.context else -setting.slots  # a requested context is needed once
         return plan.solution.placement.kind, setting.fit_level, slots
 
     return beside.chosen.candidate is evicting.chosen.candidate and rank(beside) <= rank(evicting)
