@@ -63,12 +63,14 @@ async def reserved(call: EngineCall, answer: ResumableAnswer) -> CompletionReque
     lease, request = call.lease, answer.request
     if not lease.loaded.shares_cells:  # the engine itself limits each request to its share
         return request
-    with lease.engine.at_work(about_tokens(request)):
-        needs = _needs(call, request, await prompt_length(lease.engine, request))
-    if needs.prompt_tokens >= needs.most:
-        message = f"it has {needs.prompt_tokens} tokens, and the context {needs.most}"
-        raise EngineRefused(400, CONTEXT_EXCEEDED, message, needs.prompt_tokens)
-    await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
+    needs = None
+    while needs is None or needs.cells != lease.loaded.slots.cells:  # the engine may have a smaller successor by now
+        with lease.engine.at_work(about_tokens(request)):
+            needs = _needs(call, request, await prompt_length(lease.engine, request))
+        if needs.prompt_tokens >= needs.most:
+            message = f"it has {needs.prompt_tokens} tokens, and the context {needs.most}"
+            raise EngineRefused(400, CONTEXT_EXCEEDED, message, needs.prompt_tokens)
+        await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
     if not request.tell_tokens:  # it cannot grow later
         call.grow(needs.whole)
     is_whole = request.shift and request.n == 1 and call.cells >= lease.loaded.decision.slot_context
