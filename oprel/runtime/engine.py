@@ -53,8 +53,6 @@ class EngineSnapshot:
     """An engine at one moment, for display. `load_seconds` is how long its last start took.
 
     `memory_bytes` is the measured memory of its processes, without that of GPUs; 0 before the first measurement.
-    `resident_bytes` is what its process has of the machine's memory, shared pages counted whole, and `peak_bytes` the
-    most that it has had; 0 where the system does not report them.
     """
 
     state: EngineState
@@ -63,8 +61,6 @@ class EngineSnapshot:
     pid: int | None = None
     binary: Binary | None = None
     memory_bytes: int = 0
-    resident_bytes: int = 0
-    peak_bytes: int = 0
     load_seconds: float = 0.0
     last_exit: Exit | None = None
 
@@ -127,6 +123,12 @@ class Engine(Protocol):
 
     def snapshot(self) -> EngineSnapshot:
         """Its state and figures now."""
+
+    def resident_bytes(self) -> tuple[int, int]:
+        """What its process has of the machine's memory now, shared pages counted whole, and the most that it has had.
+
+        0 where the system does not report them. Reads a file of the kernel.
+        """
 
     def start_as(self, spec: EngineSpec) -> None:
         """Use `spec` from the next start on."""

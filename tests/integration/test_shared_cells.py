@@ -101,6 +101,11 @@ async def test_an_answer_grows_beyond_its_share_while_cells_are_free(served: Ser
     assert (grown.text, grown.usage.prompt_tokens) == (whole.text, whole.usage.prompt_tokens)
 
 
+async def test_an_answer_of_no_tokens_ends_at_once(served: Served) -> None:
+    done = await served.answer(story(0))
+    assert done.usage.completion_tokens <= 1 and not done.shifted  # the engine may make one all the same
+
+
 async def test_answers_without_end_and_a_long_prompt_leave_each_other_cells(served: Served) -> None:
     """Each of them would fill the engine. None fails, and none is shorter than in an engine of its own."""
     stories = [served.answer(story(900)) for _ in range(4)]

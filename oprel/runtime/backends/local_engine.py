@@ -66,7 +66,6 @@ class LocalEngine:
 
     def snapshot(self) -> EngineSnapshot:
         process = self._process
-        resident, peak = process.resident_bytes
         return EngineSnapshot(
             state=process.state,
             address=process.address,
@@ -74,11 +73,12 @@ class LocalEngine:
             pid=process.pid,
             binary=process.binary,
             memory_bytes=process.memory_bytes,
-            resident_bytes=resident,
-            peak_bytes=peak,
             load_seconds=process.load_seconds,
             last_exit=process.last_exit,
         )
+
+    def resident_bytes(self) -> tuple[int, int]:
+        return self._process.resident_bytes()
 
     def start_as(self, spec: EngineSpec) -> None:
         self._process.launch = self._launch(spec)

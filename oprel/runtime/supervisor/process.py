@@ -135,7 +135,6 @@ class EngineProcess:
         """The last sample; 0 while it is down."""
         return self._child.memory[-1][1] if self._child and self.pid and self._child.memory else 0
 
-    @property
     def resident_bytes(self) -> tuple[int, int]:
         """What the process has of the machine's memory now, and the most that it has had."""
         return procstat.resident(self.pid) if self.pid else (0, 0)

@@ -7,7 +7,7 @@ because the import takes longer than the rest.
 import contextlib
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +63,8 @@ def resident(pid: int) -> tuple[int, int]:
 
     Reads one small file: it may be called outside a thread.
     """
-    return _kib_of("VmRSS:", pid, "status") * 1024, _kib_of("VmHWM:", pid, "status") * 1024
+    lines = _lines_of(pid, "status")
+    return _kib("VmRSS:", lines) * 1024, _kib("VmHWM:", lines) * 1024
 
 
 def group(leader: int) -> "list[psutil.Process]":
@@ -156,8 +157,15 @@ def _proportional(pid: int) -> int:
 
 def _kib_of(name: str, pid: int, file: str) -> int:
     """A figure of the process; 0 if the system does not report it, or the process has ended."""
+    return _kib(name, _lines_of(pid, file))
+
+
+def _lines_of(pid: int, file: str) -> list[str]:
     try:
-        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        return Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
-        return 0
+        return []
+
+
+def _kib(name: str, lines: Sequence[str]) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)

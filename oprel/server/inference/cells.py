@@ -13,6 +13,7 @@ from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import CONTEXT_EXCEEDED, EngineCall
 from oprel.server.inference.truncation import about_tokens, ends, prompt_length, prompt_tokens
 
+ENDLESS = 1 << 40  # tokens: the limit of an answer without one
 ANSWER_PART = 2  # a long prompt reserves a share by this number for its answer, which may get more later
 
 
@@ -62,22 +63,25 @@ async def reserved(call: EngineCall, answer: ResumableAnswer) -> CompletionReque
     lease, request = call.lease, answer.request
     if not lease.loaded.shares_cells:  # the engine itself limits each request to its share
         return request
-    with lease.engine.at_work(about_tokens(request)):
-        needs = _needs(call, request, await prompt_length(lease.engine, request))
-    if needs.prompt_tokens >= needs.most:
-        message = f"it has {needs.prompt_tokens} tokens, and the context {needs.most}"
-        raise EngineRefused(400, CONTEXT_EXCEEDED, message, needs.prompt_tokens)
-    await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
+    needs = None
+    while needs is None or needs.cells != lease.loaded.slots.cells:  # the engine may have a smaller successor by now
+        with lease.engine.at_work(about_tokens(request)):
+            needs = _needs(call, request, await prompt_length(lease.engine, request))
+        if needs.prompt_tokens >= needs.most:
+            message = f"it has {needs.prompt_tokens} tokens, and the context {needs.most}"
+            raise EngineRefused(400, CONTEXT_EXCEEDED, message, needs.prompt_tokens)
+        await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
     if not request.tell_tokens:  # it cannot grow later
         call.grow(needs.whole)
-    if request.shift and request.n == 1 and call.cells >= lease.loaded.decision.slot_context:
-        return request  # the engine forgets the oldest tokens by itself
+    is_whole = request.shift and request.n == 1 and call.cells >= lease.loaded.decision.slot_context
+    if is_whole or not needs.answer_tokens:  # the engine forgets the oldest tokens by itself; or no answer is wanted
+        return request
     return replace(request, sampling=replace(request.sampling, num_predict=needs.answer_length(call.cells)))
 
 
 def lacks_cells(last: Chunk, sent: CompletionRequest, answer: ResumableAnswer) -> bool:
     """Whether the answer ended with its reservation, while more of it was requested."""
-    return last.finish is Finish.LENGTH and sent.sampling.num_predict != answer.request.sampling.num_predict
+    return last.finish is Finish.LENGTH and 0 < _limit(sent) < _limit(answer.request)
 
 
 async def extended(call: EngineCall, answer: ResumableAnswer, last: Chunk) -> bool:
@@ -101,12 +105,18 @@ async def extended(call: EngineCall, answer: ResumableAnswer, last: Chunk) -> bo
 
 
 def _needs(call: EngineCall, request: CompletionRequest, prompt_tokens: int) -> CellNeeds:
-    slots, most, length = call.lease.loaded.slots, call.lease.num_ctx, request.sampling.num_predict
+    slots, most = call.lease.loaded.slots, call.lease.num_ctx
     return CellNeeds(
         prompt_tokens=prompt_tokens,
-        answer_tokens=most if length is None else length,
+        answer_tokens=_limit(request),
         answers=request.n,
         cells=slots.cells,
         share=slots.share,
         most=most,
     )
+
+
+def _limit(request: CompletionRequest) -> int:
+    """The most tokens that an answer is requested to have."""
+    length = request.sampling.num_predict
+    return ENDLESS if length is None or length < 0 else length

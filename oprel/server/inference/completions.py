@@ -221,7 +221,7 @@ async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: Request
             metrics.lost()
             if not await call.survives(starts, can_go_on=answer.can_go_on):
                 raise
-            await lease.revive()
+            await call.revive()
             await call.ask(lambda: answer.go_on(lease.engine))
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 

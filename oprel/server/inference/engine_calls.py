@@ -44,7 +44,6 @@ class EngineCall:
         self.lease = lease
         self._request = request
         self._quarantine, self._metrics = quarantine, metrics
-        self._slots, self._cells = lease.grant.count, lease.grant.cells
         self._pieces: int | None = None  # of the answer, since the call has an engine to itself
         self._check()  # others may have made the same call while this one waited
 
@@ -57,7 +56,7 @@ class EngineCall:
             except EngineLost:
                 if not await self.survives(starts):
                     raise
-                await self.lease.revive()
+                await self.revive()
         return await self._at_work(ask, about_tokens)
 
     async def ask_once(self, ask: Callable[[], Awaitable[Result]], about_tokens: int = 0) -> Result:
@@ -74,31 +73,34 @@ class EngineCall:
         if exit is None or not can_go_on:
             return False
         if not exit.is_blamable:
-            await self.lease.grant.swap(self._slots, self._cells)
-        elif self._slots:
+            await self.lease.grant.take_own()
+        elif self.lease.grant.own_count:
             self._pieces = 0
             await self.lease.grant.take_all()
             self._check()
         return True
 
+    async def revive(self) -> None:
+        """Have the next engine ready, and hold slots of it. Raises what taking the lease raises."""
+        await self.lease.revive()
+        await self.lease.grant.settle()
+
     @property
     def cells(self) -> int:
         """How many cells of the engine the call may use. While it has the engine to itself, it holds more."""
-        return min(self._cells, self.lease.grant.cells)
+        return self.lease.grant.own_cells
 
     async def reserve(self, cells: int) -> None:
-        """Have at least that number of cells. Waits for them in turn."""
-        if cells > self._cells:
-            self._cells = cells
+        """Have at least that number of cells, or as many as the engine's successor gives it. Waits for them in turn."""
+        grant = self.lease.grant
+        if cells > grant.own_cells:
+            grant.own_cells = cells
             if self._pieces is None:
-                await self.lease.grant.swap(self._slots, cells)
+                await grant.take_own()
 
     def grow(self, most: int) -> bool:
         """Have more cells, at most `most`, if some are free now."""
-        has_grown = self._pieces is None and self.lease.grant.grow(most)
-        if has_grown:
-            self._cells = self.lease.grant.cells
-        return has_grown
+        return self._pieces is None and self.lease.grant.grow(most)
 
     async def progress(self) -> None:
         """A piece of the answer came."""
@@ -112,7 +114,7 @@ class EngineCall:
         self._quarantine.clear_request(self.lease.model.name, self._request)
         if self._pieces is not None:
             self._pieces = None
-            await self.lease.grant.swap(self._slots, self._cells)
+            await self.lease.grant.take_own()
 
     async def _at_work(self, ask: Callable[[], Awaitable[Result]], about_tokens: int) -> Result:
         with self.lease.engine.at_work(about_tokens):

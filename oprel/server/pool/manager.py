@@ -127,6 +127,7 @@ class ModelManager:
             async with loaded.slots.hold(slots) as grant:
                 granted = self.clock()
                 await self.make_ready(loaded, makes_room=makes_room)
+                await grant.settle()
                 load_ns = round((joined - began + self.clock() - granted) * 1e9)
                 times = {"load_ns": load_ns, "queued_ns": round((granted - joined) * 1e9)}
                 self._on_use(model)
@@ -269,8 +270,7 @@ class ModelManager:
         return bool(victims)
 
     def _release(self, loaded: LoadedModel) -> None:
-        loaded.leases -= 1
-        loaded.used_at = self.clock()
+        loaded.leases, loaded.used_at = loaded.leases - 1, self.clock()
         if loaded.leases == 0:
             if not self.draining:
                 expire = partial(self._expire, loaded)

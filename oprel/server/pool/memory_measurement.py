@@ -36,6 +36,12 @@ class MemoryMeasurement:
             group.cancel_scope.cancel()
 
     async def _measure_once(self) -> None:
+        try:
+            await self._until_measured()
+        except (OSError, RuntimeError) as error:  # the daemon works without it
+            logger.warning("how fast the machine reads its memory cannot be measured: %s", error)
+
+    async def _until_measured(self) -> None:
         pause = 0.0
         while not self._planning.is_measured:
             await asyncio.sleep(pause)
@@ -70,7 +76,10 @@ class MemoryMeasurement:
 
 
 def _cpu_percent() -> float:
-    """How busy the CPU was since the last call."""
+    """How busy the CPU was since the last call. Raises OSError."""
     import psutil  # imported late: it takes 20 ms
 
-    return psutil.cpu_percent()
+    try:
+        return psutil.cpu_percent()
+    except psutil.Error as error:
+        raise OSError(f"how busy the CPU is cannot be read: {error}") from error

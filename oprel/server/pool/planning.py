@@ -137,13 +137,14 @@ class Planning:
         buffers, snapshot = buffers_of(loaded.engine.log), loaded.engine.snapshot()
         loaded.slots.most_in_use = loaded.slots.in_use
         if buffers and snapshot.binary:
-            past = _past_load(loaded.decision.plan, buffers, snapshot.resident_bytes)
+            resident, _ = loaded.engine.resident_bytes()
+            past = _past_load(loaded.decision.plan, buffers, resident)
             loaded.load_number = self._calibration.note(_identity(loaded.model, snapshot.binary), past)
         return buffers
 
     def note_end(self, loaded: LoadedModel) -> None:
         """An engine is about to be stopped: keep the most memory that it has had."""
-        peak = loaded.engine.snapshot().peak_bytes
+        _, peak = loaded.engine.resident_bytes()
         if peak and loaded.load_number is not None and _is_in_one_place(loaded.decision.plan):
             was_busy = loaded.slots.most_in_use >= loaded.slots.total
             self._calibration.note_peak(loaded.load_number, peak, was_busy=was_busy)

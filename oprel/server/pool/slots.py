@@ -35,8 +35,17 @@ class Slots:
         self._queue: deque[SlotRequest] = deque()
 
     def resize(self, total: int, cells: int) -> None:
-        """The next engine has so many. What is held stays held."""
+        """The next engine has so many. What is held counts as lost.
+
+        A share of its cells for each slot is the most that a request now has or waits for; it may reserve more again.
+        """
         self.total, self.cells = total, cells
+        self.lose()
+        for grant in {*self._grants, *(request.grant for request in self._queue)}:
+            grant.limit(total, self.share)
+        for request in self._queue:
+            request.limit(total, self.share)
+        self._serve()
 
     @property
     def in_use(self) -> int:
@@ -58,9 +67,9 @@ class Slots:
     @contextlib.asynccontextmanager
     async def hold(self, count: int) -> AsyncIterator["SlotGrant"]:
         """Inside the block the caller holds `count` slots, or all of them if there are fewer."""
-        grant = SlotGrant(self)
+        grant = SlotGrant(self, count, count * self.share)
         try:
-            await self.acquire(SlotRequest(grant, count, count * self.share))
+            await self.acquire(SlotRequest(grant, grant.own_count, grant.own_cells))
             yield grant
         finally:
             self._grants.discard(grant)
@@ -104,31 +113,54 @@ class Slots:
 class SlotGrant:
     """The slots that a request holds, and their cells.
 
-    They are lost with the engine, until the request continues on the next one.
+    They are lost with the engine, until the request continues on the next one. `own_count` and `own_cells` are what it
+    holds or waits for, unless it has the whole engine for a while.
     """
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, count: int, cells: int) -> None:
         self._slots = slots
+        self.own_count, self.own_cells = count, cells
         self.count = self.cells = 0
         self.is_lost = False
 
     def receive(self, count: int, cells: int) -> None:
         """Hold these from now on."""
         self.count, self.cells, self.is_lost = count, cells, False
+        self.own_cells = min(self.own_cells, cells)
+
+    def limit(self, total: int, share: int) -> None:
+        """Have no more than `total` slots, and a `share` of the cells for each."""
+        self.count, self.cells = _limited(self.count, self.cells, total, share)
+        self.own_count, self.own_cells = _limited(self.own_count, self.own_cells, total, share)
 
     def grow(self, most: int) -> bool:
         """Take free cells, up to `most` in all. False if none is free, or others wait for them."""
         free = 0 if self._slots.waiting else self._slots.free_cells
         more = min(free, most - self.cells)
-        self.cells += max(0, more)
+        if more > 0:
+            self.cells += more
+            self.own_cells = self.cells
         return more > 0
 
     async def take_all(self) -> None:
         """Swap what is held for all slots and cells of the engine, ahead of new waiters."""
-        await self.swap(self._slots.total, self._slots.cells)
+        await self._swap(self._slots.total, self._slots.cells)
+
+    async def settle(self) -> None:
+        """The engine is ready. What was lost at an earlier start is held again, ahead of new waiters."""
+        if self.is_lost:
+            await self._swap(self.count, self.cells)
+
+    async def take_own(self) -> None:
+        """Swap what is held, or was lost, for what is its own."""
+        await self._swap(self.own_count, self.own_cells)
 
     async def swap(self, count: int, cells: int) -> None:
         """Swap what is held for `count` slots and so many cells, ahead of new waiters."""
+        self.own_count, self.own_cells = count, cells
+        await self.take_own()
+
+    async def _swap(self, count: int, cells: int) -> None:
         self.count = self.cells = 0
         await self._slots.acquire(SlotRequest(self, count, cells, priority=True))
 
@@ -142,6 +174,15 @@ class SlotRequest:
     cells: int
     priority: bool = False
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def limit(self, total: int, share: int) -> None:
+        """Wait for no more than `total` slots, and a `share` of the cells for each."""
+        self.count, self.cells = _limited(self.count, self.cells, total, share)
+
+
+def _limited(count: int, cells: int, total: int, share: int) -> tuple[int, int]:
+    count = min(count, total)
+    return count, min(cells, count * share)
 
 
 def too_many(name: str, waiting: int, seconds_each: float) -> BusyError:

@@ -56,11 +56,12 @@ def model_key(files: Iterable[Path]) -> str:
 
 def _file_key(file: Path) -> str:
     path = os.path.realpath(file)
+    name = os.fsencode(path).decode(errors="backslashreplace")  # sqlite3 takes UTF-8 only
     try:
         status = os.stat(path)
     except OSError:
-        return path
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
+        return name
+    return f"{name} {status.st_size} {status.st_mtime_ns}"
 
 
 class Calibration:

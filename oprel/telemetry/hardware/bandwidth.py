@@ -10,7 +10,7 @@ import mmap
 import platform
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def measure(hardware: Hardware, seconds: float = SECONDS, stop: threading.Event 
     try:
         core = scan(1, seconds * CORE_SHARE, CACHED_BLOCK, stop)
         memory = scan(threads, seconds * (1 - CORE_SHARE), block, stop)
-    except OSError:  # a limit of this process allows no such block
+    except (OSError, RuntimeError):  # a limit of this process allows no such block, or fewer threads
         return None
     return None if stop.is_set() else Rates(memory, core)
 
@@ -51,7 +51,8 @@ def measure(hardware: Hardware, seconds: float = SECONDS, stop: threading.Event 
 def scan(threads: int, seconds: float, block: int, stop: threading.Event) -> int:
     """Bytes per second that `threads` read together in a good `WINDOW` (the third quartile), each of its own memory.
 
-    They look for an absent byte with `memchr`. Raises OSError if there is no memory for it.
+    They look for an absent byte with `memchr`. Raises OSError if there is no memory for it, and RuntimeError if the
+    system starts no such number of threads.
     """
     library = ctypes.CDLL(None)  # ctypes releases the GIL while a function of it runs
     for function in (library.memchr, library.memset):
@@ -66,7 +67,10 @@ def scan(threads: int, seconds: float, block: int, stop: threading.Event) -> int
         addresses = [ctypes.addressof(first) + offset for offset in range(0, block - step + 1, step)]
         for address in addresses:
             library.memset(address, 1, step)
-        ready.wait()
+        try:
+            ready.wait()
+        except threading.BrokenBarrierError:  # another thread was not started
+            return
         began = time.perf_counter()
         for address in itertools.cycle(addresses):
             library.memchr(address, 0, step)
@@ -75,13 +79,23 @@ def scan(threads: int, seconds: float, block: int, stop: threading.Event) -> int
                 return
             read[window] += step
 
-    workers = [threading.Thread(target=read, args=(number,)) for number in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    _run([threading.Thread(target=read, args=(number,), daemon=True) for number in range(threads)], ready)
     together = sorted(map(sum, zip(*windows, strict=True)))
     return round(together[len(together) * 3 // 4] / WINDOW)
+
+
+def _run(workers: Sequence[threading.Thread], ready: threading.Barrier) -> None:
+    """Return once all have ended, also those that were started before another was not. They first wait at `ready`."""
+    try:
+        for worker in workers:
+            worker.start()
+    except RuntimeError:
+        ready.abort()
+        raise
+    finally:
+        for worker in workers:
+            if worker.ident is not None:
+                worker.join()
 
 
 def remember(home: Path, hardware: Hardware, rates: Rates) -> None:

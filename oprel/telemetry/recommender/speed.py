@@ -53,11 +53,15 @@ def tokens_per_second(
 ) -> float | None:
     """Tokens per second of a single request in whose context are `filled` tokens, or as many as it may have.
 
-    None if a GPU's bandwidth is unknown. Where that of the machine's memory was not measured, it is guessed.
+    None if a GPU's bandwidth is unknown, or if no tokens are generated, as by a projector. Where that of the machine's
+    memory was not measured, it is guessed.
     """
     token = _Token(candidate, solution, budgets, min(filled, solution.setting.context))
     on_gpus = token.gpu_seconds()
-    return None if on_gpus is None else 1 / (on_gpus + token.cpu_seconds() + token.choice_seconds())
+    if on_gpus is None:
+        return None
+    seconds = on_gpus + token.cpu_seconds() + token.choice_seconds()
+    return 1 / seconds if seconds else None
 
 
 def bandwidth_of(budgets: Budgets) -> float:
@@ -112,10 +116,11 @@ class _Token:
         host, weights = self.solution.estimate.host, self.candidate.footprint.weights
         is_whole = not self.solution.placement.devices
         output = (weights.shared_output or weights.output) if is_whole else 0
-        read = self._weights(host) - weights.input - (weights.output if is_whole else 0)  # only a row of the input
+        # Only a row of the input. `host` may be corrected by what earlier loads took, to less than these.
+        read = max(0.0, self._weights(host) - weights.input - (weights.output if is_whole else 0))
         nanoseconds = read * cost.layers + output * cost.output
         attention = self._attended * ATTENTION_SECONDS * host.kv / max(1, self.solution.estimate.kv_bytes)
-        states = self._states * layers / len(self.solution.estimate.layers)
+        states = self._states * layers / max(1, len(self.solution.estimate.layers))
         shares_states = self.candidate.footprint.widths.mixer is Mixer.MAMBA
         shared = nanoseconds * 1e-9 + attention + (EXPONENT_SECONDS * states if shares_states else 0)
         arithmetic = shared / (budgets.threads * budgets.core_speed)
@@ -136,7 +141,7 @@ class _Token:
         unread = sum(
             layer.weights - layer.experts * (1 - active) for layer in estimate.layers[len(dims.layers) :] if is_last
         )
-        return share.weights - share.experts * (1 - active) - unread
+        return max(0.0, share.weights - share.experts * (1 - active) - unread)
 
     def _cache(self, share: Share) -> float:
         """Bytes of keys, values and states that are read of `share`."""

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from oprel.runtime.supervisor import procstat
 
 MIB = 1024**2
@@ -34,3 +36,17 @@ def test_what_a_group_holds_alone_is_all_its_memory_but_page_cache(tmp_path: Pat
     assert 48 * MIB <= held < 48 * MIB + 40 * MIB
     assert resident >= held + 64 * MIB
     assert procstat.private_bytes([child.pid]) == 0 == procstat.private_bytes([])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports them in a file")
+def test_resident_bytes_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, reads = Path.read_text, list[Path]()
+
+    def counted(path: Path) -> str:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    now, most = procstat.resident(os.getpid())
+    assert MIB < now <= most and len(reads) == 1
+    assert procstat.resident(0) == (0, 0)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.completion import CompletionRequest, Finish, LoadOptions, Mode, PromptMessage, Sampling
+from oprel.core.completion import Chunk, CompletionRequest, Finish, LoadOptions, Mode, PromptMessage, Sampling
 from oprel.core.exceptions import ContextLengthError
 from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.specs import spec_of
-from oprel.server.inference.cells import CellNeeds
+from oprel.server.inference.answers.continuation import ResumableAnswer
+from oprel.server.inference.cells import CellNeeds, lacks_cells
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.telemetry.recommender import settings
 from tests.fixtures.memory_engine import KILLED, MemoryEngine
@@ -144,6 +145,24 @@ async def test_an_answer_that_cannot_go_on_takes_free_cells_at_once(wide: Memory
     request = replace(prompt(10, 120), prompt=(PromptMessage("user", "add"),), tools=tuple(TOOLS))
     answer = await wide.ask(request, MODEL)
     assert answer.done and answer.done.usage.completion_tokens == 120 and sent(wide) == [120]
+
+
+async def test_an_answer_of_no_tokens_ends_at_once(wide: MemoryPool) -> None:
+    answer = await wide.ask(prompt(120, 0), MODEL)
+    assert answer.done and (answer.done.usage.completion_tokens, answer.done.shifted) == (0, False)
+    assert [request.sampling.num_predict for request in wide.engines[0].requests] == [0]
+
+
+@pytest.mark.parametrize(
+    ("length", "sent", "lacks"),
+    [(None, 90, True), (-1, 90, True), (-2, 90, True), (120, 90, True), (90, 90, False), (0, 0, False), (0, 1, False)],
+)
+def test_an_answer_lacks_cells_if_more_of_it_was_requested(length: int | None, sent: int, lacks: bool) -> None:
+    request = CompletionRequest("one", Sampling(num_predict=length))
+    shorter = replace(request, sampling=Sampling(num_predict=sent))
+    last = Chunk(finish=Finish.LENGTH, finishes=(Finish.LENGTH,))
+    assert lacks_cells(last, shorter, ResumableAnswer(request)) is lacks
+    assert not lacks_cells(last, request, ResumableAnswer(request))
 
 
 async def test_a_requested_context_stays_the_limit_of_its_request(wide: MemoryPool) -> None:

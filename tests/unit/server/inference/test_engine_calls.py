@@ -110,6 +110,20 @@ async def test_an_engine_that_was_stopped_is_not_started_again(pool: MemoryPool)
         assert not await call.survives(starts)
 
 
+async def test_a_call_has_no_more_cells_than_a_share_of_the_next_engine(make_pool: MakePool) -> None:
+    pool = make_pool(parallel=0, ctx_size=0)
+    await pool.load(MODEL)
+    slots = pool.loaded("model").slots
+    async with called(pool) as call:
+        await call.reserve(slots.cells)
+        before = call.cells
+        assert await died(pool, call, OUT_OF_MEMORY)
+        await call.revive()
+        assert call.cells == call.lease.grant.cells == slots.share < before
+        await call.reserve(before)
+        assert call.cells == slots.cells
+
+
 async def test_an_engine_that_others_have_started_again_is_known_to_have_died(pool: MemoryPool) -> None:
     async with called(pool) as call:
         starts = pool.engines[0].starts

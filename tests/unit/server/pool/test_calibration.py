@@ -17,7 +17,7 @@ LARGE = 2000 * MIB
 
 
 def measured(peak: int = 0) -> MemoryEngine:
-    return MemoryEngine(log=[*LOG], resident_bytes=(MODEL_MIB + 60) * MIB, peak_bytes=peak)
+    return MemoryEngine(log=[*LOG], resident=((MODEL_MIB + 60) * MIB, peak))
 
 
 async def again(pool: MemoryPool, options: LoadOptions | None = None) -> LoadedModel:
@@ -41,7 +41,7 @@ async def test_the_next_plan_of_a_model_uses_what_its_engine_took(make_pool: Mak
 
 
 async def test_an_engine_that_says_nothing_teaches_nothing(make_pool: MakePool) -> None:
-    pool = make_pool(MemoryEngine(resident_bytes=LARGE, peak_bytes=LARGE))
+    pool = make_pool(MemoryEngine(resident=(LARGE, LARGE)))
     await pool.load(MODEL)
     assert corrections(await again(pool)).loads == 0
 
@@ -71,7 +71,7 @@ async def test_a_model_on_both_sides_teaches_only_what_its_log_tells_for_sure(ma
         "load_tensors: CPU_Mapped model buffer size = 9000.00 MiB",
         "sched_reserve: CUDA0 compute buffer size = 900.00 MiB",
     ]
-    engine = MemoryEngine(log=log, resident_bytes=LARGE, peak_bytes=LARGE)
+    engine = MemoryEngine(log=log, resident=(LARGE, LARGE))
     pool = make_pool(engine, hardware="nvidia-6gb", default_max_memory_mb=0, ctx_size=0, parallel=0)
     model = installed("llama", known_header("llama3.1-8b"))
     await pool.load(model)

@@ -163,11 +163,28 @@ async def test_fewer_slots_than_before_are_counted_right() -> None:
     slots = Slots(4, 400)
     (one,) = await clients(slots, 4)
     slots.resize(1, 100)
+    assert one.held and (one.held.count, one.held.cells) == (1, 100)
     await one.leave()
     first, second = await clients(slots, 1, 1)
     assert served(first, second) == [True, False]
     await first.leave()
     await second.leave()
+
+
+async def test_who_holds_slots_of_an_engine_with_fewer_takes_turns() -> None:
+    slots = Slots(2, 200)
+    first, second, newcomer = await clients(slots, 1, 1, 1)
+    slots.resize(1, 100)
+    assert first.held and second.held
+    await first.held.settle()
+    waiting = asyncio.create_task(second.held.settle())
+    await settled()
+    assert not waiting.done() and served(newcomer) == [False]
+    await first.leave()
+    assert waiting.done() and served(newcomer) == [False]
+    await second.leave()
+    assert served(newcomer) == [True] and newcomer.held and newcomer.held.cells == 100
+    await newcomer.leave()
 
 
 async def test_the_most_that_were_in_use_are_remembered() -> None:

@@ -38,6 +38,12 @@ class Client:
             self._swap = asyncio.create_task(self.grant.swap(1, cells))
             await settled()
 
+    async def settle(self) -> None:
+        """Hold slots of the next engine, unless it waits for some already."""
+        if self.grant and not self.waits:
+            self._swap = asyncio.create_task(self.grant.settle())
+            await settled()
+
     @property
     def waits(self) -> bool:
         return self.grant is None or (self._swap is not None and not self._swap.done())
@@ -132,8 +138,29 @@ async def test_a_grant_does_not_grow_before_those_that_wait() -> None:
     assert other.waits and one.grant and not one.grant.grow(CELLS)
 
 
+async def test_the_next_engine_with_fewer_cells_gives_each_slot_a_share() -> None:
+    slots = Slots(TOTAL, CELLS)
+    long, several, short = Client(slots), Client(slots, 2), Client(slots)
+    await settled()
+    await short.leave()
+    await long.swap(2 * SHARE)
+    (waiting,) = await clients(slots, 1)
+    await waiting.swap(3 * SHARE)
+    slots.resize(TOTAL, CELLS // 2)
+    for client in (long, several):
+        await client.settle()
+    assert [client.cells for client in (long, several, waiting)] == [SHARE // 2, SHARE, SHARE // 2]
+    assert slots.free_cells == 0 and not any(client.waits for client in (long, several, waiting))
+    await long.swap(CELLS)
+    await several.leave()
+    await waiting.leave()
+    assert long.cells == CELLS // 2, "and no more than all of them"
+
+
 Step = tuple[str, int, int]
-STEPS = st.tuples(st.sampled_from(["come", "swap", "grow", "leave"]), st.integers(0, 7), st.integers(1, 2 * CELLS))
+STEPS = st.tuples(
+    st.sampled_from(["come", "swap", "grow", "resize", "leave"]), st.integers(0, 7), st.integers(1, 2 * CELLS)
+)
 
 
 @given(st.lists(STEPS, max_size=30))
@@ -151,14 +178,18 @@ async def _history(steps: Sequence[Step]) -> None:
             await client.swap(cells)
         elif client and step == "grow" and client.grant and not client.waits:
             client.grant.grow(cells)
+        elif step == "resize":
+            slots.resize(TOTAL, min(CELLS, TOTAL * cells))
+            for each in present:
+                await each.settle()
         elif client and step == "leave":
             present.remove(client)
             await client.leave()
-        assert sum(client.cells for client in present) + slots.free_cells == CELLS and slots.free_cells >= 0
+        assert sum(client.cells for client in present) + slots.free_cells == slots.cells and slots.free_cells >= 0
         assert slots.in_use <= TOTAL
     while present:  # each that is served leaves: all are served at last
         served = [client for client in present if not client.waits]
         assert served
         present.remove(served[0])
         await served[0].leave()
-    assert (slots.in_use, slots.free_cells, slots.waiting) == (0, CELLS, 0)
+    assert (slots.in_use, slots.free_cells, slots.waiting) == (0, slots.cells, 0)

@@ -147,8 +147,33 @@ async def test_each_failure_is_handled_by_itself(make_pool: MakePool) -> None:
     callers = [await pool.caller(A, PLANNED) for _ in range(3)]
     gate.set()
     await settled()
-    assert all(caller.is_served for caller in callers)
     assert pool.engines[0].starts == 3 and pool.loaded("a").adjustments == ONE
+    for number, caller in enumerate(callers):
+        assert [other.is_served for other in callers] == [True] * (number + 1) + [False] * (2 - number)
+        await caller.leave()
+
+
+async def test_callers_of_an_engine_with_less_take_turns_for_what_it_has(make_pool: MakePool) -> None:
+    gate = asyncio.Event()
+    pool = make_pool(MemoryEngine(start_gate=gate, most_cells=TWO_SLOTS), **FREE)
+    callers = [await pool.caller(A, PLANNED) for _ in range(4)]
+    gate.set()
+    await settled()
+    slots = pool.loaded("a").slots
+    assert [caller.is_served for caller in callers] == [True, True, False, False]
+    assert (slots.in_use, slots.free_cells, slots.cells) == (2, 0, TWO_SLOTS)
+    for caller in callers:
+        await caller.leave()
+
+
+async def test_a_start_that_failed_leaves_nobody_with_lost_slots(make_pool: MakePool) -> None:
+    """Requests that hold slots again would take them, and their cells, for free ones."""
+    gate = asyncio.Event()
+    pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[OUT_OF_MEMORY]), **FREE)
+    callers = [await pool.caller(A, PLANNED) for _ in range(2)]
+    gate.set()
+    await settled()
+    assert [caller.lease.grant.is_lost for caller in callers if caller.lease] == [False, False]
 
 
 async def test_without_making_room_nothing_is_given_up(make_pool: MakePool) -> None:

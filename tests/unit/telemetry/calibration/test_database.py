@@ -98,3 +98,10 @@ def test_a_file_that_changed_is_another_model(tmp_path: Path) -> None:
     os.utime(weights, ns=(0, 0))
     assert model_key([weights]) != before
     assert model_key([tmp_path / "absent"]) == str(tmp_path / "absent")
+
+
+def test_a_file_may_have_any_name(calibration: Calibration, tmp_path: Path) -> None:
+    keys = [model_key([tmp_path / os.fsdecode(name)]) for name in (b"g\xff.gguf", b"g\xfe.gguf")]
+    assert keys[0] != keys[1]
+    calibration.note(replace(ONE, model=keys[0]), past(1.5))
+    assert calibration.corrections(replace(ONE, model=keys[0])).loads == 1

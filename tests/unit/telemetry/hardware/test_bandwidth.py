@@ -33,6 +33,21 @@ def test_little_memory_is_not_measured() -> None:
     assert bandwidth.measure(replace(HERE, memory=Memory(total_bytes=GB, available_bytes=GB // 10))) is None
 
 
+def test_no_thread_waits_for_one_that_was_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, before = threading.Thread.start, threading.active_count()
+    starts = iter([True, False])
+
+    def start_first(thread: threading.Thread) -> None:
+        if not next(starts):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_first)
+    with pytest.raises(RuntimeError):
+        bandwidth.scan(2, 3600, bandwidth.CACHED_BLOCK, threading.Event())
+    assert threading.active_count() == before
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b'{"one, 2 threads, x86_64": "fast"}', b'{"one, 2 threads, x86_64": 28000000000}'],

@@ -1,17 +1,22 @@
 """Tokens per second, computed from what a token reads, multiplies and waits for."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from oprel.formats.gguf import read_gguf
 from oprel.telemetry.hardware.devices import GPU
+from oprel.telemetry.memory.corrections import Corrections
 from oprel.telemetry.memory.estimator import footprint_of
 from oprel.telemetry.recommender.arithmetic import arithmetic_of, arithmetic_of_label
 from oprel.telemetry.recommender.budgets import Budgets, core_speed
 from oprel.telemetry.recommender.candidates import Candidate
 from oprel.telemetry.recommender.placement import Placement, PlacementKind, Solution, placed, settings_for
+from oprel.telemetry.recommender.planning import plan
 from oprel.telemetry.recommender.settings import PlanConstraints
 from oprel.telemetry.recommender.speed import GPU_SHARE, MEMORY_SHARE, is_guess, tokens_per_second
+from tests.fixtures.gguf_parts import write_projector
 from tests.fixtures.known_models import known_header
 
 GB = 10**9
@@ -119,6 +124,18 @@ def test_a_bandwidth_that_was_not_measured_is_guessed() -> None:
     assert not is_guess(solution(model, ON_GPU), replace(unmeasured, gpus=(GPU_100,), devices=(70 * GB,)))
     guesses = [speed(model, replace(unmeasured, threads=threads)) for threads in (1, 2, 4, 16)]
     assert guesses == sorted(guesses) and guesses[-1] < speed(model, replace(CPU_50, threads=16))
+
+
+def test_a_file_that_generates_no_tokens_is_planned_without_a_speed(tmp_path: Path) -> None:
+    header = read_gguf(write_projector(tmp_path / "mmproj.gguf"))
+    projector = Candidate(label="F32", footprint=footprint_of(header), parameters=header.parameter_count)
+    assert plan([projector], CPU_50).chosen.speed is None
+
+
+def test_weights_that_took_next_to_nothing_before_are_read_in_no_time() -> None:
+    model = candidate("llama3.1-8b")  # its input and its output are more than a tenth of it
+    speeds = [speed(replace(model, corrections=Corrections(weights=share)), CPU_50) for share in (1.0, 0.1, 0.001)]
+    assert speeds == sorted(speeds)
 
 
 def test_arithmetic_is_that_of_the_tensors_or_usual_for_the_label() -> None:
