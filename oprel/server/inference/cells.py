@@ -2,18 +2,20 @@
 
 All requests of an engine share its cells, and each starts with an equal share. A longer prompt waits for more. The
 engine is asked to end an answer where its reservation ends, so that the cells never run out. If more of it is
-requested, it continues in free cells; else it forgets its oldest tokens, or ends, as in a context of that size.
+requested, it continues in free cells; else it forgets its oldest tokens, or ends, as in a context of that size. A
+prompt that is surely short is not measured: its answer ends after half of the reservation at first.
 """
 
 from dataclasses import dataclass, replace
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish
+from oprel.core.completion import Chunk, CompletionRequest, Finish, Tokens
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.engine_calls import CONTEXT_EXCEEDED, EngineCall
 from oprel.server.inference.truncation import about_tokens, ends, prompt_length, prompt_tokens
 
 ENDLESS = 1 << 40  # tokens: the limit of an answer without one
+MARKS = 64  # bytes that templates put around a message, rather more than less
 ANSWER_PART = 2  # a long prompt reserves a share by this number for its answer, which may get more later
 
 
@@ -61,8 +63,11 @@ async def reserved(call: EngineCall, answer: ResumableAnswer) -> CompletionReque
     Waits for the cells. Raises EngineRefused for a prompt that is too long, and EngineLost.
     """
     lease, request = call.lease, answer.request
-    if not lease.loaded.shares_cells:  # the engine itself limits each request to its share
-        return request
+    if not lease.loaded.shares_cells or _forgets_by_itself(call, request):
+        return request  # the engine itself limits it
+    half = min(call.cells, lease.num_ctx) // 2
+    if request.tell_tokens and not answer.is_extended and _longest(call, request) <= half:
+        return _limited(request, min(half, _limit(request)))
     needs = None
     while needs is None or needs.cells != lease.loaded.slots.cells:  # the engine may have a smaller successor by now
         with lease.engine.at_work(about_tokens(request)):
@@ -73,10 +78,29 @@ async def reserved(call: EngineCall, answer: ResumableAnswer) -> CompletionReque
         await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
     if not request.tell_tokens:  # it cannot grow later
         call.grow(needs.whole)
-    is_whole = request.shift and request.n == 1 and call.cells >= lease.loaded.decision.slot_context
-    if is_whole or not needs.answer_tokens:  # the engine forgets the oldest tokens by itself; or no answer is wanted
+    if _forgets_by_itself(call, request) or not needs.answer_tokens:
         return request
-    return replace(request, sampling=replace(request.sampling, num_predict=needs.answer_length(call.cells)))
+    return _limited(request, needs.answer_length(call.cells))
+
+
+def _forgets_by_itself(call: EngineCall, request: CompletionRequest) -> bool:
+    """Whether the request may use all that the engine gives to one, which then forgets the oldest tokens of it."""
+    return request.shift and request.n == 1 and call.cells >= call.lease.loaded.decision.slot_context
+
+
+def _longest(call: EngineCall, request: CompletionRequest) -> int:
+    """More tokens than the prompt has, without asking the engine: its bytes, and what a template may put around it."""
+    match request.prompt:
+        case str(text):
+            return len(text.encode())
+        case Tokens(parts):
+            return sum(1 if isinstance(part, int) else len(part.encode()) for part in parts)
+    around = len((call.lease.loaded.model.chat_template or "").encode())
+    return around + sum(len(message.content.encode()) + MARKS for message in request.prompt)
+
+
+def _limited(request: CompletionRequest, tokens: int) -> CompletionRequest:
+    return replace(request, sampling=replace(request.sampling, num_predict=tokens))
 
 
 def lacks_cells(last: Chunk, sent: CompletionRequest, answer: ResumableAnswer) -> bool:
@@ -94,7 +118,8 @@ async def extended(call: EngineCall, answer: ResumableAnswer, last: Chunk) -> bo
     if not tokens:
         return False
     needs = _needs(call, request, last.usage.prompt_tokens)
-    has_grown = call.grow(min(needs.at_last, call.cells + needs.share))
+    has_more = not answer.is_extended and needs.prompt_tokens + len(tokens) + 1 < call.cells  # it was not measured
+    has_grown = has_more or call.grow(min(needs.at_last, call.cells + needs.share))
     if not (has_grown or request.shift):
         return False
     await answer.extend(engine, tokens, last.usage)
