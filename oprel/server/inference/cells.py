@@ -3,6 +3,11 @@
 All requests of an engine share its cells, and each starts with an equal share. A longer prompt waits for more. The
 engine is asked to end an answer where its reservation ends, so that the cells never run out. If more of it is
 requested, it continues in free cells; else it forgets its oldest tokens, or ends, as in a context of that size.
+
+Thoughts, calls and what a schema shapes cannot continue. They take free cells before they begin, unless others wait for
+some: as many as they may need, or where that has no bound, all but a share. So requests that arrive together run at
+once, each with its share. Of those that arrive one after the other, the first may have so much that the third waits for
+it: an answer that breaks off while cells are free would be worse.
 """
 
 from dataclasses import dataclass, replace
@@ -72,7 +77,7 @@ async def reserved(call: EngineCall, answer: ResumableAnswer) -> CompletionReque
             raise EngineRefused(400, CONTEXT_EXCEEDED, message, needs.prompt_tokens)
         await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
     if not request.tell_tokens:  # it cannot grow later
-        call.grow(needs.whole)
+        call.grow(needs.at_last)
     is_whole = request.shift and request.n == 1 and call.cells >= lease.loaded.decision.slot_context
     if is_whole or not needs.answer_tokens:  # the engine forgets the oldest tokens by itself; or no answer is wanted
         return request
