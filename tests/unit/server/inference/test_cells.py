@@ -12,9 +12,10 @@ from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.specs import spec_of
 from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.cells import CellNeeds, lacks_cells
+from oprel.server.inference.completions import Done
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.telemetry.recommender import settings
-from tests.fixtures.memory_engine import KILLED, MemoryEngine
+from tests.fixtures.memory_engine import KILLED, OUT_OF_MEMORY, MemoryEngine
 from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, header, installed, settled
 
 TRAINED, SHARE = 150, 100
@@ -166,6 +167,37 @@ def test_an_answer_lacks_cells_if_more_of_it_was_requested(length: int | None, s
     assert not lacks_cells(last, request, ResumableAnswer(request))
 
 
+def call_request() -> CompletionRequest:
+    """One whose answer may be a call, and has no limit."""
+    return CompletionRequest((PromptMessage("user", "add"),), Sampling(runaway_guard=False), tools=tuple(TOOLS))
+
+
+async def test_an_answer_that_cannot_go_on_and_has_no_limit_leaves_a_share_to_others(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(words=[f"{number} " for number in range(900)]), **WIDE)
+    model = installed("model", header(mib=10, context=1000))
+    stream = pool.stream(call_request(), model)
+    await anext(stream)
+    slots = pool.loaded("model").slots
+    assert (slots.cells, slots.free_cells) == (4 * SHARE, SHARE)
+    assert (await pool.ask(prompt(10), model)).error is None
+    *_, done = [piece async for piece in stream]
+    assert isinstance(done, Done) and done.usage.prompt_tokens + done.usage.completion_tokens == 3 * SHARE
+
+
+async def test_answers_that_cannot_go_on_and_begin_together_run_at_once(make_pool: MakePool) -> None:
+    gate = asyncio.Event()
+    pool = make_pool(MemoryEngine(words=WORDS, start_gate=gate), **WIDE)
+    streams = [pool.stream(call_request(), MODEL) for _ in range(4)]
+    begun = [asyncio.create_task(anext(stream)) for stream in streams]
+    await settled()
+    gate.set()
+    await settled()
+    assert all(task.done() for task in begun)
+    assert sent(pool) == [SHARE - 3] * 4
+    for stream in streams:
+        await stream.aclose()
+
+
 async def test_a_requested_context_stays_the_limit_of_its_request(wide: MemoryPool) -> None:
     await wide.load(MODEL)
     refused = await wide.ask(prompt(120, truncate=False), MODEL, LoadOptions(num_ctx=50))
@@ -187,6 +219,42 @@ async def test_an_answer_in_more_cells_outlives_its_engine(make_pool: MakePool) 
     answer = await pool.ask(prompt(10, 120), MODEL)
     assert answer.done and (answer.done.usage.completion_tokens, answer.done.recoveries) == (120, 1)
     assert answer.text == "".join(WORDS)
+
+
+async def test_a_prompt_that_waits_while_the_engine_gets_less_reserves_what_it_needs_of_the_next(
+    wide: MemoryPool,
+) -> None:
+    streams = [wide.stream(prompt(140), MODEL) for _ in range(2)]
+    for stream in streams:
+        await anext(stream)
+    waiting = asyncio.create_task(wide.ask(prompt(140), MODEL))
+    await settled()
+    assert len(sent(wide)) == 2
+    slots = wide.loaded("model").slots
+    slots.resize(2, 2 * SHARE)
+    answer = await waiting
+    assert answer.done and (answer.done.usage.prompt_tokens, answer.done.usage.completion_tokens) == (140, 4)
+    assert sent(wide) == [4, 4, 4], "it did not begin before it had its cells"
+    for stream in streams:
+        await stream.aclose()
+    assert slots.free_cells == slots.cells
+
+
+async def test_long_prompts_outlive_an_engine_that_ran_out_of_memory(make_pool: MakePool) -> None:
+    pool = make_pool(talker(), **(WIDE | {"parallel": 0}))
+    streams = [pool.stream(prompt(140), MODEL) for _ in range(2)]
+    for stream in streams:
+        await anext(stream)
+    waiting = asyncio.create_task(pool.ask(prompt(140), MODEL))
+    await settled()
+    slots = pool.loaded("model").slots
+    before = slots.cells
+    pool.engines[0].die(OUT_OF_MEMORY)
+    for stream in streams:
+        assert [piece async for piece in stream]
+    answer = await waiting
+    assert answer.done and (answer.done.usage.prompt_tokens, answer.done.usage.completion_tokens) == (140, 4)
+    assert slots.free_cells == slots.cells < before
 
 
 async def test_an_engine_that_sees_embeds_or_has_a_fixed_context_gives_each_request_its_share(wide: MemoryPool) -> None:
