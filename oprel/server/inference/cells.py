@@ -2,17 +2,11 @@
 
 All requests of an engine share its cells, and each starts with an equal share. A longer prompt waits for more. The
 engine is asked to end an answer where its reservation ends, so that the cells never run out. If more of it is
-<<<<<<< HEAD
 requested, it continues in free cells; else it forgets its oldest tokens, or ends, as in a context of that size. A
 prompt that is surely short is not measured: its answer ends after half of the reservation at first.
-=======
-requested, it continues in free cells; else it forgets its oldest tokens, or ends, as in a context of that size.
 
 Thoughts, calls and what a schema shapes cannot continue. They take free cells before they begin, unless others wait for
-some: as many as they may need, or where that has no bound, all but a share. So requests that arrive together run at
-once, each with its share. Of those that arrive one after the other, the first may have so much that the third waits for
-it: an answer that breaks off while cells are free would be worse.
->>>>>>> fixes
+some: as many as they may need, or where that has no bound, half of all, if that leaves a share for the next request.
 """
 
 from dataclasses import dataclass, replace
@@ -86,7 +80,7 @@ async def reserved(call: EngineCall, answer: ResumableAnswer) -> CompletionReque
             raise EngineRefused(400, CONTEXT_EXCEEDED, message, needs.prompt_tokens)
         await call.reserve(needs.prompt_tokens + 1 if answer.is_extended else needs.first)
     if not request.tell_tokens:  # it cannot grow later
-        call.grow(needs.at_last)
+        call.grow(needs.whole or needs.cells // 2, leaving=0 if needs.whole else needs.share)
     if _forgets_by_itself(call, request) or not needs.answer_tokens:
         return request
     return _limited(request, needs.answer_length(call.cells))

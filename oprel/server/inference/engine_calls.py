@@ -98,9 +98,9 @@ class EngineCall:
             if self._pieces is None:
                 await grant.take_own()
 
-    def grow(self, most: int) -> bool:
-        """Have more cells, at most `most`, if some are free now."""
-        return self._pieces is None and self.lease.grant.grow(most)
+    def grow(self, most: int, *, leaving: int = 0) -> bool:
+        """Have more cells, at most `most`, if more than `leaving` are free now."""
+        return self._pieces is None and self.lease.grant.grow(most, leaving=leaving)
 
     async def progress(self) -> None:
         """A piece of the answer came."""

@@ -133,9 +133,9 @@ class SlotGrant:
         self.count, self.cells = _limited(self.count, self.cells, total, share)
         self.own_count, self.own_cells = _limited(self.own_count, self.own_cells, total, share)
 
-    def grow(self, most: int) -> bool:
-        """Take free cells, up to `most` in all. False if none is free, or others wait for them."""
-        free = 0 if self._slots.waiting else self._slots.free_cells
+    def grow(self, most: int, *, leaving: int = 0) -> bool:
+        """Take free cells but `leaving`, up to `most` in all. False if none is free, or others wait for them."""
+        free = 0 if self._slots.waiting else self._slots.free_cells - leaving
         more = min(free, most - self.cells)
         if more > 0:
             self.cells += more

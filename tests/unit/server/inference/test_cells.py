@@ -172,16 +172,20 @@ def call_request() -> CompletionRequest:
     return CompletionRequest((PromptMessage("user", "add"),), Sampling(runaway_guard=False), tools=tuple(TOOLS))
 
 
-async def test_an_answer_that_cannot_go_on_and_has_no_limit_leaves_a_share_to_others(make_pool: MakePool) -> None:
+async def test_an_answer_that_cannot_go_on_and_has_no_limit_takes_half(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(words=[f"{number} " for number in range(900)]), **WIDE)
     model = installed("model", header(mib=10, context=1000))
     stream = pool.stream(call_request(), model)
     await anext(stream)
     slots = pool.loaded("model").slots
-    assert (slots.cells, slots.free_cells) == (4 * SHARE, SHARE)
+    assert (slots.cells, slots.free_cells) == (4 * SHARE, 2 * SHARE)
+    second = pool.stream(call_request(), model)
+    await anext(second)
+    assert slots.free_cells == SHARE, "left for a third"
     assert (await pool.ask(prompt(10), model)).error is None
+    await second.aclose()
     *_, done = [piece async for piece in stream]
-    assert isinstance(done, Done) and done.usage.prompt_tokens + done.usage.completion_tokens == 3 * SHARE
+    assert isinstance(done, Done) and done.usage.prompt_tokens + done.usage.completion_tokens == 2 * SHARE
 
 
 async def test_answers_that_cannot_go_on_and_begin_together_run_at_once(make_pool: MakePool) -> None:
