@@ -73,7 +73,7 @@ def _notes(plan: Plan, saving: Sequence[Suggestion]) -> Iterator[str]:
         yield f"{chosen.speed:.1f} tokens/s is too slow to be pleasant: {_faster(saving)}"
     if chosen.speed is not None and is_guess(chosen.solution, plan.budgets):
         yield GUESSED
-    elif chosen.speed is None and not plan.constraints.embedding:
+    elif chosen.speed is None and chosen.solution.placement.devices and not plan.constraints.embedding:
         yield "the speed is unknown: the bandwidth of the GPU's memory could not be read"
 
 
