@@ -103,13 +103,20 @@ def _fitted(node: Node, least: int, most: int | None) -> Node | None:
     match node:
         case Repetition(part):
             size, same = width(part)
-            return Repetition(part, -(-least // size), most and most // size) if size == same and size else None
+            return _repeated(part, least, most) if size == same and size else None
         case Concatenation(parts):
             return _fitted_parts(parts, least, most)
         case Alternation(options):
             fitted = [shorter for option in options if (shorter := _fitted(option, least, most))]
             return Alternation(tuple(fitted)) if fitted else None
     return None
+
+
+def _repeated(part: Node, least: int, most: int | None) -> Node | None:
+    """Repetitions of a part of fixed width that have `least` to `most` characters; None if no number of them has."""
+    size, _ = width(part)
+    fewest, largest = -(-least // size), None if most is None else most // size
+    return None if largest is not None and fewest > largest else Repetition(part, fewest, largest)
 
 
 def _fitted_parts(parts: tuple[Node, ...], least: int, most: int | None) -> Node | None:

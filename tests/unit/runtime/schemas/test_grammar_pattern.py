@@ -4,7 +4,7 @@ import re
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from oprel.runtime.schemas.grammar_pattern import grammar_pattern
@@ -67,6 +67,7 @@ TEXTS = ["".join(letters) for size in range(5) for letters in product("ab1", rep
 
 
 @given(expressions(), some.integers(0, 3), some.one_of(some.none(), some.integers(3, 6)))
+@example("^(?:aa)+$", 3, 3)  # no number of pairs has three characters
 def test_it_admits_nothing_else(pattern: str, least: int, most: int | None) -> None:
     written = grammar_pattern(pattern, least, most)
     if written is None:
