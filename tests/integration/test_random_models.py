@@ -10,6 +10,7 @@ from oprel.core.models.manifests import Manifest
 from tests.fixtures.daemons import daemon_with
 from tests.fixtures.random_models import write_random_model
 
+pytestmark = pytest.mark.long
 SMALLEST = ("llama", "vocab-wpm-30k")
 
 
