@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from oprel.telemetry.memory.estimator import MIB, Estimate, estimate, footprint_of
 from oprel.telemetry.memory.load_shape import LoadShape
-from oprel.telemetry.recommender.budgets import Budgets
+from oprel.telemetry.recommender.budgets import Budgets, Reservation
 from oprel.telemetry.recommender.cache_pool import CONVERSATIONS, MOST, SPARE_SHARE, largest_pool, least_pool
 from oprel.telemetry.recommender.candidates import Candidate
-from oprel.telemetry.recommender.planning import plan
+from oprel.telemetry.recommender.planning import plan, plan_among
 from oprel.telemetry.recommender.settings import PlanConstraints
 from tests.fixtures.known_models import known_header
 from tests.fixtures.random_models import random_header
@@ -69,3 +69,20 @@ def test_the_pool_is_given_up_before_slots_and_slots_before_context() -> None:
             assert before.setting.slots == 1
         before = now
     assert before and before.setting.slots == 1, "the smallest plan answers one request at a time"
+
+
+def eight_billion(*, is_whole: bool = False) -> Candidate:
+    header = known_header("llama3.1-8b")
+    footprint = footprint_of(header).resized(5 * 1024 * MIB, "Q4_K_M")
+    return Candidate(label="Q4_K_M", footprint=footprint, parameters=header.parameter_count, is_whole=is_whole)
+
+
+def test_engines_that_save_no_conversations_reserve_nothing_for_them() -> None:
+    found = plan([eight_billion(is_whole=True)], Budgets(host=96 * 1024 * MIB))
+    assert found.fits and found.solution.pool.reserved == 0
+
+
+def test_no_model_is_evicted_for_saved_conversations() -> None:
+    other = Reservation(24 * 1024 * MIB)
+    found = plan_among([other], [eight_billion()], Budgets(host=32 * 1024 * MIB), PlanConstraints(context=8192))
+    assert found.fits and found.solution.host_needs <= 8 * 1024 * MIB
