@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks._engines import over_socket
 from oprel.client_api import Client
 from oprel.core.config import Config
 from tests.conftest import running_daemon
@@ -49,9 +50,9 @@ def measure(model: Path, config: Config, rounds: int) -> dict[str, list[float]]:
         client.load(str(model), keep_alive=-1)
         engine = client.engines().models[0].address.removeprefix("unix:")
         ways = {
-            "engine": sender(over_socket(engine), "/v1/chat/completions", b'"content":"', max_tokens=TOKENS),
+            "engine": sender(over_socket(Path(engine)), "/v1/chat/completions", b'"content":"', max_tokens=TOKENS),
             "daemon, Unix socket": sender(
-                over_socket(str(config.socket_path)), "/api/chat", b'"content":"', model=str(model)
+                over_socket(config.socket_path), "/api/chat", b'"content":"', model=str(model)
             ),
             "daemon, TCP": sender(httpx.Client(base_url=daemon.url), "/api/chat", b'"content":"', model=str(model)),
         }
@@ -62,10 +63,6 @@ def measure(model: Path, config: Config, rounds: int) -> dict[str, list[float]]:
             for name, send in ways.items():
                 times[name].append(send())
     return times
-
-
-def over_socket(path: str) -> httpx.Client:
-    return httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost")
 
 
 def sender(http: httpx.Client, path: str, mark: bytes, **extra: object) -> Callable[[], float]:

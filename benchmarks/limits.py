@@ -22,7 +22,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.resident import ENGINE, ROOT, fill, folder_of_models, over_socket, peak_of, spec_for, wait
+from benchmarks._engines import NotStarted, over_socket, random_model, until_ready
+from benchmarks.resident import ENGINE, ROOT, fill, peak_of, spec_for
 from oprel.formats.gguf import GGUFFile, read_gguf
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.telemetry.memory.estimator import MIB, footprint_of
@@ -30,7 +31,6 @@ from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.candidates import Candidate
 from oprel.telemetry.recommender.planning import Plan, plan
 from oprel.telemetry.recommender.settings import PlanConstraints
-from tests.fixtures.random_models import write_random_model
 
 GROUPS = Path("/sys/fs/cgroup/memory")
 MODEL = "deep-cache"
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--to", dest="high", type=float, default=1.5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    file = write_random_model(folder_of_models(), MODEL)
+    file = random_model(MODEL)
     header = read_gguf(file)
     need = planned(header, Budgets(host=0)).solution.host_needs
     steps = []
@@ -90,20 +90,21 @@ def planned(header: GGUFFile, budgets: Budgets) -> Plan:
 def tried(file: Path, header: GGUFFile, share: float, budget: int) -> Step:
     """Run the engine in a group that allows `budget` bytes, with the plan for it or the smallest one."""
     found = planned(header, Budgets(host=budget))
-    spec = spec_for(file, found)
-    with group(budget) as folder, tempfile.TemporaryFile() as log:
+    run_dir = tempfile.TemporaryDirectory(prefix="oprel-bench-")
+    with group(budget) as folder, run_dir as sockets, tempfile.TemporaryFile() as log:
+        spec = spec_for(file, found, sockets)
         arguments = llama_cpp.arguments(spec, frozenset(llama_cpp.DISPENSABLE))
         command = ["sh", "-c", ENTER, str(folder), *ENGINE, *arguments]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         peak = 0
         try:
             with over_socket(spec.socket) as engine:
-                wait(engine, process)
+                until_ready(engine, process)
                 for first in range(0, 2 * spec.parallel, spec.parallel):
                     fill(engine, header, found.solution, spec, range(first, first + spec.parallel))
                     peak = peak_of(process.pid)
                 survived = process.poll() is None
-        except (httpx.HTTPError, AssertionError):
+        except (httpx.HTTPError, AssertionError, NotStarted):
             survived = False
         finally:
             process.kill()

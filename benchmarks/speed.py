@@ -29,6 +29,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks._engines import over_socket, random_model, until_ready
 from oprel.core.config import Config
 from oprel.preview.plan import recommend
 from oprel.preview.variants import variants_of
@@ -42,7 +43,6 @@ from oprel.telemetry.recommender.speed import tokens_per_second
 BOUND = 0.25
 SECONDS = 0.25  # of tokens in a round
 CONTEXT = 4096
-START_SECONDS = 60
 MODELS = ("guide", "qwen2", "mixtral")
 LOOP = ["sh", "-c", "while :; do :; done"]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -77,7 +77,7 @@ def main() -> int:
     cases = []
     with tempfile.TemporaryDirectory(prefix="oprel-bench-") as folder:
         for name in options.models:
-            path = model_file(name, Path(folder))
+            path = model_file(name)
             machine = measured_machine()
             for threads in options.threads:
                 for busy in options.busy:
@@ -90,13 +90,9 @@ def main() -> int:
     return 0 if all(abs(case.ratio - 1) <= BOUND for case in cases) else 1
 
 
-def model_file(name: str, folder: Path) -> str:
+def model_file(name: str) -> str:
     """A path of a model, which is written if it is a random one; "guide" is a name that every home knows."""
-    if name == "guide" or Path(name).exists():
-        return name
-    from tests.fixtures.random_models import write_random_model
-
-    return str(write_random_model(folder, name))
+    return name if name == "guide" or Path(name).exists() else str(random_model(name))
 
 
 def measured_machine() -> Hardware:
@@ -162,22 +158,11 @@ def started(command: list[str], threads: int) -> Iterator[tuple[int, httpx.Clien
     socket.unlink(missing_ok=True)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://e", timeout=300) as http:
-                limit = time.monotonic() + START_SECONDS
-                while not is_ready(http):
-                    if process.poll() is not None or time.monotonic() > limit:
-                        raise SystemExit(f"bench: the engine did not start: {' '.join(command)}")
-                    time.sleep(0.05)
+            with over_socket(socket) as http:
+                until_ready(http, process)
                 yield process.pid, http
         finally:
             process.kill()
-
-
-def is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health").status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 @contextmanager

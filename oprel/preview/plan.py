@@ -83,9 +83,8 @@ def _with_experience(variant: ModelVariant, binary: Binary | None, machine: Hard
     program = for_features(binary.program if binary else NATIVE, machine.cpu.features)
     if binary is None:
         return replace(variant, candidate=replace(candidate, program=program))
-    paths = [path for path in (files.weights, files.projector, *files.adapters) if path]
-    architecture = candidate.footprint.dims.architecture
-    load = LoadIdentity(model=model_key(paths), architecture=architecture, build=binary.build)
+    model = model_key([files.weights, files.projector, *files.adapters])
+    load = LoadIdentity(model=model, architecture=candidate.footprint.dims.architecture, build=binary.build)
     corrections = recall(config.home_dir / "state.db", load)
     return replace(variant, candidate=replace(candidate, program=program, corrections=corrections))
 

@@ -19,13 +19,12 @@ RUNNING = (EngineState.STARTING, EngineState.READY)
 class EngineStatus:
     """Sizes in bytes, times in seconds. `latest` is `model` under the name that was requested last.
 
-    `num_ctx` is how many tokens one request may use.
-    `reserved_bytes` is the memory that the engine was admitted with, `reserved_host_bytes` the part of it in the
-    machine's memory. `expected_bytes` and `expected_host_bytes` are what it takes with every slot busy, and `gpu_bytes`
-    what its placement takes of each GPU, by number. On a machine whose GPU `shares_memory` the figures of the host
-    include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the figures that the engine logged,
-    `estimate` the same before its start. `keep_alive_left` is what is left until it is unloaded, if no
-    request uses it from now on.
+    `num_ctx` is how many tokens one request may use. `reserved_bytes` is the memory that the engine was admitted with,
+    `reserved_host_bytes` the part of it in the machine's memory. `expected_bytes` and `expected_host_bytes` are what it
+    takes with every slot busy, and `gpu_bytes` what its placement takes of each GPU, by number. On a machine whose GPU
+    `shares_memory` the figures of the host include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the
+    figures that the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it is
+    unloaded, if no request uses it from now on.
     """
 
     model: InstalledModel

@@ -173,8 +173,8 @@ def _look(leaders: Collection[int]) -> tuple[int, Hardware]:
 
 def _identity(model: InstalledModel, binary: Binary) -> LoadIdentity:
     manifest = model.manifest
-    files = [path for path in (manifest.weights, manifest.projector, *manifest.adapters) if path]
-    return LoadIdentity(model=model_key(files), architecture=model.header.architecture, build=binary.build)
+    key = model_key([manifest.weights, manifest.projector, *manifest.adapters])
+    return LoadIdentity(model=key, architecture=model.header.architecture, build=binary.build)
 
 
 def _past_load(plan: Plan, logged: Buffers, resident: int) -> PastLoad:

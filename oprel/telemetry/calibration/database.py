@@ -49,9 +49,9 @@ class LoadIdentity:
     build: str
 
 
-def model_key(files: Iterable[Path]) -> str:
-    """A text that changes with the files of a model; not with their content, which may be 100 GB to read."""
-    return " ".join(map(_file_key, files))
+def model_key(files: Iterable[Path | None]) -> str:
+    """A text that changes with the files that a model has; not with their content, which may be 100 GB to read."""
+    return " ".join(_file_key(file) for file in files if file)
 
 
 def _file_key(file: Path) -> str:

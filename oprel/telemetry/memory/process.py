@@ -29,7 +29,6 @@ class Program:
 
 
 WHEEL = Program(private=14 * MIB + MIB // 2, shared=20 * MIB)  # Python with the xllamacpp extension
-
 NATIVE = Program(private=6 * MIB, shared=14 * MIB)  # llama-server
 
 # One candidate of the sampler is a token's number, its logit and its probability (`llama_token_data` in llama.h).
