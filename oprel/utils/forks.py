@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import httpcore
@@ -16,7 +16,15 @@ import httpx
 
 Owner = TypeVar("Owner")
 
-_streams: "WeakSet[httpcore.NetworkStream | httpcore.AsyncNetworkStream]" = WeakSet()
+
+class Stream(Protocol):
+    """A connection that can tell its socket: of httpcore, or a transport of asyncio."""
+
+    def get_extra_info(self, info: str) -> Any:
+        """Its socket, for the info "socket"."""
+
+
+_streams: "WeakSet[Stream]" = WeakSet()
 _owners: "WeakKeyDictionary[object, Callable[[Any], None]]" = WeakKeyDictionary()
 
 
@@ -31,6 +39,11 @@ def in_child(owner: Owner, start_anew: Callable[[Owner], None]) -> None:
 def watch(http: httpx.Client | httpx.AsyncClient) -> None:
     """Make the connections of `http` dead in each forked child: at their end for readers, broken for writers."""
     http.event_hooks["request"].append(_trace_async if isinstance(http, httpx.AsyncClient) else _trace)
+
+
+def watch_stream(stream: Stream) -> None:
+    """Make this connection dead in each forked child."""
+    _streams.add(stream)
 
 
 def _trace(request: httpx.Request) -> None:

@@ -14,9 +14,10 @@ from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.backends.specs import LoadConstraints
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries import on_socket
+from oprel.runtime.http import Transport
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor.child import RunDir
-from oprel.runtime.supervisor.launch import Launch, Transport, untranslated, unwrapped
+from oprel.runtime.supervisor.launch import Launch, untranslated, unwrapped
 from oprel.runtime.supervisor.records import FOLDER
 
 PYTHON = re.compile(r"(?:^#!|['\"\s])(/[^'\"\n]*python[\d.]*)")  # in the first lines of scripts that pip wrote

@@ -4,15 +4,13 @@ An engine killed in mid-stream closes its connection like one that has finished 
 distinguishes them, so an answer without it raises EngineLost.
 """
 
-import uuid
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import TypeVar
 
-import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
@@ -20,89 +18,53 @@ from oprel.core.completion import (
     Chunk,
     CompletionRequest,
     Embeddings,
-    Finish,
     PromptMessage,
     Sampling,
     Scores,
     Tokens,
     ToolCall,
-    Usage,
 )
 from oprel.core.request_options import OPTIONS
 from oprel.runtime.backends import openai_types as wire
-from oprel.runtime.backends.logprobs import spelled, token_logprobs
-from oprel.runtime.engine import AnswerUnparsed, EngineLost, EngineRefused
+from oprel.runtime.backends.logprobs import token_logprobs
+from oprel.runtime.backends.openai_answers import NOT_ITS_DIALECT, Answers, refusal
+from oprel.runtime.engine import EngineLost, EngineRefused
+from oprel.runtime.http import ConnectionBroken, EngineHttp, read_all
 from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
-
-# How llama-server begins what its parser of answers refuses, with status 500.
-UNPARSED = ("The model produced output that does not match", "Invalid diff:", "Failed to parse tool call arguments")
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
-async def complete(http: httpx.AsyncClient, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+async def complete(http: EngineHttp, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
     """Stream an answer, or `n` of them. Only the last chunk has `finish`.
 
     Closing the iterator closes the connection, which frees the engine's slot.
     Raises EngineRefused, or EngineLost where the answer breaks off. An AnswerUnparsed may come at its end.
     """
     path = "/v1/chat/completions" if isinstance(request.prompt, tuple) else "/v1/completions"
-    answers, usage, generated = defaultdict[int, _Answer](_Answer), Usage(), 0
+    answers = Answers()
+    wants_logprobs = request.top_logprobs is not None
     async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as events:
-        async for event, content in events:
-            if event.usage:
-                usage = _counted(event)
-                generated += event.timings.predicted_n if event.timings else 0
-            if progress := event.prompt_progress:
-                yield Chunk(prefill=(progress.processed, progress.total))
+        async for event in events:
+            if not wants_logprobs and (token := answers.token(event)):
+                yield token
                 continue
-            if not event.choices:
-                yield Chunk(event=content)
-            for choice in event.choices:
-                piece = answers[choice.index].add(choice, event.timings, content)
-                if request.top_logprobs is not None:
-                    entries, pieces_of = _entries(choice), partial(token_pieces, http)
-                    logprobs = await token_logprobs(entries, piece.unreported, request.top_logprobs, pieces_of)
-                    piece = replace(piece, logprobs=logprobs)
-                yield piece
-                content = b""  # pass it on only once
-    for index, answer in sorted(answers.items()):
-        if calls := answer.calls():
-            yield Chunk(tool_calls=calls, index=index)
-    finishes = tuple(answers[index].finish for index in sorted(answers)) or (Finish.STOP,)
-    # llama-server's usage counts the tokens of one answer only, but it sends timings of each.
-    counted = replace(usage, completion_tokens=max(usage.completion_tokens, generated))
-    yield Chunk(finish=finishes[0], finishes=finishes, usage=counted)
+            for piece, entries in answers.pieces(event):
+                yield await _with_logprobs(http, request, piece, entries) if wants_logprobs and entries else piece
+    for last in answers.ends():
+        yield last
 
 
-@dataclass
-class _Answer:
-    """What has arrived of one answer: its finish, the parts of its tool calls, and how many tokens it has."""
-
-    finish: Finish = Finish.STOP
-    parts: dict[int, wire.EngineToolCall] = field(default_factory=dict)
-    tokens: int = 0
-
-    def add(self, choice: wire.Choice, timings: wire.Timings | None, event: bytes) -> Chunk:
-        """The piece of the answer that the choice is."""
-        if choice.finish_reason:
-            self.finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
-        _gather(choice.delta.tool_calls or (), self.parts)
-        piece = _piece(choice, event)
-        self.tokens += len(piece.tokens)
-        made = max(self.tokens, timings.predicted_n if timings else 0)
-        usage = _timed(timings) if timings else Usage()
-        piece, self.tokens = replace(piece, unreported=made - self.tokens, usage=usage), made
-        return piece
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """The complete calls; none if the answer was cut off."""
-        return tuple(_whole(call) for call in self.parts.values()) if self.finish is Finish.STOP else ()
+async def _with_logprobs(
+    http: EngineHttp, request: CompletionRequest, piece: Chunk, entries: Sequence[wire.EngineLogprob]
+) -> Chunk:
+    assert request.top_logprobs is not None
+    pieces_of = partial(token_pieces, http)
+    logprobs = await token_logprobs(entries, piece.unreported, request.top_logprobs, pieces_of)
+    return replace(piece, logprobs=logprobs)
 
 
-async def embed(
-    http: httpx.AsyncClient, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True
-) -> Embeddings:
+async def embed(http: EngineHttp, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
     """One vector per input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
     body: dict[str, object] = {"input": inputs} if normalised else {"input": inputs, "embd_normalize": -1}
     answer = await _call(http, "/v1/embeddings", body, wire.Vectors)
@@ -110,20 +72,20 @@ async def embed(
     return Embeddings(tuple(tuple(vector.embedding) for vector in ordered), answer.usage.prompt_tokens)
 
 
-async def rerank(http: httpx.AsyncClient, query: str, documents: Sequence[str]) -> Scores:
+async def rerank(http: EngineHttp, query: str, documents: Sequence[str]) -> Scores:
     """How relevant each document is to the query. Raises EngineRefused or EngineLost."""
     answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, wire.EngineScores)
     scores = {score.index: score.relevance_score for score in answer.results}
     return Scores(tuple(scores[index] for index in range(len(documents))), answer.usage.prompt_tokens)
 
 
-async def tokenize(http: httpx.AsyncClient, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
+async def tokenize(http: EngineHttp, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
     """The text's tokens. `parse`: recognize control tokens in it; `begin`: add the tokens that open a prompt."""
     body = {"content": text, "add_special": begin, "parse_special": parse}
     return (await _call(http, "/tokenize", body, wire.TokenList)).tokens
 
 
-async def token_pieces(http: httpx.AsyncClient, text: str) -> Sequence[wire.TokenPiece]:
+async def token_pieces(http: EngineHttp, text: str) -> Sequence[wire.TokenPiece]:
     """The tokens of a part of an answer, with what each spells; none from an engine that cannot tell."""
     body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}
     try:
@@ -132,11 +94,11 @@ async def token_pieces(http: httpx.AsyncClient, text: str) -> Sequence[wire.Toke
         return ()
 
 
-async def detokenize(http: httpx.AsyncClient, tokens: Sequence[int]) -> str:
+async def detokenize(http: EngineHttp, tokens: Sequence[int]) -> str:
     return (await _call(http, "/detokenize", {"tokens": tokens}, wire.Content)).content
 
 
-async def apply_template(http: httpx.AsyncClient, request: CompletionRequest) -> str:
+async def apply_template(http: EngineHttp, request: CompletionRequest) -> str:
     """The request's messages and tools, rendered by the model's chat template."""
     return (await _call(http, "/apply-template", _chat(request), wire.Rendered)).prompt
 
@@ -219,131 +181,47 @@ def _encoded(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _entries(choice: wire.Choice) -> Sequence[wire.EngineLogprob]:
-    return choice.logprobs.content or () if choice.logprobs else ()
-
-
-def _piece(choice: wire.Choice, event: bytes) -> Chunk:
-    """What a choice adds to the answer, without its parts of tool calls: those are reported complete, at the end."""
-    entries = _entries(choice)
-    calls = [part.function for part in choice.delta.tool_calls or ()]
-    return Chunk(
-        choice.text or choice.delta.content or "",
-        choice.delta.reasoning_content or "",
-        index=choice.index,
-        event=event,
-        called="".join(f"{call.name or ''}{call.arguments}" for call in calls),
-        tokens=tuple(entry.id for entry in entries),
-        spelled=b"".join(spelled(entry) for entry in entries),
-    )
-
-
-def _gather(parts: Sequence[wire.EngineToolCall], calls: dict[int, wire.EngineToolCall]) -> None:
-    """Add a delta's parts to their calls. The first part has id and name, and each has a piece of the arguments."""
-    for part in parts:
-        call = calls.setdefault(part.index, wire.EngineToolCall(index=part.index))
-        call.id = call.id or part.id
-        call.function.name = call.function.name or part.function.name
-        call.function.arguments += part.function.arguments
-
-
-def _whole(call: wire.EngineToolCall) -> ToolCall:
+async def _events(http: EngineHttp, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+    """The JSON of each event of a server-sent stream, up to `[DONE]`."""
     try:
-        arguments = orjson.loads(call.function.arguments or "{}")
-    except orjson.JSONDecodeError as error:
-        raise _unparsed(f"the model's call of {call.function.name} is not valid JSON") from error
-    if not isinstance(arguments, dict):
-        raise _unparsed(f"the arguments of the model's call of {call.function.name} are not an object")
-    return ToolCall(call.id or f"call_{uuid.uuid4().hex[:8]}", call.function.name or "", arguments)
-
-
-def _counted(event: wire.Event) -> Usage:
-    assert event.usage is not None
-    details, timings = event.usage.prompt_tokens_details or wire.EngineTokenDetails(), event.timings or wire.Timings()
-    return Usage(
-        prompt_tokens=event.usage.prompt_tokens,
-        cached_tokens=details.cached_tokens,
-        completion_tokens=event.usage.completion_tokens,
-        prompt_ns=round(timings.prompt_ms * 1e6),
-        completion_ns=round(timings.predicted_ms * 1e6),
-    )
-
-
-def _timed(timings: wire.Timings) -> Usage:
-    """What an answer has taken so far."""
-    return Usage(
-        prompt_tokens=timings.cache_n + timings.prompt_n,
-        cached_tokens=timings.cache_n,
-        completion_tokens=timings.predicted_n,
-        prompt_ns=round(timings.prompt_ms * 1e6),
-        completion_ns=round(timings.predicted_ms * 1e6),
-    )
-
-
-async def _events(http: httpx.AsyncClient, path: str, body: bytes) -> AsyncGenerator[tuple[wire.Event, bytes], None]:
-    """The events of a server-sent stream, each with its JSON, up to `[DONE]`."""
-    _check_open(http)
-    try:
-        async with http.stream("POST", path, content=body) as response:
-            if response.is_error:
-                raise _refusal(response.status_code, await response.aread())
+        async with http.stream(path, body) as answer:
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise refusal(answer.status, await read_all(answer))
             rest = b""
-            async for data in response.aiter_raw():
-                *blocks, rest = (rest + data).split(b"\n\n")
+            while data := await answer.read():
+                *blocks, rest = (rest + data if rest else data).split(b"\n\n")
                 for block in blocks:
                     if block == b"data: [DONE]":
                         return
-                    if event := _event(block):
-                        yield event, block.partition(b": ")[2]
-    except httpx.TransportError as error:
-        raise EngineLost(str(error) or type(error).__name__) from error
+                    if content := _json_of(block):
+                        yield content
+    except ConnectionBroken as error:
+        raise EngineLost(str(error)) from error
     raise EngineLost("the answer ended without its terminator")
 
 
-def _event(block: bytes) -> wire.Event | None:
-    """One event; None for a comment (ping). Errors arrive as data, or under their own name in old builds."""
+def _json_of(block: bytes) -> bytes:
+    """The JSON of an event; nothing for a comment (ping). Errors arrive as data, or under their own name in old builds.
+
+    Raises EngineRefused for the latter.
+    """
+    if block.startswith(b"data: "):
+        return block[6:]
     name, _, content = block.partition(b": ")
-    if name not in (b"data", b"error"):
-        return None
-    try:
-        event = wire.Event.model_validate_json(content)
-    except ValidationError as error:
-        raise EngineLost("the engine sent what is not its dialect") from error
-    if name == b"error" or event.error:
-        raise _refusal(httpx.codes.INTERNAL_SERVER_ERROR, content)
-    return event
+    if name == b"error":
+        raise refusal(HTTPStatus.INTERNAL_SERVER_ERROR, content)
+    return b""
 
 
-async def _call(http: httpx.AsyncClient, path: str, body: Mapping[str, object], reply: type[Reply]) -> Reply:
+async def _call(http: EngineHttp, path: str, body: Mapping[str, object], reply: type[Reply]) -> Reply:
     """One request with one JSON answer. Raises EngineRefused or EngineLost."""
-    _check_open(http)
     try:
-        response = await http.post(path, content=orjson.dumps(body))
-        if response.is_error:
-            raise _refusal(response.status_code, response.content)
-        return reply.model_validate_json(response.content)
-    except httpx.TransportError as error:
-        raise EngineLost(str(error) or type(error).__name__) from error
+        answer = await http.post(path, orjson.dumps(body))
+    except ConnectionBroken as error:
+        raise EngineLost(str(error)) from error
+    if answer.is_error:
+        raise refusal(answer.status, answer.content)
+    try:
+        return reply.model_validate_json(answer.content)
     except ValidationError as error:
-        raise EngineLost("the engine sent what is not its dialect") from error
-
-
-def _check_open(http: httpx.AsyncClient) -> None:
-    """Raises EngineLost if the engine was stopped or replaced since the caller's last request."""
-    if http.is_closed:
-        raise EngineLost("the engine is gone")
-
-
-def _refusal(status: int, content: bytes) -> EngineRefused:
-    try:
-        error = wire.Event.model_validate_json(content).error or wire.Error()
-    except ValidationError:
-        error = wire.Error(message=content[:200].decode(errors="replace"))
-    if error.message.startswith(UNPARSED):
-        return _unparsed(error.message)
-    code = error.code if isinstance(error.code, int) else status
-    return EngineRefused(code, error.type or "", error.message, error.n_prompt_tokens)
-
-
-def _unparsed(message: str) -> AnswerUnparsed:
-    return AnswerUnparsed(httpx.codes.INTERNAL_SERVER_ERROR, "", message)
+        raise EngineLost(NOT_ITS_DIALECT) from error

@@ -1,84 +1,85 @@
-"""The HTTP transport for an engine of another dialect: translates each request and answer."""
+"""The transport for an engine of another dialect: translates each request and answer."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-import httpx
 import orjson
 from pydantic import JsonValue
 
 from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown, choices
+from oprel.runtime.http import Answer, ConnectionBroken, Reply, Transport, read_all
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 DONE = b"data: [DONE]\n\n"
 NOT_ITS_DIALECT = "the engine sent what is not its dialect"
 
 
-class Translating(httpx.AsyncBaseTransport):
+class Translating:
     """Takes llama-server's requests and gives llama-server's answers. Calls `on_death` when the engine reports it.
 
     It limits answers to the `context`, in tokens: other engines refuse requests for more, or never stop.
     """
 
-    def __init__(
-        self,
-        engine: httpx.AsyncBaseTransport,
-        dialect: Dialect,
-        context: int,
-        on_death: Callable[[str], None],
-    ) -> None:
+    def __init__(self, engine: Transport, dialect: Dialect, context: int, on_death: Callable[[str], None]) -> None:
         self._engine = engine
         self._dialect = dialect
         self._context = context
         self._on_death = on_death
 
-    async def aclose(self) -> None:
-        await self._engine.aclose()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            return await self._engine.handle_async_request(request)
+    async def send(self, method: str, path: str, body: bytes) -> Answer:
+        if method == "GET":
+            return await self._engine.send(method, path, body)
         try:
-            return await self._translated(request, orjson.loads(await request.aread()))
+            return await self._translated(path, orjson.loads(body))
         except _Refused as refusal:
-            return refusal.response
+            return _Whole(refusal.status, refusal.reply)
         except Unknown as unknown:
             message = f"this engine cannot {unknown}"
-            return _answer(501, {"error": {"code": 501, "message": message, "type": "not_supported_error"}})
+            return _Whole(501, {"error": {"code": 501, "message": message, "type": "not_supported_error"}})
         except Dead as death:
-            raise self._lost(request, death) from death
+            raise self._lost(death) from death
 
-    async def _translated(self, request: httpx.Request, body: Json) -> httpx.Response:
-        dialect, path = self._dialect, request.url.path
+    def event(self, content: bytes) -> Json:
+        """An event of a stream in llama-server's dialect. Raises ConnectionBroken for one that reports a death."""
+        try:
+            event = _object(content)
+            if "error" in event:
+                return {"error": self._dialect.error(500, _named(event["error"]))}
+            return self._dialect.event(event)
+        except Dead as death:
+            raise self._lost(death) from death
+
+    async def _translated(self, path: str, body: Json) -> Answer:
+        dialect = self._dialect
         if path in COMPLETIONS:
-            return await self._completion(request, path, body)
+            return await self._completion(path, body)
         match path:
             case "/tokenize":
-                return _answer(200, {"tokens": dialect.tokens(await self._ask(request, dialect.tokenize(body)))})
+                return _Whole(200, {"tokens": dialect.tokens(await self._ask(dialect.tokenize(body)))})
             case "/detokenize":
-                return _answer(200, {"content": await self._text(request, body)})
+                return _Whole(200, {"content": await self._text(body)})
             case "/apply-template":
-                tokens = dialect.tokens(await self._ask(request, dialect.template(body)))
-                return _answer(200, {"prompt": await self._text(request, {"tokens": tokens})})
-        return _answer(200, await self._ask(request, dialect.other(path, body)))
+                tokens = dialect.tokens(await self._ask(dialect.template(body)))
+                return _Whole(200, {"prompt": await self._text({"tokens": tokens})})
+        return _Whole(200, await self._ask(dialect.other(path, body)))
 
-    async def _text(self, request: httpx.Request, body: Json) -> JsonValue:
-        return self._dialect.text(await self._ask(request, self._dialect.detokenize(body)))
+    async def _text(self, body: Json) -> JsonValue:
+        return self._dialect.text(await self._ask(self._dialect.detokenize(body)))
 
-    async def _completion(self, request: httpx.Request, path: str, body: Json) -> httpx.Response:
+    async def _completion(self, path: str, body: Json) -> Answer:
         dialect, prompt = self._dialect, body.get("prompt")
         if isinstance(prompt, list) and not all(isinstance(part, int) for part in prompt):
-            body = {**body, "prompt": await self._flat(request, prompt)}
+            body = {**body, "prompt": await self._flat(prompt)}
         most, context = body.get("max_tokens"), self._context
         if isinstance(most, int) and not 0 <= most <= context:
             body = {**body, "max_tokens": context}
             if dialect.fills_context:
                 del body["max_tokens"]
-        response = await self._send(request, dialect.completion(path, body))
-        if response.is_error:
-            return self._refused(response.status_code, _error(await response.aread()))
-        return httpx.Response(200, stream=_Events(self._events(request, response), response))
+        answer = await self._send(dialect.completion(path, body))
+        if answer.status >= 400:
+            raise self._refused(await _whole(answer))
+        return _Events(self, answer, says_done=dialect.says_done)
 
-    async def _flat(self, request: httpx.Request, prompt: list[JsonValue]) -> list[JsonValue]:
+    async def _flat(self, prompt: list[JsonValue]) -> list[JsonValue]:
         """Convert a prompt of texts and tokens to tokens only."""
         flat = list[JsonValue]()
         for part in prompt:
@@ -86,84 +87,95 @@ class Translating(httpx.AsyncBaseTransport):
                 flat.append(part)
             else:
                 body: Json = {"content": part, "add_special": not flat, "parse_special": True}
-                tokens = self._dialect.tokens(await self._ask(request, self._dialect.tokenize(body)))
+                tokens = self._dialect.tokens(await self._ask(self._dialect.tokenize(body)))
                 flat += tokens if isinstance(tokens, list) else []
         # A rendered template may begin with the token that the engine adds itself.
         return flat[1:] if flat[:1] and flat[:1] == flat[1:2] and isinstance(prompt[0], str) else flat
 
-    async def _ask(self, request: httpx.Request, call: Call) -> JsonValue:
+    async def _ask(self, call: Call) -> JsonValue:
         """The engine's answer to one call. Raises _Refused."""
-        response = await self._send(request, call)
-        content = await response.aread()
-        if response.is_error:
-            raise _Refused(self._refused(response.status_code, _error(content)))
-        return _json(content)
+        reply = await _whole(await self._send(call))
+        if reply.is_error:
+            raise self._refused(reply)
+        return _json(reply.content)
 
-    async def _send(self, request: httpx.Request, call: Call) -> httpx.Response:
-        content = orjson.dumps(call.body)
-        url = request.url.copy_with(path=call.path)
-        headers = {"content-type": "application/json"}
-        if key := request.headers.get("authorization"):
-            headers["authorization"] = key
-        translated = httpx.Request("POST", url, content=content, headers=headers, extensions=request.extensions)
-        return await self._engine.handle_async_request(translated)
+    async def _send(self, call: Call) -> Answer:
+        return await self._engine.send("POST", call.path, orjson.dumps(call.body))
 
-    async def _events(self, request: httpx.Request, response: httpx.Response) -> AsyncIterator[bytes]:
-        """The stream's events in llama-server's dialect. A stream that breaks off gets no `[DONE]`."""
-        rest, ended = b"", False
-        async for data in response.aiter_raw():
-            *blocks, rest = (rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
-            for block in blocks:
-                if block == DONE.strip():
-                    ended = True
-                elif block.startswith(b"data:"):
-                    event = self._event(request, block.partition(b":")[2])
-                    ended |= not self._dialect.says_done and _is_last(event)
-                    yield b"data: " + orjson.dumps(event) + b"\n\n"
-        if ended:
-            yield DONE
+    def _refused(self, reply: Reply) -> "_Refused":
+        """Raises Dead if the error says that the engine cannot continue."""
+        return _Refused(reply.status, {"error": self._dialect.error(reply.status, _error(reply.content))})
 
-    def _event(self, request: httpx.Request, content: bytes) -> Json:
-        try:
-            event = _object(content)
-            if "error" in event:
-                return {"error": self._dialect.error(500, _named(event["error"]))}
-            return self._dialect.event(event)
-        except Dead as death:
-            raise self._lost(request, death) from death
-
-    def _refused(self, status: int, error: Json) -> httpx.Response:
-        return _answer(status, {"error": self._dialect.error(status, error)})
-
-    def _lost(self, request: httpx.Request, death: Dead) -> httpx.RemoteProtocolError:
+    def _lost(self, death: Dead) -> ConnectionBroken:
         self._on_death(str(death))
-        return httpx.RemoteProtocolError(str(death), request=request)
+        return ConnectionBroken(str(death))
 
 
-class _Events(httpx.AsyncByteStream):
-    """The translated stream. Closing it closes the engine's stream."""
+class _Whole:
+    """An answer that was made at once."""
 
-    def __init__(self, events: AsyncIterator[bytes], response: httpx.Response) -> None:
-        self._events = events
-        self._response = response
+    def __init__(self, status: int, content: JsonValue) -> None:
+        self.status = status
+        self._content = orjson.dumps(content)
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._events
+    async def read(self) -> bytes:
+        content, self._content = self._content, b""
+        return content
 
-    async def aclose(self) -> None:
-        await self._response.aclose()
+    def close(self) -> None:
+        """There is no connection."""
+
+
+class _Events:
+    """The events of the engine's `answer`, translated. A stream that breaks off gets no `[DONE]`.
+
+    With `says_done` the engine ends a stream with `[DONE]`; otherwise with an event that has a `finish_reason`.
+    """
+
+    status = 200
+
+    def __init__(self, dialect: Translating, answer: Answer, *, says_done: bool) -> None:
+        self._dialect = dialect
+        self._answer = answer
+        self._says_done = says_done
+        self._rest = b""
+        self._ended = False
+
+    async def read(self) -> bytes:
+        while data := await self._answer.read():
+            *blocks, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
+            if translated := b"".join(self._translated(block) for block in blocks):
+                return translated
+        ended, self._ended = self._ended, False
+        return DONE if ended else b""
+
+    def close(self) -> None:
+        self._answer.close()
+
+    def _translated(self, block: bytes) -> bytes:
+        if block == DONE.strip():
+            self._ended = True
+        if block == DONE.strip() or not block.startswith(b"data:"):
+            return b""
+        event = self._dialect.event(block.partition(b":")[2])
+        self._ended |= not self._says_done and _is_last(event)
+        return b"data: " + orjson.dumps(event) + b"\n\n"
 
 
 class _Refused(Exception):
-    """The engine refused a call that another request depends on; `response` is the error."""
+    """The engine refused a call; `reply` is the error."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, status: int, reply: JsonValue) -> None:
         super().__init__()
-        self.response = response
+        self.status = status
+        self.reply = reply
 
 
-def _answer(status: int, content: JsonValue) -> httpx.Response:
-    return httpx.Response(status, content=orjson.dumps(content))
+async def _whole(answer: Answer) -> Reply:
+    try:
+        return Reply(answer.status, await read_all(answer))
+    finally:
+        answer.close()
 
 
 def _object(content: bytes) -> Json:

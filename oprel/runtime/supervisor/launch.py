@@ -3,16 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import httpx
-
+from oprel.runtime.http import EngineHttp, SocketTransport, Transport
 from oprel.runtime.supervisor.child import RunDir
-from oprel.utils import forks
-
-# One connection for each request: llama-server closes 1 in 50 kept-alive connections just as they are reused (b11549,
-# 8 of 300), and a new one over a Unix socket costs no measurable time (medians of 1.1 and 1.2 ms).
-ONE_REQUEST_EACH = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-
-Transport = httpx.AsyncBaseTransport
 
 
 def untranslated(transport: Transport, on_death: Callable[[str], None]) -> Transport:
@@ -47,16 +39,7 @@ class Launch:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}" if self.port else f"unix:{self.run_dir.socket}"
 
-    def client(self, on_death: Callable[[str], None]) -> httpx.AsyncClient:
-        """A client of the engine. Only connecting has a time limit: decoding may take any time."""
-        # Without `verify=False` httpx loads all CA certificates, which blocks the loop for 25 ms.
-        socket = None if self.port else str(self.run_dir.socket)
-        engine = httpx.AsyncHTTPTransport(uds=socket, limits=ONE_REQUEST_EACH, verify=False)
-        http = httpx.AsyncClient(
-            transport=self.translator(engine, on_death),
-            base_url=f"http://127.0.0.1:{self.port}" if self.port else "http://engine",
-            headers={"Authorization": f"Bearer {self.key}"} if self.key else None,
-            timeout=httpx.Timeout(None, connect=10.0),
-        )
-        forks.watch(http)
-        return http
+    def client(self, on_death: Callable[[str], None]) -> EngineHttp:
+        """A client of the engine."""
+        engine = SocketTransport(self.run_dir.socket, self.port, self.key)
+        return EngineHttp(self.translator(engine, on_death))

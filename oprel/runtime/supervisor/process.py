@@ -16,14 +16,14 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-
-import httpx
+from http import HTTPStatus
 
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
 from oprel.runtime import restarts
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Exit, Restart, declared
+from oprel.runtime.http import ConnectionBroken
 from oprel.runtime.restarts import End, History
 from oprel.runtime.supervisor import loading, procstat
 from oprel.runtime.supervisor.child import LINES_KEPT, ChildProcess, Ended, start_child
@@ -35,6 +35,7 @@ from oprel.runtime.supervisor.watchdog import Watchdog, WatchedWork
 logger = logging.getLogger(__name__)
 
 LINES_SHOWN = 20
+HEALTH_SECONDS = 10.0  # for an answer of /health
 
 DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, although oprel did not stop it
 
@@ -262,7 +263,7 @@ class EngineProcess:
             )
         except OSError as error:
             raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
-        await self.http.aclose()
+        self.http.close()
         self.http = self.launch.client(lambda why: child.kill_as(declared(why)))
         return child
 
@@ -299,8 +300,9 @@ class EngineProcess:
 
     async def _healthy(self) -> bool:
         try:
-            return (await self.http.get(self.launch.health_path, timeout=10.0)).status_code == httpx.codes.OK
-        except httpx.TransportError:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                return await self.http.get_status(self.launch.health_path) == HTTPStatus.OK
+        except (ConnectionBroken, TimeoutError):
             return False
 
     async def _stop(self) -> signal.Signals | None:
@@ -310,7 +312,7 @@ class EngineProcess:
         try:
             return await self._child.stop() if self._child else None
         finally:
-            await self.http.aclose()
+            self.http.close()
             self._enter(EngineState.STOPPED)
 
 
