@@ -142,6 +142,11 @@ class Chunk:
         """False when only `event` has content: the start of an answer, or a part of a tool call."""
         return bool(self.text or self.reasoning or self.tool_calls or self.logprobs)
 
+    @property
+    def is_only_text(self) -> bool:
+        """Whether it says something, and nothing but text."""
+        return bool(self.text) and not (self.reasoning or self.tool_calls or self.logprobs)
+
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
     """The pieces of an answer, joined into one."""

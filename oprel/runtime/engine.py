@@ -80,8 +80,11 @@ class Work(Protocol):
     def kill_as(self, why: str) -> None:
         """Kill the engine, which does not work for the reason `why`."""
 
-    def paused(self) -> AbstractContextManager[None]:
-        """Inside the block the client is slow to read, and the engine is not expected to move."""
+    def pause(self) -> None:
+        """The client is slow to read from now on, and the engine is not expected to move."""
+
+    def resume(self) -> None:
+        """The client has read everything."""
 
 
 class Engine(Protocol):

@@ -1,7 +1,9 @@
 """Parses and formats durations, sizes, counts and times. Pure."""
 
 import re
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MICRO, SECOND = 10**3, 10**9  # ns
 NANOSECONDS = {
@@ -79,5 +81,14 @@ def human_interval(seconds: float) -> str:
 
 
 def timestamp(moment: datetime | None = None) -> str:
-    """RFC 3339 in UTC with microseconds and a Z, the format of Ollama's `created_at`."""
-    return (moment or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339 in UTC with microseconds and a Z, the format of Ollama's `created_at`. By default the present."""
+    if moment is not None:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, rest = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_to_the_second(seconds)}.{rest:06}Z"
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(seconds: int) -> str:
+    """Cached, as the lines of all answers within a second begin with the same date."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

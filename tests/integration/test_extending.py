@@ -9,7 +9,6 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 
-import httpx
 import orjson
 import pytest
 
@@ -27,11 +26,13 @@ from oprel.runtime.backends import openai_http, registry
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries.choices import Choices
 from oprel.runtime.engine import EngineLost
+from oprel.runtime.http import EngineHttp, Reply
 from oprel.runtime.selection.routing import EngineCandidate, route
 from oprel.telemetry.hardware.devices import CPU, Memory
 from oprel.telemetry.hardware.probing import Hardware
-from tests.conftest import DEADLINE, NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
+from tests.conftest import NOWHERE, RunningDaemon, alive, eventually, running_daemon, temporary_home
 from tests.fixtures import fake_openai_engine, fake_ssh
+from tests.fixtures.engine_replies import EngineReplies, reply
 from tests.fixtures.hf_llama import write_tiny_llama
 from tests.fixtures.hub_server import Behaviour, HubServer, Mode
 from tests.fixtures.packages import install
@@ -111,20 +112,17 @@ def test_a_backend_of_another_package_is_known_and_ranked() -> None:
 async def test_its_dialect_is_spoken() -> None:
     asked, deaths = dict[str, object](), list[str]()
 
-    def engine(request: httpx.Request) -> httpx.Response:
-        asked[request.url.path] = orjson.loads(request.content)
-        if request.url.path == "/encode":
-            return httpx.Response(200, json={"tokens": [1]})
-        return httpx.Response(500, json={"error": {"message": "worker lost"}})
+    def engine(path: str, body: bytes) -> Reply:
+        asked[path] = orjson.loads(body)
+        return reply(200, {"tokens": [1]}) if path == "/encode" else reply(500, {"error": {"message": "worker lost"}})
 
     dialect = registry.named("acme").dialect
     assert dialect
-    transport = Translating(httpx.MockTransport(engine), dialect, 512, deaths.append)
-    async with httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=DEADLINE) as http:
-        assert await openai_http.tokenize(http, "a") == [1]
-        with pytest.raises(EngineLost):
-            request = CompletionRequest("a", Sampling(repeat_penalty=1.1))
-            assert [chunk async for chunk in openai_http.complete(http, request)]
+    http = EngineHttp(Translating(EngineReplies(engine), dialect, 512, deaths.append))
+    assert await openai_http.tokenize(http, "a") == [1]
+    with pytest.raises(EngineLost):
+        request = CompletionRequest("a", Sampling(repeat_penalty=1.1))
+        assert [chunk async for chunk in openai_http.complete(http, request)]
     sent = asked["/v1/completions"]
     assert isinstance(sent, dict) and sent["repetition"] == 1.1 and deaths == ["worker lost"]
 

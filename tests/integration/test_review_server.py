@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Usage
 from oprel.runtime.backends import openai_http
 from oprel.runtime.engine import EngineLost
+from oprel.runtime.http import EngineHttp, SocketTransport
 from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.structured_output.checks import check_answer
 from tests.conftest import DEADLINE, RunningDaemon
@@ -132,8 +133,8 @@ async def test_the_token_that_ends_an_answer_counts_whether_told_or_not() -> Non
 
 
 async def test_a_client_that_was_closed_meanwhile_is_an_engine_lost() -> None:
-    http = httpx.AsyncClient(base_url="http://engine", timeout=DEADLINE)
-    await http.aclose()
+    http = EngineHttp(SocketTransport(Path("/nowhere")))
+    http.close()
     with pytest.raises(EngineLost):
         await openai_http.tokenize(http, "hi")
     with pytest.raises(EngineLost):

@@ -107,7 +107,7 @@ def _words(choice: Json) -> tuple[str, str]:
         name, words = "content", choice["text"]
     else:
         ((name, words),) = choice["delta"].items()
-    if type(words) is not str:
+    if type(words) is not str or not words:
         raise TypeError("it has no words")
     return {"content": (words, ""), "reasoning_content": ("", words)}[name]
 

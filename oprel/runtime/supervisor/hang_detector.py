@@ -59,6 +59,8 @@ class HangDetector:
         self.pace = pace
         self._stall = stall
         self._requests: set[WatchedRequest] = set()
+        self._pending = 0  # of all requests, so that a token takes the same time however many there are
+        self._waiting = 0  # requests that wait for the engine
         self._refusals = 0
         self._quiet = 0.0  # s in which it could work, since the last progress
         self._still = 0.0  # s watched since it last used CPU time, or waited for it
@@ -83,12 +85,12 @@ class HangDetector:
 
     def begin(self, now: float, about_tokens: int, extra_seconds: float = 0.0) -> WatchedRequest:
         """A request is sent to the engine. That is not progress: a hung engine gets requests too."""
-        if not any(request.waits for request in self._requests):
-            self._rest()
         if not self._requests:
             self._looked = None
-        request = WatchedRequest(pending=about_tokens, extra_seconds=extra_seconds, moved_at=now - self._lost)
+        request = WatchedRequest(pending=0, extra_seconds=extra_seconds, moved_at=now - self._lost, waits=False)
         self._requests.add(request)
+        self._note_pending(request, about_tokens)
+        self.resume(request)
         return request
 
     def prefilled(self, request: WatchedRequest, now: float, processed: int, total: int) -> None:
@@ -110,14 +112,19 @@ class HangDetector:
 
     def pause(self, request: WatchedRequest) -> None:
         """The client of the request is slow to read: the engine is not expected to move."""
+        self._waiting -= request.waits
         request.waits = False
 
     def resume(self, request: WatchedRequest) -> None:
-        if not any(other.waits for other in self._requests):
+        """The client has read everything."""
+        if not self._waiting:
             self._rest()
+        self._waiting += not request.waits
         request.waits = True
 
     def end(self, request: WatchedRequest) -> None:
+        self._note_pending(request, 0)
+        self.pause(request)
         self._requests.discard(request)
 
     def refused(self) -> str | None:
@@ -136,7 +143,7 @@ class HangDetector:
         share = usable_share(self._seen, stats, elapsed)
         self._looked, self._seen = now, stats
         busy = stats.cpu + stats.waited
-        if not any(request.waits for request in self._requests) or stats.read - self._read >= READ:
+        if not self._waiting or stats.read - self._read >= READ:
             self._rest()
             self._busy, self._read = busy, stats.read
             return None
@@ -157,19 +164,20 @@ class HangDetector:
         return max((request.extra_seconds for request in self._requests), default=0.0)
 
     @property
-    def _pending(self) -> int:
-        return sum(request.pending for request in self._requests)
-
-    @property
     def _step(self) -> int:
         """The most prompt tokens that the engine may compute before its next event."""
         return min(BATCH, self._pending) if self.pace.reports else self._pending
 
     def _move(self, request: WatchedRequest, now: float, pending: int) -> None:
         self.pace.still = max(self.pace.still, self._still)
-        request.pending, request.moved_at = pending, now - self._lost
+        request.moved_at = now - self._lost
+        self._note_pending(request, pending)
         self._refusals = 0
         self._rest()
+
+    def _note_pending(self, request: WatchedRequest, pending: int) -> None:
+        self._pending += pending - request.pending
+        request.pending = pending
 
     def _rest(self) -> None:
         self._quiet = self._still = 0.0

@@ -41,14 +41,13 @@ class WatchedWork:
     def end(self) -> None:
         self._detector.end(self._request)
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Inside the block the client is slow to read, and the engine is not expected to move."""
+    def pause(self) -> None:
+        """The client is slow to read from now on, and the engine is not expected to move."""
         self._detector.pause(self._request)
-        try:
-            yield
-        finally:
-            self._detector.resume(self._request)
+
+    def resume(self) -> None:
+        """The client has read everything."""
+        self._detector.resume(self._request)
 
 
 class Watchdog:

@@ -247,8 +247,9 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
                         work.prefilled(*chunk.prefill)
                         continue
                     work.moved()
-                    with work.paused():
-                        yield chunk
+                    work.pause()  # until the client has read it
+                    yield chunk
+                    work.resume()
         except EngineRefused as refusal:
             broken = isinstance(refusal, AnswerUnparsed)
             failed = refusal.status >= 500 and refusal.status != HTTPStatus.NOT_IMPLEMENTED and not broken

@@ -1,6 +1,9 @@
 """Answers as NDJSON, Ollama's form: one object a line, `done` in the last."""
 
+import secrets
 from collections.abc import Callable, Mapping
+
+import orjson
 
 from oprel.api_models import AnswerMetrics
 from oprel.core.completion import Chunk, joined
@@ -10,9 +13,28 @@ from oprel.server.api.common.errors import ErrorEncoder
 from oprel.server.api.common.streaming import Pieces, collected_reply, stream_reply
 from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
 from oprel.server.inference.completions import Done
+from oprel.utils.text import timestamp
 
-EncodeChunk = Callable[[Chunk], AnswerMetrics]
+EncodeChunk = Callable[[Chunk], AnswerMetrics]  # with `timestamp()` as `created_at`
 Remember = Callable[[str], Mapping[str, object]]
+
+
+MARK = secrets.token_hex(8)  # stands for the text in a line: no name or text of a client contains it
+CREATED = b'"created_at":"'
+
+
+class TextLine:
+    """The line of a piece of text, as `encode` makes it: in one answer, only the time and the text of it change."""
+
+    def __init__(self, encode: EncodeChunk) -> None:
+        before, _, self._end = (json_bytes(encode(Chunk(MARK))) + b"\n").partition(orjson.dumps(MARK))
+        self._start, created, dated = before.partition(CREATED)
+        self._start += created
+        self._middle = dated[len(timestamp()) :]
+
+    def of(self, text: str) -> bytes:
+        """The line of this text, at present."""
+        return b"".join((self._start, timestamp().encode(), self._middle, orjson.dumps(text), self._end))
 
 
 class NdjsonEncoder:
@@ -25,10 +47,15 @@ class NdjsonEncoder:
 
     def __init__(self, encode: EncodeChunk, encode_error: ErrorEncoder, remember: Remember | None = None) -> None:
         self._encode = encode
+        self._text_line: TextLine | None = None
         self._encode_error = encode_error
         self._remember = remember
 
     def chunk(self, chunk: Chunk) -> bytes:
+        if chunk.is_only_text:
+            if self._text_line is None:
+                self._text_line = TextLine(self._encode)
+            return self._text_line.of(chunk.text)
         return json_bytes(self._encode(chunk)) + b"\n" if chunk.says_something else b""
 
     def done(self, done: Done) -> bytes:

@@ -1,9 +1,10 @@
 """A response that is sent while its content is made, and given up when the client disconnects."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-import anyio
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -15,10 +16,11 @@ NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 JSON = "application/json; charset=utf-8"
 FAREWELL_SECONDS = 2.0  # for a client to read the error that ends its answer at shutdown; it may have stopped reading
+MOST_UNSENT = 1 << 16  # bytes that wait for a slow client; then the answer waits
 
 
 class StreamingReply(Response):
-    """Sends each item of `content` as soon as it is made. JSON is one item, and sent with its length.
+    """Sends the items of `content` as soon as they are made. JSON is one item, and sent with its length.
 
     An error before the first item becomes a response with its own status. A later error becomes the last line, so that
     a broken answer never looks complete. When the client disconnects, `content` is closed at once, even while it waits.
@@ -40,43 +42,99 @@ class StreamingReply(Response):
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outbox = _Outbox()
+        making = asyncio.create_task(self._make(outbox))
+        leaving = asyncio.create_task(_cancel_without_client(making, receive))
         try:
-            async with anyio.create_task_group() as group:
+            while items := await outbox.take():
+                await self._start(len(items), send)
+                await send(_body(items, more=True))
+            await self._end(outbox.error, scope, receive, send)
+        except asyncio.CancelledError:  # only the server cancels: the daemon's time to finish is over
+            await _cancelled(making)
+            error = ShuttingDownError("oprel is shutting down", "Ask again.")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._end(error, scope, receive, send)
+        finally:
+            await _cancelled(leaving)
+            await _cancelled(making)
 
-                async def produce() -> None:
-                    await self._produce(scope, receive, send)
-                    group.cancel_scope.cancel()
-
-                group.start_soon(produce)
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                group.cancel_scope.cancel()
-        except anyio.get_cancelled_exc_class():
-            # Only the server cancels from outside: the daemon's time to finish is over.
-            with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
-                await self._break_off(ShuttingDownError("oprel is shutting down", "Ask again."), scope, receive, send)
-
-    async def _produce(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _make(self, outbox: "_Outbox") -> None:
         try:
             async with aclosing(self._content) as content:
                 async for item in content:
-                    if not self._started:
-                        if self.media_type == JSON:
-                            self.headers["content-length"] = str(len(item))
-                        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                        self._started = True
-                    await send(_body(item, more=True))
-            await send(_body(b"", more=False))
+                    if item:
+                        await outbox.put(item)
         except Exception as error:  # the request boundary: the client gets an error, whatever went wrong
-            reported = error if isinstance(error, OprelError) else unexpected(error)
-            await self._break_off(reported, scope, receive, send)
+            outbox.error = error if isinstance(error, OprelError) else unexpected(error)
+        finally:
+            outbox.end()
 
-    async def _break_off(self, error: OprelError, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._started:
+    async def _start(self, size: int, send: Send) -> None:
+        if not self._started:
+            self._started = True
+            if self.media_type == JSON:
+                self.headers["content-length"] = str(size)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+
+    async def _end(self, error: OprelError | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if error is None:
+            await send(_body(b"", more=False))
+        elif self._started:
             end = self._broken(error) if self._broken else encode_for(scope, error) + b"\n"
             await send(_body(end, more=False))
         else:
             await error_response(scope, error)(scope, receive, send)
+
+
+class _Outbox:
+    """The items of an answer on their way to the client: what is made together is sent together."""
+
+    def __init__(self) -> None:
+        self.error: OprelError | None = None  # that ended the answer
+        self._items: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    async def put(self, item: bytes) -> None:
+        """Add an item. Waits while the client is too slow to read."""
+        self._items.append(item)
+        self._size += len(item)
+        self._filled.set()
+        while self._size > MOST_UNSENT:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def end(self) -> None:
+        """No item follows."""
+        self._ended = True
+        self._filled.set()
+
+    async def take(self) -> bytes:
+        """All items that are there, at least one; nothing at the end."""
+        while not self._items and not self._ended:
+            self._filled.clear()
+            await self._filled.wait()
+        items = b"".join(self._items)
+        self._items.clear()
+        self._size = 0
+        self._emptied.set()
+        return items
+
+
+async def _cancel_without_client(making: asyncio.Task[None], receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    making.cancel()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel the task, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _body(content: bytes, *, more: bool) -> Message:

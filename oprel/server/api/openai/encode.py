@@ -19,6 +19,7 @@ from oprel.server.inference.completions import Done
 
 FINGERPRINT = "fp_oprel"
 END = b"data: [DONE]\n\n"
+TEXT, THOUGHT = b',"delta":{"content":', b',"delta":{"reasoning":'
 
 JSON = Mapping[str, object]
 
@@ -84,8 +85,11 @@ class ChatStream(_Stream):
 
     def __init__(self, model: str, include_usage: bool) -> None:
         super().__init__(head("chatcmpl", "chat.completion.chunk", model), include_usage)
+        self._before = event({**self._head, "choices": []}).removesuffix(b"]}\n\n") + b'{"finish_reason":null,"index":'
 
     def chunk(self, chunk: Chunk) -> bytes:
+        if chunk.event and chunk.is_plain and not chunk.logprobs:
+            return self._words(chunk)
         if chunk.event:
             return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event)["choices"]])
         if chunk.text or chunk.reasoning or chunk.logprobs:  # without the engine's event: text that was continued
@@ -94,6 +98,11 @@ class ChatStream(_Stream):
             delta = {name: text for name, text in parts.items() if text} or {"content": ""}
             return self.send([{"index": chunk.index, "delta": delta, "finish_reason": None, **extra}])
         return b""
+
+    def _words(self, chunk: Chunk) -> bytes:
+        """What `send` makes of an event that is a text or a thought, without taking it apart."""
+        words = THOUGHT + orjson.dumps(chunk.reasoning) if chunk.reasoning else TEXT + orjson.dumps(chunk.text)
+        return b"".join((self._before, b"%d" % chunk.index, words, b"}}]}\n\n"))
 
     def done(self, done: Done) -> bytes:
         if done.unparsed:  # the engine may have announced calls before it refused them

@@ -6,7 +6,7 @@ is set: these clients have no field that reports a truncated prompt.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import orjson
 from fastapi import Request, Response
@@ -41,6 +41,7 @@ from oprel.server.pool.manager import ModelManager
 router = dialect_router(encode_error, prefix="/v1")
 
 READ = ["GET", "HEAD"]
+COUNTS = tuple(field.name for field in fields(Usage))
 
 
 @router.post("/chat/completions")
@@ -94,7 +95,7 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
 
 
 def _sum(usages: Sequence[Usage]) -> Usage:
-    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in vars(usages[0])})
+    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in COUNTS})
 
 
 @router.post("/embeddings")

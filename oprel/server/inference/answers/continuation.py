@@ -10,6 +10,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from oprel.core.completion import Chunk, CompletionRequest, Tokens, Usage
 from oprel.runtime.engine import Engine, NotRepeated
@@ -17,8 +18,7 @@ from oprel.runtime.engine import Engine, NotRepeated
 MOST = 2  # engines that one answer may outlive: it may be what kills them
 
 
-@dataclass(frozen=True)
-class ReleasedText:
+class ReleasedText(NamedTuple):
     """A text that the engine released at once, and its tokens as far as it reported them: the last one at least."""
 
     text: str
@@ -41,9 +41,6 @@ class ReleasedText:
         return tokens if len(tokens) == count and tokens[-1] == self.tokens[-1] else None
 
 
-NOTHING = ReleasedText("", (), 0)
-
-
 @dataclass
 class ResumableAnswer:
     """One answer, made by one engine after another. `request` is what the next one is asked."""
@@ -53,7 +50,7 @@ class ResumableAnswer:
     _original: CompletionRequest = field(init=False)
     _sent: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
     _released: list[ReleasedText] = field(default_factory=list)
-    _held: ReleasedText = NOTHING  # tokens whose text the engine holds back: it may begin a stop string
+    _held: ReleasedText | None = None  # tokens whose text the engine holds back: it may begin a stop string
     _tokens: list[int] = field(default_factory=list)  # that the next engine continues from
     _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was reported
     _to_skip: int = 0
@@ -104,10 +101,10 @@ class ResumableAnswer:
             return None
         self._sent.append(words)
         self._spelled += chunk.spelled
-        self._held = self._held.followed_by(chunk)
+        held = self._held.followed_by(chunk) if self._held else ReleasedText(chunk.text, chunk.tokens, chunk.unreported)
         if chunk.text:
-            self._released.append(self._held)
-            self._held = NOTHING
+            self._released.append(held)
+        self._held = None if chunk.text else held
         if not self._continues:
             return chunk
         usage = self._whole_usage(chunk.usage) if chunk.usage.completion_tokens else chunk.usage
@@ -118,7 +115,7 @@ class ResumableAnswer:
         self.recoveries += 1
         self.is_extended = False
         tokens = await self._restored(engine) if self._is_plain else None
-        self._tokens, self._held = tokens or [], NOTHING
+        self._tokens, self._held = tokens or [], None
         self._continues = tokens is not None and self._tokens_left != 0
         self._to_skip = 0 if self._continues else len(self._sent)
         self._before = len(self._tokens)
@@ -132,7 +129,7 @@ class ResumableAnswer:
         """Make `request` what the same engine is to be asked for the rest, after it reported `usage` for `tokens`."""
         self._earlier = self._whole_usage(usage) if self._continues else usage
         self.is_extended = self._continues = True
-        self._tokens, self._held, self._before = tokens, NOTHING, len(tokens)
+        self._tokens, self._held, self._before = tokens, None, len(tokens)
         self.request = await self._rest(engine)
 
     def forget(self, kept: Sequence[int]) -> None:
@@ -167,7 +164,7 @@ class ResumableAnswer:
         text = "".join(text for text, _, _ in self._sent)
         special = self._original.tools or self._original.schema is not None or self._shows_images
         has_thoughts = any(reasoning for _, reasoning, _ in self._sent)
-        has_spare_logprobs = bool(self._held.tokens) and self._original.top_logprobs is not None
+        has_spare_logprobs = bool(self._held and self._held.tokens) and self._original.top_logprobs is not None
         is_spelled = bool(text) and self._spelled == text.encode()
         return is_spelled and not (special or has_thoughts or has_spare_logprobs)
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class SentText:
     """What was sent of one answer: each run of text or thoughts. `rest` finds what follows it in the same answer."""
 
-    runs: list[str] = field(default_factory=list)
+    runs: list[list[str]] = field(default_factory=list)
     _is_thought: bool = False
     _unmatched: str = ""
     _blanks: str = ""  # at the end of the last run: parsers trim, so that they may not be in the plain text
@@ -30,21 +30,21 @@ class SentText:
     def add(self, chunk: Chunk) -> None:
         for text, is_thought in ((chunk.reasoning, True), (chunk.text, False)):
             if text and self.runs and self._is_thought is is_thought:
-                self.runs[-1] += text
+                self.runs[-1].append(text)
             elif text:
-                self.runs.append(text)
+                self.runs.append([text])
                 self._is_thought = is_thought
 
     def rest(self, text: str) -> str:
         """What a piece of the plain text adds to what was sent."""
         self._unmatched += text
         while self.runs:
-            run = self.runs[0].strip()
-            at = self._unmatched.find(run)
+            run = "".join(self.runs[0])
+            at = self._unmatched.find(run.strip())
             if at < 0:
                 return ""
-            self._unmatched = self._unmatched[at + len(run) :]
-            self._blanks = self.runs[0][len(self.runs[0].rstrip()) :]
+            self._unmatched = self._unmatched[at + len(run.strip()) :]
+            self._blanks = run[len(run.rstrip()) :]
             del self.runs[0]
         sent = len(commonprefix((self._unmatched, self._blanks)))
         rest, self._unmatched = self._unmatched[sent:], ""

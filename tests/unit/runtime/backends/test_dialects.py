@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 
@@ -15,6 +14,8 @@ from oprel.runtime.backends.dialect import MODEL
 from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.engine import EngineLost, EngineRefused
+from oprel.runtime.http import EngineHttp, Reply
+from tests.fixtures.engine_replies import EngineReplies, reply
 
 CONTEXT = 512
 CHAT = (PromptMessage("user", "hello"),)
@@ -29,25 +30,23 @@ class Engine:
     asked: list[tuple[str, Any]] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
-        self.asked.append((request.url.path, body))
-        reply = self.replies[request.url.path]
-        reply = reply(body) if callable(reply) else reply
-        if isinstance(reply, httpx.Response):
-            return reply
-        return httpx.Response(200, stream=httpx.ByteStream(reply if isinstance(reply, bytes) else orjson.dumps(reply)))
+    def answer(self, path: str, content: bytes) -> Reply:
+        body = json.loads(content)
+        self.asked.append((path, body))
+        given = self.replies[path]
+        given = given(body) if callable(given) else given
+        if isinstance(given, Reply):
+            return given
+        return Reply(200, given if isinstance(given, bytes) else orjson.dumps(given))
 
     @property
-    def http(self) -> httpx.AsyncClient:
+    def http(self) -> EngineHttp:
         dialect = named(self.backend).dialect
         assert dialect
-        transport = Translating(httpx.MockTransport(self.answer), dialect, CONTEXT, self.deaths.append)
-        return httpx.AsyncClient(transport=transport, base_url="http://engine")
+        return EngineHttp(Translating(EngineReplies(self.answer), dialect, CONTEXT, self.deaths.append))
 
     async def complete(self, prompt: Any = CHAT, **asked: Any) -> list[Chunk]:
-        async with self.http as http:
-            return [chunk async for chunk in openai_http.complete(http, CompletionRequest(prompt, **asked))]
+        return [chunk async for chunk in openai_http.complete(self.http, CompletionRequest(prompt, **asked))]
 
 
 def stream(*events: object, done: bool = True) -> bytes:
@@ -117,7 +116,7 @@ DEAD = {"message": "EngineCore encountered an issue. See stack trace (above) for
     [
         stream(chat("a"), {"error": DEAD}),
         stream(chat("a"), chat("", "abort")),
-        httpx.Response(500, json={"error": DEAD}),
+        reply(500, {"error": DEAD}),
         stream("no json"),
     ],
     ids=["in the stream", "broken off", "at once", "nonsense"],
@@ -163,7 +162,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("error", "expected"), REFUSALS.values(), ids=REFUSALS)
 async def test_what_vllm_refuses_is_refused(error: object, expected: tuple[int, str, int]) -> None:
-    engine = Engine("vllm", {"/v1/chat/completions": httpx.Response(400, json={"error": error})})
+    engine = Engine("vllm", {"/v1/chat/completions": reply(400, {"error": error})})
     with pytest.raises(EngineRefused) as caught:
         await engine.complete()
     refusal = caught.value
@@ -174,10 +173,10 @@ async def test_what_vllm_refuses_is_refused(error: object, expected: tuple[int, 
 async def test_vllms_tokens_and_templates() -> None:
     replies = {"/tokenize": {"tokens": [2, 294, 3], "count": 3}, "/detokenize": {"prompt": "<|user|>hello"}}
     engine = Engine("vllm", replies)
-    async with engine.http as http:
-        assert await openai_http.tokenize(http, "hello", begin=False) == [2, 294, 3]
-        assert await openai_http.detokenize(http, [2, 294]) == "<|user|>hello"
-        assert await openai_http.apply_template(http, CompletionRequest(CHAT)) == "<|user|>hello"
+    http = engine.http
+    assert await openai_http.tokenize(http, "hello", begin=False) == [2, 294, 3]
+    assert await openai_http.detokenize(http, [2, 294]) == "<|user|>hello"
+    assert await openai_http.apply_template(http, CompletionRequest(CHAT)) == "<|user|>hello"
     messages = [{"role": "user", "content": "hello"}]
     assert engine.asked[2] == ("/tokenize", {"messages": messages, "add_generation_prompt": True})
 
@@ -189,9 +188,9 @@ async def test_vectors_and_scores_of_vllm() -> None:
         "usage": {"total_tokens": 4},
     }
     engine = Engine("vllm", {"/v1/embeddings": vector, "/v1/rerank": scores})
-    async with engine.http as http:
-        assert (await openai_http.embed(http, ["a"])).vectors == ((0.6, 0.8),)
-        assert (await openai_http.rerank(http, "q", ["a"])).values == (0.9,)
+    http = engine.http
+    assert (await openai_http.embed(http, ["a"])).vectors == ((0.6, 0.8),)
+    assert (await openai_http.rerank(http, "q", ["a"])).values == (0.9,)
     assert all(body["model"] == MODEL for _, body in engine.asked)
 
 
@@ -234,14 +233,14 @@ async def test_what_an_engine_cannot_do_is_not_asked_of_it(backend: str, asked: 
 
 
 async def test_tokens_that_an_engine_does_not_tell_are_not_to_be_had() -> None:
-    async with Engine("mlx", {}).http as http:
-        for ask in (
-            lambda: openai_http.tokenize(http, "a"),
-            lambda: openai_http.detokenize(http, [1]),
-            lambda: openai_http.apply_template(http, CompletionRequest(CHAT)),
-        ):
-            with pytest.raises(EngineRefused, match="this engine cannot"):
-                await ask()
+    http = Engine("mlx", {}).http
+    for ask in (
+        lambda: openai_http.tokenize(http, "a"),
+        lambda: openai_http.detokenize(http, [1]),
+        lambda: openai_http.apply_template(http, CompletionRequest(CHAT)),
+    ):
+        with pytest.raises(EngineRefused, match="this engine cannot"):
+            await ask()
 
 
 # Those that nobody has run yet
@@ -292,14 +291,14 @@ TOKENS: Mapping[str, tuple[Mapping[str, object], Callable[..., Any], object]] = 
 
 @pytest.mark.parametrize(("replies", "ask", "expected"), TOKENS.values(), ids=TOKENS)
 async def test_tokens_of_tabbyapi(replies: Mapping[str, object], ask: Callable[..., Any], expected: object) -> None:
-    async with Engine("exllama", replies).http as http:
-        assert await ask(http) == expected
+    http = Engine("exllama", replies).http
+    assert await ask(http) == expected
 
 
 async def test_tokens_of_tgi_have_texts() -> None:
     reply = [{"id": 7, "text": "a", "start": 0, "stop": 1}]
-    async with Engine("tgi", {"/tokenize": reply}).http as http:
-        assert await openai_http.tokenize(http, "a") == [7]
+    http = Engine("tgi", {"/tokenize": reply}).http
+    assert await openai_http.tokenize(http, "a") == [7]
 
 
 MLC_REFUSAL = {
@@ -324,12 +323,12 @@ TGI_REFUSAL = {
 @pytest.mark.parametrize(
     ("backend", "reply"),
     [
-        ("mlc", httpx.Response(400, json=json.dumps(MLC_REFUSAL))),  # a text that is JSON
-        ("exllama", httpx.Response(400, json=TABBY_REFUSAL)),
-        ("tgi", httpx.Response(422, json=TGI_REFUSAL)),
+        ("mlc", reply(400, json.dumps(MLC_REFUSAL))),  # a text that is JSON
+        ("exllama", reply(400, TABBY_REFUSAL)),
+        ("tgi", reply(422, TGI_REFUSAL)),
     ],
 )
-async def test_a_prompt_that_is_too_long_for_them_is_known_as_one(backend: str, reply: httpx.Response) -> None:
+async def test_a_prompt_that_is_too_long_for_them_is_known_as_one(backend: str, reply: Reply) -> None:
     with pytest.raises(EngineRefused) as caught:
         await Engine(backend, {"/v1/chat/completions": reply}).complete()
     assert (caught.value.kind, caught.value.prompt_tokens) == ("exceed_context_size_error", 600)

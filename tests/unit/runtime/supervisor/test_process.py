@@ -5,12 +5,12 @@ import os
 import signal
 from pathlib import Path
 
-import httpx
 import pytest
 
 from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDownError
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
+from oprel.runtime.http import ConnectionBroken
 from oprel.runtime.supervisor.process import TRANSITIONS
 from tests.conftest import DEADLINE, alive, eventually
 
@@ -23,7 +23,7 @@ async def test_a_ready_engine_answers(engine):
     one = engine()
     await one.ensure_ready()
     assert one.state is EngineState.READY
-    assert (await one.http.get("/health")).status_code == 200
+    assert await one.http.get_status("/health") == 200
 
 
 async def test_concurrent_callers_share_one_start(engine, tmp_path: Path):
@@ -230,8 +230,8 @@ async def test_a_stopped_engine_refuses_connections(engine):
     await one.ensure_ready()
     client = one.http
     await one.stop()
-    with pytest.raises((RuntimeError, httpx.TransportError)):
-        await client.get("/health")
+    with pytest.raises(ConnectionBroken):
+        await client.get_status("/health")
 
 
 async def test_an_engine_tells_of_itself(engine):
