@@ -11,8 +11,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
 
+import msgspec
 import orjson
-from pydantic import BaseModel, ValidationError
 
 from oprel.core.completion import (
     Chunk,
@@ -32,7 +32,7 @@ from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.http import ConnectionBroken, EngineHttp, read_all
 from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
 
-Reply = TypeVar("Reply", bound=BaseModel)
+Sent = TypeVar("Sent")
 
 
 async def complete(http: EngineHttp, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
@@ -46,9 +46,6 @@ async def complete(http: EngineHttp, request: CompletionRequest) -> AsyncGenerat
     wants_logprobs = request.top_logprobs is not None
     async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as events:
         async for event in events:
-            if not wants_logprobs and (token := answers.token(event)):
-                yield token
-                continue
             for piece, entries in answers.pieces(event):
                 yield await _with_logprobs(http, request, piece, entries) if wants_logprobs and entries else piece
     for last in answers.ends():
@@ -213,7 +210,7 @@ def _json_of(block: bytes) -> bytes:
     return b""
 
 
-async def _call(http: EngineHttp, path: str, body: Mapping[str, object], reply: type[Reply]) -> Reply:
+async def _call(http: EngineHttp, path: str, body: Mapping[str, object], kind: type[Sent]) -> Sent:
     """One request with one JSON answer. Raises EngineRefused or EngineLost."""
     try:
         answer = await http.post(path, orjson.dumps(body))
@@ -222,6 +219,6 @@ async def _call(http: EngineHttp, path: str, body: Mapping[str, object], reply: 
     if answer.is_error:
         raise refusal(answer.status, answer.content)
     try:
-        return reply.model_validate_json(answer.content)
-    except ValidationError as error:
+        return wire.decoder(kind).decode(answer.content)
+    except msgspec.MsgspecError as error:
         raise EngineLost(NOT_ITS_DIALECT) from error

@@ -12,6 +12,7 @@ import orjson
 
 from oprel.core.completion import Chunk, new_call_id
 from oprel.runtime.backends import openai_types as engine_wire
+from oprel.runtime.backends.openai_answers import EVENT
 
 
 class BlockKind(Enum):
@@ -171,7 +172,7 @@ def _fragments(chunk: Chunk) -> list[engine_wire.EngineToolCall]:
     """The fragments of tool calls in an engine's event."""
     if b'"tool_calls"' not in chunk.event:
         return []
-    choices = engine_wire.Event.model_validate_json(chunk.event).choices
+    choices = EVENT.decode(chunk.event).choices
     return [fragment for choice in choices for fragment in choice.delta.tool_calls or ()]
 
 

@@ -24,6 +24,7 @@ RUNAWAY = "runaway_guard"
 LONGEST_PERIOD = 64  # tokens
 FEWEST_REPEATS = 8
 FEWEST_TOKENS = 256
+SHORTEST_RUN = FEWEST_TOKENS - LONGEST_PERIOD  # of tokens that equal those one period before
 
 # A line that opens a code block, also in a list or a quotation; and one that may close it.
 OPENING = re.compile(r"[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}(?!.*`)|~{3,})")
@@ -58,6 +59,8 @@ class PeriodicTail:
 
     def is_runaway(self) -> bool:
         """Whether a period fills the end of the sequence often enough and for long enough."""
+        if not self._runs or max(self._runs.values()) < SHORTEST_RUN:
+            return False
         return any(self._fills(distance, run) for distance, run in self._runs.items())
 
     def _fills(self, distance: int, run: int) -> bool:
@@ -83,6 +86,9 @@ class CodeFence:
         return self._fence != ""
 
     def add(self, text: str) -> None:
+        if "\n" not in text:
+            self._line = (self._line + text)[:LONGEST_LINE]
+            return
         *complete, last = text.split("\n")
         for rest in complete:
             self._end_line(self._line + rest)
