@@ -148,7 +148,11 @@ class Chunk:
         return bool(self.text) and not (self.reasoning or self.tool_calls or self.logprobs)
 
 
-def joined(chunks: Sequence[Chunk]) -> Chunk:
+Chunks = Sequence[Chunk]
+"""Pieces of an answer that arrived together, at least one. They stay together, which saves each of them time."""
+
+
+def joined(chunks: Chunks) -> Chunk:
     """The pieces of an answer, joined into one."""
     return Chunk(
         "".join(chunk.text for chunk in chunks),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
+from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
 from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
@@ -157,7 +157,7 @@ class Engine(Protocol):
         `extra_seconds` are granted until the first token, for work that the engine does not report, such as images.
         """
 
-    def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunks, None]:
         """Stream an answer, or `n` of them. Only the last chunk has `finish`; an answer without it is incomplete."""
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:

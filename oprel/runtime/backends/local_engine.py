@@ -4,7 +4,7 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 
-from oprel.core.completion import Chunk, CompletionRequest, Embeddings, Scores
+from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
 from oprel.runtime.backends import openai_http
 from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
 from oprel.runtime.conversation.text_calls import with_calls
@@ -99,23 +99,23 @@ class LocalEngine:
     def at_work(self, about_tokens: int, extra_seconds: float = 0.0) -> AbstractContextManager[Work]:
         return self._process.at_work(about_tokens, extra_seconds)
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunks, None]:
         try:
-            async with aclosing(self._answer(request, await self._rules.fit(request))) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            async with aclosing(self._answer(request, await self._rules.fit(request))) as answer:
+                async for chunks in answer:
+                    yield chunks
             return
         except EngineRefused as refusal:
             plain = await self._rules.plain(request, refusal)
-        async with aclosing(self._answer(request, plain)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        async with aclosing(self._answer(request, plain)) as answer:
+            async for chunks in answer:
+                yield chunks
 
-    def _answer(self, request: CompletionRequest, passed: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    def _answer(self, request: CompletionRequest, passed: CompletionRequest) -> AsyncGenerator[Chunks, None]:
         """The answer to a request that is passed in another form; with calls, if its tools are passed as text."""
-        chunks = openai_http.complete(self._process.http, passed)
+        answer = openai_http.complete(self._process.http, passed)
         tools_are_text = request.tools and not passed.tools and request.schema is None
-        return with_calls(chunks) if tools_are_text else chunks
+        return with_calls(answer) if tools_are_text else answer
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
         return await openai_http.embed(self._process.http, inputs, normalised=normalised)

@@ -7,24 +7,26 @@ character have none. They are told apart again by tokenizing the text, as far as
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from oprel.core.completion import Logprob
+from oprel.core.completion import Chunk, Logprob
 from oprel.runtime.backends import openai_types as wire
 
 TokenizePieces = Callable[[str], Awaitable[Sequence[wire.TokenPiece]]]
 
 
-async def token_logprobs(
-    entries: Sequence[wire.EngineLogprob], unreported: int, alternatives: int, tokenize: TokenizePieces
-) -> tuple[Logprob, ...]:
-    """The entries of a piece of an answer, which has more tokens than entries."""
-    logprobs = tuple(_logprob(entry, alternatives) for entry in entries)
-    if not unreported or not logprobs:
-        return logprobs
-    *before, last = logprobs
+def token_logprobs(entries: Sequence[wire.EngineLogprob], alternatives: int) -> tuple[Logprob, ...]:
+    """The entries of a piece of an answer."""
+    return tuple(_logprob(entry, alternatives) for entry in entries)
+
+
+async def with_split_entry(chunk: Chunk, tokenize: TokenizePieces) -> Chunk:
+    """The piece of an answer, with an entry for each token where it has more tokens than entries."""
+    if not chunk.unreported or not chunk.logprobs:
+        return chunk
+    *before, last = chunk.logprobs
     pieces = _without_added_space(last.token, await tokenize(last.token)) if not before else ()
-    if len(pieces) == 1 + unreported and pieces[-1].id == entries[-1].id:
-        return tuple(_split(last, [spelled_by(piece) for piece in pieces]))
-    return (*before, replace(last, merged=True))
+    if len(pieces) == 1 + chunk.unreported and pieces[-1].id == chunk.tokens[-1]:
+        return replace(chunk, logprobs=tuple(_split(last, [spelled_by(piece) for piece in pieces])))
+    return replace(chunk, logprobs=(*before, replace(last, merged=True)))
 
 
 def spelled(entry: wire.EngineLogprob) -> bytes:

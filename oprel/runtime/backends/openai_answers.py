@@ -2,16 +2,16 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import msgspec
 import orjson
 
-from oprel.core.completion import Chunk, Finish, ToolCall, Usage
+from oprel.core.completion import Chunk, Chunks, Finish, ToolCall, Usage
 from oprel.runtime.backends import openai_types as wire
-from oprel.runtime.backends.logprobs import spelled
+from oprel.runtime.backends.logprobs import spelled, token_logprobs
 from oprel.runtime.engine import AnswerUnparsed, EngineLost, EngineRefused
 
 # How llama-server begins what its parser of answers refuses, with status 500.
@@ -24,39 +24,39 @@ NO_USAGE = Usage()
 
 
 class Answers:
-    """All answers to one request, as received so far."""
+    """All answers to one request, as received so far. Their chunks have probabilities with `alternatives`."""
 
-    def __init__(self) -> None:
-        self._answers = defaultdict[int, _Answer](_Answer)
+    def __init__(self, alternatives: int | None = None) -> None:
+        self._answers = defaultdict[int, _Answer](lambda: _Answer(alternatives))
         self._usage = Usage()
         self._generated = 0
 
-    def pieces(self, content: bytes) -> Iterator[tuple[Chunk, Sequence[wire.EngineLogprob]]]:
-        """What an event adds, each piece with its probabilities. Raises EngineRefused, or EngineLost for nonsense."""
+    def add(self, content: bytes) -> Chunks:
+        """What an event adds; `content` is its JSON. Raises EngineRefused, or EngineLost for nonsense."""
         event = _parsed(content)
         if event.usage:
             self._usage = _counted(event.usage, event.timings or UNTIMED)
             self._generated += event.timings.predicted_n if event.timings else 0
         if progress := event.prompt_progress:
-            yield Chunk(prefill=(progress.processed, progress.total)), ()
-            return
+            return [Chunk(prefill=(progress.processed, progress.total))]
         if not event.choices:
-            yield Chunk(event=content), ()
-        for choice in event.choices:
-            entries = choice.logprobs.content or () if choice.logprobs else ()
-            yield self._answers[choice.index].add(choice, entries, event.timings, content), entries
-            content = b""  # pass it on only once
+            return [Chunk(event=content)]
+        first, *others = event.choices
+        chunk = self._answers[first.index].add(first, event.timings, content)
+        if not others:
+            return [chunk]
+        # The event is passed on only once.
+        return [chunk, *(self._answers[choice.index].add(choice, event.timings, b"") for choice in others)]
 
-    def ends(self) -> Iterator[Chunk]:
+    def ends(self) -> Chunks:
         """What is known at the end: the calls of tools, and one chunk with `finish`. Raises AnswerUnparsed."""
         answers = sorted(self._answers.items())
-        for index, answer in answers:
-            if calls := answer.calls():
-                yield Chunk(tool_calls=calls, index=index)
+        calls = [Chunk(tool_calls=calls, index=index) for index, answer in answers if (calls := answer.calls())]
         finishes = tuple(answer.finish for _, answer in answers) or (Finish.STOP,)
         # llama-server's usage counts the tokens of one answer only, but it sends timings of each.
         made = max(self._usage.completion_tokens, self._generated)
-        yield Chunk(finish=finishes[0], finishes=finishes, usage=replace(self._usage, completion_tokens=made))
+        usage = replace(self._usage, completion_tokens=made)
+        return [*calls, Chunk(finish=finishes[0], finishes=finishes, usage=usage)]
 
 
 @dataclass
@@ -87,18 +87,17 @@ class _ToolCall:
 class _Answer:
     """What has arrived of one answer: its finish, the parts of its tool calls, and how many tokens it has."""
 
-    def __init__(self) -> None:
+    def __init__(self, alternatives: int | None) -> None:
         self.finish = Finish.STOP
+        self._alternatives = alternatives
         self._calls = defaultdict[int, _ToolCall](_ToolCall)
         self._tokens = 0
 
-    def add(
-        self, choice: wire.Choice, entries: Sequence[wire.EngineLogprob], timings: wire.Timings | None, event: bytes
-    ) -> Chunk:
+    def add(self, choice: wire.Choice, timings: wire.Timings | None, event: bytes) -> Chunk:
         """The piece of the answer that the choice is. Parts of tool calls are reported complete, at the end."""
         if choice.finish_reason:
             self.finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
-        delta = choice.delta
+        delta, entries = choice.delta, choice.logprobs.content or () if choice.logprobs else ()
         reported = self._tokens + len(entries)
         self._tokens = max(reported, timings.predicted_n) if timings else reported
         return Chunk(
@@ -108,6 +107,7 @@ class _Answer:
             event=event,
             is_plain=choice.finish_reason is None and delta.is_plain,
             called=self._called(delta.tool_calls) if delta.tool_calls else "",
+            logprobs=() if self._alternatives is None else token_logprobs(entries, self._alternatives),
             tokens=tuple([entry.id for entry in entries]),
             spelled=b"".join([spelled(entry) for entry in entries]),
             unreported=self._tokens - reported,

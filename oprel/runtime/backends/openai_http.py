@@ -6,7 +6,6 @@ distinguishes them, so an answer without it raises EngineLost.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
@@ -16,6 +15,7 @@ import orjson
 
 from oprel.core.completion import (
     Chunk,
+    Chunks,
     CompletionRequest,
     Embeddings,
     PromptMessage,
@@ -26,7 +26,7 @@ from oprel.core.completion import (
 )
 from oprel.core.request_options import OPTIONS
 from oprel.runtime.backends import openai_types as wire
-from oprel.runtime.backends.logprobs import token_logprobs
+from oprel.runtime.backends.logprobs import with_split_entry
 from oprel.runtime.backends.openai_answers import NOT_ITS_DIALECT, Answers, refusal
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.http import ConnectionBroken, EngineHttp, read_all
@@ -34,31 +34,38 @@ from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
 
 Sent = TypeVar("Sent")
 
+DATA, ERROR, DONE = b"data: ", b"error: ", b"data: [DONE]"
 
-async def complete(http: EngineHttp, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+
+async def complete(http: EngineHttp, request: CompletionRequest) -> AsyncGenerator[Chunks, None]:
     """Stream an answer, or `n` of them. Only the last chunk has `finish`.
 
     Closing the iterator closes the connection, which frees the engine's slot.
     Raises EngineRefused, or EngineLost where the answer breaks off. An AnswerUnparsed may come at its end.
     """
     path = "/v1/chat/completions" if isinstance(request.prompt, tuple) else "/v1/completions"
-    answers = Answers()
-    wants_logprobs = request.top_logprobs is not None
-    async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as events:
-        async for event in events:
-            for piece, entries in answers.pieces(event):
-                yield await _with_logprobs(http, request, piece, entries) if wants_logprobs and entries else piece
-    for last in answers.ends():
-        yield last
+    answers, pieces_of = Answers(request.top_logprobs), partial(token_pieces, http)
+    async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as arrived:
+        async for events in arrived:
+            chunks, error = _read(events, answers)
+            if request.top_logprobs is not None:
+                chunks = [await with_split_entry(chunk, pieces_of) for chunk in chunks]
+            if chunks:
+                yield chunks
+            if error:
+                raise error
+    yield answers.ends()
 
 
-async def _with_logprobs(
-    http: EngineHttp, request: CompletionRequest, piece: Chunk, entries: Sequence[wire.EngineLogprob]
-) -> Chunk:
-    assert request.top_logprobs is not None
-    pieces_of = partial(token_pieces, http)
-    logprobs = await token_logprobs(entries, piece.unreported, request.top_logprobs, pieces_of)
-    return replace(piece, logprobs=logprobs)
+def _read(events: Sequence[bytes], answers: Answers) -> tuple[list[Chunk], EngineRefused | EngineLost | None]:
+    """What events add that arrived together, and the error that ends them."""
+    chunks: list[Chunk] = []
+    try:
+        for event in events:
+            chunks += answers.add(event)
+    except (EngineRefused, EngineLost) as error:
+        return chunks, error
+    return chunks, None
 
 
 async def embed(http: EngineHttp, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
@@ -178,8 +185,8 @@ def _encoded(call: ToolCall) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-async def _events(http: EngineHttp, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
-    """The JSON of each event of a server-sent stream, up to `[DONE]`."""
+async def _events(http: EngineHttp, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
+    """The JSON of the events of a server-sent stream, those that arrived together in one list, up to `[DONE]`."""
     try:
         async with http.stream(path, body) as answer:
             if answer.status >= HTTPStatus.BAD_REQUEST:
@@ -187,27 +194,24 @@ async def _events(http: EngineHttp, path: str, body: bytes) -> AsyncGenerator[by
             rest = b""
             while data := await answer.read():
                 *blocks, rest = (rest + data if rest else data).split(b"\n\n")
-                for block in blocks:
-                    if block == b"data: [DONE]":
-                        return
-                    if content := _json_of(block):
-                        yield content
+                is_done = DONE in blocks
+                if is_done:
+                    del blocks[blocks.index(DONE) :]
+                if events := [_json_of(block) for block in blocks if block.startswith((DATA, ERROR))]:
+                    yield events
+                if is_done:
+                    return
     except ConnectionBroken as error:
         raise EngineLost(str(error)) from error
     raise EngineLost("the answer ended without its terminator")
 
 
 def _json_of(block: bytes) -> bytes:
-    """The JSON of an event; nothing for a comment (ping). Errors arrive as data, or under their own name in old builds.
-
-    Raises EngineRefused for the latter.
-    """
-    if block.startswith(b"data: "):
-        return block[6:]
-    name, _, content = block.partition(b": ")
-    if name == b"error":
-        raise refusal(HTTPStatus.INTERNAL_SERVER_ERROR, content)
-    return b""
+    """The JSON of an event. Errors arrive as data, or under their own name in old builds."""
+    if block.startswith(DATA):
+        return block[len(DATA) :]
+    content = block[len(ERROR) :]
+    return content if b'"error"' in content else b'{"error":%s}' % content
 
 
 async def _call(http: EngineHttp, path: str, body: Mapping[str, object], kind: type[Sent]) -> Sent:

@@ -8,26 +8,34 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from oprel.core.completion import Chunk, Finish, ToolCall, new_call_id
+from oprel.core.completion import Chunk, Chunks, Finish, ToolCall, new_call_id
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 STOPPED = re.compile(rb'"finish_reason"\s*:\s*"stop"')
 
 
-async def with_calls(chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+async def with_calls(answer: AsyncGenerator[Chunks, None]) -> AsyncGenerator[Chunks, None]:
     """The chunks of an answer, or of several, with calls in place of the text that spells them."""
-    answers = defaultdict[int, TextAnswer](TextAnswer)
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            if chunk.finish is None:
-                for piece in answers[chunk.index].add(chunk):
-                    yield piece
-                continue
-            for index, answer in sorted(answers.items()):
-                finish = chunk.finishes[index] if index < len(chunk.finishes) else chunk.finish
-                for piece in answer.finish(index, finish):
-                    yield piece
-            yield chunk
+    answers = TextAnswers()
+    async with aclosing(answer):
+        async for chunks in answer:
+            if passed := [piece for chunk in chunks for piece in answers.add(chunk)]:
+                yield passed
+
+
+class TextAnswers:
+    """All answers to one request."""
+
+    def __init__(self) -> None:
+        self._answers = defaultdict[int, TextAnswer](TextAnswer)
+
+    def add(self, chunk: Chunk) -> Iterator[Chunk]:
+        if chunk.finish is None:
+            yield from self._answers[chunk.index].add(chunk)
+            return
+        for index, answer in sorted(self._answers.items()):
+            yield from answer.finish(index, chunk.finishes[index] if index < len(chunk.finishes) else chunk.finish)
+        yield chunk
 
 
 @dataclass

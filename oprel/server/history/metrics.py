@@ -41,9 +41,9 @@ class Observed:
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(self._bounds, seconds)] += 1
-        self.sum += seconds
+    def add(self, seconds: float, count: int = 1) -> None:
+        self.counts[bisect_left(self._bounds, seconds)] += count
+        self.sum += seconds * count
 
 
 class Histogram:
@@ -102,9 +102,9 @@ class Metrics:
         if first_token is not None:
             self._first_tokens.models[label].add(first_token)
 
-    def token(self, model: str, gap: float) -> None:
-        """Count a token that arrived `gap` seconds after the previous one."""
-        self._gaps.models[self.label(model)].add(gap)
+    def gaps(self, model: str, seconds: float, count: int = 1) -> None:
+        """Count tokens each of which arrived that long after the previous one."""
+        self._gaps.models[self.label(model)].add(seconds, count)
 
     def tokens(self, model: str, prompt: int, generated: int) -> None:
         """Count the tokens of a request and its answer."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TypeVar
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, Mode, Sampling, Tokens, Usage
+from oprel.core.completion import Chunk, Chunks, CompletionRequest, Finish, Mode, Sampling, Tokens, Usage
 from oprel.formats.templates.thinking import Marks
-from oprel.runtime.engine import AnswerUnparsed, Engine, EngineLost, EngineRefused
+from oprel.runtime.engine import AnswerUnparsed, Engine, EngineLost, EngineRefused, Work
 from oprel.server.inference.answers.continuation import ResumableAnswer
 from oprel.server.inference.answers.runaway import guarded
 from oprel.server.inference.answers.thoughts import AnswerThoughts, opened_marks, with_thoughts
@@ -62,7 +62,7 @@ class Done:
     unparsed: str = ""  # why the engine could not parse it: it is what the model wrote
 
 
-Piece = Truncation | Chunk | Done
+Piece = Truncation | Chunks | Done
 
 
 async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
@@ -93,9 +93,8 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
     request = await call.ask(lambda: prepared(job, lease))
     async with contextlib.aclosing(answer_pieces(request, engine_answers.ask)) as pieces:
         async for piece in pieces:
-            accumulator.add(piece)
-            if piece is not accumulator.last:
-                yield piece
+            if passed := accumulator.add(piece):
+                yield passed
     await call.clear()
     accumulator.check(request)
     context = None if job.context is None else await _context(lease.engine, request, accumulator.text())
@@ -160,13 +159,17 @@ class AnswerAccumulator:
     def text(self, index: int = 0) -> str:
         return "".join(self.texts[index])
 
-    def add(self, piece: Truncation | Chunk) -> None:
+    def add(self, piece: Truncation | Chunks) -> Truncation | Chunks:
+        """What of the piece is passed on: not the finish."""
         if isinstance(piece, Truncation):
             self.truncation = piece
-            return
-        self.texts[piece.index].append(piece.text)
-        self.calls |= bool(piece.tool_calls)
-        self.last = piece if piece.finish else None
+            return piece
+        for chunk in piece:
+            self.texts[chunk.index].append(chunk.text)
+            if chunk.tool_calls:
+                self.calls = True
+        self.last = piece[-1] if piece[-1].finish else None
+        return piece[:-1] if self.last else piece
 
     def check(self, request: CompletionRequest) -> None:
         """Raises BackendError for a finished answer that breaks its format; one cut by its length must."""
@@ -200,17 +203,10 @@ async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: Request
     while True:
         starts = lease.engine.starts
         try:
-            sent = await reserved(call, answer)
-            async with contextlib.aclosing(_complete(lease, sent)) as chunks:
-                async for received in chunks:
-                    if lacks_cells(received, sent, answer) and await extended(call, answer, received):
-                        break
-                    if chunk := answer.receive(received):
-                        metrics.token()
-                        await call.progress()
-                        yield chunk
-                else:
-                    return
+            async with contextlib.aclosing(_of_one_engine(call, answer, metrics)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
         except EngineRefused as refusal:
             if is_too_long(refusal) and answer.repeat():
                 continue
@@ -226,6 +222,23 @@ async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: Request
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 
 
+async def _of_one_engine(call: EngineCall, answer: ResumableAnswer, metrics: RequestMetrics) -> Pieces:
+    """The rest of the answer, by the engine that runs now. It is asked again whenever the reserved cells are full."""
+    goes_on = True
+    while goes_on:
+        goes_on, sent = False, await reserved(call, answer)
+        async with contextlib.aclosing(_complete(call.lease, sent)) as received:
+            async for said in received:
+                is_cut = lacks_cells(said[-1], sent, answer)
+                if chunks := [chunk for one in said[: len(said) - is_cut] if (chunk := answer.receive(one))]:
+                    metrics.tokens(len(chunks))
+                    await call.progress(len(chunks))
+                    yield chunks
+                goes_on = is_cut and await extended(call, answer, said[-1])
+                if is_cut and not goes_on and (last := answer.receive(said[-1])):
+                    yield [last]
+
+
 async def _truncate(call: EngineCall, answer: ResumableAnswer) -> Truncation:
     """Begin the answer again, to a prompt that fits."""
     lease, whole = call.lease, answer.request
@@ -234,22 +247,19 @@ async def _truncate(call: EngineCall, answer: ResumableAnswer) -> Truncation:
     return truncation
 
 
-async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[Chunks, None]:
     """The engine's answer. Its progress is reported to the hang detector."""
     engine = lease.engine
     if isinstance(request.prompt, Tokens) and lease.model.sees:  # with a projector b11549 takes no tokens
         request = replace(request, prompt=await prompt_text(engine, request, lease.model.bos_token))
     with engine.at_work(about_tokens(request), IMAGE_SECONDS * image_count(request)) as work:
         try:
-            async with contextlib.aclosing(engine.complete(request)) as chunks:
-                async for chunk in chunks:
-                    if chunk.prefill:
-                        work.prefilled(*chunk.prefill)
-                        continue
-                    work.moved()
-                    work.pause()  # until the client has read it
-                    yield chunk
-                    work.resume()
+            async with contextlib.aclosing(engine.complete(request)) as answer:
+                async for chunks in answer:
+                    if said := _reported(chunks, work):
+                        work.pause()  # until the client has read it
+                        yield said
+                        work.resume()
         except EngineRefused as refusal:
             broken = isinstance(refusal, AnswerUnparsed)
             failed = refusal.status >= 500 and refusal.status != HTTPStatus.NOT_IMPLEMENTED and not broken
@@ -258,11 +268,22 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
             raise
 
 
+def _reported(chunks: Chunks, work: Work) -> Chunks:
+    """The chunks that belong to the answer, after the hang detector knows of all."""
+    for chunk in chunks:
+        if chunk.prefill:
+            work.prefilled(*chunk.prefill)
+    said = [chunk for chunk in chunks if not chunk.prefill]
+    if said:
+        work.moved()
+    return said
+
+
 async def _generates_a_token(engine: Engine) -> bool:
     """Whether the engine answers the simplest request possible."""
     try:
-        async with contextlib.aclosing(engine.complete(A_TOKEN)) as chunks:
-            return [chunk async for chunk in chunks] != []
+        async with contextlib.aclosing(engine.complete(A_TOKEN)) as answer:
+            return [chunks async for chunks in answer] != []
     except EngineRefused:
         return False
 

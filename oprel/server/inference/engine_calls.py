@@ -102,11 +102,11 @@ class EngineCall:
         """Have more cells, at most `most`, if more than `leaving` are free now."""
         return self._pieces is None and self.lease.grant.grow(most, leaving=leaving)
 
-    async def progress(self) -> None:
-        """A piece of the answer came."""
+    async def progress(self, pieces: int = 1) -> None:
+        """Pieces of the answer came."""
         if self._pieces is not None:
-            self._pieces += 1
-            if self._pieces == ALONE:
+            self._pieces += pieces
+            if self._pieces >= ALONE:
                 await self.clear()
 
     async def clear(self) -> None:

@@ -40,13 +40,15 @@ class RequestMetrics:
         """The request has its slot and its engine."""
         self._queued = lease.queued_ns / 1e9
 
-    def token(self) -> None:
-        """A piece of the answer has come."""
+    def tokens(self, count: int) -> None:
+        """Pieces of the answer have come, together."""
         now = self._clock()
         if self._first is None:
             self._first = now - self._began
         else:
-            self._metrics.token(self._model, now - self._last)
+            self._metrics.gaps(self._model, now - self._last)
+        if count > 1:
+            self._metrics.gaps(self._model, 0.0, count - 1)
         if self._lost_at is not None:
             self._metrics.recovery(self._model, now - self._lost_at)
             self._lost_at = None

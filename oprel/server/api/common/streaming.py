@@ -51,7 +51,9 @@ def stream_reply(pieces: Pieces, encoder: StreamEncoder) -> StreamingReply:
             async for piece in pieces:
                 if isinstance(piece, Truncation):
                     _set_truncated(reply.headers, piece)
-                elif encoded := encoder.done(piece) if isinstance(piece, Done) else encoder.chunk(piece):
+                elif isinstance(piece, Done):
+                    yield encoder.done(piece)
+                elif encoded := b"".join([encoder.chunk(chunk) for chunk in piece]):
                     yield encoded
 
     reply = StreamingReply(content(), encoder.media_type, encoder.broken)
@@ -73,7 +75,7 @@ def collected_reply(pieces: Pieces, encode: Callable[[list[Chunk], Done], bytes]
                         reply.headers[UNPARSED] = "true"
                     yield encode(chunks, piece)
                 else:
-                    chunks.append(piece)
+                    chunks += piece
 
     reply = StreamingReply(content(), JSON)
     return reply

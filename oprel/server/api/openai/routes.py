@@ -81,8 +81,10 @@ async def _one_after_another(manager: ModelManager, jobs: Sequence[Job]) -> Asyn
             async for piece in pieces:
                 if isinstance(piece, Done):
                     ends.append(piece)
+                elif isinstance(piece, Truncation) or not first:
+                    yield piece
                 else:
-                    yield piece if isinstance(piece, Truncation) else replace(piece, index=piece.index + first)
+                    yield [replace(chunk, index=chunk.index + first) for chunk in piece]
     finishes = tuple(finish for done in ends for finish in done.finishes)
     yield replace(
         ends[-1],

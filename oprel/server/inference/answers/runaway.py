@@ -141,26 +141,58 @@ def _symbols(chunk: Chunk) -> Iterable[tuple[Hashable, int]]:
 
 async def guarded(pieces: Pieces, request: CompletionRequest) -> Pieces:
     """The answers of `pieces` without what a runaway one repeats. Closes `pieces` once no answer goes on."""
-    guards = [RunawayGuard(_begun_fence(request), request.schema is not None) for _ in range(request.n)]
-    usages = [Usage()] * request.n
-    ended = set[int]()
+    answers = GuardedAnswers(request)
     async with aclosing(pieces):
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 yield piece
-            elif piece.finish is not None:
-                yield _with_ended(piece, ended)
-            elif piece.index not in ended:
-                yield piece
-                usages[piece.index] = piece.usage if piece.usage.completion_tokens else usages[piece.index]
-                if guards[piece.index].add(piece):
-                    ended.add(piece.index)
-                    if len(ended) == request.n:
-                        break
+            elif passed := [chunk for chunk in piece if answers.passes(chunk)]:
+                yield [*passed[:-1], answers.with_ended(passed[-1])] if passed[-1].finish else passed
+            if answers.all_ended:
+                break
         else:
             return
-    finishes = (Finish.LENGTH,) * request.n
-    yield Chunk(finish=Finish.LENGTH, finishes=finishes, usage=_usage(usages, guards), ended_by=RUNAWAY)
+    yield [answers.last()]
+
+
+class GuardedAnswers:
+    """All answers to a request, each with its guard."""
+
+    def __init__(self, request: CompletionRequest) -> None:
+        self._count = request.n
+        self._guards = [RunawayGuard(_begun_fence(request), request.schema is not None) for _ in range(request.n)]
+        self._usages = [Usage()] * request.n
+        self._ended = set[int]()
+
+    @property
+    def all_ended(self) -> bool:
+        return len(self._ended) == self._count
+
+    def passes(self, chunk: Chunk) -> bool:
+        """Whether the chunk belongs to an answer that had not run away before it."""
+        if chunk.finish is not None:
+            return not self.all_ended
+        if chunk.index in self._ended:
+            return False
+        if chunk.usage.completion_tokens:
+            self._usages[chunk.index] = chunk.usage
+        if self._guards[chunk.index].add(chunk):
+            self._ended.add(chunk.index)
+        return True
+
+    def with_ended(self, last: Chunk) -> Chunk:
+        """The end of several answers, of which some had run away."""
+        if not self._ended:
+            return last
+        ends = [Finish.LENGTH if index in self._ended else finish for index, finish in enumerate(last.finishes)]
+        return replace(last, finish=ends[0], finishes=tuple(ends), ended_by=RUNAWAY)
+
+    def last(self) -> Chunk:
+        """The end that no engine sent, with what the answers took, which it would have reported."""
+        usages = zip(self._usages, self._guards, strict=True)
+        tokens = sum(usage.completion_tokens or guard.tokens for usage, guard in usages)
+        usage = replace(self._usages[0], completion_tokens=tokens)
+        return Chunk(finish=Finish.LENGTH, finishes=(Finish.LENGTH,) * self._count, usage=usage, ended_by=RUNAWAY)
 
 
 def _begun_fence(request: CompletionRequest) -> CodeFence:
@@ -174,17 +206,3 @@ def _begun_fence(request: CompletionRequest) -> CodeFence:
         case _:
             fence.add(begun(request))
     return fence
-
-
-def _with_ended(last: Chunk, ended: set[int]) -> Chunk:
-    """The end of several answers, of which some had run away."""
-    if not ended:
-        return last
-    finishes = tuple(Finish.LENGTH if index in ended else finish for index, finish in enumerate(last.finishes))
-    return replace(last, finish=finishes[0], finishes=finishes, ended_by=RUNAWAY)
-
-
-def _usage(usages: list[Usage], guards: list[RunawayGuard]) -> Usage:
-    """What the answers took, which the engine would have reported at their end."""
-    counts = [usage.completion_tokens or guard.tokens for usage, guard in zip(usages, guards, strict=True)]
-    return replace(usages[0], completion_tokens=sum(counts))

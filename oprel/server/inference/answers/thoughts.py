@@ -135,12 +135,11 @@ async def with_thoughts(pieces: Pieces, thoughts: AnswerThoughts) -> Pieces:
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 yield piece
-            elif piece.finish:
-                for rest in thoughts.finish():
-                    yield rest
-                yield piece
-            else:
-                yield await thoughts.split(piece)
+                continue
+            split: list[Chunk] = []
+            for chunk in piece:
+                split += [*thoughts.finish(), chunk] if chunk.finish else [await thoughts.split(chunk)]
+            yield split
 
 
 def opened_marks(prompt: str, marks: Sequence[Marks]) -> Marks | None:

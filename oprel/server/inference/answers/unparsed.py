@@ -62,8 +62,9 @@ async def with_unparsed(
     try:
         async with aclosing(ask(request)) as pieces:
             async for piece in pieces:
-                if isinstance(piece, Chunk):
-                    sent[piece.index].add(piece)
+                if not isinstance(piece, Truncation):
+                    for chunk in piece:
+                        sent[chunk.index].add(chunk)
                 yield piece
         return
     except AnswerUnparsed as error:
@@ -73,10 +74,16 @@ async def with_unparsed(
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 yield piece
-            elif piece.finish:
-                yield replace(piece, unparsed=reason)
-            elif rest := sent[piece.index].rest(piece.text):
-                yield replace(piece, text=rest, event=b"")
+            elif passed := [rest for chunk in piece if (rest := _rest(chunk, sent[chunk.index], reason))]:
+                yield passed
+
+
+def _rest(chunk: Chunk, sent: SentText, reason: str) -> Chunk | None:
+    """What a chunk of the plain text adds to what was sent."""
+    if chunk.finish:
+        return replace(chunk, unparsed=reason)
+    rest = sent.rest(chunk.text)
+    return replace(chunk, text=rest, event=b"") if rest else None
 
 
 async def _as_text(

@@ -5,17 +5,19 @@ drops the tools where there is a format. So a call that must be made is requeste
 tools and a format is sent with the tools first, and again with the format if the model calls no tool.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, Usage
+from pydantic import JsonValue
+
+from oprel.core.completion import Chunk, Chunks, CompletionRequest, Finish, Usage
 from oprel.server.inference.structured_output.call_stream import CallStream
 from oprel.server.inference.structured_output.checks import check_answer
 from oprel.server.inference.structured_output.requests import REQUIRED, call_schema
 from oprel.server.inference.truncation import Truncation
 
-Pieces = AsyncGenerator[Truncation | Chunk, None]
+Pieces = AsyncGenerator[Truncation | Chunks, None]
 Ask = Callable[[CompletionRequest], Pieces]
 
 
@@ -30,32 +32,45 @@ def answer_pieces(request: CompletionRequest, ask: Ask) -> Pieces:
 
 async def _call(request: CompletionRequest, ask: Ask) -> Pieces:
     schema = call_schema(request.tools)
-    calls: dict[int, CallStream] = {}
+    calls = CallStreams(schema)
     as_json = replace(request, schema=schema, tool_choice="none", parallel_tool_calls=None, top_logprobs=None)
     async with aclosing(ask(as_json)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 yield piece
-            elif piece.finish is None:
-                if visible := _part(piece, calls):
-                    yield visible
-            else:
-                for index, finish in enumerate(piece.finishes):
-                    if finish is Finish.STOP:
-                        call = calls.setdefault(index, CallStream(index))
-                        check_answer(call.text, schema)
-                        yield call.finish()
-                yield piece
+            elif parts := [part for chunk in piece for part in calls.add(chunk)]:
+                yield parts
 
 
-def _part(piece: Chunk, calls: dict[int, CallStream]) -> Chunk | None:
-    """What a piece adds to thoughts or to a call, or the event that opens the answer."""
-    opens = piece.index not in calls
-    call = calls.setdefault(piece.index, CallStream(piece.index))
-    if piece.text:
-        event = call.add(piece.text)
-        return Chunk("", piece.reasoning, event=event, index=piece.index) if event or piece.reasoning else None
-    return piece if piece.reasoning or opens else None
+class CallStreams:
+    """The calls in all answers to one request, which are JSON of `schema`."""
+
+    def __init__(self, schema: Mapping[str, JsonValue]) -> None:
+        self._schema = schema
+        self._calls: dict[int, CallStream] = {}
+
+    def add(self, chunk: Chunk) -> Iterator[Chunk]:
+        """What a chunk adds to thoughts or to a call, or the event that opens the answer. Raises BackendError."""
+        if chunk.finish is not None:
+            yield from self._whole(chunk.finishes)
+            yield chunk
+            return
+        opens = chunk.index not in self._calls
+        call = self._calls.setdefault(chunk.index, CallStream(chunk.index))
+        if not chunk.text:
+            if chunk.reasoning or opens:
+                yield chunk
+            return
+        event = call.add(chunk.text)
+        if event or chunk.reasoning:
+            yield Chunk("", chunk.reasoning, event=event, index=chunk.index)
+
+    def _whole(self, finishes: Sequence[Finish]) -> Iterator[Chunk]:
+        for index, finish in enumerate(finishes):
+            if finish is Finish.STOP:
+                call = self._calls.setdefault(index, CallStream(index))
+                check_answer(call.text, self._schema)
+                yield call.finish()
 
 
 async def _call_or_format(request: CompletionRequest, ask: Ask) -> Pieces:
@@ -67,18 +82,19 @@ async def _call_or_format(request: CompletionRequest, ask: Ask) -> Pieces:
                 truncation = piece
                 yield piece
             else:
-                first.append(piece)
+                first += piece
     if any(chunk.tool_calls for chunk in first):
-        for chunk in first:
-            yield chunk
+        yield first
         return
     async with aclosing(ask(replace(request, tool_choice="none"))) as pieces:
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 if truncation is None:
                     yield piece
+            elif piece[-1].finish:
+                yield [*piece[:-1], replace(piece[-1], usage=_both(first[-1].usage, piece[-1].usage))]
             else:
-                yield replace(piece, usage=_both(first[-1].usage, piece.usage)) if piece.finish else piece
+                yield piece
 
 
 def _both(first: Usage, second: Usage) -> Usage:

@@ -15,6 +15,7 @@ from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.http import EngineHttp, Reply
+from tests.fixtures.arriving import each
 from tests.fixtures.engine_replies import EngineReplies, reply
 
 CONTEXT = 512
@@ -46,7 +47,7 @@ class Engine:
         return EngineHttp(Translating(EngineReplies(self.answer), dialect, CONTEXT, self.deaths.append))
 
     async def complete(self, prompt: Any = CHAT, **asked: Any) -> list[Chunk]:
-        return [chunk async for chunk in openai_http.complete(self.http, CompletionRequest(prompt, **asked))]
+        return await each(openai_http.complete(self.http, CompletionRequest(prompt, **asked)))
 
 
 def stream(*events: object, done: bool = True) -> bytes:

@@ -1,26 +1,26 @@
 """Calls in the text of answers, however the engine cuts the text."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import Sequence
 
 import orjson
 import pytest
 
 from oprel.core.completion import Chunk, Finish
 from oprel.runtime.conversation.text_calls import with_calls
+from tests.fixtures.arriving import arriving, each
 
 CALL = '<tool_call>\n{"name": "clock", "arguments": {"city": "Rome"}}\n</tool_call>'
 
 
-async def answer(texts: list[str], finish: Finish) -> AsyncGenerator[Chunk, None]:
-    for text in texts:
-        yield Chunk(text, event=orjson.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}))
-    yield Chunk(event=b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
-    yield Chunk(finish=finish, finishes=(finish,))
+def answer(texts: Sequence[str], finish: Finish) -> list[Chunk]:
+    said = [Chunk(text, event=orjson.dumps({"choices": [{"index": 0, "delta": {"content": text}}]})) for text in texts]
+    end = Chunk(event=b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
+    return [*said, end, Chunk(finish=finish, finishes=(finish,))]
 
 
 async def read(*texts: str, finish: Finish = Finish.STOP) -> tuple[str, list[str], list[Chunk]]:
     """The text, the calls and the chunks of an answer."""
-    chunks = [chunk async for chunk in with_calls(answer(list(texts), finish))]
+    chunks = await each(with_calls(arriving(answer(texts, finish), together=2)))
     calls = [f"{call.name}{orjson.dumps(call.arguments).decode()}" for chunk in chunks for call in chunk.tool_calls]
     return "".join(chunk.text for chunk in chunks), calls, chunks
 

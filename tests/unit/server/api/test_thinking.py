@@ -36,12 +36,12 @@ class ThinkingEngine(MemoryEngine):
         super().__post_init__()
         self.log.append("srv init: chat template, thinking = 0")
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    async def chunks(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
         prompt, row = await self.apply_template(request), TEMPLATES[self.family]
         self.prompts.append(prompt)
         is_off = request.think is False and row.prompts[False] in prompt
         self.words = re.findall(r"(?s).{1,3}", ANSWER if is_off else row.answer)
-        async for chunk in super().complete(request):
+        async for chunk in super().chunks(request):
             delta = {"index": 0, "delta": {"content": chunk.text}, "finish_reason": None}
             yield replace(chunk, event=orjson.dumps({"choices": [delta]}) if chunk.event else b"")
 

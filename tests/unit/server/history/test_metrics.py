@@ -58,7 +58,7 @@ def test_buckets_hold_what_is_not_longer_than_their_bound() -> None:
 
 
 def test_all_that_happens_to_engines_is_counted(manager: ModelManager, metrics: Metrics) -> None:
-    metrics.token("tiny", 0.03)
+    metrics.gaps("tiny", 0.03)
     metrics.tokens("tiny", prompt=10, generated=5)
     metrics.loaded("tiny", 2.0)
     metrics.loaded("tiny", 1.0, "file_corrupt")

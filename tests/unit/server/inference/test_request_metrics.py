@@ -60,11 +60,11 @@ def test_a_request_is_counted_by_how_it_ended(
 def test_the_first_token_counts_from_the_request_and_others_from_the_one_before(metrics: Metrics, clock: Clock) -> None:
     with RequestMetrics(metrics, clock, "model") as request:
         clock.advance(2.0)
-        request.token()
+        request.tokens(1)
         clock.advance(0.5)
-        request.token()
+        request.tokens(1)
         clock.advance(0.25)
-        request.token()
+        request.tokens(1)
     assert seconds(metrics, "first_token_seconds") == (1, 2.0)
     assert seconds(metrics, "inter_token_seconds") == (2, 0.75)
 
@@ -78,12 +78,12 @@ def test_an_answer_without_a_token_has_no_first_one(metrics: Metrics, clock: Clo
 
 def test_a_recovery_takes_from_the_loss_to_the_next_token(metrics: Metrics, clock: Clock) -> None:
     with RequestMetrics(metrics, clock, "model") as request:
-        request.token()
+        request.tokens(1)
         request.lost()
         clock.advance(3.0)
-        request.token()
+        request.tokens(1)
         clock.advance(1.0)
-        request.token()
+        request.tokens(1)
     assert seconds(metrics, "recovery_seconds") == (1, 3.0)
 
 

@@ -1,5 +1,6 @@
 """What another engine is asked after the first one died, and what the client gets of both."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,12 +14,14 @@ from oprel.core.completion import (
     Sampling,
     Tokens,
     Usage,
+    joined,
 )
 from oprel.core.exceptions import BackendCrashedError, QuarantinedError
 from oprel.runtime.engine import EngineLost
 from oprel.runtime.exits import Exit
 from oprel.server.inference.answers.continuation import MOST, ResumableAnswer
 from oprel.server.inference.truncation import Truncation
+from tests.fixtures.arriving import each
 from tests.fixtures.memory_engine import CRASH, KILLED, MemoryEngine, ready, token_of
 from tests.fixtures.pool import MakePool, MemoryPool
 
@@ -242,9 +245,9 @@ async def test_the_answer_to_a_truncated_prompt_is_continued_behind_that(make_po
 async def test_an_engine_that_dies_while_the_rest_is_prepared_is_replaced_too(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(dies_of=KILLED))
     stream = pool.stream(CHAT)
-    words = [await anext(stream)]
+    first = await anext(stream)
+    assert isinstance(first, Sequence)
     pool.engines[0].die(KILLED)
     pool.engines[0].dies_at_calls = 1  # as it renders the prompt
-    words += [piece async for piece in stream if isinstance(piece, Chunk)]
-    assert "".join(word.text for word in words if isinstance(word, Chunk)) == STORY
+    assert joined([*first, *await each(stream)]).text == STORY
     assert pool.engines[0].starts == 3

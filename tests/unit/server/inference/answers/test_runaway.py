@@ -19,7 +19,7 @@ from oprel.server.inference.answers.runaway import (
     RunawayGuard,
     guarded,
 )
-from oprel.server.inference.structured_output.answers import Pieces
+from tests.fixtures.arriving import TOGETHER, arriving, each
 from tests.fixtures.memory_engine import MemoryEngine
 from tests.fixtures.pool import MakePool
 
@@ -180,29 +180,25 @@ def test_no_short_repetition_is_cut(text: str) -> None:
     assert ended_at(tokens_of(text)) is None
 
 
-async def _pieces(*chunks: Chunk) -> Pieces:
-    for chunk in chunks:
-        yield chunk
-
-
-async def test_a_runaway_answer_gets_a_whole_end_with_its_usage() -> None:
+@pytest.mark.parametrize("together", TOGETHER)
+async def test_a_runaway_answer_gets_a_whole_end_with_its_usage(together: int) -> None:
     said = [
         Chunk("ha ", usage=Usage(prompt_tokens=9, cached_tokens=4, completion_tokens=number))
         for number in range(1, 500)
     ]
-    received = [piece async for piece in guarded(_pieces(*said), CompletionRequest("hi"))]
+    received = await each(guarded(arriving(said, together), CompletionRequest("hi")))
     *_, last = received
-    assert isinstance(last, Chunk) and (last.finish, last.ended_by) == (Finish.LENGTH, RUNAWAY)
+    assert (last.finish, last.ended_by) == (Finish.LENGTH, RUNAWAY)
     assert last.usage == Usage(prompt_tokens=9, cached_tokens=4, completion_tokens=256)
     assert len(received) == 257
 
 
-async def test_one_of_several_answers_may_run_away_alone() -> None:
+@pytest.mark.parametrize("together", TOGETHER)
+async def test_one_of_several_answers_may_run_away_alone(together: int) -> None:
     """The other one goes on to its own end."""
     said = [Chunk(text, index=index) for number in range(400) for index, text in enumerate(("ha ", f"w{number} "))]
     end = Chunk(finish=Finish.STOP, finishes=(Finish.STOP, Finish.STOP), usage=Usage(completion_tokens=800))
-    received = [piece async for piece in guarded(_pieces(*said, end), CompletionRequest("hi", n=2))]
-    chunks = [piece for piece in received if isinstance(piece, Chunk)]
+    chunks = await each(guarded(arriving([*said, end], together), CompletionRequest("hi", n=2)))
     assert [sum(chunk.index == index and not chunk.finish for chunk in chunks) for index in (0, 1)] == [256, 400]
     assert (chunks[-1].finishes, chunks[-1].ended_by) == ((Finish.LENGTH, Finish.STOP), RUNAWAY)
 
@@ -250,5 +246,5 @@ async def test_a_continued_answer_counts_from_its_beginning(make_pool: MakePool)
 async def test_an_answer_may_begin_within_a_code_fence(prompt: str | Tokens | tuple[PromptMessage, ...]) -> None:
     said = [Chunk("pass\n")] * 400
     end = Chunk(finish=Finish.STOP, finishes=(Finish.STOP,))
-    received = [piece async for piece in guarded(_pieces(*said, end), CompletionRequest(prompt))]
+    received = await each(guarded(arriving([*said, end]), CompletionRequest(prompt)))
     assert len(received) == 401 and received[-1] is end

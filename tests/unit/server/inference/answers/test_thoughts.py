@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from oprel.core.completion import Chunk, CompletionRequest, Logprob, PromptMessage
 from oprel.formats.templates.thinking import MARKS, Marks, thinking_of
 from oprel.server.inference.answers.thoughts import AnswerThoughts, ThoughtSplitter, opened_marks, with_thoughts
-from oprel.server.inference.structured_output.answers import Pieces
 from oprel.server.inference.thinking import with_thinking
+from tests.fixtures.arriving import arriving, each
 from tests.fixtures.thinking_templates import source
 
 THINK = MARKS[0]
@@ -58,16 +58,14 @@ def test_all_other_text_stays(text: str, parts: tuple[str, str], size: int) -> N
 
 
 async def received(*chunks: Chunk, opened: Marks | None = None) -> list[Chunk]:
-    async def pieces() -> Pieces:
-        for chunk in chunks:
-            yield chunk
-
     async def marks() -> Marks | None:
         return opened
 
-    return [
-        piece async for piece in with_thoughts(pieces(), AnswerThoughts([THINK], marks)) if isinstance(piece, Chunk)
+    one_by_one, together = [
+        await each(with_thoughts(arriving(chunks, size), AnswerThoughts([THINK], marks))) for size in (1, len(chunks))
     ]
+    assert one_by_one == together
+    return together
 
 
 async def test_an_answer_whose_thoughts_the_engine_knows_stays_as_it_is() -> None:

@@ -34,10 +34,10 @@ class UnparsingEngine(MemoryEngine):
     begins_call: bool = False
     always: bool = False
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    async def chunks(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
         is_chat = isinstance(request.prompt, tuple)
         number = 0
-        async for chunk in super().complete(request):
+        async for chunk in super().chunks(request):
             if chunk.text and is_chat:
                 if number == self.parsed:
                     break
