@@ -1,7 +1,7 @@
 """Requests to an engine and its answers, independent of any dialect."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
@@ -86,7 +86,7 @@ class Finish(Enum):
     LENGTH = "length"
 
 
-@dataclass(slots=True, kw_only=True)  # like Chunk
+@dataclass(frozen=True, kw_only=True)
 class Usage:
     """Counts in tokens, durations in nanoseconds. `prompt_tokens` includes the cached ones."""
 
@@ -95,6 +95,9 @@ class Usage:
     completion_tokens: int = 0
     prompt_ns: int = 0
     completion_ns: int = 0
+
+
+NO_USAGE = Usage()
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ class Chunk:
     logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
     finishes: tuple[Finish, ...] = ()  # with several answers: the finish of each
-    usage: Usage = field(default_factory=Usage)  # so far, where the engine reports it
+    usage: Usage = NO_USAGE  # with `finish`: of the whole answer
+    used: Callable[[], Usage] | None = None  # tells the usage so far, where the engine reports it
     index: int = 0  # the answer it belongs to, of several
     event: bytes = b""  # the engine's own JSON, for dialects that pass it on
     is_plain: bool = False  # text and thoughts are all that `event` has for a client

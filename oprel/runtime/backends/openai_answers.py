@@ -20,7 +20,6 @@ NOT_ITS_DIALECT = "the engine sent what is not its dialect"
 
 EVENT = wire.decoder(wire.Event)
 UNTIMED = wire.Timings()
-NO_USAGE = Usage()
 
 
 class Answers:
@@ -111,7 +110,7 @@ class _Answer:
             tokens=tuple([entry.id for entry in entries]),
             spelled=b"".join([spelled(entry) for entry in entries]),
             unreported=self._tokens - reported,
-            usage=_timed(timings) if timings else NO_USAGE,
+            used=timings.usage if timings else None,
         )
 
     def calls(self) -> tuple[ToolCall, ...]:
@@ -127,21 +126,10 @@ class _Answer:
 def _counted(usage: wire.EngineUsage, timings: wire.Timings) -> Usage:
     details = usage.prompt_tokens_details or wire.EngineTokenDetails()
     return replace(
-        _timed(timings),
+        timings.usage(),
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=details.cached_tokens,
         completion_tokens=usage.completion_tokens,
-    )
-
-
-def _timed(timings: wire.Timings) -> Usage:
-    """What an answer has taken so far."""
-    return Usage(
-        prompt_tokens=timings.cache_n + timings.prompt_n,
-        cached_tokens=timings.cache_n,
-        completion_tokens=timings.predicted_n,
-        prompt_ns=round(timings.prompt_ms * 1e6),
-        completion_ns=round(timings.predicted_ms * 1e6),
     )
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
+from oprel.core.completion import Usage
+
 
 class Struct(msgspec.Struct, gc=False):
     """Without a part in garbage collection: what engines send has no cycles."""
@@ -82,6 +84,16 @@ class Timings(Struct):
     prompt_ms: float = 0.0
     predicted_ms: float = 0.0
     predicted_n: int = 0
+
+    def usage(self) -> Usage:
+        """What an answer has taken so far."""
+        return Usage(
+            prompt_tokens=self.cache_n + self.prompt_n,
+            cached_tokens=self.cache_n,
+            completion_tokens=self.predicted_n,
+            prompt_ns=round(self.prompt_ms * 1e6),
+            completion_ns=round(self.predicted_ms * 1e6),
+        )
 
 
 class PrefillProgress(Struct):

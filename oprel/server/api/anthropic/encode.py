@@ -23,6 +23,7 @@ from oprel.server.api.common.content_blocks import (
 )
 from oprel.server.api.common.encode import ending
 from oprel.server.api.common.sse import dumps, event
+from oprel.server.api.common.streaming import StreamEncoder
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.inference.completions import Done
 
@@ -41,7 +42,7 @@ def message(model: str, chunks: Sequence[Chunk], done: Done) -> bytes:
     return dumps({**whole.model_dump(mode="json"), **ending(done)})
 
 
-class MessageStream:
+class MessageStream(StreamEncoder):
     """An answer as events. Its usage and its stop reason come last: `message_start` has zeros."""
 
     media_type = SSE

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from oprel.api_models import AnswerMetrics
-from oprel.core.completion import Chunk, joined
+from oprel.core.completion import Chunk, Chunks, joined
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common.encode import json_bytes, metrics
 from oprel.server.api.common.errors import ErrorEncoder
-from oprel.server.api.common.streaming import Pieces, collected_reply, stream_reply
+from oprel.server.api.common.streaming import Pieces, StreamEncoder, collected_reply, stream_reply
 from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
 from oprel.server.inference.completions import Done
 from oprel.utils.text import timestamp
@@ -32,12 +32,12 @@ class TextLine:
         self._start += created
         self._middle = dated[len(timestamp()) :]
 
-    def of(self, text: str) -> bytes:
-        """The line of this text, at present."""
-        return b"".join((self._start, timestamp().encode(), self._middle, orjson.dumps(text), self._end))
+    def of(self, text: str, now: bytes) -> bytes:
+        """The line of this text. `now` is the time, as `timestamp` has it."""
+        return b"".join((self._start, now, self._middle, orjson.dumps(text), self._end))
 
 
-class NdjsonEncoder:
+class NdjsonEncoder(StreamEncoder):
     """`encode` makes the object of a chunk.
 
     `remember` gets the text of a complete answer, and returns the fields that it adds to the last object.
@@ -51,11 +51,18 @@ class NdjsonEncoder:
         self._encode_error = encode_error
         self._remember = remember
 
+    def chunks(self, chunks: Chunks) -> bytes:
+        now = timestamp().encode()
+        return b"".join([self._line(chunk, now) for chunk in chunks])
+
     def chunk(self, chunk: Chunk) -> bytes:
+        return self.chunks([chunk])
+
+    def _line(self, chunk: Chunk, now: bytes) -> bytes:
         if chunk.is_only_text:
             if self._text_line is None:
                 self._text_line = TextLine(self._encode)
-            return self._text_line.of(chunk.text)
+            return self._text_line.of(chunk.text, now)
         return json_bytes(self._encode(chunk)) + b"\n" if chunk.says_something else b""
 
     def done(self, done: Done) -> bytes:

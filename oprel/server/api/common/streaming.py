@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 
-from oprel.core.completion import Chunk
+from oprel.core.completion import Chunk, Chunks
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
@@ -32,6 +32,10 @@ class StreamEncoder(Protocol):
 
     media_type: str
 
+    def chunks(self, chunks: Chunks) -> bytes:
+        """Pieces of the answer that came together."""
+        return b"".join([self.chunk(chunk) for chunk in chunks])
+
     def chunk(self, chunk: Chunk) -> bytes:
         """A piece of the answer; before the first one, whatever the dialect's stream begins with."""
 
@@ -53,7 +57,7 @@ def stream_reply(pieces: Pieces, encoder: StreamEncoder) -> StreamingReply:
                     _set_truncated(reply.headers, piece)
                 elif isinstance(piece, Done):
                     yield encoder.done(piece)
-                elif encoded := b"".join([encoder.chunk(chunk) for chunk in piece]):
+                elif encoded := encoder.chunks(piece):
                     yield encoded
 
     reply = StreamingReply(content(), encoder.media_type, encoder.broken)

@@ -13,6 +13,7 @@ from oprel.core import completion
 from oprel.core.completion import Chunk, Finish, Logprob, ToolCall, joined
 from oprel.core.exceptions import OprelError
 from oprel.server.api.common.encode import ending, truncated
+from oprel.server.api.common.streaming import StreamEncoder
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.openai.errors import encode_error
 from oprel.server.inference.completions import Done
@@ -55,7 +56,7 @@ def notes(done: Done) -> JSON:
     return {**{name: value for name, value in fields.items() if value is not None}, **ending(done)}
 
 
-class _Stream:
+class _Stream(StreamEncoder):
     """What both kinds of stream share. It sends the ends only after the whole answer."""
 
     media_type = SSE

@@ -20,6 +20,7 @@ from oprel.server.api.common.content_blocks import (
 )
 from oprel.server.api.common.encode import ending
 from oprel.server.api.common.sse import dumps, event
+from oprel.server.api.common.streaming import StreamEncoder
 from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
 from oprel.server.api.responses.decode import functions, namespaces
@@ -123,7 +124,7 @@ def response(builder: ResponseBuilder, chunks: Sequence[Chunk], done: Done) -> b
     return dumps(_whole_response(builder.finished(blocks_of(joined(chunks)), done), done))
 
 
-class ResponseStream:
+class ResponseStream(StreamEncoder):
     """An answer as numbered events."""
 
     media_type = SSE

@@ -18,7 +18,7 @@ from oprel.runtime.engine import Engine, NotRepeated
 MOST = 2  # engines that one answer may outlive: it may be what kills them
 
 
-class ReleasedText(NamedTuple):
+class ReleasedText(NamedTuple):  # one for each token: no dataclass is made as fast
     """A text that the engine released at once, and its tokens as far as it reported them: the last one at least."""
 
     text: str
@@ -107,8 +107,8 @@ class ResumableAnswer:
         self._held = None if chunk.text else held
         if not self._continues:
             return chunk
-        usage = self._whole_usage(chunk.usage) if chunk.usage.completion_tokens else chunk.usage
-        return replace(chunk, event=b"", usage=usage)
+        used = chunk.used
+        return replace(chunk, event=b"", used=(lambda: self._whole_usage(used())) if used else None)
 
     async def go_on(self, engine: Engine) -> None:
         """Make `request` what `engine`, the next one, is to be asked. Raises EngineRefused or EngineLost."""

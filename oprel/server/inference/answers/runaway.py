@@ -9,11 +9,11 @@ ends it.
 
 import re
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from oprel.core.completion import Chunk, CompletionRequest, Finish, Tokens, Usage
+from oprel.core.completion import NO_USAGE, Chunk, CompletionRequest, Finish, Tokens, Usage
 from oprel.server.inference.structured_output.answers import Pieces
 from oprel.server.inference.structured_output.requests import begun
 from oprel.server.inference.truncation import Truncation
@@ -32,6 +32,9 @@ CLOSING = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t]*$")
 LONGEST_LINE = 1000  # characters of a line that are kept
 
 
+NO_RUNS: dict[int, int] = {}
+
+
 class PeriodicTail:
     """The end of a sequence of symbols, as far as it repeats itself. A symbol stands for one or more tokens.
 
@@ -47,15 +50,18 @@ class PeriodicTail:
         self._count = 0
 
     def add(self, symbol: Hashable, tokens: int = 1) -> None:
-        symbol = (symbol, tokens)
-        places = self._places.get(symbol, ())
-        self._runs = {(distance := self._count - place): self._runs.get(distance, 0) + tokens for place in places}
+        symbol, count, runs = (symbol, tokens), self._count, self._runs
+        places = self._places.get(symbol)
+        self._runs = {count - place: runs.get(count - place, 0) + tokens for place in places} if places else NO_RUNS
         if len(self._window) == LONGEST_PERIOD:
             self._forget(self._window[0])
         self._window.append(symbol)
-        self._places.setdefault(symbol, deque()).append(self._count)
+        if places:
+            places.append(count)
+        else:
+            self._places[symbol] = deque((count,))
         self._ends.append(self._ends[-1] + tokens)
-        self._count += 1
+        self._count = count + 1
 
     def is_runaway(self) -> bool:
         """Whether a period fills the end of the sequence often enough and for long enough."""
@@ -161,7 +167,7 @@ class GuardedAnswers:
     def __init__(self, request: CompletionRequest) -> None:
         self._count = request.n
         self._guards = [RunawayGuard(_begun_fence(request), request.schema is not None) for _ in range(request.n)]
-        self._usages = [Usage()] * request.n
+        self._used: list[Callable[[], Usage] | None] = [None] * request.n
         self._ended = set[int]()
 
     @property
@@ -174,8 +180,7 @@ class GuardedAnswers:
             return not self.all_ended
         if chunk.index in self._ended:
             return False
-        if chunk.usage.completion_tokens:
-            self._usages[chunk.index] = chunk.usage
+        self._used[chunk.index] = chunk.used or self._used[chunk.index]
         if self._guards[chunk.index].add(chunk):
             self._ended.add(chunk.index)
         return True
@@ -189,9 +194,10 @@ class GuardedAnswers:
 
     def last(self) -> Chunk:
         """The end that no engine sent, with what the answers took, which it would have reported."""
-        usages = zip(self._usages, self._guards, strict=True)
-        tokens = sum(usage.completion_tokens or guard.tokens for usage, guard in usages)
-        usage = replace(self._usages[0], completion_tokens=tokens)
+        usages = [used() if used else NO_USAGE for used in self._used]
+        counts = zip(usages, self._guards, strict=True)
+        tokens = sum(usage.completion_tokens or guard.tokens for usage, guard in counts)
+        usage = replace(usages[0], completion_tokens=tokens)
         return Chunk(finish=Finish.LENGTH, finishes=(Finish.LENGTH,) * self._count, usage=usage, ended_by=RUNAWAY)
 
 

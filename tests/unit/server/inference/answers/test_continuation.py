@@ -67,8 +67,8 @@ async def test_what_the_next_engine_says_is_told_as_text_alone() -> None:
 
 async def test_the_counts_are_those_of_one_answer() -> None:
     answer = await broken_off(PLAIN, word(" upon", 7), word(" a", 8))
-    piece = answer.receive(replace(word(" time", 9), usage=Usage(prompt_tokens=3, completion_tokens=1)))
-    assert piece and piece.usage == Usage(prompt_tokens=1, completion_tokens=3)
+    piece = answer.receive(replace(word(" time", 9), used=lambda: Usage(prompt_tokens=3, completion_tokens=1)))
+    assert piece and piece.used and piece.used() == Usage(prompt_tokens=1, completion_tokens=3)
     last = answer.receive(Chunk(finish=Finish.STOP, usage=Usage(prompt_tokens=3, cached_tokens=2, completion_tokens=1)))
     assert last and last.usage == Usage(prompt_tokens=1, cached_tokens=0, completion_tokens=3)
 

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -183,7 +184,7 @@ def test_no_short_repetition_is_cut(text: str) -> None:
 @pytest.mark.parametrize("together", TOGETHER)
 async def test_a_runaway_answer_gets_a_whole_end_with_its_usage(together: int) -> None:
     said = [
-        Chunk("ha ", usage=Usage(prompt_tokens=9, cached_tokens=4, completion_tokens=number))
+        Chunk("ha ", used=partial(Usage, prompt_tokens=9, cached_tokens=4, completion_tokens=number))
         for number in range(1, 500)
     ]
     received = await each(guarded(arriving(said, together), CompletionRequest("hi")))
