@@ -12,7 +12,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from oprel.utils.text import parse_duration
 ENV_PREFIX = "OPREL_"
 # A Unix socket path is limited to 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS, engine names included.
 LONGEST_RUN_DIR = 80
+MOST_RESOLVED = 256  # models whose settings are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +171,13 @@ class Config:
 
     def for_model(self, name: str) -> ModelSettings:
         """The settings in effect for the model of that name."""
+        return self._resolved(name)
+
+    @functools.cached_property
+    def _resolved(self) -> Callable[[str], ModelSettings]:
+        return functools.lru_cache(MOST_RESOLVED)(self._resolve)  # every request asks
+
+    def _resolve(self, name: str) -> ModelSettings:
         settings_of = _of_models(self.models)
         own = dict(next((settings_of[key] for key in spellings(ModelRef.parse(name)) if key in settings_of), {}))
         pin = own.pop("pin", "off") == "on"
