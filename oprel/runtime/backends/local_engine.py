@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
+from http import HTTPStatus
 from itertools import pairwise
 
 from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
@@ -44,6 +45,8 @@ class ProcessEmbedding:
         parts = [part for text in texts for part in (text, SEPARATOR)]
         joined = await openai_http.tokenize(self._process.http, parts, begin=False) if parts else []
         ends = [index for index, token in enumerate(joined) if token == SEPARATOR]
+        if len(ends) != len(texts):
+            raise EngineRefused(HTTPStatus.NOT_IMPLEMENTED, "not_supported_error", "it takes one text at a time")
         counts = iter([end - begin - 1 for begin, end in pairwise([-1, *ends])])
         return [next(counts) + self._around if isinstance(item, str) else len(item) for item in inputs]
 
@@ -153,7 +156,10 @@ class LocalEngine:
         return await self._batches.embed(inputs, normalised=normalised)
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
-        return await openai_http.rerank(self._process.http, query, documents)
+        with self._process.at_work(0) as work:
+            scores = await openai_http.rerank(self._process.http, query, documents)
+            work.moved()
+        return scores
 
     async def tokenize(self, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
         return await openai_http.tokenize(self._process.http, text, parse=parse, begin=begin)
