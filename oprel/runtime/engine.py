@@ -34,6 +34,10 @@ class EngineLost(Exception):
     """The connection broke, or the answer ended without its terminator: the engine has died."""
 
 
+class NeverSent(EngineLost):
+    """The engine died before it got the request."""
+
+
 class NotRepeated(EngineLost):
     """The engine died, and the answer of the next one differs from what the client already has."""
 
@@ -161,7 +165,10 @@ class Engine(Protocol):
         """Stream an answer, or `n` of them. Only the last chunk has `finish`; an answer without it is incomplete."""
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
-        """One vector per input (text or tokens), scaled to length 1 unless not `normalised`."""
+        """One vector per input (text or tokens), scaled to length 1 unless not `normalised`.
+
+        Calls at the same time may be joined into one batch. Raises NeverSent where the engine died before its turn.
+        """
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
         """How relevant each document is to the query."""

@@ -1,5 +1,6 @@
 """`context`, the tokens of a conversation, and what happens where an answer reaches the end of the context."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,19 @@ from typing import Any
 import httpx
 import pytest
 
+from oprel.core.completion import CompletionRequest, Finish, PromptMessage, Sampling
+from oprel.core.config import Config
+from oprel.core.home import prepare_home
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import GUIDE
+from oprel.runtime.backends import openai_http
+from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
+from oprel.runtime.http import EngineHttp
+from oprel.server.inference import completions
+from oprel.server.inference.completions import Done
+from oprel.server.inference.jobs import Job
+from oprel.server.models.library import Library
+from oprel.server.pool.manager import ModelManager
 from tests.fixtures.daemons import daemon_with
 
 NARROW = 64  # tokens
@@ -47,6 +59,32 @@ def test_a_context_is_everything_the_model_read_and_said(http: httpx.Client):
     assert second["context"][: len(first["context"])] == first["context"]
     assert second["context"][-len(said) :] == said
     assert len(second["context"]) == second["prompt_eval_count"] + len(said)
+
+
+def test_only_the_prompt_is_tokenized_for_a_context(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    asked = openai_http.tokenize
+
+    async def counted(http: EngineHttp, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
+        texts.append(text)
+        return await asked(http, text, parse=parse, begin=begin)
+
+    async def scenario() -> Done:
+        manager = ModelManager(config, EngineBinaries(find_binaries(config)), config.run_dir)
+        try:
+            model = await Library(config).find(GUIDE, may_use_paths=False)
+            request = CompletionRequest((PromptMessage("user", "hi"),), Sampling(temperature=0), think=False)
+            *_, done = [piece async for piece in completions.run(manager, Job(model, request, context=()))]
+            assert isinstance(done, Done)
+            return done
+        finally:
+            await manager.close()
+
+    monkeypatch.setattr(openai_http, "tokenize", counted)
+    prepare_home(config)
+    done = asyncio.run(scenario())
+    assert done.finish is Finish.STOP and done.text not in texts and len(texts) == 1
+    assert done.context and len(done.context) > done.usage.prompt_tokens
 
 
 def test_raw_answers_have_no_context(http: httpx.Client):

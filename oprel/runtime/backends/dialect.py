@@ -93,8 +93,9 @@ class Dialect:
         raise Unknown("apply a chat template")
 
     def other(self, path: str, body: Json) -> Call:
-        """The request for embeddings or scores, in which all engines agree."""
-        return Call(path, {"model": MODEL, **body})
+        """The request for embeddings or scores, in which all engines agree but for the encoding of vectors."""
+        plain = {name: value for name, value in body.items() if name != "encoding_format"}
+        return Call(path, {"model": MODEL, **plain})
 
     def error(self, status: int, error: Json) -> Json:
         """An error under llama-server's names. Raises Dead."""

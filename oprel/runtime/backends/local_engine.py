@@ -3,11 +3,14 @@
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
+from http import HTTPStatus
+from itertools import pairwise
 
 from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
 from oprel.runtime.backends import openai_http
 from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
 from oprel.runtime.conversation.text_calls import with_calls
+from oprel.runtime.embedding_batches import EmbeddingBatches
 from oprel.runtime.engine import EngineRefused, EngineSnapshot, EngineState, Work
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
@@ -18,6 +21,37 @@ from oprel.runtime.supervisor.process import EngineProcess
 DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
 LOADING = frozenset({EngineState.STARTING, EngineState.BACKING_OFF})
 STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
+SEPARATOR = -1  # a token that no text has
+EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
+
+
+class ProcessEmbedding:
+    """Implements `EmbeddingCalls` with a supervised process."""
+
+    def __init__(self, process: EngineProcess) -> None:
+        self._process = process
+        self._around: int | None = None  # tokens that the engine puts around a text
+
+    async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool) -> Embeddings:
+        with self._process.at_work(sum(map(len, inputs))) as work:
+            embeddings = await openai_http.embed(self._process.http, inputs, normalised=normalised)
+            work.moved()
+        return embeddings
+
+    async def count(self, inputs: Sequence[str | Sequence[int]]) -> list[int]:
+        if self._around is None:
+            self._around = len(await openai_http.tokenize(self._process.http, ""))
+        texts = [item for item in inputs if isinstance(item, str)]
+        parts = [part for text in texts for part in (text, SEPARATOR)]
+        joined = await openai_http.tokenize(self._process.http, parts, begin=False) if parts else []
+        ends = [index for index, token in enumerate(joined) if token == SEPARATOR]
+        if len(ends) != len(texts):
+            raise EngineRefused(HTTPStatus.NOT_IMPLEMENTED, "not_supported_error", "it takes one text at a time")
+        counts = iter([end - begin - 1 for begin, end in pairwise([-1, *ends])])
+        return [next(counts) + self._around if isinstance(item, str) else len(item) for item in inputs]
+
+    async def has_ended(self) -> bool:
+        return self._process.state is not EngineState.READY or bool(await self._process.why_it_ended(EXIT_NOTICE))
 
 
 class LocalEngine:
@@ -32,6 +66,7 @@ class LocalEngine:
         self._process = process
         self._launch = launch
         self._rules = ConversationRules(self._render, record or TemplateRecord())
+        self._batches = EmbeddingBatches(ProcessEmbedding(process))
 
     @property
     def starts(self) -> int:
@@ -118,10 +153,13 @@ class LocalEngine:
         return with_calls(answer) if tools_are_text else answer
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
-        return await openai_http.embed(self._process.http, inputs, normalised=normalised)
+        return await self._batches.embed(inputs, normalised=normalised)
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
-        return await openai_http.rerank(self._process.http, query, documents)
+        with self._process.at_work(0) as work:
+            scores = await openai_http.rerank(self._process.http, query, documents)
+            work.moved()
+        return scores
 
     async def tokenize(self, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
         return await openai_http.tokenize(self._process.http, text, parse=parse, begin=begin)

@@ -70,10 +70,11 @@ def _read(events: Sequence[bytes], answers: Answers) -> tuple[list[Chunk], Engin
 
 async def embed(http: EngineHttp, inputs: Sequence[str | Sequence[int]], *, normalised: bool = True) -> Embeddings:
     """One vector per input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
-    body: dict[str, object] = {"input": inputs} if normalised else {"input": inputs, "embd_normalize": -1}
+    scaled: dict[str, object] = {} if normalised else {"embd_normalize": -1}
+    body = {"input": inputs, "encoding_format": "base64", **scaled}
     answer = await _call(http, "/v1/embeddings", body, wire.Vectors)
     ordered = sorted(answer.data, key=lambda vector: vector.index)
-    return Embeddings(tuple(tuple(vector.embedding) for vector in ordered), answer.usage.prompt_tokens)
+    return Embeddings(tuple(vector.components for vector in ordered), answer.usage.prompt_tokens)
 
 
 async def rerank(http: EngineHttp, query: str, documents: Sequence[str]) -> Scores:
@@ -83,8 +84,13 @@ async def rerank(http: EngineHttp, query: str, documents: Sequence[str]) -> Scor
     return Scores(tuple(scores[index] for index in range(len(documents))), answer.usage.prompt_tokens)
 
 
-async def tokenize(http: EngineHttp, text: str, *, parse: bool = True, begin: bool = True) -> list[int]:
-    """The text's tokens. `parse`: recognize control tokens in it; `begin`: add the tokens that open a prompt."""
+async def tokenize(
+    http: EngineHttp, text: str | Sequence[str | int], *, parse: bool = True, begin: bool = True
+) -> list[int]:
+    """The tokens of a text, or of texts and tokens in a row.
+
+    `parse`: recognize control tokens in it; `begin`: add the tokens that open a prompt.
+    """
     body = {"content": text, "add_special": begin, "parse_special": parse}
     return (await _call(http, "/tokenize", body, wire.TokenList)).tokens
 

@@ -4,6 +4,7 @@ Structs of msgspec, not pydantic's models: each token of an answer is an event, 
 time. Numbers may be sent as text, as some engines do.
 """
 
+from struct import unpack
 from typing import TypeVar
 
 import msgspec
@@ -119,8 +120,15 @@ class Event(Struct):
 
 
 class Vector(Struct):
+    """A vector; 32-bit floats in base64 where that is asked for and the engine knows it: they cost a tenth."""
+
     index: int
-    embedding: list[float]
+    embedding: list[float] | bytes
+
+    @property
+    def components(self) -> tuple[float, ...]:
+        content = self.embedding
+        return unpack(f"<{len(content) // 4}f", content) if isinstance(content, bytes) else tuple(content)
 
 
 class Vectors(Struct):

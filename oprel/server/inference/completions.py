@@ -16,6 +16,7 @@ from oprel.server.inference.answers.runaway import guarded
 from oprel.server.inference.answers.thoughts import AnswerThoughts, opened_marks, with_thoughts
 from oprel.server.inference.answers.unparsed import with_unparsed
 from oprel.server.inference.cells import extended, lacks_cells, reserved
+from oprel.server.inference.contexts import context_tokens
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.image_limits import check_sizes, check_tokens, images_in
 from oprel.server.inference.jobs import Job, prepared, resolved_job
@@ -29,7 +30,6 @@ from oprel.server.inference.truncation import (
     image_count,
     prompt_length,
     prompt_text,
-    prompt_tokens,
     rendered,
     truncated,
 )
@@ -97,7 +97,9 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
                 yield passed
     await call.clear()
     accumulator.check(request)
-    context = None if job.context is None else await _context(lease.engine, request, accumulator.text())
+    context = None
+    if job.context is not None:
+        context = await context_tokens(lease.engine, request, accumulator.text(), engine_answers.last)
     done = accumulator.done(lease, metrics.seconds, context)
     metrics.finish(lease, done.usage)
     yield replace(done, recoveries=engine_answers.recoveries, shifted=done.shifted or engine_answers.have_forgotten)
@@ -118,6 +120,10 @@ class EngineAnswers:
     @property
     def have_forgotten(self) -> bool:
         return any(answer.has_forgotten for answer in self._all)
+
+    @property
+    def last(self) -> ResumableAnswer | None:
+        return self._all[-1] if self._all else None
 
     def ask(self, request: CompletionRequest) -> Pieces:
         """The answer, with its thoughts as such; as plain text where the engine cannot parse it."""
@@ -315,12 +321,3 @@ async def _about_prompt(
     ):
         call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
         return await call.ask_once(lambda: ask(lease.engine, job.request))
-
-
-async def _context(engine: Engine, request: CompletionRequest, answer: str) -> list[int] | None:
-    """The tokens of prompt and answer; None when the engine cannot say: the answer itself is whole by now."""
-    try:
-        generated = await engine.tokenize(answer, parse=False, begin=False)
-        return [*await prompt_tokens(engine, request), *generated]
-    except (EngineRefused, EngineLost):
-        return None

@@ -1,7 +1,7 @@
 """Requests to an engine other than completions: vectors, scores, tokens."""
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,11 @@ from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_to
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
+
+PORTION, PORTION_SIZE = 512, 1 << 17  # inputs that are asked for together, and their characters or tokens
+MARKS = 4  # tokens that open and close a text, rather more than less
+
+Input = str | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,9 @@ class EmbedJob:
 
 
 async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
-    """One vector an input, all in one batch, and the nanoseconds of loading; no input only loads.
+    """One vector an input, and the nanoseconds of loading; no input only loads.
 
-    An empty text counts as a blank: engines refuse it, and the whole batch with it. An over-long input is cut where
+    An empty text counts as a blank: engines refuse it. An over-long input is cut where
     `truncate` says so, else ContextLengthError. Raises UnsupportedError for a model that only scores: its vectors would
     be noise (b11549); ValidationError for an `input_type` that the model does not have.
     """
@@ -61,18 +66,23 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
         if not job.inputs:
             return Embeddings((), 0), lease.load_ns
         call = EngineCall(lease, job.inputs, manager.quarantine, manager.metrics)
-        try:
-            return await _embedded(call, inputs, job), lease.load_ns
-        except EngineRefused as refusal:
-            if not is_too_long(refusal):
-                raise
-        if not job.truncate:
-            raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
-        shorter = await call.ask(lambda: _cut(lease, inputs))
-        return await _embedded(call, shorter, job), lease.load_ns
+        parts = [await _embedded(call, part, job) for part in portions(inputs)]
+        vectors = tuple(vector for part in parts for vector in part.vectors)
+        return Embeddings(vectors, sum(part.prompt_tokens for part in parts)), lease.load_ns
 
 
-def prepared(job: EmbedJob) -> list[str | tuple[int, ...]]:
+def portions(inputs: Sequence[Input]) -> Iterator[Sequence[Input]]:
+    """The inputs in parts, each asked for as a whole, and again where its engine dies or an input is too long."""
+    begin = size = 0
+    for index, item in enumerate(inputs):
+        size += len(item)
+        if size > PORTION_SIZE and index > begin or index - begin == PORTION:
+            yield inputs[begin:index]
+            begin, size = index, len(item)
+    yield inputs[begin:]
+
+
+def prepared(job: EmbedJob) -> list[Input]:
     """The inputs as the engine gets them: with the model's prompt, and never empty. Raises ValidationError."""
     prompt = _prompt(job)
     return [_prepared(job, item, prompt) if isinstance(item, str) else item or " " for item in job.inputs]
@@ -106,16 +116,33 @@ def _spelled(model: InstalledModel, text: str) -> str:
     return unicodedata.normalize("NFD", text) if strips_accents else text
 
 
-async def _embedded(call: EngineCall, inputs: Sequence[str | Sequence[int]], job: EmbedJob) -> Embeddings:
-    engine = call.lease.engine
-    return await call.ask_once(lambda: engine.embed(inputs, normalised=job.normalised), sum(map(len, inputs)))
+async def _embedded(call: EngineCall, inputs: Sequence[Input], job: EmbedJob) -> Embeddings:
+    lease = call.lease
+    try:
+        return await call.ask_once(lambda: lease.engine.embed(inputs, normalised=job.normalised))
+    except EngineRefused as refusal:
+        if not is_too_long(refusal):
+            raise
+    if not job.truncate:
+        raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
+    shorter = await call.ask(lambda: _cut(lease, inputs))
+    return await call.ask_once(lambda: lease.engine.embed(shorter, normalised=job.normalised))
 
 
-async def _cut(lease: Lease, inputs: Sequence[str | tuple[int, ...]]) -> list[Sequence[int]]:
-    engine, metadata = lease.engine, lease.model.header.metadata
+async def _cut(lease: Lease, inputs: Sequence[Input]) -> list[Input]:
+    metadata = lease.model.header.metadata
     ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "seperator")]
-    whole = [await engine.tokenize(text) if isinstance(text, str) else text for text in inputs]
-    return [shortened(tokens, lease.num_ctx, ends) for tokens in whole]
+    return [
+        shortened(await lease.engine.tokenize(item) if isinstance(item, str) else item, lease.num_ctx, ends)
+        if _may_be_longer(item, lease.num_ctx)
+        else item
+        for item in inputs
+    ]
+
+
+def _may_be_longer(item: Input, most: int) -> bool:
+    """Whether an input may have more tokens than that. A token takes a byte at least, but for the marks of the ends."""
+    return len(item) > most if not isinstance(item, str) else len(item.encode()) + MARKS > most
 
 
 def shortened(tokens: Sequence[int], most: int, ends: Collection[object]) -> Sequence[int]:

@@ -16,7 +16,7 @@ from oprel.core.exceptions import (
     ValidationError,
 )
 from oprel.runtime.conversation.rules import TEMPLATE_REFUSED
-from oprel.runtime.engine import Engine, EngineLost, EngineRefused, NotRepeated
+from oprel.runtime.engine import Engine, EngineLost, EngineRefused, NeverSent, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.server.history.metrics import Metrics
 from oprel.server.history.quarantine import EngineRequest, Quarantine
@@ -53,8 +53,8 @@ class EngineCall:
             starts = self.lease.engine.starts
             try:
                 return await self._at_work(ask, about_tokens)
-            except EngineLost:
-                if not await self.survives(starts):
+            except EngineLost as loss:
+                if not await self.survives(starts, was_sent=not isinstance(loss, NeverSent)):
                     raise
                 await self.revive()
         return await self._at_work(ask, about_tokens)
@@ -65,14 +65,15 @@ class EngineCall:
         await self.clear()
         return result
 
-    async def survives(self, starts: int, *, can_go_on: bool = True) -> bool:
+    async def survives(self, starts: int, *, can_go_on: bool = True, was_sent: bool = True) -> bool:
         """True when the engine of that start has died, and the next one is to be called."""
         exit = await _how_it_died(self.lease.engine, starts)
-        if exit and exit.is_blamable:
+        may_be_to_blame = exit is not None and exit.is_blamable and was_sent
+        if exit and may_be_to_blame:
             self._strike(exit, starts)
         if exit is None or not can_go_on:
             return False
-        if not exit.is_blamable:
+        if not may_be_to_blame:
             await self.lease.grant.take_own()
         elif self.lease.grant.own_count:
             self._pieces = 0

@@ -81,7 +81,7 @@ class EngineStatus:
 def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
     """`now` is of the manager's clock."""
     decision, slots = loaded.decision, loaded.slots
-    plan = decision.plan
+    plan, parallel = decision.plan, decision.spec.parallel
     left = loaded.lifetime.expires_at - now if loaded.leases == 0 else loaded.lifetime.keep_alive
     return EngineStatus(
         model=loaded.model,
@@ -91,9 +91,9 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         num_ctx=decision.slot_context,
         snapshot=loaded.engine.snapshot(),
         in_flight=loaded.leases,
-        slots=slots.total,
-        slots_taken=slots.in_use,
-        queued=slots.waiting,
+        slots=parallel,
+        slots_taken=min(slots.in_use, parallel),
+        queued=slots.waiting + max(0, slots.in_use - parallel),
         tokens_per_second=loaded.pace.tokens_per_second,
         reserved_host_bytes=decision.needs.host,
         reserved_bytes=decision.needs.total,

@@ -144,7 +144,7 @@ class Launcher:
             request=request,
             planned=self._planned(first, model, settings, request, residents),
             first=first,
-            slots=Slots(decision.spec.parallel, decision.spec.cells),
+            slots=Slots(decision.most_requests, decision.spec.cells),
             lifetime=Lifetime(settings.keep_alive_seconds),
             settings=settings,
             decision=decision,

@@ -36,6 +36,9 @@ def _with(options: LoadOptions, names: Iterable[str], other: LoadOptions) -> Loa
     return replace(options, **{name: getattr(other, name) for name in names})
 
 
+JOINED = 64  # requests whose inputs batches may join
+
+
 @dataclass(frozen=True)
 class LoadDecision:
     """`plan` says how the model runs, `constraints` what no plan decides, and `backend` which engine runs it."""
@@ -66,6 +69,12 @@ class LoadDecision:
     @property
     def key(self) -> Key:
         return self.constraints.files, self.constraints.mode
+
+    @property
+    def most_requests(self) -> int:
+        """How many requests are in the engine at the same time: as many as its slots, or as batches of inputs join."""
+        joins = self.constraints.mode is Mode.EMBEDDING
+        return max(JOINED, self.spec.parallel) if joins else self.spec.parallel
 
     @property
     def num_ctx(self) -> int:

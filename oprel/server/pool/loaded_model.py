@@ -252,13 +252,13 @@ class LoadedModel:
     def step_down(self, decision: LoadDecision) -> None:
         """Start with less from the next start on."""
         self.decision = decision
-        self.slots.resize(decision.spec.parallel, decision.spec.cells)
+        self.slots.resize(decision.most_requests, decision.spec.cells)
         self.engine.start_as(decision.spec)
 
     def fall_back(self, decision: LoadDecision, engine: Engine, note: str) -> None:
         """Be served by the next backend, as the engine of this one does not start."""
         self.decision, self.engine = decision, engine
-        self.slots.resize(decision.spec.parallel, decision.spec.cells)
+        self.slots.resize(decision.most_requests, decision.spec.cells)
         self.others, self.fallbacks = self.others[1:], (*self.fallbacks, note)
         self.starts_seen = self.shortage.handled_start = 0
 

@@ -253,9 +253,9 @@ class ModelManager:
             raise ShuttingDownError("oprel is shutting down", "Try again in a moment.")
 
     def _check_queue(self, loaded: LoadedModel, settings: ModelSettings) -> None:
-        waiting = loaded.leases - loaded.slots.total
+        waiting = loaded.leases - (parallel := loaded.spec.parallel)
         if waiting >= settings.max_queue:
-            raise self._too_many(loaded.model.name, waiting, loaded.pace.service_seconds / loaded.slots.total)
+            raise self._too_many(loaded.model.name, waiting, loaded.pace.service_seconds / parallel)
 
     def _too_many(self, name: str, waiting: int, seconds_each: float = 0.0) -> BusyError:
         self.metrics.refused(name)

@@ -146,7 +146,7 @@ class Planning:
         """An engine is about to be stopped: keep the most memory that it has had."""
         _, peak = loaded.engine.resident_bytes()
         if peak and loaded.load_number is not None and _is_in_one_place(loaded.decision.plan):
-            was_busy = loaded.slots.most_in_use >= loaded.slots.total
+            was_busy = loaded.slots.most_in_use >= loaded.spec.parallel
             self._calibration.note_peak(loaded.load_number, peak, was_busy=was_busy)
 
     def close(self) -> None:

@@ -1,25 +1,146 @@
-"""`oprel bench memory`: measures the memory bandwidth, which bounds the speed of models on the CPU."""
+"""`oprel bench run MODEL` measures models, `oprel bench memory` the memory bandwidth, which bounds them on the CPU."""
 
 import argparse
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_home, config_from
+from oprel.cli.options import add_address, config_from, suggesting_names
 from oprel.cli.screen import render
-from oprel.core.exceptions import InsufficientMemoryError
-from oprel.utils.text import human_size
+from oprel.core.config import Config
+from oprel.core.exceptions import InsufficientMemoryError, ValidationError
+from oprel.utils.text import human_interval, human_size
+
+if TYPE_CHECKING:
+    from oprel.telemetry.hardware.probing import Hardware
+    from oprel.wire.benchmarks import Benchmark, ComparedBenchmark
+
+TITLES = ("MODEL", "QUANT", "PREFILL/S", "TOKENS/S", "FIRST TOKEN", "MEMORY", "EXPECTED")
+LEAVE_FIRST = ("EXPECTED", "QUANT", "MEMORY")
+HISTORY = "benchmarks.jsonl"
+STEADY = 0.02  # a change below this part is none
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("bench", help="measure this machine's memory bandwidth")
-    parser.add_argument("what", choices=("memory",), help="memory: its bandwidth in bytes per second")
-    add_home(parser)
+    parser = commands.add_parser("bench", help="measure how fast models are on this machine, or its memory")
+    parser.add_argument(
+        "what", choices=("run", "memory"), help="run: models; memory: its bandwidth in bytes per second"
+    )
+    parser.add_argument("names", nargs="*", metavar="MODEL", help="for run; a name without a tag means all of its tags")
+    parser.add_argument("--json", action="store_true", help="for run: print JSON")
+    add_address(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.what == "run":
+        return _run(args)
+    if args.names:
+        raise ValidationError("`oprel bench memory` takes no model", "To measure one: `oprel bench run MODEL`.")
+    return _memory(config_from(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    from oprel.cli.benchmark import benchmark, subjects
+    from oprel.cli.benchmark_history import history, previous, remember
+    from oprel.client_api import Client
+    from oprel.telemetry.hardware.probing import probe
+    from oprel.wire.benchmarks import BenchmarksResponse, ComparedBenchmark
+
+    if not args.names:
+        raise ValidationError("no model was given", "Write its name: `oprel bench run MODEL`.")
+    config = config_from(args)
+    file, compared = config.home_dir / HISTORY, list[ComparedBenchmark]()
+    hardware = probe()
+    if not config.host and (text := business(os.getloadavg()[0], hardware.cpu.threads)):
+        render.note(text)
+    with Client(config=config) as client, suggesting_names(client, args.names[0]):
+        machine = config.host or _machine(hardware)
+        for model in subjects(client.list().models, args.names):
+            with render.waiting(f"measuring {model.name}"):
+                measured = benchmark(client, model, machine)
+            compared.append(ComparedBenchmark(benchmark=measured, previous=previous(measured, history(file))))
+            remember(file, [measured])
+    if args.json:
+        render.json(BenchmarksResponse(benchmarks=compared))
+    else:
+        _show(compared)
+    return 0
+
+
+def _machine(hardware: "Hardware") -> str:
+    parts = [hardware.cpu.name or "CPU", f"{hardware.cpu.threads} threads", *(gpu.name for gpu in hardware.gpus)]
+    return ", ".join(parts)
+
+
+def _show(compared: "Sequence[ComparedBenchmark]") -> None:
+    rows = [_row(each.benchmark) for each in compared]
+    titles = render.visible_columns(TITLES, rows, LEAVE_FIRST, render.columns() or render.WIDTH)
+    render.table(titles, [[row[title] for title in titles] for row in rows])
+    for each in compared:
+        if before := each.previous:
+            render.note(f"{each.benchmark.model}, compared with {ago(before.at)}: {changes(each.benchmark, before)}")
+
+
+def ago(at: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    return f"{human_interval(seconds)} ago"
+
+
+def business(load: float, threads: int) -> str | None:
+    """What to say about other programs that run while models are measured. `load`: threads that want a CPU.
+
+    >>> business(0.4, 2), business(3.0, 2)
+    (None, 'other programs use the CPU (load 3.0 on 2 threads): on a quiet machine models are faster')
+    """
+    if load < threads / 2:
+        return None
+    return f"other programs use the CPU (load {load:.1f} on {threads} threads): on a quiet machine models are faster"
+
+
+def _row(measured: "Benchmark") -> Mapping[str, str]:
+    return {
+        "MODEL": measured.model,
+        "QUANT": measured.quantization,
+        "PREFILL/S": shown_speed(measured.prefill_speed),
+        "TOKENS/S": shown_speed(measured.decode_speed),
+        "FIRST TOKEN": f"{measured.first_token_seconds * 1000:.0f} ms",
+        "MEMORY": human_size(measured.memory_bytes) if measured.memory_bytes else "-",
+        "EXPECTED": human_size(measured.expected_bytes),
+    }
+
+
+def shown_speed(tokens_per_second: float) -> str:
+    """
+    >>> shown_speed(4321.6), shown_speed(3.14159), shown_speed(0.0)
+    ('4322', '3.1', '-')
+    """
+    return f"{tokens_per_second:.{1 if tokens_per_second < 100 else 0}f}" if tokens_per_second else "-"
+
+
+def changes(now: "Benchmark", before: "Benchmark") -> str:
+    """What is faster or slower than before, in words."""
+    figures = {
+        "prefill": (now.prefill_speed, before.prefill_speed),
+        "tokens/s": (now.decode_speed, before.decode_speed),
+        "first token": (before.first_token_seconds, now.first_token_seconds),  # less is better
+        "memory": (now.memory_bytes, before.memory_bytes),
+    }
+    words = {"memory": ("more", "less")}
+    changed = [
+        f"{name} {abs(ratio - 1):.0%} {words.get(name, ('faster', 'slower'))[ratio < 1]}"
+        for name, (value, other) in figures.items()
+        if value and other and abs((ratio := value / other) - 1) >= STEADY
+    ]
+    return ", ".join(changed) or "no change"
+
+
+def _memory(config: Config) -> int:
     from oprel.telemetry.hardware import bandwidth
     from oprel.telemetry.hardware.probing import probe
 
-    config, hardware = config_from(args), probe()
+    hardware = probe()
     threads = hardware.cpu.threads
     runs = [rates for _ in range(3) if (rates := bandwidth.measure(hardware))]
     if not runs:

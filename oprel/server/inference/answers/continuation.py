@@ -125,6 +125,14 @@ class ResumableAnswer:
         """All that the answer has, if another request can continue it. Raises EngineLost."""
         return await self._restored(engine) if self._is_plain and not self._to_skip else None
 
+    def reported_tokens(self, text: str) -> list[int] | None:
+        """The tokens of the answer, if it is `text` and the engine reported every one of them."""
+        released = self._released if self._is_plain else []
+        is_whole = not (self._held and self._held.tokens) and not any(each.unreported for each in released)
+        if not is_whole or "".join(each.text for each in released) != text:
+            return None
+        return [token for each in released for token in each.tokens]
+
     async def extend(self, engine: Engine, tokens: list[int], usage: Usage) -> None:
         """Make `request` what the same engine is to be asked for the rest, after it reported `usage` for `tokens`."""
         self._earlier = self._whole_usage(usage) if self._continues else usage

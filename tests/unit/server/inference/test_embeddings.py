@@ -7,8 +7,9 @@ import pytest
 from oprel.core.completion import Embeddings, LoadOptions, Mode
 from oprel.core.exceptions import ContextLengthError, QuarantinedError, UnsupportedError
 from oprel.server.inference import embeddings
-from oprel.server.inference.embeddings import EmbedJob, RerankJob
+from oprel.server.inference.embeddings import PORTION, PORTION_SIZE, EmbedJob, Input, RerankJob, portions
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.pool.load_decision import JOINED
 from tests.fixtures.memory_engine import MemoryEngine, token_of, tokens_of
 from tests.fixtures.pool import EMBEDDER, MODEL, RERANKER, MakePool, MemoryPool
 
@@ -28,6 +29,42 @@ async def test_every_input_has_a_vector(pool: MemoryPool) -> None:
 
 async def test_an_input_that_is_too_long_is_cut_and_others_stay(pool: MemoryPool) -> None:
     assert await vectors(pool, LONG, "a b") == Embeddings(((8.0,), (2.0,)), 10)
+
+
+async def test_only_an_input_that_may_be_too_long_is_tokenized(pool: MemoryPool) -> None:
+    await vectors(pool, LONG, "a", (1, 2))
+    assert pool.engines[0].embedded == [tokens_of(LONG)[:8], "a", (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "lengths"),
+    [
+        (["a"], [1]),
+        (["a"] * PORTION, [PORTION]),
+        (["a"] * (2 * PORTION + 1), [PORTION, PORTION, 1]),
+        (["a", "b" * PORTION_SIZE, "c", "d"], [1, 1, 2]),
+        ([(1,) * PORTION_SIZE, (2,)], [1, 1]),
+    ],
+)
+def test_inputs_are_asked_for_in_portions(inputs: list[Input], lengths: list[int]) -> None:
+    made = list(portions(inputs))
+    assert [len(part) for part in made] == lengths
+    assert [item for part in made for item in part] == inputs
+
+
+async def test_what_was_embedded_before_the_engine_died_is_not_asked_again(make_pool: MakePool) -> None:
+    engine = MemoryEngine()
+    pool = make_pool(engine)
+    await vectors(pool, "a")
+    engine.dies_at_calls = 1
+    assert len((await vectors(pool, *["a"] * PORTION, "b")).vectors) == PORTION + 1
+    assert engine.embedded == ["b"]
+
+
+async def test_more_requests_are_in_an_engine_that_embeds_than_it_has_slots(pool: MemoryPool) -> None:
+    await vectors(pool, "a")
+    loaded, (status,) = pool.loaded("embedder"), pool.manager.statuses()
+    assert loaded.slots.total == JOINED > loaded.spec.parallel == status.slots
 
 
 async def test_tokens_are_cut_as_text_is(pool: MemoryPool) -> None:

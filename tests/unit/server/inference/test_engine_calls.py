@@ -16,7 +16,7 @@ from oprel.core.exceptions import (
     UnsupportedError,
     ValidationError,
 )
-from oprel.runtime.engine import EngineLost, EngineRefused, EngineState, NotRepeated
+from oprel.runtime.engine import EngineLost, EngineRefused, EngineState, NeverSent, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.server.history.quarantine import EngineRequest
 from oprel.server.inference.engine_calls import ALONE, EngineCall, engine_errors, is_too_long
@@ -189,6 +189,24 @@ async def test_a_call_without_blame_shares_the_next_engine(pool: MemoryPool, exi
         assert await died(pool, call, exit)
         assert call.lease.grant.count == 1
         assert (await pool.caller(MODEL)).is_served
+
+
+async def test_a_call_that_never_reached_the_dead_engine_is_not_blamed(pool: MemoryPool) -> None:
+    engine, sent = pool.engines[0], 0
+
+    async def ask() -> str:
+        nonlocal sent
+        sent += 1
+        if sent <= 2:
+            engine.die()
+            raise NeverSent("the engine ended before it got it")
+        return "answer"
+
+    async with called(pool) as call:
+        assert await call.ask(ask) == "answer"
+        assert call.lease.grant.count == 1
+    async with called(pool):  # it is not in quarantine
+        assert not pool.manager.quarantine.entries()
 
 
 async def test_a_call_without_slots_needs_none_of_the_next_engine(pool: MemoryPool) -> None:
