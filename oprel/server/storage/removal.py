@@ -154,8 +154,11 @@ class Removal:
         arriving = self.arriving()
 
         def discard() -> int:
+            fetched = [path for path in files if cache.holds(path)]
+            if not fetched:
+                return 0
             uses, busy = self.library.manifests.uses(), set(map(os.path.realpath, engines))
-            idle = [path for path in files if os.path.realpath(path) not in busy and not arriving.want(path)]
+            idle = [path for path in fetched if os.path.realpath(path) not in busy and not arriving.want(path)]
             return sum(cache.discard(path) for path in idle if not uses.may_include(path))
 
         return await anyio.to_thread.run_sync(discard)
