@@ -56,11 +56,16 @@ class HubCache:
         paths = (*self.root.glob("models--*/blobs/*"), *self.root.glob(f"{URLS}/*/**/*"))
         return [path for path in paths if path.is_file() and not path.is_symlink()]
 
+    def holds(self, path: Path) -> bool:
+        """Whether a path, or what it links to, is content of the cache."""
+        target = Path(os.path.realpath(path))
+        return target.is_relative_to(os.path.realpath(self.root)) and target.is_file()
+
     def discard(self, path: Path) -> int:
         """Remove content from the cache, given its path or a link to it. Returns the bytes freed."""
-        target, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.root))
-        if not target.is_relative_to(root) or not target.is_file():
+        if not self.holds(path):
             return 0
+        target, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.root))
         status = target.stat()
         target.unlink()
         top = root / target.relative_to(root).parts[0]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import math
 import os
@@ -11,10 +12,12 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from email.utils import formatdate
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, OprelError
@@ -56,12 +59,12 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
         try:
-            _Server(state).run(sockets=[unix, tcp])
+            DaemonServer(state).run(sockets=[unix, tcp])
         finally:
             config.socket_path.unlink(missing_ok=True)
 
 
-class _Server(uvicorn.Server):
+class DaemonServer(uvicorn.Server):
     """Shuts down in two steps: it finishes the answers and refuses new requests over TCP, then closes the connections.
 
     It closes the Unix socket first, so that oprel's own clients start the next daemon, which waits for the lock. A
@@ -79,13 +82,20 @@ class _Server(uvicorn.Server):
             proxy_headers=False,  # no header may make a stranger look like loopback
         )
         super().__init__(settings)
+        self.server_state = DatedState(settings)
         self._manager, self._library = state.manager, state.library
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit_requested = asyncio.Event()
 
     async def main_loop(self) -> None:
+        """Wait for a signal. Uvicorn's own loop looks ten times a second whether there was one."""
+        self._loop = asyncio.get_running_loop()
+        gc.freeze()  # what was imported stays: each full collection would stop everything to walk it
         await self._warn_of_unusable_settings()
         measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
         async with Preloading(self._manager, self._library).at_work(), measurement.at_work():
-            await super().main_loop()
+            if not self.should_exit:
+                await self._exit_requested.wait()
 
     def _is_quiet(self) -> bool:
         """Whether no request is in flight, and no engine loads."""
@@ -120,12 +130,35 @@ class _Server(uvicorn.Server):
         if self.should_exit:
             self._end_at_once(sig)
         super().handle_exit(sig, frame)
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._exit_requested.set)
 
     def _end_at_once(self, number: int) -> None:
         logger.warning("a second signal: ending at once")
         self._manager.kill()
         records.reconcile(self._manager.config.run_dir)
         os._exit(128 + number)
+
+
+class DatedState(ServerState):
+    """Makes the headers of all answers when one is sent, at most once a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._config = config
+        self._second, self._headers = 0, list[tuple[bytes, bytes]]()
+        super().__init__()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        second = int(time.time())
+        if second != self._second:
+            date = (b"date", formatdate(second, usegmt=True).encode())
+            self._second, self._headers = second, [date, *self._config.encoded_headers]
+        return self._headers
+
+    @default_headers.setter
+    def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Uvicorn's constructor has none to set yet."""
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ class Stores:
         for store in self._stores:
             try:
                 for model in store.models():
-                    models.setdefault(ModelRef.parse(model.manifest.name).key, model)
+                    models.setdefault(model.manifest.key, model)
             except OSError as error:  # another user's folder, or changed while it was read
                 logger.info("skipped the models of %s: %s", type(store).__name__, error)
         self._models = models

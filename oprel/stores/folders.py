@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from oprel.core.exceptions import ValidationError
@@ -11,8 +11,29 @@ from oprel.core.models.manifests import Manifest, Provider
 from oprel.core.names import ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, projector_of, variants
 from oprel.stores.base import StoredModel, is_inside, version_of
+from oprel.utils.file_cache import FileCache, states_of
 
 REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+class _Folders:
+    """Models by the folder that they are in, read again when it or a file in it has changed."""
+
+    def __init__(self) -> None:
+        self._models: FileCache[tuple[StoredModel, ...]] = FileCache()
+
+    def keep_only(self, folders: Collection[Path]) -> None:
+        self._models.keep_only(folders)
+
+    def of(
+        self, folder: Path, places: Callable[[Path], Iterable[Path]], read: Callable[[Path], Iterable[StoredModel]]
+    ) -> tuple[StoredModel, ...]:
+        """`read(folder)`, until one of the `places` in it changes."""
+        models = self._models.get(folder)
+        if models is None:
+            states = states_of(places(folder))
+            models = self._models.put(folder, tuple(read(folder)), states)
+        return models
 
 
 @dataclass(frozen=True)
@@ -20,13 +41,28 @@ class HubStore:
     """`models--ORG--REPO/snapshots/REVISION/...`, where files are links into the `blobs` folder. Some have no owner."""
 
     folder: Path
+    _read: _Folders = field(default_factory=_Folders, compare=False, repr=False)
 
     def models(self) -> Iterator[StoredModel]:
-        for repository in sorted(self.folder.glob("models--*")):
-            name = repository.name.removeprefix("models--").replace("--", "/", 1)
-            if snapshot := _snapshot(repository):
-                files = _files(snapshot.rglob("*.gguf"), repository)
-                yield from _models(files, snapshot, f"hf.co/{name}", "huggingface")
+        repositories = sorted(self.folder.glob("models--*"))
+        self._read.keep_only(set(repositories))
+        for repository in repositories:
+            yield from self._read.of(repository, _places_of_repository, _models_of_repository)
+
+
+def _places_of_repository(repository: Path) -> Iterator[Path]:
+    snapshots = repository / "snapshots"
+    yield from (repository / "refs" / "main", snapshots)
+    for path in snapshots.rglob("*"):
+        if path.suffix == ".gguf" or path.is_dir():
+            yield path
+
+
+def _models_of_repository(repository: Path) -> Iterator[StoredModel]:
+    name = repository.name.removeprefix("models--").replace("--", "/", 1)
+    if snapshot := _snapshot(repository):
+        files = _files(snapshot.rglob("*.gguf"), repository)
+        yield from _models(files, snapshot, f"hf.co/{name}", "huggingface")
 
 
 @dataclass(frozen=True)
@@ -34,11 +70,21 @@ class LmStudioStore:
     """`PUBLISHER/REPO/*.gguf`."""
 
     folder: Path
+    _read: _Folders = field(default_factory=_Folders, compare=False, repr=False)
 
     def models(self) -> Iterator[StoredModel]:
-        for repository in sorted(self.folder.glob("*/*/")):
-            files = _files(repository.glob("*.gguf"), self.folder)
-            yield from _models(files, repository, f"{repository.parent.name}/{repository.name}", "lmstudio")
+        repositories = sorted(self.folder.glob("*/*/"))
+        self._read.keep_only(set(repositories))
+        for repository in repositories:
+            yield from self._read.of(repository, _with_files, self._models_of)
+
+    def _models_of(self, repository: Path) -> Iterator[StoredModel]:
+        files = _files(repository.glob("*.gguf"), self.folder)
+        yield from _models(files, repository, f"{repository.parent.name}/{repository.name}", "lmstudio")
+
+
+def _with_files(folder: Path) -> tuple[Path, ...]:
+    return (folder, *folder.glob("*.gguf"))
 
 
 @dataclass(frozen=True)
@@ -46,15 +92,19 @@ class LlamaCppStore:
     """`ORG_REPO_FILE`, split with the help of `manifest=ORG=REPO=TAG.json`; other files are named by their own name."""
 
     folder: Path
+    _read: _Folders = field(default_factory=_Folders, compare=False, repr=False)
 
     def models(self) -> Iterator[StoredModel]:
-        files = _files(self.folder.glob("*.gguf"), self.folder)
+        yield from self._read.of(self.folder, _with_files, self._models_of)
+
+    def _models_of(self, folder: Path) -> Iterator[StoredModel]:
+        files = _files(folder.glob("*.gguf"), folder)
         for prefix, repository in self._repositories().items():
             own = [file for file in files if file.name.startswith(prefix)]
             files = [file for file in files if file not in own]
-            yield from _models(own, self.folder, repository, "llama.cpp")
+            yield from _models(own, folder, repository, "llama.cpp")
         for file in files:
-            yield from _models([file], self.folder, "", "llama.cpp")
+            yield from _models([file], folder, "", "llama.cpp")
 
     def _repositories(self) -> dict[str, str]:
         """File name prefixes, longest first, and the repository of each."""

@@ -9,20 +9,30 @@ from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, ModelRef, NameKind
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import LONGEST_TEXT, TEXTS, Layer, OllamaManifest
 from oprel.stores.base import StoredModel, is_inside, version_of
+from oprel.utils.file_cache import FileCache, states_of
 
 
 class OllamaStore:
     def __init__(self, folder: Path) -> None:
         self._manifests = folder / "manifests"
         self._blobs = folder / "blobs"
+        self._models: FileCache[StoredModel] = FileCache()
 
     def models(self) -> Iterator[StoredModel]:
-        for file in sorted(self._manifests.glob("*/*/*/*")):
+        files = sorted(self._manifests.glob("*/*/*/*"))
+        self._models.keep_only(set(files))
+        for file in files:
             try:
-                if is_inside(file, self._manifests):
-                    yield StoredModel(self._read(file), file, version_of(file))
+                yield self._models.get(file) or self._model(file)
             except (OSError, OprelError):  # an unfinished download, or another kind of model
                 continue
+
+    def _model(self, file: Path) -> StoredModel:
+        if not is_inside(file, self._manifests):
+            raise InvalidModelError(f"{file} is outside of Ollama's store")
+        before = states_of([file])
+        model = StoredModel(self._read(file), file, version_of(file))
+        return self._models.put(file, model, before + states_of(model.manifest.files))
 
     def _read(self, file: Path) -> Manifest:
         name = _name(*file.relative_to(self._manifests).parts)

@@ -120,11 +120,18 @@ class Blobs:
 
     def files(self) -> list[Path]:
         """All blobs, including partial downloads. Blocks to list the folder."""
-        return [path for path in self._folder.glob("sha256-*") if path.is_file()]
+        return [Path(entry) for entry in self._entries() if entry.name.startswith("sha256-") and entry.is_file()]
 
     def names(self) -> list[str]:
         """The names of all blobs and folders of links. Blocks to list the folder."""
-        return [path.name for path in self._folder.glob("*") if _NAME.fullmatch(path.name)]
+        return [entry.name for entry in self._entries() if _NAME.fullmatch(entry.name)]
+
+    def _entries(self) -> list["os.DirEntry[str]"]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return list(entries)
+        except OSError:  # no file was stored yet
+            return []
 
     def holds(self, path: Path) -> bool:
         return path.parent == self._folder or path.parent.parent == self._folder
@@ -135,10 +142,11 @@ class Blobs:
         Promised blobs stay. A file with another hard link elsewhere frees nothing.
         """
         freed, kept = 0, self._kept(used, time.time())
-        for path in (*self.files(), *self._folder.glob("split-*")):
+        for entry in self._entries():
+            is_one = entry.name.startswith("split-") or (entry.name.startswith("sha256-") and entry.is_file())
             with contextlib.suppress(FileNotFoundError):  # a concurrent request removed it
-                if path.name not in kept and may_go(path.name):
-                    freed += _remove(path)
+                if is_one and entry.name not in kept and may_go(entry.name):
+                    freed += _remove(Path(entry))
         return freed
 
     def prune(self, used: Collection[str], now: float) -> list[str]:
@@ -148,12 +156,12 @@ class Blobs:
         """
         kept = self._kept(used, now)
         removed = []
-        for path in self._folder.glob("*"):
-            is_ours = _NAME.fullmatch(path.name) or path.name.startswith(UPLOAD_PREFIX)
+        for entry in self._entries():
+            is_ours = _NAME.fullmatch(entry.name) or entry.name.startswith(UPLOAD_PREFIX)
             with contextlib.suppress(FileNotFoundError):  # an upload ended, or a concurrent request
-                if is_ours and path.name not in kept and now - path.lstat().st_mtime > GRACE_SECONDS:
-                    _remove(path)
-                    removed.append(path.name)
+                if is_ours and entry.name not in kept and now - Path(entry).lstat().st_mtime > GRACE_SECONDS:
+                    _remove(Path(entry))
+                    removed.append(entry.name)
         return removed
 
     def _kept(self, used: Collection[str], now: float) -> set[str]:

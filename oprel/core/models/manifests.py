@@ -6,17 +6,21 @@ Modelfile adds. Paths inside OPREL_HOME/models and the package are stored relati
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
-from oprel.core.models.file_uses import FileUses, file_uses
+from oprel.core.models.file_uses import FileUses, ManifestUses, read_uses
 from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
+from oprel.utils.file_cache import FileCache, states_of
 from oprel.utils.files import write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
@@ -25,6 +29,7 @@ BUNDLED = Path(__file__).parents[2] / "bundled"
 BUNDLED_PREFIX = "bundled:"
 LONGEST_FILE_NAME = 200  # bytes; leaves space for what `write_atomically` adds
 SHORTENED = 100  # bytes kept of a longer name, before its hash
+OLDER_BEGINNINGS = ("library%2F", "registry.ollama.ai%2F")  # of files that earlier versions wrote, see `older_keys`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,11 @@ class Manifest:
     provider: Provider = "oprel"
     chosen: float = 0.0
     written: float = field(default=0.0, compare=False)
+
+    @cached_property
+    def key(self) -> str:
+        """The key of its name for comparisons."""
+        return ModelRef.parse(self.name).key
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -85,11 +95,13 @@ class Manifest:
 
 
 class Manifests:
-    """The model names of one OPREL_HOME."""
+    """The model names of one OPREL_HOME. A file is read once, and again when it changes. Threads may share it."""
 
     def __init__(self, folder: Path, bundled: Path = BUNDLED) -> None:
         self._folder = folder
         self._bundled = bundled
+        self._manifests: FileCache[Manifest] = FileCache()
+        self._uses: FileCache[ManifestUses] = FileCache()
 
     def get(self, ref: ModelRef) -> Manifest:
         """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
@@ -137,34 +149,57 @@ class Manifests:
             raise _unknown(ref)
 
     def uses(self) -> FileUses:
-        """The files that a manifest uses, or may use. Blocks to read each."""
-        return file_uses(sorted(self._folder.glob("*.json")), self._can_read, self._absolute)
+        """The files that a manifest uses, or may use. Blocks to look at each."""
+        files = self._files("")
+        self._uses.keep_only(set(files))
+        return FileUses({Path(file): self._uses_of(file) for file in files}, self._absolute)
+
+    def places(self, ref: ModelRef) -> tuple[Path, ...]:
+        """What changes when the name gets another manifest: the folder, and the files that the name may have."""
+        return (self._folder, self._bundled, *map(self._file_of, (ref.key, *older_keys(ref))))
 
     def __iter__(self) -> Iterator[Manifest]:
         """All readable manifests; a damaged one hides only itself."""
-        own = {ModelRef.parse(manifest.name).key: manifest for manifest in self._readable("*.json")}
-        bundled = {ModelRef.parse(manifest.name).key: manifest for manifest in self._all_bundled()}
-        yield from (bundled | own).values()
+        return iter(self.starting_with(""))
 
-    def _readable(self, pattern: str) -> Iterator[Manifest]:
-        for file in sorted(self._folder.glob(pattern)):
+    def starting_with(self, prefix: str) -> list[Manifest]:
+        """The readable manifests whose names begin with `prefix`, in any case."""
+        beginning = quote(prefix.casefold(), safe="")[:SHORTENED]
+        files = self._files(beginning, *OLDER_BEGINNINGS)
+        own = {manifest.key: manifest for manifest in self._readable(files)}
+        bundled = {manifest.key: manifest for manifest in self._all_bundled()}
+        if not prefix:
+            self._manifests.keep_only({*files, *(str(manifest.weights) for manifest in bundled.values())})
+        return [manifest for key, manifest in (bundled | own).items() if key.startswith(prefix.casefold())]
+
+    def _files(self, *beginnings: str) -> list[str]:
+        """The files of manifests, in order, whose names begin with one of these."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except OSError:  # there is no model yet
+            return []
+        return [f"{self._folder}/{name}" for name in names if name.endswith(".json") and name.startswith(beginnings)]
+
+    def _readable(self, files: Iterable[str]) -> Iterator[Manifest]:
+        for file in files:
             try:
-                yield self._read(file)
+                yield self._cached(file)
             except InvalidModelError:
                 continue
 
-    def _can_read(self, file: Path) -> bool:
-        try:
-            self._read(file)
-        except InvalidModelError:
-            return False
-        return True
+    def _uses_of(self, file: str) -> ManifestUses:
+        uses = self._uses.get(file)
+        if uses is None:
+            states = states_of([file])
+            uses = read_uses(Path(file), is_readable=any(self._readable([file])))
+            self._uses.put(file, uses, states)
+        return uses
 
     def _like(self, ref: ModelRef) -> Iterator[Manifest]:
         """The models of the repository that the name may belong to, and perhaps others."""
         if origin := hub_origin(ref):
             beginning = quote(f"{HUB_HOST}/{origin.repository}:".casefold(), safe="")
-            yield from self._readable(f"{beginning[:SHORTENED]}*.json")
+            yield from self._readable(self._files(beginning[:SHORTENED]))
 
     def _file(self, ref: ModelRef) -> Path:
         return self._file_of(ref.key)
@@ -182,7 +217,7 @@ class Manifests:
     def _exact(self, ref: ModelRef) -> Manifest | None:
         """The manifest with exactly that name. Raises InvalidModelError."""
         file = self._existing(ref)
-        return self._read(file) if file else self._find_bundled(ref)
+        return self._cached(str(file)) if file else self._find_bundled(ref)
 
     def _before(self, ref: ModelRef) -> Manifest | None:
         """The current manifest of the name, if it is readable."""
@@ -192,11 +227,15 @@ class Manifests:
             return None
 
     def _find_bundled(self, ref: ModelRef) -> Manifest | None:
-        return next((model for model in self._all_bundled() if ModelRef.parse(model.name).key == ref.key), None)
+        return next((model for model in self._all_bundled() if model.key == ref.key), None)
 
     def _all_bundled(self) -> Iterator[Manifest]:
         for weights in sorted(self._bundled.glob("*.gguf")):
-            yield Manifest(name=f"{weights.stem}:latest", weights=weights, provider="bundled")
+            model = self._manifests.get(str(weights))
+            if model is None:
+                model = Manifest(name=f"{weights.stem}:latest", weights=weights, provider="bundled")
+                self._manifests.put(str(weights), model, states_of([weights]))
+            yield model
 
     def _content(self, manifest: Manifest) -> dict[str, object]:
         content = asdict(manifest) | {
@@ -208,6 +247,14 @@ class Manifests:
         del content["written"], content["provider"]
         return content
 
+    def _cached(self, file: str) -> Manifest:
+        """The manifest in a file, the same object until the file changes. Raises InvalidModelError."""
+        manifest = self._manifests.get(file)
+        if manifest is None:
+            states = states_of([file])
+            manifest = self._manifests.put(file, self._read(Path(file)), states)
+        return manifest
+
     def _read(self, file: Path) -> Manifest:
         try:
             content = json.loads(file.read_bytes())
@@ -218,8 +265,8 @@ class Manifests:
                 system=str(content.get("system", "")),
                 parameters=dict(content.get("parameters", {})),
                 messages=tuple((str(role), str(text)) for role, text in content.get("messages", ())),
-                license=str(content.get("license", "")),
-                template=str(content.get("template", "")),
+                license=sys.intern(str(content.get("license", ""))),  # many models have the same
+                template=sys.intern(str(content.get("template", ""))),
                 adapters=tuple(self._absolute(path) for path in content.get("adapters", ())),
                 projector=self._absolute(projector) if projector else None,
                 parts=tuple(self._absolute(path) for path in content.get("parts", ())),

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
-
 VERSION = 1
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged state file raises
 
@@ -153,4 +151,6 @@ def host_of(url: str) -> str:
 
 def _boot() -> int:
     """Identifies the current boot of the machine."""
+    import psutil  # imported late: a daemon that downloads nothing does without it
+
     return int(psutil.boot_time())

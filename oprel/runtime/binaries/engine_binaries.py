@@ -23,6 +23,7 @@ from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
+from oprel.utils.file_cache import FileCache, states_of
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +65,26 @@ class Binary:
         Not the version that a program prints: it would have to be started before each plan.
         """
         if self.source is BinarySource.WHEEL:
-            return f"{self} {importlib.metadata.version('xllamacpp')}"
+            return f"{self} {wheel_version()}"
         try:
             status = os.stat(self.command[0])
         except OSError:
             return str(self)
         return f"{self} {status.st_size} {status.st_mtime_ns}"
+
+
+_versions: FileCache[str] = FileCache()  # of the wheel; reading it takes 7 ms
+
+
+def wheel_version() -> str:
+    """The version of the installed wheel. Raises PackageNotFoundError."""
+    spec = importlib.util.find_spec("xllamacpp")
+    file = str(spec.origin if spec else "")
+    version = _versions.get(file)
+    if version is None:
+        states = states_of([file])
+        version = _versions.put(file, importlib.metadata.version("xllamacpp"), states)
+    return version
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,10 @@ class ChildProcess:
             self._sampling.cancel()
         memory_ran_out = _posix.memory_kills() > kills_before
         exit = self._verdict or classify_exit(status, self.log.lines[-LINES_KEPT:], memory_ran_out=memory_ran_out)
-        await asyncio.to_thread(_clean, self._run_dir)
+        if self._run_dir.folder:
+            await asyncio.to_thread(_clean, self._run_dir)
+        else:  # the next start waits for this: one file is removed faster than a thread starts
+            _clean(self._run_dir)
         if record:
             record.unlink(missing_ok=True)
         self._on_exit(self, exit)

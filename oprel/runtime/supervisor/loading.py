@@ -10,8 +10,11 @@ from oprel.runtime.supervisor import procstat
 from oprel.runtime.supervisor.child import ChildProcess
 from oprel.runtime.supervisor.hang_detector import usable_share
 
-HEALTH_INTERVAL = 0.02  # s between health checks of a starting engine
-QUIET_START = 0.25  # s to wait for the line that says it listens; then only its health counts
+QUIET_START = 0.25  # s to wait for the line that says it listens; then its health counts too
+HEALTH_INTERVAL = 0.02  # s between health checks of an engine that listens
+# s between those of one that has not said so: each takes CPU time from the load. Engines that log no such line are
+# found ready a twentieth of their start late.
+FIRST_INTERVAL, LONGEST_INTERVAL, LATE = 0.1, 0.5, 0.05
 LOOK = 1.0  # s between looks at its disk reads and memory
 STEP = 1 << 20  # bytes read or allocated that count as progress
 ADVICE = "Raise load_timeout if the disk is slow; otherwise see the daemon's log."
@@ -25,11 +28,10 @@ async def until_ready(
     A new line in the log is progress, and so are bytes read from disk or allocated: large weights load silently. Time
     in which other programs had the CPUs does not count.
     """
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(child.log.listening.wait(), QUIET_START)
+    await _until_listening(child, QUIET_START)
     moved = last = procstat.ProcessStats()
     looked_at, idle = clock(), 0.0
-    while not await is_healthy():
+    while not await _is_ready(child, is_healthy):
         if (elapsed := clock() - looked_at) > min(LOOK, load_timeout / 4):
             child.sample_memory()
             now = await asyncio.to_thread(procstat.look, child.pid)
@@ -42,4 +44,21 @@ async def until_ready(
             what = f"the engine made no progress for {load_timeout:.0f} s while loading"
             child.kill_as(hung(what, ADVICE))
             raise BackendStartError(what, ADVICE)
+
+
+async def _is_ready(child: ChildProcess, is_healthy: Callable[[], Awaitable[bool]]) -> bool:
+    """Whether it is healthy now; if not, waits until that should be asked again."""
+    was_listening = child.log.listening.is_set()
+    if await is_healthy():
+        return True
+    if was_listening:
         await asyncio.sleep(HEALTH_INTERVAL)
+    else:
+        await _until_listening(child, max(FIRST_INTERVAL, min(LONGEST_INTERVAL, LATE * child.uptime)))
+    return False
+
+
+async def _until_listening(child: ChildProcess, seconds: float) -> None:
+    """Wait for the line that says that it listens, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(child.log.listening.wait(), seconds)

@@ -1,15 +1,15 @@
 """Crash reports: one JSON file for each engine that ended by itself."""
 
-import importlib.metadata
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from oprel.core.crash_files import CrashFiles
-from oprel.runtime.binaries.engine_binaries import BinarySource
+from oprel.runtime.binaries.engine_binaries import BinarySource, wheel_version
 from oprel.runtime.supervisor.child import Ended
 from oprel.utils.files import write_atomically
 from oprel.utils.text import timestamp
@@ -39,9 +39,13 @@ class Crashes(CrashFiles):
         super().__init__(folder)
         self._keep = keep
         self._prompts = prompts
+        self._writing: threading.Thread | None = None
 
     def record(self, ended: Ended, requests: Sequence[InFlight], model: str, starts: int = 1) -> str:
-        """Write a report and return its ID. `starts` counts the engine's starts so far. A full disk is only logged."""
+        """Write a report and return its ID. `starts` counts the engine's starts so far. A full disk is only logged.
+
+        A thread writes it: the requests that were in the engine wait for the next one meanwhile.
+        """
         now = datetime.now(UTC)
         crash = wire.Crash(
             id=_id(now, ended.pid, model),
@@ -60,18 +64,28 @@ class Crashes(CrashFiles):
             memory=list(ended.memory),
             log=list(ended.log),
         )
-        try:
-            self._write(crash)
-        except OSError as error:
-            logger.error("the crash of %s could not be recorded: %s", model, error)
+        self._writing = threading.Thread(target=self._write, args=(crash, self._writing), name=f"report {crash.id}")
+        self._writing.start()
         return crash.id
 
-    def _write(self, crash: wire.Crash) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def paths(self) -> list[Path]:
+        """Oldest first. Waits for the last report."""
+        if self._writing:
+            self._writing.join()
+        return super().paths()
+
+    def _write(self, crash: wire.Crash, before: threading.Thread | None) -> None:
+        """Write it once the thread `before` has ended."""
+        if before:
+            before.join()
         content = crash.model_dump_json(indent=1, exclude_none=True)
-        write_atomically(self.folder / f"{crash.id}.json", content.encode())
-        for path in self.paths()[: -self._keep]:
-            path.unlink(missing_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self.folder / f"{crash.id}.json", content.encode())
+            for path in super().paths()[: -self._keep]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.error("the crash of %s could not be recorded: %s", crash.model, error)
 
     def _request(self, request: InFlight) -> wire.CrashedRequest:
         return wire.CrashedRequest(
@@ -91,7 +105,7 @@ def _id(moment: datetime, pid: int, model: str) -> str:
 
 def _build(ended: Ended) -> wire.EngineBuild:
     if ended.binary == BinarySource.WHEEL.value:
-        return wire.EngineBuild(name=ended.binary, version=importlib.metadata.version("xllamacpp"))
+        return wire.EngineBuild(name=ended.binary, version=wheel_version())
     try:
         status = Path(ended.command[0]).stat()
     except OSError:  # removed since it was started

@@ -28,6 +28,8 @@ class OomHistory:
 
     def enough(self, identity: tuple[object, ...], binary: Binary | None) -> int | None:
         """The bytes that such an engine started with after memory had run out; None if it never did."""
+        if not self._enough:  # the key takes a look at the whole machine
+            return None
         return self._enough.get(_key(identity, binary))
 
     def remember(self, identity: tuple[object, ...], binary: Binary | None, bytes: int) -> None:

@@ -27,6 +27,18 @@ FIM_KEYS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeaderSummary:
+    """What lists show of a header."""
+
+    format: str
+    architecture: str
+    parameters: int | None
+    quantization: str
+    context_length: int | None
+    embedding_length: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class InstalledModel:
     """An installed model. `name` is the canonical name, `modified` the time of its newest file.
 
@@ -57,6 +69,18 @@ class InstalledModel:
     @property
     def info(self) -> ModelInfo:
         return self.header.info if isinstance(self.header, OtherHeader) else from_gguf(self.header)
+
+    @property
+    def header_summary(self) -> HeaderSummary:
+        info = self.info
+        return HeaderSummary(
+            format=info.format,
+            architecture=self.header.architecture,
+            parameters=info.parameters,
+            quantization=info.quantization,
+            context_length=self.header.context_length,
+            embedding_length=self.header.embedding_length,
+        )
 
     @property
     def is_gguf(self) -> bool:

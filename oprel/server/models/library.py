@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 
 from oprel.core.config import Config
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
@@ -21,11 +23,16 @@ from oprel.formats.hugging_face.conversion.bert import is_bert
 from oprel.formats.readers import knows
 from oprel.server.models.conversions import Conversions, Version
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.summaries import ModelList, Summaries, model_files, places_of
 from oprel.stores import stores_in
 from oprel.telemetry.memory.estimator import projector_bytes
 from oprel.telemetry.memory.image_tokens import ImageTokens, image_tokens
+from oprel.utils.file_cache import FileCache, states_of
+
+Result = TypeVar("Result")
 
 MAX_HEADERS = 256  # cached, about 100 KB each; the oldest is dropped first
+HEADERS_OF_LISTS = 8  # a list needs each once, but for copies
 
 
 class Library:
@@ -40,7 +47,10 @@ class Library:
         self.blobs = Blobs(config.models_dir / "blobs")
         self.conversions = Conversions(config.models_dir / "converted")
         self._stores = stores_in(config.places)
-        self._headers: dict[tuple[Path, ...], tuple[Version, GGUFFile]] = {}
+        self._headers: FileCache[GGUFFile] = FileCache(MAX_HEADERS)
+        self._models: FileCache[InstalledModel] = FileCache(MAX_HEADERS)
+        self._summaries = Summaries(partial(self._installed, headers=FileCache(HEADERS_OF_LISTS)))
+        self._surveying = anyio.CapacityLimiter(1)
 
     async def find(self, name: str, *, may_use_paths: bool) -> InstalledModel:
         """The model called `name`.
@@ -61,14 +71,21 @@ class Library:
         if ref.kind is NameKind.PATH and not may_use_paths:
             raise unknown
         try:
-            return await anyio.to_thread.run_sync(self._find, ref)
+            model = self._models.get(ref)
+            return model if model else await anyio.to_thread.run_sync(self._find, ref)
         except ModelNotFoundError:
             raise unknown from None
 
     def _find(self, ref: ModelRef) -> InstalledModel:
         if ref.kind is NameKind.PATH and not _may_be_model(ref.path):
             raise ModelNotFoundError(f"there is no model at {ref.text}")
-        return self._installed(self.manifest(ref))
+        states = states_of(self.manifests.places(ref))
+        manifest = self.manifest(ref)
+        states += states_of((*self.manifests.places(ModelRef.parse(manifest.name)), *places_of(manifest)))
+        model = self._installed(manifest)
+        if manifest.provider in ("oprel", "bundled"):  # others change in more ways
+            self._models.put(ref, model, states)
+        return model
 
     def manifest(self, ref: ModelRef) -> Manifest:
         """The manifest of a name or path. Blocks to read the disk. Raises ModelNotFoundError."""
@@ -87,32 +104,25 @@ class Library:
         """The model of a manifest that is not saved yet. Blocks to read its header. Raises InvalidModelError."""
         return self._installed(manifest)
 
-    async def all(self) -> list[InstalledModel]:
-        """All named, usable models, newest first; models of other programs unless we have a name for them."""
-        return (await self.survey())[0]
+    async def survey(self, make: Callable[[ModelList], Result]) -> Result:
+        """`make` of all models; those of other programs unless we have a name for them.
 
-    async def survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
-        """The models of `all`, and the unusable ones with their errors."""
-        return await anyio.to_thread.run_sync(self._survey)
+        Both run in a worker thread, as they take long with thousands of models, and for one caller at a time.
+        """
+        return await anyio.to_thread.run_sync(lambda: make(self._survey()), limiter=self._surveying)
 
     def all_manifests(self) -> list[Manifest]:
         """The manifests of all names, even those with missing files. Blocks to walk the stores."""
         own = list(self.manifests)
-        names = {ModelRef.parse(manifest.name).key for manifest in own}
-        files = {manifest.weights for manifest in own}
+        names, files = {manifest.key for manifest in own}, {manifest.weights for manifest in own}
         others = (manifest for manifest in self._stores.all() if manifest.weights not in files)
-        return [*own, *(manifest for manifest in others if ModelRef.parse(manifest.name).key not in names)]
+        return [*own, *(manifest for manifest in others if manifest.key not in names)]
 
-    def _survey(self) -> tuple[list[InstalledModel], list[tuple[Manifest, OprelError]]]:
-        usable, faults = [], []
-        for manifest in self.all_manifests():
-            try:
-                usable.append(self._installed(manifest))
-            except OprelError as error:
-                faults.append((manifest, error))
-        return sorted(usable, key=lambda model: model.changed, reverse=True), faults
+    def _survey(self) -> ModelList:
+        return self._summaries.of(self.all_manifests())
 
-    def _installed(self, manifest: Manifest) -> InstalledModel:
+    def _installed(self, manifest: Manifest, headers: FileCache[GGUFFile] | None = None) -> InstalledModel:
+        """The model of a manifest. A header that is not in memory is kept in `headers`. Raises InvalidModelError."""
         try:
             manifest.weights.stat()
             files = {file: file.stat() for file in manifest.files}
@@ -121,9 +131,9 @@ class Library:
                 f"the file of model '{manifest.name}' cannot be read: {error.strerror}",
                 f"Check that {error.filename} still exists.",
             ) from error
-        weights = manifest.parts or _files_of(manifest.weights)
-        projector = self._projector(manifest.projector) if manifest.projector else None
-        header = self._header(weights, partial(self._read, manifest))
+        weights = manifest.parts or model_files(manifest.weights)
+        projector = self._projector(manifest.projector, headers) if manifest.projector else None
+        header = self._header(weights, partial(self._read, manifest), headers)
         return InstalledModel(
             name=manifest.name,
             manifest=manifest,
@@ -146,18 +156,23 @@ class Library:
                 return replace(read_other(weights), obstacle=error.message)
         return read_other(weights) if is_other(weights) else read_whole(weights, manifest.parts)
 
-    def _projector(self, path: Path) -> GGUFFile:
-        return self._header((path,), lambda version: read_gguf(path))
+    def _projector(self, path: Path, headers: FileCache[GGUFFile] | None) -> GGUFFile:
+        return self._header((path,), lambda version: read_gguf(path), headers)
 
-    def _header(self, files: tuple[Path, ...], read: Callable[[Version], GGUFFile]) -> GGUFFile:
+    def _header(
+        self,
+        files: tuple[Path, ...],
+        read: Callable[[Version], GGUFFile],
+        headers: FileCache[GGUFFile] | None,
+    ) -> GGUFFile:
         """The cached header; read again only if one of the files has changed."""
-        version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
-        cached = self._headers.get(files)
-        if cached is None or cached[0] != version:
-            cached = self._headers[files] = version, read(version)
-            while len(self._headers) > MAX_HEADERS:
-                self._headers.pop(next(iter(self._headers)), None)
-        return cached[1]
+        kept_in = headers or self._headers
+        header = self._headers.get(files) or kept_in.get(files)
+        if header is None:
+            states = states_of(files)
+            version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
+            header = kept_in.put(files, read(version), states)
+        return header
 
 
 def _may_be_model(path: Path) -> bool:
@@ -170,10 +185,3 @@ def _listed(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:  # not a folder, or not readable
         return []
-
-
-def _files_of(weights: Path) -> tuple[Path, ...]:
-    """All files of a folder, since a change of any of them may change the model."""
-    if not weights.is_dir():
-        return (weights,)
-    return tuple(sorted(file for file in (*weights.iterdir(), *weights.glob("*/config.json")) if file.is_file()))

@@ -52,6 +52,8 @@ class Arriving:
 
     def want(self, path: Path) -> bool:
         """Whether a download still wants the file, complete or partial."""
+        if self.are_all and not (self.want_any or self.files):
+            return False
         whole = path.with_name(PARTIAL.sub("", path.name))
         return self.want_any or whole in self.files or (whole != path and not self.are_all)
 
@@ -77,7 +79,7 @@ class Removal:
             model = None
         except ModelNotFoundError as error:  # no advice to fetch it
             raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
-        self.library.manifests.delete(ModelRef.parse(name))
+        await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
         freed, busy = 0, False
         if model:
             busy = await self._stop(model)
@@ -114,7 +116,7 @@ class Removal:
     async def clear(self) -> Removed:
         """Remove all models with files in oprel's own folders; models with files elsewhere stay."""
         freed, busy = 0, False
-        for manifest in list(self.library.manifests):
+        for manifest in await anyio.to_thread.run_sync(list, self.library.manifests):
             own = manifest.source or any(self.library.blobs.holds(path) for path in manifest.files)
             if manifest.provider == "oprel" and own:
                 removed = await self.remove(manifest.name)
@@ -152,8 +154,11 @@ class Removal:
         arriving = self.arriving()
 
         def discard() -> int:
+            fetched = [path for path in files if cache.holds(path)]
+            if not fetched:
+                return 0
             uses, busy = self.library.manifests.uses(), set(map(os.path.realpath, engines))
-            idle = [path for path in files if os.path.realpath(path) not in busy and not arriving.want(path)]
+            idle = [path for path in fetched if os.path.realpath(path) not in busy and not arriving.want(path)]
             return sum(cache.discard(path) for path in idle if not uses.may_include(path))
 
         return await anyio.to_thread.run_sync(discard)

@@ -48,13 +48,13 @@ _EFFECTIVE = "hierarchical_memory_limit"  # in memory.stat of version 1: the low
 
 def memory_limits(root: Path, total: int) -> Iterator[MemoryLimit]:
     """The limits below `total`, the bytes of the machine's memory: without a limit, version 1 has a huge number."""
-    lowest = total
-    for group in groups(root, "memory"):
+    lowest, own = total, groups(root, "memory")
+    for group in own:
         for limit in _limits(group):
             if limit.limit_bytes < total:
                 lowest = min(lowest, limit.limit_bytes)
                 yield limit
-    for group in groups(root, "memory"):
+    for group in own:
         hidden = table(group.folder / "memory.stat").get(_EFFECTIVE, total)
         if group.version == 1 and hidden < lowest:
             lowest = hidden

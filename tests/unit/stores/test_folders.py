@@ -1,6 +1,7 @@
 """GGUF files that other programs keep, as models with names."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,38 @@ def test_settings_of_lm_studio_that_say_nothing_do_no_harm(tmp_path: Path, setti
 
 def test_folders_that_are_not_there_have_no_models(tmp_path: Path):
     assert stores_in(places({"HOME": str(tmp_path / "nobody"), "OLLAMA_MODELS": str(tmp_path / "gone")})).all() == []
+
+
+def add_to_lm_studio(root: Path, files: dict[str, bytes]) -> Path:
+    folder = root / "org" / "r"
+    add_files(folder, files)
+    return folder
+
+
+def add_to_llama_cpp(root: Path, files: dict[str, bytes]) -> Path:
+    add_files(root, files)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "add"),
+    [
+        (HubStore, lambda root, files: add_to_hub_cache(root, "org/r", files)),
+        (LmStudioStore, add_to_lm_studio),
+        (LlamaCppStore, add_to_llama_cpp),
+    ],
+    ids=["hub", "lm studio", "llama.cpp"],
+)
+def test_models_are_the_same_objects_until_a_file_comes_changes_or_goes(
+    tmp_path: Path, make: Callable[[Path], Store], add: Callable[[Path, dict[str, bytes]], Path]
+):
+    store = make(tmp_path)
+    folder = add(tmp_path, {"m-Q4_0.gguf": b"GGUF 1"})
+    first = list(store.models())
+    assert [model is known for model, known in zip(store.models(), first, strict=True)] == [True]
+    add(tmp_path, {"m-Q8_0.gguf": b"GGUF 2"})
+    assert len(list(store.models())) == 2
+    (folder / "m-Q4_0.gguf").write_bytes(b"GGUF longer")
+    assert {model.is_current for model in store.models()} == {True}
+    (folder / "m-Q8_0.gguf").unlink()
+    assert [model.manifest for model in store.models()] == [first[0].manifest]

@@ -74,6 +74,15 @@ def test_a_name_is_found_in_any_case_and_again_when_its_manifest_changed(tmp_pat
     assert stores.find(ref) is None
 
 
+def test_a_model_is_the_same_object_until_one_of_its_files_goes(tmp_path: Path):
+    add_to_ollama(tmp_path, f"{LIBRARY}/tiny/latest", [("model", WEIGHTS)])
+    store = OllamaStore(tmp_path)
+    (first,) = store.models()
+    assert [model is first for model in store.models()] == [True]
+    blob(tmp_path, WEIGHTS).unlink()
+    assert list(store.models()) == []
+
+
 def rewritten(file: Path, **layer: object) -> None:
     content = json.loads(file.read_text())
     content["layers"][0] |= layer

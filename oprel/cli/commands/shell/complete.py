@@ -25,9 +25,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def candidates(
-    line: str, commands: Mapping[str, argparse.ArgumentParser], models: Callable[[], Iterable[str]]
+    line: str, commands: Mapping[str, argparse.ArgumentParser], models: Callable[[str], Iterable[str]]
 ) -> list[str]:
-    """The words that complete `line`; none where the shell should offer files. `models` returns the model names."""
+    """The words that complete `line`; none where the shell should offer files.
+
+    `models` returns the model names with a prefix, and perhaps others.
+    """
     *before, word = line.split(" ")[1:]
     words = [text for text in before if text]
     if not words or words == ["help"]:
@@ -40,7 +43,7 @@ def candidates(
 
 
 def _of_command(
-    parser: argparse.ArgumentParser, words: list[str], word: str, models: Callable[[], Iterable[str]]
+    parser: argparse.ArgumentParser, words: list[str], word: str, models: Callable[[str], Iterable[str]]
 ) -> Iterable[str]:
     if word.startswith("-"):
         return (flag for action in parser._actions for flag in action.option_strings if flag.startswith("--"))
@@ -50,23 +53,23 @@ def _of_command(
     # Counts the values of flags too: only parsing could distinguish them.
     count = sum(not text.startswith("-") for text in words)
     argument = positionals[min(count, len(positionals) - 1)]
-    return models() if argument.dest in MODEL_ARGUMENTS else argument.choices or ()
+    return models(word) if argument.dest in MODEL_ARGUMENTS else argument.choices or ()
 
 
-def _models() -> Iterable[str]:
+def _models(prefix: str) -> Iterable[str]:
     """The installed models: of this machine from disk, without starting a daemon; of another one from its daemon."""
     try:
         config = load_config()
-        names = _from_daemon(config) if config.host else _from_disk(config)
+        names = _from_daemon(config) if config.host else _from_disk(config, prefix)
     except OprelError:  # completion has nowhere to report an error
         return ()
     return sorted(name.removesuffix(":latest") for name in names)
 
 
-def _from_disk(config: Config) -> Iterable[str]:
+def _from_disk(config: Config, prefix: str) -> Iterable[str]:
     from oprel.core.models.manifests import Manifests
 
-    return (manifest.name for manifest in Manifests(config.models_dir))
+    return (manifest.name for manifest in Manifests(config.models_dir).starting_with(prefix))
 
 
 def _from_daemon(config: Config) -> Iterable[str]:

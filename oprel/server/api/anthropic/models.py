@@ -13,6 +13,7 @@ from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.summaries import ModelSummary
 
 router = dialect_router(encode_error, prefix="/v1/models", header="anthropic-version")
 
@@ -24,9 +25,9 @@ USUAL_LIMIT, LARGEST_LIMIT = 20, 1000  # Anthropic's
 async def list_models(request: Request) -> Response:
     query = request.query_params
     limit = page_size(query.get("limit", ""))
-    models = await state_of(request).library.all()
-    return json_response(
-        page(models, limit, after=query.get("after_id", ""), before=query.get("before_id", "")), nulls=True
+    after, before = query.get("after_id", ""), query.get("before_id", "")
+    return await state_of(request).library.survey(
+        lambda models: json_response(page(models.usable, limit, after=after, before=before), nulls=True)
     )
 
 
@@ -49,7 +50,7 @@ def page_size(text: str) -> int:
     return int(text)
 
 
-def page(models: Sequence[InstalledModel], limit: int, *, after: str, before: str) -> AnthropicModels:
+def page(models: Sequence[ModelSummary], limit: int, *, after: str, before: str) -> AnthropicModels:
     """The models next to a cursor, or the first ones. Raises ValidationError for an unknown cursor."""
     names = [model.name for model in models]
     if after and before:
@@ -70,10 +71,10 @@ def page(models: Sequence[InstalledModel], limit: int, *, after: str, before: st
     )
 
 
-def _model(model: InstalledModel) -> AnthropicModel:
+def _model(model: InstalledModel | ModelSummary) -> AnthropicModel:
     return AnthropicModel(
         id=model.name,
         display_name=model.name,
         created_at=model.changed.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        max_input_tokens=model.header.context_length,
+        max_input_tokens=model.header_summary.context_length,
     )

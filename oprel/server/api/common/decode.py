@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import orjson
 import pydantic
-import zstandard
 from pydantic import JsonValue
 from starlette.requests import Request
 
@@ -64,17 +63,27 @@ def unpacked(content: bytes, encoding: str) -> bytes:
     try:
         match encoding.lower():
             case "zstd":
-                reader = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True)
-                plain = reader.read(LARGEST_UNPACKED + 1)
+                plain = _unpacked_zstd(content)
             case "gzip" | "deflate":
                 plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(content, LARGEST_UNPACKED + 1)
             case _:
                 raise ValidationError(f"unknown content encoding {encoding!r}", "Use zstd, gzip or deflate.")
-    except (zstandard.ZstdError, zlib.error) as error:
+    except (ValueError, zlib.error) as error:
         raise ValidationError(f"the request body is not valid {encoding}: {error}") from error
     if len(plain) > LARGEST_UNPACKED:
         raise ValidationError(f"the request body is larger than {LARGEST_UNPACKED} bytes")
     return plain
+
+
+def _unpacked_zstd(content: bytes) -> bytes:
+    """Raises ValueError."""
+    import zstandard  # imported late: most daemons never see such a body
+
+    try:
+        reader = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True)
+        return reader.read(LARGEST_UNPACKED + 1)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
 
 
 def is_own_user(request: Request) -> bool:

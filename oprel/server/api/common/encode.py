@@ -17,6 +17,7 @@ from oprel.formats.templates.plain_frame import PROMPT_ONLY
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.inference.completions import Done
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.summaries import Encoder, ModelList, ModelSummary
 from oprel.server.pool.engine_status import EngineStatus
 from oprel.utils.text import human_count
 
@@ -34,6 +35,11 @@ def json_bytes(reply: BaseModel) -> bytes:
 def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
     """One object; `nulls` includes the fields that are None."""
     return Response(reply.model_dump_json() if nulls else json_bytes(reply), media_type=JSON)
+
+
+def listed(models: ModelList, encode: Encoder, around: bytes) -> Response:
+    """The usable models as a JSON array; `around` has %b in its place."""
+    return Response(around % b",".join(model.encoded(encode) for model in models.usable), media_type=JSON)
 
 
 def metrics(done: Done) -> dict[str, object]:
@@ -96,15 +102,15 @@ def logprobs(tokens: Sequence[Logprob]) -> list[wire.OllamaLogprob] | None:
     return encoded or None
 
 
-def details(model: InstalledModel) -> wire.ModelDetails:
-    header, info = model.header, model.info
+def details(model: InstalledModel | ModelSummary) -> wire.ModelDetails:
+    header = model.header_summary
     return wire.ModelDetails(
         parent_model=model.manifest.parent,
-        format=info.format,
+        format=header.format,
         family=header.architecture,
         families=[header.architecture],
-        parameter_size=human_count(info.parameters or 0),
-        quantization_level=info.quantization,
+        parameter_size=human_count(header.parameters or 0),
+        quantization_level=header.quantization,
         context_length=header.context_length,
         embedding_length=header.embedding_length,
     )

@@ -19,7 +19,9 @@ from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
     details,
     embedding,
+    json_bytes,
     json_response,
+    listed,
     logprobs,
     running_model,
     scaled,
@@ -36,6 +38,7 @@ from oprel.server.inference import completions, embeddings
 from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel, with_every_array
+from oprel.server.models.summaries import ModelSummary
 from oprel.utils.text import timestamp
 
 router = dialect_router(encode_error)
@@ -59,8 +62,11 @@ async def version() -> Response:
 
 @router.api_route("/api/tags", methods=READ)
 async def tags(request: Request) -> Response:
-    models = await state_of(request).library.all()
-    listed = [
+    return await state_of(request).library.survey(lambda models: listed(models, _tag, b'{"models":[%b]}'))
+
+
+def _tag(model: ModelSummary) -> bytes:
+    return json_bytes(
         wire.ListedModel(
             name=model.name,
             model=model.name,
@@ -68,12 +74,10 @@ async def tags(request: Request) -> Response:
             size=model.size_bytes,
             digest=model.digest,
             details=details(model),
-            capabilities=model.capabilities,
+            capabilities=list(model.capabilities),
             source=model.source,
         )
-        for model in models
-    ]
-    return json_response(wire.OllamaListResponse(models=listed))
+    )
 
 
 @router.api_route("/api/ps", methods=READ)

@@ -16,7 +16,7 @@ from oprel.core.completion import Usage
 from oprel.core.exceptions import ValidationError
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
-from oprel.server.api.common.encode import embedding
+from oprel.server.api.common.encode import embedding, listed
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.streaming import collected_reply, embedding_reply, stream_reply
@@ -36,6 +36,7 @@ from oprel.server.inference.embeddings import EmbedJob, RerankJob
 from oprel.server.inference.jobs import Job
 from oprel.server.inference.truncation import Truncation
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.summaries import ModelSummary
 from oprel.server.pool.manager import ModelManager
 
 router = dialect_router(encode_error, prefix="/v1")
@@ -183,8 +184,8 @@ def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) 
 
 @router.api_route("/models", methods=READ)
 async def list_models(request: Request) -> Response:
-    models = await state_of(request).library.all()
-    return _json({"object": "list", "data": [_model(model) for model in models]})
+    around = b'{"object":"list","data":[%b]}'
+    return await state_of(request).library.survey(lambda models: listed(models, _listed_model, around))
 
 
 @router.api_route("/models/{name:path}", methods=READ)
@@ -193,7 +194,11 @@ async def show_model(request: Request, name: str) -> Response:
     return _json({**_model(model), "id": name})
 
 
-def _model(model: InstalledModel) -> dict[str, JsonValue]:
+def _listed_model(model: ModelSummary) -> bytes:
+    return orjson.dumps(_model(model))
+
+
+def _model(model: InstalledModel | ModelSummary) -> dict[str, JsonValue]:
     *_, namespace, _ = ("", "library", *model.name.split("/"))
     return {"id": model.name, "object": "model", "created": int(model.changed.timestamp()), "owned_by": namespace}
 

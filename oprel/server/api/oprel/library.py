@@ -1,6 +1,7 @@
 """oprel's own API of the library: its models, their files, and the import of files from disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,14 @@ from oprel.core.models.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
-from oprel.server.api.common.encode import details, json_response
+from oprel.server.api.common.encode import details, json_bytes, json_response
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.streaming import progress_reply
+from oprel.server.api.common.streaming_response import JSON
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.models import import_files
-from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.last_use import LastUse
+from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.server.storage import cache
 from oprel.server.storage.cache import StoredFile
 from oprel.server.storage.removal import Removed
@@ -33,25 +36,35 @@ LIBRARY = "/api/models/library"
 CACHE = "/api/models/cache"
 
 
+@dataclass(frozen=True)
+class _Filter:
+    """The wanted values of each field; any where a set is empty. A model has all `capabilities`."""
+
+    providers: set[str]
+    statuses: set[str]
+    capabilities: set[str]
+
+    def wants(self, provider: str, status: ModelStatus, capabilities: Iterable[str] = ()) -> bool:
+        is_wanted = not self.providers or provider in self.providers
+        return is_wanted and (not self.statuses or status in self.statuses) and self.capabilities <= set(capabilities)
+
+
 @router.api_route(LIBRARY, methods=READ)
 async def library(request: Request, provider: str = "", status: str = "", capability: str = "") -> Response:
     """Each filter takes one value, or several with commas. Only `status=available` lists models that can be pulled."""
-    state = state_of(request)
-    statuses = _values(status)
-    if unknown := statuses - set(get_args(ModelStatus)):
+    state, wanted = state_of(request), _Filter(_values(provider), _values(status), _values(capability))
+    if unknown := wanted.statuses - set(get_args(ModelStatus)):
         raise ValidationError(f"there is no status {min(unknown)!r}", f"Use {', '.join(get_args(ModelStatus))}.")
-    models = [] if statuses == {"available"} else await _installed_models(state)
-    if "available" in statuses:
-        aliases = await anyio.to_thread.run_sync(Aliases.load, state.manager.config.home_dir)
-        models += [_available(alias) for alias in aliases]
-    keep = {"provider": _values(provider), "status": statuses}
-    matching = [
-        model
-        for model in models
-        if all(not values or model[key] in values for key, values in keep.items())
-        and _values(capability) <= set(model.capabilities)
-    ]
-    return json_response(library_wire.LibraryResponse(models=matching))
+    loaded = {loaded.model.weights for loaded in state.manager.loaded}
+
+    def reply(models: ModelList) -> Response:
+        rows = [] if wanted.statuses == {"available"} else [*_installed_rows(models, wanted, loaded, state.last_use)]
+        if "available" in wanted.statuses:
+            aliases = map(_available, Aliases.load(state.manager.config.home_dir))
+            rows += [json_bytes(alias) for alias in aliases if _wants(wanted, alias)]
+        return Response(b'{"models":[%b]}' % b",".join(rows), media_type=JSON)
+
+    return await state.library.survey(reply)
 
 
 @router.delete(LIBRARY + "/{name:path}")
@@ -114,22 +127,36 @@ def _values(text: str) -> set[str]:
     return {value.strip() for value in text.split(",") if value.strip()}
 
 
-async def _installed_models(state: AppState) -> list[LibraryModel]:
-    weights = {loaded.model.weights for loaded in state.manager.loaded}
-    models, faults = await state.library.survey()
-    return [
-        *(_installed(model, weights, state.last_use.of(model.weights)) for model in models),
-        *(_damaged(manifest, error) for manifest, error in faults),
-    ]
+def _wants(wanted: _Filter, model: LibraryModel) -> bool:
+    return wanted.wants(model.provider, model.status, model.capabilities)
 
 
-def _installed(model: InstalledModel, loaded: Iterable[Path], used: float | None) -> LibraryModel:
+def _installed_rows(models: ModelList, wanted: _Filter, loaded: set[Path], last_use: LastUse) -> Iterator[bytes]:
+    """The models as JSON. Most are neither loaded nor were ever used: theirs is made once."""
+    for model in models.usable:
+        status, used = _status(model, loaded), last_use.of(model.weights)
+        if wanted.wants(model.manifest.provider, status, model.capabilities):
+            is_plain = status == "installed" and used is None
+            yield model.encoded(_plain_row) if is_plain else json_bytes(_installed(model, status, used))
+    damaged = (_damaged(manifest, error) for manifest, error in models.faults)
+    yield from (json_bytes(model) for model in damaged if _wants(wanted, model))
+
+
+def _status(model: ModelSummary, loaded: set[Path]) -> ModelStatus:
+    return "loaded" if model.weights in loaded else "installed"
+
+
+def _plain_row(model: ModelSummary) -> bytes:
+    return json_bytes(_installed(model, "installed", None))
+
+
+def _installed(model: ModelSummary, status: ModelStatus, used: float | None) -> LibraryModel:
     about = details(model)
     return LibraryModel(
         name=model.name,
         provider=model.manifest.provider,
-        status="loaded" if model.weights in loaded else "installed",
-        capabilities=model.capabilities,
+        status=status,
+        capabilities=list(model.capabilities),
         source=model.source,
         path=str(model.weights),
         size=model.size_bytes,
@@ -139,7 +166,7 @@ def _installed(model: InstalledModel, loaded: Iterable[Path], used: float | None
         quantization_level=about.quantization_level,
         modified_at=model.changed.isoformat(),
         last_used_at=_moment(used),
-        notes=model.notes,
+        notes=list(model.notes),
     )
 
 

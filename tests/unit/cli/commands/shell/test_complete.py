@@ -18,7 +18,7 @@ MODELS = ["guide", "qwen:7b", "tiny"]
 
 
 def completed(line: str) -> list[str]:
-    return candidates(line, command_parsers(build_parser()), lambda: MODELS)
+    return candidates(line, command_parsers(build_parser()), lambda prefix: MODELS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""Values that were made of files, each until one of its files changes."""
+
+import os
+from collections.abc import Collection, Hashable, Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+FileState = tuple[int, int, int, int] | None
+FileStates = tuple[tuple[str, FileState], ...]
+
+
+def states_of(paths: Iterable[Path | str]) -> FileStates:
+    """What tells that a file or a folder's list changed: its inode, size and times; None where there is none."""
+    return tuple((path, _state(path)) for path in map(str, paths))
+
+
+def _state(path: str) -> FileState:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class FileCache(Generic[Value]):
+    """The values of at most `limit` keys; the oldest is dropped first. Threads may share it."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._entries: dict[Hashable, tuple[FileStates, Value]] = {}
+        self._limit = limit
+
+    def get(self, key: Hashable) -> Value | None:
+        """The value, if all its files are as they were. Looks at each of them."""
+        entry = self._entries.get(key)
+        if entry is None or any(_state(path) != state for path, state in entry[0]):
+            return None
+        return entry[1]
+
+    def put(self, key: Hashable, value: Value, states: FileStates) -> Value:
+        """Keep and return `value`. `states` are of before its files were read: a later change then shows."""
+        self._entries[key] = states, value
+        while self._limit is not None and len(self._entries) > self._limit:
+            self._entries.pop(next(iter(self._entries)), None)
+        return value
+
+    def keep_only(self, keys: Collection[Hashable]) -> None:
+        """Forget the others, whose files may be gone."""
+        for key in self._entries.keys() - keys:
+            self._entries.pop(key, None)
