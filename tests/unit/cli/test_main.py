@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import oprel
 from oprel.cli import main as cli
 from oprel.cli.conversation.session import Session
 from oprel.cli.options import config_from, session_from
-from oprel.client.connect import serve_command
+from oprel.client.own_daemon import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes
 
@@ -78,7 +77,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch):
 
         parser = argparse.ArgumentParser()
         parser.set_defaults(main=fail)
-        monkeypatch.setattr(cli, "build_parser", lambda: parser)
+        monkeypatch.setattr(cli, "build_parser", lambda *_: parser)
         return cli.main([])
 
     return run
@@ -97,7 +96,7 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 
         parser = cli.build_parser()
         cli.command_parsers(parser)[command].set_defaults(main=main)
-        monkeypatch.setattr(cli, "build_parser", lambda: parser)
+        monkeypatch.setattr(cli, "build_parser", lambda *_: parser)
         assert cli.main([command, *words]) == 0
         return session_from(found[0]), vars(found[0]).get("prompt", [])
 
@@ -137,7 +136,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(ends_with) -> None:
 
 @pytest.mark.parametrize("name", SERVER_SETTINGS)
 def test_a_setting_reaches_the_daemon_that_is_started_with_it(name: str) -> None:
-    config = replace(Config(), **{name: CHANGED[name]})  # type: ignore[arg-type]  # the types are those of the fields
+    config = Config().replace(**{name: CHANGED[name]})
     arguments = serve_command(config)
     assert config_from(parsed(*arguments[arguments.index("serve") :])) == config
 
