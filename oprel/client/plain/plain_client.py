@@ -96,9 +96,9 @@ class PlainClient:
         input: str,
         *,
         truncate: bool | None = None,
-        dimensions: int | None = None,
         options: "types.AnyOptions | None" = None,
         keep_alive: float | str | None = None,
+        dimensions: int | None = None,
     ) -> "wire.EmbedResponse":
         shape = {"truncate": truncate, "dimensions": dimensions}
         return self._send(

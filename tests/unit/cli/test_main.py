@@ -1,9 +1,6 @@
 """The parser, the flags, and how errors become exit codes; test_cli.py runs the commands for real."""
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -184,14 +181,15 @@ def test_what_a_command_is_given_is_taken_for_no_setting(command: str) -> None:
     assert not places & {*SERVER_SETTINGS, "host"}
 
 
-def test_what_is_not_needed_is_not_imported() -> None:
-    """`oprel --version` and `--help` stay fast: the parser alone needs no third-party module."""
-    program = (
-        "import json, sys; from oprel.cli.main import build_parser; build_parser(); print(json.dumps([*sys.modules]))"
-    )
-    shown = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True).stdout
-    heavy = {"anyio", "fastapi", "httpx", "prompt_toolkit", "pydantic", "rich", "uvicorn", "xllamacpp", "yaml"}
-    assert heavy & {*json.loads(shown)} == set()
+def test_the_table_of_aliases_is_that_of_the_parsers() -> None:
+    parsers = cli.command_parsers(cli.build_parser())
+    assert {name: parser.prog.split()[1] for name, parser in parsers.items() if name in cli.ALIASES} == cli.ALIASES
+    assert parsers.keys() - cli.COMMANDS.keys() - cli.ALIASES.keys() == {"__complete"}
+
+
+@pytest.mark.parametrize("word", [*cli.COMMANDS, *cli.ALIASES])
+def test_the_parser_of_one_command_knows_it(word: str) -> None:
+    assert word in cli.command_parsers(cli.build_parser(word))
 
 
 @pytest.mark.parametrize("flag", ["--version", "-v"])
