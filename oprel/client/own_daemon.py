@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
-POLL_INTERVAL = 0.02  # s
+POLL_INTERVAL = 0.005  # s
 LOG_LINES = 15
 LARGE_LOG = 10 * 1024**2  # bytes, above which the next daemon starts a new file
 

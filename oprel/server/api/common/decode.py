@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import orjson
 import pydantic
-import zstandard
 from pydantic import JsonValue
 from starlette.requests import Request
 
@@ -61,6 +60,8 @@ def unpacked(content: bytes, encoding: str) -> bytes:
     """Decompress a body, up to 20 MiB. Codex sends zstd."""
     if encoding in ("", "identity"):
         return content
+    import zstandard  # imported late: few bodies are compressed
+
     try:
         match encoding.lower():
             case "zstd":
