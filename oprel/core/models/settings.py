@@ -41,7 +41,7 @@ def settings_of(config: Config, name: str) -> ModelSettings:
     own = dict(next((models[key] for key in spellings(ModelRef.parse(name)) if key in models), {}))
     pin = own.pop("pin", "off") == "on"
     own.pop("preload", None)
-    merged = config.replace(**own)
+    merged = config.replace(**own) if own else config
     return ModelSettings(
         pin=pin,
         keep_alive_seconds=math.inf if pin else merged.keep_alive_seconds,
