@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from oprel.client.connect import stop_daemon
+from oprel.client.own_daemon import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
 

@@ -10,9 +10,8 @@ import httpx
 
 from oprel import api_models as wire
 from oprel.client import blobs, calls, types
-from oprel.client.base import TIMEOUT, connection_errors
 from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
-from oprel.client.connect import open_transport_async
+from oprel.client.connect import TIMEOUT, connection_errors, open_transport_async
 from oprel.client.fetching import FetchReport, LoadExtras
 from oprel.client.shared import BaseClient, Headers, Timeout
 from oprel.client.types import AnyOptions

@@ -9,13 +9,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from oprel.client.connect import is_up, serve_command
+from oprel.client.own_daemon import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.models.manifests import Manifest, Manifests
@@ -156,7 +156,7 @@ def config(home: Path) -> Config:
 def start_daemon(config: Config) -> Iterator[Callable[..., RunningDaemon]]:
     """Start a daemon on the test's home, with other settings if need be; all are stopped at the end."""
     with contextlib.ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(running_daemon(replace(config, **changes)))
+        yield lambda **changes: stack.enter_context(running_daemon(config.replace(**changes)))
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ def test_functions_are_short() -> None:
 
 
 def module_name(path: str) -> str:
-    """`client/http.py` -> `oprel.client.http`, `client/__init__.py` -> `oprel.client`."""
+    """`client/base.py` -> `oprel.client.base`, `client/__init__.py` -> `oprel.client`."""
     return ".".join(["oprel", *Path(path).with_suffix("").parts]).removesuffix(".__init__")
 
 

@@ -1,15 +1,16 @@
 """`oprel`: parses the arguments, runs the command, and turns errors into messages and exit codes."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from oprel import __version__
 from oprel.cli.screen import render
+from oprel.core.config import help_columns
 from oprel.core.exceptions import OprelError, ValidationError
 
 # Command -> its module in oprel.cli.commands, in the order of `--help`.
@@ -45,6 +46,8 @@ COMMANDS = {
     "version": "shell.version",
     "help": "shell.help",
 }
+ALIASES = {"start": "serve", "ls": "list", "models": "ps"}
+VERSION_FLAGS = ("-v", "--version")
 HIDDEN = ("shell.complete",)
 # Commands of Ollama that oprel lacks -> what to do instead.
 ELSEWHERE = {
@@ -54,37 +57,59 @@ ELSEWHERE = {
     ),
     "launch": "Configure the program to use http://127.0.0.1:11435; README.md shows how.",
 }
+# Between two collections of garbage: imports make many objects, which all stay.
+NEW_OBJECTS = 50_000
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Knows the width without shutil, whose import argparse needs for every argument that it adds."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=help_columns() - 2)
 
 
 class Parser(argparse.ArgumentParser):
     """Reports usage errors in the same format as all other errors."""
+
+    def __init__(self, *, formatter_class: type[argparse.HelpFormatter] = _HelpFormatter, **options: Any) -> None:
+        super().__init__(formatter_class=formatter_class, **options)
 
     def error(self, message: str, step: str = "") -> NoReturn:
         render.error(ValidationError(message, *filter(None, [step, f"See `{self.prog} --help`."])))
         self.exit(ValidationError.exit_code)
 
 
-def build_parser() -> Parser:
+def build_parser(word: str = "") -> Parser:
+    """The parser of arguments that begin with `word`; of all commands unless it decides which one is needed."""
     parser = Parser(
         prog="oprel",
         description="Run language models on this machine.",
         epilog="`oprel help COMMAND` shows the help of a command.",
     )
     version = f"oprel {__version__}"
-    parser.add_argument("-v", "--version", action="version", version=version, help="show the version and exit")
+    parser.add_argument(*VERSION_FLAGS, action="version", version=version, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (*COMMANDS.values(), *HIDDEN):
+    for module in _modules(ALIASES.get(word, word)):
         import_module(f"oprel.cli.commands.{module}").add_parser(commands)
     return parser
+
+
+def _modules(word: str) -> Sequence[str]:
+    """The modules of the commands that `word` may lead to: importing all takes longer than most commands."""
+    if word in VERSION_FLAGS:
+        return ()
+    return (COMMANDS[word],) if word in COMMANDS else (*COMMANDS.values(), *HIDDEN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     if sys.stdout is None:  # closed by the caller, as with `>&-`
         sys.stdout = open(os.devnull, "w")
+    gc.set_threshold(NEW_OBJECTS)
     try:
         status = _run(arguments)
+        gc.freeze()  # the interpreter's last collection need not look at what ends with the process anyway
         sys.stdout.flush()  # here, where a failure can still be reported, not at interpreter exit
         return status
     except OprelError as error:
@@ -102,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parser = build_parser()
     words = _with_values(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser(words[0] if words else "")
     try:
         _check_command(parser, words)
         args, rest = parser.parse_known_args(words)
@@ -135,6 +160,8 @@ def _check_command(parser: Parser, words: Sequence[str]) -> None:
         return
     if words[0].startswith("-"):
         parser.error(f"{words[0]} must come after the command", "Write `oprel COMMAND`, then the flags.")
+    from difflib import get_close_matches
+
     near = () if words[0] in ELSEWHERE else get_close_matches(words[0], commands, n=1)
     guess = f"Did you mean `oprel {near[0]}`?" if near else ""
     parser.error(f"unknown command {words[0]!r}", ELSEWHERE.get(words[0], guess))
@@ -142,6 +169,8 @@ def _check_command(parser: Parser, words: Sequence[str]) -> None:
 
 def _refuse(parser: Parser, words: Sequence[str]) -> NoReturn:
     """Exit with an error for arguments that the command does not take, suggesting the nearest flag."""
+    from difflib import get_close_matches
+
     flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
     near = get_close_matches(flag, parser._option_string_actions, n=1)
     step = f"Did you mean {near[0]}?" if near else ""

@@ -1,22 +1,22 @@
 """Arguments shared by commands, and the configuration and session that they result in."""
 
 import argparse
-import dataclasses
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
 from oprel.core.config import Config, flag, load_config, settings
 from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
-from oprel.core.names import DEFAULT_TAG, GUIDE, is_path
-from oprel.core.settings import DURATIONS, PATHS, Value
+from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
 
 if TYPE_CHECKING:
     from oprel.cli.conversation.session import Session
+    from oprel.client.plain.plain_client import PlainClient
     from oprel.client_api import Client
+
+    AnyClient = Client | PlainClient
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +36,12 @@ def add_settings(parser: argparse.ArgumentParser, names: Container[str]) -> None
     for entry in settings():
         if entry.name in names:
             default = "" if entry.default == "" else f" (default: {entry.default})"
-            text = f"{entry.metadata['help']}{default}".replace("%", "%%")
+            text = f"{entry.help}{default}".replace("%", "%%")
             parser.add_argument(flag(entry.name), dest=entry.name, metavar=_metavar(entry), help=text)
 
 
-def _metavar(entry: dataclasses.Field[Value]) -> str:
-    if choices := entry.metadata["choices"]:
+def _metavar(entry: DeclaredSetting) -> str:
+    if choices := entry.choices:
         return "|".join(choices)
     if entry.name in PATHS:
         return "PATH"
@@ -99,7 +99,7 @@ def _keep_alive(text: str | None) -> float | str | None:
 
 def without_daemon(config: Config) -> OprelError:
     """The error when this machine's own daemon does not answer and none may be started."""
-    from oprel.client.connect import daemon_pid, is_ending
+    from oprel.client.own_daemon import daemon_pid, is_ending
 
     if is_ending(config):
         message = f"the daemon (pid {daemon_pid(config)}) is stopping, and lets answers finish"
@@ -110,20 +110,20 @@ def without_daemon(config: Config) -> OprelError:
 
 
 @contextmanager
-def asking_own_daemon(client: "Client") -> Iterator[None]:
+def asking_own_daemon(client: "AnyClient") -> Iterator[None]:
     """Explains why this machine's own daemon does not answer, where none may be started."""
-    import httpx
+    from oprel.client.base import NotReachedError
 
     try:
         yield
-    except ConnectError as error:
-        if client.config.host or not isinstance(error.__cause__, httpx.ConnectError):
+    except NotReachedError as error:
+        if client.config.host:
             raise
         raise without_daemon(client.config) from error
 
 
 @contextmanager
-def suggesting_names(client: "Client", name: str) -> Iterator[None]:
+def suggesting_names(client: "AnyClient", name: str) -> Iterator[None]:
     """Adds the name of a similar model to the error for an unknown `name`."""
     try:
         yield
@@ -133,7 +133,11 @@ def suggesting_names(client: "Client", name: str) -> Iterator[None]:
         raise
 
 
-def _near(client: "Client", name: str) -> str | None:
+def _near(client: "AnyClient", name: str) -> str | None:
+    from difflib import get_close_matches
+
+    from oprel.core.names import DEFAULT_TAG, is_path
+
     if is_path(name):
         return None
     try:
@@ -142,6 +146,20 @@ def _near(client: "Client", name: str) -> str | None:
         return None
     longer = [other for other in installed if other.startswith(name)]
     return next(iter(longer + get_close_matches(name, installed, n=1)), None)
+
+
+def open_client(config: Config, *, start: bool = True, checked: bool = False) -> "AnyClient":
+    """A client for simple commands: a PlainClient where the daemon has a Unix socket, unless answers must be `checked`.
+
+    Its answers have the same attributes, but are no pydantic models.
+    """
+    if checked or (config.host and not config.host.startswith("unix:")):
+        from oprel.client_api import Client
+
+        return Client(config=config, start=start)
+    from oprel.client.plain.plain_client import PlainClient
+
+    return PlainClient(config, start=start)
 
 
 def config_from(args: argparse.Namespace) -> Config:
@@ -159,6 +177,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def default_model() -> str:
     """The model of a command that names none, after a line that introduces it."""
+    from oprel.core.names import GUIDE
+
     render.note(f"{GUIDE} is a tiny model that comes with oprel and explains its use; name another for anything else.")
     return GUIDE
 
@@ -168,6 +188,8 @@ def check_path(model: str) -> None:
 
     Raises ModelNotFoundError if nothing is there, InvalidModelError if it is not a model.
     """
+    from oprel.core.names import is_path
+
     if not is_path(model):
         return
     from oprel.formats.detect import detect

@@ -12,7 +12,7 @@ from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
     from oprel.api_models import ProgressResponse
-    from oprel.client_api import Client
+    from oprel.cli.options import AnyClient
     from oprel.wire.downloads import DownloadResponse
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ class ProgressDisplay(Protocol):
         """Show a step that concerns no single file."""
 
 
-def pulling_if_missing(client: "Client", model: str, use: Callable[[], Result]) -> Result:
+def pulling_if_missing(client: "AnyClient", model: str, use: Callable[[], Result]) -> Result:
     """Return what `use` returns; if the model is not installed, pull it and try again.
 
     Raises what `use` raises, and ModelNotFoundError when no source has the model.
@@ -50,7 +50,7 @@ def pulling_if_missing(client: "Client", model: str, use: Callable[[], Result]) 
         return use()
 
 
-def pull(client: "Client", model: str, *, insecure: bool = False) -> None:
+def pull(client: "AnyClient", model: str, *, insecure: bool = False) -> None:
     """Download a model; `insecure` allows a registry over http. Raises ModelNotFoundError, DownloadError."""
     first = None
     try:
@@ -78,7 +78,7 @@ def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None
                 display.step(step.status or "")
 
 
-def cancel_download(client: "Client", model: str) -> bool:
+def cancel_download(client: "AnyClient", model: str) -> bool:
     """Cancel the model's download and delete its partial files; False when none is unfinished."""
     download = None if is_path(model) else _download(client, ModelRef.parse(model).key)
     if download is None or download.status == "done":
@@ -97,7 +97,7 @@ def _with_own_message(error: ModelNotFoundError) -> ModelNotFoundError:
     return ModelNotFoundError(message.removesuffix("."), *steps)
 
 
-def _announce(client: "Client", model: str) -> dict[str, str]:
+def _announce(client: "AnyClient", model: str) -> dict[str, str]:
     """Print what will be downloaded and how much; return the file names by digest."""
     download = _download(client, ModelRef.parse(model).key)
     if download is None:
@@ -107,7 +107,7 @@ def _announce(client: "Client", model: str) -> dict[str, str]:
     return {file.digest or file.name: file.name for file in download.files}
 
 
-def _download(client: "Client", key: str) -> "DownloadResponse | None":
+def _download(client: "AnyClient", key: str) -> "DownloadResponse | None":
     try:
         downloads = client.downloads().downloads
     except OprelError:  # not an oprel daemon: it has only Ollama's API

@@ -1,23 +1,13 @@
-"""Addresses of daemons, and connection errors."""
+"""Addresses of daemons, and the error when none answers there."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
-import httpx
-
-from oprel.client.transports import scheme_of, transports
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError
 
 DEFAULT_PORT = 11435
-# Answers have no time limit, since models and queues can be slow. Only connecting has one.
-TIMEOUT = httpx.Timeout(None, connect=10.0)
-# httpx needs a URL; over a Unix socket or in-process its host is a dummy.
-LOCAL_URL = "http://localhost"
 TCP_SCHEMES = ("", "http", "https")  # "": the short forms
 
 
@@ -27,8 +17,7 @@ class Scheme(Enum):
     PACKAGE = "package"  # of an installed package: `transports` maps the address's own scheme to it
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """`http://HOST:PORT`, `unix:/PATH`, or an address with the scheme of an installed package.
 
     `own`: this machine's own daemon, which clients start when it is down.
@@ -50,8 +39,13 @@ class Address:
         """
         if text.startswith("unix:"):
             return cls(Scheme.UNIX, re.sub("^/+", "/", text.removeprefix("unix:")))
-        if (scheme := scheme_of(text)) not in TCP_SCHEMES and scheme in transports():
-            return cls(Scheme.PACKAGE, text)
+        if scheme_of(text) not in TCP_SCHEMES:
+            from oprel.client.transports import transports
+
+            if scheme_of(text) in transports():
+                return cls(Scheme.PACKAGE, text)
+        from urllib.parse import urlsplit
+
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or {"https": 443}.get(parts.scheme, DEFAULT_PORT if "://" not in text else 80)
@@ -70,16 +64,23 @@ class Address:
         return cls.parse(config.host) if config.host else cls(Scheme.UNIX, str(config.socket_path), own=True)
 
 
-@contextmanager
-def connection_errors(address: Address) -> Iterator[None]:
-    """Raise httpx's connection errors as ConnectError."""
-    try:
-        yield
-    except httpx.ConnectError as error:
-        raise ConnectError(
-            f"no daemon answers at {address}", "Start one there with `oprel serve`, or correct OPREL_HOST."
-        ) from error
-    except httpx.TransportError as error:
-        raise ConnectError(
-            f"lost the connection to {address}: {str(error) or type(error).__name__}", "Try again."
-        ) from error
+class NotReachedError(ConnectError):
+    """No daemon answers at the address."""
+
+    @classmethod
+    def at(cls, address: Address) -> "NotReachedError":
+        return cls(f"no daemon answers at {address}", "Start one there with `oprel serve`, or correct OPREL_HOST.")
+
+
+def lost_connection(address: Address, why: str) -> ConnectError:
+    return ConnectError(f"lost the connection to {address}: {why}", "Try again.")
+
+
+def scheme_of(address: str) -> str:
+    """The part before `://` in lower case; "" without one.
+
+    >>> scheme_of("SSH://box/run/oprel.sock"), scheme_of("box:8080")
+    ('ssh', '')
+    """
+    scheme, separator, _ = address.partition("://")
+    return scheme.lower() if separator else ""

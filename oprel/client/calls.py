@@ -14,7 +14,9 @@ from oprel import api_models as wire
 from oprel.client import types
 from oprel.client.fetching import FETCHING, LoadExtras
 from oprel.client.functions import function_tool
-from oprel.core.exceptions import BackendCrashedError, OprelError, UnsupportedError, ValidationError, error_classes
+from oprel.client.plain import requests
+from oprel.client.plain.requests import SUCCESS, Request, body_for, rebuilt
+from oprel.core.exceptions import BackendCrashedError, OprelError, ValidationError
 from oprel.core.names import absolute
 from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
@@ -24,8 +26,6 @@ Result = TypeVar("Result", bound=wire.Wire)
 
 Messages = Sequence[types.AnyMessage]
 
-SUCCESS = b'{"status":"success"}'
-NO_SUCH_CALL = ("404 page not found", "405 method not allowed")  # the texts of Ollama and of the daemon
 NOT_IN_CONVERSATIONS = ("suffix", "template", "context", "raw", "images", "width", "height", "steps")
 
 
@@ -91,16 +91,16 @@ class ApiCall(Generic[Result]):
     def parse(self, status: int, content: bytes) -> Result:
         """The answer. Raises the OprelError of the daemon, rebuilt from its code."""
         if status >= 400:
-            raise _rebuilt(content, status)
+            raise rebuilt(content, status)
         try:
             return self.result.model_validate_json(content or self.if_empty)
         except pydantic.ValidationError as error:
-            raise OprelError("the server at this address is not oprel", "Check OPREL_HOST.") from error
+            raise requests.not_oprel() from error
 
     def parse_line(self, line: str) -> Result:
         """One line of a stream. Raises the OprelError that ended the stream."""
         if line.startswith('{"error"'):
-            raise _rebuilt(line.encode())
+            raise rebuilt(line.encode())
         return self.parse(200, line.encode())
 
 
@@ -113,7 +113,7 @@ def generate(
     if conversation is None:
         images = [types.encoded(image) for image in extras.get("images") or ()]
         body |= {"system": system, "images": images or None}
-        return _post("/api/generate", wire.GenerateResponse, model, body)
+        return _typed(requests.generate(model, body), wire.GenerateResponse)
     if refused := [name for name in NOT_IN_CONVERSATIONS if body.get(name)]:
         raise ValidationError(
             f"generate with a conversation_id does not take {', '.join(refused)}", "Use chat() with all messages."
@@ -140,7 +140,7 @@ def chat(
 
 
 def embed(model: str, input: str | Sequence[str], **extras: object) -> ApiCall[wire.EmbedResponse]:
-    return _post("/api/embed", wire.EmbedResponse, model, {"input": input, **extras})
+    return _typed(requests.embed(model, {"input": input, **extras}), wire.EmbedResponse)
 
 
 def embeddings(model: str, prompt: str | None, **extras: object) -> ApiCall[wire.EmbeddingsResponse]:
@@ -148,7 +148,7 @@ def embeddings(model: str, prompt: str | None, **extras: object) -> ApiCall[wire
 
 
 def pull(model: str, insecure: bool, stream: bool) -> ApiCall[wire.ProgressResponse]:
-    return _post("/api/pull", wire.ProgressResponse, model, {"insecure": insecure, "stream": stream})
+    return _typed(requests.pull(model, insecure, stream), wire.ProgressResponse)
 
 
 def push(model: str, insecure: bool, stream: bool) -> ApiCall[wire.ProgressResponse]:
@@ -165,12 +165,11 @@ def download(model: str) -> ApiCall[downloads_wire.DownloadResponse]:
 
 
 def downloads() -> ApiCall[downloads_wire.DownloadsResponse]:
-    return ApiCall("GET", "/api/models/download", downloads_wire.DownloadsResponse)
+    return _typed(requests.downloads(), downloads_wire.DownloadsResponse)
 
 
 def one_download(id: str, method: str = "GET", verb: str = "") -> ApiCall[downloads_wire.DownloadResponse]:
-    path = f"/api/models/download/{quote(id, safe='')}{verb}"
-    return ApiCall(method, path, downloads_wire.DownloadResponse)
+    return _typed(requests.one_download(id, method, verb), downloads_wire.DownloadResponse)
 
 
 def create(
@@ -182,8 +181,7 @@ def create(
 
 
 def copy(source: str, destination: str) -> ApiCall[types.StatusResponse]:
-    body = {"source": source, "destination": destination}
-    return ApiCall("POST", "/api/copy", types.StatusResponse, body, SUCCESS)
+    return _typed(requests.copy(source, destination), types.StatusResponse)
 
 
 def delete(model: str) -> ApiCall[types.StatusResponse]:
@@ -196,19 +194,19 @@ def upload_blob(digest: str) -> ApiCall[types.StatusResponse]:
 
 
 def list_models() -> ApiCall[types.ListResponse]:
-    return ApiCall("GET", "/api/tags", types.ListResponse)
+    return _typed(requests.list_models(), types.ListResponse)
 
 
 def ps() -> ApiCall[types.ProcessResponse]:
-    return ApiCall("GET", "/api/ps", types.ProcessResponse)
+    return _typed(requests.ps(), types.ProcessResponse)
 
 
 def engines() -> ApiCall[daemon_wire.ModelsResponse]:
-    return ApiCall("GET", "/models", daemon_wire.ModelsResponse)
+    return _typed(requests.engines(), daemon_wire.ModelsResponse)
 
 
 def health() -> ApiCall[daemon_wire.HealthResponse]:
-    return ApiCall("GET", "/health", daemon_wire.HealthResponse)
+    return _typed(requests.health(), daemon_wire.HealthResponse)
 
 
 def crashes() -> ApiCall[daemon_wire.CrashesResponse]:
@@ -240,7 +238,7 @@ def library(provider: str, status: str, capability: str) -> ApiCall[library_wire
 
 
 def remove(model: str) -> ApiCall[library_wire.RemovedResponse]:
-    return ApiCall("DELETE", f"/api/models/library/{quote(model, safe='')}", library_wire.RemovedResponse)
+    return _typed(requests.remove(model), library_wire.RemovedResponse)
 
 
 def import_model(model: str, path: str, how: str) -> ApiCall[wire.ProgressResponse]:
@@ -261,7 +259,7 @@ def clear_cache(all: bool) -> ApiCall[library_wire.RemovedResponse]:
 
 
 def show(model: str, *, verbose: bool = False) -> ApiCall[types.ShowResponse]:
-    return _post("/api/show", types.ShowResponse, model, {"verbose": verbose or None})
+    return _typed(requests.show(model, verbose=verbose), types.ShowResponse)
 
 
 def load(model: str, **extras: Unpack[LoadExtras]) -> ApiCall[wire.LoadResponse]:
@@ -270,7 +268,7 @@ def load(model: str, **extras: Unpack[LoadExtras]) -> ApiCall[wire.LoadResponse]
 
 
 def unload(model: str) -> ApiCall[wire.UnloadResponse]:
-    return _post("/unload", wire.UnloadResponse, model, {})
+    return _typed(requests.unload(model), wire.UnloadResponse)
 
 
 def is_last(
@@ -288,8 +286,11 @@ def unfinished() -> OprelError:
 
 
 def _post(path: str, result: type[Result], model: str, body: Mapping[str, object]) -> ApiCall[Result]:
-    # The daemon runs in another folder, where a relative path would be wrong.
-    return ApiCall("POST", path, result, {"model": absolute(model), **_given(body)})
+    return ApiCall("POST", path, result, body_for(model, body))
+
+
+def _typed(request: Request[Result], result: type[Result]) -> ApiCall[Result]:
+    return ApiCall(request.method, request.path, result, request.body, request.if_empty)
 
 
 def _given(body: Mapping[str, object]) -> dict[str, object]:
@@ -317,25 +318,3 @@ def _message(message: types.AnyMessage) -> dict[str, object]:
 
 def _tool(tool: types.AnyTool) -> types.Tool | Mapping[str, object]:
     return tool if isinstance(tool, types.Tool | Mapping) else function_tool(tool)
-
-
-def _rebuilt(content: bytes, status: int | None = None) -> OprelError:
-    """The error in an answer, or, without a status, in the last line of a stream."""
-    error = _error(content, status)
-    error.status_code = status or error.http_status
-    return error
-
-
-def _error(content: bytes, status: int | None) -> OprelError:
-    try:
-        body = pydantic_core.from_json(content)
-        error = body["error"]
-        detail = error if isinstance(error, dict) else {"type": body.get("code"), "message": error, **body}
-        cls = error_classes().get(str(detail["type"]), OprelError)
-        return cls(str(detail["message"]), *(str(step) for step in detail.get("resolution_steps", ())))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        if content.decode(errors="replace") in NO_SUCH_CALL:
-            return UnsupportedError(
-                "the daemon does not have this call", "Update the daemon: it is older than this client."
-            )
-        return OprelError(f"the server at this address is not oprel (HTTP {status})", "Check OPREL_HOST.")

@@ -1,44 +1,43 @@
-"""Connects to the daemon, and starts or stops this machine's own.
+"""Connects to daemons by httpx."""
 
-Two locks in the run folder prevent races: clients queue on `start.lock` and check again once they hold it, and the
-daemon holds `daemon.lock` as long as it runs. Twenty clients that find no daemon start exactly one.
-"""
-
-import contextlib
-import fcntl
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio.to_thread
 import httpx
 
-from oprel.client.base import LOCAL_URL, Address, Scheme
-from oprel.client.http import open_http, open_http_async
-from oprel.client.socket import open_socket, open_socket_async
-from oprel.client.transports import scheme_of, transports
-from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
-from oprel.core.exceptions import DaemonStartError
-from oprel.core.home import check_home, prepare_home
-from oprel.utils.files import listens, locked, tail
+from oprel.client.base import Address, NotReachedError, Scheme, lost_connection, scheme_of
+from oprel.client.own_daemon import ensure_daemon
+from oprel.client.transports import transports
+from oprel.core.config import Config
+from oprel.core.home import check_home
+from oprel.utils.files import listens
 
-START_SECONDS = 60.0
-POLL_INTERVAL = 0.02  # s
-LOG_LINES = 15
-LARGE_LOG = 10 * 1024**2  # bytes, above which the next daemon starts a new file
+# Answers have no time limit, since models and queues can be slow. Only connecting has one.
+TIMEOUT = httpx.Timeout(None, connect=10.0)
+# httpx needs a URL; over a Unix socket or in-process its host is a dummy.
+LOCAL_URL = "http://localhost"
+
+
+@contextmanager
+def connection_errors(address: Address) -> Iterator[None]:
+    """Raise httpx's connection errors as ConnectError."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise NotReachedError.at(address) from error
+    except httpx.TransportError as error:
+        raise lost_connection(address, str(error) or type(error).__name__) from error
 
 
 def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     """A transport to `address`; one to this machine's own daemon starts it when it does not answer."""
     if address.scheme is Scheme.HTTP:
-        return open_http(secure=address.target.startswith("https:"))
+        return httpx.HTTPTransport(verify=_has_certificate(address))
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open(address.target)
-    transport = open_socket(address.target)
+    transport = _SocketTransport(address.target)
     if not address.own:
         return transport
     check_home(config)
@@ -47,14 +46,32 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.HTTP:
-        return open_http_async(secure=address.target.startswith("https:"))
+        return httpx.AsyncHTTPTransport(verify=_has_certificate(address))
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open_async(address.target)
-    transport = open_socket_async(address.target)
+    transport = httpx.AsyncHTTPTransport(uds=address.target, verify=False)
     if not address.own:
         return transport
     check_home(config)
     return _AutostartAsync(transport, config)
+
+
+def _has_certificate(address: Address) -> bool:
+    """False for plain HTTP: loading certificates takes 25 ms."""
+    return address.target.startswith("https:")
+
+
+class _SocketTransport(httpx.HTTPTransport):
+    """Checks for a listener first: httpcore does not close the socket of a failed attempt, which causes a warning."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(uds=path, verify=False)  # no TLS here, so no certificates to load
+        self._path = path
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not listens(Path(self._path)):
+            raise httpx.ConnectError(f"nothing listens on {self._path}", request=request)
+        return super().handle_request(request)
 
 
 class _Autostart(httpx.BaseTransport):
@@ -87,125 +104,3 @@ class _AutostartAsync(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def ensure_daemon(config: Config) -> None:
-    """Return once this machine's daemon answers; start it if necessary.
-
-    Raises DaemonStartError with the end of its log, or ConfigError when OPREL_HOME is not writable.
-    """
-    with _start_lock(config):
-        if not is_up(config):
-            log = config.logs_dir / "daemon.log"
-            old_bytes = log.stat().st_size if log.exists() else 0
-            if old_bytes > LARGE_LOG:
-                log.replace(log.with_suffix(".log.1"))
-                old_bytes = 0
-            _await_up(config, _spawn(config, log), log, old_bytes)
-
-
-def is_up(config: Config) -> bool:
-    """True if the daemon of `config`'s home answers on its socket."""
-    with httpx.Client(transport=open_socket(str(config.socket_path)), base_url=LOCAL_URL, timeout=5.0) as http:
-        try:
-            return http.get("/health").status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
-
-
-def serve_command(config: Config) -> list[str]:
-    """The command that serves `config`, whatever the configuration file and the environment say."""
-    ambient = load_config()
-    values = {name: getattr(config, name) for name in SERVER_SETTINGS}
-    given = {
-        name: value for name, value in values.items() if {value, getattr(ambient, name)} != {getattr(Config, name)}
-    }
-    return [
-        *(sys.executable, "-P", "-m", "oprel", "serve"),
-        *(f"{flag(name)}={value}" for name, value in given.items()),
-    ]
-
-
-def stop_daemon(config: Config, *, now: bool = False) -> bool:
-    """Stop this machine's daemon and wait until it has exited; False when none is running.
-
-    A daemon that is already stopping gets no second signal, unless `now` asks it not to let answers finish.
-    """
-    with _held_lock(config) as descriptor:
-        if descriptor is None:
-            return False
-        signalled = signalled_twice = False
-        while not locked(descriptor):
-            ending = is_ending(config)
-            if not (ending or signalled) or (ending and now and not signalled_twice):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
-                signalled, signalled_twice = True, ending
-            time.sleep(POLL_INTERVAL)
-        return True
-
-
-def is_ending(config: Config) -> bool:
-    """True while this machine's daemon lets answers finish: its socket exists, but no longer accepts connections."""
-    return config.socket_path.exists() and not listens(config.socket_path) and daemon_pid(config) is not None
-
-
-def daemon_pid(config: Config) -> int | None:
-    """The process ID of this machine's daemon, whether it answers or not; None when none is running."""
-    with _held_lock(config) as descriptor:
-        return int(os.pread(descriptor, 32, 0)) if descriptor is not None else None
-
-
-@contextlib.contextmanager
-def _held_lock(config: Config) -> Iterator[int | None]:
-    """The home's lock file if a daemon holds it, else None. It contains the daemon's process ID."""
-    try:
-        descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        yield None if locked(descriptor) else descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _start_lock(config: Config) -> Iterator[None]:
-    prepare_home(config)
-    descriptor = os.open(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _spawn(config: Config, log: Path) -> subprocess.Popen[bytes]:
-    """Start the daemon detached: in its own session, without a terminal, with its output in the log."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            serve_command(config),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            start_new_session=True,
-        )
-
-
-def _await_up(config: Config, process: subprocess.Popen[bytes], log: Path, old_bytes: int) -> None:
-    """Wait until the daemon answers. The first `old_bytes` of `log` are from earlier daemons."""
-    deadline = time.monotonic() + START_SECONDS
-    while not is_up(config):
-        status = process.poll()
-        if status is not None or time.monotonic() > deadline:
-            why = (
-                f"ended with status {status}" if status is not None else f"did not answer within {START_SECONDS:.0f} s"
-            )
-            lines = "\n".join(f"    {line}" for line in tail(log, LOG_LINES, since=old_bytes))
-            raise DaemonStartError(
-                f"the daemon {why}; the end of {log}:\n{lines}", "Run `oprel serve` to see it start."
-            )
-        time.sleep(POLL_INTERVAL)
-    process.returncode = 0  # it keeps running: without a return code, Popen would warn when it is collected

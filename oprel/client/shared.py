@@ -3,13 +3,13 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import httpx
 
-from oprel.client.base import LOCAL_URL, Address, Scheme
+from oprel.client.base import Address, Scheme
+from oprel.client.connect import LOCAL_URL
 from oprel.core.config import Config, load_config
 from oprel.utils import forks
 
@@ -48,7 +48,8 @@ class BaseClient(ABC, Generic[Http]):
     def address(self) -> Address:
         if self._given[0]:
             return Address.parse(self._given[0])
-        return replace(Address.of(self.config), own=self._start and not self.config.host)
+        address = Address.of(self.config)
+        return address._replace(own=address.own and self._start)
 
     @abstractmethod
     def _open(self) -> Http:

@@ -29,13 +29,3 @@ class Transport:
 def transports() -> Mapping[str, Transport]:
     """All transports by scheme."""
     return {transport.scheme: transport for transport in load_plugins(GROUP, Transport)}
-
-
-def scheme_of(address: str) -> str:
-    """The part before `://` in lower case; "" without one.
-
-    >>> scheme_of("SSH://box/run/oprel.sock"), scheme_of("box:8080")
-    ('ssh', '')
-    """
-    scheme, separator, _ = address.partition("://")
-    return scheme.lower() if separator else ""

@@ -5,32 +5,36 @@ $XDG_CONFIG_HOME/oprel/config.yaml. A drop-in daemon also uses Ollama's port and
 the file. This is the only module that reads the environment.
 """
 
-import dataclasses
 import functools
-import hashlib
-import json
-import math
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from oprel.core import ollama_env
-from oprel.core.exceptions import ConfigError, ValidationError
-from oprel.core.names import ModelRef, NameKind, is_path, spellings
-from oprel.core.places import Places, places
-from oprel.core.settings import PATHS, SWITCH, ModelSettings, Value, converted, find_setting, parse_keep_alive, setting
+from oprel.core.exceptions import ConfigError
+from oprel.core.settings import (
+    PATHS,
+    SWITCH,
+    DeclaredSetting,
+    ModelSettings,
+    SettingsGroup,
+    Value,
+    converted,
+    find_setting,
+    parse_keep_alive,
+    setting,
+)
 from oprel.utils.text import parse_duration
+
+if TYPE_CHECKING:
+    from oprel.core.places import Places
 
 ENV_PREFIX = "OPREL_"
 # A Unix socket path is limited to 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS, engine names included.
 LONGEST_RUN_DIR = 80
-MOST_RESOLVED = 256  # models whose settings are kept
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(SettingsGroup):
     """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" forever)."""
 
     home: str = setting("~/.oprel", "folder of models, conversations, logs and sockets")
@@ -99,7 +103,7 @@ class Config:
         for name in PATHS:
             path = getattr(self, name)
             if path and not path.startswith("~"):
-                object.__setattr__(self, name, os.path.abspath(path))
+                vars(self)[name] = os.path.abspath(path)
 
     @property
     def home_dir(self) -> Path:
@@ -131,6 +135,9 @@ class Config:
         near = self.home_dir / "run"
         if len(os.fsencode(near)) <= LONGEST_RUN_DIR:
             return near
+        import hashlib
+        import tempfile
+
         digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
 
@@ -139,7 +146,9 @@ class Config:
         return self.run_dir / "oprel.sock"
 
     @property
-    def places(self) -> Places:
+    def places(self) -> "Places":
+        from oprel.core.places import places
+
         return places(os.environ, with_models=self.in_place == "on")
 
     @property
@@ -161,50 +170,25 @@ class Config:
     @property
     def preloaded(self) -> tuple[str, ...]:
         """Names of the models to load when the daemon starts, without duplicates."""
-        own = (name for name, values in _of_models(self.models).items() if values.get("preload") == "on")
-        return tuple({ModelRef.parse(name).key: name for name in (*own, *_names(self.preload))}.values())
+        from oprel.core.models.settings import preloaded
+
+        return preloaded(self)
 
     @property
     def named_models(self) -> tuple[str, ...]:
         """Names of the models with their own settings."""
-        return tuple(_of_models(self.models))
+        from oprel.core.models.settings import named_models
+
+        return named_models(self)
 
     def for_model(self, name: str) -> ModelSettings:
         """The settings in effect for the model of that name."""
-        return self._resolved(name)
+        from oprel.core.models.settings import settings_of
 
-    @functools.cached_property
-    def _resolved(self) -> Callable[[str], ModelSettings]:
-        return functools.lru_cache(MOST_RESOLVED)(self._resolve)  # every request asks
-
-    def _resolve(self, name: str) -> ModelSettings:
-        settings_of = _of_models(self.models)
-        own = dict(next((settings_of[key] for key in spellings(ModelRef.parse(name)) if key in settings_of), {}))
-        pin = own.pop("pin", "off") == "on"
-        own.pop("preload", None)
-        merged = replace(self, **own)  # type: ignore[arg-type]  # every value was converted to its field's type
-        return ModelSettings(
-            pin=pin,
-            keep_alive_seconds=math.inf if pin else merged.keep_alive_seconds,
-            keep_alive_locked=merged.keep_alive_locked == "on",
-            **{name: getattr(merged, name) for name in LOAD_SETTINGS},
-        )
+        return settings_of(self, name)
 
 
-@dataclass(frozen=True)
-class _OnlyOfModels:
-    """Settings that only individual models have."""
-
-    pin: str = setting("off", "keep the model loaded even if it is idle or others need its memory", SWITCH)
-    preload: str = setting("off", "load the model when the daemon starts", SWITCH)
-
-
-SETTINGS = {entry.name: entry for entry in fields(Config)}
-KEEPING = ("keep_alive", "keep_alive_locked")
-LOAD_SETTINGS = [name for entry in fields(ModelSettings) if (name := entry.name) in SETTINGS and name not in KEEPING]
-MODEL_SETTINGS = {entry.name: entry for entry in fields(_OnlyOfModels)} | {
-    name: SETTINGS[name] for name in (*KEEPING, *LOAD_SETTINGS)
-}
+SETTINGS = Config.entries
 
 
 def load_config(
@@ -233,6 +217,8 @@ def load_config(
 
 def drop_in_notes(environ: Mapping[str, str] | None = None) -> list[str]:
     """Notes of a drop-in daemon about the OLLAMA_* variables that it ignores."""
+    from oprel.core import ollama_env
+
     environ = os.environ if environ is None else environ
     notes = _from_ollama(environ)[1]
     if unused := ollama_env.meaningless(environ):
@@ -244,7 +230,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def settings() -> Iterable[dataclasses.Field[Value]]:
+def settings() -> Iterable[DeclaredSetting]:
     return SETTINGS.values()
 
 
@@ -260,6 +246,27 @@ def child_environment() -> dict[str, str]:
     return order | {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 
+def is_dumb_terminal() -> bool:
+    """True for a terminal that cannot move its cursor."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
+@functools.cache
+def help_columns() -> int:
+    """The width of help texts: $COLUMNS, else the terminal's, else 80."""
+    if (columns := os.environ.get("COLUMNS", "")).isdigit() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
+def wants_colour() -> bool:
+    """False if the user disabled colours: https://no-color.org."""
+    return not os.environ.get("NO_COLOR")
+
+
 def _default_file(environ: Mapping[str, str]) -> Path | None:
     if named := environ.get("OPREL_CONFIG"):
         return Path(named)
@@ -270,7 +277,7 @@ def _default_file(environ: Mapping[str, str]) -> Path | None:
 
 def _from_file(path: Path) -> dict[str, Value]:
     try:
-        content = _yaml(path.read_bytes(), str(path)) or {}
+        content = yaml_content(path.read_bytes(), str(path)) or {}
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
     if not isinstance(content, dict):
@@ -291,6 +298,8 @@ def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
 
 def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
     """Settings of a drop-in daemon. As in Ollama, an invalid variable only causes a note."""
+    from oprel.core import ollama_env
+
     values: dict[str, Value] = {"server_port": ollama_env.PORT, "truncate_embeddings": "on"}  # as in Ollama
     notes = []
     for reading in ollama_env.readings(environ):
@@ -308,48 +317,19 @@ def _converted(name: str, value: object, source: str, base: Path | None = None) 
     """`value` in its field's type; a relative path is resolved against `base` if given."""
     entry, folder = find_setting(SETTINGS, name, source), str(base or "")
     if name == "models":
-        return _models(value, source, folder)
+        from oprel.core.models.settings import models_setting
+
+        return models_setting(value, source, folder)
     result = converted(entry, value, source, folder)
     if name == "preload":
-        refs = {model: _ref(model, f"{source}: preload", folder) for model in _names(str(result))}
-        return ", ".join(ref.text if ref.kind is NameKind.PATH else model for model, ref in refs.items())
+        from oprel.core.models.settings import preload_setting
+
+        return preload_setting(str(result), source, folder)
     return result
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _ref(name: str, source: str, base: str) -> ModelRef:
-    """Parse a model name; a relative path is resolved against `base`, like the other paths."""
-    try:
-        return ModelRef.parse(os.path.join(base, name) if is_path(name) and not name.startswith("~") else name)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {error.message}", *error.resolution_steps) from None
-
-
-def _models(value: object, source: str, base: str) -> str:
-    """The settings of individual models as JSON, which can be passed to a daemon as a flag."""
-    content = (_yaml(value, source) if isinstance(value, str) else value) or {}
-    if not isinstance(content, dict) or not all(isinstance(own, dict) for own in content.values()):
-        raise ConfigError(f"{source}: models must map names to settings", 'For example: models: {"tiny": {"pin": on}}.')
-    checked: dict[str, dict[str, Value]] = {}
-    for name, own in ((str(name), own) for name, own in content.items()):
-        place = f"{source}: models: {name}"
-        key = _ref(name, f"{source}: models", base).key
-        checked[key] = {
-            str(setting_name): converted(find_setting(MODEL_SETTINGS, str(setting_name), place), value, place)
-            for setting_name, value in own.items()
-        }
-    return json.dumps(checked, ensure_ascii=False) if checked else ""
-
-
-@functools.lru_cache(maxsize=8)
-def _of_models(text: str) -> dict[str, dict[str, Value]]:
-    return json.loads(text) if text else {}  # written by `_models`
-
-
-def _yaml(content: str | bytes, source: str) -> object:
+def yaml_content(content: str | bytes, source: str) -> object:
+    """What a YAML document holds. Raises ConfigError."""
     import yaml  # imported late: a start without a file does not need the parser
 
     try:

@@ -1,33 +1,58 @@
 """Declares settings and checks their values. Pure."""
 
-import dataclasses
-import difflib
 import math
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from oprel.core.exceptions import ConfigError
+from oprel.utils.frozen import Frozen
 from oprel.utils.text import parse_duration
 
 Value = str | int
-Entries = Mapping[str, dataclasses.Field[Value]]
+Entries = Mapping[str, "DeclaredSetting"]
 
 PATHS = ("home", "engine_path", "binary_dir", "cache_dir")
 SWITCH = ("on", "off")
 SPELLINGS = {"true": "on", "false": "off"}
 
 
+class DeclaredSetting:
+    """The declaration of a setting. `type` is that of its values; the bounds are those of a number."""
+
+    name: str
+    type: type
+
+    def __init__(self, default: Value, help: str, choices: tuple[str, ...], smallest: float, largest: float) -> None:
+        self.default = default
+        self.help = help
+        self.choices = choices
+        self.smallest = smallest
+        self.largest = largest
+
+
 def setting(
     default: Value, help: str, choices: tuple[str, ...] = (), *, smallest: int = 0, largest: float = math.inf
 ) -> Any:
-    """A dataclass field with its help text, choices and, for numbers, bounds.
+    """A field of a SettingsGroup with its help text, choices and, for numbers, bounds.
 
-    Returns `Any`, like dataclasses.field itself.
+    Returns `Any`, like dataclasses.field: the field has the type of its annotation.
     """
-    metadata = {"help": help, "choices": choices, "smallest": smallest, "largest": largest}
-    return dataclasses.field(default=default, metadata=metadata)
+    return DeclaredSetting(default, help, choices, smallest, largest)
+
+
+class SettingsGroup(Frozen):
+    """Fields declared with `setting`; `entries` has their declarations."""
+
+    entries: ClassVar[Entries]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.entries = {name: entry for name, entry in vars(cls).items() if isinstance(entry, DeclaredSetting)}
+        for name, entry in cls.entries.items():
+            entry.name, entry.type = name, cls.__annotations__[name]
+            setattr(cls, name, entry.default)
 
 
 def parse_keep_alive(text: str) -> float:
@@ -44,8 +69,7 @@ DURATIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class ModelSettings(Frozen):
     """The effective settings of one model: its own, else the general ones. A pinned model is never evicted."""
 
     pin: bool
@@ -65,19 +89,21 @@ class ModelSettings:
     runaway_guard: str
 
 
-def find_setting(entries: Entries, name: str, source: str) -> dataclasses.Field[Value]:
+def find_setting(entries: Entries, name: str, source: str) -> DeclaredSetting:
     """The setting called `name`. Raises ConfigError, which suggests a name; `source` is where `name` was read."""
     if name not in entries:
+        import difflib
+
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(sorted(entries))
         raise ConfigError(f"{source}: unknown key {name!r}", hint)
     return entries[name]
 
 
-def converted(entry: dataclasses.Field[Value], value: object, source: str, base: str = "") -> Value:
+def converted(entry: DeclaredSetting, value: object, source: str, base: str = "") -> Value:
     """`value` in its field's type; a relative path is resolved against `base` if given. Raises ConfigError."""
     result = _typed(entry, value, source)
-    if choices := entry.metadata["choices"]:
+    if choices := entry.choices:
         if str(result).lower() not in choices:
             raise ConfigError(f"{source}: {entry.name} is {value!r}", f"Use one of {', '.join(choices)}.")
         return str(result).lower()
@@ -92,12 +118,12 @@ def converted(entry: dataclasses.Field[Value], value: object, source: str, base:
     return result
 
 
-def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value:
+def _typed(entry: DeclaredSetting, value: object, source: str) -> Value:
     if isinstance(value, list | dict):
         raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
     if isinstance(value, bool):  # YAML parses unquoted on and off as booleans
         value = "on" if value else "off"
-    if entry.metadata["choices"] == SWITCH:
+    if entry.choices == SWITCH:
         return SPELLINGS.get(str(value).lower(), str(value))
     if entry.type is not int:
         return str(value)
@@ -107,8 +133,8 @@ def _typed(entry: dataclasses.Field[Value], value: object, source: str) -> Value
         raise ConfigError(f"{source}: {entry.name} must be a whole number, not {value!r}") from None
 
 
-def _check_bounds(entry: dataclasses.Field[Value], value: int, source: str) -> None:
-    smallest, largest = entry.metadata["smallest"], entry.metadata["largest"]
+def _check_bounds(entry: DeclaredSetting, value: int, source: str) -> None:
+    smallest, largest = entry.smallest, entry.largest
     if value < smallest:
         raise ConfigError(f"{source}: {entry.name} must be at least {smallest}, not {value}")
     if value > largest:

@@ -6,12 +6,13 @@ A plugin package provides a `Source`.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal
-
-import httpx
+from typing import TYPE_CHECKING, Literal
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import RegistryOrigin
+
+if TYPE_CHECKING:
+    import httpx
 
 LONGEST_NAME = 1024  # bytes of a whole relative path
 LONGEST_PART = 255  # bytes of one path component: the limit of file systems
@@ -42,7 +43,7 @@ class Source:
     """
 
     host: str
-    files: Callable[[RegistryOrigin, httpx.AsyncClient], Awaitable[Sequence[RemoteFile]]]
+    files: "Callable[[RegistryOrigin, httpx.AsyncClient], Awaitable[Sequence[RemoteFile]]]"
 
 
 @dataclass(frozen=True)

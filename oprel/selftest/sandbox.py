@@ -9,14 +9,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import psutil
 
-from oprel.client.connect import is_up, serve_command
+from oprel.client.own_daemon import is_up, serve_command
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.names import GUIDE
@@ -84,7 +84,7 @@ class Sandbox:
 
     def serve(self, **settings: str | int) -> None:
         """Make sure that a daemon with these settings is running; restart it if they differ. Raises Unmet."""
-        config = replace(self._usual, **settings)  # type: ignore[arg-type]  # the types are those of the fields
+        config = self._usual.replace(**settings)
         if self.process and self.process.poll() is None and config == self.config:
             return
         self.end()

@@ -16,18 +16,11 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
-from oprel.server.api.anthropic import models as anthropic_models
-from oprel.server.api.anthropic import routes as anthropic
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
-from oprel.server.api.ollama import models as ollama_models
+from oprel.server.api.lazy_routes import LazyRoutes
 from oprel.server.api.ollama import routes as ollama
-from oprel.server.api.openai import routes as openai
-from oprel.server.api.oprel import downloads as downloads_api
-from oprel.server.api.oprel import library as library_api
-from oprel.server.api.oprel import native, observe, tokens
-from oprel.server.api.responses import routes as responses
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
 from oprel.server.errors import unexpected
@@ -35,11 +28,22 @@ from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
 
-ROUTERS = (
-    *(ollama.router, ollama_models.router),
-    *(anthropic_models.router, openai.router, responses.router, anthropic.router),
-    *(native.router, tokens.router, observe.router, observe.private, library_api.router, downloads_api.router),
-)
+# The routers beside Ollama's main one, by the beginnings of their paths. The first router of a path serves it.
+LAZY_ROUTERS = {
+    ("/v1/",): (
+        "anthropic.models:router",
+        "openai.routes:router",
+        "responses.routes:router",
+        "anthropic.routes:router",
+    ),
+    ("/api/tokenize", "/api/detokenize"): ("oprel.tokens:router",),
+    ("/api/models/", "/api/search"): ("oprel.library:router", "oprel.downloads:router"),
+    ("/api/status", "/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): (
+        "ollama.models:router",
+    ),
+    ("/metrics", "/crashes", "/logs", "/quarantine"): ("oprel.observe:router", "oprel.observe:private"),
+    ("/health", "/models", "/load", "/unload", "/generate"): ("oprel.native:router",),
+}
 
 
 def assemble(
@@ -71,8 +75,8 @@ def create_app(state: AppState) -> FastAPI:
     """The daemon's application. Its lifespan resumes downloads and, at the end, stops every engine."""
     app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(state))
     app.state.daemon = state
-    for router in ROUTERS:
-        app.include_router(router)
+    app.include_router(ollama.router)
+    app.router.routes.extend(LazyRoutes(app, prefixes, routers) for prefixes, routers in LAZY_ROUTERS.items())
     app.add_exception_handler(OprelError, _oprel_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _client_left)

@@ -6,7 +6,6 @@ import fcntl
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +23,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
     """The same for content that is written in pieces: the file of the block. Raises OSError."""
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -8,11 +8,11 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
-import httpcore
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 Owner = TypeVar("Owner")
 
@@ -36,8 +36,10 @@ def in_child(owner: Owner, start_anew: Callable[[Owner], None]) -> None:
     _owners[owner] = start_anew
 
 
-def watch(http: httpx.Client | httpx.AsyncClient) -> None:
+def watch(http: "httpx.Client | httpx.AsyncClient") -> None:
     """Make the connections of `http` dead in each forked child: at their end for readers, broken for writers."""
+    import httpx  # imported late, like httpcore: a daemon that downloads nothing does not use it
+
     http.event_hooks["request"].append(_trace_async if isinstance(http, httpx.AsyncClient) else _trace)
 
 
@@ -46,16 +48,18 @@ def watch_stream(stream: Stream) -> None:
     _streams.add(stream)
 
 
-def _trace(request: httpx.Request) -> None:
+def _trace(request: "httpx.Request") -> None:
     request.extensions["trace"] = _note
 
 
-async def _trace_async(request: httpx.Request) -> None:
+async def _trace_async(request: "httpx.Request") -> None:
     request.extensions["trace"] = _note_async
 
 
 def _note(event: str, info: Mapping[str, object]) -> None:
     """httpcore's report of a step of a request; steps that connect return the stream."""
+    import httpcore
+
     stream = info.get("return_value")
     if isinstance(stream, httpcore.NetworkStream | httpcore.AsyncNetworkStream):
         _streams.add(stream)

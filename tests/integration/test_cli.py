@@ -19,7 +19,7 @@ import pytest
 
 import oprel
 from oprel.cli.main import COMMANDS
-from oprel.client.connect import is_up, stop_daemon
+from oprel.client.own_daemon import is_up, stop_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,7 +85,7 @@ def office(config: Config, home: Path) -> Opened:
         """`engines`: for how many the memory suffices; 0 for many."""
         engine = str(install(home / "engine", **(faults or {})))
         limit = megabytes_for(home / "one.gguf", engines=engines, context=8192, program=NATIVE)
-        own = replace(config, engine_path=engine, default_max_memory_mb=limit, **changes)  # type: ignore[arg-type]
+        own = config.replace(engine_path=engine, default_max_memory_mb=limit, **changes)
         prepare_home(own)
         manager = ModelManager(own, EngineBinaries(find_binaries(own)), own.run_dir)
         try:

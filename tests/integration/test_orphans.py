@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -119,9 +119,9 @@ def rounds(
 ) -> Callable[[int], None]:
     second = str(shutil.copy(tiny, home / "second.gguf"))
     program = install(home / "engine", tokens=10_000, token_delay=0.01, silent_load=0.05, ignores=("SIGINT",))
-    real = replace(config, restore="off")
+    real = config.replace(restore="off")
     for_one = megabytes_for(tiny, engines=1.6, context=2048, program=NATIVE)
-    fake = replace(real, engine_path=str(program), default_max_memory_mb=for_one)
+    fake = real.replace(engine_path=str(program), default_max_memory_mb=for_one)
 
     def run(count: int) -> None:
         for number in range(count):

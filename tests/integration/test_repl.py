@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.client.connect import stop_daemon
+from oprel.client.own_daemon import stop_daemon
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.models.manifests import Manifest, Manifests

@@ -6,14 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 import oprel
-from oprel.client.connect import is_up, stop_daemon
+from oprel.client.own_daemon import is_up, stop_daemon
 from oprel.core.config import Config
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually, running_daemon
 from tests.fixtures.fake_engine import install
@@ -46,7 +45,7 @@ def test_a_killed_daemon_leaves_no_engine_and_no_hindrance(start_daemon, tiny: P
         with pytest.raises(oprel.OprelError):
             list(stream)
     assert bystander.poll() is None
-    with running_daemon(replace(daemon.config, restore="off")) as again, again.client as client:
+    with running_daemon(daemon.config.replace(restore="off")) as again, again.client as client:
         assert client.generate(str(tiny), "hello", options={"num_predict": 2}).done
         assert {path.name for path in again.config.run_dir.glob("*.sock")} == {"engine-1.sock", "oprel.sock"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oprel.client.connect import is_up, stop_daemon
+from oprel.client.own_daemon import is_up, stop_daemon
 from oprel.core.config import Config
 from tests.conftest import RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.fake_engine import install

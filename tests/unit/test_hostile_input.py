@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from oprel.client.base import Address, connection_errors
+from oprel.client.base import Address
+from oprel.client.connect import connection_errors
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import ConfigError, ConnectError, ModelNotFoundError, ValidationError
 from oprel.core.models.manifests import Manifest, Manifests

@@ -14,6 +14,7 @@ from starlette.routing import Match
 
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.server.api.lazy_routes import LazyRoutes
 from oprel.server.app import assemble, create_app
 from tests.conftest import DEADLINE, RunningDaemon, lasting_daemon
 from tests.fixtures.gguf_parts import write_reranker
@@ -89,5 +90,8 @@ def test_every_route_has_an_exchange(tmp_path: Path):
         }
         for exchange in EXCHANGES.values()
     ]
-    routes = create_app(assemble(Config(home=str(tmp_path)), EngineBinaries([]), tmp_path)).routes
+    app = create_app(assemble(Config(home=str(tmp_path)), EngineBinaries([]), tmp_path))
+    for lazy in [route for route in app.routes if isinstance(route, LazyRoutes)]:
+        lazy.load()
+    routes = [route for route in app.routes if not isinstance(route, LazyRoutes)]
     assert [route for route in routes if not any(route.matches(scope)[0] is Match.FULL for scope in scopes)] == []

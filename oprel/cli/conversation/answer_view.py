@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
+from oprel.core.config import wants_colour
 
 if TYPE_CHECKING:
     from oprel.api_models import AnswerMetrics
@@ -73,7 +74,7 @@ class _Screen:
         from oprel.cli.screen.markdown import CODE, Markdown
         from oprel.cli.screen.wrap import NO_LIMIT, Wrapper
 
-        self._unwanted = "" if render.has_colour() else CODE  # the one style that is a colour
+        self._unwanted = "" if wants_colour() else CODE  # the one style that is a colour
         self._wrapper = Wrapper(look.columns if look.wordwrap else NO_LIMIT)
         self._markdown = Markdown()
 

@@ -3,10 +3,13 @@
 import base64
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
-from oprel.client_api import Client
 from oprel.core.exceptions import ValidationError
+
+if TYPE_CHECKING:
+    from oprel.cli.options import AnyClient
 
 _SUFFIX = r"\.(?:jpe?g|png|webp)"
 # Quoted, or a word with backslash-escaped blanks, as terminals write a file dropped on them.
@@ -34,7 +37,7 @@ def find_images(prompt: str) -> tuple[str, tuple[Path, ...]]:
     return (rest.strip(), tuple(images)) if images else (prompt, ())
 
 
-def images_for(client: Client, model: str, prompt: str) -> tuple[str, tuple[Path, ...]]:
+def images_for(client: "AnyClient", model: str, prompt: str) -> tuple[str, tuple[Path, ...]]:
     """The text to send to `model`, and the images, if the model supports any."""
     text, paths = find_images(prompt)
     if not paths:

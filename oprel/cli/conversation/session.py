@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-from pydantic import ValidationError as Mismatch
-
-from oprel.api_models import OllamaMessage, OllamaShowResponse
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import absolute
 from oprel.core.request_options import OptionType, RequestOption, find_option
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from oprel.api_models import OllamaMessage, OllamaShowResponse
 
 FORMATS = "Write `json`, a JSON schema, or the path of a schema file."
 THINK_LEVELS = ("low", "medium", "high", "max")
@@ -31,11 +33,11 @@ class Session:
     """`saved` are the messages stored with the model: the daemon puts them before `messages`."""
 
     model: str
-    messages: tuple[OllamaMessage, ...] = ()
-    saved: tuple[OllamaMessage, ...] = ()
+    messages: "tuple[OllamaMessage, ...]" = ()
+    saved: "tuple[OllamaMessage, ...]" = ()
     system: str = ""
-    options: Mapping[str, JsonValue] = field(default_factory=dict)
-    format: JsonValue = None
+    options: "Mapping[str, JsonValue]" = field(default_factory=dict)
+    format: "JsonValue" = None
     think: bool | str | None = None
     keep_alive: float | str | None = None
     verbose: bool = False
@@ -44,8 +46,10 @@ class Session:
     history: bool = True
 
     @property
-    def request(self) -> list[OllamaMessage]:
+    def request(self) -> "list[OllamaMessage]":
         """The messages to send."""
+        from oprel.api_models import OllamaMessage
+
         system = [OllamaMessage(role="system", content=self.system)] if self.system else []
         return [*system, *self.messages]
 
@@ -81,7 +85,7 @@ def guess(word: str, candidates: Sequence[str] | Mapping[str, object], quote: st
     return (f"Did you mean {quote}{near[0]}{quote}?",) if near else ()
 
 
-def parameter(name: str, values: Sequence[str]) -> JsonValue:
+def parameter(name: str, values: Sequence[str]) -> "JsonValue":
     """The value of an option, typed as words. Raises ValidationError."""
     option = find_option(name)
     if option.type is OptionType.TEXTS and values:
@@ -107,7 +111,7 @@ def _typed(option: RequestOption, text: str) -> bool | float:
     raise ValueError(text)
 
 
-def option(text: str) -> tuple[str, JsonValue]:
+def option(text: str) -> "tuple[str, JsonValue]":
     """An option and its value from NAME=VALUE. Raises ValidationError."""
     name, equals, value = text.partition("=")
     if not equals:
@@ -123,7 +127,7 @@ def think_level(text: str) -> bool | str:
     return words[text.lower()]
 
 
-def answer_format(text: str) -> JsonValue:
+def answer_format(text: str) -> "JsonValue":
     """`json`, a JSON schema, or the content of a schema file. Raises ValidationError."""
     if text == "json":
         return text
@@ -156,7 +160,7 @@ def _sets(text: str) -> bool:
     return text.split(maxsplit=2)[:2] == ["/set", "system"]
 
 
-def loaded(session: Session, model: str, info: OllamaShowResponse) -> Session:
+def loaded(session: Session, model: str, info: "OllamaShowResponse") -> Session:
     """The session with another model. A conversation stored with that model replaces this one."""
     think = session.think if "thinking" in info.capabilities or not session.think else None
     if info.messages:
@@ -183,6 +187,8 @@ def load(content: bytes, start: Session) -> Session:
 
     Raises ValidationError when it is damaged.
     """
+    from oprel.api_models import OllamaMessage
+
     try:
         kept = json.loads(content)
         model, system = str(kept["model"]), str(kept["system"])
@@ -190,7 +196,7 @@ def load(content: bytes, start: Session) -> Session:
             [OllamaMessage.model_validate(message) for message in kept[name]] for name in ("saved", "messages")
         )
         options = {**kept["options"], **start.options}
-    except (ValueError, KeyError, TypeError, Mismatch) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValidationError(
             "the last conversation cannot be read", "Leave out --resume to start a new one."
         ) from error
@@ -213,7 +219,7 @@ def _set_parameter(session: Session, text: str) -> tuple[Session, str]:
     return replace(session, options={**session.options, words[0]: value}), f"{words[0]} is now {_shown(value)}."
 
 
-def _shown(value: JsonValue) -> str:
+def _shown(value: "JsonValue") -> str:
     return " ".join(map(repr, value)) if isinstance(value, list) else str(value).lower()
 
 

@@ -2,18 +2,19 @@
 
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from textwrap import fill
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from oprel.core.config import is_dumb_terminal
 from oprel.core.exceptions import OprelError, ValidationError
 
 if TYPE_CHECKING:
     from oprel.api_models import Wire
 
 WIDTH, NARROW = 1000, 80  # columns
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 GAP = 3  # blanks between the columns of a table
 
 
@@ -36,6 +37,8 @@ def _wrapped(text: str, width: int) -> str:
     """A line wrapped between words at `width`; unchanged for a width of 0."""
     if not width or len(text) <= width:
         return text
+    from textwrap import fill
+
     indent = " " * (len(text) - len(text.lstrip()))
     return fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
@@ -47,19 +50,12 @@ def aside(text: str) -> None:
 
 def columns() -> int:
     """The terminal's width; 0 when the output is not a terminal, or one that cannot move its cursor."""
-    if not sys.stdout.isatty() or _is_dumb():
+    if not sys.stdout.isatty() or is_dumb_terminal():
         return 0
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
     except OSError:  # a terminal that does not report its size
         return NARROW
-
-
-def has_colour() -> bool:
-    """False if the user disabled colours (NO_COLOR)."""
-    from rich.console import Console
-
-    return not Console().no_color
 
 
 def has_watcher() -> bool:
@@ -86,20 +82,26 @@ def json(value: "Wire") -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns under titles, every cell in full."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print columns under titles, every cell in full: a terminal wraps a long line."""
+    cells = ((cell.expandtabs().splitlines() or [""] for cell in row) for row in rows)
+    lines = [tuple(columns), *(part for row in cells for part in zip_longest(*row, fillvalue=""))]
+    widths = [max(map(_width, column)) + GAP for column in zip(*lines, strict=True)]
+    titles, *others = (
+        "".join(cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in lines
+    )
+    line(f"{BOLD}{titles}{PLAIN}" if sys.stdout.isatty() and not is_dumb_terminal() else titles)
+    for text in others:
+        line(text)
 
-    drawn = Table(*columns, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))  # literally: a name in brackets is not markup
-    # Wide enough for every line: a terminal wraps a long line, where rich would cut the names.
-    console = Console(width=WIDTH, color_system="auto" if sys.stdout.isatty() else None)
-    with console.capture() as captured:
-        console.print(drawn)
-    for text in captured.get().splitlines():
-        line(text.rstrip())
+
+def _width(text: str) -> int:
+    """The columns that `text` takes at a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def visible_columns(
@@ -145,10 +147,12 @@ class ProgressLines:
 @contextmanager
 def waiting(reason: str) -> Iterator[None]:
     """At a terminal, show `reason` while the block takes longer than a second."""
+    import threading
+
     shown = threading.Event()
 
     def show() -> None:
-        if not _is_dumb():
+        if not is_dumb_terminal():
             aside(f"({reason}…)"[: (columns() or NARROW) - 1])
             shown.set()
 
@@ -164,10 +168,3 @@ def waiting(reason: str) -> Iterator[None]:
             timer.join()
         if shown.is_set():
             aside("\r\x1b[K")
-
-
-def _is_dumb() -> bool:
-    """True for a terminal that cannot move its cursor."""
-    from rich.console import Console
-
-    return Console().is_dumb_terminal

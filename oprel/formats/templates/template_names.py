@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from jinja2 import Environment, TemplateSyntaxError
-
 Token = tuple[str, str]  # kind and value
 
 SKIPPED = frozenset(("whitespace", "comment_begin", "comment", "comment_end", "linecomment"))
 LONGEST = 100_000  # characters; real templates have 30,000 at most, and a longer one would take seconds
-LEXER = Environment()
 ENDS = frozenset(("block_end", "variable_end"))
 
 
@@ -34,6 +31,8 @@ def names_of(template: str) -> TemplateNames:
     >>> names_of("{% set a = b | default('x') %}{{ a }}{{ m.c }}").printed >= {"b"}
     True
     """
+    from jinja2 import TemplateSyntaxError  # imported late: only models with a template need it
+
     names, assigned, sources = TemplateNames(), set[str](), dict[str, str]()
     if len(template) > LONGEST:
         return names
@@ -56,8 +55,10 @@ def names_of(template: str) -> TemplateNames:
 
 def _statements(template: str) -> Iterator[tuple[bool, list[Token]]]:
     """The tokens of each block, and whether it prints a value."""
+    from jinja2 import Environment
+
     is_printed, tokens = False, list[Token]()
-    for _, kind, value in LEXER.lex(template):
+    for _, kind, value in Environment().lex(template):
         if kind in ("block_begin", "variable_begin"):
             is_printed, tokens = kind == "variable_begin", []
         elif kind in ENDS:

@@ -30,7 +30,6 @@ from oprel.runtime.backends.logprobs import with_split_entry
 from oprel.runtime.backends.openai_answers import NOT_ITS_DIALECT, Answers, refusal
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.http import ConnectionBroken, EngineHttp, read_all
-from oprel.runtime.schemas.grammar_schema import grammar_schema, grammar_tool
 
 Sent = TypeVar("Sent")
 
@@ -123,6 +122,8 @@ def encode_completion(request: CompletionRequest) -> dict[str, object]:
         **_sampling(request.sampling),
     }
     if request.schema is not None:
+        from oprel.runtime.schemas.grammar_schema import grammar_schema  # imported late: few requests have a schema
+
         schema = grammar_schema(request.schema or {"type": "object"})
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
         if not isinstance(request.prompt, tuple):  # llama-server has another field there; xllamacpp wants no blanks
@@ -148,6 +149,8 @@ def _chat(request: CompletionRequest) -> dict[str, object]:
     assert isinstance(request.prompt, tuple)
     body: dict[str, object] = {"messages": [_message(message) for message in request.prompt]}
     if request.tools:
+        from oprel.runtime.schemas.grammar_schema import grammar_tool
+
         given = {"tool_choice": request.tool_choice, "parallel_tool_calls": request.parallel_tool_calls}
         body["tools"] = [grammar_tool(tool) for tool in request.tools]
         body |= {name: value for name, value in given.items() if value is not None}

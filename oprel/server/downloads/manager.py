@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-import httpx
 
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
@@ -25,17 +25,19 @@ from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoun
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle
 from oprel.downloader.cache import HubCache
-from oprel.downloader.connections import open_client
 from oprel.downloader.offers import Choose, Offer, usual
 from oprel.downloader.source import Progress
-from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import disk
-from oprel.downloader.transfer.fetch import fetch
 from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library
+
+if TYPE_CHECKING:
+    import httpx
+
+    from oprel.downloader.sources import Sources
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +70,15 @@ class Downloads:
         self.unreadable = 0
 
     @cached_property
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> "httpx.AsyncClient":
+        from oprel.downloader.connections import open_client  # imported late: a daemon may download nothing
+
         return open_client()
 
     @cached_property
-    def sources(self) -> Sources:
+    def sources(self) -> "Sources":
+        from oprel.downloader.sources import Sources
+
         return Sources(self._config, self._client, self._choose, self._serves_folders)
 
     def open(self) -> None:
@@ -251,6 +257,8 @@ class Downloads:
             await self._fetch(download, offer)
 
     async def _fetch(self, download: Download, offer: Offer) -> None:
+        from oprel.downloader.transfer.fetch import fetch
+
         download.offered(offer)
         self._save(download)
         await anyio.to_thread.run_sync(_check_space, offer)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import anyio.to_thread
-import jinja2
 
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
@@ -200,6 +199,8 @@ def _with_texts(manifest: Manifest, recipe: ModelRecipe) -> Manifest:
 
 def _template_notes(template: str | None, header: GGUFFile) -> list[str]:
     """Notes about a template that cannot be translated. Raises UnsupportedError if the model has no own template."""
+    import jinja2  # imported late: few requests have a template
+
     try:
         jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(go_template.to_jinja(template or ""))
     except jinja2.TemplateSyntaxError as error:

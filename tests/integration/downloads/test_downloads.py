@@ -6,7 +6,6 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -138,7 +137,7 @@ def test_a_repository_is_planned_for_without_its_weights(shared: RunningDaemon, 
     assert len(asked_for_files(hub, repo)) == 1
     assert recommend(f"hf.co/{repo}:q4_k_m", config=shared.config).quantization == "Q4_K_M"
     with pytest.raises(DownloadError, match="offline"):
-        recommend(f"hf.co/{repo}", config=replace(shared.config, offline="on"))
+        recommend(f"hf.co/{repo}", config=shared.config.replace(offline="on"))
 
 
 def test_a_repository_is_inspected_by_its_headers(

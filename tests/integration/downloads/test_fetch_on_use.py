@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -123,7 +122,7 @@ def test_the_download_stops_when_its_client_leaves(shared: RunningDaemon, client
 def make_model(request: pytest.FixtureRequest, shared: RunningDaemon) -> Iterator[Callable[..., oprel.Model]]:
     with temporary_home() as home:
         own = request.param == "own process"
-        config: Config = replace(shared.config, home=str(home)) if own else shared.config
+        config: Config = shared.config.replace(home=str(home)) if own else shared.config
         yield lambda name, **extras: oprel.Model(name, use_server=not own, config=config, options=ONE_TOKEN, **extras)
 
 

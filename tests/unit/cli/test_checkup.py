@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def test_a_daemon_that_does_not_answer_is_a_fault(config: Config, monkeypatch: p
 
 
 def test_an_address_where_nobody_answers_is_a_fault(config: Config, taken_port: int) -> None:
-    _, finding = checkup.check_daemon(replace(config, host="unix:/nowhere/oprel.sock"))
+    _, finding = checkup.check_daemon(config.replace(host="unix:/nowhere/oprel.sock"))
     assert finding.level == "error"
 
 
@@ -189,12 +188,12 @@ def test_a_free_port_is_well(config: Config, taken_port: int) -> None:
     assert checkup.check_port(config, None).level == "ok"  # any
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
-    assert checkup.check_port(replace(config, server_port=free), None).text == f"127.0.0.1:{free} is free"
+    assert checkup.check_port(config.replace(server_port=free), None).text == f"127.0.0.1:{free} is free"
 
 
 def test_the_daemons_own_port_is_well(shared_daemon: RunningDaemon) -> None:
     port = int(shared_daemon.url.rsplit(":", 1)[1])
-    config = replace(shared_daemon.config, server_port=port)
+    config = shared_daemon.config.replace(server_port=port)
     health, _ = checkup.check_daemon(config)
     assert checkup.check_port(config, health).text == f"the daemon listens on 127.0.0.1:{port}"
     other = checkup.check_port(config, None)
@@ -206,7 +205,7 @@ def test_a_port_that_somebody_else_has_is_named_with_him(
     config: Config, taken_port: int, monkeypatch: pytest.MonkeyPatch, health: HealthResponse | None, level: str
 ) -> None:
     monkeypatch.setattr(checkup, "SECONDS", 0.1)
-    finding = checkup.check_port(replace(config, server_port=taken_port), health)
+    finding = checkup.check_port(config.replace(server_port=taken_port), health)
     assert (finding.level, f"pid {os.getpid()}" in finding.text) == (level, True)
     assert "--server-port" in finding.advice[0]
 

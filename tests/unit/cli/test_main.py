@@ -1,11 +1,7 @@
 """The parser, the flags, and how errors become exit codes; test_cli.py runs the commands for real."""
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +11,7 @@ import oprel
 from oprel.cli import main as cli
 from oprel.cli.conversation.session import Session
 from oprel.cli.options import config_from, session_from
-from oprel.client.connect import serve_command
+from oprel.client.own_daemon import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes
 
@@ -78,7 +74,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch):
 
         parser = argparse.ArgumentParser()
         parser.set_defaults(main=fail)
-        monkeypatch.setattr(cli, "build_parser", lambda: parser)
+        monkeypatch.setattr(cli, "build_parser", lambda *_: parser)
         return cli.main([])
 
     return run
@@ -97,7 +93,7 @@ def ends_with_session(monkeypatch: pytest.MonkeyPatch) -> SessionFrom:
 
         parser = cli.build_parser()
         cli.command_parsers(parser)[command].set_defaults(main=main)
-        monkeypatch.setattr(cli, "build_parser", lambda: parser)
+        monkeypatch.setattr(cli, "build_parser", lambda *_: parser)
         assert cli.main([command, *words]) == 0
         return session_from(found[0]), vars(found[0]).get("prompt", [])
 
@@ -137,7 +133,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(ends_with) -> None:
 
 @pytest.mark.parametrize("name", SERVER_SETTINGS)
 def test_a_setting_reaches_the_daemon_that_is_started_with_it(name: str) -> None:
-    config = replace(Config(), **{name: CHANGED[name]})  # type: ignore[arg-type]  # the types are those of the fields
+    config = Config().replace(**{name: CHANGED[name]})
     arguments = serve_command(config)
     assert config_from(parsed(*arguments[arguments.index("serve") :])) == config
 
@@ -185,14 +181,15 @@ def test_what_a_command_is_given_is_taken_for_no_setting(command: str) -> None:
     assert not places & {*SERVER_SETTINGS, "host"}
 
 
-def test_what_is_not_needed_is_not_imported() -> None:
-    """`oprel --version` and `--help` stay fast: the parser alone needs no third-party module."""
-    program = (
-        "import json, sys; from oprel.cli.main import build_parser; build_parser(); print(json.dumps([*sys.modules]))"
-    )
-    shown = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True).stdout
-    heavy = {"anyio", "fastapi", "httpx", "prompt_toolkit", "pydantic", "rich", "uvicorn", "xllamacpp", "yaml"}
-    assert heavy & {*json.loads(shown)} == set()
+def test_the_table_of_aliases_is_that_of_the_parsers() -> None:
+    parsers = cli.command_parsers(cli.build_parser())
+    assert {name: parser.prog.split()[1] for name, parser in parsers.items() if name in cli.ALIASES} == cli.ALIASES
+    assert parsers.keys() - cli.COMMANDS.keys() - cli.ALIASES.keys() == {"__complete"}
+
+
+@pytest.mark.parametrize("word", [*cli.COMMANDS, *cli.ALIASES])
+def test_the_parser_of_one_command_knows_it(word: str) -> None:
+    assert word in cli.command_parsers(cli.build_parser(word))
 
 
 @pytest.mark.parametrize("flag", ["--version", "-v"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from oprel.client.base import Address, Scheme, connection_errors
+from oprel.client.base import Address, Scheme
+from oprel.client.connect import connection_errors
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError
 

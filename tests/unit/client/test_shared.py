@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from oprel import AsyncClient, Client
-from oprel.client.base import TIMEOUT, Address, Scheme
-from oprel.client.http import open_http
+from oprel.client.base import Address, Scheme
+from oprel.client.connect import TIMEOUT, open_transport
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
 
@@ -62,6 +62,6 @@ def test_httpxs_own_transport_is_used_for_arguments_that_only_it_follows(
 
 
 def test_a_transport_of_the_callers_own_goes_before_all() -> None:
-    transport = open_http(secure=False)
+    transport = open_transport(Address(Scheme.HTTP, "http://box"), Config())
     with Client("box", transport=transport) as client:
         assert client._http._transport is transport

@@ -143,8 +143,8 @@ def test_config_yaml_is_the_defaults_each_key_once_with_its_help() -> None:
     assert load_config(file=EXAMPLE, environ={}) == Config()
     assert re.findall(r"^(\w+):", text, re.MULTILINE) == [entry.name for entry in settings()]
     for entry in settings():
-        choices = ", ".join(entry.metadata["choices"])
-        comment = entry.metadata["help"] + (f": {choices}" if choices else "")
+        choices = ", ".join(entry.choices)
+        comment = entry.help + (f": {choices}" if choices else "")
         assert f"\n# {comment}\n{entry.name}: " in text
 
 

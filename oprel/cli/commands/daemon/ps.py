@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.options import add_address, config_from, open_client, without_daemon
 from oprel.cli.screen import render
 from oprel.core.exceptions import ConnectError
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
     from oprel.api_models import RunningModel
-    from oprel.wire.daemon import EngineModel, ModelsResponse, WaitingModel
+    from oprel.cli.options import AnyClient
+    from oprel.client.types import ProcessResponse
+    from oprel.wire.daemon import EngineModel, HealthResponse, ModelsResponse, WaitingModel
 
 DOWN = ("crashed", "backing_off", "broken")
 FOREVER = 100 * 365 * 86_400  # s; a model that expires later never does
@@ -38,43 +40,58 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client.connect import is_ending
-    from oprel.client_api import Client
-    from oprel.wire.daemon import ModelsResponse
-
-    loaded, sizes, rejected = ModelsResponse(models=[]), dict[str, "RunningModel"](), []
-    with Client(config=config_from(args), start=False) as client:
-        try:
-            loaded, rejected = client.engines(), client.health().engines_set_aside
-            sizes = {model.name: model for model in client.ps().models}
-        except ConnectError:
-            if client.config.host:  # on another machine: nothing is known about it
-                raise
-            if is_ending(client.config):
-                raise without_daemon(client.config) from None
-            render.note("no daemon is running, so nothing is loaded")
-    loaded.models = [engine for engine in loaded.models if engine.name.lower().startswith(args.prefix.lower())]
-    loaded.waiting = [model for model in loaded.waiting if model.name.lower().startswith(args.prefix.lower())]
+    with open_client(config_from(args), start=False, checked=args.json) as client:
+        answers = _answers(client)
     if args.json:
-        render.json(loaded)
-        return 0
-    _show(loaded, sizes)
-    for engine in rejected:
-        render.note(f"engine {engine.engine} is not used: {engine.reason}")
+        from oprel.wire.daemon import ModelsResponse
+
+        render.json(_named(answers[0], args.prefix) if answers else ModelsResponse(models=[]))
+    elif answers:
+        loaded, running, health = answers
+        _show(_named(loaded, args.prefix), {model.name: model for model in running.models})
+        for engine in health.engines_set_aside:
+            render.note(f"engine {engine.engine} is not used: {engine.reason}")
+    else:
+        _table([])
     return 0
 
 
+def _answers(client: "AnyClient") -> "tuple[ModelsResponse, ProcessResponse, HealthResponse] | None":
+    """What the daemon says; None when this machine's own does not run. Raises ConnectError."""
+    try:
+        return client.engines(), client.ps(), client.health()
+    except ConnectError:
+        from oprel.client.own_daemon import is_ending
+
+        if client.config.host:  # on another machine: nothing is known about it
+            raise
+        if is_ending(client.config):
+            raise without_daemon(client.config) from None
+    render.note("no daemon is running, so nothing is loaded")
+    return None
+
+
+def _named(loaded: "ModelsResponse", prefix: str) -> "ModelsResponse":
+    """Without the models that have no name with this prefix."""
+    loaded.models = [engine for engine in loaded.models if engine.name.lower().startswith(prefix.lower())]
+    loaded.waiting = [model for model in loaded.waiting or () if model.name.lower().startswith(prefix.lower())]
+    return loaded
+
+
 def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
-    rows = [*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)]
-    if render.columns():  # a pipe or a file gets full names
-        rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
-    titles = visible_columns(rows, render.columns() or render.WIDTH)
-    render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
+    _table([*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)])
     for engine in loaded.models:
         if engine.adjustments:
             render.note(f"{engine.name} was adjusted to fit into memory: {', '.join(engine.adjustments)}")
     for model in loaded.waiting:
         render.note(f"{model.name} has been waiting for memory for {human_interval(model.seconds)}: {model.why}")
+
+
+def _table(rows: Sequence[Row]) -> None:
+    if render.columns():  # a pipe or a file gets full names
+        rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
+    titles = visible_columns(rows, render.columns() or render.WIDTH)
+    render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
 
 
 def visible_columns(rows: Sequence[Row], width: int) -> list[str]:

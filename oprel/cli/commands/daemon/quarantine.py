@@ -28,7 +28,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client.connect import is_ending
+    from oprel.client.own_daemon import is_ending
     from oprel.client_api import Client
 
     with Client(config=config_from(args), start=False) as client:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from oprel.cli.options import add_address, asking_own_daemon, config_from, suggesting_names
+from oprel.cli.options import add_address, asking_own_daemon, config_from, open_client, suggesting_names
 from oprel.cli.screen import render
 from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationError
@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _stop_daemon(config: Config, *, now: bool) -> int:
-    from oprel.client.connect import stop_daemon
+    from oprel.client.own_daemon import stop_daemon
 
     if not stop_daemon(config, now=now):
         raise ConnectError(f"no daemon is running for {config.home_dir}", "Choose another home folder with --home.")
@@ -38,9 +38,7 @@ def _stop_daemon(config: Config, *, now: bool) -> int:
 
 
 def _stop_model(config: Config, model: str) -> int:
-    from oprel.client_api import Client
-
-    with Client(config=config, start=False) as client, asking_own_daemon(client), suggesting_names(client, model):
+    with open_client(config, start=False) as client, asking_own_daemon(client), suggesting_names(client, model):
         reply = client.unload(model)
     if not reply.unloaded:
         raise ModelNotFoundError(f"{model} is not loaded", "`oprel ps` lists the loaded models.")

@@ -3,7 +3,6 @@
 import argparse
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -129,7 +128,7 @@ def _loaded_models(config: "Config") -> "ModelsResponse | None":
     """What this home's daemon has loaded; None when none is running."""
     from oprel.client_api import Client
 
-    with Client(config=replace(config, host=""), start=False) as client:
+    with Client(config=config.replace(host=""), start=False) as client:
         try:
             return client.engines()
         except (ConnectError, ShuttingDownError):

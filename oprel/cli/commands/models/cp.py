@@ -2,7 +2,7 @@
 
 import argparse
 
-from oprel.cli.options import add_address, config_from, suggesting_names
+from oprel.cli.options import add_address, config_from, open_client, suggesting_names
 from oprel.cli.screen import render
 
 
@@ -15,9 +15,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client_api import Client
-
-    with Client(config=config_from(args)) as client, suggesting_names(client, args.source):
+    with open_client(config_from(args)) as client, suggesting_names(client, args.source):
         client.copy(args.source, args.destination)
     render.line(f"copied '{args.source}' to '{args.destination}'")
     return 0

@@ -4,13 +4,13 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, config_from, open_client
 from oprel.cli.screen import render
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
-    from oprel.client.types import ModelListing
-    from oprel.client_api import Client
+    from oprel.cli.options import AnyClient
+    from oprel.client.types import ListResponse, ModelListing
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,19 +22,26 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client_api import Client
-
-    with Client(config=config_from(args)) as client:
-        print_models(client, args.prefix, as_json=args.json)
+    with open_client(config_from(args), checked=args.json) as client:
+        listing = _models(client, args.prefix)
+    if args.json:
+        render.json(listing)
+    else:
+        _print(listing)
     return 0
 
 
-def print_models(client: "Client", prefix: str = "", *, as_json: bool = False) -> None:
+def print_models(client: "AnyClient", prefix: str) -> None:
+    _print(_models(client, prefix))
+
+
+def _models(client: "AnyClient", prefix: str) -> "ListResponse":
     listing = client.list()
     listing.models = [model for model in listing.models if model.name.lower().startswith(prefix.lower())]
-    if as_json:
-        render.json(listing)
-        return
+    return listing
+
+
+def _print(listing: "ListResponse") -> None:
     render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, listing.models))
 
 

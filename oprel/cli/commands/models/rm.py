@@ -3,15 +3,13 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from oprel.cli.commands.models.cache import print_kept
-from oprel.cli.options import add_address, config_from, suggesting_names
-from oprel.cli.pulling import cancel_download
+from oprel.cli.options import add_address, config_from, open_client, suggesting_names
 from oprel.cli.screen import render
 from oprel.core.exceptions import ModelNotFoundError, OprelError
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
-    from oprel.client_api import Client
+    from oprel.cli.options import AnyClient
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,10 +20,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client_api import Client
-
     status = 0
-    with Client(config=config_from(args)) as client:
+    with open_client(config_from(args)) as client:
         for name in args.model:
             try:
                 with suggesting_names(client, name):
@@ -36,10 +32,14 @@ def main(args: argparse.Namespace) -> int:
     return status
 
 
-def _remove(client: "Client", name: str) -> None:
+def _remove(client: "AnyClient", name: str) -> None:
+    from oprel.cli.commands.models.cache import print_kept
+
     try:
         removed = client.remove(name)
     except ModelNotFoundError:
+        from oprel.cli.pulling import cancel_download
+
         if not cancel_download(client, name):
             raise
         render.line(f"cancelled the download of '{name}'")

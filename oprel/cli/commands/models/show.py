@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from oprel.cli.options import add_address, check_path, config_from, suggesting_names
+from oprel.cli.options import add_address, check_path, config_from, open_client, suggesting_names
 from oprel.cli.screen import render
 from oprel.core.exceptions import ValidationError
 from oprel.utils.text import human_size
@@ -36,10 +36,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client_api import Client
-
     check_path(args.model)
-    with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
+    with open_client(config_from(args), checked=args.json) as client, suggesting_names(client, args.model):
         info = client.show(args.model, verbose=args.verbose)
     if args.json:
         render.json(info)
@@ -115,21 +113,18 @@ def _tensors(info: "OllamaShowResponse") -> list[tuple[str, str, str]]:
 
 
 def _projector(info: "OllamaShowResponse") -> list[tuple[str, str]]:
-    facts = info.get("projector_info") or {}
+    facts = info.projector_info or {}
     return [(str(name), _short(value)) for name, value in facts.items()]
 
 
 def _memory(info: "OllamaShowResponse") -> list[tuple[str, str]]:
     """What it would take if it were loaded now."""
-    from oprel.wire.daemon import PlannedMemory
-
-    plan = info.get("plan")
-    if not plan:
+    memory: Any = (info.plan or {}).get("memory")  # a PlannedMemory
+    if not memory:
         return []
-    memory = PlannedMemory.model_validate(plan["memory"])
     return [
-        ("expected when busy", human_size(memory.expected_bytes)),
-        ("reserved", human_size(memory.total_bytes)),
+        ("expected when busy", human_size(memory["expected_bytes"])),
+        ("reserved", human_size(memory["total_bytes"])),
     ]
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from oprel import __version__
-from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.options import add_address, config_from, open_client, without_daemon
 from oprel.cli.screen import render
 from oprel.core.exceptions import ConnectError
 
@@ -15,10 +15,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client_api import Client
-
     render.line(f"oprel {__version__}")
-    with Client(config=config_from(args), start=False) as client:
+    with open_client(config_from(args), start=False) as client:
         try:
             daemon = client.health().version
         except ConnectError as error:

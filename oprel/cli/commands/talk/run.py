@@ -14,6 +14,7 @@ from oprel.cli.options import (
     check_path,
     config_from,
     default_model,
+    open_client,
     session_from,
     suggesting_names,
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from oprel.api_models import GenerateResponse
     from oprel.cli.conversation.session import Session
-    from oprel.client_api import Client
+    from oprel.cli.options import AnyClient
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -56,9 +57,7 @@ def main(args: argparse.Namespace) -> int:
         raise ValidationError("no prompt was given", "Write one after the model's name, or pass it on standard input.")
     check_path(args.model)
     session = session_from(args)
-    from oprel.client_api import Client
-
-    with Client(config=config_from(args)) as client, suggesting_names(client, args.model):
+    with open_client(config_from(args)) as client, suggesting_names(client, args.model):
         ask = _embed if args.dimensions is not None or args.truncate is not None else _answer_or_embed
         pulling_if_missing(client, args.model, lambda: ask(client, session, args, prompt))
     return 0
@@ -70,7 +69,7 @@ def _prompt(args: argparse.Namespace, at_terminal: bool) -> str:
     return "\n\n".join(text for text in (piped, typed) if text)
 
 
-def _answer_or_embed(client: "Client", session: "Session", args: argparse.Namespace, prompt: str) -> None:
+def _answer_or_embed(client: "AnyClient", session: "Session", args: argparse.Namespace, prompt: str) -> None:
     try:
         pieces = _ask(client, session, prompt)
         with render.waiting(f"waiting for {session.model}"):
@@ -86,7 +85,7 @@ def _answer_or_embed(client: "Client", session: "Session", args: argparse.Namesp
         _show(itertools.chain([first], pieces), session)
 
 
-def _ask(client: "Client", session: "Session", prompt: str) -> "Iterator[GenerateResponse]":
+def _ask(client: "AnyClient", session: "Session", prompt: str) -> "Iterator[GenerateResponse]":
     from oprel.cli.conversation.images import encode, images_for
 
     text, images = images_for(client, session.model, prompt)
@@ -118,7 +117,7 @@ def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
         print_notes(last, session.verbose)
 
 
-def _embed(client: "Client", session: "Session", args: argparse.Namespace, prompt: str) -> None:
+def _embed(client: "AnyClient", session: "Session", args: argparse.Namespace, prompt: str) -> None:
     import json
 
     with render.waiting(f"waiting for {session.model}"):

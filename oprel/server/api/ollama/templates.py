@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import ValidationError
 from oprel.formats.templates.go_template import to_jinja
@@ -18,6 +15,9 @@ def render(template: str, messages: Sequence[PromptMessage]) -> str:
 
     Raises ValidationError for a template with errors, UnsupportedError for one that cannot be translated.
     """
+    import jinja2  # imported late: few requests have a template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     plain = [{"role": message.role, "content": message.content} for message in messages]
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals = {"namespace": environment.globals["namespace"]}

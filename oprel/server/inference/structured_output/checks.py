@@ -5,25 +5,21 @@ Schemas come from strangers: a check reads no file and no web page, and its time
 
 from collections.abc import Iterator, Mapping
 
-import jsonschema
 import orjson
 from pydantic import JsonValue
-from referencing.exceptions import Unresolvable
 
 from oprel.core.exceptions import BackendError, ValidationError
-from oprel.server.inference.structured_output.validator import TooManyReferences, validate
 from oprel.utils.json_schema import schemas_in
-from oprel.utils.regex.matching import Matcher, TooComplex
-from oprel.utils.regex.syntax import PatternError, parse
-
-NO_FORMATS = jsonschema.FormatChecker(())  # one of them is that patterns are Python's
 
 
 def check_schema(schema: Mapping[str, JsonValue], name: str = "format") -> None:
     """Raises ValidationError if `schema`, which clients call `name`, is not a valid JSON schema, or cannot be kept."""
+    import jsonschema  # imported late: few requests have a schema
+
     advice = f"`{name}` takes a valid JSON schema."
+    no_formats = jsonschema.FormatChecker(())  # one of them is that patterns are Python's
     try:
-        jsonschema.Draft202012Validator.check_schema(schema, format_checker=NO_FORMATS)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=no_formats)
         for part in schemas_in(dict(schema)):
             for pattern in _patterns(part):
                 _check_pattern(pattern, name)
@@ -35,6 +31,12 @@ def check_schema(schema: Mapping[str, JsonValue], name: str = "format") -> None:
 
 def check_answer(text: str, schema: Mapping[str, JsonValue]) -> None:
     """Raises BackendError if the complete answer `text` is not JSON that follows `schema` ({} = any object)."""
+    import jsonschema
+    from referencing.exceptions import Unresolvable
+
+    from oprel.server.inference.structured_output.validator import TooManyReferences, validate
+    from oprel.utils.regex.matching import TooComplex
+
     advice = "Ask again, or ask for a simpler schema."
     try:
         validate(orjson.loads(text), schema or {"type": "object"})
@@ -56,6 +58,9 @@ def _patterns(schema: Mapping[str, JsonValue]) -> Iterator[str]:
 
 
 def _check_pattern(pattern: str, name: str) -> None:
+    from oprel.utils.regex.matching import Matcher
+    from oprel.utils.regex.syntax import PatternError, parse
+
     try:
         Matcher(parse(pattern))
     except PatternError as error:

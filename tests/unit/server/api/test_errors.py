@@ -5,17 +5,19 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from oprel.core.exceptions import BusyError, ContextLengthError, ModelNotFoundError, OprelError, ValidationError
 from oprel.server.api.anthropic import errors as anthropic
 from oprel.server.api.common.errors import ErrorEncoder, dialect_router, error_response
+from oprel.server.api.lazy_routes import imported_router
 from oprel.server.api.ollama import errors as ollama
+from oprel.server.api.ollama import routes as ollama_routes
 from oprel.server.api.openai import errors as openai
 from oprel.server.api.oprel import errors as own
 from oprel.server.api.responses import errors as responses
-from oprel.server.app import ROUTERS, _oprel_error
+from oprel.server.app import LAZY_ROUTERS, _oprel_error
 
 ERROR = ModelNotFoundError("no such model", "Pull it.", "Or not.")
 
@@ -103,8 +105,12 @@ async def test_a_new_dialect_only_registers_its_encoder() -> None:
     assert (response.status_code, response.text) == (404, "model_not_found")
 
 
+def routers() -> list[APIRouter]:
+    return [ollama_routes.router, *(imported_router(name) for names in LAZY_ROUTERS.values() for name in names)]
+
+
 def routes() -> list[tuple[str, str]]:
-    all_routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    all_routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
     return [(method, route.path) for route in all_routes for method in sorted((route.methods or set()) - {"HEAD"})]
 
 
@@ -122,7 +128,7 @@ async def test_a_check_on_all_routes_reports_in_the_form_of_the_route(method: st
         raise ERROR
 
     app = FastAPI(dependencies=[Depends(check)])
-    for router in ROUTERS:
+    for router in routers():
         app.include_router(router)
     response = await answered(app, method, path)
     assert response.status_code == 404

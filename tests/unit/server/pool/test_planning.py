@@ -35,7 +35,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def planner(pool: MemoryPool) -> Planning:
-    return Planning(replace(pool.manager.config, default_max_memory_mb=0), pool.manager.binaries)
+    return Planning(pool.manager.config.replace(default_max_memory_mb=0), pool.manager.binaries)
 
 
 async def test_budgets_follow_other_programs_and_limits_while_engines_run(pool: MemoryPool, machine: Machine) -> None:
@@ -70,7 +70,7 @@ async def test_a_small_change_counts_once_no_engine_runs(pool: MemoryPool, machi
 
 async def test_a_set_budget_does_not_follow(pool: MemoryPool, machine: Machine) -> None:
     await pool.load(A)
-    found = Planning(replace(pool.manager.config, default_max_memory_mb=1000), pool.manager.binaries)
+    found = Planning(pool.manager.config.replace(default_max_memory_mb=1000), pool.manager.binaries)
     machine.used = 15 * GIB
     await found.look_around(pool.manager.loaded)
     assert found.machine.host == 1000 * MIB and found.machine.limits == ()
