@@ -278,7 +278,6 @@ class Launcher:
             files=files_of(model),
             socket=self._run_dir / f"engine-{number}.sock",
             load=options,
-            threads=self._planning.hardware.cpu.threads,
             mode=mode,
             pooling=_pooling(model, mode),
             flash_attention=settings.flash_attention,

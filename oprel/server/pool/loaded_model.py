@@ -174,7 +174,7 @@ class LoadedModel:
     @property
     def shares_cells(self) -> bool:
         """Whether one request may use more than its equal share of the cells."""
-        return self.decision.slot_context > self.num_ctx
+        return self.decision.slot_context > self.slots.share
 
     def context_for(self, requested: LoadOptions | None) -> int:
         """How many tokens a request may use with its answer: no more than others have, if it requested a context."""

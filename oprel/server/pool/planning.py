@@ -25,12 +25,12 @@ from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.memory.corrections import NONE
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.memory.process import WHEEL, for_features
-from oprel.telemetry.recommender.arithmetic import arithmetic_of
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied, with_rates
 from oprel.telemetry.recommender.candidates import Candidate, sized
 from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan, plan, plan_among
 from oprel.telemetry.recommender.settings import PlanConstraints, Preference
+from oprel.telemetry.recommender.speed.arithmetic import arithmetic_of
 
 logger = logging.getLogger(__name__)
 
