@@ -29,7 +29,7 @@ def cpu(root: Path) -> CPU:
         performance_cores=fast if 0 < fast < cores else None,
         quota=cgroups.cpu_quota(root),
         features=_features(described),
-        busy_cores=_busy_cores(root, len(usable)),
+        busy_cores=busy_cores(root),
     )
 
 
@@ -50,16 +50,17 @@ def memory(root: Path) -> Memory | None:
     )
 
 
-def _busy_cores(root: Path, usable: int) -> float:
-    """How many of the `usable` CPUs programs have kept busy in the last minute, and still do.
+def busy_cores(root: Path) -> float:
+    """How many of the CPUs that this process may use were busy in the last minute, and still are.
 
     The average alone counts engines that have finished since; what runs at this moment alone is a matter of chance. On
     a machine with more CPUs than this process may use, the others take their share of the load.
     """
     average = re.match(r"\d+\.\d+", text(root / "proc/loadavg"))
     running = table(root / "proc/stat", LONG_TABLE).get("procs_running", 0) - 1  # without this process
+    usable = len(_usable(root))
     online = len(cpu_list(text(root / "sys/devices/system/cpu/online"))) or usable
-    return max(0.0, min(float(average[0]), running)) * min(1.0, usable / online) if average else 0.0
+    return max(0.0, min(float(average[0]), running)) * min(1.0, usable / max(1, online)) if average else 0.0
 
 
 def _usable(root: Path) -> set[int]:

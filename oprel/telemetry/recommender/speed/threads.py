@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 BARRIER_SECONDS = 25e-6  # all barriers of a layer, each time the number of threads doubles
 LEAST_SHARE = 0.5  # of the cores: so many are used however busy they are
+# An engine is restarted with other threads if a request waits for that no longer than for a short prompt (s, tokens).
+QUICK_LOAD, SHORT_PROMPT = 1.0, 512
+LONG_IDLE = 60.0  # s without a request: about as long as the load is averaged
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,23 @@ def threads_for(seconds: float, layers: int, cores: int, busy: float) -> Threads
     lost = round(busy)
     single = max(1, round(LEAST_SHARE * cores), cores - lost)
     if single < cores:
-        others = "another program keeps a core" if lost == 1 else f"other programs keep {lost} cores"
+        several = "all" if lost >= cores else lost
+        others = "another program keeps a core" if lost == 1 else f"other programs keep {several} cores"
         why = f"{_counted(single)} for a token, {cores} for prompts: {others} busy"
         return Threads(single, cores, why)
     return Threads(cores, cores, f"{_counted(cores)}, one for each core that it may use")
+
+
+def is_worth_restart(
+    running: Threads, now: Threads, *, load_seconds: float, idle_seconds: float, longest_prompt: int
+) -> bool:
+    """Whether to start an idle engine again, because it would get other threads `now` than when it was started.
+
+    Not if it loads slowly, or would have to read a long conversation again (`longest_prompt` in tokens): that costs
+    more than some tokens/s are worth.
+    """
+    is_quick = load_seconds <= QUICK_LOAD and longest_prompt <= SHORT_PROMPT
+    return running.single != now.single and is_quick and idle_seconds >= LONG_IDLE
 
 
 def _counted(threads: int) -> str:
