@@ -38,7 +38,7 @@ from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.telemetry.recommender.budgets import budgets_of
 from oprel.telemetry.recommender.planning import plan
 from oprel.telemetry.recommender.settings import PlanConstraints
-from oprel.telemetry.recommender.speed import tokens_per_second
+from oprel.telemetry.recommender.speed.prediction import tokens_per_second
 
 BOUND = 0.25
 SECONDS = 0.25  # of tokens in a round
@@ -134,7 +134,7 @@ def measure(path: str, machine: Hardware, threads: int, busy: int, filled: int, 
 def prediction(
     path: str, machine: Hardware, threads: int, filled: int, constraints: PlanConstraints, config: Config
 ) -> float:
-    budgets = replace(budgets_of(machine).without_gpus(), threads=threads)
+    budgets = replace(budgets_of(machine).without_gpus(), cores=threads)
     chosen = plan([variants_of(path, config)[0].candidate], budgets, constraints).chosen
     found = tokens_per_second(chosen.candidate, chosen.solution, budgets, filled)
     assert found

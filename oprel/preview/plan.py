@@ -186,7 +186,6 @@ def _load_constraints(
         files=files,
         socket=config.run_dir / "engine-1.sock",
         load=replace(load, num_gpu=constraints.layers_on_gpu, num_batch=constraints.batch),
-        threads=hardware.cpu.threads,
         mode=Mode.EMBEDDING if constraints.embedding else Mode.COMPLETION,
         flash_attention={None: "auto", True: "on", False: "off"}[constraints.flash_attention],
     )

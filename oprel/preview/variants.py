@@ -29,8 +29,8 @@ from oprel.formats.model_info import ModelInfo
 from oprel.formats.untrusted_json import shown
 from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.memory.estimator import footprint_of, projector_bytes
-from oprel.telemetry.recommender.arithmetic import arithmetic_of
 from oprel.telemetry.recommender.candidates import Candidate, sized
+from oprel.telemetry.recommender.speed.arithmetic import arithmetic_of
 
 Result = TypeVar("Result")
 

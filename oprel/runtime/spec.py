@@ -20,9 +20,10 @@ class ModelFiles:
 class EngineSpec:
     """Everything that an engine is started with. A None in `load` leaves the value to the engine.
 
-    The KV cache has `cells` tokens, `load.num_ctx` for each of `parallel` slots. They share it, and one slot may use up
-    to `slot_context` tokens; `ubatch` tokens are computed at once. `cache_ram_mib` is for the states of prompts that
-    are in no slot; each slot keeps `checkpoints` of its own state. `one_gpu`: all layers are on one GPU.
+    The KV cache has `cells` tokens for `parallel` slots. They share it, and one slot may use up to `slot_context`
+    tokens; `ubatch` tokens are computed at once, by `batch_threads` (None: as many as compute a single token).
+    `cache_ram_mib` is for the states of prompts that are in no slot; each slot keeps `checkpoints` of its own state.
+    `one_gpu`: all layers are on one GPU.
     """
 
     files: ModelFiles
@@ -37,6 +38,7 @@ class EngineSpec:
     value_type: str
     flash_attention: str
     cache_ram_mib: int
+    batch_threads: int | None = None
     ubatch: int | None = None
     checkpoints: int = 0
     unified: bool = True

@@ -22,6 +22,7 @@ class EngineModel(Wire):
 
     `address`: where the engine listens. `adjustments`: settings that were changed to make it fit into memory.
     `in_flight`: requests that use it; `slots_taken` of its `slots` are busy, and `queued` requests wait for one.
+    `threads` compute a single token, and `batch_threads` prompts and parallel requests. `reasons`: why so many of both.
     `memory_bytes`: the measured memory of its processes, 0 before the first measurement. `expected_bytes`: what it
     takes with every slot busy. `predicted_bytes`: the memory reserved for it, with saved conversations at their bound:
     `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `gpu_share`: how
@@ -41,6 +42,9 @@ class EngineModel(Wire):
     context_length: int
     in_flight: int
     slots: int
+    threads: int = 0
+    batch_threads: int = 0
+    reasons: list[str] = []
     slots_taken: int
     queued: int
     tokens_per_second: float | None
@@ -264,6 +268,7 @@ class PlanExperience(Wire):
 
 class PlanResponse(Wire):
     """How a model runs or would run. `context`: tokens for one request, of `cells` for all `slots` together.
+    `threads` compute a single token, and `batch_threads` prompts and parallel requests. `reasons`: why so many of both.
 
     `contradictory`: no amount of memory could satisfy the options. `tokens_per_second`: in a conversation of about
     1000 tokens; `full_tokens_per_second`: at the end of the context; `speed_guessed`: the machine's memory was not
@@ -283,6 +288,9 @@ class PlanResponse(Wire):
     context: int
     cells: int
     slots: int
+    threads: int = 0
+    batch_threads: int = 0
+    reasons: list[str] = []
     kv_cache_type: str
     gpu_layers: int
     cpu_expert_layers: int

@@ -424,14 +424,14 @@ def test_ps_shows_what_is_loaded(loaded: RunningDaemon, oprel_own: Shell, tiny: 
     titles, model = oprel_own(command).stdout.splitlines()
     assert titles.split() == [
         *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
-        *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
+        *("STATE", "QUEUE", "THREADS", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
     ]
-    name, digest, size, processor, context, until, state, queue, memory, reserved, restarts, pid, engine = re.split(
-        " {2,}", model
+    name, digest, size, processor, context, until, state, queue, threads, memory, reserved, restarts, pid, engine = (
+        re.split(" {2,}", model)
     )
     assert (name, processor, context) == (str(tiny), "100% CPU", "2048")
     assert re.fullmatch(r"\d+ MB", size)  # of memory, which the file of 275 KB takes
-    assert (until, state, queue, restarts) == ("Forever", "ready", "0/4", "0")
+    assert (until, state, queue, threads, restarts) == ("Forever", "ready", "0/8", "1", "0")
     assert re.fullmatch("[0-9a-f]{12}", digest)
     assert re.fullmatch(r"(-|\d+ MB) of \d+ MB", memory)
     assert engine == loaded.config.engine_path
@@ -468,7 +468,7 @@ def test_ps_tells_of_a_model_that_waits(
     start_daemon(engine_path=str(slow), default_max_memory_mb=limit)
     with contextlib.ExitStack() as stack:
         stack.callback(stack.enter_context(oprel_own.start("run", str(tiny), "hi")).kill)
-        eventually(lambda: "1/4" in oprel_own("ps").stdout)
+        eventually(lambda: "1/8" in oprel_own("ps").stdout)
         stack.callback(stack.enter_context(oprel_own.start("run", str(other), "hi")).kill)
         eventually(lambda: "waiting for memory" in oprel_own("ps").stdout)
         assert f"{other} has been waiting for memory" in oprel_own("ps").stderr

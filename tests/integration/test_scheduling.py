@@ -38,7 +38,7 @@ def for_one(tiny: Path) -> int:
 @pytest.fixture
 def for_one_fake(tiny: Path) -> int:
     """The same for the fake llama-server."""
-    return megabytes_for(tiny, engines=1.6, program=NATIVE)
+    return megabytes_for(tiny, engines=1.4, program=NATIVE)
 
 
 def loaded(daemon: RunningDaemon) -> set[str]:

@@ -65,7 +65,7 @@ def test_an_answer_shows_in_the_figures(daemon: RunningDaemon) -> None:
     assert found["oprel_generated_tokens_total", "tiny:latest"] == 5
     assert found["oprel_loads_total", "ready", "tiny:latest"] == 1
     assert found["oprel_engines", "ready"] == 1
-    assert found["oprel_slots", "completion", "tiny:latest"] == 4
+    assert found["oprel_slots", "completion", "tiny:latest"] == 8
     expected, reserved = (
         found[f"oprel_engine_memory_{figure}_bytes", "completion", "tiny:latest"] for figure in ("expected", "reserved")
     )

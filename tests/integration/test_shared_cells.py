@@ -21,7 +21,7 @@ from oprel.telemetry.recommender import settings
 from tests.fixtures.daemons import daemon_parts
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
-SHARE, CONTEXT, CELLS = 256, 700, 1024
+SLOTS, SHARE, CONTEXT, CELLS = 4, 256, 700, 1024
 TOKENS = 5  # of "hello there "
 BRIEF = Sampling(num_predict=4)
 
@@ -44,8 +44,14 @@ class Served(NamedTuple):
 async def served(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     """A model that never stops, in an engine with small shares."""
     monkeypatch.setattr(settings, "USUAL_CONTEXT", SHARE)
+    async with serving(home, parallel=SLOTS) as served:
+        yield served
+
+
+@contextlib.asynccontextmanager
+async def serving(home: Path, *, parallel: int) -> AsyncIterator[Served]:
     weights = write_tiny_gguf(home / "endless.gguf", shape=Shape(context=CONTEXT), endless=True)
-    config = Config(home=str(home), n_threads=1, keep_alive="-1")
+    config = Config(home=str(home), n_threads=1, keep_alive="-1", parallel=parallel)
     async with daemon_parts(config, Manifest(name="endless", weights=weights)) as state:
         yield Served(state.manager, await state.library.find("endless", may_use_paths=True))
 
@@ -99,6 +105,16 @@ async def test_an_answer_grows_beyond_its_share_while_cells_are_free(served: Ser
     await served.manager.unload(served.model)
     whole = await served.answer(story(600), LoadOptions(num_ctx=CONTEXT))
     assert (grown.text, grown.usage.prompt_tokens) == (whole.text, whole.usage.prompt_tokens)
+
+
+async def test_more_slots_than_contexts_never_run_out_of_cells(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default eight slots share four contexts. Each answer may fill a context, but not all at the same time."""
+    monkeypatch.setattr(settings, "SHORT_CONTEXT", CONTEXT // 4)
+    async with serving(home, parallel=0) as served:
+        answers = await asyncio.gather(*(served.answer(story(600)) for _ in range(8)))
+        (status,) = served.manager.statuses()
+    assert (status.slots, status.spec.cells, status.num_ctx) == (8, 4 * CONTEXT, CONTEXT)
+    assert [(done.usage.completion_tokens, done.recoveries) for done in answers] == [(600, 0)] * 8
 
 
 async def test_an_answer_of_no_tokens_ends_at_once(served: Served) -> None:

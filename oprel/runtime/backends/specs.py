@@ -16,12 +16,11 @@ SWITCH = {"on": True, "off": False}
 
 @dataclass(frozen=True, kw_only=True)
 class LoadConstraints:
-    """What no plan decides. `load` is requested or configured; `threads` is the default of `load.num_thread`."""
+    """What no plan decides. `load` is requested or configured."""
 
     files: ModelFiles
     socket: Path
     load: LoadOptions
-    threads: int
     mode: Mode = Mode.COMPLETION
     pooling: str | None = None
     flash_attention: str = "auto"
@@ -39,6 +38,7 @@ def plan_constraints(load: LoadOptions, settings: ModelSettings, mode: Mode) -> 
         key_type=cache_type,
         value_type=cache_type,
         flash_attention=SWITCH.get(settings.flash_attention),
+        threads=load.num_thread,
         batch=load.num_batch,
         layers_on_gpu=load.num_gpu,
         mmap=load.use_mmap,
@@ -52,13 +52,13 @@ def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
     solution, setting = plan.solution, plan.solution.setting
     devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
     leaves_gpus_alone = solution.placement.kind is PlacementKind.CPU and bool(plan.budgets.devices)
-    requested = constraints.load
+    requested, threads = constraints.load, plan.chosen.threads
     load = replace(
         requested,
         num_ctx=setting.context,
         num_batch=setting.batch if setting.batch != BATCH else requested.num_batch,
         num_gpu=0 if leaves_gpus_alone else requested.num_gpu,
-        num_thread=requested.num_thread or constraints.threads,
+        num_thread=threads.single,
         use_mmap=requested.use_mmap if solution.estimate.maps else False,
         main_gpu=devices[0] if is_one_of_many else requested.main_gpu,
     )
@@ -75,6 +75,7 @@ def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
         value_type=setting.value_type,
         flash_attention=constraints.flash_attention,
         cache_ram_mib=solution.pool.cache // MIB,
+        batch_threads=threads.batch if threads.batch != threads.single else None,
         ubatch=setting.ubatch if setting.ubatch != UBATCH else None,
         checkpoints=solution.pool.checkpoints,
         unified=setting.unified,

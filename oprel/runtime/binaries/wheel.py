@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-ngl", "--n-gpu-layers", type=int, default=-1)
     parser.add_argument("-mg", "--main-gpu", type=int, default=0)
     parser.add_argument("-t", "--threads", type=int, default=-1)
+    parser.add_argument("-tb", "--threads-batch", type=int, default=-1)
     parser.add_argument("-ctk", "--cache-type-k", choices=KV_TYPES, default="f16")
     parser.add_argument("-ctv", "--cache-type-v", choices=KV_TYPES, default="f16")
     parser.add_argument("-fa", "--flash-attn", choices=("on", "off", "auto"), default="auto")
@@ -65,7 +66,7 @@ def to_params(llama: Any, options: argparse.Namespace) -> Any:
     params.n_ctx = options.ctx_size or options.parallel * options.kv_unified_per_slot
     params.n_batch, params.n_ubatch = options.batch_size, options.ubatch_size
     params.n_gpu_layers, params.main_gpu = options.n_gpu_layers, options.main_gpu
-    params.cpuparams.n_threads = options.threads
+    params.cpuparams.n_threads, params.cpuparams_batch.n_threads = options.threads, options.threads_batch
     params.cache_type_k, params.cache_type_v = (
         _kv_type(llama, name) for name in (options.cache_type_k, options.cache_type_v)
     )

@@ -61,7 +61,8 @@ class RequestMetrics:
     def finish(self, lease: Lease, usage: Usage) -> None:
         """The answer is whole."""
         self._metrics.tokens(self._model, usage.prompt_tokens, usage.completion_tokens)
-        lease.loaded.pace.note(usage.completion_tokens, usage.completion_ns / 1e9, self.seconds - self._queued)
+        whole = self.seconds - self._queued
+        lease.loaded.pace.note(usage.completion_tokens, usage.completion_ns / 1e9, whole, usage.prompt_tokens)
 
 
 def _outcome(error: BaseException | None) -> str:

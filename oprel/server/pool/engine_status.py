@@ -11,6 +11,8 @@ from oprel.server.pool.loaded_model import LoadedModel
 from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.telemetry.recommender.placement import PlacementKind
+from oprel.telemetry.recommender.reasons import reasons_of
+from oprel.telemetry.recommender.speed.threads import Threads
 
 RUNNING = (EngineState.STARTING, EngineState.READY)
 
@@ -19,10 +21,11 @@ RUNNING = (EngineState.STARTING, EngineState.READY)
 class EngineStatus:
     """Sizes in bytes, times in seconds. `latest` is `model` under the name that was requested last.
 
-    `num_ctx` is how many tokens one request may use. `reserved_bytes` is the memory that the engine was admitted with,
-    `reserved_host_bytes` the part of it in the machine's memory. `expected_bytes` and `expected_host_bytes` are what it
-    takes with every slot busy, and `gpu_bytes` what its placement takes of each GPU, by number. On a machine whose GPU
-    `shares_memory` the figures of the host include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the
+    `num_ctx` is how many tokens one request may use. `reasons` say why there are so many `threads` and `slots`.
+    `reserved_bytes` is the memory that the engine was admitted with, `reserved_host_bytes` the part of it in the
+    machine's memory. `expected_bytes` and `expected_host_bytes` are what it takes with every slot busy, and `gpu_bytes`
+    what its placement takes of each GPU, by number. On a machine whose GPU `shares_memory` the figures of the host
+    include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the
     figures that the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it is
     unloaded, if no request uses it from now on.
     """
@@ -35,6 +38,8 @@ class EngineStatus:
     snapshot: EngineSnapshot
     in_flight: int
     slots: int
+    threads: Threads
+    reasons: tuple[str, ...]
     slots_taken: int
     queued: int
     tokens_per_second: float | None
@@ -92,6 +97,8 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         snapshot=loaded.engine.snapshot(),
         in_flight=loaded.leases,
         slots=parallel,
+        threads=plan.chosen.threads,
+        reasons=reasons_of(plan.chosen, plan.constraints),
         slots_taken=min(slots.in_use, parallel),
         queued=slots.waiting + max(0, slots.in_use - parallel),
         tokens_per_second=loaded.pace.tokens_per_second,

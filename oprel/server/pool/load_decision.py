@@ -78,7 +78,7 @@ class LoadDecision:
 
     @property
     def num_ctx(self) -> int:
-        """The context of each request, in tokens, while all slots are busy."""
+        """The context of a request, in tokens, while others need no more than an equal share of the cells."""
         return self.spec.load.num_ctx or 0
 
     @property
@@ -104,7 +104,7 @@ class LoadDecision:
             num_ctx=setting.context,
             num_batch=setting.batch,
             num_gpu=self.plan.solution.placement.gpu_layers,
-            num_thread=self.constraints.threads,
+            num_thread=self.plan.chosen.threads.single,
         )
 
     def with_plan(self, plan: Plan) -> "LoadDecision":

@@ -61,16 +61,21 @@ class Lifetime:
 
 
 class AnswerPace:
-    """How fast an engine has answered lately."""
+    """How fast an engine has answered lately, and the tokens of its longest prompt."""
 
     def __init__(self) -> None:
         self.tokens_per_second: float | None = None
         self.service_seconds = 0.0  # of a whole request
+        self.longest_prompt = 0
 
-    def note(self, tokens: int, generating: float, whole: float) -> None:
-        """An answer of `tokens` took `generating` seconds for the tokens alone, and `whole` for all of it."""
+    def note(self, tokens: int, generating: float, whole: float, prompt: int = 0) -> None:
+        """An answer of `tokens` took `generating` seconds for the tokens alone, and `whole` for all of it.
+
+        `prompt`: how many tokens it answers.
+        """
         if tokens > 1 and generating > 0:
             self.tokens_per_second = _smoothed(self.tokens_per_second, tokens / generating)
+        self.longest_prompt = max(self.longest_prompt, prompt)
         self.service_seconds = _smoothed(self.service_seconds or None, whole)
 
 
@@ -174,7 +179,7 @@ class LoadedModel:
     @property
     def shares_cells(self) -> bool:
         """Whether one request may use more than its equal share of the cells."""
-        return self.decision.slot_context > self.num_ctx
+        return self.decision.slot_context > self.slots.share
 
     def context_for(self, requested: LoadOptions | None) -> int:
         """How many tokens a request may use with its answer: no more than others have, if it requested a context."""

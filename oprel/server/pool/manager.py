@@ -212,10 +212,10 @@ class ModelManager:
             return loaded
 
     async def _can_join(self, loaded: LoadedModel, model: InstalledModel, request: RequestedLoad) -> bool:
-        """Whether the engine serves the request; False once it is idle and does not."""
+        """Whether the engine serves the request; False once it is idle and does not, or is worth a restart."""
         await self.admission.until(lambda: self.draining or loaded.leases == 0 or loaded.serves(model, request))
         self._check_open()
-        return loaded.serves(model, request)
+        return loaded.serves(model, request) and not self.launcher.is_outdated(loaded, self.clock())
 
     async def _make_way(self, loaded: LoadedModel, model: InstalledModel, request: RequestedLoad) -> RequestedLoad:
         """Stop an idle engine, and return the options of the next one."""

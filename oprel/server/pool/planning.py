@@ -21,16 +21,18 @@ from oprel.telemetry.calibration.database import Calibration, LoadIdentity, mode
 from oprel.telemetry.calibration.learning import Buffers, EstimatedLoad, PastLoad, ResidentMemory
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.bandwidth import Rates
-from oprel.telemetry.hardware.probing import Hardware, probe
+from oprel.telemetry.hardware.probing import Hardware, busy_cores, probe
 from oprel.telemetry.memory.corrections import NONE
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.memory.process import WHEEL, for_features
-from oprel.telemetry.recommender.arithmetic import arithmetic_of
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of, steadied, unoccupied, with_rates
 from oprel.telemetry.recommender.candidates import Candidate, sized
 from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.planning import Plan, plan, plan_among
 from oprel.telemetry.recommender.settings import PlanConstraints, Preference
+from oprel.telemetry.recommender.speed.arithmetic import arithmetic_of
+from oprel.telemetry.recommender.speed.prediction import planned_threads
+from oprel.telemetry.recommender.speed.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +105,13 @@ class Planning:
         budgets = self.budgets if model.is_gguf else self.machine
         reservations = [loaded.reservation for loaded in residents]
         return plan_among(reservations, [self._candidate(model)], budgets, constraints)
+
+    def threads_now(self, loaded: LoadedModel) -> Threads:
+        """The threads that the engine would get if it were started now."""
+        plan = loaded.decision.plan
+        busy = self.hardware.cpu.busy_cores if self._is_described else busy_cores()
+        budgets = replace(plan.budgets, busy=busy)
+        return planned_threads(plan.chosen.candidate, plan.solution, budgets, plan.constraints.threads)
 
     def _candidate(self, model: InstalledModel) -> Candidate:
         header, binary = model.header, next(iter(self._binaries.usable), None)

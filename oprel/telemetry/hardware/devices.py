@@ -28,7 +28,8 @@ class CPU(Device):
 
     `performance_cores` is the number of fast cores if there are two kinds. `quota` is how many cores' time a container
     allows, None without a limit. `features` are the instruction sets that engines can use, by their names in Linux.
-    `scan_bytes` is what a core scans of its own cache per second, None if it was never measured.
+    `scan_bytes` is what a core scans of its own cache per second, None if it was never measured. `busy_cores` is how
+    many cores programs keep busy for a while already, engines included.
     """
 
     name: str = ""
@@ -38,6 +39,7 @@ class CPU(Device):
     quota: float | None = None
     features: tuple[str, ...] = ()
     scan_bytes: int | None = None
+    busy_cores: float = 0.0
 
     @property
     def threads(self) -> int:

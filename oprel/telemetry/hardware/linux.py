@@ -13,6 +13,7 @@ FEATURES = frozenset(
     "amx_tile amx_int8 amx_bf16 asimd asimdhp asimddp i8mm sve sve2 sme sme2 bf16 v zvfh vx vxe".split()
 )
 KIB = 1024
+LONG_TABLE = 1024**2  # bytes: /proc/stat has a line for each CPU, and one of all interrupts
 
 
 def cpu(root: Path) -> CPU:
@@ -28,6 +29,7 @@ def cpu(root: Path) -> CPU:
         performance_cores=fast if 0 < fast < cores else None,
         quota=cgroups.cpu_quota(root),
         features=_features(described),
+        busy_cores=busy_cores(root),
     )
 
 
@@ -46,6 +48,19 @@ def memory(root: Path) -> Memory | None:
         available=min(total, kib.get("MemAvailable", kib.get("MemFree", 0)) * KIB),
         swap=(min(swap[0], most), min(swap[1], left)),
     )
+
+
+def busy_cores(root: Path) -> float:
+    """How many of the CPUs that this process may use were busy in the last minute, and still are.
+
+    The average alone counts engines that have finished since; what runs at this moment alone is a matter of chance. On
+    a machine with more CPUs than this process may use, the others take their share of the load.
+    """
+    average = re.match(r"\d+\.\d+", text(root / "proc/loadavg"))
+    running = table(root / "proc/stat", LONG_TABLE).get("procs_running", 0) - 1  # without this process
+    usable = len(_usable(root))
+    online = len(cpu_list(text(root / "sys/devices/system/cpu/online"))) or usable
+    return max(0.0, min(float(average[0]), running)) * min(1.0, usable / max(1, online)) if average else 0.0
 
 
 def _usable(root: Path) -> set[int]:

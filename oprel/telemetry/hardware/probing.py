@@ -74,6 +74,11 @@ def probe(root: Path = HERE, environment: Mapping[str, str] | None = None) -> Ha
     return Hardware(cpu, memory, tuple(gpus), tuple(notes))
 
 
+def busy_cores() -> float:
+    """How many cores are busy for a while already; 0 where only Linux says so. Reads some small files."""
+    return linux.busy_cores(HERE) if sys.platform == "linux" else 0.0
+
+
 def memory_bytes() -> int:
     """Bytes of memory that this process and its engines may use: the machine's, or a container's limit."""
     return (linux.memory(HERE) or _memory_from_psutil()).usable_bytes

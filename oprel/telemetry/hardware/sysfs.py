@@ -28,9 +28,9 @@ def as_number(word: str) -> int | None:
     return value if 0 <= value < 2**64 else None
 
 
-def table(path: Path) -> dict[str, int]:
+def table(path: Path, longest: int = LONGEST_BYTES) -> dict[str, int]:
     """Lines of a name and a number, as in /proc/meminfo, without colons and units."""
-    rows = (line.replace(":", " ").split() for line in text(path).splitlines())
+    rows = (line.replace(":", " ").split() for line in text(path, longest).splitlines())
     return {row[0]: value for row in rows if len(row) > 1 and (value := as_number(row[1])) is not None}
 
 

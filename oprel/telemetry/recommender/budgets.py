@@ -39,8 +39,8 @@ class Budgets:
     `shared`: the GPU uses the machine's memory, so `host` limits both together. `each` is the most that one engine can
     use of `host`, None where that is all. `limits` say in words which limits lie behind both, if any are below the
     machine's memory. `host_bandwidth` is the bandwidth of the machine's memory in bytes per second, None if it was
-    never measured. `threads` of the CPU compute, each `core_speed` times as fast as the core that the constants of
-    `speed` were measured on.
+    never measured. The CPU has `cores` that engines may use, each `core_speed` times as fast as the core that the
+    constants of `speed` were measured on; other programs keep `busy` of them busy.
     """
 
     host: int
@@ -50,7 +50,8 @@ class Budgets:
     devices: tuple[int, ...] = ()
     shared: bool = False
     host_bandwidth: int | None = None
-    threads: int = 1
+    cores: int = 1
+    busy: float = 0.0
     core_speed: float = 1.0
 
     @property
@@ -160,7 +161,8 @@ def with_rates(budgets: Budgets, hardware: Hardware) -> Budgets:
     return replace(
         budgets,
         host_bandwidth=hardware.memory.bandwidth_bytes,
-        threads=hardware.cpu.threads,
+        cores=hardware.cpu.threads,
+        busy=hardware.cpu.busy_cores,
         core_speed=core_speed(hardware.cpu.scan_bytes),
     )
 

@@ -15,8 +15,9 @@ from oprel.formats.gguf import GGUFFile
 from oprel.telemetry.memory.corrections import NONE, Corrections
 from oprel.telemetry.memory.estimator import ModelFootprint, footprint_of
 from oprel.telemetry.memory.process import WHEEL, Program
-from oprel.telemetry.recommender.arithmetic import Arithmetic, arithmetic_of_label
 from oprel.telemetry.recommender.placement import PlacementInput, Solution, refused
+from oprel.telemetry.recommender.speed.arithmetic import Arithmetic, arithmetic_of_label
+from oprel.telemetry.recommender.speed.threads import Threads
 
 BILLION = 10**9
 # Quantizations best first, if memory suffices. Others rank with the one that has about as many bits.
@@ -98,14 +99,15 @@ class Candidate:
 class Row:
     """One candidate in a plan: its best solution, or its smallest one if none fits.
 
-    `speed` is in tokens per second, None if unknown. `why` is the reason why it was not chosen, empty for the chosen
-    one.
+    `speed` is in tokens per second with these `threads`, None if unknown. `why` is the reason why it was not chosen,
+    empty for the chosen one.
     """
 
     candidate: Candidate
     solution: Solution
     fits: bool
     speed: float | None
+    threads: Threads
     why: str = ""
 
     @property

@@ -6,8 +6,8 @@ from oprel.telemetry.memory.estimator import Share
 from oprel.telemetry.recommender.candidates import Candidate, Grade, Row, grade_of
 from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.planning import Plan
-from oprel.telemetry.recommender.reasons import placement_text
-from oprel.telemetry.recommender.speed import PLEASANT, is_guess, tokens_per_second
+from oprel.telemetry.recommender.reasons import placement_text, reasons_of
+from oprel.telemetry.recommender.speed.prediction import PLEASANT, is_guess, tokens_per_second
 from oprel.telemetry.recommender.suggestions import Suggestion, suggestions
 from oprel.wire.daemon import (
     OverheadSizes,
@@ -45,6 +45,9 @@ def plan_response(model: str, plan: Plan, command: Sequence[str], notes: Sequenc
         context=setting.context,
         cells=solution.estimate.context,
         slots=setting.slots,
+        threads=plan.chosen.threads.single,
+        batch_threads=plan.chosen.threads.batch,
+        reasons=list(reasons_of(plan.chosen, plan.constraints)) if plan.fits else [],
         kv_cache_type=_types(setting.key_type, setting.value_type),
         gpu_layers=solution.placement.gpu_layers,
         cpu_expert_layers=solution.placement.cpu_experts,
@@ -86,7 +89,8 @@ def _faster(saving: Sequence[Suggestion]) -> str:
 def _speed_when_full(plan: Plan) -> float | None:
     chosen = plan.chosen
     full = chosen.solution.setting.context
-    return chosen.speed and tokens_per_second(chosen.candidate, chosen.solution, plan.budgets, full)
+    threads = chosen.threads.single
+    return chosen.speed and tokens_per_second(chosen.candidate, chosen.solution, plan.budgets, full, threads=threads)
 
 
 def _suggestion(suggestion: Suggestion) -> PlanSuggestion:

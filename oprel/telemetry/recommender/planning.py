@@ -32,8 +32,8 @@ from oprel.telemetry.recommender.placement import (
     with_pool,
 )
 from oprel.telemetry.recommender.reasons import refusal_of, why_not
-from oprel.telemetry.recommender.settings import FitLevel, PlanConstraints, Preference
-from oprel.telemetry.recommender.speed import tokens_per_second
+from oprel.telemetry.recommender.settings import WHOLE_SLOTS, FitLevel, PlanConstraints, Preference
+from oprel.telemetry.recommender.speed.prediction import planned_threads, tokens_per_second
 
 FLUENT = 20.0  # tokens per second: more is faster than most people read, so quality counts from there on
 Q8_SHARE = 0.5  # of the memory: the most that Q8_0 of a model above SMALL_MODEL may take
@@ -137,7 +137,8 @@ def _with_pool_of(evicting: Plan, spare: Budgets) -> Plan:
 def _is_as_good(beside: Plan, evicting: Plan) -> bool:
     def rank(plan: Plan) -> tuple[PlacementKind, FitLevel, int]:
         setting = plan.solution.setting
-        slots = 0 if plan.constraints.context else -setting.slots  # a requested context is needed once
+        # A requested context is needed once, and no model is evicted for slots that only share cells.
+        slots = 0 if plan.constraints.context else -min(setting.slots, WHOLE_SLOTS)
         return plan.solution.placement.kind, setting.fit_level, slots
 
     return beside.chosen.candidate is evicting.chosen.candidate and rank(beside) <= rank(evicting)
@@ -157,10 +158,11 @@ def _size(candidate: Candidate) -> int:
 def _row(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -> Row:
     best = next(solutions(candidate.placement_input, budgets, constraints), None)
     solution = best or _smallest(candidate, budgets, constraints)
+    threads = planned_threads(candidate, solution, budgets, constraints.threads)
     speed = None  # embeddings have no speed in tokens
     if not constraints.embedding:
-        speed = tokens_per_second(candidate, solution, budgets)
-    return Row(candidate=candidate, solution=solution, fits=best is not None, speed=speed)
+        speed = tokens_per_second(candidate, solution, budgets, threads=threads.single)
+    return Row(candidate=candidate, solution=solution, fits=best is not None, speed=speed, threads=threads)
 
 
 def _smallest(candidate: Candidate, budgets: Budgets, constraints: PlanConstraints) -> Solution:

@@ -6,7 +6,7 @@ from oprel.core.variants import bits_per_weight
 from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.candidates import BY_QUALITY, LARGE_BITS, NATIVE, Grade, Row, grade_of
 from oprel.telemetry.recommender.placement import PlacementKind, Solution, solutions
-from oprel.telemetry.recommender.settings import PlanConstraints
+from oprel.telemetry.recommender.settings import WHOLE_SLOTS, PlanConstraints, Preference
 from oprel.utils.text import human_size
 
 
@@ -26,6 +26,27 @@ def why_not(row: Row, chosen: Row, budgets: Budgets) -> str:
     if mine.bits > LARGE_BITS:
         return "twice the size for no gain in quality"
     return "the extra bits are not worth the memory"
+
+
+def reasons_of(row: Row, constraints: PlanConstraints) -> tuple[str, ...]:
+    """Why the engine gets so many threads and slots: a short sentence for each where there is something to say."""
+    return tuple(filter(None, (row.threads.why, _why_slots(row, constraints))))
+
+
+def _why_slots(row: Row, constraints: PlanConstraints) -> str:
+    setting, kind = row.solution.setting, row.solution.placement.kind
+    slots = "one request at a time" if setting.slots == 1 else f"{setting.slots} requests at a time"
+    if setting.embedding or constraints.cells:
+        return ""
+    if constraints.slots:
+        return f"{slots}, {'for a long context' if constraints.prefer is Preference.CONTEXT else 'as requested'}"
+    if setting.slots > WHOLE_SLOTS:
+        return f"{slots}, as they share the {setting.cells} tokens of the cache"
+    if setting.slots == WHOLE_SLOTS and row.candidate.projector:
+        return f"{slots}, each with a cache of its own for images"
+    if kind in (PlacementKind.MOSTLY_GPU, PlacementKind.PARTLY_GPU):
+        return f"{slots}, as the cache of more would displace layers from the GPU"
+    return f"{slots}, as the memory does not suffice for more"
 
 
 def placement_text(row: Row) -> str:

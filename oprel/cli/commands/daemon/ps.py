@@ -21,10 +21,10 @@ FOREVER = 100 * 365 * 86_400  # s; a model that expires later never does
 # The columns of `ollama ps`, then those that only oprel has.
 TITLES = (
     *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
-    *("STATE", "QUEUE", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
+    *("STATE", "QUEUE", "THREADS", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
 )
 # The columns dropped on a narrow terminal, first to last.
-LEAVE_FIRST = ("ENGINE", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "RESERVED", "UNTIL", "RESTARTS")
+LEAVE_FIRST = ("ENGINE", "THREADS", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "RESERVED", "UNTIL", "RESTARTS")
 
 LONG_NAME = 30  # characters of a path
 
@@ -111,6 +111,7 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
         "UNTIL": (engine.last_exit if engine.state in DOWN else None) or _until(engine),
         "STATE": engine.state,
         "QUEUE": f"{engine.slots_taken}/{engine.slots}" + (f" +{engine.queued}" if engine.queued else ""),
+        "THREADS": threads(engine),
         "TOKENS/S": f"{engine.tokens_per_second:.0f}" if engine.tokens_per_second else "",
         "MEMORY": f"{measured} of {human_size(engine.expected_bytes)}",
         "RESERVED": human_size(engine.predicted_bytes),
@@ -122,6 +123,11 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
 
 def waiting_row(model: "WaitingModel") -> Row:
     return {"NAME": model.name, "STATE": "waiting for memory", "RESERVED": human_size(model.bytes)}
+
+
+def threads(engine: "EngineModel") -> str:
+    """Those that compute a single token, and where that is another number, those for several at once."""
+    return "/".join(str(number) for number in dict.fromkeys((engine.threads, engine.batch_threads)) if number)
 
 
 def processor(gpu_share: float) -> str:

@@ -192,6 +192,7 @@ def described(plan: "PlanResponse") -> Iterator[str]:
     requests = "one request" if plan.slots == 1 else f"each of {plan.slots} requests at a time"
     yield f"{plan.quantization} on {plan.where}{_speed(plan)}"
     yield f"a context of {plan.context} tokens for {requests}, KV cache in {plan.kv_cache_type}"
+    yield from plan.reasons
     yield f"{_both(plan.memory.expected_bytes, plan.memory.total_bytes)}{_experience(plan)}"
 
 

@@ -16,6 +16,8 @@ from oprel.core.exceptions import (
     ShuttingDownError,
 )
 from oprel.server.pool.scheduling import SHORTEST_TURN
+from oprel.telemetry.recommender.budgets import with_rates
+from oprel.telemetry.recommender.speed.threads import LONG_IDLE
 from tests.conftest import DEADLINE
 from tests.fixtures.memory_engine import CRASH, OUT_OF_MEMORY, MemoryEngine
 from tests.fixtures.pool import EMBEDDER, MODIFIED, MakePool, MemoryPool, header, installed, pinned, settled
@@ -331,6 +333,21 @@ async def test_more_callers_than_slots_and_queue_are_refused(make_pool: MakePool
     assert first.is_served and all(caller.waits for caller in waiting)
     assert isinstance(refused.error, BusyError) and "number 3 in the queue of a" in refused.error.resolution_steps[0]
     assert pool.counted("refused") == {("a",): 1} and pool.loaded("a").leases == 3
+
+
+async def test_an_idle_engine_gets_other_threads_when_the_load_has_changed(make_pool: MakePool) -> None:
+    pool = make_pool()
+    loaded, planning = await pool.load(A), pool.manager.planning
+    cores = loaded.spec.load.num_thread or 0
+    planning.hardware = replace(planning.hardware, cpu=replace(planning.hardware.cpu, busy_cores=1.0))
+    planning.machine = with_rates(planning.machine, planning.hardware)
+    assert await pool.load(A) is loaded  # it was in use a moment ago
+    pool.clock.advance(LONG_IDLE)
+    caller = await pool.caller(A)
+    assert pool.loaded("a").spec.load.num_thread == cores - 1 and pool.engines[0].was_stopped
+    pool.clock.advance(LONG_IDLE)
+    assert (await pool.load(A)).spec.load.num_thread == cores - 1 and len(pool.engines) == 2
+    await caller.leave()
 
 
 async def test_a_refusal_says_when_to_try_again(make_pool: MakePool) -> None:

@@ -19,7 +19,8 @@ from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, installed, pi
 A, B = installed("a"), installed("b")
 PLANNED = LoadOptions()
 TWO_SLOTS, ONE_SLOT = 2 * 4096, 4096  # cells
-FREE: PoolOptions = {"parallel": 0, "ctx_size": 0}  # left to the planner: four slots
+FREE: PoolOptions = {"parallel": 0, "ctx_size": 0}  # left to the planner: eight slots
+FOUR = ("fewer saved conversations", "4 requests at a time")
 TWO = ("fewer saved conversations", "2 requests at a time")
 ONE = ("fewer saved conversations", "one request at a time")
 SECOND = replace(llama_cpp.BACKEND, name="second")
@@ -36,7 +37,7 @@ def cells(pool: MemoryPool) -> list[int]:
 async def test_an_engine_that_runs_out_of_memory_is_started_with_less(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=TWO_SLOTS), **FREE)
     loaded = await pool.load(A, PLANNED)
-    assert cells(pool) == [TWO_SLOTS] and pool.engines[0].starts == 2
+    assert cells(pool) == [TWO_SLOTS] and pool.engines[0].starts == 3
     assert loaded.adjustments == TWO
     assert loaded.slots.total == loaded.spec.parallel == 2
 
@@ -44,7 +45,7 @@ async def test_an_engine_that_runs_out_of_memory_is_started_with_less(make_pool:
 async def test_it_gets_less_and_less_until_it_starts(make_pool: MakePool) -> None:
     pool = make_pool(MemoryEngine(most_cells=ONE_SLOT), **FREE)
     loaded = await pool.load(A, PLANNED)
-    assert pool.engines[0].starts == 3 and loaded.adjustments == ONE
+    assert pool.engines[0].starts == 4 and loaded.adjustments == ONE
 
 
 async def test_a_requested_context_stays(make_pool: MakePool) -> None:
@@ -73,7 +74,7 @@ async def test_after_its_neighbours_the_engine_itself_gets_less(make_pool: MakeP
     pool = make_pool(MemoryEngine(), MemoryEngine(failing_starts=[OUT_OF_MEMORY, OUT_OF_MEMORY]), **FREE)
     await pool.load(A, PLANNED)
     loaded = await pool.load(B, PLANNED)
-    assert pool.names == ["b"] and loaded.adjustments == TWO
+    assert pool.names == ["b"] and loaded.adjustments == FOUR
 
 
 async def test_it_is_not_started_again_before_its_neighbours_have_ended(make_pool: MakePool) -> None:
@@ -120,7 +121,7 @@ async def test_an_engine_that_ran_out_of_memory_at_work_is_started_with_less(mak
     loaded = await pool.load(A, PLANNED)
     pool.engines[0].die(OUT_OF_MEMORY)
     await pool.load(A, PLANNED)
-    assert pool.engines[0].starts == 2 and loaded.adjustments == TWO
+    assert pool.engines[0].starts == 2 and loaded.adjustments == FOUR
 
 
 async def test_an_engine_that_crashed_is_started_with_as_much_as_before(make_pool: MakePool) -> None:
@@ -138,16 +139,16 @@ async def test_callers_at_the_same_time_handle_one_failure_once(make_pool: MakeP
     gate.set()
     await settled()
     assert all(caller.is_served for caller in callers)
-    assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == TWO
+    assert pool.engines[0].starts == 2 and pool.loaded("a").adjustments == FOUR
 
 
 async def test_each_failure_is_handled_by_itself(make_pool: MakePool) -> None:
     gate = asyncio.Event()
-    pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[OUT_OF_MEMORY, OUT_OF_MEMORY]), **FREE)
+    pool = make_pool(MemoryEngine(start_gate=gate, failing_starts=[OUT_OF_MEMORY] * 3), **FREE)
     callers = [await pool.caller(A, PLANNED) for _ in range(3)]
     gate.set()
     await settled()
-    assert pool.engines[0].starts == 3 and pool.loaded("a").adjustments == ONE
+    assert pool.engines[0].starts == 4 and pool.loaded("a").adjustments == ONE
     for number, caller in enumerate(callers):
         assert [other.is_served for other in callers] == [True] * (number + 1) + [False] * (2 - number)
         await caller.leave()

@@ -74,6 +74,25 @@ def test_only_cores_that_may_be_used_count(tmp_path: Path) -> None:
     assert (cpu.physical_cores, cpu.logical_cores) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("average", "running", "allowed", "busy"),
+    [
+        ("1.25 0.80 0.30 2/321 4711", 3, "0-3", 1.25),
+        ("7.90 4.10 2.00 9/321 4711", 3, "0-3", 2.0),  # this process runs too
+        ("1.90 1.80 1.70 1/321 4711", 1, "0-3", 0.0),  # an engine has just finished
+        ("0.02 0.00 0.00 3/321 4711", 3, "0-3", 0.02),  # a program has just begun
+        ("2.00 2.00 2.00 3/321 4711", 3, "0-1", 1.0),
+        ("", 3, "0-3", 0.0),
+    ],
+)
+def test_cores_are_busy_if_they_were_and_still_are(
+    tmp_path: Path, average: str, running: int, allowed: str, busy: float
+) -> None:
+    load = {"proc/loadavg": average, "proc/stat": f"cpu  1 2 3\nintr 9 0 0\nprocs_running {running}\n"}
+    cores = processor(RYZEN, ["0", "1", "2", "3"], allowed=allowed)
+    assert machine(tmp_path, DESKTOP, cores, load).cpu.busy_cores == busy
+
+
 def test_a_machine_that_tells_nothing_has_a_core_and_a_note(tmp_path: Path) -> None:
     hardware = probe(tmp_path, {})
     assert hardware.cpu == CPU() and hardware.memory == Memory(total_bytes=0, available_bytes=0) and hardware.gpus == ()

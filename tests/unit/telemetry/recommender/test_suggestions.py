@@ -13,7 +13,7 @@ from oprel.telemetry.recommender.suggestions import NOTEWORTHY_BYTES, Suggestion
 from tests.fixtures.known_models import known_header
 
 GIB = 1024**3
-CPU_64 = Budgets(host=56 * GIB, host_bandwidth=42 * 10**9, threads=8)
+CPU_64 = Budgets(host=56 * GIB, host_bandwidth=42 * 10**9, cores=8)
 LABELS = ("Q8_0", "Q6_K", "Q4_K_M", "Q3_K_L", "IQ2_M")
 
 
@@ -80,5 +80,5 @@ def test_who_prefers_context_gets_more_of_it() -> None:
     usual, long = (
         plan(variants("llama3.1-8b"), few, PlanConstraints(prefer=prefer)) for prefer in (None, Preference.CONTEXT)
     )
-    assert (usual.solution.setting.slots, long.solution.setting.slots) == (4, 1)
+    assert (usual.solution.setting.slots, long.solution.setting.slots) == (8, 1)
     assert long.solution.setting.context >= usual.solution.setting.context

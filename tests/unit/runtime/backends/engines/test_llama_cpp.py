@@ -7,7 +7,7 @@ import pytest
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
-from oprel.runtime.backends.engines.llama_cpp import DISPENSABLE, arguments, resolve
+from oprel.runtime.backends.engines.llama_cpp import DISPENSABLE, SPINS, arguments, environment, resolve
 from oprel.runtime.binaries.wheel import build_parser
 from oprel.runtime.spec import EngineSpec, ModelFiles
 
@@ -36,6 +36,23 @@ EVERY_PART = ModelFiles(
 def pairs(given: list[str]) -> dict[str, str]:
     """Value by flag; a switch has the flag behind it as its value."""
     return {flag: value for flag, value in zip(given, [*given[1:], ""], strict=True) if flag.startswith("--")}
+
+
+@pytest.mark.parametrize("exported", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY", ""])
+def test_threads_wait_in_a_loop_as_long_as_the_user_exported(exported: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    if exported:
+        monkeypatch.setenv(exported, "7")
+    assert environment(PLAIN) == ({} if exported else {"GOMP_SPINCOUNT": str(SPINS)})
+
+
+def test_prompts_may_get_other_threads_than_a_token() -> None:
+    spec = replace(PLAIN, load=LoadOptions(num_thread=1), batch_threads=2)
+    given = arguments(spec, NEW)
+    assert (pairs(given)["--threads"], pairs(given)["--threads-batch"]) == ("1", "2")
+    options = build_parser().parse_args(given)
+    assert (options.threads, options.threads_batch) == (1, 2)
 
 
 def test_the_plain_start() -> None:

@@ -9,19 +9,19 @@ from oprel.formats.gguf import read_gguf
 from oprel.telemetry.hardware.devices import GPU
 from oprel.telemetry.memory.corrections import Corrections
 from oprel.telemetry.memory.estimator import footprint_of
-from oprel.telemetry.recommender.arithmetic import arithmetic_of, arithmetic_of_label
 from oprel.telemetry.recommender.budgets import Budgets, core_speed
 from oprel.telemetry.recommender.candidates import Candidate
 from oprel.telemetry.recommender.placement import Placement, PlacementKind, Solution, placed, settings_for
 from oprel.telemetry.recommender.planning import plan
 from oprel.telemetry.recommender.settings import PlanConstraints
-from oprel.telemetry.recommender.speed import GPU_SHARE, MEMORY_SHARE, is_guess, tokens_per_second
+from oprel.telemetry.recommender.speed.arithmetic import arithmetic_of, arithmetic_of_label
+from oprel.telemetry.recommender.speed.prediction import GPU_SHARE, MEMORY_SHARE, is_guess, tokens_per_second
 from tests.fixtures.gguf_parts import write_projector
 from tests.fixtures.known_models import known_header
 
 GB = 10**9
 GPU_100 = GPU(vendor="nvidia", name="GPU", total_bytes=80 * GB, free_bytes=80 * GB, bandwidth_bytes=100 * GB)
-CPU_50 = Budgets(host=640 * GB, host_bandwidth=50 * GB, threads=8)
+CPU_50 = Budgets(host=640 * GB, host_bandwidth=50 * GB, cores=8)
 ON_CPU = Placement(kind=PlacementKind.CPU)
 ON_GPU = Placement(kind=PlacementKind.GPU, devices=(0,), split=(1.0,), gpu_layers=200)
 
@@ -48,26 +48,26 @@ def test_many_threads_read_a_large_model_as_fast_as_memory_allows() -> None:
     model = candidate("llama3.1-70b")
     weights = model.footprint.weights
     read = weights.total - weights.input
-    assert speed(model, replace(CPU_50, threads=32)) == pytest.approx(MEMORY_SHARE * 50 * GB / read, rel=0.1)
+    assert speed(model, replace(CPU_50, cores=32)) == pytest.approx(MEMORY_SHARE * 50 * GB / read, rel=0.1)
 
 
 def test_a_single_thread_is_bound_by_arithmetic() -> None:
-    fast_memory = replace(CPU_50, host_bandwidth=5000 * GB, core_speed=2.0, threads=1)
+    fast_memory = replace(CPU_50, host_bandwidth=5000 * GB, core_speed=2.0, cores=1)
     fast, slow = candidate("llama3.1-8b", "Q4_K_M", 4.894), candidate("llama3.1-8b", "IQ3_S", 3.661)
     assert speed(fast, fast_memory) > 2 * speed(slow, fast_memory)  # although it is the larger one
     assert speed(fast, replace(fast_memory, core_speed=1.0)) == pytest.approx(speed(fast, fast_memory) / 2, rel=0.15)
-    assert speed(fast, replace(fast_memory, threads=2)) > 1.5 * speed(fast, fast_memory)
+    assert speed(fast, replace(fast_memory, cores=2)) > 1.5 * speed(fast, fast_memory)
 
 
 def test_four_bits_are_much_faster_than_eight() -> None:
     four, eight = candidate("llama3.1-8b", "Q4_K_M", 4.894), candidate("llama3.1-8b")
     for threads in (1, 8, 64):
-        budgets = replace(CPU_50, threads=threads)
+        budgets = replace(CPU_50, cores=threads)
         assert 1.4 < speed(four, budgets) / speed(eight, budgets) < 1.8
 
 
 def test_barriers_and_the_vocabulary_bound_small_models() -> None:
-    instant = replace(CPU_50, host_bandwidth=10**18, threads=64, core_speed=1.0)
+    instant = replace(CPU_50, host_bandwidth=10**18, cores=64, core_speed=1.0)
     assert speed(candidate("llama3.2-1b"), instant) < 250
 
 
@@ -122,8 +122,8 @@ def test_a_bandwidth_that_was_not_measured_is_guessed() -> None:
     unmeasured = replace(CPU_50, host_bandwidth=None)
     assert is_guess(solution(model), unmeasured) and not is_guess(solution(model), CPU_50)
     assert not is_guess(solution(model, ON_GPU), replace(unmeasured, gpus=(GPU_100,), devices=(70 * GB,)))
-    guesses = [speed(model, replace(unmeasured, threads=threads)) for threads in (1, 2, 4, 16)]
-    assert guesses == sorted(guesses) and guesses[-1] < speed(model, replace(CPU_50, threads=16))
+    guesses = [speed(model, replace(unmeasured, cores=threads)) for threads in (1, 2, 4, 16)]
+    assert guesses == sorted(guesses) and guesses[-1] < speed(model, replace(CPU_50, cores=16))
 
 
 def test_a_file_that_generates_no_tokens_is_planned_without_a_speed(tmp_path: Path) -> None:

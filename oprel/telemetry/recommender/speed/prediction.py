@@ -17,7 +17,7 @@ Spark and four RTX 3090: within 35 %.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from oprel.telemetry.memory.dims import LayerDims
@@ -27,6 +27,7 @@ from oprel.telemetry.memory.widths import Mixer
 from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.candidates import Candidate
 from oprel.telemetry.recommender.placement import Solution
+from oprel.telemetry.recommender.speed.threads import BARRIER_SECONDS, Threads, threads_for
 
 PLEASANT = 3.0  # tokens per second; slower answers take longer than reading them aloud
 USUAL_FILLED = 1024  # tokens of a usual conversation, for which speed is predicted
@@ -37,7 +38,6 @@ CORE_BANDWIDTH = 16e9  # bytes per second that one core reads
 TOGETHER = 4  # the exponent with which times of reading and arithmetic add up: more means that they overlap better
 # Seconds of a core
 LAYER_SECONDS = 25e-6  # small operations of a layer
-BARRIER_SECONDS = 25e-6  # all barriers of a layer, each time the number of threads doubles
 ENTRY_SECONDS = 7e-9  # an entry of the vocabulary, when a token is chosen
 STATE_SECONDS = 2e-9  # an element of a recurrent state
 EXPONENT_SECONDS = 25e-9  # one of Mamba 1: an exponential each, which threads share
@@ -49,13 +49,19 @@ KERNELS_SECONDS, EXPERTS_SECONDS = 30e-6, 50e-6  # the kernels of a layer, and o
 
 
 def tokens_per_second(
-    candidate: Candidate, solution: Solution, budgets: Budgets, filled: int = USUAL_FILLED
+    candidate: Candidate,
+    solution: Solution,
+    budgets: Budgets,
+    filled: int = USUAL_FILLED,
+    *,
+    threads: int | None = None,
 ) -> float | None:
     """Tokens per second of a single request in whose context are `filled` tokens, or as many as it may have.
 
-    None if a GPU's bandwidth is unknown, or if no tokens are generated, as by a projector. Where that of the machine's
-    memory was not measured, it is guessed.
+    `threads` compute a token, by default one on each core. Returns None if a GPU's bandwidth is unknown, or if no
+    tokens are generated, as by a projector. Where that of the machine's memory was not measured, it is guessed.
     """
+    budgets = replace(budgets, cores=min(threads or budgets.cores, budgets.cores))
     token = _Token(candidate, solution, budgets, min(filled, solution.setting.context))
     on_gpus = token.gpu_seconds()
     if on_gpus is None:
@@ -64,10 +70,18 @@ def tokens_per_second(
     return 1 / seconds if seconds else None
 
 
+def planned_threads(candidate: Candidate, solution: Solution, budgets: Budgets, fixed: int | None = None) -> Threads:
+    """How many threads the engine gets: `fixed` by the user, or as many as suit the model and the machine."""
+    if fixed:
+        return Threads(fixed, fixed, f"{fixed} thread{'s' * (fixed > 1)}, as requested")
+    token = _Token(candidate, solution, budgets, min(USUAL_FILLED, solution.setting.context))
+    return threads_for(token.shared_seconds(), layers_on_cpu(solution), budgets.cores, budgets.busy)
+
+
 def bandwidth_of(budgets: Budgets) -> float:
     """Bytes per second that the CPU reads: as measured, else a modest guess for so many cores."""
-    guess = min(8e9 * budgets.threads, 20e9 + 1.5e9 * budgets.threads)
-    return min(budgets.host_bandwidth or guess, budgets.threads * CORE_BANDWIDTH * max(1.0, budgets.core_speed))
+    guess = min(8e9 * budgets.cores, 20e9 + 1.5e9 * budgets.cores)
+    return min(budgets.host_bandwidth or guess, budgets.cores * CORE_BANDWIDTH * max(1.0, budgets.core_speed))
 
 
 def is_guess(solution: Solution, budgets: Budgets) -> bool:
@@ -110,28 +124,44 @@ class _Token:
 
     def cpu_seconds(self) -> float:
         """Seconds on the CPU, without the choice of a token."""
-        layers, budgets, cost = layers_on_cpu(self.solution), self.budgets, self.candidate.arithmetic
+        layers, budgets = layers_on_cpu(self.solution), self.budgets
         if not layers:
             return 0.0
-        host, weights = self.solution.estimate.host, self.candidate.footprint.weights
-        is_whole = not self.solution.placement.devices
-        output = (weights.shared_output or weights.output) if is_whole else 0
-        # Only a row of the input. `host` may be corrected by what earlier loads took, to less than these.
-        read = max(0.0, self._weights(host) - weights.input - (weights.output if is_whole else 0))
-        nanoseconds = read * cost.layers + output * cost.output
-        attention = self._attended * ATTENTION_SECONDS * host.kv / max(1, self.solution.estimate.kv_bytes)
-        states = self._states * layers / max(1, len(self.solution.estimate.layers))
-        shares_states = self.candidate.footprint.widths.mixer is Mixer.MAMBA
-        shared = nanoseconds * 1e-9 + attention + (EXPONENT_SECONDS * states if shares_states else 0)
-        arithmetic = shared / (budgets.threads * budgets.core_speed)
-        memory = (read + output + self._cache(host)) / (MEMORY_SHARE * bandwidth_of(budgets))
-        fixed = layers * (LAYER_SECONDS + BARRIER_SECONDS * math.log2(budgets.threads))
-        fixed = (fixed + (0 if shares_states else STATE_SECONDS * states)) / budgets.core_speed
+        arithmetic = self.shared_seconds() / (budgets.cores * budgets.core_speed)
+        memory = (sum(self._read) + self._cache(self.solution.estimate.host)) / (MEMORY_SHARE * bandwidth_of(budgets))
+        fixed = layers * (LAYER_SECONDS + BARRIER_SECONDS * math.log2(budgets.cores))
+        fixed = (fixed + (0 if self._shares_states else STATE_SECONDS * self._host_states)) / budgets.core_speed
         return float((arithmetic**TOGETHER + memory**TOGETHER) ** (1 / TOGETHER)) + fixed
+
+    def shared_seconds(self) -> float:
+        """Seconds of arithmetic of one reference core, which threads share."""
+        solution, cost = self.solution, self.candidate.arithmetic
+        read, output = self._read
+        nanoseconds = read * cost.layers + output * cost.output
+        attention = self._attended * ATTENTION_SECONDS * solution.estimate.host.kv / max(1, solution.estimate.kv_bytes)
+        return nanoseconds * 1e-9 + attention + (EXPONENT_SECONDS * self._host_states if self._shares_states else 0)
 
     def choice_seconds(self) -> float:
         """Seconds to choose a token among all, which one thread of the CPU does."""
         return float(self.candidate.footprint.dims.vocabulary * ENTRY_SECONDS / self.budgets.core_speed)
+
+    @cached_property
+    def _read(self) -> tuple[float, float]:
+        """Bytes of weights that the CPU reads: of layers, and of the output."""
+        weights, is_whole = self.candidate.footprint.weights, not self.solution.placement.devices
+        output = (weights.shared_output or weights.output) if is_whole else 0
+        # Only a row of the input. `host` may be corrected by what earlier loads took, to less than these.
+        others = weights.input + (weights.output if is_whole else 0)
+        return max(0.0, self._weights(self.solution.estimate.host) - others), output
+
+    @property
+    def _shares_states(self) -> bool:
+        return self.candidate.footprint.widths.mixer is Mixer.MAMBA
+
+    @property
+    def _host_states(self) -> float:
+        """Elements of the recurrent states that the CPU computes."""
+        return self._states * layers_on_cpu(self.solution) / max(1, len(self.solution.estimate.layers))
 
     def _weights(self, share: Share) -> float:
         """Bytes of weights in `share` that the token reads: no idle experts, no layers for speculation."""

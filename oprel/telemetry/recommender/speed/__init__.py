@@ -1,0 +1,1 @@
+"""How fast a CPU or GPU computes with a model, and with how many threads."""
