@@ -1,4 +1,4 @@
-"""What benches measure: figures of oprel, each beside those of others from the same rounds."""
+"""What benches measure: figures of oprel, each beside those of others from the same rounds. Pure."""
 
 import math
 import statistics
@@ -7,35 +7,49 @@ from dataclasses import dataclass
 
 OPREL, ENGINE, BASE, OTHER = "oprel", "bare engine", "commit before", "other server"
 
+Rounds = Mapping[str, tuple[float, ...]]  # the values of all rounds, by side
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One quantity, measured once in each round on every side. `streams` is set where it is measured over their number.
+    """One quantity in `unit`, measured once in each round on every side. The first side is what it is about.
 
-    `rounds` has the values by side, in `unit`; the first side is what the figure is about.
+    `streams` is set for what is measured over the number of streams.
     """
 
     subject: str
     name: str
     unit: str
-    rounds: Mapping[str, tuple[float, ...]]
+    rounds: Rounds
     streams: int | None = None
 
     @property
-    def values(self) -> tuple[float, ...]:
-        return next(iter(self.rounds.values()))
+    def side(self) -> str:
+        return next(iter(self.rounds))
 
     @property
     def others(self) -> list[str]:
         return list(self.rounds)[1:]
 
+    @property
+    def title(self) -> str:
+        if self.streams is None:
+            return self.name
+        return f"{self.name}, {self.streams} stream{'s' if self.streams > 1 else ''}"
+
+    def values(self, side: str = "") -> tuple[float, ...]:
+        return self.rounds[side or self.side]
+
+    def median(self, side: str = "") -> float:
+        return statistics.median(self.values(side))
+
     def ratios(self, side: str) -> list[float]:
         """The figure ÷ that of `side`, by round."""
-        return [value / other for value, other in zip(self.values, self.rounds[side], strict=True)]
+        return [value / other for value, other in zip(self.values(), self.values(side), strict=True)]
 
     def differences(self, side: str) -> list[float]:
         """The figure − that of `side`, by round."""
-        return [value - other for value, other in zip(self.values, self.rounds[side], strict=True)]
+        return [value - other for value, other in zip(self.values(), self.values(side), strict=True)]
 
 
 def spread(values: Sequence[float]) -> float:
@@ -45,6 +59,6 @@ def spread(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that is not exceeded by at least `share` of all (nearest rank)."""
+    """The smallest value that at least `share` of all do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -5,12 +5,11 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.replay.programs import compiled
 
 MARK = '"content":"'  # before each token of a chat, in every dialect
-NUMBER = "{{N}}"  # in a body: the number of the request
+NUMBER = "{{N}}"  # as a value in a body: the number of the request
 
 
 class LoadFailed(RuntimeError):
@@ -35,13 +34,24 @@ class Load:
 
 
 def send(
-    address: str, path: str, body: Mapping[str, object], *, streams: int = 1, requests: int = 1, mark: str = MARK
+    address: str,
+    path: str,
+    body: Mapping[str, object],
+    *,
+    streams: int = 1,
+    requests: int = 1,
+    mark: str = MARK,
+    stagger_ms: int = 0,
 ) -> Load:
-    """`streams` clients that each send `requests` requests in turn. Raises LoadFailed."""
+    """`streams` clients that each send `requests` requests in turn, one begun `stagger_ms` after the other.
+
+    Raises LoadFailed.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        file.write(json.dumps(body, separators=(",", ":")) if body else "")
+        file.write(json.dumps(body, separators=(",", ":")).replace(f'"{NUMBER}"', NUMBER) if body else "")
         file.flush()
-        command = [compiled("load_generator"), address, path, file.name, str(streams), str(requests), mark]
+        program, numbers = str(compiled("load_generator")), [str(streams), str(requests)]
+        command = [program, address, path, file.name, *numbers, mark, str(stagger_ms)]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise LoadFailed(f"{path}: {done.stderr.strip()}")
@@ -49,7 +59,3 @@ def send(
     if load.failed:
         raise LoadFailed(f"{path}: {load.failed} of {load.requests} requests failed: {done.stderr.strip()}")
     return load
-
-
-def unix(socket: Path) -> str:
-    return f"unix:{socket}"

@@ -4,17 +4,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from operator import truediv
 
 from benchmarks.bench import Bench, Values
-from benchmarks.figures import Figure
+from benchmarks.figures import ENGINE, OPREL, Figure, Rounds, percentile
 from benchmarks.load import send
-from benchmarks.processes import Daemon, running_daemon
+from benchmarks.processes import Daemon, cpu_seconds, forget_peak, peak_bytes, resident_bytes, running_daemon
 from tests.replay.programs import compiled
 
 STREAMS = (1, 8, 32, 128)
 TOKENS, REQUESTS = 200, 16  # of an answer; of one stream, or shared by several
 CHAT_TOKENS, CHATS = 17, 100
-RATE, COST = "tokens/s", "CPU µs a token"
+RATE, COST = "tokens/s", "CPU a token"
+UNITS = {RATE: "/s", COST: "µs"}
+# As an engine at work: answers of a second, begun one after the other.
+PACED_STREAMS, PACED_TOKENS, PACE_MS = 32, 50, 20
 
 
 @dataclass(frozen=True)
@@ -22,46 +26,80 @@ class Dialect:
     name: str
     path: str
 
-    def body(self, tokens: int) -> dict[str, object]:
-        messages = [{"role": "user", "content": f"REPLAY tokens={tokens} batch=1 pace=0"}]
+    def body(self, tokens: int, pace_ms: int = 0) -> dict[str, object]:
+        messages = [{"role": "user", "content": f"REPLAY tokens={tokens} batch=1 pace={pace_ms * 1000}"}]
         return {"model": "guide", "stream": True, "messages": messages}
 
 
-DIALECTS = (Dialect("NDJSON", "/api/chat"), Dialect("/v1", "/v1/chat/completions"))
+NDJSON, V1 = Dialect("NDJSON", "/api/chat"), Dialect("/v1", "/v1/chat/completions")
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Tokens per second and CPU time a token over the number of streams, and CPU time of a short chat."""
-    settings = {"engine_path": compiled("replay_engine"), "parallel": max(STREAMS), "keep_alive": "-1"}
+    settings = {"engine_path": compiled("replay_engine"), "parallel": max(STREAMS)}
     with ExitStack() as stack:
         daemons = {
-            side: stack.enter_context(running_daemon(checkout, **settings))
-            for side, checkout in bench.checkouts.items()
+            side: stack.enter_context(running_daemon(checkout, settings)) for side, checkout in bench.checkouts.items()
         }
-
-        def rounds(measured: Callable[[Daemon], Values]) -> dict[str, dict[str, tuple[float, ...]]]:
-            return bench.compare({side: partial(measured, daemon) for side, daemon in daemons.items()})
-
-        for dialect in DIALECTS:
+        memory = {side: (memory_of_streams(daemon),) for side, daemon in daemons.items()}
+        yield Figure(subject="replay", name="memory a stream", unit="kB", rounds=memory, streams=max(STREAMS))
+        for dialect in (NDJSON, V1):
+            costs = []
             for streams in STREAMS:
-                for name, values in rounds(partial(growth, dialect, streams)).items():
-                    unit = "/s" if name == RATE else "µs"
-                    yield Figure(
-                        subject="replay", name=f"{dialect.name}: {name}", unit=unit, rounds=values, streams=streams
-                    )
-            for name, values in rounds(partial(chats, dialect)).items():
-                yield Figure(subject="replay", name=f"{dialect.name}: {name}", unit="ms", rounds=values)
+                figures = compared(bench, daemons, partial(growth, dialect, streams))
+                costs.append(figures[COST])
+                for name, rounds in figures.items():
+                    title, unit = f"{dialect.name}: {name}", UNITS[name]
+                    yield Figure(subject="replay", name=title, unit=unit, rounds=rounds, streams=streams)
+            name = f"{dialect.name}: {COST}, {STREAMS[-1]} streams ÷ {STREAMS[0]}"
+            yield Figure(subject="replay", name=name, unit="", rounds=quotient(costs[-1], costs[0]))
+            chats = compared(bench, daemons, partial(cpu_of_chats, dialect))["ms"]
+            name = f"{dialect.name}: CPU a chat of {CHAT_TOKENS} tokens"
+            yield Figure(subject="replay", name=name, unit="ms", rounds=chats)
+        yield first_token(bench, daemons)
+
+
+def compared(bench: Bench, daemons: dict[str, Daemon], measured: Callable[[Daemon], Values]) -> dict[str, Rounds]:
+    return bench.compare({side: partial(measured, daemon) for side, daemon in daemons.items()})
+
+
+def memory_of_streams(daemon: Daemon) -> float:
+    """What the first streams side by side add to a daemon that has answered one request, in kB a stream."""
+    send(daemon.address, NDJSON.path, NDJSON.body(TOKENS))
+    before = resident_bytes(daemon.pid)
+    forget_peak(daemon.pid)
+    send(daemon.address, NDJSON.path, NDJSON.body(TOKENS), streams=max(STREAMS))
+    return (peak_bytes(daemon.pid) - before) / max(STREAMS) / 1e3
+
+
+def quotient(rounds: Rounds, others: Rounds) -> Rounds:
+    return {side: tuple(map(truediv, values, others[side])) for side, values in rounds.items()}
 
 
 def growth(dialect: Dialect, streams: int, daemon: Daemon) -> Values:
-    began = daemon.cpu_seconds()
+    """Of streams that are read as fast as the daemon can write them."""
+    before = cpu_seconds(daemon.pid)
     requests = max(1, REQUESTS // streams)
     load = send(daemon.address, dialect.path, dialect.body(TOKENS), streams=streams, requests=requests)
-    spent = daemon.cpu_seconds() - began
+    spent = cpu_seconds(daemon.pid) - before
     return {RATE: load.tokens_per_second, COST: spent / load.tokens * 1e6}
 
 
-def chats(dialect: Dialect, daemon: Daemon) -> Values:
-    began = daemon.cpu_seconds()
+def cpu_of_chats(dialect: Dialect, daemon: Daemon) -> Values:
+    before = cpu_seconds(daemon.pid)
     send(daemon.address, dialect.path, dialect.body(CHAT_TOKENS), requests=CHATS)
-    return {f"CPU a chat of {CHAT_TOKENS} tokens": (daemon.cpu_seconds() - began) / CHATS * 1e3}
+    return {"ms": (cpu_seconds(daemon.pid) - before) / CHATS * 1e3}
+
+
+def first_token(bench: Bench, daemons: dict[str, Daemon]) -> Figure:
+    """Through the daemons and from the engine alone, with answers at the pace of an engine at work."""
+    sides = {side: partial(paced, NDJSON, daemon.address) for side, daemon in daemons.items()}
+    sides[ENGINE] = partial(paced, V1, daemons[OPREL].engine("guide").address)
+    rounds = bench.compare(sides)["ms"]
+    return Figure(subject="replay", name="first token", unit="ms", rounds=rounds, streams=PACED_STREAMS)
+
+
+def paced(dialect: Dialect, address: str) -> Values:
+    stagger = PACED_TOKENS * PACE_MS // PACED_STREAMS
+    body = dialect.body(PACED_TOKENS, PACE_MS)
+    load = send(address, dialect.path, body, streams=PACED_STREAMS, requests=3, stagger_ms=stagger)
+    return {"ms": percentile(load.first, 0.5)}

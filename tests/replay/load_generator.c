@@ -1,11 +1,12 @@
 /*
  * A client that keeps many streams of answers going, and notes when their tokens arrive.
  *
- * usage: load_generator ADDRESS PATH BODY STREAMS REQUESTS MARK
+ * usage: load_generator ADDRESS PATH BODY STREAMS REQUESTS MARK STAGGER
  *
  * ADDRESS is unix:SOCKET or IP:PORT. Each of STREAMS connections sends REQUESTS requests with what the file BODY holds,
  * one after the other; "{{N}}" in it becomes the number of the request. An empty file makes them GETs. A token is what
- * follows MARK (as `"content":"`), unless it is a quote, the end of an empty text.
+ * follows MARK (as `"content":"`), unless it is a quote, the end of an empty text. The streams begin STAGGER milliseconds
+ * one after the other.
  *
  * Prints JSON: `requests`, `failed` (without status 200), `tokens`, `seconds` of all together; and in milliseconds
  * `first` and `total` of each request, and `gaps` between tokens of an answer, 0 for those that arrive together.
@@ -197,13 +198,14 @@ static bool receive(struct stream *s) {
     return ends(s, buffer, length);
 }
 
-static void run(struct stream *streams, int count) {
+static void run(struct stream *streams, int count, int stagger) {
     struct epoll_event events[256];
-    int busy = count;
-    for (int i = 0; i < count; i++) begin(&streams[i]);
+    int busy = count, begun = 0;
+    double start = now();
     while (busy) {
-        int ready = epoll_wait(epoll, events, 256, SILENCE);
-        if (ready <= 0) die("no more answers");
+        while (begun < count && now() >= start + begun * stagger * 1e-3) begin(&streams[begun++]);
+        int ready = epoll_wait(epoll, events, 256, begun < count ? 1 : SILENCE);
+        if (ready < 0 || (!ready && begun == count)) die("no more answers");
         for (int i = 0; i < ready; i++) {
             struct stream *s = events[i].data.ptr;
             if (!receive(s)) continue;
@@ -238,8 +240,8 @@ static void print_series(const char *name, const struct series *series) {
 }
 
 int main(int argument_count, char **arguments) {
-    if (argument_count != 7) {
-        fprintf(stderr, "usage: load_generator ADDRESS PATH BODY STREAMS REQUESTS MARK\n");
+    if (argument_count != 8) {
+        fprintf(stderr, "usage: load_generator ADDRESS PATH BODY STREAMS REQUESTS MARK STAGGER\n");
         return 2;
     }
     address = arguments[1], path = arguments[2], mark = arguments[6];
@@ -252,7 +254,7 @@ int main(int argument_count, char **arguments) {
     if (!streams) die("calloc");
     for (int i = 0; i < count; i++) streams[i] = (struct stream){.fd = -1, .left = requests};
     double began = now();
-    run(streams, count);
+    run(streams, count, atoi(arguments[7]));
     printf("{\"requests\":%zu,\"failed\":%ld,\"tokens\":%ld,\"seconds\":%.6f", total.count, failed, tokens, now() - began);
     print_series("first", &first);
     print_series("total", &total);
