@@ -9,6 +9,7 @@ from benchmarks.table import amount
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 170, 40, 48  # margins; the right one has the names of the sides
+LINE = 18
 COLOURS = ("#0b6e4f", "#c1440e", "#3b5b92", "#8a6d1d")
 STEPS = 4  # of the vertical axis
 STYLE = "text{font:12px sans-serif;fill:#444}.title{font-size:14px}line{stroke:#ddd}path{fill:none;stroke-width:2}"
@@ -37,14 +38,12 @@ def plot(title: str, figures: Sequence[Figure]) -> str:
         for count in streams:
             yield f'<text x="{across(count):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{count}</text>'
         yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">streams</text>'
-        for side, colour in zip(_sides(figures), COLOURS, strict=False):
-            places = [
-                (across(figure.streams or 1), up(figure.median(side))) for figure in figures if side in figure.rounds
-            ]
-            path = " L".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        for number, (side, colour) in enumerate(zip(_sides(figures), COLOURS, strict=False)):
+            measured = [figure for figure in figures if side in figure.rounds]
+            path = " L".join(f"{across(figure.streams or 1):.1f},{up(figure.median(side)):.1f}" for figure in measured)
             yield f'<path d="M{path}" stroke="{colour}"/>'
-            x, y = places[-1]
-            yield f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" style="fill:{colour}">{escape(side)}</text>'
+            y = TOP + LINE * number
+            yield f'<text x="{WIDTH - RIGHT + 12}" y="{y}" style="fill:{colour}">{escape(side)}</text>'
         yield "</svg>"
 
     return "\n".join(parts()) + "\n"

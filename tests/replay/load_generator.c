@@ -8,11 +8,11 @@
  * follows MARK (as `"content":"`), unless it is a quote, the end of an empty text. The streams begin STAGGER milliseconds
  * one after the other.
  *
- * Prints JSON: `requests`, `failed` (without status 200), `tokens`, `seconds` of all together; and in milliseconds
+ * Prints JSON: `requests`, `failed` (another status than 200, or no end), `tokens`, `seconds` of all together; and in milliseconds
  * `first` and `total` of each request, and `gaps` between tokens of an answer, 0 for those that arrive together.
  *
  * One thread and epoll(7). A connection is kept as long as the server keeps it. The end of an answer is that of its
- * chunks or of its Content-Length, or of the connection.
+ * chunks or of its Content-Length, or of the connection; if that comes before the others, the request has failed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,6 +47,7 @@ struct stream {
     char tail[TAIL];
     size_t tail_length;
     size_t received, expected; /* bytes of the answer; `expected` is 0 if it does not say */
+    bool chunked, closes;      /* whether the answer is in chunks, and the last one of its connection */
     double began, last_token;  /* seconds; `last_token` is 0 before the first */
 };
 
@@ -136,6 +137,7 @@ static void begin(struct stream *s) {
         epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &event);
     }
     s->tail_length = s->received = s->expected = 0;
+    s->chunked = s->closes = false;
     s->last_token = 0;
     s->began = now();
     write_all(s->fd, text, length);
@@ -152,13 +154,22 @@ static void note_token(struct stream *s, double time) {
     tokens++;
 }
 
+/* What follows the name in the head, or NULL. */
+static const char *header(const char *text, const char *end, const char *name) {
+    const char *found = strcasestr(text, name);
+    return found && found < end ? found + strlen(name) : NULL;
+}
+
 static void read_head(struct stream *s, const char *text) {
     if (strncmp(text, "HTTP/1.1 200", 12)) {
         if (!failed++) fprintf(stderr, "%.500s\n", text);
     }
-    const char *end = strstr(text, "\r\n\r\n"), *header = strcasestr(text, "\r\ncontent-length:");
-    if (end && header && header < end)
-        s->expected = (size_t)(end + 4 - text) + strtoul(header + strlen("\r\ncontent-length:"), NULL, 10);
+    const char *end = strstr(text, "\r\n\r\n");
+    if (!end) return;
+    const char *length = header(text, end, "\r\ncontent-length:");
+    if (length) s->expected = (size_t)(end + 4 - text) + strtoul(length, NULL, 10);
+    s->chunked = header(text, end, "\r\ntransfer-encoding: chunked") != NULL;
+    s->closes = header(text, end, "\r\nconnection: close") != NULL;
 }
 
 /* Count the tokens in `text`, and keep what may be the beginning of a mark or of the last chunk. */
@@ -177,7 +188,12 @@ static void scan(struct stream *s, char *text, size_t length) {
 static bool ends(const struct stream *s, const char *text, size_t length) {
     size_t last = strlen(LAST_CHUNK);
     if (s->expected) return s->received >= s->expected;
-    return length >= last && !memcmp(text + length - last, LAST_CHUNK, last);
+    return s->chunked && length >= last && !memcmp(text + length - last, LAST_CHUNK, last);
+}
+
+static void leave(struct stream *s) {
+    close(s->fd);
+    s->fd = -1;
 }
 
 /* Read what has arrived; true at the end of the answer. */
@@ -186,8 +202,8 @@ static bool receive(struct stream *s) {
     memcpy(buffer, s->tail, s->tail_length);
     ssize_t got = read(s->fd, buffer + s->tail_length, READ_SIZE);
     if (got <= 0) {
-        close(s->fd);
-        s->fd = -1;
+        if (!s->received || s->chunked || s->expected) failed++;
+        leave(s);
         return true;
     }
     size_t length = s->tail_length + (size_t)got;
@@ -210,6 +226,7 @@ static void run(struct stream *streams, int count, int stagger) {
             struct stream *s = events[i].data.ptr;
             if (!receive(s)) continue;
             note(&total, now() - s->began);
+            if (s->closes && s->fd >= 0) leave(s);
             if (--s->left)
                 begin(s);
             else
