@@ -13,10 +13,12 @@ from benchmarks.processes import Daemon, cpu_seconds, forget_peak, peak_bytes, r
 from tests.replay.programs import compiled
 
 STREAMS = (1, 8, 32, 128)
-TOKENS, REQUESTS = 200, 16  # of an answer; of one stream, or shared by several
-CHAT_TOKENS, CHATS = 17, 100
-RATE, COST = "tokens/s", "CPU a token"
-UNITS = {RATE: "/s", COST: "µs"}
+TOKENS, REQUESTS = 400, 8  # of an answer; of one stream, or shared by several
+SHORT, CHATS = 17, 100
+LONG, LONG_CHATS = 1000, 8
+RATE, COST = "tokens/s", "CPU a token"  # with what its share of a request costs
+CHAT, FURTHER = f"CPU a chat of {SHORT} tokens", f"CPU a further token, up to {LONG}"
+UNITS = {RATE: "/s", COST: "µs", CHAT: "ms", FURTHER: "µs"}
 # As an engine at work: answers of a second, begun one after the other.
 PACED_STREAMS, PACED_TOKENS, PACE_MS = 32, 50, 20
 
@@ -52,9 +54,8 @@ def measure(bench: Bench) -> Iterator[Figure]:
                     yield Figure(subject="replay", name=title, unit=unit, rounds=rounds, streams=streams)
             name = f"{dialect.name}: {COST}, {STREAMS[-1]} streams ÷ {STREAMS[0]}"
             yield Figure(subject="replay", name=name, unit="", rounds=quotient(costs[-1], costs[0]))
-            chats = compared(bench, daemons, partial(cpu_of_chats, dialect))["ms"]
-            name = f"{dialect.name}: CPU a chat of {CHAT_TOKENS} tokens"
-            yield Figure(subject="replay", name=name, unit="ms", rounds=chats)
+            for name, rounds in compared(bench, daemons, partial(cpu_of_chats, dialect)).items():
+                yield Figure(subject="replay", name=f"{dialect.name}: {name}", unit=UNITS[name], rounds=rounds)
         yield first_token(bench, daemons)
 
 
@@ -85,9 +86,13 @@ def growth(dialect: Dialect, streams: int, daemon: Daemon) -> Values:
 
 
 def cpu_of_chats(dialect: Dialect, daemon: Daemon) -> Values:
-    before = cpu_seconds(daemon.pid)
-    send(daemon.address, dialect.path, dialect.body(CHAT_TOKENS), requests=CHATS)
-    return {"ms": (cpu_seconds(daemon.pid) - before) / CHATS * 1e3}
+    """Of one client, whose chats are short, then long."""
+    began = cpu_seconds(daemon.pid)
+    send(daemon.address, dialect.path, dialect.body(SHORT), requests=CHATS)
+    between = cpu_seconds(daemon.pid)
+    send(daemon.address, dialect.path, dialect.body(LONG), requests=LONG_CHATS)
+    short, long = (between - began) / CHATS, (cpu_seconds(daemon.pid) - between) / LONG_CHATS
+    return {CHAT: short * 1e3, FURTHER: (long - short) / (LONG - SHORT) * 1e6}
 
 
 def first_token(bench: Bench, daemons: dict[str, Daemon]) -> Figure:

@@ -11,11 +11,14 @@
  * Prints JSON: `requests`, `failed` (another status than 200, or no end), `tokens`, `seconds` of all together; and in milliseconds
  * `first` and `total` of each request, and `gaps` between tokens of an answer, 0 for those that arrive together.
  *
- * One thread and epoll(7). A connection is kept as long as the server keeps it. The end of an answer is that of its
- * chunks or of its Content-Length, or of the connection; if that comes before the others, the request has failed.
+ * One thread and epoll(7). A connection is kept as long as the server keeps it: if it closes one that was used before
+ * without a word of the answer, the request is sent again on a new one, and its time begins then. The end of an answer
+ * is that of its chunks or of its Content-Length, or of the connection; if that comes before the others, the request
+ * has failed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -42,8 +45,10 @@ struct series {
 };
 
 struct stream {
-    int fd; /* -1: closed */
-    int left; /* requests, with the one in progress */
+    int fd;      /* -1: closed */
+    int left;    /* requests, with the one in progress */
+    long number; /* of the request in progress */
+    bool reused; /* whether the connection had answers before */
     char tail[TAIL];
     size_t tail_length;
     size_t received, expected; /* bytes of the answer; `expected` is 0 if it does not say */
@@ -55,7 +60,7 @@ static const char *address, *path, *mark;
 static size_t mark_length;
 static char *body;
 static int epoll;
-static long sent_requests, failed, tokens;
+static long begun_requests, failed, tokens;
 static struct series first, total, gaps;
 
 static void die(const char *what) {
@@ -105,6 +110,7 @@ static int dial(void) {
 static void write_all(int fd, const char *data, size_t length) {
     while (length) {
         ssize_t written = send(fd, data, length, MSG_NOSIGNAL);
+        if (written < 0 && (errno == EPIPE || errno == ECONNRESET)) return; /* reading tells that it is closed */
         if (written < 0) die("send");
         data += written;
         length -= (size_t)written;
@@ -112,15 +118,14 @@ static void write_all(int fd, const char *data, size_t length) {
 }
 
 /* The request with its number, in a buffer that the next one reuses. */
-static const char *request(size_t *length) {
+static const char *request(long number, size_t *length) {
     static char text[MAX_BODY + 1024];
     static char numbered[MAX_BODY + 32];
     const char *place = strstr(body, "{{N}}");
     if (place)
-        snprintf(numbered, sizeof numbered, "%.*s%ld%s", (int)(place - body), body, sent_requests, place + 5);
+        snprintf(numbered, sizeof numbered, "%.*s%ld%s", (int)(place - body), body, number, place + 5);
     else
         strcpy(numbered, body);
-    sent_requests++;
     *length = (size_t)snprintf(text, sizeof text,
                                "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                                "Content-Length: %zu\r\n\r\n%s",
@@ -128,10 +133,11 @@ static const char *request(size_t *length) {
     return text;
 }
 
-static void begin(struct stream *s) {
+static void ask(struct stream *s) {
     size_t length;
-    const char *text = request(&length);
-    if (s->fd < 0) {
+    const char *text = request(s->number, &length);
+    s->reused = s->fd >= 0;
+    if (!s->reused) {
         s->fd = dial();
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
         epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &event);
@@ -141,6 +147,11 @@ static void begin(struct stream *s) {
     s->last_token = 0;
     s->began = now();
     write_all(s->fd, text, length);
+}
+
+static void begin(struct stream *s) {
+    s->number = begun_requests++;
+    ask(s);
 }
 
 /* ---- Answers ---- */
@@ -201,6 +212,11 @@ static bool receive(struct stream *s) {
     static char buffer[TAIL + READ_SIZE + 1];
     memcpy(buffer, s->tail, s->tail_length);
     ssize_t got = read(s->fd, buffer + s->tail_length, READ_SIZE);
+    if (got <= 0 && !s->received && s->reused) {
+        leave(s);
+        ask(s);
+        return false;
+    }
     if (got <= 0) {
         if (!s->received || s->chunked || s->expected) failed++;
         leave(s);

@@ -6,7 +6,8 @@
  * It streams the events that llama-server b11434 sends for the requests of oprel, so that what is measured is the daemon
  * alone. A prompt says how with "REPLAY tokens=N batch=B pace=U": B tokens of each answer are written at once, every U
  * microseconds, or as soon as they can be if U is 0. Like an engine that computes all its slots in one step it goes
- * round: no answer gets its next tokens before the others had theirs.
+ * round: no answer gets its next tokens before the others had theirs. Like llama-server it closes the connection after
+ * each streamed answer.
  *
  * One thread and poll(2). Buffers have fixed sizes: a request that is larger ends its connection, and tokens are made
  * only when those before them are written. Requests are searched as text, and must have no blanks around colons.
@@ -45,6 +46,7 @@ struct connection {
     bool logprobs, timings, progress;
     long tokens, sent, batch, pace; /* pace in microseconds */
     long long due;                  /* when the next batch is */
+    bool ends;                      /* closed as soon as all is written */
 };
 
 static struct connection *connections[MAX_CONNECTIONS];
@@ -258,6 +260,7 @@ static void flush(struct connection *c) {
         c->written += (size_t)sent;
     }
     c->queued = c->written = 0;
+    if (c->ends) leave(c);
 }
 
 /* The body of the request if all of it is there, or NULL. */
@@ -296,6 +299,7 @@ static void step(struct connection *c) {
     if (c->sent >= c->tokens) {
         add_end(c);
         c->form = NULL;
+        c->ends = true;
     }
     c->due += c->pace;
     flush(c);
