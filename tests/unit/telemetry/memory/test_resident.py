@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.resident import GUIDE, MEDIAN, WORST, plan_of
+from benchmarks.models import GUIDE_FILE
+from benchmarks.studies.resident import MEDIAN, WORST, plan_of
 from oprel.formats.gguf import GGUFFile, read_gguf
 from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.settings import PlanConstraints
@@ -20,7 +21,7 @@ MODELS = sorted({case["model"] for case in CASES})
 
 @cache
 def header(model: str) -> GGUFFile:
-    return read_gguf(GUIDE) if model == "guide" else random_header(model)
+    return read_gguf(GUIDE_FILE) if model == "guide" else random_header(model)
 
 
 def planned(case: dict[str, Any]) -> Solution:

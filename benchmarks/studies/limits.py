@@ -22,8 +22,9 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks._engines import NotStarted, over_socket, random_model, until_ready
-from benchmarks.resident import ENGINE, ROOT, fill, peak_of, spec_for
+from benchmarks.models import random_model
+from benchmarks.processes import ROOT, NotStarted, over_socket, peak_bytes, until_ready
+from benchmarks.studies.resident import ENGINE, fill, spec_for
 from oprel.formats.gguf import GGUFFile, read_gguf
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.telemetry.memory.estimator import MIB, footprint_of
@@ -102,7 +103,7 @@ def tried(file: Path, header: GGUFFile, share: float, budget: int) -> Step:
                 until_ready(engine, process)
                 for first in range(0, 2 * spec.parallel, spec.parallel):
                     fill(engine, header, found.solution, spec, range(first, first + spec.parallel))
-                    peak = peak_of(process.pid)
+                    peak = peak_bytes(process.pid)
                 survived = process.poll() is None
         except (httpx.HTTPError, AssertionError, NotStarted):
             survived = False

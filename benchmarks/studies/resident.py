@@ -23,7 +23,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks._engines import over_socket, random_model, until_ready
+from benchmarks.models import GEMMA_FILE, GUIDE_FILE, random_model
+from benchmarks.processes import ROOT, over_socket, peak_bytes, until_ready
 from oprel.core.completion import LoadOptions, Mode
 from oprel.formats.gguf import GGUFFile, read_gguf
 from oprel.runtime.backends.engines import llama_cpp
@@ -39,9 +40,6 @@ from oprel.telemetry.recommender.planning import Plan, plan
 from oprel.telemetry.recommender.settings import PlanConstraints
 from tests.fixtures.random_models import RANDOM_MODELS
 
-ROOT = Path(__file__).parent.parent
-GUIDE = ROOT / "oprel" / "bundled" / "guide.gguf"
-GEMMA = ROOT / ".real-models" / "gemma-3-270m-q4_k_m.gguf"
 ENGINE = (sys.executable, "-m", "oprel.runtime.binaries.wheel")
 MACHINE = Budgets(host=2 * 1024 * MIB)
 CONTEXTS, TYPES, SLOTS = (256, 768, 1536), ("f16", "q8_0"), (1, 4)
@@ -111,7 +109,7 @@ def files_of(names: list[str] | None) -> Iterator[Path]:
         if name in RANDOM_MODELS:
             yield random_model(name)
         else:
-            yield {"guide": GUIDE, "gemma": GEMMA}.get(name, Path(name))
+            yield {"guide": GUIDE_FILE, "gemma": GEMMA_FILE}.get(name, Path(name))
 
 
 def measured(file: Path, constraints: PlanConstraints, program: list[str], further: int) -> Case | None:
@@ -133,11 +131,11 @@ def measured(file: Path, constraints: PlanConstraints, program: list[str], furth
             with over_socket(spec.socket) as engine:
                 until_ready(engine, process)
                 fill(engine, header, found.solution, spec, range(spec.parallel))
-                full = peak_of(process.pid)
+                full = peak_bytes(process.pid)
                 if spec.mode is Mode.COMPLETION:
                     others = range(spec.parallel, (1 + further) * spec.parallel)
                     fill(engine, header, found.solution, spec, others)
-                peak = peak_of(process.pid)
+                peak = peak_bytes(process.pid)
         finally:
             process.kill()
             process.wait()
@@ -184,12 +182,6 @@ def fill(engine: httpx.Client, header: GGUFFile, solution: Solution, spec: Engin
 
     with ThreadPoolExecutor(spec.parallel) as pool:
         list(pool.map(converse, numbers))
-
-
-def peak_of(pid: int) -> int:
-    """The most memory that the process ever had resident, shared pages included, in bytes (`VmHWM`)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def case_of(

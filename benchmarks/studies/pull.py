@@ -26,11 +26,11 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.processes import ROOT
 from oprel.downloader.connections import open_client
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.fetch import Limits, fetch
 
-ROOT = Path(__file__).parents[1]
 SERVER = "tests.fixtures.hub_server"
 LIMITS = Limits()
 MEGABYTE = 10**6

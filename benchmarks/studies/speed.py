@@ -29,7 +29,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks._engines import over_socket, random_model, until_ready
+from benchmarks.models import random_model
+from benchmarks.processes import cpu_seconds, looping, over_socket, until_ready
 from oprel.core.config import Config
 from oprel.preview.plan import recommend
 from oprel.preview.variants import variants_of
@@ -44,7 +45,6 @@ BOUND = 0.25
 SECONDS = 0.25  # of tokens in a round
 CONTEXT = 4096
 MODELS = ("guide", "qwen2", "mixtral")
-LOOP = ["sh", "-c", "while :; do :; done"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -165,27 +165,12 @@ def started(command: list[str], threads: int) -> Iterator[tuple[int, httpx.Clien
             process.kill()
 
 
-@contextmanager
-def looping() -> Iterator[None]:
-    with subprocess.Popen(LOOP) as process:
-        try:
-            yield
-        finally:
-            process.kill()
-
-
 def answer(client: httpx.Client, filled: int, tokens: int) -> float:
     """Tokens per second of an answer, by the engine's own clock."""
     prompt = [65 + number % 90 for number in range(filled)]
     body = {"prompt": prompt, "n_predict": tokens, "ignore_eos": True, "cache_prompt": True}
     response = client.post("/completion", json=body).raise_for_status().json()
     return float(response["timings"]["predicted_per_second"])
-
-
-def cpu_seconds(pid: int) -> float:
-    """Seconds of all CPUs that the process took."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def busy_seconds() -> float:
