@@ -89,7 +89,7 @@ def main() -> int:
         for context, cache_type, slots in itertools.product(options.contexts, options.types, options.slots):
             case = measured(
                 file,
-                PlanConstraints(context=context, slots=slots, key_type=cache_type),
+                PlanConstraints(context=context, slots=slots, key_type=cache_type, threads=1),
                 options.program,
                 options.further,
             )
@@ -121,7 +121,7 @@ def measured(file: Path, constraints: PlanConstraints, program: list[str], furth
     if not causal:
         if constraints.slots != 1 or constraints.key_type != TYPES[0]:
             return None
-        constraints = PlanConstraints(context=constraints.context, embedding=True)
+        constraints = PlanConstraints(context=constraints.context, embedding=True, threads=1)
     found = plan_of(header, constraints)
     with tempfile.TemporaryDirectory(prefix="oprel-bench-") as run_dir, tempfile.TemporaryFile() as log:
         spec = spec_for(file, found, run_dir)
@@ -158,7 +158,6 @@ def spec_for(file: Path, found: Plan, folder: str) -> EngineSpec:
             files=ModelFiles(file),
             socket=Path(folder) / "e.sock",
             load=LoadOptions(),
-            threads=1,
             mode=Mode.EMBEDDING if found.constraints.embedding else Mode.COMPLETION,
             pooling="mean" if found.constraints.embedding else None,
         ),

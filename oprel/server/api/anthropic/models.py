@@ -50,7 +50,7 @@ def page_size(text: str) -> int:
     return int(text)
 
 
-def page(models: Sequence[ModelSummary], limit: int, *, after: str, before: str) -> AnthropicModels:
+def page(models: Sequence[InstalledModel | ModelSummary], limit: int, *, after: str, before: str) -> AnthropicModels:
     """The models next to a cursor, or the first ones. Raises ValidationError for an unknown cursor."""
     names = [model.name for model in models]
     if after and before:

@@ -60,8 +60,6 @@ def unpacked(content: bytes, encoding: str) -> bytes:
     """Decompress a body, up to 20 MiB. Codex sends zstd."""
     if encoding in ("", "identity"):
         return content
-    import zstandard  # imported late: few bodies are compressed
-
     try:
         match encoding.lower():
             case "zstd":
