@@ -205,7 +205,7 @@ def test_only_runtime_knows_processes_and_acts_on_states() -> None:
     runtime = {path for path in trees() if path.startswith("runtime/")}
     assert places(imports("EngineProcess"), but=runtime | MAKES_PROCESSES) == []
     assert places(imports("EngineState"), but=runtime | SHOWS_STATES) == []
-    assert places(imports("openai_http"), but=runtime) == []
+    assert places(imports("openai"), but=runtime) == []
 
 
 def test_changelog_is_at_this_version() -> None:

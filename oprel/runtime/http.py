@@ -32,10 +32,10 @@ class Answer(Protocol):
         """What has arrived since the last call: at least a byte, or nothing at the end. Raises ConnectionBroken."""
 
     def close(self) -> None:
-        """Close the connection, which tells the engine that nobody wants the rest."""
+        """Close the connection, which tells the engine that the rest is not wanted."""
 
 
-class Transport(Protocol):
+class EngineTransport(Protocol):
     """A way to send requests to an engine."""
 
     async def send(self, method: str, path: str, body: bytes) -> Answer:
@@ -65,7 +65,7 @@ async def read_all(answer: Answer) -> bytes:
 class EngineHttp:
     """The HTTP client of one engine process. `is_closed` once that is to be asked nothing more."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: EngineTransport) -> None:
         self._transport = transport
         self._open = set[Answer]()
         self.is_closed = False
@@ -113,7 +113,7 @@ class SocketTransport:
     key: str = ""
 
     async def send(self, method: str, path: str, body: bytes) -> Answer:
-        exchange = _Exchange(self._head(method, path, len(body)) + body)
+        exchange = _OneRequest(self._head(method, path, len(body)) + body)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._connect(exchange)
@@ -125,7 +125,7 @@ class SocketTransport:
             exchange.close()
             raise
 
-    async def _connect(self, exchange: "_Exchange") -> None:
+    async def _connect(self, exchange: "_OneRequest") -> None:
         loop = asyncio.get_running_loop()
         if self.port:
             await loop.create_connection(lambda: exchange, "127.0.0.1", self.port)
@@ -141,7 +141,7 @@ class SocketTransport:
         return "\r\n".join([*lines, "", ""]).encode()
 
 
-class _Exchange(asyncio.Protocol):
+class _OneRequest(asyncio.Protocol):
     """One request and its answer, on a connection of their own. httptools calls the methods `on_…`."""
 
     def __init__(self, request: bytes) -> None:
@@ -156,7 +156,7 @@ class _Exchange(asyncio.Protocol):
         self._is_paused = False
         self._reader: asyncio.Future[None] | None = None
 
-    async def answered(self) -> "_Exchange":
+    async def answered(self) -> "_OneRequest":
         """Itself, once the head of the answer is there. Raises ConnectionBroken."""
         while not self.status:
             await self._arrival()

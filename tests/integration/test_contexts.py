@@ -13,7 +13,7 @@ from oprel.core.config import Config
 from oprel.core.home import prepare_home
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import GUIDE
-from oprel.runtime.backends import openai_http
+from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.runtime.http import EngineHttp
 from oprel.server.inference import completions

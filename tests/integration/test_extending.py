@@ -22,7 +22,8 @@ from oprel.core.exceptions import ConfigError, ConnectError, DownloadError, Inva
 from oprel.downloader import sources
 from oprel.formats import readers
 from oprel.formats.model_info import ModelInfo
-from oprel.runtime.backends import openai_http, registry
+from oprel.runtime.backends import registry
+from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries.choices import Choices
 from oprel.runtime.engine import EngineLost

@@ -14,7 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Usage
-from oprel.runtime.backends import openai_http
+from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.engine import EngineLost
 from oprel.runtime.http import EngineHttp, SocketTransport
 from oprel.server.inference.answers.continuation import ResumableAnswer

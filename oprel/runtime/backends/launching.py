@@ -14,7 +14,7 @@ from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.backends.specs import LoadConstraints
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.binaries import on_socket
-from oprel.runtime.http import Transport
+from oprel.runtime.http import EngineTransport
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor.child import RunDir
 from oprel.runtime.supervisor.launch import Launch, untranslated, unwrapped
@@ -51,7 +51,9 @@ def reserve_port(backend: Backend, constraints: LoadConstraints) -> LoadConstrai
         return replace(constraints, port=server.getsockname()[1], key=secrets.token_urlsafe(32))
 
 
-def _translated(dialect: Dialect, context: int, engine: Transport, on_death: Callable[[str], None]) -> Transport:
+def _translated(
+    dialect: Dialect, context: int, engine: EngineTransport, on_death: Callable[[str], None]
+) -> EngineTransport:
     return Translating(engine, dialect, context, on_death)
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from itertools import pairwise
 
 from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
-from oprel.runtime.backends import openai_http
+from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
 from oprel.runtime.conversation.text_calls import with_calls
 from oprel.runtime.embedding_batches import EmbeddingBatches

@@ -6,7 +6,7 @@ import orjson
 from pydantic import JsonValue
 
 from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown, choices
-from oprel.runtime.http import Answer, ConnectionBroken, Reply, Transport, read_all
+from oprel.runtime.http import Answer, ConnectionBroken, EngineTransport, Reply, read_all
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 DONE = b"data: [DONE]\n\n"
@@ -19,7 +19,9 @@ class Translating:
     It limits answers to the `context`, in tokens: other engines refuse requests for more, or never stop.
     """
 
-    def __init__(self, engine: Transport, dialect: Dialect, context: int, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: EngineTransport, dialect: Dialect, context: int, on_death: Callable[[str], None]
+    ) -> None:
         self._engine = engine
         self._dialect = dialect
         self._context = context

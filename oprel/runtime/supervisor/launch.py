@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from oprel.runtime.http import EngineHttp, SocketTransport, Transport
+from oprel.runtime.http import EngineHttp, EngineTransport, SocketTransport
 from oprel.runtime.supervisor.child import RunDir
 
 
-def untranslated(transport: Transport, on_death: Callable[[str], None]) -> Transport:
+def untranslated(transport: EngineTransport, on_death: Callable[[str], None]) -> EngineTransport:
     return transport
 
 
@@ -31,7 +31,7 @@ class Launch:
     stall_timeout: float = 30.0  # s without progress after which a busy engine may be killed, at the earliest
     runner: Callable[[tuple[str, ...]], list[str]] = unwrapped
     health_path: str = "/health"
-    translator: Callable[[Transport, Callable[[str], None]], Transport] = untranslated
+    translator: Callable[[EngineTransport, Callable[[str], None]], EngineTransport] = untranslated
     port: int = 0
     key: str = field(default="", repr=False)
 

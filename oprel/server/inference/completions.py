@@ -234,15 +234,15 @@ async def _of_one_engine(call: EngineCall, answer: ResumableAnswer, metrics: Req
     while goes_on:
         goes_on, sent = False, await reserved(call, answer)
         async with contextlib.aclosing(_complete(call.lease, sent)) as received:
-            async for said in received:
-                is_cut = lacks_cells(said[-1], sent, answer)
-                if chunks := [chunk for one in said[: len(said) - is_cut] if (chunk := answer.receive(one))]:
+            async for arrived in received:
+                is_cut = lacks_cells(arrived[-1], sent, answer)
+                if chunks := answer.receive_all(arrived[:-1] if is_cut else arrived):
                     metrics.tokens(len(chunks))
                     await call.progress(len(chunks))
                     yield chunks
-                goes_on = is_cut and await extended(call, answer, said[-1])
-                if is_cut and not goes_on and (last := answer.receive(said[-1])):
-                    yield [last]
+                goes_on = is_cut and await extended(call, answer, arrived[-1])
+                if is_cut and not goes_on:
+                    yield answer.receive_all(arrived[-1:])
 
 
 async def _truncate(call: EngineCall, answer: ResumableAnswer) -> Truncation:
@@ -261,10 +261,10 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
     with engine.at_work(about_tokens(request), IMAGE_SECONDS * image_count(request)) as work:
         try:
             async with contextlib.aclosing(engine.complete(request)) as answer:
-                async for chunks in answer:
-                    if said := _reported(chunks, work):
-                        work.pause()  # until the client has read it
-                        yield said
+                async for arrived in answer:
+                    if chunks := _reported(arrived, work):
+                        work.pause()  # until the client has read them
+                        yield chunks
                         work.resume()
         except EngineRefused as refusal:
             broken = isinstance(refusal, AnswerUnparsed)
@@ -274,15 +274,15 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
             raise
 
 
-def _reported(chunks: Chunks, work: Work) -> Chunks:
+def _reported(arrived: Chunks, work: Work) -> Chunks:
     """The chunks that belong to the answer, after the hang detector knows of all."""
-    for chunk in chunks:
+    for chunk in arrived:
         if chunk.prefill:
             work.prefilled(*chunk.prefill)
-    said = [chunk for chunk in chunks if not chunk.prefill]
-    if said:
+    chunks = [chunk for chunk in arrived if not chunk.prefill]
+    if chunks:
         work.moved()
-    return said
+    return chunks
 
 
 async def _generates_a_token(engine: Engine) -> bool:

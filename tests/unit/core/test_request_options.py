@@ -28,9 +28,9 @@ from oprel.core.request_options import (
     nearest_option,
     option_named,
 )
-from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.backends.engines.llama_cpp import resolve
+from oprel.runtime.backends.openai import http as openai_http
 from oprel.server.api.common import decode
 
 PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))

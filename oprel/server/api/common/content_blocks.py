@@ -11,8 +11,8 @@ from enum import Enum
 import orjson
 
 from oprel.core.completion import Chunk, new_call_id
-from oprel.runtime.backends import openai_types as engine_wire
-from oprel.runtime.backends.openai_answers import EVENT
+from oprel.runtime.backends.openai import types as engine_wire
+from oprel.runtime.backends.openai.answers import EVENT
 
 
 class BlockKind(Enum):

@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
@@ -27,6 +26,7 @@ from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.text import parse_duration
+from oprel.utils.unpacking import unpacked
 
 Body = TypeVar("Body", bound=wire.RequestBody)
 Options = dict[str, JsonValue]
@@ -39,7 +39,10 @@ LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on;
 
 async def parse_body(request: Request, kind: type[Body]) -> Body:
     """The request's JSON, whatever its content type; bytes after the first JSON value are ignored."""
-    content = unpacked(await request.body(), request.headers.get("content-encoding", "")).strip()
+    try:
+        content = unpacked(await request.body(), request.headers.get("content-encoding", ""), LARGEST_UNPACKED).strip()
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
     if not content:
         raise ValidationError("missing request body")
     try:
@@ -54,36 +57,6 @@ async def parse_body(request: Request, kind: type[Body]) -> Body:
     ignored.refuse_media(value, kind)
     ignored.ignore(request, ignored.unread(value, kind))
     return body
-
-
-def unpacked(content: bytes, encoding: str) -> bytes:
-    """Decompress a body, up to 20 MiB. Codex sends zstd."""
-    if encoding in ("", "identity"):
-        return content
-    try:
-        match encoding.lower():
-            case "zstd":
-                plain = _unpacked_zstd(content)
-            case "gzip" | "deflate":
-                plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(content, LARGEST_UNPACKED + 1)
-            case _:
-                raise ValidationError(f"unknown content encoding {encoding!r}", "Use zstd, gzip or deflate.")
-    except (ValueError, zlib.error) as error:
-        raise ValidationError(f"the request body is not valid {encoding}: {error}") from error
-    if len(plain) > LARGEST_UNPACKED:
-        raise ValidationError(f"the request body is larger than {LARGEST_UNPACKED} bytes")
-    return plain
-
-
-def _unpacked_zstd(content: bytes) -> bytes:
-    """Raises ValueError."""
-    import zstandard  # imported late: most daemons never see such a body
-
-    try:
-        reader = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True)
-        return reader.read(LARGEST_UNPACKED + 1)
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from error
 
 
 def is_own_user(request: Request) -> bool:

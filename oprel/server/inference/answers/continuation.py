@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from oprel.core.completion import Chunk, CompletionRequest, Tokens, Usage
+from oprel.core.completion import Chunk, Chunks, CompletionRequest, Tokens, Usage
 from oprel.runtime.engine import Engine, NotRepeated
 
 MOST = 2  # engines that one answer may outlive: it may be what kills them
@@ -86,6 +86,10 @@ class ResumableAnswer:
         """Begin again with another request: nothing was sent yet."""
         self.request = self._original = request
         self.is_extended = False
+
+    def receive_all(self, chunks: Chunks) -> list[Chunk]:
+        """The chunks to send, of those that arrived together."""
+        return [sent for chunk in chunks if (sent := self.receive(chunk))]
 
     def receive(self, chunk: Chunk) -> Chunk | None:
         """The chunk to send. None while replaying text already sent. Raises NotRepeated if the replay diverges."""

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from oprel.core.completion import Chunk, CompletionRequest, Finish, PromptMessage, Sampling, Tokens, joined
-from oprel.runtime.backends import openai_http
 from oprel.runtime.backends.dialect import MODEL
+from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.backends.registry import named
 from oprel.runtime.backends.translating import Translating
 from oprel.runtime.engine import EngineLost, EngineRefused

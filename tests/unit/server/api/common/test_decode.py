@@ -1,15 +1,11 @@
 """What requests may say, and what is answered to those that say it wrong."""
 
-import gzip
 import math
-import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import zstandard
 from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.types import Message
@@ -261,22 +257,6 @@ def test_an_image_is_base64() -> None:
     assert decode.images(["AAAA"]) == ("AAAA",)
     with pytest.raises(ValidationError, match="^an image is not base64"):
         decode.images(["data:image/png;base64,AAAA"])
-
-
-@pytest.mark.parametrize(
-    ("encoding", "pack"), [("deflate", zlib.compress), ("gzip", gzip.compress), ("zstd", zstandard.compress)]
-)
-def test_a_body_may_come_compressed(encoding: str, pack: Callable[[bytes], bytes]) -> None:
-    assert decode.unpacked(pack(b"{}"), encoding) == b"{}"
-    with pytest.raises(ValidationError, match=f"not valid {encoding}"):
-        decode.unpacked(b"nonsense", encoding)
-    with pytest.raises(ValidationError, match="larger than"):
-        decode.unpacked(pack(bytes(decode.LARGEST_UNPACKED + 1)), encoding)
-
-
-def test_no_other_compression_is_known() -> None:
-    with pytest.raises(ValidationError, match="unknown content encoding 'br'"):
-        decode.unpacked(b"", "br")
 
 
 def test_an_embedding_model_does_not_chat(model: InstalledModel) -> None:

@@ -25,9 +25,9 @@ from oprel.core.completion import (
     ToolCall,
 )
 from oprel.core.request_options import OPTIONS
-from oprel.runtime.backends import openai_types as wire
-from oprel.runtime.backends.logprobs import with_split_entry
-from oprel.runtime.backends.openai_answers import NOT_ITS_DIALECT, Answers, refusal
+from oprel.runtime.backends.openai import types as wire
+from oprel.runtime.backends.openai.answers import NOT_ITS_DIALECT, Answers, refusal
+from oprel.runtime.backends.openai.logprobs import with_split_entry
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.http import ConnectionBroken, EngineHttp, read_all
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from oprel.core.completion import Chunk, Logprob
-from oprel.runtime.backends import openai_types as wire
+from oprel.runtime.backends.openai import types as wire
 
 TokenizePieces = Callable[[str], Awaitable[Sequence[wire.TokenPiece]]]
 

@@ -10,8 +10,8 @@ import msgspec
 import orjson
 
 from oprel.core.completion import Chunk, Chunks, Finish, ToolCall, Usage
-from oprel.runtime.backends import openai_types as wire
-from oprel.runtime.backends.logprobs import spelled, token_logprobs
+from oprel.runtime.backends.openai import types as wire
+from oprel.runtime.backends.openai.logprobs import spelled, token_logprobs
 from oprel.runtime.engine import AnswerUnparsed, EngineLost, EngineRefused
 
 # How llama-server begins what its parser of answers refuses, with status 500.
