@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from oprel.client.base import Address, NotReachedError, lost_connection
 from oprel.client.plain import requests
-from oprel.client.plain.requests import Answer, Request
+from oprel.client.plain.requests import Answer, PlainRequest
 from oprel.client.plain.unix_http import Incoming, connected, exchange
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError
@@ -114,7 +114,7 @@ class PlainClient:
     def pull(self, model: str, *, insecure: bool = False, stream: Literal[True]) -> "Iterator[wire.ProgressResponse]":
         return self._stream(requests.pull(model, insecure, stream), lambda piece: piece.status == "success")
 
-    def _send(self, request: Request[Answer]) -> Answer:
+    def _send(self, request: PlainRequest[Answer]) -> Answer:
         with self._answered(request) as incoming:
             content = incoming.content()
         if incoming.status >= 400:
@@ -122,7 +122,7 @@ class PlainClient:
         answer: Answer = _parsed(content or request.if_empty)
         return answer
 
-    def _stream(self, request: Request[Answer], is_last: "Callable[[Answer], bool]") -> Iterator[Answer]:
+    def _stream(self, request: PlainRequest[Answer], is_last: "Callable[[Answer], bool]") -> Iterator[Answer]:
         done = False
         with self._answered(request) as incoming:
             if incoming.status >= 400:
@@ -136,7 +136,7 @@ class PlainClient:
             raise lost_connection(self.address, CUT_OFF)
 
     @contextmanager
-    def _answered(self, request: Request[Answer]) -> Iterator[Incoming]:
+    def _answered(self, request: PlainRequest[Answer]) -> Iterator[Incoming]:
         """The answer to a request. Raises ConnectError."""
         body = b"" if request.body is None else json.dumps(request.body).encode()
         with self._connected() as connection:

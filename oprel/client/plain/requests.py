@@ -20,7 +20,7 @@ NO_SUCH_CALL = ("404 page not found", "405 method not allowed")  # the texts of 
 NOT_OPREL = "the server at this address is not oprel"
 
 
-class Request(NamedTuple, Generic[Answer]):
+class PlainRequest(NamedTuple, Generic[Answer]):
     """`Answer` is the wire type of the answer, or of each line if it streams; this module does not import it."""
 
     method: str
@@ -29,60 +29,60 @@ class Request(NamedTuple, Generic[Answer]):
     if_empty: bytes = b""  # the meaning of an answer without a body
 
 
-def list_models() -> "Request[types.ListResponse]":
-    return Request("GET", "/api/tags")
+def list_models() -> "PlainRequest[types.ListResponse]":
+    return PlainRequest("GET", "/api/tags")
 
 
-def ps() -> "Request[types.ProcessResponse]":
-    return Request("GET", "/api/ps")
+def ps() -> "PlainRequest[types.ProcessResponse]":
+    return PlainRequest("GET", "/api/ps")
 
 
-def engines() -> "Request[daemon_wire.ModelsResponse]":
-    return Request("GET", "/models")
+def engines() -> "PlainRequest[daemon_wire.ModelsResponse]":
+    return PlainRequest("GET", "/models")
 
 
-def health() -> "Request[daemon_wire.HealthResponse]":
-    return Request("GET", "/health")
+def health() -> "PlainRequest[daemon_wire.HealthResponse]":
+    return PlainRequest("GET", "/health")
 
 
-def downloads() -> "Request[downloads_wire.DownloadsResponse]":
-    return Request("GET", "/api/models/download")
+def downloads() -> "PlainRequest[downloads_wire.DownloadsResponse]":
+    return PlainRequest("GET", "/api/models/download")
 
 
-def one_download(id: str, method: str = "GET", verb: str = "") -> "Request[downloads_wire.DownloadResponse]":
-    return Request(method, f"/api/models/download/{_quoted(id)}{verb}")
+def one_download(id: str, method: str = "GET", verb: str = "") -> "PlainRequest[downloads_wire.DownloadResponse]":
+    return PlainRequest(method, f"/api/models/download/{_quoted(id)}{verb}")
 
 
-def copy(source: str, destination: str) -> "Request[types.StatusResponse]":
-    return Request("POST", "/api/copy", {"source": source, "destination": destination}, SUCCESS)
+def copy(source: str, destination: str) -> "PlainRequest[types.StatusResponse]":
+    return PlainRequest("POST", "/api/copy", {"source": source, "destination": destination}, SUCCESS)
 
 
-def remove(model: str) -> "Request[library_wire.RemovedResponse]":
-    return Request("DELETE", f"/api/models/library/{_quoted(model)}")
+def remove(model: str) -> "PlainRequest[library_wire.RemovedResponse]":
+    return PlainRequest("DELETE", f"/api/models/library/{_quoted(model)}")
 
 
-def show(model: str, *, verbose: bool = False) -> "Request[types.ShowResponse]":
+def show(model: str, *, verbose: bool = False) -> "PlainRequest[types.ShowResponse]":
     return _of_model("/api/show", model, {"verbose": verbose or None})
 
 
-def unload(model: str) -> "Request[wire.UnloadResponse]":
+def unload(model: str) -> "PlainRequest[wire.UnloadResponse]":
     return _of_model("/unload", model, {})
 
 
-def generate(model: str, body: Mapping[str, object]) -> "Request[wire.GenerateResponse]":
+def generate(model: str, body: Mapping[str, object]) -> "PlainRequest[wire.GenerateResponse]":
     return _of_model("/api/generate", model, body)
 
 
-def embed(model: str, body: Mapping[str, object]) -> "Request[wire.EmbedResponse]":
+def embed(model: str, body: Mapping[str, object]) -> "PlainRequest[wire.EmbedResponse]":
     return _of_model("/api/embed", model, body)
 
 
-def pull(model: str, insecure: bool, stream: bool) -> "Request[wire.ProgressResponse]":
+def pull(model: str, insecure: bool, stream: bool) -> "PlainRequest[wire.ProgressResponse]":
     return _of_model("/api/pull", model, {"insecure": insecure, "stream": stream})
 
 
-def _of_model(path: str, model: str, body: Mapping[str, object]) -> "Request[Answer]":
-    return Request("POST", path, body_for(model, body))
+def _of_model(path: str, model: str, body: Mapping[str, object]) -> "PlainRequest[Answer]":
+    return PlainRequest("POST", path, body_for(model, body))
 
 
 def body_for(model: str, fields: Mapping[str, object]) -> dict[str, object]:
