@@ -15,7 +15,7 @@ from oprel.client import types
 from oprel.client.fetching import FETCHING, LoadExtras
 from oprel.client.functions import function_tool
 from oprel.client.plain import requests
-from oprel.client.plain.requests import SUCCESS, Request, body_for, rebuilt
+from oprel.client.plain.requests import SUCCESS, PlainRequest, body_for, rebuilt
 from oprel.core.exceptions import BackendCrashedError, OprelError, ValidationError
 from oprel.core.names import absolute
 from oprel.wire import daemon as daemon_wire
@@ -289,7 +289,7 @@ def _post(path: str, result: type[Result], model: str, body: Mapping[str, object
     return ApiCall("POST", path, result, body_for(model, body))
 
 
-def _typed(request: Request[Result], result: type[Result]) -> ApiCall[Result]:
+def _typed(request: PlainRequest[Result], result: type[Result]) -> ApiCall[Result]:
     return ApiCall(request.method, request.path, result, request.body, request.if_empty)
 
 
