@@ -70,9 +70,13 @@ class Crashes(CrashFiles):
 
     def paths(self) -> list[Path]:
         """Oldest first. Waits for the last report."""
+        self.close()
+        return super().paths()
+
+    def close(self) -> None:
+        """Return once the last report is written."""
         if self._writing:
             self._writing.join()
-        return super().paths()
 
     def _write(self, crash: wire.Crash, before: threading.Thread | None) -> None:
         """Write it once the thread `before` has ended."""

@@ -177,6 +177,7 @@ class ModelManager:
             loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
         self.planning.close()
+        await asyncio.to_thread(self.crashes.close)
 
     def kill(self) -> None:
         """End every engine at once: for a daemon that is about to end itself."""
@@ -343,8 +344,7 @@ class ModelManager:
         loaded = next((loaded for loaded in self.loaded if loaded.id == number), None)
         if loaded is None:  # it is gone already
             return
-        name = loaded.model.name
         loaded.slots.lose()
         if not ended.served:
-            self.metrics.loaded(name, ended.uptime, ended.exit.reason.value)
-        self.crashes.record(ended, loaded.in_flight.report(self.clock()), name, loaded.engine.starts)
+            self.metrics.loaded(loaded.model.name, ended.uptime, ended.exit.reason.value)
+        self.crashes.record(ended, loaded.in_flight.report(self.clock()), loaded.model.name, loaded.engine.starts)
