@@ -1,13 +1,16 @@
 """How many threads of an engine compute. Pure.
 
 Threads work in step: after each operation they wait for the slowest. So a second thread is worth less the shorter the
-operations are, and the more other programs take its core away. Measured on two cores at 2.4 GHz (engine b11549):
+operations are, and if another program takes its core away. If there are more such programs than cores, each further
+thread gets another share of the time. Measured on two cores at 2.4 GHz (engine b11549):
 
-| tokens/s of one answer, and of a prompt | one thread | two |
+| tokens/s | one thread | two |
 | --- | --- | --- |
-| 180 million weights in Q8_0, on an idle machine | 49, 118 | 83, 210 |
-| the same beside a busy process | 53, 46 | 32, 122 |
-| `guide`, 3 million weights, on a busy machine | 1190, 1840 | 530, 2880 |
+| 180 million weights in Q8_0, one answer: on an idle machine | 49 | 83 |
+| beside one busy process | 53 | 32 |
+| beside about six | 14 | 29 |
+| a prompt of 100 tokens, on a machine with other work | 118 | 210 |
+| `guide`, 3 million weights, one answer, on such a machine | 1190 | 530 |
 
 A prompt, and answers side by side, are computed in longer operations than a single token is, so that waiting costs
 them less: they get every core, also on a busy machine.
@@ -16,7 +19,7 @@ them less: they get every core, also on a busy machine.
 from dataclasses import dataclass
 
 BARRIER_SECONDS = 25e-6  # all barriers of a layer, each time the number of threads doubles
-LEAST_SHARE = 0.5  # of the cores: so many are used however busy they are
+MOST_LEFT = 0.5  # of the cores: if others keep more of them busy, no thread has a core to itself anyway
 # An engine is restarted with other threads if a request waits for that no longer than for a short prompt (s, tokens).
 QUICK_LOAD, SHORT_PROMPT = 1.0, 512
 LONG_IDLE = 60.0  # s without a request: about as long as the load is averaged
@@ -41,12 +44,10 @@ def threads_for(seconds: float, layers: int, cores: int, busy: float) -> Threads
     if seconds / 2 < layers * BARRIER_SECONDS:
         return Threads(1, 1, "one thread: more would wait for each other longer than they compute")
     lost = round(busy)
-    single = max(1, round(LEAST_SHARE * cores), cores - lost)
-    if single < cores:
-        several = "all" if lost >= cores else lost
-        others = "another program keeps a core" if lost == 1 else f"other programs keep {several} cores"
-        why = f"{_counted(single)} for a token, {cores} for prompts: {others} busy"
-        return Threads(single, cores, why)
+    if 0 < lost <= MOST_LEFT * cores:
+        others = "another program keeps a core" if lost == 1 else f"other programs keep {lost} cores"
+        why = f"{_counted(cores - lost)} for a token, {cores} for prompts: {others} busy"
+        return Threads(cores - lost, cores, why)
     return Threads(cores, cores, f"{_counted(cores)}, one for each core that it may use")
 
 
