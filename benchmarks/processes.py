@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -70,21 +71,21 @@ class Engine:
     def address(self) -> str:
         return f"unix:{self.socket}"
 
-    def arguments_on(self, socket: Path) -> list[str]:
+    def arguments_on(self, path: Path) -> list[str]:
         """The command of a twin on another socket."""
-        return [str(socket) if part == str(self.socket) else part for part in self.command]
+        return [str(path) if part == str(self.socket) else part for part in self.command]
 
-    def defaults_on(self, socket: Path) -> list[str]:
+    def defaults_on(self, path: Path) -> list[str]:
         """The command of the same program with its own defaults: it is given nothing but the model."""
         model = self.command.index("--model")
-        return [*self.command[: model + 2], "--host", str(socket)]
+        return [*self.command[: model + 2], "--host", str(path)]
 
     @contextmanager
-    def starting(self, command: Sequence[str], socket: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """A process of the command, in the environment of this engine; `until_ready` waits for it."""
-        socket.unlink(missing_ok=True)
+    def starting(self, command: Sequence[str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """A process of the command, which listens at `path`, in the environment of this engine."""
+        path.unlink(missing_ok=True)
         null = subprocess.DEVNULL
-        with subprocess.Popen(command, cwd=socket.parent, env=self.environment, stdout=null, stderr=null) as process:
+        with subprocess.Popen(command, cwd=path.parent, env=self.environment, stdout=null, stderr=null) as process:
             try:
                 yield process
             finally:
@@ -181,8 +182,11 @@ def over_socket(path: Path) -> httpx.Client:
     return httpx.Client(transport=transport, base_url="http://localhost", timeout=ANSWER_SECONDS)
 
 
-def until_ready(engine: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    """Return when the engine is ready. Raises NotStarted."""
+def until_ready(engine: Path, process: subprocess.Popen[bytes]) -> None:
+    """Return when the engine on the socket is ready. Raises NotStarted.
+
+    It is asked over the bare socket, so that it has the CPUs to itself.
+    """
     end = time.monotonic() + START_SECONDS
     while not _is_ready(engine):
         if process.poll() is not None or time.monotonic() > end:
@@ -190,11 +194,14 @@ def until_ready(engine: httpx.Client, process: subprocess.Popen[bytes]) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _is_ready(engine: httpx.Client) -> bool:
-    try:
-        return engine.get("/health").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
+def _is_ready(engine: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(engine))
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return connection.recv(64).split()[1:2] == [b"200"]
+        except OSError:
+            return False
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def tried(file: Path, header: GGUFFile, share: float, budget: int) -> Step:
         peak = 0
         try:
             with over_socket(spec.socket) as engine:
-                until_ready(engine, process)
+                until_ready(spec.socket, process)
                 for first in range(0, 2 * spec.parallel, spec.parallel):
                     fill(engine, header, found.solution, spec, range(first, first + spec.parallel))
                     peak = peak_bytes(process.pid)

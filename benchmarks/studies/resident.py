@@ -129,7 +129,7 @@ def measured(file: Path, constraints: PlanConstraints, program: list[str], furth
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         try:
             with over_socket(spec.socket) as engine:
-                until_ready(engine, process)
+                until_ready(spec.socket, process)
                 fill(engine, header, found.solution, spec, range(spec.parallel))
                 full = peak_bytes(process.pid)
                 if spec.mode is Mode.COMPLETION:

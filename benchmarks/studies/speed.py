@@ -159,7 +159,7 @@ def started(command: list[str], threads: int) -> Iterator[tuple[int, httpx.Clien
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             with over_socket(socket) as http:
-                until_ready(http, process)
+                until_ready(socket, process)
                 yield process.pid, http
         finally:
             process.kill()

@@ -11,7 +11,7 @@ from benchmarks.bench import Bench, Values
 from benchmarks.chats import ChatServer
 from benchmarks.figures import ENGINE, Figure
 from benchmarks.models import GUIDE
-from benchmarks.processes import Checkout, Engine, environment, over_socket, running_daemon, until_ready
+from benchmarks.processes import Checkout, Engine, environment, running_daemon, until_ready
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -41,8 +41,8 @@ def cold_run(checkout: Checkout, home: Path) -> Values:
 
 def bare_start(engine: Engine, socket: Path) -> Values:
     began = time.perf_counter()
-    with engine.starting(engine.arguments_on(socket), socket) as process, over_socket(socket) as http:
-        until_ready(http, process)
+    with engine.starting(engine.arguments_on(socket), socket) as process:
+        until_ready(socket, process)
         ready = time.perf_counter() - began
         first = ChatServer(f"unix:{socket}").send(1).first[0]
     return {"ms": ready * 1e3 + first}

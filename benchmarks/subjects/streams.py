@@ -9,7 +9,7 @@ from benchmarks.bench import Bench, Values
 from benchmarks.chats import ChatServer, chat_servers
 from benchmarks.figures import Figure, percentile
 from benchmarks.models import GUIDE, BenchModel, all_models
-from benchmarks.processes import THIS, over_socket, running_daemon, until_ready
+from benchmarks.processes import THIS, running_daemon, until_ready
 
 RATE, GAP = "tokens/s", "between tokens"
 TOKENS = {1: 32, 8: 12, 32: 8}  # of an answer, by streams
@@ -43,8 +43,7 @@ def beside_defaults(bench: Bench, model: BenchModel) -> Figure:
         socket = Path(folder) / "engine.sock"
         engine = daemon.engine(model.name)
         with engine.starting(engine.defaults_on(socket), socket) as process:
-            with over_socket(socket) as http:
-                until_ready(http, process)
+            until_ready(socket, process)
             servers = {"oprel": ChatServer(daemon.address, model.name), DEFAULTS: ChatServer(f"unix:{socket}")}
             sides = {side: partial(answers, model, MOST, server) for side, server in servers.items()}
             rounds = bench.compare(sides)[RATE]
