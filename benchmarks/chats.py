@@ -1,4 +1,4 @@
-"""Chats of a given length, in the form of whoever answers them."""
+"""Chats of a given length, in the form that a server or an engine takes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

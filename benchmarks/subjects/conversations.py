@@ -84,7 +84,7 @@ def asks_engine(http: httpx.Client) -> Ask:
 
 
 def talk(ask: Ask, dice: random.Random) -> Values:
-    """Conversations that nobody had before, as many at once as there are slots."""
+    """New conversations, as many at once as there are slots."""
     conversations = [Conversation(ask) for _ in range(CONVERSATIONS)]
     stories = [" ".join(dice.choice(WORDS) for _ in range(LENGTH)) for _ in conversations]
     with ThreadPoolExecutor(SLOTS) as pool:
