@@ -19,7 +19,7 @@ from oprel.runtime.selection.engines import has_engine_for
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
-from oprel.server.api.lazy_routes import LazyRoutes
+from oprel.server.api.lazy_routes import LazyRoutes, add_routes
 from oprel.server.api.ollama import routes as ollama
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
@@ -75,7 +75,7 @@ def create_app(state: AppState) -> FastAPI:
     """The daemon's application. Its lifespan resumes downloads and, at the end, stops every engine."""
     app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(state))
     app.state.daemon = state
-    app.include_router(ollama.router)
+    add_routes(app, ollama.router)
     app.router.routes.extend(LazyRoutes(app, prefixes, routers) for prefixes, routers in LAZY_ROUTERS.items())
     app.add_exception_handler(OprelError, _oprel_error)
     app.add_exception_handler(HTTPException, _no_such_route)

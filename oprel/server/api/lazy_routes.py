@@ -26,7 +26,12 @@ class LazyRoutes(BaseRoute):
     def load(self) -> None:
         routers, self._routers = self._routers, ()
         for name in routers:
-            self._app.include_router(imported_router(name))
+            add_routes(self._app, imported_router(name))
+
+
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Add the routes of a router to those of the application. An included router would be searched twice a request."""
+    app.router.routes.extend(router.routes)
 
 
 def imported_router(name: str) -> APIRouter:

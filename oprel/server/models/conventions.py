@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 
 from oprel.core.models.modelfile import Parameter
 from oprel.formats.gguf import GGUFFile, Value
@@ -49,7 +50,7 @@ class Conventions:
         is_framed = self.is_base or self.template is None or self.header.pooling_type is not None
         return None if is_framed else family_of(self.template or "", self.header.architecture)
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Default]:
         """The parameters of requests that set none: the Modelfile's, else the file's own, else the family's."""
         return {
@@ -58,12 +59,12 @@ class Conventions:
             **{name: Default(value, "Modelfile") for name, value in self.modelfile.items()},
         }
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """The values of `defaults`."""
         return {name: default.value for name, default in self.defaults.items()}
 
-    @property
+    @cached_property
     def ends(self) -> tuple[str, ...]:
         """Texts that end each answer in a chat, whatever the stops of the request are."""
         if self.is_base:

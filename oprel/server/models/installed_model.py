@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from oprel.core.completion import Mode
@@ -112,7 +113,7 @@ class InstalledModel:
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
-    @property
+    @cached_property
     def embeds_only(self) -> bool:
         return self.header.pooling_type is not None
 
@@ -137,13 +138,13 @@ class InstalledModel:
             return tokens.count
         return len(tokens) if isinstance(tokens, tuple) else 0
 
-    @property
+    @cached_property
     def bos_token(self) -> int | None:
         """The token at the beginning of a text."""
         token = self.header.metadata.get("tokenizer.ggml.bos_token_id")
         return token if isinstance(token, int) else None
 
-    @property
+    @cached_property
     def is_base(self) -> bool:
         """Whether it has no chat template: it continues texts."""
         if self.embeds_only:
@@ -151,12 +152,12 @@ class InstalledModel:
         template = self.manifest.template
         return is_prompt_only(template) if template else not self.header.chat_template
 
-    @property
+    @cached_property
     def conventions(self) -> Conventions:
         """What holds for its prompts and answers where a request does not say."""
         return Conventions(self.manifest.parameters, self.header, self.chat_template, is_base=self.is_base)
 
-    @property
+    @cached_property
     def chat_template(self) -> str | None:
         """Jinja source: the manifest's template, or the file's if that is missing or cannot be translated.
 
@@ -185,7 +186,7 @@ class InstalledModel:
             return [f"{error.message}: {instead}"]
         return []
 
-    @property
+    @cached_property
     def fim_tokens(self) -> tuple[int, int, int] | None:
         """The prefix, suffix and middle tokens for filling a gap; None if the model cannot."""
         for keys in FIM_KEYS:
@@ -194,12 +195,12 @@ class InstalledModel:
                     return before, after, middle
         return None
 
-    @property
+    @cached_property
     def thinking(self) -> ThinkingTraits | None:
         """How it thinks; None if it does not."""
         return None if self.embeds_only else thinking_of(self.chat_template or "")
 
-    @property
+    @cached_property
     def capabilities(self) -> list[str]:
         if self.embeds_only:
             return ["rerank" if self.reranks else "embedding"]

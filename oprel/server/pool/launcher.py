@@ -45,7 +45,7 @@ from oprel.server.pool.slots import Slots
 from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender import step_down
 from oprel.telemetry.recommender.plan_wire import plan_response
-from oprel.telemetry.recommender.speed.threads import is_worth_restart
+from oprel.telemetry.recommender.speed.threads import LONG_IDLE, is_worth_restart
 from oprel.wire.daemon import PlanResponse
 
 logger = logging.getLogger(__name__)
@@ -169,13 +169,13 @@ class Launcher:
 
     def is_outdated(self, loaded: LoadedModel, now: float) -> bool:
         """Whether an idle engine is worth a restart, as the load has changed. `now` is of the manager's clock."""
-        if loaded.leases or not loaded.engine.is_ready:
+        idle = now - loaded.used_at
+        if loaded.leases or idle < LONG_IDLE or not loaded.engine.is_ready:
             return False
         return is_worth_restart(
             loaded.decision.plan.chosen.threads,
             self._planning.threads_now(loaded),
             load_seconds=loaded.engine.snapshot().load_seconds,
-            idle_seconds=now - loaded.used_at,
             longest_prompt=loaded.pace.longest_prompt,
         )
 

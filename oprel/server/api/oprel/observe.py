@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 
 import anyio.to_thread
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
@@ -23,14 +23,14 @@ TEXT = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def _only_own_user(request: Request) -> None:
+def _only_own_user(request: Request) -> None:
     """Logs and prompts are private: web pages and other machines must not read them."""
     if not decode.is_own_user(request):
         raise ValidationError("this is for this machine's own user", "Ask there, with `oprel` or without an Origin.")
 
 
 router = dialect_router(encode_error)
-private = dialect_router(encode_error, dependencies=[Depends(_only_own_user)])
+private = dialect_router(encode_error, check=_only_own_user)
 
 
 @router.api_route("/metrics", methods=READ)

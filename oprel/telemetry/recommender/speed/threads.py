@@ -51,16 +51,14 @@ def threads_for(seconds: float, layers: int, cores: int, busy: float) -> Threads
     return Threads(cores, cores, f"{_counted(cores)}, one for each core that it may use")
 
 
-def is_worth_restart(
-    running: Threads, now: Threads, *, load_seconds: float, idle_seconds: float, longest_prompt: int
-) -> bool:
-    """Whether to start an idle engine again, because it would get other threads `now` than when it was started.
+def is_worth_restart(running: Threads, now: Threads, *, load_seconds: float, longest_prompt: int) -> bool:
+    """Whether to start an engine again that was idle for `LONG_IDLE`: it would get other threads `now` than then.
 
     Not if it loads slowly, or would have to read a long conversation again (`longest_prompt` in tokens): that costs
     more than some tokens/s are worth.
     """
     is_quick = load_seconds <= QUICK_LOAD and longest_prompt <= SHORT_PROMPT
-    return running.single != now.single and is_quick and idle_seconds >= LONG_IDLE
+    return running.single != now.single and is_quick
 
 
 def _counted(threads: int) -> str:

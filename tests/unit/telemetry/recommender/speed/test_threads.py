@@ -51,17 +51,17 @@ def test_it_says_why(seconds: float, cores: int, busy: float, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "load_seconds", "idle_seconds", "longest_prompt", "is_worth"),
+    ("now", "load_seconds", "longest_prompt", "is_worth"),
     [
-        (1, 0.5, 90.0, 100, True),
-        (2, 0.5, 90.0, 100, False),  # as many as it has
-        (1, 5.0, 90.0, 100, False),  # it loads slowly
-        (1, 0.5, 5.0, 100, False),  # it is in use
-        (1, 0.5, 90.0, 4000, False),  # it would read a long conversation again
+        (1, 0.5, 100, True),
+        (2, 0.5, 100, False),  # as many as it has
+        (1, 5.0, 100, False),  # it loads slowly
+        (1, 0.5, 4000, False),  # it would read a long conversation again
     ],
 )
 def test_an_engine_is_restarted_if_that_takes_little(
-    now: int, load_seconds: float, idle_seconds: float, longest_prompt: int, is_worth: bool
+    now: int, load_seconds: float, longest_prompt: int, is_worth: bool
 ) -> None:
-    times = {"load_seconds": load_seconds, "idle_seconds": idle_seconds}
-    assert is_worth_restart(Threads(2, 2), Threads(now, 2), **times, longest_prompt=longest_prompt) is is_worth
+    running, planned = Threads(2, 2), Threads(now, 2)
+    is_started_again = is_worth_restart(running, planned, load_seconds=load_seconds, longest_prompt=longest_prompt)
+    assert is_started_again is is_worth
