@@ -80,8 +80,7 @@ def _unpacked_zstd(content: bytes) -> bytes:
     import zstandard  # imported late: most daemons never see such a body
 
     try:
-        reader = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True)
-        return reader.read(LARGEST_UNPACKED + 1)
+        return zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read(LARGEST_UNPACKED + 1)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
 
