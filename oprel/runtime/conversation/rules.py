@@ -49,7 +49,7 @@ class ConversationRules:
         async with self._probing:
             traits = await self._traits(use_of(request))
             think = await self._level(request.think) if isinstance(request.think, str) else request.think
-        return normalised(replace(request, think=think), traits)
+        return normalised(request if think == request.think else replace(request, think=think), traits)
 
     async def plain(self, request: CompletionRequest, refusal: EngineRefused) -> CompletionRequest:
         """The request in the plainest form, after the template refused the other one.

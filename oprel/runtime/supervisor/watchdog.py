@@ -57,6 +57,7 @@ class Watchdog:
         self.clock = clock
         self._stall, self._pace = stall, pace
         self._child: ChildProcess | None = None
+        self._timer: asyncio.TimerHandle | None = None  # until the first look: most requests are over before it
         self._looking: asyncio.Task[None] | None = None
         self.detector = HangDetector(stall, pace)
 
@@ -69,8 +70,8 @@ class Watchdog:
     @contextlib.contextmanager
     def at_work(self, about_tokens: int, extra_seconds: float) -> Iterator[WatchedWork]:
         work = WatchedWork(self, about_tokens, extra_seconds)
-        if self._looking is None and self._child:
-            self._looking = asyncio.create_task(self._look(self._child), name=f"look at {self._child.pid}")
+        if not (self._timer or self._looking) and self._child:
+            self._timer = asyncio.get_running_loop().call_later(self._interval, self._start_looking, self._child)
         try:
             yield work
         finally:
@@ -82,16 +83,25 @@ class Watchdog:
         if self._child:
             self._child.kill_as(hung(why))
 
+    @property
+    def _interval(self) -> float:
+        return min(INTERVAL, self._stall / 10)
+
     def _rest(self) -> None:
+        if self._timer:
+            self._timer.cancel()
         if self._looking:
             self._looking.cancel()
-            self._looking = None
+        self._timer = self._looking = None
+
+    def _start_looking(self, child: ChildProcess) -> None:
+        self._timer, self._looking = None, asyncio.create_task(self._look(child), name=f"look at {child.pid}")
 
     async def _look(self, child: ChildProcess) -> None:
         while not child.has_exited:
-            await asyncio.sleep(min(INTERVAL, self._stall / 10))
             child.sample_memory()
             stats = await asyncio.to_thread(procstat.look, child.pid)
             if why := self.detector.look(self.clock(), stats):
                 self.kill_as(why)
                 return
+            await asyncio.sleep(self._interval)

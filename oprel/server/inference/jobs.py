@@ -41,8 +41,13 @@ async def prepared(job: Job, lease: Lease) -> CompletionRequest:
     shifts = request.shift and request.n == 1  # llama-server shifts no answers that share a prompt
     if not (shifts or job.model.sees or lease.loaded.shares_cells):  # an engine with a projector never shifts
         most = min(most, max(1, lease.num_ctx - await prompt_length(engine, request)))
-    sampling = replace(request.sampling, num_predict=most, repeat_last_n=_looks_back(request.sampling, lease.num_ctx))
-    return replace(request, sampling=_with_seed(sampling), tell_tokens=_is_plain(job))
+    sampling = replace(
+        request.sampling,
+        num_predict=most,
+        repeat_last_n=_looks_back(request.sampling, lease.num_ctx),
+        seed=_seed(request.sampling),
+    )
+    return replace(request, sampling=sampling, tell_tokens=_is_plain(job))
 
 
 def _with_ends(request: CompletionRequest, model: InstalledModel) -> CompletionRequest:
@@ -66,11 +71,9 @@ def _looks_back(sampling: Sampling, num_ctx: int) -> int | None:
     return num_ctx if sampling.repeat_last_n is not None and sampling.repeat_last_n < 0 else sampling.repeat_last_n
 
 
-def _with_seed(sampling: Sampling) -> Sampling:
-    """With a seed of our own where none is given, so that an answer can be made again."""
-    if sampling.seed is not None and sampling.seed >= 0:
-        return sampling
-    return replace(sampling, seed=random.getrandbits(31))
+def _seed(sampling: Sampling) -> int:
+    """A seed of our own where none is given, so that an answer can be made again."""
+    return sampling.seed if sampling.seed is not None and sampling.seed >= 0 else random.getrandbits(31)
 
 
 def _is_plain(job: Job) -> bool:

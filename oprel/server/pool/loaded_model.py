@@ -209,7 +209,7 @@ class LoadedModel:
         pin, locked = settings.pin or self.settings.pin, settings.keep_alive_locked or self.settings.keep_alive_locked
         if (pin, locked) == (self.settings.pin, self.settings.keep_alive_locked):
             return False
-        self.settings = replace(self.settings, pin=pin, keep_alive_locked=locked)
+        self.settings = self.settings.replace(pin=pin, keep_alive_locked=locked)
         self.lifetime.keep_alive = max(self.lifetime.keep_alive, settings.keep_alive_seconds)
         return True
 

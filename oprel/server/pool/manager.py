@@ -177,7 +177,7 @@ class ModelManager:
             loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
         self.planning.close()
-        await asyncio.to_thread(self.crashes.close)
+        self.crashes.close()  # a file of some kilobytes, and at the end of a program no thread can be started
 
     def kill(self) -> None:
         """End every engine at once: for a daemon that is about to end itself."""

@@ -23,7 +23,8 @@ def resolved(request: CompletionRequest) -> CompletionRequest:
     if choice != REQUIRED:
         if tools and request.schema is not None and request.n > 1:
             raise ValidationError("n must be 1 with both tools and a format")
-        return _with_begun_answer(replace(request, tools=tools, tool_choice=None))
+        is_usual = not request.tools and request.tool_choice is None
+        return _with_begun_answer(request if is_usual else replace(request, tools=tools, tool_choice=None))
     if not tools:
         raise ValidationError("tool_choice requires a tool, and the request has none")
     if begun(request):

@@ -30,6 +30,7 @@ from oprel.telemetry.recommender.placement import Solution
 from oprel.telemetry.recommender.speed.threads import BARRIER_SECONDS, Threads, threads_for
 
 PLEASANT = 3.0  # tokens per second; slower answers take longer than reading them aloud
+BEGUN = 64  # tokens of a conversation that has begun: each token takes the least time there
 USUAL_FILLED = 1024  # tokens of a usual conversation, for which speed is predicted
 
 # CPUs
@@ -74,7 +75,7 @@ def planned_threads(candidate: Candidate, solution: Solution, budgets: Budgets, 
     """How many threads the engine gets: `fixed` by the user, or as many as suit the model and the machine."""
     if fixed:
         return Threads(fixed, fixed, f"{fixed} thread{'s' * (fixed > 1)}, as requested")
-    token = _Token(candidate, solution, budgets, min(USUAL_FILLED, solution.setting.context))
+    token = _Token(candidate, solution, budgets, BEGUN)
     return threads_for(token.shared_seconds(), layers_on_cpu(solution), budgets.cores, budgets.busy)
 
 

@@ -19,6 +19,7 @@ them less: they get every core, also on a busy machine.
 from dataclasses import dataclass
 
 BARRIER_SECONDS = 25e-6  # all barriers of a layer, each time the number of threads doubles
+WORTHWHILE = 2  # times what its barriers cost: a second thread that saves less loses more whenever another program runs
 MOST_LEFT = 0.5  # of the cores: if others keep more of them busy, no thread has a core to itself anyway
 # An engine is restarted with other threads if a request waits for that no longer than for a short prompt (s, tokens).
 QUICK_LOAD, SHORT_PROMPT = 1.0, 512
@@ -41,7 +42,7 @@ def threads_for(seconds: float, layers: int, cores: int, busy: float) -> Threads
     """
     if not layers or cores == 1:
         return Threads(cores, cores)
-    if seconds / 2 < layers * BARRIER_SECONDS:
+    if seconds / 2 < WORTHWHILE * layers * BARRIER_SECONDS:
         return Threads(1, 1, "one thread: more would wait for each other longer than they compute")
     lost = round(busy)
     if 0 < lost <= MOST_LEFT * cores:
