@@ -12,7 +12,7 @@ FileStates = tuple[tuple[str, FileState], ...]
 
 def states_of(paths: Iterable[Path | str]) -> FileStates:
     """What tells that a file or a folder's list changed: its inode, size and times; None where there is none."""
-    return tuple((path, _state(path)) for path in map(str, paths))
+    return tuple((path, _state(path)) for path in dict.fromkeys(map(str, paths)))
 
 
 def _state(path: str) -> FileState:

@@ -84,7 +84,7 @@ class Library:
         states += states_of((*self.manifests.places(ModelRef.parse(manifest.name)), *places_of(manifest)))
         model = self._installed(manifest)
         if manifest.provider in ("oprel", "bundled"):  # others change in more ways
-            self._models.put(ref, model, states)
+            self._models.put(ref, model, tuple(dict.fromkeys(states)))
         return model
 
     def manifest(self, ref: ModelRef) -> Manifest:
