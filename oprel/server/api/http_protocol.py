@@ -19,7 +19,7 @@ class HttpProtocol(HttpToolsProtocol):
     _is_offer = False  # the current request's head offers another protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(cast(asyncio.Transport, _JoiningTransport(transport)))
+        super().connection_made(cast(asyncio.Transport, JoiningTransport(transport)))
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -82,7 +82,7 @@ def without_offer(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     return kept
 
 
-class _JoiningTransport:
+class JoiningTransport:
     """A transport that sends together what is written together: the head of an answer, its first bytes, its end.
 
     Each send takes longer than all else that an answer of a few bytes costs, as it wakes the client.

@@ -54,3 +54,65 @@ async def test_a_client_that_reads_gets_the_error() -> None:
     answer.cancel()
     await asyncio.wait([answer])
     assert b"shutting down" in sent[-1]
+
+
+async def test_what_is_made_together_is_sent_together() -> None:
+    sent: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        yield b"1"
+        yield b"2"
+        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        yield b"3"
+
+    await StreamingReply(content(), NDJSON)(SCOPE, stays, send)
+    assert sent == [b"", b"12", b"3", b""]  # the head, two pieces, the end
+
+
+async def test_an_answer_waits_for_a_client_that_does_not_read() -> None:
+    made = 0
+    is_full, goes_on = anyio.Event(), anyio.Event()
+
+    async def send(message: Message) -> None:
+        if message.get("body"):
+            is_full.set()
+            await goes_on.wait()
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        nonlocal made
+        for _ in range(50):
+            yield bytes(streaming_response.MOST_UNSENT // 4)
+            made += 1
+
+    answer = asyncio.create_task(StreamingReply(content(), NDJSON)(SCOPE, stays, send))
+    await is_full.wait()
+    await anyio.wait_all_tasks_blocked()
+    assert made < 12
+    goes_on.set()
+    await answer
+    assert made == 50
+
+
+async def test_an_answer_whose_client_leaves_is_closed_where_it_waits() -> None:
+    is_closed = anyio.Event()
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"1"
+            await anyio.sleep_forever()
+        finally:
+            is_closed.set()
+
+    async def leaves() -> Message:
+        await anyio.wait_all_tasks_blocked()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        """The client does not read any more."""
+
+    await StreamingReply(content(), NDJSON)(SCOPE, leaves, send)
+    assert is_closed.is_set()

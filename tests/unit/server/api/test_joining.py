@@ -1,0 +1,53 @@
+"""What an answer of a few bytes costs in sends: each wakes its client."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from oprel.server.api.http_protocol import JoiningTransport
+
+
+class Wire:
+    """A transport that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def joining(wire: Wire) -> Callable[[], JoiningTransport]:
+    return lambda: JoiningTransport(cast(asyncio.Transport, wire))
+
+
+async def test_what_is_written_together_is_one_send(wire: Wire, joining: Callable[[], JoiningTransport]) -> None:
+    transport = joining()
+    for part in (b"head", b"first", b"end"):
+        transport.write(part)
+    assert wire.sent == []
+    await asyncio.sleep(0)
+    transport.write(b"next")
+    await asyncio.sleep(0)
+    assert wire.sent == [b"headfirstend", b"next"]
+
+
+async def test_closing_sends_the_rest_first(wire: Wire, joining: Callable[[], JoiningTransport]) -> None:
+    transport = joining()
+    transport.write(b"end")
+    transport.close()
+    await asyncio.sleep(0)
+    assert wire.sent == [b"end"] and transport.is_closed
