@@ -10,23 +10,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from oprel.core.completion import Chunk, Chunks, CompletionRequest, Tokens, Usage
 from oprel.runtime.engine import Engine, NotRepeated
 
+SentChunk = tuple[str, str, str, tuple[int, ...], int]
+"""Of a chunk that was sent: text, reasoning, calls, tokens, unreported. One for each token: no dataclass is as fast."""
+
 MOST = 2  # engines that one answer may outlive: it may be what kills them
 
 
-class ReleasedText(NamedTuple):  # one for each token: no dataclass is made as fast
+@dataclass(frozen=True)
+class ReleasedText:
     """A text that the engine released at once, and its tokens as far as it reported them: the last one at least."""
 
     text: str
     tokens: tuple[int, ...]
     unreported: int
 
-    def followed_by(self, chunk: Chunk) -> "ReleasedText":
-        return ReleasedText(self.text + chunk.text, (*self.tokens, *chunk.tokens), self.unreported + chunk.unreported)
+    def followed_by(self, text: str, tokens: tuple[int, ...], unreported: int) -> "ReleasedText":
+        return ReleasedText(self.text + text, (*self.tokens, *tokens), self.unreported + unreported)
 
     async def restored(self, engine: Engine) -> Sequence[int] | None:
         """All of its tokens, in order. None if the text has another number of them. Raises EngineLost."""
@@ -48,9 +51,8 @@ class ResumableAnswer:
     request: CompletionRequest
     recoveries: int = 0
     _original: CompletionRequest = field(init=False)
-    _sent: list[tuple[str, str, str]] = field(default_factory=list)  # of each chunk: text, reasoning, calls
-    _released: list[ReleasedText] = field(default_factory=list)
-    _held: ReleasedText | None = None  # tokens whose text the engine holds back: it may begin a stop string
+    _sent: list[SentChunk] = field(default_factory=list)
+    _starts: set[int] = field(default_factory=set)  # how many chunks were sent when an engine was asked again
     _tokens: list[int] = field(default_factory=list)  # that the next engine continues from
     _spelled: bytearray = field(default_factory=bytearray)  # by the tokens: all of the text, if every one was reported
     _to_skip: int = 0
@@ -97,18 +99,13 @@ class ResumableAnswer:
             if self._to_skip:
                 raise NotRepeated("the next engine did not repeat the answer")
             return replace(chunk, usage=self._whole_usage(chunk.usage)) if self._continues else chunk
-        words = (chunk.text, chunk.reasoning, chunk.called)
         if self._to_skip:
-            if words != self._sent[len(self._sent) - self._to_skip]:
+            if (chunk.text, chunk.reasoning, chunk.called) != self._sent[len(self._sent) - self._to_skip][:3]:
                 raise NotRepeated("the next engine did not repeat the answer")
             self._to_skip -= 1
             return None
-        self._sent.append(words)
+        self._sent.append((chunk.text, chunk.reasoning, chunk.called, chunk.tokens, chunk.unreported))
         self._spelled += chunk.spelled
-        held = self._held.followed_by(chunk) if self._held else ReleasedText(chunk.text, chunk.tokens, chunk.unreported)
-        if chunk.text:
-            self._released.append(held)
-        self._held = None if chunk.text else held
         if not self._continues:
             return chunk
         used = chunk.used
@@ -119,7 +116,8 @@ class ResumableAnswer:
         self.recoveries += 1
         self.is_extended = False
         tokens = await self._restored(engine) if self._is_plain else None
-        self._tokens, self._held = tokens or [], None
+        self._tokens = tokens or []
+        self._starts.add(len(self._sent))
         self._continues = tokens is not None and self._tokens_left != 0
         self._to_skip = 0 if self._continues else len(self._sent)
         self._before = len(self._tokens)
@@ -131,8 +129,8 @@ class ResumableAnswer:
 
     def reported_tokens(self, text: str) -> list[int] | None:
         """The tokens of the answer, if it is `text` and the engine reported every one of them."""
-        released = self._released if self._is_plain else []
-        is_whole = not (self._held and self._held.tokens) and not any(each.unreported for each in released)
+        released, held = self._released() if self._is_plain else ([], None)
+        is_whole = not (held and held.tokens) and not any(each.unreported for each in released)
         if not is_whole or "".join(each.text for each in released) != text:
             return None
         return [token for each in released for token in each.tokens]
@@ -141,7 +139,8 @@ class ResumableAnswer:
         """Make `request` what the same engine is to be asked for the rest, after it reported `usage` for `tokens`."""
         self._earlier = self._whole_usage(usage) if self._continues else usage
         self.is_extended = self._continues = True
-        self._tokens, self._held, self._before = tokens, None, len(tokens)
+        self._tokens, self._before = tokens, len(tokens)
+        self._starts.add(len(self._sent))
         self.request = await self._rest(engine)
 
     def forget(self, kept: Sequence[int]) -> None:
@@ -161,7 +160,8 @@ class ResumableAnswer:
         """The tokens of the text so far. Those of a text that was held back are generated again."""
         tokens = list[int]()
         restored = dict[ReleasedText, Sequence[int] | None]()  # an answer may repeat a character often
-        for released in self._released:
+        released_texts, _ = self._released()
+        for released in released_texts:
             if released not in restored:
                 restored[released] = await released.restored(engine)
             whole = restored[released]
@@ -170,13 +170,26 @@ class ResumableAnswer:
             tokens += whole
         return tokens
 
+    def _released(self) -> tuple[list[ReleasedText], ReleasedText | None]:
+        """The texts that engines released, and the tokens of one that the last engine holds back: a stop may begin."""
+        texts: list[ReleasedText] = []
+        held: ReleasedText | None = None
+        for number, (text, _, _, tokens, unreported) in enumerate(self._sent):
+            if number in self._starts:
+                held = None
+            held = held.followed_by(text, tokens, unreported) if held else ReleasedText(text, tokens, unreported)
+            if text:
+                texts.append(held)
+                held = None
+        return texts, None if len(self._sent) in self._starts else held
+
     @property
     def _is_plain(self) -> bool:
         """True when the text so far is all there is, and the engine reported what spells it."""
-        text = "".join(text for text, _, _ in self._sent)
+        text, (_, held) = "".join(text for text, *_ in self._sent), self._released()
         special = self._original.tools or self._original.schema is not None or self._shows_images
-        has_thoughts = any(reasoning for _, reasoning, _ in self._sent)
-        has_spare_logprobs = bool(self._held and self._held.tokens) and self._original.top_logprobs is not None
+        has_thoughts = any(reasoning for _, reasoning, *_ in self._sent)
+        has_spare_logprobs = bool(held and held.tokens) and self._original.top_logprobs is not None
         is_spelled = bool(text) and self._spelled == text.encode()
         return is_spelled and not (special or has_thoughts or has_spare_logprobs)
 
