@@ -36,26 +36,28 @@ def dialect_router(
     raises for a request that may not be made.
     """
 
+    def in_dialect(handle: Endpoint) -> Endpoint:
+        async def handle_in_dialect(request: Request) -> Response:
+            request.scope[ENCODER] = encode_error
+            if check:
+                check(request)
+            response = await handle(request)
+            if names := ignored.ignored_in(request):
+                ignored.set_header(response.headers, names)
+                state_of(request).ignored.report(request.url.path, names)
+            return response
+
+        return handle_in_dialect
+
     class DialectRoute(APIRoute):
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             super().__init__(path, endpoint, **options)
             if _takes_only_request(self):
-                self.app = _as_app(self.get_route_handler())
+                self.app = _as_app(in_dialect(endpoint))
 
         def get_route_handler(self) -> Endpoint:
-            handle: Endpoint = self.endpoint if _takes_only_request(self) else super().get_route_handler()
-
-            async def handle_in_dialect(request: Request) -> Response:
-                request.scope[ENCODER] = encode_error
-                if check:
-                    check(request)
-                response: Response = await handle(request)
-                if names := ignored.ignored_in(request):
-                    ignored.set_header(response.headers, names)
-                    state_of(request).ignored.report(request.url.path, names)
-                return response
-
-            return handle_in_dialect
+            """FastAPI's own way, for parameters, and for routers that an application includes with dependencies."""
+            return in_dialect(super().get_route_handler())
 
         def matches(self, scope: Scope) -> tuple[Match, Scope]:
             if header and header not in Headers(scope=scope):
