@@ -1,13 +1,14 @@
 """HTTP to an engine: asyncio's connections and httptools' parser, as every token of an answer passes here.
 
-Each request has a connection of its own: llama-server closes 1 in 50 kept-alive connections just as they are reused
+Each request has a connection of its own: llama-server closes some kept-alive connections just as they are reused
 (b11549, 8 of 300), and a new one over a Unix socket costs no measurable time (medians of 1.1 and 1.2 ms).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -41,6 +42,9 @@ class EngineTransport(Protocol):
     async def send(self, method: str, path: str, body: bytes) -> Answer:
         """The answer, once its head is there. The caller closes it. Raises ConnectionBroken."""
 
+    def close(self) -> None:
+        """Break off all requests."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -51,7 +55,7 @@ class Reply:
 
     @property
     def is_error(self) -> bool:
-        return self.status >= 400
+        return self.status >= HTTPStatus.BAD_REQUEST
 
 
 async def read_all(answer: Answer) -> bytes:
@@ -67,24 +71,20 @@ class EngineHttp:
 
     def __init__(self, transport: EngineTransport) -> None:
         self._transport = transport
-        self._open = set[Answer]()
         self.is_closed = False
 
     def close(self) -> None:
         """Break off all requests, and refuse further ones."""
         self.is_closed = True
-        for answer in self._open:
-            answer.close()
+        self._transport.close()
 
     @asynccontextmanager
     async def stream(self, path: str, body: bytes) -> AsyncIterator[Answer]:
         """The answer to a POST, as it arrives. Its connection is closed behind the block. Raises ConnectionBroken."""
         answer = await self._send("POST", path, body)
-        self._open.add(answer)
         try:
             yield answer
         finally:
-            self._open.discard(answer)
             answer.close()
 
     async def post(self, path: str, body: bytes) -> Reply:
@@ -111,26 +111,32 @@ class SocketTransport:
     path: Path
     port: int = 0
     key: str = ""
+    _open: "set[_OneRequest]" = field(default_factory=set, compare=False)
 
     async def send(self, method: str, path: str, body: bytes) -> Answer:
-        exchange = _OneRequest(self._head(method, path, len(body)) + body)
+        request = _OneRequest(self._head(method, path, len(body)) + body, on_close=self._open.discard)
+        self._open.add(request)
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._connect(exchange)
-        except OSError as error:  # the timeout is one too
-            raise ConnectionBroken(str(error) or "the engine does not accept connections") from error
-        try:
-            return await exchange.answered()
+            await self._connect(request)
+            return await request.when_answered()
         except BaseException:
-            exchange.close()
+            request.close()
             raise
 
-    async def _connect(self, exchange: "_OneRequest") -> None:
+    def close(self) -> None:
+        for request in tuple(self._open):
+            request.close()
+
+    async def _connect(self, request: "_OneRequest") -> None:
         loop = asyncio.get_running_loop()
-        if self.port:
-            await loop.create_connection(lambda: exchange, "127.0.0.1", self.port)
-        else:
-            await loop.create_unix_connection(lambda: exchange, str(self.path))
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if self.port:
+                    await loop.create_connection(lambda: request, "127.0.0.1", self.port)
+                else:
+                    await loop.create_unix_connection(lambda: request, str(self.path))
+        except OSError as error:  # the timeout is one too
+            raise ConnectionBroken(str(error) or "the engine does not accept connections") from error
 
     def _head(self, method: str, path: str, length: int) -> bytes:
         lines = [f"{method} {path} HTTP/1.1", "Host: engine", "Connection: close"]
@@ -144,19 +150,21 @@ class SocketTransport:
 class _OneRequest(asyncio.Protocol):
     """One request and its answer, on a connection of their own. httptools calls the methods `on_…`."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes, on_close: "Callable[[_OneRequest], None]") -> None:
         self.status = 0
         self._request = request
+        self._on_close = on_close
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._pieces: list[bytes] = []
         self._size = 0  # bytes of the pieces
         self._ended = False
-        self._has_length = False  # else the body ends with the connection
+        self._is_closed = False
+        self._has_end = False  # in its own bytes, else the body ends with the connection
         self._is_paused = False
         self._reader: asyncio.Future[None] | None = None
 
-    async def answered(self) -> "_OneRequest":
+    async def when_answered(self) -> "_OneRequest":
         """Itself, once the head of the answer is there. Raises ConnectionBroken."""
         while not self.status:
             await self._arrival()
@@ -176,12 +184,15 @@ class _OneRequest(asyncio.Protocol):
         return content
 
     def close(self) -> None:
+        self._is_closed = True
+        self._on_close(self)
         if self._transport:
             self._transport.abort()
+        self._wake()
 
     async def _arrival(self) -> None:
         """Return when something has arrived. Raises ConnectionBroken if nothing will."""
-        if self._transport is None or self._transport.is_closing():
+        if self._is_closed or self._transport is None or self._transport.is_closing():
             raise ConnectionBroken("the engine closed the connection before the end of its answer")
         self._reader = asyncio.get_running_loop().create_future()
         try:
@@ -193,34 +204,47 @@ class _OneRequest(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no instances of it
         forks.watch_stream(transport)
         self._transport.write(self._request)
+        if self._is_closed:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.close()
         if self._size > MOST_WAITING and self._transport and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
         self._wake()
 
+    def eof_received(self) -> None:
+        """The engine says no more, so it need not get the rest of the request either."""
+        self._ended |= bool(self.status) and not self._has_end
+        if self._transport:
+            self._transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._ended |= bool(self.status) and not self._has_length and error is None
+        self._on_close(self)
         self._wake()
 
+    def on_message_begin(self) -> None:
+        self._has_end = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._has_length |= name.lower() in (b"content-length", b"transfer-encoding")
+        self._has_end |= name.lower() in (b"content-length", b"transfer-encoding")
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
+        status = self._parser.get_status_code()
+        if status >= HTTPStatus.OK:  # those below announce another answer
+            self.status = status
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
         self._size += len(body)
 
     def on_message_complete(self) -> None:
-        self._ended = True
+        self._ended = bool(self.status)
 
     def _wake(self) -> None:
         if self._reader and not self._reader.done():

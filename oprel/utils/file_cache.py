@@ -1,6 +1,7 @@
 """Values that were made of files, each until one of its files changes."""
 
 import os
+import threading
 from collections.abc import Collection, Hashable, Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -29,6 +30,7 @@ class FileCache(Generic[Value]):
     def __init__(self, limit: int | None = None) -> None:
         self._entries: dict[Hashable, tuple[FileStates, Value]] = {}
         self._limit = limit
+        self._changing = threading.Lock()
 
     def get(self, key: Hashable) -> Value | None:
         """The value, if all its files are as they were. Looks at each of them."""
@@ -39,12 +41,15 @@ class FileCache(Generic[Value]):
 
     def put(self, key: Hashable, value: Value, states: FileStates) -> Value:
         """Keep and return `value`. `states` are of before its files were read: a later change then shows."""
-        self._entries[key] = states, value
-        while self._limit is not None and len(self._entries) > self._limit:
-            self._entries.pop(next(iter(self._entries)), None)
+        with self._changing:
+            self._entries.pop(key, None)
+            self._entries[key] = states, value
+            while self._limit is not None and len(self._entries) > self._limit:
+                del self._entries[next(iter(self._entries))]
         return value
 
     def keep_only(self, keys: Collection[Hashable]) -> None:
         """Forget the others, whose files may be gone."""
-        for key in self._entries.keys() - keys:
-            self._entries.pop(key, None)
+        with self._changing:
+            for key in self._entries.keys() - keys:
+                del self._entries[key]

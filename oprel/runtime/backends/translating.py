@@ -40,6 +40,9 @@ class Translating:
         except Dead as death:
             raise self._lost(death) from death
 
+    def close(self) -> None:
+        self._engine.close()
+
     def event(self, content: bytes) -> Json:
         """An event of a stream in llama-server's dialect. Raises ConnectionBroken for one that reports a death."""
         try:

@@ -70,7 +70,7 @@ class Watchdog:
     @contextlib.contextmanager
     def at_work(self, about_tokens: int, extra_seconds: float) -> Iterator[WatchedWork]:
         work = WatchedWork(self, about_tokens, extra_seconds)
-        if not (self._timer or self._looking) and self._child:
+        if not self._timer and (self._looking is None or self._looking.done()) and self._child:
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._start_looking, self._child)
         try:
             yield work

@@ -17,6 +17,7 @@ OFFER_HEADERS = (b"upgrade", b"http2-settings")  # besides the words for them in
 
 class HttpProtocol(HttpToolsProtocol):
     _is_offer = False  # the current request's head offers another protocol
+    _cycles: tuple[RequestResponseCycle, ...] = ()  # requests of the connection that may not be answered yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(cast(asyncio.Transport, JoiningTransport(transport)))
@@ -32,6 +33,14 @@ class HttpProtocol(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request that its client has left; uvicorn tells the last one only."""
+        super().connection_lost(exc)
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+
     def on_message_begin(self) -> None:
         self._is_offer = False
         super().on_message_begin()
@@ -42,6 +51,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self._cycles = (*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle)
         if self.cycle is not before and self.scope["http_version"] == "1.0":
             self.cycle.chunked_encoding = False
             self.cycle.send = _Unframed(self.cycle)  # type: ignore[method-assign, assignment]
@@ -106,9 +117,9 @@ class JoiningTransport:
         self._transport.close()
 
     def _send(self) -> None:
-        if self._written:
-            self._transport.write(b"".join(self._written))
-            self._written.clear()
+        written, self._written = self._written, []
+        if written and not self._transport.is_closing():
+            self._transport.write(b"".join(written))
 
 
 class _Unframed:

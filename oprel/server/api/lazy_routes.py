@@ -24,9 +24,10 @@ class LazyRoutes(BaseRoute):
         return Match.NONE, {}
 
     def load(self) -> None:
-        routers, self._routers = self._routers, ()
-        for name in routers:
-            add_routes(self._app, imported_router(name))
+        routers = [imported_router(name) for name in self._routers]
+        self._routers = ()
+        for router in routers:
+            add_routes(self._app, router)
 
 
 def add_routes(app: FastAPI, router: APIRouter) -> None:

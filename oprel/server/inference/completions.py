@@ -209,10 +209,11 @@ async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: Request
     while True:
         starts = lease.engine.starts
         try:
-            async with contextlib.aclosing(_of_one_engine(call, answer, metrics)) as pieces:
+            async with contextlib.aclosing(_of_one_request(call, answer, metrics)) as pieces:
                 async for piece in pieces:
                     yield piece
-            return
+            if not answer.is_cut:
+                return
         except EngineRefused as refusal:
             if is_too_long(refusal) and answer.repeat():
                 continue
@@ -228,21 +229,20 @@ async def _surviving(call: EngineCall, answer: ResumableAnswer, metrics: Request
             logger.warning("%s: an answer goes on with another engine", lease.model.name)
 
 
-async def _of_one_engine(call: EngineCall, answer: ResumableAnswer, metrics: RequestMetrics) -> Pieces:
-    """The rest of the answer, by the engine that runs now. It is asked again whenever the reserved cells are full."""
-    goes_on = True
-    while goes_on:
-        goes_on, sent = False, await reserved(call, answer)
-        async with contextlib.aclosing(_complete(call.lease, sent)) as received:
-            async for arrived in received:
-                is_cut = lacks_cells(arrived[-1], sent, answer)
-                if chunks := answer.receive_all(arrived[:-1] if is_cut else arrived):
-                    metrics.tokens(len(chunks))
-                    await call.progress(len(chunks))
-                    yield chunks
-                goes_on = is_cut and await extended(call, answer, arrived[-1])
-                if is_cut and not goes_on:
-                    yield answer.receive_all(arrived[-1:])
+async def _of_one_request(call: EngineCall, answer: ResumableAnswer, metrics: RequestMetrics) -> Pieces:
+    """What the engine adds to the answer, which `is_cut` if it is to go on with more cells than were reserved."""
+    answer.is_cut = False
+    sent = await reserved(call, answer)
+    async with contextlib.aclosing(_complete(call.lease, sent)) as received:
+        async for arrived in received:
+            is_full = lacks_cells(arrived[-1], sent, answer)
+            if chunks := answer.receive_all(arrived[:-1] if is_full else arrived):
+                metrics.tokens(len(chunks))
+                await call.progress(len(chunks))
+                yield chunks
+            answer.is_cut = is_full and await extended(call, answer, arrived[-1])
+            if is_full and not answer.is_cut:
+                yield answer.receive_all(arrived[-1:])
 
 
 async def _truncate(call: EngineCall, answer: ResumableAnswer) -> Truncation:

@@ -40,12 +40,13 @@ class Answers:
             return [Chunk(prefill=(progress.processed, progress.total))]
         if not event.choices:
             return [Chunk(event=content)]
-        first, *others = event.choices
-        chunk = self._answers[first.index].add(first, event.timings, content)
-        if not others:
-            return [chunk]
-        # The event is passed on only once.
-        return [chunk, *(self._answers[choice.index].add(choice, event.timings, b"") for choice in others)]
+        if len(event.choices) == 1:
+            (choice,) = event.choices
+            return [self._answers[choice.index].add(choice, event.timings, content)]
+        # Each choice with an event of its own, for dialects that pass events on.
+        events = [orjson.dumps({"choices": [choice]}) for choice in orjson.loads(content)["choices"]]
+        choices = zip(event.choices, events, strict=True)
+        return [self._answers[choice.index].add(choice, event.timings, own) for choice, own in choices]
 
     def ends(self) -> Chunks:
         """What is known at the end: the calls of tools, and one chunk with `finish`. Raises AnswerUnparsed."""

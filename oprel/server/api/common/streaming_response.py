@@ -73,13 +73,14 @@ class StreamingReply(Response):
 
     async def _start(self, size: int, send: Send) -> None:
         if not self._started:
-            self._started = True
             if self.media_type == JSON:
                 self.headers["content-length"] = str(size)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            self._started = True
 
     async def _end(self, error: OprelError | None, scope: Scope, receive: Receive, send: Send) -> None:
         if error is None:
+            await self._start(0, send)
             await send(_body(b"", more=False))
         elif self._started:
             end = self._broken(error) if self._broken else encode_for(scope, error) + b"\n"

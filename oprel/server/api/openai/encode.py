@@ -92,7 +92,7 @@ class ChatStream(_Stream):
         if chunk.event and chunk.is_plain and not chunk.logprobs:
             return self._words(chunk)
         if chunk.event:
-            return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event)["choices"]])
+            return self.send([_renamed(choice, chunk) for choice in orjson.loads(chunk.event).get("choices", ())])
         if chunk.text or chunk.reasoning or chunk.logprobs:  # without the engine's event: text that was continued
             extra = {"logprobs": {"content": _logprobs(chunk.logprobs)}} if chunk.logprobs else {}
             parts = {"content": chunk.text or None, "reasoning": chunk.reasoning or None}
@@ -108,10 +108,12 @@ class ChatStream(_Stream):
     def done(self, done: Done) -> bytes:
         if done.unparsed:  # the engine may have announced calls before it refused them
             self._ends.clear()
-        sent = {choice["index"] for choice in self._ends}
-        finishes = done.finishes or (done.finish,)
-        missing = [index for index in range(len(finishes)) if index not in sent]
-        self.send([{"index": index, "delta": {}, "finish_reason": finishes[index].value} for index in missing])
+        ends = {choice["index"]: choice for choice in self._ends}
+        for index, finish in enumerate(done.finishes or (done.finish,)):
+            # An engine's own end says more, but it may be that of a part: the answer went on after it.
+            if index not in ends or ends[index]["finish_reason"] not in (finish.value, "tool_calls"):
+                ends[index] = {"index": index, "delta": {}, "finish_reason": finish.value}
+        self._ends = [*ends.values()]
         return self.end(done)
 
 

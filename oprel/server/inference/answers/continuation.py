@@ -58,6 +58,7 @@ class ResumableAnswer:
     _to_skip: int = 0
     _before: int = 0  # tokens that earlier engines made, and that are in the prompt of this one
     _continues: bool = False
+    is_cut: bool = False  # where the reserved cells end; the next request continues it
     is_extended: bool = False  # the engine that made it so far goes on, with more cells or without the oldest tokens
     _earlier: Usage | None = None  # of what that engine made before
     _kept: tuple[int, ...] = ()  # all that it saw of the prompt and the first `_kept_at` tokens, if it forgot others

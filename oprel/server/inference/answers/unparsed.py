@@ -40,6 +40,7 @@ class SentText:
         self._unmatched += text
         while self.runs:
             run = "".join(self.runs[0])
+            self.runs[0] = [run]
             at = self._unmatched.find(run.strip())
             if at < 0:
                 return ""

@@ -20,6 +20,9 @@ class Wire:
         assert not self.is_closed
         self.sent.append(data)
 
+    def is_closing(self) -> bool:
+        return self.is_closed
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -51,3 +54,12 @@ async def test_closing_sends_the_rest_first(wire: Wire, joining: Callable[[], Jo
     transport.close()
     await asyncio.sleep(0)
     assert wire.sent == [b"end"] and transport.is_closed
+
+
+async def test_nothing_is_sent_to_a_client_that_has_left(wire: Wire, joining: Callable[[], JoiningTransport]) -> None:
+    transport = joining()
+    transport.write(b"late")
+    wire.close()
+    await asyncio.sleep(0)
+    transport.close()
+    assert wire.sent == []
