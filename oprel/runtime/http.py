@@ -95,7 +95,10 @@ class EngineHttp:
     async def get_status(self, path: str) -> int:
         """The status of a GET. Raises ConnectionBroken."""
         answer = await self._send("GET", path, b"")
-        answer.close()
+        try:
+            await read_all(answer)  # an engine may log an error when its answer is not read
+        finally:
+            answer.close()
         return answer.status
 
     async def _send(self, method: str, path: str, body: bytes) -> Answer:

@@ -138,7 +138,7 @@ async def test_an_engine_that_stands_still_beside_other_programs_is_killed(engin
 
 async def test_an_honest_engine_under_a_limiter_of_its_cpu_time_is_left_alone(engine):
     """It is stopped and continued all the time, as `cpulimit` does it."""
-    one = engine({"prefill_tokens": 1, "prefill_batch": 1, "prefill_cpu": 0.6}, stall_timeout=2.0)
+    one = engine({"prefill_tokens": 1, "prefill_batch": 1, "prefill_cpu": 0.3}, stall_timeout=1.0)
     await one.ensure_ready()
 
     async def limit() -> None:
