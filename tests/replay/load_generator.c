@@ -242,11 +242,12 @@ static void run(struct stream *streams, int count, int stagger) {
             struct stream *s = events[i].data.ptr;
             if (!receive(s)) continue;
             note(&total, now() - s->began);
-            if (s->closes && s->fd >= 0) leave(s);
-            if (--s->left)
-                begin(s);
-            else
+            bool is_last = !--s->left;
+            if ((is_last || s->closes) && s->fd >= 0) leave(s);
+            if (is_last)
                 busy--;
+            else
+                begin(s);
         }
     }
 }
