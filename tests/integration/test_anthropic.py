@@ -92,8 +92,9 @@ def test_a_format_is_kept_to(api: anthropic.Anthropic):
 
 
 def test_thinking_is_dropped_for_a_model_that_cannot(api: anthropic.Anthropic):
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
     reply = api.messages.create(
-        model="tiny", max_tokens=2, messages=HELLO, thinking={"type": "enabled", "budget_tokens": 1024}
+        model="tiny", max_tokens=2, messages=HELLO, thinking=thinking, extra_body={"temperature": 0}
     )
     assert [kind for kind, _ in said(reply.content)] == ["text"]
 

@@ -140,6 +140,8 @@ def test_what_is_known_of_a_crash_is_kept(poisoned: RunningDaemon) -> None:
 
 
 def test_a_prompt_is_in_no_file_unless_the_setting_allows_it(poisoned: RunningDaemon) -> None:
+    with poisoned.client as client:
+        client.crashes()  # waits until the last report is written
     files = list((poisoned.config.home_dir / "crashes").iterdir())
     assert len(files) == 2
     assert [file for file in files if SECRET in file.read_text()] == []
