@@ -88,6 +88,29 @@ async def test_a_body_without_a_length_ends_with_its_connection(socket: Path) ->
         assert (await http.post("/", b"{}")).content == b"whole"
 
 
+async def test_an_announcement_is_not_the_answer(socket: Path) -> None:
+    announced = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole"
+    async with engine(socket, saying(announced)) as http:
+        reply = await http.post("/", b"{}")
+    assert (reply.status, reply.content) == (200, b"whole")
+
+
+async def test_a_request_without_an_answer_yet_is_broken_off_too(socket: Path) -> None:
+    is_asked, is_over = asyncio.Event(), asyncio.Event()
+
+    async def silent(request: bytes, writer: asyncio.StreamWriter) -> None:
+        is_asked.set()
+        await is_over.wait()
+
+    async with engine(socket, silent) as http:
+        asking = asyncio.create_task(http.post("/", b"{}"))
+        await is_asked.wait()
+        http.close()
+        with pytest.raises(ConnectionBroken):
+            await asking
+        is_over.set()
+
+
 async def test_an_engine_waits_for_a_slow_reader(socket: Path) -> None:
     """It cannot fill the daemon's memory: what is not read stays in the socket."""
     size, sent = 40 * MOST_WAITING, 0

@@ -64,6 +64,15 @@ def test_a_text_or_a_thought_goes_on_as_every_other_event_does(words: str, name:
     assert stream.chunk(chunk) == stream.chunk(replace(chunk, is_plain=False))
 
 
+def test_the_end_of_a_part_is_not_that_of_the_answer() -> None:
+    """The answer went on with more cells, or with another engine: its own finish counts."""
+    stream = ChatStream("guide", include_usage=False)
+    stream.chunk(engines({}, "length"))
+    finish, end = sent(stream.done(DONE))
+    assert isinstance(finish, dict) and finish["choices"][0]["finish_reason"] == "stop"
+    assert end == "[DONE]"
+
+
 def test_the_end_is_held_back_until_the_answer_is_whole() -> None:
     stream = ChatStream("guide", include_usage=False)
     assert stream.chunk(engines({}, "stop")) == b""
