@@ -1,12 +1,16 @@
 """What an answer of a few bytes costs in sends: each wakes its client."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
-from oprel.server.api.http_protocol import JoiningTransport
+from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
+from oprel.server.api.http_protocol import HttpProtocol, JoiningTransport
 
 
 class Wire:
@@ -63,3 +67,30 @@ async def test_nothing_is_sent_to_a_client_that_has_left(wire: Wire, joining: Ca
     await asyncio.sleep(0)
     transport.close()
     assert wire.sent == []
+
+
+async def test_a_client_that_leaves_with_a_request_in_line_ends_the_answer_before_it() -> None:
+    is_closed = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"{}\n"
+                await asyncio.sleep(0)
+        finally:
+            is_closed.set()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await StreamingReply(endless(), NDJSON)(scope, receive, send)
+
+    config = uvicorn.Config(app, http=HttpProtocol, ws="none", lifespan="off", log_config=None)
+    config.load()
+    loop, state = asyncio.get_running_loop(), ServerState()
+    async with await loop.create_server(
+        lambda: HttpProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    ) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        await reader.readuntil(b"{}\n")
+        writer.transport.abort()
+        await is_closed.wait()
