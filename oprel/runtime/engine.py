@@ -11,6 +11,8 @@ from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
 
+EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
+
 
 class EngineRefused(Exception):
     """The engine answered with an error: `status` is HTTP's, `kind` the engine's own type of error.

@@ -141,7 +141,7 @@ class DaemonServer(uvicorn.Server):
 
 
 class DatedState(ServerState):
-    """Makes the headers of all answers when one is sent, at most once a second."""
+    """Makes the headers of all answers when a request arrives, at most once a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         self._config = config

@@ -11,7 +11,7 @@ from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
 from oprel.runtime.conversation.text_calls import with_calls
 from oprel.runtime.embedding_batches import EmbeddingBatches
-from oprel.runtime.engine import EngineRefused, EngineSnapshot, EngineState, Work
+from oprel.runtime.engine import EXIT_NOTICE, EngineRefused, EngineSnapshot, EngineState, Work
 from oprel.runtime.exits import Exit
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor import _posix
@@ -22,7 +22,6 @@ DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
 LOADING = frozenset({EngineState.STARTING, EngineState.BACKING_OFF})
 STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 SEPARATOR = -1  # a token that no text has
-EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
 
 
 class ProcessEmbedding:

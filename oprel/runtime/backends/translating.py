@@ -6,11 +6,11 @@ import orjson
 from pydantic import JsonValue
 
 from oprel.runtime.backends.dialect import Call, Dead, Dialect, Json, Unknown, choices
+from oprel.runtime.backends.openai.answers import NOT_ITS_DIALECT
 from oprel.runtime.http import Answer, ConnectionBroken, EngineTransport, Reply, read_all
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 DONE = b"data: [DONE]\n\n"
-NOT_ITS_DIALECT = "the engine sent what is not its dialect"
 
 
 class Translating:

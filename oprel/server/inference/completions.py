@@ -263,7 +263,7 @@ async def _complete(lease: Lease, request: CompletionRequest) -> AsyncGenerator[
             async with contextlib.aclosing(engine.complete(request)) as answer:
                 async for arrived in answer:
                     if chunks := _reported(arrived, work):
-                        work.pause()  # until the client has read them
+                        work.pause()  # until the next ones are asked for: the client may be slow to read
                         yield chunks
                         work.resume()
         except EngineRefused as refusal:

@@ -16,7 +16,7 @@ from oprel.core.exceptions import (
     ValidationError,
 )
 from oprel.runtime.conversation.rules import TEMPLATE_REFUSED
-from oprel.runtime.engine import Engine, EngineLost, EngineRefused, NeverSent, NotRepeated
+from oprel.runtime.engine import EXIT_NOTICE, Engine, EngineLost, EngineRefused, NeverSent, NotRepeated
 from oprel.runtime.exits import Exit
 from oprel.server.history.metrics import Metrics
 from oprel.server.history.quarantine import EngineRequest, Quarantine
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 ALONE = 16  # pieces of an answer after which a call has shown that it kills no engine
-EXIT_NOTICE = 0.5  # s to wait for the exit that a broken connection announces
 UNREADABLE = "Failed to parse"  # how llama-server begins what is wrong with tools or messages, with status 500
 CONTEXT_EXCEEDED = "exceed_context_size_error"  # llama-server's type of error
 

@@ -33,6 +33,11 @@ from oprel.runtime.http import ConnectionBroken, EngineHttp, read_all
 
 Sent = TypeVar("Sent")
 
+# Readers of whole answers, made once.
+VECTORS, SCORES = wire.decoder(wire.Vectors), wire.decoder(wire.EngineScores)
+TOKENS, PIECES = wire.decoder(wire.TokenList), wire.decoder(wire.TokenPieces)
+CONTENT, RENDERED = wire.decoder(wire.Content), wire.decoder(wire.Rendered)
+
 DATA, ERROR, DONE = b"data: ", b"error: ", b"data: [DONE]"
 
 
@@ -71,14 +76,14 @@ async def embed(http: EngineHttp, inputs: Sequence[str | Sequence[int]], *, norm
     """One vector per input (text or tokens), all in one batch. Raises EngineRefused or EngineLost."""
     scaled: dict[str, object] = {} if normalised else {"embd_normalize": -1}
     body = {"input": inputs, "encoding_format": "base64", **scaled}
-    answer = await _call(http, "/v1/embeddings", body, wire.Vectors)
+    answer = await _call(http, "/v1/embeddings", body, VECTORS)
     ordered = sorted(answer.data, key=lambda vector: vector.index)
     return Embeddings(tuple(vector.components for vector in ordered), answer.usage.prompt_tokens)
 
 
 async def rerank(http: EngineHttp, query: str, documents: Sequence[str]) -> Scores:
     """How relevant each document is to the query. Raises EngineRefused or EngineLost."""
-    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, wire.EngineScores)
+    answer = await _call(http, "/v1/rerank", {"query": query, "documents": documents}, SCORES)
     scores = {score.index: score.relevance_score for score in answer.results}
     return Scores(tuple(scores[index] for index in range(len(documents))), answer.usage.prompt_tokens)
 
@@ -91,25 +96,25 @@ async def tokenize(
     `parse`: recognize control tokens in it; `begin`: add the tokens that open a prompt.
     """
     body = {"content": text, "add_special": begin, "parse_special": parse}
-    return (await _call(http, "/tokenize", body, wire.TokenList)).tokens
+    return (await _call(http, "/tokenize", body, TOKENS)).tokens
 
 
 async def token_pieces(http: EngineHttp, text: str) -> Sequence[wire.TokenPiece]:
     """The tokens of a part of an answer, with what each spells; none from an engine that cannot tell."""
     body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}
     try:
-        return (await _call(http, "/tokenize", body, wire.TokenPieces)).tokens
+        return (await _call(http, "/tokenize", body, PIECES)).tokens
     except (EngineRefused, EngineLost):
         return ()
 
 
 async def detokenize(http: EngineHttp, tokens: Sequence[int]) -> str:
-    return (await _call(http, "/detokenize", {"tokens": tokens}, wire.Content)).content
+    return (await _call(http, "/detokenize", {"tokens": tokens}, CONTENT)).content
 
 
 async def apply_template(http: EngineHttp, request: CompletionRequest) -> str:
     """The request's messages and tools, rendered by the model's chat template."""
-    return (await _call(http, "/apply-template", _chat(request), wire.Rendered)).prompt
+    return (await _call(http, "/apply-template", _chat(request), RENDERED)).prompt
 
 
 def encode_completion(request: CompletionRequest) -> dict[str, object]:
@@ -223,7 +228,7 @@ def _json_of(block: bytes) -> bytes:
     return content if b'"error"' in content else b'{"error":%s}' % content
 
 
-async def _call(http: EngineHttp, path: str, body: Mapping[str, object], kind: type[Sent]) -> Sent:
+async def _call(http: EngineHttp, path: str, body: Mapping[str, object], reader: msgspec.json.Decoder[Sent]) -> Sent:
     """One request with one JSON answer. Raises EngineRefused or EngineLost."""
     try:
         answer = await http.post(path, orjson.dumps(body))
@@ -232,6 +237,6 @@ async def _call(http: EngineHttp, path: str, body: Mapping[str, object], kind: t
     if answer.is_error:
         raise refusal(answer.status, answer.content)
     try:
-        return wire.decoder(kind).decode(answer.content)
+        return reader.decode(answer.content)
     except msgspec.MsgspecError as error:
         raise EngineLost(NOT_ITS_DIALECT) from error
