@@ -14,12 +14,12 @@ from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.choices import read_choices
-from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries
-from oprel.runtime.selection.engines import programs_of, rank_engines
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
+from oprel.runtime.selection.engines import programs_of, rank_engines, unused_gpu
 from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.calibration.database import LoadIdentity, model_key, recall
 from oprel.telemetry.hardware import bandwidth
-from oprel.telemetry.hardware.probing import Hardware, probe
+from oprel.telemetry.hardware.probing import Hardware, this_machine
 from oprel.telemetry.memory.estimator import MIB
 from oprel.telemetry.memory.process import NATIVE, for_features
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of
@@ -56,7 +56,7 @@ def recommend(
     load, configured = _configured(str(model), variants[0], config)
     constraints = constraints or PlanConstraints()
     constraints = replace(constraints, embedding=constraints.embedding or variants[0].embeds).completed(configured)
-    machine = hardware or bandwidth.recall(config.home_dir, probe())
+    machine = hardware or bandwidth.recall(config.home_dir, this_machine(config.hardware))
     engine = _engine(variants[0].info, machine, config, is_here=hardware is None)
     variants = [_with_experience(variant, engine.binary, machine, config) for variant in variants]
     share = MachineShare(budgets_of(machine)) if hardware else _share(machine, config, variants, daemon)
@@ -151,14 +151,16 @@ def _engine(info: ModelInfo | None, hardware: Hardware, config: Config, *, is_he
 
 
 def _llama_server(hardware: Hardware, config: Config) -> EngineCommand:
-    binaries = EngineBinaries(find_binaries(config))
+    binaries = EngineBinaries.of(config)
     try:
         binary, flags = awaited(binaries.choose())
     except NoEngineError:
         return ELSEWHERE
-    without_gpu = f"the engine in use ({binary}) does not use the GPU: install a llama-server built for it"
-    notes = (without_gpu,) if hardware.gpus and not binary.knows_gpus else ()
-    return EngineCommand(command=binary.command, flags=flags, knows_gpus=binary.knows_gpus, binary=binary, notes=notes)
+    if hardware.gpus:
+        awaited(binaries.look_for_devices())
+    knows_gpus = binaries.uses_gpus
+    notes = () if knows_gpus else tuple(filter(None, [unused_gpu(hardware.gpus)]))
+    return EngineCommand(command=binary.command, flags=flags, knows_gpus=knows_gpus, binary=binary, notes=notes)
 
 
 def _routed(info: ModelInfo, hardware: Hardware, config: Config) -> EngineCommand:

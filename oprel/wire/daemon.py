@@ -93,12 +93,15 @@ class AsideEngine(Wire):
 
 
 class HealthResponse(Wire):
+    """`warnings`: what makes every model slower than it could be, such as a GPU that the engine does not use."""
+
     status: str
     version: str
     pid: int
     uptime_seconds: float
     engines: list[str]
     engines_set_aside: list[AsideEngine]
+    warnings: list[str] = []
 
 
 class EngineBuild(Wire):

@@ -13,15 +13,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
+from oprel.runtime.binaries.devices import FLAG as LISTS_DEVICES
+from oprel.runtime.binaries.devices import list_devices
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, states_of
 
@@ -49,8 +52,8 @@ class Binary:
         return self.source.value if self.source is BinarySource.WHEEL else self.command[0]
 
     @property
-    def knows_gpus(self) -> bool:
-        """False for the wheel, which is built for CPUs, except on Apple's machines. Other programs may use GPUs."""
+    def may_use_gpus(self) -> bool:
+        """What to expect until it was asked: the wheel is built for CPUs, except on Apple's machines."""
         return self.source is not BinarySource.WHEEL or sys.platform == "darwin"
 
     @property
@@ -94,13 +97,34 @@ class Aside:
 
 
 class EngineBinaries:
-    """Owner of the choice among programs of one engine. Without `probes` it does not read their flags."""
+    """Owner of the choice among programs of one engine. Without `probes` it does not read their flags.
 
-    def __init__(self, binaries: Sequence[Binary], *, probes: bool = True) -> None:
+    `find` lists the programs again: engines are installed while a daemon runs.
+    """
+
+    def __init__(
+        self,
+        binaries: Sequence[Binary],
+        *,
+        probes: bool = True,
+        find: Callable[[], Sequence[Binary]] | None = None,
+    ) -> None:
         self._binaries = tuple(binaries)
         self._probes = probes
+        self._find = find
         self._aside: dict[Binary, Aside] = {}
         self._flags: dict[Binary, frozenset[str]] = {}
+        self._devices: dict[Binary, tuple[str, ...] | None] = {}
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """llama.cpp's programs on this machine."""
+        return cls(find_binaries(config), find=partial(find_binaries, config))
+
+    def look_again(self) -> None:
+        """Take notice of engines that were installed or removed meanwhile."""
+        if self._find:
+            self._binaries = tuple(self._find())
 
     @property
     def usable(self) -> list[Binary]:
@@ -131,6 +155,24 @@ class EngineBinaries:
             "Install one: `pip install xllamacpp`, or put llama.cpp's llama-server on PATH.",
             "Or name one with --engine-path or OPREL_ENGINE_PATH.",
         )
+
+    async def look_for_devices(self) -> None:
+        """Ask the engine that would be used which devices it finds; the same one only once."""
+        try:
+            binary, flags = await self.choose()
+        except NoEngineError:  # the start of an engine reports it
+            return
+        if binary not in self._devices:
+            self._devices[binary] = await list_devices(binary.command) if LISTS_DEVICES in flags else None
+
+    @property
+    def uses_gpus(self) -> bool:
+        """Whether the engine that would be used finds a GPU, as far as that is known."""
+        binary = next(iter(self.usable), None)
+        if binary is None:
+            return True
+        devices = self._devices.get(binary)
+        return binary.may_use_gpus if devices is None else bool(devices)
 
     async def _known_flags(self, binary: Binary) -> frozenset[str]:
         if not self._probes:

@@ -13,6 +13,7 @@ from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
 from oprel.runtime.backends.engines.llama_log import buffers_of
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
+from oprel.runtime.selection.engines import unused_gpu
 from oprel.runtime.supervisor.procstat import private_bytes
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
@@ -21,7 +22,7 @@ from oprel.telemetry.calibration.database import Calibration, LoadIdentity, mode
 from oprel.telemetry.calibration.learning import Buffers, EstimatedLoad, PastLoad, ResidentMemory
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.bandwidth import Rates
-from oprel.telemetry.hardware.probing import Hardware, busy_cores, probe
+from oprel.telemetry.hardware.probing import Hardware, busy_cores, probe, this_machine
 from oprel.telemetry.memory.corrections import NONE
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.memory.process import WHEEL, for_features
@@ -47,9 +48,11 @@ class Planning:
         self._config = config
         self._calibration = Calibration(config.home_dir / "state.db")
         self._binaries = binaries
-        self._is_described = hardware is not None
+        described = this_machine(config.hardware) if config.hardware else hardware
+        self._is_described = described is not None
         self._looking = asyncio.Lock()
-        self.hardware = bandwidth.recall(config.home_dir, hardware or probe())
+        self._warned = False
+        self.hardware = bandwidth.recall(config.home_dir, described or probe())
         # With the GPUs, whether llama.cpp's program here uses them or not.
         self.machine = self._budgets()
 
@@ -58,6 +61,10 @@ class Planning:
 
         What the engines hold now counts as free: the budgets are what all engines may take together.
         """
+        self._binaries.look_again()
+        if self.hardware.gpus:
+            await self._binaries.look_for_devices()
+            self._warn_once()
         if self._is_described:
             return
         async with self._looking:
@@ -70,6 +77,11 @@ class Planning:
             self.hardware = bandwidth.recall(self._config.home_dir, hardware)
             now = self._budgets()
             self.machine = steadied(self.machine, now, devices=is_settled) if engines else now
+
+    def _warn_once(self) -> None:
+        if self.warnings and not self._warned:
+            logger.warning("%s", self.warnings[0])
+            self._warned = True
 
     @property
     def is_measured(self) -> bool:
@@ -92,8 +104,14 @@ class Planning:
     @property
     def budgets(self) -> Budgets:
         """What all engines may take together."""
-        engine = next(iter(self._binaries.usable), None)
-        return self.machine if engine is None or engine.knows_gpus else self.machine.without_gpus()
+        return self.machine if self._binaries.uses_gpus else self.machine.without_gpus()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What users should know of this machine: a GPU that llama.cpp's program does not use, unless on purpose."""
+        if self._binaries.uses_gpus or self._config.n_gpu_layers == 0:
+            return []
+        return [*filter(None, [unused_gpu(self.hardware.gpus)])]
 
     @property
     def budget(self) -> Amount:

@@ -49,6 +49,8 @@ def main(args: argparse.Namespace) -> int:
     elif answers:
         loaded, running, health = answers
         _show(_named(loaded, args.prefix), {model.name: model for model in running.models})
+        for warning in health.warnings:
+            render.note(warning)
         for engine in health.engines_set_aside:
             render.note(f"engine {engine.engine} is not used: {engine.reason}")
     else:

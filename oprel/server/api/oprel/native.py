@@ -49,6 +49,7 @@ async def health(request: Request) -> Response:
             uptime_seconds=round(state.manager.clock() - state.started, 3),
             engines=[str(binary) for binary in binaries.usable],
             engines_set_aside=aside,
+            warnings=state.manager.planning.warnings,
         )
     )
 
