@@ -1,6 +1,7 @@
 """The engine programs that may run here, best first, and those that were set aside, with the reason.
 
-Order: the configured path, an engine installed in `binary_dir`, llama-server on PATH, the xllamacpp wheel.
+Order: the configured path, the engine that oprel installed, other folders in `binary_dir`, llama-server on PATH, the
+xllamacpp wheel.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
 from oprel.runtime.binaries.devices import FLAG as LISTS_DEVICES
 from oprel.runtime.binaries.devices import list_devices
+from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, states_of
 
@@ -202,6 +204,9 @@ def find_binaries(config: Config) -> list[Binary]:
     binaries = []
     if config.engine_path:
         binaries.append(Binary(BinarySource.CONFIGURED, (os.path.expanduser(config.engine_path),)))
+    engines = InstalledEngines(config.engines_dir)
+    if active := engines.active:
+        binaries.append(Binary(BinarySource.INSTALLED, (str(engines.program_of(active)),)))
     installed = sorted(config.engines_dir.glob("*/llama-server"), key=_build, reverse=True)
     binaries += [Binary(BinarySource.INSTALLED, (str(path),)) for path in installed]
     if on_path := shutil.which("llama-server"):

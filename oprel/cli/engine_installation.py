@@ -1,0 +1,269 @@
+"""`oprel engines install|update|rollback llama.cpp`: a build for this machine's GPU, used only if it works."""
+
+import asyncio
+import platform
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oprel.cli.screen import render
+from oprel.core.config import Config
+from oprel.core.exceptions import NoEngineError, OprelError, ValidationError
+from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries, wheel_version
+from oprel.runtime.binaries.environments import alone
+from oprel.runtime.binaries.llama_cpp import building
+from oprel.runtime.binaries.llama_cpp.choosing import ReleaseChoice, apis_for, choose, this_target
+from oprel.runtime.binaries.llama_cpp.installed import InstalledEngine, InstalledEngines
+from oprel.runtime.binaries.llama_cpp.listing import (
+    ComputeApi,
+    EngineRelease,
+    ListedFile,
+    SourceRelease,
+    read_listing,
+)
+from oprel.runtime.binaries.llama_cpp.obtaining import obtain
+from oprel.runtime.binaries.llama_cpp.unpacking import executable, unpack
+from oprel.runtime.selection.engines import INSTALL
+from oprel.selftest.checks import CHECKS
+from oprel.selftest.faults import FAULTS
+from oprel.selftest.running import outcomes
+from oprel.telemetry.hardware.probing import Hardware, this_machine
+from oprel.utils.text import human_size
+
+DRIVERS = {"vulkan": "Vulkan's driver may be missing: on Debian and Ubuntu, `apt install mesa-vulkan-drivers`."}
+BUILD_TIME = "This takes about an hour of a CPU core's time, and several for CUDA and ROCm."
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallRequest:
+    """What the user wants: an API, None for the best one; to build it here; to test it with faults; no question."""
+
+    api: ComputeApi | None
+    build: bool
+    chaos: bool
+    sure: bool
+
+
+def install(config: Config, request: InstallRequest) -> None:
+    """Install the build that fits, and use it if it passes the selftest. Until then, and if not, the old one is used.
+
+    Raises NoEngineError if none fits or the new one does not work, DownloadError, ValidationError, BusyError.
+    """
+    hardware, engines = this_machine(config.hardware), InstalledEngines(config.engines_dir)
+    apis = (request.api,) if request.api else apis_for(hardware.gpus)
+    if not (request.api or request.build) and (enough := _is_enough(config, hardware)):
+        render.line(enough)
+        return
+    listed = _source(config) if request.build else _release(config, hardware, apis)
+    api = listed.api if isinstance(listed, EngineRelease) else _buildable(apis)
+    title = listed.title if isinstance(listed, EngineRelease) else f"{listed.title}, built here"
+    there = engines.same(title, api, listed.sha256)
+    if there and there == engines.active:
+        render.line(f"{there} is already installed and used")
+        return
+    if not (there or _agreed(listed, engines.folder, request)):
+        return
+    config.engines_dir.mkdir(parents=True, exist_ok=True)
+    with alone(config.engines_dir):
+        engine = there or _made(listed, title, api, engines, config)
+        try:
+            _check(engine, engines, config, hardware, chaos=request.chaos)
+        except OprelError as error:
+            engines.discard(engine)
+            raise _refused(error, engines) from error
+        engines.activate(engine)
+    _conclude(engine, config)
+
+
+def _is_enough(config: Config, hardware: Hardware) -> str:
+    """Why no other engine is needed, "" if one is."""
+    binaries = _asked(config)
+    if not binaries.usable:
+        return ""
+    if not hardware.gpus:
+        return f"no usable GPU was found, and for CPUs llama.cpp is already installed: {binaries.usable[0]}"
+    if binaries.uses_gpus:
+        return f"llama.cpp is already installed, and uses {hardware.gpus[0].name}: {binaries.usable[0]}"
+    return ""
+
+
+def _asked(config: Config) -> EngineBinaries:
+    """llama.cpp's programs; what the first of them does is known."""
+    binaries = EngineBinaries.of(config)
+    asyncio.run(binaries.look_for_devices())
+    return binaries
+
+
+def _release(config: Config, hardware: Hardware, apis: Sequence[ComputeApi]) -> EngineRelease:
+    """The listed build to install. Raises NoEngineError with the reason against each, and what else can be done."""
+    choice = choose(read_listing(config.engine_sources).releases, this_target(hardware), apis)
+    if choice.release:
+        return choice.release
+    raise NoEngineError(
+        f"no listed build of llama.cpp fits this machine ({' or '.join(apis)}, {platform.machine()})",
+        *_rejections(choice),
+        f"To build one here: `{INSTALL} --build`.",
+        f"Or unpack a build of your own, so that it is {config.engines_dir / 'NAME' / 'llama-server'}.",
+    )
+
+
+def _rejections(choice: ReleaseChoice) -> list[str]:
+    return [f"{release.title} ({release.api}): {why}." for release, why in choice.rejected]
+
+
+def _buildable(apis: Sequence[ComputeApi]) -> ComputeApi:
+    """The first API for which the tools are here. Raises NoEngineError, which names those of the first."""
+    api = next((api for api in apis if not building.missing_tools(api)), apis[0])
+    building.check_tools(api)
+    return api
+
+
+def _source(config: Config) -> SourceRelease:
+    """The newest sources. Raises NoEngineError if there are none."""
+    sources = read_listing(config.engine_sources).sources
+    if not sources:
+        raise NoEngineError("the list of engines has no sources to build from", "Leave `engine_sources` empty.")
+    return max(sources, key=lambda source: source.build)
+
+
+def _agreed(listed: ListedFile, folder: Path, request: InstallRequest) -> bool:
+    if isinstance(listed, EngineRelease):
+        size = human_size(listed.size_bytes)
+        render.note(f"This will download {listed.title} ({size}), llama.cpp b{listed.build} for {listed.api}.")
+    else:
+        render.note(f"This will build llama.cpp b{listed.build} from {listed.title}. {BUILD_TIME}")
+    render.note(f"It will be put into {folder}, and used if it passes the selftest.")
+    return request.sure or render.confirms("Continue?")
+
+
+def _made(
+    listed: EngineRelease | SourceRelease, title: str, api: ComputeApi, engines: InstalledEngines, config: Config
+) -> InstalledEngine:
+    """Fetch and unpack or build it, in a folder of its own."""
+    progress = render.ProgressLines()
+    with engines.unfinished() as folder:
+        try:
+            archive = obtain(listed, engines.folder, config, progress.show, pip_shown=render.has_watcher())
+            program = _unpacked(listed, archive, folder, api, progress)
+        finally:
+            progress.end()
+        archive.unlink(missing_ok=True)
+        engine = InstalledEngine(
+            id=f"b{listed.build}-{api}",
+            title=title,
+            build=listed.build,
+            api=api,
+            program=program,
+            sha256=listed.sha256,
+        )
+        return engines.keep(folder, engine)
+
+
+def _unpacked(
+    listed: EngineRelease | SourceRelease, archive: Path, folder: Path, api: ComputeApi, progress: render.ProgressLines
+) -> str:
+    """The path of llama-server in the folder."""
+    try:
+        if isinstance(listed, EngineRelease):
+            progress.show(f"unpacking {listed.file}")
+            unpack(archive, folder)
+            executable(folder, listed.program)
+            return listed.program
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
+            sources = Path(work) / listed.folder
+            unpack(archive, Path(work))
+            building.patch(sources, listed.patches)
+            shutil.copy2(building.build(sources, Path(work) / "build", api, progress.show), folder / "llama-server")
+        return "llama-server"
+    except ValidationError as error:
+        raise NoEngineError(f"{listed.title} cannot be used: {error.message}", *error.resolution_steps) from error
+
+
+def _check(
+    engine: InstalledEngine, engines: InstalledEngines, config: Config, hardware: Hardware, *, chaos: bool
+) -> None:
+    """Raises NoEngineError if the engine does not start, finds no GPU, or fails a check of the selftest."""
+    program = engines.program_of(engine)
+    binaries = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),))])
+    try:
+        asyncio.run(binaries.choose())
+    except NoEngineError as error:
+        raise NoEngineError(f"{engine} does not run here: {binaries.aside[0].reason}") from error
+    asyncio.run(binaries.look_for_devices())
+    if engine.api != "cpu" and not binaries.uses_gpus:
+        step = DRIVERS.get(engine.api, "Is the GPU's driver installed and loaded?")
+        raise NoEngineError(f"{engine} runs, but finds no GPU", step)
+    render.note(f"testing {engine} before it is used")
+    folder = Path(tempfile.mkdtemp(prefix="oprel-"))
+    checks = (*CHECKS, *FAULTS) if chaos else CHECKS
+    for outcome in outcomes(checks, config.replace(engine_path=str(program)), folder):
+        render.note(f"{'✓' if outcome.passed else '✗'} {outcome.name}")
+        if not outcome.passed:
+            raise NoEngineError(f"{engine} fails the selftest: {outcome.text}", f"The log: {folder}/daemon.log")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refused(error: OprelError, engines: InstalledEngines) -> NoEngineError:
+    stays = str(engines.active) if engines.active else "the engine that was used before"
+    return NoEngineError(error.message, *error.resolution_steps, f"It was removed; {stays} stays in use.")
+
+
+def _conclude(engine: InstalledEngine, config: Config) -> None:
+    render.line(f"{engine} is installed and used from now on; `oprel engines rollback` goes back.")
+    if config.engine_path:
+        render.note(f"But the setting engine_path is {config.engine_path}, which comes first.")
+    render.note("Models that are loaded keep their engine until they are loaded again (`oprel stop MODEL`).")
+
+
+def roll_back(config: Config) -> None:
+    """Use the engine before the last installation again. Raises ValidationError if there is none."""
+    engines = InstalledEngines(config.engines_dir)
+    if not engines.can_roll_back:
+        raise ValidationError("there is no engine to go back to", f"`{INSTALL}` installs one.")
+    with alone(config.engines_dir):
+        left, back = engines.active, engines.roll_back()
+    name = str(back) if back else str(EngineBinaries.of(config).usable[0])
+    render.line(f"{name} is used from now on, instead of {left or 'the engine that oprel comes with'}.")
+    render.note("Models that are loaded keep their engine until they are loaded again (`oprel stop MODEL`).")
+
+
+def uninstall(config: Config) -> None:
+    """Remove the builds that oprel installed. Raises ValidationError if there are none."""
+    engines = InstalledEngines(config.engines_dir)
+    if not engines.folder.is_dir():
+        raise ValidationError("oprel did not install llama.cpp, so it cannot remove it")
+    with alone(config.engines_dir):
+        engines.remove_all()
+    render.line(f"removed what oprel installed; {EngineBinaries.of(config).usable[0]} is used from now on")
+
+
+def update(config: Config) -> None:
+    """Say whether the list has a better build than the one in use, and how to get it."""
+    hardware, engines, binaries = this_machine(config.hardware), InstalledEngines(config.engines_dir), _asked(config)
+    listing, apis, used = read_listing(config.engine_sources), apis_for(hardware.gpus), binaries.usable[0]
+    active = engines.active
+    if active and used.command == (str(engines.program_of(active)),):
+        here, build = str(active), active.build
+    elif used.source is BinarySource.WHEEL:
+        here, build = f"xllamacpp {wheel_version()}", _build_of_wheel()
+    else:
+        render.line(f"{used} was not installed by oprel: update it in the way in which you installed it")
+        return
+    if hardware.gpus and not binaries.uses_gpus:
+        build = 0  # any build that uses the GPU is better
+    release = choose(listing.releases, this_target(hardware), apis).release
+    source = max(listing.sources, key=lambda source: source.build, default=None)
+    if release and release.build > build:
+        render.line(f"{release.title} (b{release.build}, {release.api}) can replace {here}: `{INSTALL}`")
+    elif source and source.build > build:
+        render.line(f"b{source.build} can replace {here}, and must be built here: `{INSTALL} --build`")
+    else:
+        render.line(f"{here} is the newest that is known; a newer oprel may know more")
+
+
+def _build_of_wheel() -> int:
+    """llama.cpp's build number, with which the wheel's version ends."""
+    last = wheel_version().rsplit(".", 1)[-1]
+    return int(last) if last.isdecimal() else 0
