@@ -24,8 +24,8 @@ from typing import IO, Self
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
-from oprel.runtime.binaries.devices import FLAG as LISTS_DEVICES
-from oprel.runtime.binaries.devices import list_devices
+from oprel.runtime.binaries.llama_cpp.device_list import FLAG as LISTS_DEVICES
+from oprel.runtime.binaries.llama_cpp.device_list import list_devices
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, states_of

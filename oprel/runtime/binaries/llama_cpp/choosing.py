@@ -46,7 +46,7 @@ def this_target(hardware: Hardware) -> TargetMachine:
 
 def apis_for(gpus: Sequence[GPU]) -> tuple[ComputeApi, ...]:
     """The APIs that reach these GPUs, best first; the CPU where there is none."""
-    return tuple(dict.fromkeys(api for gpu in gpus for api in APIS[gpu.vendor])) or ("cpu",)
+    return tuple(dict.fromkeys(api for gpu in gpus for api in _apis_of(gpu))) or ("cpu",)
 
 
 def choose(releases: Sequence[EngineRelease], target: TargetMachine, apis: Sequence[ComputeApi]) -> ReleaseChoice:
@@ -70,9 +70,13 @@ def misfit(release: EngineRelease, target: TargetMachine) -> Iterator[str]:
         yield f"it needs glibc {needs.glibc}, and this system has {target.glibc or 'none'}"
     if missing := [feature for feature in needs.features if feature not in cpu.features]:
         yield f"it needs a CPU with {', '.join(missing)}"
-    reached = [gpu for gpu in target.hardware.gpus if release.api in APIS[gpu.vendor]]
+    reached = [gpu for gpu in target.hardware.gpus if release.api in _apis_of(gpu)]
     if reached and not any(_suits(gpu, release) for gpu in reached):
         yield f"it does not support {reached[0].name}{_needs_of_gpus(release)}"
+
+
+def _apis_of(gpu: GPU) -> tuple[ComputeApi, ...]:
+    return APIS.get(gpu.vendor, ("vulkan",))
 
 
 def _suits(gpu: GPU, release: EngineRelease) -> bool:

@@ -102,11 +102,12 @@ class InstalledEngines:
         """Give the complete `folder` the name of the engine, with a number if there is one. It is not used yet."""
         record = {name: value for name, value in asdict(engine).items() if name != "id"}
         write_atomically(folder / RECORD, orjson.dumps(record, option=orjson.OPT_INDENT_2))
+        for file in filter(Path.is_file, folder.rglob("*")):  # `state.json` must name no half-written one
+            _sync(file)
         names = itertools.chain([engine.id], (f"{engine.id}-{number}" for number in itertools.count(2)))
         kept = replace(engine, id=next(name for name in names if not (self.folder / name).exists()))
         folder.chmod(0o755)
         folder.rename(self.folder / kept.id)
-        os.sync()  # the files of an engine that `state.json` names must survive a loss of power
         return kept
 
     def activate(self, engine: InstalledEngine) -> None:
@@ -142,3 +143,11 @@ class InstalledEngines:
 
     def _write(self, used: UsedEngines) -> None:
         write_atomically(self.folder / STATE, orjson.dumps(asdict(used), option=orjson.OPT_INDENT_2))
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
