@@ -11,7 +11,7 @@ from pathlib import Path
 from oprel.cli.screen import render
 from oprel.core.config import Config
 from oprel.core.exceptions import NoEngineError, OprelError, ValidationError
-from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries, wheel_version
+from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries, probed, wheel_version
 from oprel.runtime.binaries.environments import alone
 from oprel.runtime.binaries.llama_cpp import building
 from oprel.runtime.binaries.llama_cpp.choosing import ReleaseChoice, apis_for, choose, this_target
@@ -53,7 +53,7 @@ def install(config: Config, request: InstallRequest) -> None:
     """
     hardware, engines = this_machine(config.hardware), InstalledEngines(config.engines_dir)
     apis = (request.api,) if request.api else apis_for(hardware.gpus)
-    if not (request.api or request.build) and (enough := _is_enough(config, hardware)):
+    if not (request.api or request.build) and (enough := _why_enough(config, hardware, apis)):
         render.line(enough)
         return
     listed = _source(config) if request.build else _release(config, hardware, apis)
@@ -77,23 +77,43 @@ def install(config: Config, request: InstallRequest) -> None:
     _conclude(engine, config)
 
 
-def _is_enough(config: Config, hardware: Hardware) -> str:
-    """Why no other engine is needed, "" if one is."""
-    binaries = _probed(config)
-    if not binaries.usable:
+@dataclass(frozen=True, kw_only=True)
+class EngineInUse:
+    """The engine that would be used now: its `title`, and llama.cpp's build number, None if oprel does not manage it.
+
+    `misses_gpu`: the machine has a GPU that it does not use.
+    """
+
+    title: str
+    build: int | None
+    misses_gpu: bool
+
+    def is_worse_than(self, other: ListedFile | None) -> bool:
+        if other is None:
+            return False
+        return self.misses_gpu or (self.build is not None and other.build > self.build)
+
+
+def _in_use(config: Config, hardware: Hardware) -> EngineInUse:
+    binaries, engines = probed(config), InstalledEngines(config.engines_dir)
+    binary, active = next(iter(binaries.usable), None), engines.active
+    title, build = str(binary or "none"), None
+    if binary and active and binary.command == (str(engines.program_of(active)),):
+        title, build = str(active), active.build
+    elif binary and binary.source is BinarySource.WHEEL:
+        title, build = f"xllamacpp {wheel_version()}", _build_of_wheel()
+    return EngineInUse(title=title, build=build, misses_gpu=bool(hardware.gpus) and not binaries.uses_gpus)
+
+
+def _why_enough(config: Config, hardware: Hardware, apis: Sequence[ComputeApi]) -> str:
+    """Why no other engine is needed, "" if one is worth having."""
+    used = _in_use(config, hardware)
+    best = choose(read_listing(config.engine_sources).releases, this_target(hardware), apis).release
+    if used.misses_gpu or used.is_worse_than(best):
         return ""
-    if not hardware.gpus:
-        return f"no usable GPU was found, and for CPUs llama.cpp is already installed: {binaries.usable[0]}"
-    if binaries.uses_gpus:
-        return f"llama.cpp is already installed, and uses {hardware.gpus[0].name}: {binaries.usable[0]}"
-    return ""
-
-
-def _probed(config: Config) -> EngineBinaries:
-    """llama.cpp's programs; what the first of them does is known."""
-    binaries = EngineBinaries.of(config)
-    asyncio.run(binaries.look_for_devices())
-    return binaries
+    if hardware.gpus:
+        return f"llama.cpp is already installed, and uses {hardware.gpus[0].name}: {used.title}"
+    return f"no usable GPU was found, and for CPUs llama.cpp is already installed: {used.title}"
 
 
 def _release(config: Config, hardware: Hardware, apis: Sequence[ComputeApi]) -> EngineRelease:
@@ -244,26 +264,18 @@ def uninstall(config: Config) -> None:
 
 def update(config: Config) -> None:
     """Say whether the list has a better build than the one in use, and how to get it."""
-    hardware, engines, binaries = this_machine(config.hardware), InstalledEngines(config.engines_dir), _probed(config)
-    listing, apis, used = read_listing(config.engine_sources), apis_for(hardware.gpus), binaries.usable[0]
-    active = engines.active
-    if active and used.command == (str(engines.program_of(active)),):
-        here, build = str(active), active.build
-    elif used.source is BinarySource.WHEEL:
-        here, build = f"xllamacpp {wheel_version()}", _build_of_wheel()
-    else:
-        render.line(f"{used} was not installed by oprel: update it in the way in which you installed it")
-        return
-    if hardware.gpus and not binaries.uses_gpus:
-        build = 0  # any build that uses the GPU is better
+    hardware, listing = this_machine(config.hardware), read_listing(config.engine_sources)
+    used, apis = _in_use(config, hardware), apis_for(hardware.gpus)
     release = choose(listing.releases, this_target(hardware), apis).release
     source = max(listing.sources, key=lambda source: source.build, default=None)
-    if release and release.build > build:
-        render.line(f"{release.title} (b{release.build}, {release.api}) can replace {here}: `{INSTALL}`")
-    elif source and source.build > build:
-        render.line(f"b{source.build} can replace {here}, and must be built here: `{INSTALL} --build`")
+    if release and used.is_worse_than(release):
+        render.line(f"{release.title} (b{release.build}, {release.api}) can replace {used.title}: `{INSTALL}`")
+    elif source and used.is_worse_than(source):
+        render.line(f"b{source.build} can replace {used.title}, and must be built here: `{INSTALL} --build`")
+    elif used.build is None:
+        render.line(f"{used.title} was not installed by oprel: update it in the way in which you installed it")
     else:
-        render.line(f"{here} is the newest that is known; a newer oprel may know more")
+        render.line(f"{used.title} is the newest that is known; a newer oprel may know more")
 
 
 def _build_of_wheel() -> int:

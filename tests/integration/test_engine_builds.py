@@ -11,6 +11,7 @@ import yaml
 from oprel.cli import main as cli
 from oprel.core.config import Config
 from oprel.downloader.transfer.fetch import Limits
+from oprel.runtime.binaries.engine_binaries import wheel_version
 from oprel.runtime.binaries.llama_cpp import obtaining
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngine, InstalledEngines
 from tests.conftest import RunningDaemon
@@ -272,8 +273,33 @@ def test_a_machine_without_a_gpu_needs_no_other_engine(oprel: Run, monkeypatch: 
     status, out, _ = oprel(*INSTALL)
     assert (status, out) == (
         0,
-        "no usable GPU was found, and for CPUs llama.cpp is already installed: xllamacpp wheel\n",
+        f"no usable GPU was found, and for CPUs llama.cpp is already installed: xllamacpp {wheel_version()}\n",
     )
+
+
+@pytest.mark.parametrize("build", [10, 20])
+def test_only_a_newer_build_replaces_one_that_uses_the_gpu(
+    oprel: Run, offered: Callable[..., Path], engines: InstalledEngines, old: InstalledEngine, build: int
+) -> None:
+    engines.program_of(old).write_bytes(stand_in())  # it uses the GPU
+    record = engines.folder / old.id / "engine.json"
+    record.write_text(record.read_text().replace('"build": 1,', '"build": 15,'))
+    offered(build, stand_in(device=""))
+    newer = build > 15
+    assert ("can replace" in oprel("engines", "update")[1]) == newer
+    _, out, said = oprel(*INSTALL)
+    assert ("already installed, and uses" in out, "finds no GPU" in said) == (not newer, newer)
+
+
+def test_an_engine_of_the_users_own_is_theirs_to_update(
+    oprel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "llama-server"
+    program.write_bytes(stand_in())
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert oprel("engines", "update")[1].startswith(f"{program} was not installed by oprel")
+    assert oprel(*INSTALL)[1].startswith("llama.cpp is already installed, and uses NVIDIA GeForce RTX 4090")
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,13 @@ class ProbeError(Exception):
     """Why a program cannot be used."""
 
 
+def probed(config: Config) -> EngineBinaries:
+    """llama.cpp's programs, when the one that would be used was asked for its devices. Not for an event loop."""
+    binaries = EngineBinaries.of(config)
+    asyncio.run(binaries.look_for_devices())
+    return binaries
+
+
 def check_configured(config: Config) -> None:
     """Raises ConfigError if the configured engine is not executable. Another engine must not silently replace it."""
     path = os.path.expanduser(config.engine_path)

@@ -95,16 +95,20 @@ def _manage_llama_cpp(args: argparse.Namespace, config: Config) -> None:
 
 def _list(config: Config) -> None:
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.selection.engines import accelerators_of, find_engines
+    from oprel.runtime.binaries.engine_binaries import probed
+    from oprel.runtime.selection.engines import accelerators_of, find_engines, unused_gpu
     from oprel.telemetry.hardware.probing import this_machine
 
-    preferred, devices = read_choices(config.home_dir).preferred, accelerators_of(this_machine(config.hardware))
+    preferred, hardware = read_choices(config.home_dir).preferred, this_machine(config.hardware)
+    devices = accelerators_of(hardware)
     engines = find_engines(config)
     missing = [
         engine.backend for engine in engines if not engine.programs and not devices.isdisjoint(engine.backend.suits)
     ]
     rows = [_row(engine, engine.backend.name == preferred, engine.backend in missing) for engine in engines]
     render.table(TITLES, rows)
+    if hardware.gpus and not probed(config).uses_gpus:
+        render.note(unused_gpu(hardware.gpus))
     for backend in missing:
         render.note(f"To install {backend.name}: {backend.install}")
 
