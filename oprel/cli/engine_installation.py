@@ -56,7 +56,7 @@ def install(config: Config, request: InstallRequest) -> None:
     if not (request.api or request.build) and (enough := _why_enough(config, hardware, apis)):
         render.line(enough)
         return
-    listed = _source(config) if request.build else _release(config, hardware, apis)
+    listed = _source(config) if request.build else _release(config, hardware, apis, request.api)
     api = listed.api if isinstance(listed, EngineRelease) else _buildable(apis)
     title = listed.title if isinstance(listed, EngineRelease) else f"{listed.title}, built here"
     there = engines.same(title, api, listed.sha256)
@@ -116,7 +116,9 @@ def _why_enough(config: Config, hardware: Hardware, apis: Sequence[ComputeApi]) 
     return f"no usable GPU was found, and for CPUs llama.cpp is already installed: {used.title}"
 
 
-def _release(config: Config, hardware: Hardware, apis: Sequence[ComputeApi]) -> EngineRelease:
+def _release(
+    config: Config, hardware: Hardware, apis: Sequence[ComputeApi], wanted: ComputeApi | None
+) -> EngineRelease:
     """The listed build to install. Raises NoEngineError with the reason against each, and what else can be done."""
     choice = choose(read_listing(config.engine_sources).releases, this_target(hardware), apis)
     if choice.release:
@@ -124,7 +126,7 @@ def _release(config: Config, hardware: Hardware, apis: Sequence[ComputeApi]) -> 
     raise NoEngineError(
         f"no listed build of llama.cpp fits this machine ({' or '.join(apis)}, {platform.machine()})",
         *_rejections(choice),
-        f"To build one here: `{INSTALL} --build`.",
+        f"To build one here: `{INSTALL}{f' --{wanted}' if wanted else ''} --build`.",
         f"Or unpack a build of your own, so that it is {config.engines_dir / 'NAME' / 'llama-server'}.",
     )
 

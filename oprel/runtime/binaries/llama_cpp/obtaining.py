@@ -49,7 +49,8 @@ def address_of(listed: ListedFile, mirror: str) -> str:
 
 async def _fetch(listed: ListedFile, url: str, path: Path, config: Config, show: Show) -> None:
     def tell(progress: Progress) -> None:
-        show(f"{progress.phase} {listed.file}", progress.done_bytes, listed.size_bytes)
+        if progress.phase != "done":
+            show(f"{progress.phase} {listed.file}", progress.done_bytes, listed.size_bytes)
 
     remote = RemoteFile(name=listed.file, url=url, size_bytes=listed.size_bytes, sha256=listed.sha256)
     async with open_client() as client:
