@@ -14,7 +14,7 @@ from oprel.core.exceptions import NoEngineError, OprelError, ValidationError
 from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries, probed, wheel_version
 from oprel.runtime.binaries.environments import alone
 from oprel.runtime.binaries.llama_cpp import building
-from oprel.runtime.binaries.llama_cpp.choosing import ReleaseChoice, apis_for, choose, this_target
+from oprel.runtime.binaries.llama_cpp.choosing import apis_for, choose, this_target
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngine, InstalledEngines
 from oprel.runtime.binaries.llama_cpp.listing import (
     ComputeApi,
@@ -125,14 +125,10 @@ def _release(
         return choice.release
     raise NoEngineError(
         f"no listed build of llama.cpp fits this machine ({' or '.join(apis)}, {platform.machine()})",
-        *_rejections(choice),
+        *(f"{release.title} ({release.api}): {why}." for release, why in choice.rejected),
         f"To build one here: `{INSTALL}{f' --{wanted}' if wanted else ''} --build`.",
         f"Or unpack a build of your own, so that it is {config.engines_dir / 'NAME' / 'llama-server'}.",
     )
-
-
-def _rejections(choice: ReleaseChoice) -> list[str]:
-    return [f"{release.title} ({release.api}): {why}." for release, why in choice.rejected]
 
 
 def _buildable(apis: Sequence[ComputeApi]) -> ComputeApi:
@@ -249,9 +245,15 @@ def roll_back(config: Config) -> None:
         raise ValidationError("there is no engine to go back to", f"`{INSTALL}` installs one.")
     with alone(config.engines_dir):
         left, back = engines.active, engines.roll_back()
-    name = str(back) if back else str(EngineBinaries.of(config).usable[0])
-    render.line(f"{name} is used from now on, instead of {left or 'the engine that oprel comes with'}.")
+    render.line(
+        f"{back or _first(config)} is used from now on, instead of {left or 'the engine that oprel comes with'}."
+    )
     render.note("Models that are loaded keep their engine until they are loaded again (`oprel stop MODEL`).")
+
+
+def _first(config: Config) -> str:
+    """The engine that is used where oprel installed none."""
+    return str(next(iter(EngineBinaries.of(config).usable), "no engine"))
 
 
 def uninstall(config: Config) -> None:
@@ -261,7 +263,7 @@ def uninstall(config: Config) -> None:
         raise ValidationError("oprel did not install llama.cpp, so it cannot remove it")
     with alone(config.engines_dir):
         engines.remove_all()
-    render.line(f"removed what oprel installed; {EngineBinaries.of(config).usable[0]} is used from now on")
+    render.line(f"removed what oprel installed; {_first(config)} is used from now on")
 
 
 def update(config: Config) -> None:

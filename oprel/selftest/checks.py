@@ -32,10 +32,8 @@ def answers(sandbox: Sandbox) -> CheckResult:
     engine = sandbox.engine(f"{GUIDE}:latest")
     if wanted := os.path.expanduser(sandbox.config.engine_path):
         reasons = {rejected.engine: rejected.reason for rejected in sandbox.client.health().engines_set_aside}
-        expect(
-            engine.engine == wanted,
-            f"an answer of the engine that is tested, but {reasons.get(wanted, 'another one answered')}",
-        )
+        why = reasons.get(wanted, "another one answered")
+        expect(engine.engine == wanted, f"an answer of the engine that is tested, but {why}")
     return CheckResult(f"{engine.engine}, loaded in {engine.load_seconds or 0:.2f} s")
 
 

@@ -32,7 +32,8 @@ def obtain(listed: ListedFile, folder: Path, config: Config, show: Show, *, pip_
     if url:
         asyncio.run(_fetch(listed, url, path, config, show))
     else:
-        show(f"getting {listed.title} ({human_size(listed.size_bytes)})", 0, 0)
+        if not pip_shown:
+            show(f"getting {listed.title} ({human_size(listed.size_bytes)})", 0, 0)
         _by_pip(listed, folder, shown=pip_shown)
     _check(listed, path)
     return path
