@@ -60,7 +60,8 @@ PREFERENCE = tuple(dict.fromkeys((*_PREFERRED, *_REST)))
 class Plan:
     """How to run a model on a machine: `rows` are all candidates, largest first, and `chosen` is one of them.
 
-    If the chosen one does not fit, `refusal` says why and `advice` what would fit.
+    If the chosen one does not fit, `refusal` says why and `advice` what would fit. `places_layers`: the engine is told
+    where the layers go, which otherwise it finds out by itself.
     """
 
     chosen: Row
@@ -69,6 +70,7 @@ class Plan:
     constraints: PlanConstraints
     refusal: str = ""
     advice: tuple[str, ...] = ()
+    places_layers: bool = False
 
     @property
     def fits(self) -> bool:
