@@ -22,6 +22,8 @@ from typing import IO
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
+from oprel.runtime.binaries.devices import FLAG, DeviceLists
+from oprel.telemetry.hardware.listed import ListedDevice
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, states_of
 
@@ -101,6 +103,7 @@ class EngineBinaries:
         self._probes = probes
         self._aside: dict[Binary, Aside] = {}
         self._flags: dict[Binary, frozenset[str]] = {}
+        self._devices = DeviceLists()
 
     @property
     def usable(self) -> list[Binary]:
@@ -131,6 +134,11 @@ class EngineBinaries:
             "Install one: `pip install xllamacpp`, or put llama.cpp's llama-server on PATH.",
             "Or name one with --engine-path or OPREL_ENGINE_PATH.",
         )
+
+    async def devices(self) -> tuple[ListedDevice, ...] | None:
+        """Which devices the engine sees that would be used; None if it cannot tell. Raises NoEngineError."""
+        binary, flags = await self.choose()
+        return await self._devices.of(binary.command, binary.build) if FLAG in flags else None
 
     async def _known_flags(self, binary: Binary) -> frozenset[str]:
         if not self._probes:

@@ -249,7 +249,7 @@ class EngineProcess:
             if ready.done() and not child.ended.done():
                 ready.result()
                 self._ready_since, self.load_seconds = self._clock(), child.uptime
-                self._watchdog.begin(child)
+                self._watchdog.begin(child, compiles=self.launch.uses_gpu)
                 child.sample_memory()
                 return True
         finally:

@@ -22,7 +22,7 @@ from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.engines.llama_log import splits_thoughts
+from oprel.runtime.backends.engines.llama_log import gpu_use_of, splits_thoughts
 from oprel.runtime.backends.local_engine import EngineOrder, EngineRecord, local_engine
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
@@ -233,6 +233,7 @@ class Launcher:
         """The engine is up: note what it took and can do, and how much memory was enough. Returns its own figures."""
         loaded.splits_thoughts = splits_thoughts(loaded.engine.log)
         self._note_shortage(loaded)
+        loaded.note_gpu_use(gpu_use_of(loaded.engine.log))
         return self._planning.note_load(loaded)
 
     def _note_shortage(self, loaded: LoadedModel) -> None:

@@ -10,6 +10,7 @@ from oprel.core.completion import LoadOptions
 from oprel.core.request_options import SIZES
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.engines.llama_log import GPUUse
 from oprel.runtime.engine import Engine
 from oprel.runtime.exits import OF_DEVICES, Exit
 from oprel.runtime.restarts import HEALTHY
@@ -22,8 +23,9 @@ from oprel.server.pool.scheduling import Amount, Resident, Use
 from oprel.server.pool.slots import SlotGrant, Slots
 from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender.budgets import Reservation
-from oprel.telemetry.recommender.step_down import given_up
+from oprel.telemetry.recommender.step_down import given_up, on_cpu
 
+NO_GPU = "the engine found no GPU"
 PACE_MEMORY = 0.7  # weight of earlier answers in an engine's pace
 
 
@@ -101,8 +103,8 @@ class LoadedModel:
     `closed`: it takes no further request, because others wait for its memory; `leaving`: it is being stopped for them.
     `others` are the backends that may serve it if the engine of this one does not start, and `fallbacks` tell, in
     words, which did not. `gpu_failures` counts ends that a GPU may have caused, and `on_gpus_before` is the decision
-    that held until they were too many. `buffers` are the engine's own figures, once it has logged them;
-    `splits_thoughts` says whether it knows thoughts from text.
+    that held until they were too many. `buffers` and `gpu_use` are the engine's own figures, once it has logged
+    them; `splits_thoughts` says whether it knows thoughts from text.
     """
 
     id: Final[int]
@@ -125,6 +127,7 @@ class LoadedModel:
     gpu_failures: int = 0
     on_gpus_before: LoadDecision | None = None
     buffers: Buffers | None = None
+    gpu_use: GPUUse | None = None
     load_number: int | None = None
     splits_thoughts: bool = True
     leases: int = 0
@@ -244,6 +247,13 @@ class LoadedModel:
         """Whether the GPU, its driver or the engine's code for it may be at fault, and the CPU can do without."""
         uses_gpus = bool(self.decision.plan.solution.needs) or exit.reason in OF_DEVICES
         return exit.may_be_of_device and uses_gpus and not self.decision.avoids_gpus
+
+    def note_gpu_use(self, use: GPUUse | None) -> None:
+        """What the engine that has just started has on GPUs: it is what the books keep, whatever was planned."""
+        self.gpu_use = use
+        if use and not use.bytes and self.decision.plan.solution.needs:
+            self.decision = self.decision.with_plan(on_cpu(self.decision.plan))
+            self.fallbacks = (*self.fallbacks, NO_GPU)
 
     def leave_gpus(self, decision: LoadDecision, note: str) -> None:
         """Start without GPUs from the next start on."""

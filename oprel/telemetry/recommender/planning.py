@@ -31,7 +31,7 @@ from oprel.telemetry.recommender.placement import (
     solutions,
     with_pool,
 )
-from oprel.telemetry.recommender.reasons import refusal_of, why_not
+from oprel.telemetry.recommender.reasons import lacks_gpu_memory, refusal_of, why_not
 from oprel.telemetry.recommender.settings import WHOLE_SLOTS, FitLevel, PlanConstraints, Preference
 from oprel.telemetry.recommender.speed.prediction import planned_threads, tokens_per_second
 
@@ -76,6 +76,11 @@ class Plan:
     def fits(self) -> bool:
         """Whether the chosen candidate fits the budgets within the constraints."""
         return self.chosen.fits
+
+    @property
+    def lacks_gpu_memory(self) -> bool:
+        """Whether only the memory of GPUs does not suffice."""
+        return not self.fits and lacks_gpu_memory(self.chosen, self.budgets)
 
     @property
     def is_contradictory(self) -> bool:

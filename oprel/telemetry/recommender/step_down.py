@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from oprel.telemetry.recommender.budgets import Budgets
-from oprel.telemetry.recommender.placement import Placement, PlacementKind, Solution, solutions
+from oprel.telemetry.recommender.placement import Placement, PlacementKind, Solution, placed, solutions
 from oprel.telemetry.recommender.planning import Plan
 
 SHARE = 0.9  # of the memory that did not suffice: what the next attempt may use
@@ -50,6 +50,12 @@ def without_gpus(before: Plan) -> Plan | None:
     for solution in solutions(model, before.budgets.without_gpus(), constraints):
         return _with(before, solution)
     return None
+
+
+def on_cpu(plan: Plan) -> Plan:
+    """The plan of an engine that was started with `plan` and found no GPU."""
+    model, setting = plan.chosen.candidate.placement_input, plan.solution.setting
+    return _with(plan, placed(model, setting, Placement(kind=PlacementKind.CPU)))
 
 
 def of_gpus(before: Plan, on_device: bool | None) -> bool:
