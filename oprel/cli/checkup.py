@@ -23,7 +23,9 @@ from oprel.client.own_daemon import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
+from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries, unusable
+from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import memory_bytes, probe
 from oprel.utils.files import listens
 from oprel.utils.text import human_interval, human_size
@@ -54,9 +56,10 @@ def examined(config: Config) -> Iterator[CheckupFinding]:
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # the findings already say what the log would
     health, finding = check_daemon(config)
     yield finding
-    yield from check_engines(EngineBinaries(find_binaries(config)), health, config.engine_path)
+    binaries = EngineBinaries(find_binaries(config))
+    yield from check_engines(binaries, health, config.engine_path)
     yield check_hardware()
-    yield from check_graphics()
+    yield from check_graphics(_listed(binaries))
     yield check_folder("home", config.home_dir)
     yield check_folder("run folder", config.run_dir)
     yield check_disk(config.home_dir)
@@ -161,7 +164,20 @@ def check_hardware() -> CheckupFinding:
     return _ok("hardware", text)
 
 
-def check_graphics() -> Iterator[CheckupFinding]:
+def _listed(binaries: EngineBinaries) -> Listed:
+    try:
+        return asyncio.run(binaries.devices())
+    except NoEngineError:
+        return None
+
+
+def check_graphics(listed: Listed = None) -> Iterator[CheckupFinding]:
+    """The GPUs that the engine lists; those that the system knows, if it lists none."""
+    for gpu in seen_by(probe(), listed).gpus if listed else ():
+        free = f"{human_size(gpu.free_bytes)} of {human_size(gpu.total_bytes)} free"
+        yield _ok("GPU", f"{gpu.name} ({gpu.device}), {free}")
+    if listed:
+        return
     if sys.platform == "darwin" and platform.machine() == "arm64":
         yield _ok("GPU", "Apple GPU, which shares the machine's memory")
         return
