@@ -22,8 +22,10 @@ from oprel.client.own_daemon import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
+from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
 from oprel.runtime.selection.engines import unused_gpu
+from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils.files import listens
 from oprel.utils.text import human_interval, human_size
@@ -54,12 +56,10 @@ def examined(config: Config) -> Iterator[CheckupFinding]:
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # the findings already say what the log would
     health, finding = check_daemon(config)
     yield finding
-    binaries, hardware = EngineBinaries.of(config), this_machine(config.hardware)
+    binaries, machine = EngineBinaries.of(config), this_machine(config.hardware)
     yield from check_engines(binaries, health, config.engine_path)
-    yield check_hardware(hardware)
-    if hardware.gpus:
-        asyncio.run(binaries.look_for_devices())
-    yield from check_graphics(hardware, uses_gpus=binaries.uses_gpus)
+    yield check_hardware(machine)
+    yield from check_graphics(seen_by(machine, _listed(binaries, machine) or None), uses_gpus=binaries.uses_gpus)
     yield check_folder("home", config.home_dir)
     yield check_folder("run folder", config.run_dir)
     yield check_disk(config.home_dir)
@@ -164,10 +164,18 @@ def check_hardware(hardware: Hardware) -> CheckupFinding:
     return _ok("hardware", text)
 
 
+def _listed(binaries: EngineBinaries, machine: Hardware) -> Listed:
+    try:
+        return asyncio.run(binaries.devices(wheel_too=bool(machine.gpus)))
+    except NoEngineError:
+        return None
+
+
 def check_graphics(hardware: Hardware, *, uses_gpus: bool) -> Iterator[CheckupFinding]:
-    """The GPUs, and whether llama.cpp's program uses them. `uses_gpus`: it finds one."""
+    """The GPUs, and whether llama.cpp's program uses them. `uses_gpus`: it lists one."""
     for gpu in hardware.gpus:
-        yield _ok("GPU", f"{gpu.name}, {human_size(gpu.free_bytes)} of {human_size(gpu.total_bytes)} free")
+        name = f"{gpu.name} ({gpu.device})" if gpu.device else gpu.name
+        yield _ok("GPU", f"{name}, {human_size(gpu.free_bytes)} of {human_size(gpu.total_bytes)} free")
     for note in hardware.notes:
         yield _warning("GPU" if "GPU" in note else "hardware", note)
     if not hardware.gpus:

@@ -5,6 +5,7 @@ xllamacpp wheel.
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -24,8 +25,7 @@ from typing import IO, Self
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
-from oprel.runtime.binaries.llama_cpp.device_list import FLAG as LISTS_DEVICES
-from oprel.runtime.binaries.llama_cpp.device_list import list_devices
+from oprel.runtime.binaries.devices import FLAG, DeviceLists, Listed
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, states_of
@@ -116,7 +116,8 @@ class EngineBinaries:
         self._find = find
         self._aside: dict[Binary, Aside] = {}
         self._flags: dict[Binary, frozenset[str]] = {}
-        self._devices: dict[Binary, tuple[str, ...] | None] = {}
+        self._device_lists = DeviceLists()
+        self._devices: dict[Binary, Listed] = {}  # as they were last seen
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -158,14 +159,21 @@ class EngineBinaries:
             "Or name one with --engine-path or OPREL_ENGINE_PATH.",
         )
 
+    async def devices(self, *, wheel_too: bool = True) -> Listed:
+        """Which devices the engine sees that would be used; None if it cannot tell. Raises NoEngineError.
+
+        `wheel_too`: else the wheel is not asked. Its start takes long, in vain where no driver tells of a GPU.
+        """
+        binary, flags = await self.choose()
+        asks = FLAG in flags and (wheel_too or binary.source is not BinarySource.WHEEL)
+        listed = await self._device_lists.of(binary.command, binary.build) if asks else None
+        self._devices[binary] = listed
+        return listed
+
     async def look_for_devices(self) -> None:
-        """Ask the engine that would be used which devices it finds; the same one only once."""
-        try:
-            binary, flags = await self.choose()
-        except NoEngineError:  # the start of an engine reports it
-            return
-        if binary not in self._devices:
-            self._devices[binary] = await list_devices(binary.command) if LISTS_DEVICES in flags else None
+        """Ask the engine that would be used which devices it sees, if one runs."""
+        with contextlib.suppress(NoEngineError):  # the start of an engine reports it
+            await self.devices()
 
     @property
     def uses_gpus(self) -> bool:

@@ -84,7 +84,7 @@ def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None
     _table([*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)])
     for engine in loaded.models:
         if engine.adjustments:
-            render.note(f"{engine.name} was adjusted to fit into memory: {', '.join(engine.adjustments)}")
+            render.note(f"{engine.name} was adjusted: {', '.join(engine.adjustments)}")
     for model in loaded.waiting:
         render.note(f"{model.name} has been waiting for memory for {human_interval(model.seconds)}: {model.why}")
 

