@@ -15,8 +15,8 @@ from oprel.runtime.binaries.engine_binaries import wheel_version
 from oprel.runtime.binaries.llama_cpp import obtaining
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngine, InstalledEngines
 from tests.conftest import RunningDaemon
+from tests.fixtures.cuda_stand_in import CUDA_LINE
 from tests.fixtures.engine_builds import (
-    CUDA_LINE,
     entry,
     for_another_processor,
     serving,
@@ -31,6 +31,8 @@ from tests.fixtures.packages import write_wheel
 MACHINE = Path(__file__).parents[1] / "data" / "machines" / "nvidia-24gb.json"
 LINE = "RTX 4090 found, but this engine uses only the CPU: `oprel engines install llama.cpp`"
 STAYS = "It was removed; stand-in 1 (b1, cuda) stays in use."
+
+pytestmark = pytest.mark.timeout(300)  # a selftest starts a daemon and engines, each slow on a busy machine
 
 Run = Callable[..., tuple[int, str, str]]
 
