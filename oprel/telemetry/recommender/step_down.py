@@ -6,10 +6,12 @@ What the user requested stays. What the planner chose is given up, in the planne
 from collections.abc import Iterator
 from dataclasses import replace
 
+from oprel.telemetry.memory.load_shape import row_bytes
 from oprel.telemetry.recommender.budgets import Budgets
 from oprel.telemetry.recommender.placement import Placement, PlacementKind, Solution, placed, solutions
 from oprel.telemetry.recommender.planning import Plan
 
+ELEMENTS = 32  # of a row, to compare types of the cache
 SHARE = 0.9  # of the memory that did not suffice: what the next attempt may use
 # The same for a GPU whose memory does not suffice: other programs use more of it than the driver says, no one knows
 # how much, and each attempt takes as long as a load.
@@ -54,8 +56,9 @@ def without_gpus(before: Plan) -> Plan | None:
 
 def on_cpu(plan: Plan) -> Plan:
     """The plan of an engine that was started with `plan` and found no GPU."""
-    model, setting = plan.chosen.candidate.placement_input, plan.solution.setting
-    return _with(plan, placed(model, setting, Placement(kind=PlacementKind.CPU)))
+    model, solution = plan.chosen.candidate.placement_input, plan.solution
+    moved = placed(model, solution.setting, Placement(kind=PlacementKind.CPU))
+    return _with(plan, replace(moved, pool=solution.pool))
 
 
 def of_gpus(before: Plan, on_device: bool | None) -> bool:
@@ -77,7 +80,7 @@ def given_up(first: Solution, now: Solution) -> Iterator[str]:
         yield "a shorter context"
     if after.slots < before.slots:
         yield "one request at a time" if after.slots == 1 else f"{after.slots} requests at a time"
-    if after.key_type != before.key_type:
+    if row_bytes(after.key_type, ELEMENTS) < row_bytes(before.key_type, ELEMENTS):
         yield f"KV cache in {after.key_type}"
     if after.ubatch < before.ubatch:
         yield "smaller batches"
