@@ -54,11 +54,20 @@ class Quarantine:
             if entry and entry.strikes >= STRIKES:
                 raise _refused(entry)
 
-    def strike(self, model: str, request: EngineRequest, ended: Exit, engine: tuple[int, int] | None = None) -> None:
-        """The request was in `engine` when it ended. Raises QuarantinedError the second time."""
+    def strike(
+        self,
+        model: str,
+        request: EngineRequest,
+        ended: Exit,
+        engine: tuple[int, int] | None = None,
+        *,
+        is_last: bool = True,
+    ) -> None:
+        """The request was in `engine` when it ended. Raises QuarantinedError the second time, unless not `is_last`."""
         key, now = request_hash(model, request), self._now()
         previous = self._entries.pop(key, None)
         before = previous.strikes - (engine is not None and engine == previous.engine) if previous else 0
+        before = before if is_last else min(before, STRIKES - 2)
         self._entries[key] = QuarantinedRequest(
             hash=key,
             model=model,

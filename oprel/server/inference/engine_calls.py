@@ -124,9 +124,13 @@ class EngineCall:
         self._quarantine.check(self.lease.model.name, self._request)
 
     def _strike(self, exit: Exit, starts: int) -> None:
+        """Where the GPU may be at fault instead, the request is tried on the CPU before it is refused."""
+        loaded = self.lease.loaded
+        engine, is_last = (loaded.id, starts), not loaded.may_fail_by_gpu(exit)
         try:
-            self._quarantine.strike(self.lease.model.name, self._request, exit, (self.lease.loaded.id, starts))
+            self._quarantine.strike(self.lease.model.name, self._request, exit, engine, is_last=is_last)
         except QuarantinedError as error:
+            loaded.return_to_gpus()
             logger.warning("%s: %s", self.lease.model.name, error)
             self._metrics.quarantined(self.lease.model.name)
             raise
