@@ -220,7 +220,7 @@ def load_config(
 
 def drop_in_notes(environ: Mapping[str, str] | None = None) -> list[str]:
     """Notes of a drop-in daemon about the OLLAMA_* variables that it ignores."""
-    from oprel.core import ollama_env
+    from oprel.core.configuration import ollama_env
 
     environ = os.environ if environ is None else environ
     notes = _from_ollama(environ)[1]
@@ -301,7 +301,7 @@ def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
 
 def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
     """Settings of a drop-in daemon. As in Ollama, an invalid variable only causes a note."""
-    from oprel.core import ollama_env
+    from oprel.core.configuration import ollama_env
 
     values: dict[str, Value] = {"server_port": ollama_env.PORT, "truncate_embeddings": "on"}  # as in Ollama
     notes = []

@@ -7,7 +7,7 @@ import sys
 PROGRAM = """
 import json, sys
 before = {*sys.modules}
-import oprel.server.daemon
+import oprel.server.daemon.serve
 print(json.dumps([*({*sys.modules} - before)]))
 """
 # What some requests need, and the first one seldom does.

@@ -20,7 +20,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def main(args: argparse.Namespace) -> int:
     gc.disable()  # while the daemon's modules are imported, there is nothing to collect
-    from oprel.server.daemon import serve
+    from oprel.server.daemon.serve import serve
 
     gc.freeze()  # they stay to the end, so no collection, the interpreter's last included, need look at them
     gc.enable()

@@ -20,9 +20,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from oprel.core.config import Config
+from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
-from oprel.core.ollama_env import PORT as OLLAMA_PORT
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState

@@ -13,7 +13,7 @@ import uvicorn
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.server.app import assemble
-from oprel.server.daemon import DaemonServer, DatedState
+from oprel.server.daemon.serve import DaemonServer, DatedState
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import probe
 from tests.conftest import DEADLINE, RATES
