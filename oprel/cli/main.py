@@ -30,6 +30,7 @@ COMMANDS = {
     "inspect": "models.inspect",
     "engines": "machine.engines",
     "stop": "daemon.stop",
+    "restart": "daemon.restart",
     "create": "models.create",
     "cp": "models.cp",
     "rm": "models.rm",

@@ -19,8 +19,10 @@ from types import FrameType
 import uvicorn
 from uvicorn.server import ServerState
 
+from oprel import __version__
 from oprel.core.config import Config
 from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
+from oprel.core.configuration.published import DaemonStart, publish, withdraw
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
@@ -40,11 +42,12 @@ KEEP_ALIVE_SECONDS = 75  # of idle connections; longer than in clients (httpx: 5
 STOP_SECONDS = 15  # for a daemon to stop its engines after its last answer
 
 
-def serve(config: Config, notes: Sequence[str] = ()) -> None:
+def serve(start: DaemonStart, notes: Sequence[str] = ()) -> None:
     """Run until SIGINT or SIGTERM. Logs `notes` first.
 
     Raises ConfigError for an unusable home, a port in use or a second daemon.
     """
+    config = start.config
     setup_logging(config.log_level)
     for note in notes:
         logger.warning("%s", note)
@@ -52,16 +55,19 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     check_configured(config)
     with _only_daemon(config):
         records.reconcile(config.run_dir)
-        tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
-        state = assemble(config, EngineBinaries.of(config), config.run_dir)
-        host, port = tcp.getsockname()[:2]
-        logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
+        tcp = _tcp_socket(config)
+        address = _url(tcp)
+        publish(start, __version__, address)  # before a client can connect
+        unix = _unix_socket(config.socket_path)
+        state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
+        logger.info("oprel listens on %s and unix:%s (pid %s)", address, config.socket_path, os.getpid())
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
         try:
             DaemonServer(state).run(sockets=[unix, tcp])
         finally:
             config.socket_path.unlink(missing_ok=True)
+            withdraw(config)
 
 
 class DaemonServer(uvicorn.Server):
@@ -201,6 +207,11 @@ def _tcp_socket(config: Config) -> socket.socket:
             step = "Is Ollama running? Stop it, or choose another port with --server-port."
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
     return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{host}:{port}"
 
 
 def _unix_socket(path: Path) -> socket.socket:

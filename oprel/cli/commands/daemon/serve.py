@@ -5,7 +5,9 @@ import gc
 from pathlib import Path
 
 from oprel.cli.options import add_settings
-from oprel.core.config import SERVER_SETTINGS, drop_in_notes, load_config
+from oprel.cli.settings_notes import variable_notes
+from oprel.core.config import SERVER_SETTINGS, config_file, config_of, drop_in_notes, given_settings
+from oprel.core.configuration.published import DaemonStart
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,6 +27,7 @@ def main(args: argparse.Namespace) -> int:
     gc.freeze()  # they stay to the end, so no collection, the interpreter's last included, need look at them
     gc.enable()
     flags = {name: value for name in SERVER_SETTINGS if (value := getattr(args, name)) is not None}
-    config = load_config(flags, file=args.config, drop_in=args.drop_in)
-    serve(config, drop_in_notes() if args.drop_in else ())
+    given = given_settings(flags, file=args.config, drop_in=args.drop_in)
+    start = DaemonStart(config_of(given), given, str(args.config or config_file() or ""), args.drop_in)
+    serve(start, [*variable_notes(), *(drop_in_notes() if args.drop_in else ())])
     return 0

@@ -1,0 +1,49 @@
+"""`oprel restart`: stops the daemon and starts it again, with the settings that hold now."""
+
+import argparse
+
+from oprel.cli.options import add_address, config_from, given_from
+from oprel.cli.screen import render
+from oprel.core.config import Config, config_of
+from oprel.core.exceptions import ValidationError
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("restart", help="restart the daemon, so that changed settings take effect")
+    parser.add_argument("--now", action="store_true", help="do not let running answers finish")
+    add_address(parser)
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Loaded models are loaded again. Flags of the `oprel serve` that runs stay, unless they are set here."""
+    from oprel.client.own_daemon import ensure_daemon, stop_daemon
+
+    config = config_from(args, compared=False)
+    if config.host:
+        raise ValidationError(f"the daemon at {config.host} is not this machine's own", "Restart it on its machine.")
+    config, drop_in = _with_flags_of_running(args, config)
+    stopped = stop_daemon(config, now=args.now)
+    ensure_daemon(config, drop_in=drop_in)
+    render.line("restarted the daemon" if stopped else "started the daemon: none was running")
+    return 0
+
+
+def _with_flags_of_running(args: argparse.Namespace, config: Config) -> tuple[Config, bool]:
+    """The settings of the next daemon, and whether it is a drop-in one."""
+    from oprel.client.own_daemon import daemon_pid
+    from oprel.core.configuration.published import published
+
+    daemon = published(config)
+    if daemon is None or daemon.pid != daemon_pid(config):
+        return config, False
+    given = given_from(args, drop_in=daemon.drop_in)
+    flags = {
+        name: setting
+        for name, setting in daemon.settings.items()
+        if setting.origin.startswith("--") and name not in given
+    }
+    if secret := [name for name, setting in flags.items() if setting.digest]:
+        render.note(f"not kept, since it may hold a secret: {', '.join(secret)} of `oprel serve`")
+    kept = {name: setting.value for name, setting in flags.items() if not setting.digest}
+    return config_of(given).replace(**kept), daemon.drop_in
