@@ -18,10 +18,10 @@ import psutil
 from oprel import __version__
 from oprel.api_models import Wire
 from oprel.cli.options import without_daemon
+from oprel.cli.settings_notes import running_daemon
 from oprel.client.own_daemon import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
-from oprel.core.configuration.published import published
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
 from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
@@ -37,7 +37,7 @@ ENGINE_SECONDS = 20.0
 LITTLE_DISK, LITTLE_SHARE = 5 * 10**9, 0.05
 LITTLE_MEMORY = 10**9  # bytes
 MUCH_SWAP = 0.25  # of the memory
-SERVER_SETTINGS_OF_CHECKS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port"}
+CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port"}
 
 
 class CheckupFinding(Wire):
@@ -115,10 +115,10 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
 
 def in_effect(config: Config) -> Config:
     """The settings of this machine's running daemon, or those that the next one would have."""
-    daemon = published(config)
-    if daemon is None or daemon.pid != daemon_pid(config):
+    daemon = running_daemon(config)
+    if daemon is None:
         return config
-    names = SERVER_SETTINGS_OF_CHECKS & daemon.settings.keys()
+    names = CHECKED_SETTINGS & daemon.settings.keys()
     return config.replace(**{name: daemon.settings[name].value for name in names})
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "engines": "machine.engines",
     "stop": "daemon.stop",
     "restart": "daemon.restart",
+    "config": "daemon.config",
     "create": "models.create",
     "cp": "models.cp",
     "rm": "models.rm",

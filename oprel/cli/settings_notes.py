@@ -36,6 +36,14 @@ def daemon_note(config: Config, given: Given, file: Path | None) -> str:
     return line if line and listens(config.socket_path) else ""
 
 
+def running_daemon(config: Config) -> PublishedSettings | None:
+    """What this machine's own daemon says of itself; None if it does not run."""
+    from oprel.client.own_daemon import daemon_pid
+
+    daemon = None if config.host else published(config)
+    return daemon if daemon and daemon.pid == daemon_pid(config) else None
+
+
 def remedy(daemon: PublishedSettings, given: Given, names: list[str]) -> str:
     """What to do. A service reads its file again, but not the environment of this command."""
     elsewhere = [name for name in names if name in given and given[name].origin.rpartition(":")[0] != daemon.file]

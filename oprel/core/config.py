@@ -303,6 +303,23 @@ def usual_config_file(environ: Mapping[str, str] | None = None) -> Path:
     return folder / "oprel" / "config.yaml"
 
 
+def environment_settings() -> "dict[str, GivenSetting]":
+    """What the environment sets. Raises ConfigError."""
+    from oprel.core.configuration import given
+
+    return given.from_environment(os.environ)
+
+
+def default_editor() -> list[str]:
+    """The command of the user's editor: $VISUAL, $EDITOR, or the first of some that is installed."""
+    import shlex
+    import shutil
+
+    if named := os.environ.get("VISUAL") or os.environ.get("EDITOR"):
+        return shlex.split(named)
+    return [next(filter(shutil.which, ("sensible-editor", "nano", "vim", "vi")), "vi")]
+
+
 def unknown_variables() -> "list[UnknownVariable]":
     """The variables of the environment that look like settings of oprel, and are none."""
     from oprel.core.configuration import given

@@ -171,7 +171,9 @@ WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completio
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache", "engines", "restart"), list[str]())
+    none = dict.fromkeys(
+        ("version", "doctor", "crash", "quarantine", "cache", "engines", "restart", "config"), list[str]()
+    )
     names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)

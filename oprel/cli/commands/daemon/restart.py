@@ -4,6 +4,7 @@ import argparse
 
 from oprel.cli.options import add_address, config_from, given_from
 from oprel.cli.screen import render
+from oprel.cli.settings_notes import running_daemon
 from oprel.core.config import Config, config_of
 from oprel.core.exceptions import ValidationError
 
@@ -31,11 +32,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _with_flags_of_running(args: argparse.Namespace, config: Config) -> tuple[Config, bool]:
     """The settings of the next daemon, and whether it is a drop-in one."""
-    from oprel.client.own_daemon import daemon_pid
-    from oprel.core.configuration.published import published
-
-    daemon = published(config)
-    if daemon is None or daemon.pid != daemon_pid(config):
+    daemon = running_daemon(config)
+    if daemon is None:
         return config, False
     given = given_from(args, drop_in=daemon.drop_in)
     flags = {
