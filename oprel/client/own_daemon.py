@@ -18,7 +18,7 @@ from oprel.client.plain.unix_http import connected, exchange
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import prepare_home
-from oprel.utils.files import listens, locked, tail
+from oprel.utils.files import LARGEST_LOG, listens, locked, shift_logs, tail
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,7 +27,6 @@ START_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 POLL_INTERVAL = 0.005  # s
 LOG_LINES = 15
-LARGE_LOG = 10 * 1024**2  # bytes, above which the next daemon starts a new file
 
 
 def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
@@ -39,8 +38,8 @@ def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
         if not is_up(config):
             log = config.logs_dir / "daemon.log"
             old_bytes = log.stat().st_size if log.exists() else 0
-            if old_bytes > LARGE_LOG:
-                log.replace(log.with_suffix(".log.1"))
+            if old_bytes > LARGEST_LOG:
+                shift_logs(log)
                 old_bytes = 0
             _await_up(
                 config, _spawn([*serve_command(config), *(["--drop-in"] if drop_in else [])], log), log, old_bytes

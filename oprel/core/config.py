@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from oprel.core.places import Places
 
 ENV_PREFIX = "OPREL_"
+# Set by service managers for the daemon alone: an engine must not answer in its place.
+SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 # A Unix socket path is limited to 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS, engine names included.
 LONGEST_RUN_DIR = 80
 
@@ -258,9 +260,14 @@ def settings() -> Iterable[DeclaredSetting]:
 SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 
 
+def service_variables() -> dict[str, str]:
+    """What a service manager told this process: sd_notify(3), sd_watchdog_enabled(3)."""
+    return {name: os.environ[name] for name in SERVICE_VARIABLES if name in os.environ}
+
+
 def child_environment() -> dict[str, str]:
     """The environment of an engine: ours, without variables that would silently change llama-server's flags."""
-    unwanted = ("LLAMA_", "HF_", "OPREL_")
+    unwanted = ("LLAMA_", "HF_", "OPREL_", *SERVICE_VARIABLES)
     # Number GPUs as the hardware does; CUDA's default puts the fastest first.
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return order | {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
