@@ -32,6 +32,7 @@ COMMANDS = {
     "stop": "daemon.stop",
     "restart": "daemon.restart",
     "config": "daemon.config",
+    "service": "daemon.service",
     "create": "models.create",
     "cp": "models.cp",
     "rm": "models.rm",

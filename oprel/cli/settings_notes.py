@@ -46,7 +46,6 @@ def running_daemon(config: Config) -> PublishedSettings | None:
 
 def remedy(daemon: PublishedSettings, given: Given, names: list[str]) -> str:
     """What to do. A service reads its file again, but not the environment of this command."""
-    elsewhere = [name for name in names if name in given and given[name].origin.rpartition(":")[0] != daemon.file]
-    if daemon.service and elsewhere:
-        return f"set it in {daemon.file or usual_config_file()}, then {RESTART}"
-    return RESTART
+    file = daemon.file or str(usual_config_file())
+    elsewhere = [name for name in names if name in given and given[name].origin.rpartition(":")[0] != file]
+    return f"set it in {file}, then {RESTART}" if daemon.service and elsewhere else RESTART

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from oprel.client.own_daemon import serve_command
 from oprel.core.config import Config
+from oprel.core.configuration.published import published
 from tests.conftest import DEADLINE
 
 
@@ -75,3 +77,95 @@ def test_ready_watchdog_reload_and_stop(config: Config, address: str, manager: M
     finally:
         daemon.kill()
         daemon.wait()
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `systemctl` that starts and stops the service's command as systemd would; the file has what it was asked."""
+    asked, folder = tmp_path / "asked.txt", tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "systemctl"
+    program.write_text(f"#!{sys.executable}\n{SYSTEMCTL}")
+    program.chmod(0o755)
+    variables = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "OPREL_HOME": str(home),
+        "OPREL_SERVER_PORT": "0",
+        "TEST_ASKED": str(asked),
+        "TEST_PID": str(home / "run" / "daemon.lock"),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return asked
+
+
+SYSTEMCTL = """
+import os, re, shlex, signal, subprocess, sys, time
+with open(os.environ["TEST_ASKED"], "a") as asked:
+    print(*sys.argv[1:], file=asked)
+def ended():
+    try:
+        pid = int(open(os.environ["TEST_PID"]).read())
+        os.kill(pid, signal.SIGTERM)
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.01)
+    except (OSError, ValueError):
+        pass
+if "restart" in sys.argv or "--now" in sys.argv:
+    ended()
+if "restart" in sys.argv:
+    unit = open(os.environ["XDG_CONFIG_HOME"] + "/systemd/user/oprel.service").read()
+    words = shlex.split(re.search("^ExecStart=(.*)$", unit, re.M)[1])
+    lines = re.findall("^Environment=(.*)$", unit, re.M)
+    own = dict(word.split("=", 1) for line in lines for word in shlex.split(line))
+    others = {name: value for name, value in os.environ.items() if not name.startswith("OPREL_")}
+    subprocess.Popen(words, env=others | own, stdin=-3, stdout=-3, stderr=-3, start_new_session=True)
+    socket = os.environ["TEST_PID"].replace("daemon.lock", "oprel.sock")
+    while not os.path.exists(socket):
+        time.sleep(0.01)
+"""
+
+
+def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-P", "-m", "oprel", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env={**os.environ, **variables}, check=False
+    )
+
+
+def test_a_service_is_installed_restarted_and_removed(systemctl: Path, tmp_path: Path, config: Config) -> None:
+    unit = tmp_path / "config" / "systemd" / "user" / "oprel.service"
+    assert run("list").returncode == 0  # starts a daemon, in whose place the service comes
+    installed = run("service", "install", OPREL_MAX_QUEUE="7", OPREL_HF_ENDPOINT="https://me:secret@mirror")
+    assert installed.stdout == f"installed {unit}, and started the service\n"
+    assert "stopped the daemon that a command had started" in installed.stderr
+    assert "OPREL_HF_ENDPOINT" in installed.stderr and "secret" not in unit.read_text()
+    assert systemctl.read_text().splitlines() == [
+        "--user daemon-reload",
+        "--user enable oprel.service",
+        "--user restart oprel.service",
+    ]
+    daemon = published(config)
+    assert daemon and (daemon.service, daemon.settings["max_queue"].value) == ("systemd-user", 7)
+
+    file = tmp_path / "config" / "oprel" / "config.yaml"
+    differs = run("list", OPREL_MAX_QUEUE="9").stderr
+    line = "max_queue 9 is set here, but the running daemon has 7: "
+    assert differs == f"{line}set it in {file}, then `oprel restart`\n"
+    assert "`oprel service logs`" in run("logs").stderr
+    assert run("restart").stdout == "restarted the service\n"
+    again = published(config)
+    assert again and again.pid != daemon.pid and again.service == "systemd-user"
+
+    assert run("service", "uninstall").stdout == "stopped and removed the service; models and settings stay\n"
+    assert not unit.exists() and published(config) is None
+    assert run("service", "status").stderr.startswith("Error: the service is not installed")
+
+
+def test_without_a_service_manager_the_file_can_be_printed(systemctl: Path) -> None:
+    failed = run("service", "install", PATH="/nonexistent")
+    assert (failed.returncode, "oprel service install --print" in failed.stderr) == (1, True)
+    assert "Type=notify" in run("service", "install", "--print").stdout
+    assert run("service", "install", "--kind", "launchd").returncode == 2

@@ -166,7 +166,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completion", "help"}
+WITHOUT_A_DAEMON = {"serve", "service", "selftest", "hardware", "plan", "bench", "completion", "help"}
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))

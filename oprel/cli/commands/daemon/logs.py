@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from oprel.cli.options import add_address, asking_own_daemon, check_path, config_from, suggesting_names
 from oprel.cli.screen import render
+from oprel.cli.settings_notes import running_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ValidationError
 from oprel.utils.files import is_same_file, old_log, tail
@@ -47,6 +48,9 @@ def _show_daemon(config: Config, *, follow: bool) -> None:
         raise ValidationError(
             f"the log of the daemon at {config.host} is on its machine", "Name a model to see its engine's log."
         )
+    daemon = running_daemon(config)
+    if daemon and daemon.service.startswith("systemd"):
+        raise OprelError("the daemon is a service, whose log is in the journal", "`oprel service logs` shows it.")
     log = config.logs_dir / "daemon.log"
     if not log.exists():
         raise OprelError(f"there is no log {log}", "A daemon started with `oprel serve` logs to its terminal.")
