@@ -18,7 +18,7 @@ import psutil
 from oprel import __version__
 from oprel.api_models import Wire
 from oprel.cli.options import without_daemon
-from oprel.cli.settings_notes import running_daemon
+from oprel.cli.screen.settings_notes import running_daemon
 from oprel.client.own_daemon import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment

@@ -185,7 +185,7 @@ def config_from(args: argparse.Namespace, *, compared: bool = True) -> Config:
 
 def config_and_notes(args: argparse.Namespace, *, compared: bool = True) -> tuple[Config, list[str]]:
     """The same, and what there is to print. Raises ConfigError."""
-    from oprel.cli.settings_notes import daemon_note, variable_notes
+    from oprel.cli.screen.settings_notes import daemon_note, variable_notes
 
     given = given_from(args)
     config = config_of(given)

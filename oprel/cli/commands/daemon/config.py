@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, given_from
 from oprel.cli.screen import render
-from oprel.cli.settings_notes import running_daemon, variable_notes
+from oprel.cli.screen.settings_notes import running_daemon, variable_notes
 from oprel.core.config import Config, config_file, config_of, default_editor, usual_config_file
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from oprel.cli.options import add_address, asking_own_daemon, check_path, config_from, suggesting_names
 from oprel.cli.screen import render
-from oprel.cli.settings_notes import running_daemon
+from oprel.cli.screen.settings_notes import running_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ValidationError
 from oprel.utils.files import is_same_file, old_log, tail

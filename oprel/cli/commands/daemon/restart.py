@@ -4,7 +4,7 @@ import argparse
 
 from oprel.cli.options import add_address, config_from, given_from
 from oprel.cli.screen import render
-from oprel.cli.settings_notes import running_daemon
+from oprel.cli.screen.settings_notes import running_daemon
 from oprel.core.config import Config, config_of
 from oprel.core.configuration.published import PublishedSettings
 from oprel.core.exceptions import OprelError, ValidationError

@@ -5,7 +5,7 @@ import gc
 from pathlib import Path
 
 from oprel.cli.options import add_settings
-from oprel.cli.settings_notes import variable_notes
+from oprel.cli.screen.settings_notes import variable_notes
 from oprel.core.config import SERVER_SETTINGS, config_file, config_of, drop_in_notes, given_settings
 from oprel.core.configuration.given import Given
 from oprel.core.configuration.published import DaemonStart

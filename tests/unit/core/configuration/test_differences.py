@@ -1,5 +1,7 @@
 """What is set here and not in effect in the running daemon, and the line about it."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from oprel.core.config import Config
@@ -12,7 +14,9 @@ FILE = "/home/me/.config/oprel/config.yaml"
 SECRET = "https://me:secret@mirror.example"
 
 
-def daemon(version: str = "1.0.0", given: Given | None = None, **settings: Value) -> PublishedSettings:
+def daemon(
+    settings: Mapping[str, Value] | None = None, *, given: Given | None = None, version: str = "1.0.0"
+) -> PublishedSettings:
     return PublishedSettings(
         pid=1,
         version=version,
@@ -20,11 +24,11 @@ def daemon(version: str = "1.0.0", given: Given | None = None, **settings: Value
         file=FILE,
         drop_in=False,
         service="",
-        settings=effective(Config().replace(**settings), given or {}),
+        settings=effective(Config().replace(**(settings or {})), given or {}),
     )
 
 
-def here(origin: str = f"{FILE}:1", **settings: Value) -> Given:
+def here(settings: Mapping[str, Value], origin: str = f"{FILE}:1") -> Given:
     return {name: GivenSetting(value, origin) for name, value in settings.items()}
 
 
@@ -40,7 +44,7 @@ def here(origin: str = f"{FILE}:1", **settings: Value) -> Given:
     ],
 )
 def test_another_value_is_a_difference(name: str, value: Value, other: Value) -> None:
-    assert [each.name for each in differences(here(**{name: value}), FILE, daemon(**{name: other}))] == [name]
+    assert [each.name for each in differences(here({name: value}), FILE, daemon({name: other}))] == [name]
 
 
 @pytest.mark.parametrize(
@@ -58,30 +62,32 @@ def test_another_value_is_a_difference(name: str, value: Value, other: Value) ->
     ],
 )
 def test_another_spelling_and_what_is_not_the_daemons_are_none(name: str, value: Value, other: Value) -> None:
-    assert differences(here(**{name: value}), FILE, daemon(**{name: other})) == []
+    assert differences(here({name: value}), FILE, daemon({name: other})) == []
 
 
 def test_what_only_the_daemon_was_given_is_no_difference() -> None:
-    assert differences({}, FILE, daemon(given=here("--ctx-size", ctx_size=256), ctx_size=256)) == []
+    assert differences({}, FILE, daemon({"ctx_size": 256}, given=here({"ctx_size": 256}, "--ctx-size"))) == []
 
 
 def test_a_flag_of_one_command_is_no_setting_of_the_daemon() -> None:
-    assert differences(here("--prefer", prefer="speed"), FILE, daemon()) == []
+    assert differences(here({"prefer": "speed"}, "--prefer"), FILE, daemon()) == []
 
 
 def test_a_line_that_was_removed_from_the_same_file_is_a_difference() -> None:
-    running = daemon(given=here(ctx_size=256), ctx_size=256)
+    running = daemon({"ctx_size": 256}, given=here({"ctx_size": 256}))
     assert differences({}, FILE, running) == [SettingDifference("ctx_size", None, 256)]
     assert differences({}, "/another/config.yaml", running) == []
     assert differences({}, "", running) == []
 
 
 def test_no_secret_is_shown() -> None:
-    running = daemon(hf_endpoint="https://mirror.example", engine_args="--api-key 'to ken' --mlock")
+    running = daemon({"hf_endpoint": "https://mirror.example", "engine_args": "--api-key 'to ken' --mlock"})
     assert running.settings["engine_args"].value == "--api-key *** --mlock"
-    (difference,) = differences(here(hf_endpoint=SECRET), FILE, running)
+    (difference,) = differences(here({"hf_endpoint": SECRET}), FILE, running)
     assert difference.here == "https://***@mirror.example"
-    assert "secret" not in repr(daemon(hf_endpoint=SECRET, models='{"a": {"engine_args": "--hf-token=secret"}}'))
+    assert "secret" not in repr(
+        daemon({"hf_endpoint": SECRET, "models": '{"a": {"engine_args": "--hf-token=secret"}}'})
+    )
 
 
 SET = {"ctx_size": 256, "parallel": 2, "keep_alive": "1h", "backend": "vllm"}
@@ -103,11 +109,11 @@ LINES = [
 @pytest.mark.parametrize(("settings", "line"), LINES)
 def test_one_line_says_it(settings: dict[str, Value], line: str) -> None:
     running = daemon()
-    assert sentence(differences(here(**settings), FILE, running), running, "1.0.0", "RUN") == line
+    assert sentence(differences(here(settings), FILE, running), running, "1.0.0", "RUN") == line
 
 
 def test_the_same_line_says_that_the_daemon_is_older() -> None:
-    running = daemon("0.9.0", given=here(ctx_size=256), ctx_size=256)
+    running = daemon({"ctx_size": 256}, given=here({"ctx_size": 256}), version="0.9.0")
     assert sentence([], running, "1.0.0", "RUN") == "the running daemon has version 0.9.0, this command 1.0.0: RUN"
     removed = "the running daemon still has ctx_size 256, which the file no longer sets"
     line = sentence(differences({}, FILE, running), running, "1.0.0", "RUN")
@@ -116,4 +122,4 @@ def test_the_same_line_says_that_the_daemon_is_older() -> None:
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0", "1.1.0", "10.0"])
 def test_a_daemon_that_is_not_older_needs_no_line(version: str) -> None:
-    assert sentence([], daemon(version), "1.0.0", "RUN") == ""
+    assert sentence([], daemon(version=version), "1.0.0", "RUN") == ""
