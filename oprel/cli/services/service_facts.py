@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from oprel.cli.services.service_files import NAME, STATE_FOLDER, ServiceFacts, ServiceKind
@@ -64,8 +65,11 @@ def secret_settings(given: Given) -> list[str]:
     ]
 
 
-def prepare_user(user: str) -> None:
-    """Create the service's own user where it is missing. Raises OprelError if it cannot run this program."""
+def prepare_user(user: str, folders: Sequence[Path]) -> None:
+    """Create the service's own user, and its folders, where they are missing.
+
+    Raises OprelError if the user cannot run this program.
+    """
     if os.getuid() != 0:
         raise ValidationError("a service of the machine is installed by root", "Use sudo, or leave --system out.")
     try:
@@ -78,6 +82,10 @@ def prepare_user(user: str) -> None:
             f"the user {user} cannot run {sys.executable}: {closed} is closed to others",
             "Install oprel where all users can read it, for example in /opt/oprel, or choose a user with --user.",
         )
+    for folder in folders:
+        if not folder.exists() and folder != STATE_FOLDER:  # systemd makes that one
+            folder.mkdir(parents=True, mode=0o700)
+            shutil.chown(folder, user)
 
 
 def _create_user(user: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_home, config_from, given_from
 from oprel.cli.screen import render
-from oprel.core.config import Config, usual_config_file
+from oprel.core.config import Config, config_file, usual_config_file
 from oprel.core.exceptions import OprelError, ValidationError
 
 if TYPE_CHECKING:
@@ -73,14 +73,15 @@ def _install(args: argparse.Namespace, config: Config, kind: "ServiceKind") -> i
     given = given_from(args)
     is_machines = args.system or kind is ServiceKind.SYSTEMD_SYSTEM
     user = (args.user or NAME) if is_machines else ""
-    facts = facts_of(config, given, kind, user=user, file=args.config, drop_in=args.drop_in)
+    file = args.config or (named if (named := config_file()) != usual_config_file() else None)
+    facts = facts_of(config, given, kind, user=user, file=file, drop_in=args.drop_in)
     if args.print:
         render.piece(service_file(facts, kind))
         return 0
     commands = service_commands(config, kind, for_machine=is_machines)
     _check_manager(commands.restart[0])
     if user:
-        prepare_user(user)
+        prepare_user(user, facts.writable)
     if left_out := secret_settings(given):
         render.note(f"not in the service, since it may hold a secret: {', '.join(left_out)}")
     commands.file.parent.mkdir(parents=True, exist_ok=True)
