@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
-from oprel.core.config import Config, flag, load_config, settings
+from oprel.core.config import Config, config_of, flag, given_settings, settings
 from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
 from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oprel.cli.conversation.session import Session
     from oprel.client.plain.plain_client import PlainClient
     from oprel.client_api import Client
+    from oprel.core.configuration.given import GivenSetting
 
     AnyClient = Client | PlainClient
 
@@ -171,10 +172,31 @@ def show_warnings(client: "AnyClient") -> None:
         return
 
 
-def config_from(args: argparse.Namespace) -> Config:
-    """Defaults < file < environment < flags. Raises ConfigError."""
-    given = {entry.name: getattr(args, entry.name, None) for entry in settings()}
-    return load_config({name: value for name, value in given.items() if value is not None}, file=args.config)
+def config_from(args: argparse.Namespace, *, compared: bool = True) -> Config:
+    """Defaults < file < environment < flags. Raises ConfigError.
+
+    Prints what has no effect: unknown variables and, if `compared`, settings that the running daemon does not have.
+    """
+    config, notes = config_and_notes(args, compared=compared)
+    for note in notes:
+        render.note(note)
+    return config
+
+
+def config_and_notes(args: argparse.Namespace, *, compared: bool = True) -> tuple[Config, list[str]]:
+    """The same, and what there is to print. Raises ConfigError."""
+    from oprel.cli.screen.settings_notes import daemon_note, variable_notes
+
+    given = given_from(args)
+    config = config_of(given)
+    return config, [*variable_notes(), *filter(None, [daemon_note(config, given, args.config) if compared else ""])]
+
+
+def given_from(args: argparse.Namespace, *, drop_in: bool = False) -> "dict[str, GivenSetting]":
+    """What is set in the file, the environment and the flags. Raises ConfigError."""
+    values = {entry.name: getattr(args, entry.name, None) for entry in settings()}
+    flags = {name: value for name, value in values.items() if value is not None}
+    return given_settings(flags, file=args.config, drop_in=drop_in)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

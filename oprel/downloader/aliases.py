@@ -79,13 +79,13 @@ def _package() -> Mapping[str, Alias]:
 
 
 def _read(file: Path) -> dict[str, Alias]:
-    import yaml
+    from oprel.core.configuration.yaml_file import read_yaml  # imported late: with it comes the parser
 
     try:
-        content = yaml.safe_load(file.read_bytes()) or {}
+        content = read_yaml(file.read_bytes(), str(file)).content or {}
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error}", "Correct it or remove it.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{file} must map model names to their sizes")

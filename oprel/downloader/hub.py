@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REVISION = "main"
 # The daemon's environment counts, which may be older than the user's.
-RESTART = "stop it with `oprel stop --daemon`, and the next command starts a new one."
+RESTART = "`oprel restart`"
 OTHER_TOKEN = f"The daemon reads HF_TOKEN at its start: {RESTART}"
 ANSWER_SECONDS = 30.0
 Result = TypeVar("Result")
@@ -272,9 +272,7 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise _http_error(endpoint, error.response.status_code) from error
     except errors.OfflineModeIsEnabled as error:
-        raise DownloadError(
-            "HF_HUB_OFFLINE is set for the daemon", f"Unset it and restart the daemon: {RESTART}"
-        ) from error
+        raise DownloadError("HF_HUB_OFFLINE is set for the daemon", f"Unset it, then {RESTART}") from error
     except (httpx.HTTPError, OSError) as error:
         raise DownloadError(
             f"{endpoint} cannot be reached: {reason(error)}",

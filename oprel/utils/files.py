@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+LARGEST_LOG = 10 * 1024**2  # bytes, from which a log is continued in a new file
+OLD_LOGS = 2
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`: a temporary file beside it, fsync, rename. A crash leaves the old content or the new.
@@ -78,3 +81,24 @@ def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024
             return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []
+
+
+def shift_logs(path: Path) -> None:
+    """Rename a log to NAME.1, and the older ones to NAME.2 and so on; the oldest is lost. Raises OSError."""
+    for number in range(OLD_LOGS - 1, 0, -1):
+        with contextlib.suppress(FileNotFoundError):
+            old_log(path, number).replace(old_log(path, number + 1))
+    path.replace(old_log(path, 1))
+
+
+def old_log(path: Path, number: int) -> Path:
+    """The `number`-th last file of a log."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+def is_same_file(path: Path, descriptor: int) -> bool:
+    """True if the open file is the regular file at `path`."""
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False

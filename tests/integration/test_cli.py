@@ -24,6 +24,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.telemetry.memory.process import NATIVE
+from oprel.utils.files import shift_logs
 from oprel.wire.daemon import PlanResponse
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
@@ -524,6 +525,23 @@ def test_the_daemons_log_is_followed_into_the_next_daemons(oprel_own: Shell) -> 
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=DEADLINE)[1] == b""
     assert process.returncode == 130
+
+
+def test_a_log_is_shown_and_followed_over_its_rotation(oprel_own: Shell, config: Config) -> None:
+    log = config.logs_dir / "daemon.log"
+    log.parent.mkdir()
+    log.write_text("one\n")
+    shift_logs(log)
+    log.write_text("two\n")
+    process = oprel_own.start("logs", "-f")
+    await_output(process, b"one\ntwo\n")
+    with log.open("a") as old:
+        shift_logs(log)
+        old.write("three\n")
+    log.write_text("four\n")
+    await_output(process, b"three\nfour\n")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE)[1] == b""
 
 
 def test_the_log_of_a_daemon_elsewhere_is_there(oprel_own: Shell) -> None:

@@ -166,12 +166,14 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completion", "help"}
+WITHOUT_A_DAEMON = {"serve", "service", "selftest", "hardware", "plan", "bench", "completion", "help"}
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache", "engines"), list[str]())
+    none = dict.fromkeys(
+        ("version", "doctor", "crash", "quarantine", "cache", "engines", "restart", "config"), list[str]()
+    )
     names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)

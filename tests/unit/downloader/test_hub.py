@@ -90,7 +90,7 @@ async def test_what_is_not_there_is_told(hub: Hub, origin: HubOrigin, error: typ
 async def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path):
     with pytest.raises(DownloadError, match=f"{NOWHERE} cannot be reached: Connection refused") as caught:
         await Hub(NOWHERE, HubCache(tmp_path)).offer(HubOrigin("org/model"))
-    assert "`oprel stop --daemon`" in caught.value.resolution_steps[1]  # whose environment it is that counts
+    assert "`oprel restart`" in caught.value.resolution_steps[1]  # whose environment it is that counts
 
 
 async def test_a_search_is_by_words_and_bounded(hub: Hub):
