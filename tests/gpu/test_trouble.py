@@ -51,7 +51,8 @@ def test_a_full_card_costs_layers_and_not_the_answer(
     assert load(http, num_ctx=32_768).status_code == 200
     model, failed = loaded(http), commands(daemon)
     assert failed and all(before != after for before, after in zip(failed, failed[1:], strict=False))
-    assert {"no layers on the GPU", "fewer weights on the GPU"} & set(model["adjustments"])  # type: ignore[call-overload]
+    gone, said = left < 200, set(model["adjustments"])  # type: ignore[call-overload]
+    assert said and bool({"no layers on the GPU", "fewer weights on the GPU"} & said) == gone
     assert card.held <= left
 
 
@@ -65,17 +66,13 @@ def test_another_program_is_not_remembered(http: httpx.Client, card: SmallCard) 
     assert loaded(http)["adjustments"] == [] and loaded(http)["gpu_share"] == 1.0
 
 
-def test_memory_that_runs_out_at_work_is_given_up(
-    daemon: RunningDaemon, http: httpx.Client, card: SmallCard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert load(http, "guide").status_code == 200
-    before = card.held
-    card.limit(before)  # the first prompt needs some more
-    text = answer(http, QUESTIONS[0])
-    assert "oprel list" in text
-    if loaded(http, "guide")["restarts"]:
-        assert loaded(http, "guide")["adjustments"]
-        assert "out_of_memory" in str(loaded(http, "guide")["last_exit"])
+def test_memory_that_runs_out_at_work_is_given_up(http: httpx.Client, card: SmallCard) -> None:
+    assert load(http, num_ctx=16_384).status_code == 200
+    card.limit(card.held - 1)  # a long prompt needs some more
+    answer(http, "the cat sings over the sea " * 300, "hog", num_ctx=16_384, num_predict=4)
+    model = loaded(http)
+    print("RESTARTS", model)
+    assert model["adjustments"] and "out_of_memory" in str(model["last_exit"])
 
 
 def test_a_lost_card_breaks_no_answer(http: httpx.Client, card: SmallCard) -> None:
