@@ -71,7 +71,6 @@ def test_memory_that_runs_out_at_work_is_given_up(http: httpx.Client, card: Smal
     card.limit(card.held - 1)  # a long prompt needs some more
     answer(http, "the cat sings over the sea " * 300, "hog", num_ctx=16_384, num_predict=4)
     model = loaded(http)
-    print("RESTARTS", model)
     assert model["adjustments"] and "out_of_memory" in str(model["last_exit"])
 
 
