@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bin.vulkan_engine import other_engine
 from oprel.core.config import Config
 from tests.conftest import RunningDaemon
 from tests.fixtures.small_cards import SmallCard
@@ -66,12 +67,16 @@ def test_another_program_is_not_remembered(http: httpx.Client, card: SmallCard) 
     assert loaded(http)["adjustments"] == [] and loaded(http)["gpu_share"] == 1.0
 
 
-def test_memory_that_runs_out_at_work_is_given_up(http: httpx.Client, card: SmallCard) -> None:
-    assert load(http, num_ctx=16_384).status_code == 200
-    card.limit(card.held - 1)  # a long prompt needs some more
-    answer(http, "the cat sings over the sea " * 300, "hog", num_ctx=16_384, num_predict=4)
-    model = loaded(http)
-    assert model["adjustments"] and "out_of_memory" in str(model["last_exit"])
+def test_memory_that_runs_out_at_work_is_given_up(
+    start_daemon: StartDaemon, gpu_config: Config, card: SmallCard
+) -> None:
+    daemon = start_daemon(**settings_of(gpu_config) | {"kv_cache_type": "f16"})
+    with httpx.Client(base_url=daemon.url, timeout=600, trust_env=False) as http:
+        assert load(http, num_ctx=16_384).status_code == 200
+        card.limit(card.held - 1)  # a long prompt needs some more
+        answer(http, "the cat sings over the sea " * 100, "hog", num_ctx=16_384, num_predict=4)
+        model = loaded(http)
+        assert model["adjustments"] and "out_of_memory" in str(model["last_exit"])
 
 
 def test_a_lost_card_breaks_no_answer(http: httpx.Client, card: SmallCard) -> None:
@@ -116,3 +121,19 @@ def test_a_card_that_is_gone_at_a_restart_is_missed(
         model = loaded(http, "guide")
         assert text == reference and not model["device_bytes"] and model["gpu_bytes"] == {}
         assert "the engine found no GPU" in model["adjustments"]  # type: ignore[operator]
+
+
+def test_a_build_for_other_cpus_is_set_aside_and_said(
+    start_daemon: StartDaemon, card: SmallCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = other_engine()
+    assert other, "bin/test gpu fetches it"
+    other.chmod(0o755)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(other.parent))
+    daemon = start_daemon(engine_path=str(other))
+    with httpx.Client(base_url=daemon.url, timeout=600, trust_env=False) as http:
+        assert "oprel list" in answer(http, QUESTIONS[0])
+        aside = http.get("/health").json()["engines_set_aside"]
+    if not aside:
+        pytest.skip("this CPU has the instructions of that build")
+    assert aside[0]["engine"] == str(other) and "SIGILL" in aside[0]["reason"]
