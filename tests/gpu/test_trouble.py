@@ -74,7 +74,7 @@ def test_memory_that_runs_out_at_work_is_given_up(
     with httpx.Client(base_url=daemon.url, timeout=600, trust_env=False) as http:
         assert load(http, num_ctx=16_384).status_code == 200
         card.limit(card.held - 1)  # a long prompt needs some more
-        answer(http, "the cat sings over the sea " * 100, "hog", num_ctx=16_384, num_predict=4)
+        answer(http, "the cat sings over the sea " * 80, "hog", num_ctx=16_384, num_predict=1)
         model = loaded(http)
         assert model["adjustments"] and "out_of_memory" in str(model["last_exit"])
 
