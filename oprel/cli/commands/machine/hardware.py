@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def as_seen(machine: "Hardware", config: "Config") -> "Hardware":
-    """The machine with the GPUs that llama.cpp's program here lists; as drivers tell of it where that lists none."""
+    """The machine with the GPUs that llama.cpp's program here lists; as drivers report it where that lists none."""
     import asyncio
 
     from oprel.core.exceptions import NoEngineError
