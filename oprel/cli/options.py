@@ -1,12 +1,13 @@
 """Arguments shared by commands, and the configuration and session that they result in."""
 
 import argparse
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, ColumnChoice, argument, named
 from oprel.core.config import Config, flag, load_config, settings
 from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
 from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
@@ -48,6 +49,28 @@ def _metavar(entry: DeclaredSetting) -> str:
     if entry.name in DURATIONS:
         return "DURATION"
     return "N" if entry.type is int else entry.name.rsplit("_", 1)[-1].upper()
+
+
+def add_columns(parser: argparse.ArgumentParser, columns: Sequence[Column | str]) -> None:
+    """--wide and --columns, for a command that prints a table; see `columns_from`."""
+    names = [argument(column) for column in named(columns)]
+
+    def chosen(text: str) -> tuple[str, ...]:
+        titles = tuple(word.strip().lower() for word in text.split(",") if word.strip())
+        unknown = [title for title in titles if title not in names]
+        if unknown or not titles:
+            what = f"{unknown[0]!r} is not a column" if unknown else "it names no column"
+            raise argparse.ArgumentTypeError(f"{what}; the columns are {', '.join(names)}")
+        return titles
+
+    parser.add_argument("--wide", action="store_true", help="print all columns in full, however narrow the terminal is")
+    text = f"print these columns, in this order: {', '.join(names)}"
+    parser.add_argument("--columns", type=chosen, default=(), metavar="NAME,...", help=text)
+
+
+def columns_from(args: argparse.Namespace) -> ColumnChoice:
+    """The choice made by the arguments of `add_columns`."""
+    return ColumnChoice(args.columns, args.wide)
 
 
 def add_session(parser: argparse.ArgumentParser) -> None:

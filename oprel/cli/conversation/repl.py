@@ -148,7 +148,7 @@ class Repl:
         if what == "system" and self.session.system:
             render.line(self.session.system)
         else:
-            render.line(described(info) if what == "info" else part(info, what))
+            render.line(described(info, width=render.terminal_width()) if what == "info" else part(info, what))
         if what == "parameters" and self.session.options:
             render.line("\nSet in this conversation:")
             for name, value in self.session.options.items():

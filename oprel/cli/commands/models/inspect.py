@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from oprel.runtime.selection.routing import Route
 
 UNSOUND = "its files must be repaired first"
-TITLES = ("ENGINE", "SCORE", "WHY")
+COLUMNS = ("ENGINE", "SCORE", Column("WHY", wraps=True))
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -85,7 +86,7 @@ def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
         render.line("No problems found.")
     if engines:
         render.line()
-        render.table(TITLES, [(each.backend.name, f"{each.score:.2f}", "; ".join(each.reasons)) for each in engines])
+        render.table(COLUMNS, [(each.backend.name, f"{each.score:.2f}", "; ".join(each.reasons)) for each in engines])
         if not engines[0].is_open and (able := [route.backend for route in engines if route.score]):
             render.note(f"To serve it, install {able[0].name}: {able[0].install}")
 
