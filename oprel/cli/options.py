@@ -13,11 +13,16 @@ from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFound
 from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from oprel.cli.conversation.session import Session
     from oprel.client.plain.plain_client import PlainClient
     from oprel.client_api import Client
 
     AnyClient = Client | PlainClient
+
+
+LONGEST_METAVAR = 26  # characters; more choices than that are explained in the help
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
@@ -37,13 +42,14 @@ def add_settings(parser: argparse.ArgumentParser, names: Container[str]) -> None
     for entry in settings():
         if entry.name in names:
             default = "" if entry.default == "" else f" (default: {entry.default})"
-            text = f"{entry.help}{default}".replace("%", "%%")
+            values = f": {', '.join(entry.choices)}" if entry.choices and "|" not in _metavar(entry) else ""
+            text = f"{entry.help}{values}{default}".replace("%", "%%")
             parser.add_argument(flag(entry.name), dest=entry.name, metavar=_metavar(entry), help=text)
 
 
 def _metavar(entry: DeclaredSetting) -> str:
-    if choices := entry.choices:
-        return "|".join(choices)
+    if entry.choices and len(joined := "|".join(entry.choices)) <= LONGEST_METAVAR:
+        return joined
     if entry.name in PATHS:
         return "PATH"
     if entry.name in DURATIONS:
@@ -81,7 +87,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="an option, such as temperature=0; may be repeated",
+        help="an option, such as temperature=0, which may be repeated; most have a flag of their own, see below",
     )
     parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema in a file")
     parser.add_argument(
@@ -93,16 +99,48 @@ def add_session(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verbose", action="store_true", help="show counts and times after the answer")
     parser.add_argument("--nowordwrap", action="store_true", help="do not break lines between words")
+    _add_request_options(parser)
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
+    """A flag for each option of a request."""
+    from oprel.core.request_options import OPTIONS, OptionType
+
+    sampling = parser.add_argument_group("options of the answer")
+    loading = parser.add_argument_group("options that load the model anew")
+    for option in OPTIONS.values():
+        group = loading if option.for_loading else sampling
+        name, dest = f"--{option.name.replace('_', '-')}", f"option_{option.name}"
+        if option.type is OptionType.BOOLEAN:
+            group.add_argument(name, dest=dest, action=argparse.BooleanOptionalAction, help=option.meaning)
+        elif option.type is OptionType.TEXTS:
+            group.add_argument(name, dest=dest, action="append", metavar="TEXT", help=f"{option.meaning}; repeatable")
+        else:
+            metavar = "N" if option.type is OptionType.INTEGER else "X"
+            group.add_argument(name, dest=dest, metavar=metavar, help=option.meaning)
+
+
+def _request_options(args: argparse.Namespace) -> "dict[str, JsonValue]":
+    """The options that --option and the flags of `_add_request_options` set. Raises ValidationError."""
+    from oprel.cli.conversation.session import option, parameter
+    from oprel.core.request_options import OPTIONS
+
+    options = dict(option(text) for text in args.option)
+    for name in OPTIONS:
+        value = getattr(args, f"option_{name}")
+        if value is not None:
+            options[name] = parameter(name, value if isinstance(value, list) else [str(value)])
+    return options
 
 
 def session_from(args: argparse.Namespace) -> "Session":
     """The session described by the arguments of `add_session`. Raises ValidationError."""
-    from oprel.cli.conversation.session import Session, answer_format, option, think_level
+    from oprel.cli.conversation.session import Session, answer_format, think_level
 
     return Session(
         model=args.model or "",
         system=args.system,
-        options=dict(option(text) for text in args.option),
+        options=_request_options(args),
         format=None if args.format is None else answer_format(args.format),
         think=None if args.think is None else think_level(args.think),
         keep_alive=_keep_alive(args.keepalive),

@@ -152,7 +152,7 @@ def test_help_explains_a_command(oprel_own: Shell) -> None:
 def test_the_help_lists_every_command(oprel_own: Shell) -> None:
     done = oprel_own("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [name for name in COMMANDS if not re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)] == []
+    assert [name for name in COMMANDS if not re.search(rf"^  {name}\b", done.stdout, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -140,9 +140,9 @@ class _Table(NamedTuple):
         widths, excess = self.widths, sum(self.widths) + self.gaps - width
         for index in sorted(range(len(widths)), key=lambda index: (not self.columns[index].wraps, -widths[index])):
             if self.columns[index].wraps or index == 0:
-                taken = max(0, min(excess, widths[index] - self.narrowest(index)))
-                widths[index] -= taken
-                excess -= taken
+                given_up = max(0, min(excess, widths[index] - self.narrowest(index)))
+                widths[index] -= given_up
+                excess -= given_up
         return widths
 
     def drawing(self, widths: Sequence[int]) -> Drawing:
@@ -219,10 +219,10 @@ def shorter_name(name: str) -> str:
 
 def shorter_path(path: str) -> str:
     """A path as a shell understands it: from this folder or from the home folder, if that is shorter."""
-    forms = [path]
+    shorter = [path]
     with suppress(OSError):  # this folder was deleted
-        forms += _within(path, os.getcwd(), "./")
-    return min([*forms, *_within(path, os.path.expanduser("~"), "~/")], key=len)
+        shorter += _within(path, os.getcwd(), "./")
+    return min([*shorter, *_within(path, os.path.expanduser("~"), "~/")], key=len)
 
 
 def _within(path: str, folder: str, prefix: str) -> list[str]:

@@ -16,11 +16,7 @@ NAME_WIDTH, TIME_WIDTH = 33, 7
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "selftest",
-        help="check that the engine works on this machine",
-        description="Check the engine with a separate daemon and home folder, without touching your models and daemon.",
-    )
+    parser = commands.add_parser("selftest", help="check that the engine works on this machine")
     parser.add_argument(
         "--chaos", action="store_true", help="also kill, stop and overload it, and report how it recovers"
     )

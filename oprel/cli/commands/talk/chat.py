@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("chat", help="chat with a model")
+    parser = commands.add_parser("chat", usage="oprel chat [FLAGS] [MODEL]", help="chat with a model")
     add_model(parser)
     parser.add_argument("-r", "--resume", action="store_true", help="continue the last conversation")
     add_session(parser)

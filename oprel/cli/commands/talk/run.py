@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("run", help="ask a model: `oprel run MODEL PROMPT`")
+    usage = "oprel run [FLAGS] [MODEL] [PROMPT ...]"
+    parser = commands.add_parser("run", aliases=["query"], usage=usage, help="ask a model: `oprel run MODEL PROMPT`")
     add_model(parser)
     parser.add_argument(
         "prompt", nargs="*", help="what to ask; standard input goes before it (default: start a conversation)"
