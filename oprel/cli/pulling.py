@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from oprel.wire.downloads import DownloadResponse
 
 Result = TypeVar("Result")
+SUCCESS = "success"  # the last step in Ollama's API
 
 
 class ProgressDisplay(Protocol):
@@ -74,8 +75,8 @@ def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None
             if step.total:
                 key = step.digest or (step.status or "").removeprefix("pulling ")
                 display.file(names.get(key, key), step.completed or 0, step.total)
-            else:
-                display.step(step.status or "")
+            elif step.status and step.status != SUCCESS:  # the command says so itself, last
+                display.step(step.status)
 
 
 def cancel_download(client: "AnyClient", model: str) -> bool:

@@ -111,9 +111,17 @@ def cut_short(done: "AnswerMetrics") -> str:
     """Why the answer is incomplete, as a sentence; empty when it is complete."""
     if done.done_reason != "length":
         return ""
-    if done.ended_by:
-        return "(cut short: the answer repeated itself; the option `runaway_guard` turns this check off)"
-    return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
+    tokens = done.eval_count or 0
+    match done.ended_by:
+        case "runaway_guard":
+            why = "the answer repeated itself; the option `runaway_guard` turns this check off"
+        case "num_predict":
+            why = f"the answer reached num_predict, {tokens} tokens; -1 is no limit"
+        case "context":
+            why = f"prompt and answer fill the context, {(done.prompt_eval_count or 0) + tokens} tokens; see num_ctx"
+        case _:  # a daemon that does not say which
+            why = "the answer reached num_predict, or filled the context of num_ctx tokens"
+    return f"(cut short: {why})"
 
 
 def figures(done: "AnswerMetrics") -> str:

@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, add_columns, columns_from, config_from
 from oprel.cli.screen import render
-from oprel.cli.screen.table import Column
+from oprel.cli.screen.table import Column, shorter_name
 from oprel.utils.text import human_count
 
 if TYPE_CHECKING:
     from oprel.wire.downloads import FoundModel
 
-COLUMNS = ("NAME", Column("DOWNLOADS", 2), Column("LIKES", 3), Column("MODIFIED", 1), Column("GATED", 4))
+COLUMNS = (
+    Column("NAME", shorter=shorter_name),
+    Column("DOWNLOADS", 2),
+    Column("LIKES", 3),
+    Column("MODIFIED", 1),
+    Column("GATED", 4),
+)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -111,6 +111,20 @@ def test_an_answer_that_was_cut_is_said_to_be(capsys: Captured, reason: str | No
     assert bool(cut_short(AnswerMetrics(done_reason=reason))) is is_cut
 
 
+@pytest.mark.parametrize(
+    ("ended_by", "words"),
+    [
+        ("num_predict", "the answer reached num_predict, 20 tokens"),
+        ("context", "prompt and answer fill the context, 120 tokens"),
+        ("runaway_guard", "the answer repeated itself"),
+        (None, "num_predict, or filled the context"),
+    ],
+)
+def test_the_limit_that_cut_an_answer_is_named(ended_by: str | None, words: str) -> None:
+    done = AnswerMetrics(done_reason="length", ended_by=ended_by, prompt_eval_count=100, eval_count=20)
+    assert words in cut_short(done)
+
+
 def test_the_figures_count_the_engines_that_died() -> None:
     assert figures(AnswerMetrics(recoveries=2)) == "engine crashes:       2"
 
