@@ -11,8 +11,8 @@ from oprel.cli.commands.models.list import print_models
 from oprel.cli.commands.models.show import described, part
 from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
 from oprel.cli.conversation.images import encode, images_for
-from oprel.cli.conversation.session import Session, change, guess, is_open, loaded, unquoted
-from oprel.cli.conversation.slash import COMMANDS, LEAVE, help_on
+from oprel.cli.conversation.session import Session, change, is_open, loaded, unquoted
+from oprel.cli.conversation.slash import LEAVE, help_on, hints
 from oprel.cli.options import check_path, suggesting_names
 from oprel.cli.screen import render
 from oprel.client_api import Client
@@ -81,14 +81,14 @@ class Repl:
             pass
         except KeyboardInterrupt:
             return ""
-        return None if text.strip() in LEAVE else text
+        return None if text.split(maxsplit=1)[:1] in LEAVE else text
 
     def _handle(self, text: str) -> None:
         word, _, argument = text.partition(" ")
         if word in self._handlers:
             self._handlers[word](argument.strip())
         elif word.startswith("/") and "/" not in word[1:] and not Path(word).exists():
-            raise ValidationError(f"unknown command {word}", *guess(word, COMMANDS), "`/?` lists them.")
+            raise ValidationError(f"unknown command {word}", *hints(text), "`/?` lists them.")
         elif text:
             self._send(unquoted(text))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from oprel.cli.conversation.session import SETTINGS, THINK_LEVELS, guess
+from oprel.cli.guidance.manual import MANUAL
 from oprel.core.exceptions import ValidationError
 from oprel.core.request_options import OPTIONS
 
@@ -21,7 +22,20 @@ COMMANDS = {
     "/help": ("TOPIC", "this help (also /?), or set, show, parameters, shortcuts"),
     "/?": ("", ""),
 }
-LEAVE = ("/bye", "/exit", "/quit")
+LEAVE = (["/bye"], ["/exit"], ["/quit"])
+# Other words for commands.
+SYNONYMS = {
+    **dict.fromkeys(("/model", "/switch", "/use", "/open"), "/load"),
+    **dict.fromkeys(("/models", "/ls"), "/list"),
+    **dict.fromkeys(("/new", "/forget", "/restart"), "/clear"),
+    **dict.fromkeys(("/q", "/leave", "/end", "/stop"), "/bye"),
+    **dict.fromkeys(("/h", "/commands"), "/help"),
+    **dict.fromkeys(("/store", "/export", "/write"), "/save"),
+    **dict.fromkeys(("/temp", "/temperature"), "/set parameter temperature"),
+    **dict.fromkeys(("/ctx", "/context"), "/set parameter num_ctx"),
+    "/json": "/set format json",
+    "/stats": "/set verbose",
+}
 SHOWN = {
     "info": "architecture, size, capabilities, parameters",
     "license": "its licence",
@@ -40,13 +54,14 @@ SHORTCUTS = {
     "Ctrl-G": "write the message in your editor",
     "Ctrl-L": "clear the screen",
     "Ctrl-C": "stop the answer, or discard the input",
+    "Ctrl-Z": "suspend the program; `fg` continues it",
     "Ctrl-D": "leave",
 }
 TOPICS = ("set", "show", "parameters", "shortcuts")
 
 
 def help_on(topic: str) -> str:
-    """Raises ValidationError for an unwords topic."""
+    """Raises ValidationError for an unknown topic."""
     topic = topic.removeprefix("/")
     if topic == "set":
         return _columns("/set changes:", ((f"/set {entry.usage}", entry.help) for entry in SETTINGS.values()))
@@ -62,6 +77,39 @@ def help_on(topic: str) -> str:
         )
     rows = [(f"{name} {takes}".rstrip(), text) for name, (takes, text) in COMMANDS.items() if text]
     return _columns("Commands:", rows) + '\n\nStart and end a message with """ to write several lines.'
+
+
+def hints(text: str) -> tuple[str, ...]:
+    """What was perhaps meant by text that begins with an unknown command.
+
+    >>> hints("/temperature 0.2"), hints("/hlep"), hints("/verbose")
+    (('Did you mean `/set parameter temperature 0.2`?',), ('Did you mean `/help`?',), ('Did you mean `/set verbose`?',))
+    """
+    word, _, argument = text.partition(" ")
+    name = word.removeprefix("/")
+    longer = {**{key: f"/set {key}" for key in SETTINGS}, **{key: f"/show {key}" for key in SHOWN if key != "system"}}
+    longer |= {key: f"/set parameter {key}" for key in OPTIONS}
+    if meant := SYNONYMS.get(word) or longer.get(name):
+        return (f"Did you mean `{f'{meant} {argument}'.strip()}`?",)
+    if near := guess(word, COMMANDS):
+        return near
+    return (f"In a shell there is `oprel {name}`.",) if name in MANUAL else ()
+
+
+def takes_more(text: str) -> bool:
+    """Whether a complete command or setting is followed by something.
+
+    >>> takes_more("/load"), takes_more("/set verbose"), takes_more("/set parameter")
+    (True, False, True)
+    """
+    match text.split(" "):
+        case [command]:
+            return bool(COMMANDS[command][0])
+        case ["/set", setting]:
+            return " " in SETTINGS[setting].usage
+        case ["/set", "parameter", _]:
+            return True
+    return False
 
 
 def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
