@@ -9,7 +9,7 @@ from pathlib import Path
 from oprel.api_models import OllamaChatResponse, OllamaMessage
 from oprel.cli.commands.models.list import print_models
 from oprel.cli.commands.models.show import described, part
-from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
+from oprel.cli.conversation.answer_view import AnswerView, Look, look, print_notes
 from oprel.cli.conversation.images import encode, images_for
 from oprel.cli.conversation.session import Session, change, is_open, loaded, unquoted
 from oprel.cli.conversation.slash import LEAVE, help_on, hints
@@ -133,7 +133,7 @@ class Repl:
         return OllamaMessage(role="user", content=rest, images=[encode(path) for path in paths] or None)
 
     def _look(self) -> Look:
-        return Look(render.columns(), self.session.wordwrap, not self.session.hide_thinking)
+        return look(self.session.wordwrap, not self.session.hide_thinking)
 
     def _set(self, text: str) -> None:
         if not text:

@@ -28,9 +28,9 @@ class Bars:
 
     def __init__(self, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
-        room = console.width - OTHER_COLUMNS
-        bar = max(NARROWEST_BAR, min(WIDEST_BAR, room // 2))
-        self._longest_name = max(SHORTEST_NAME, room - bar)
+        space = console.width - OTHER_COLUMNS
+        bar = max(NARROWEST_BAR, min(WIDEST_BAR, space // 2))
+        self._longest_name = max(SHORTEST_NAME, space - bar)
         self._progress = _ProgressWithStep(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=bar),

@@ -120,13 +120,15 @@ class ProgressLines:
         self._step = ""
 
     def show(self, step: str, completed: int = 0, total: int = 0) -> None:
+        moves = has_watcher() and not is_dumb_terminal()
         if step != self._step:
             self.end()
             aside(step)
-        elif not has_watcher():
+        elif not moves:
             return
-        if total and has_watcher():
-            aside(f"\r{step} {100 * completed // total} %")
+        if total and moves:
+            percent = f" {100 * completed // total} %"
+            aside(f"\r{step[: (terminal_width(sys.stderr) or NARROW) - len(percent) - 1]}{percent}")
         self._step = step
 
     def end(self) -> None:

@@ -106,9 +106,9 @@ def _ask(client: "AnyClient", session: "Session", prompt: str) -> "Iterator[Gene
 
 
 def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
-    from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
+    from oprel.cli.conversation.answer_view import AnswerView, look, print_notes
 
-    answer = AnswerView(Look(render.columns(), session.wordwrap, not session.hide_thinking))
+    answer = AnswerView(look(session.wordwrap, not session.hide_thinking))
     last = None
     try:
         for last in pieces:

@@ -136,6 +136,20 @@ def test_figures_are_told_beside_the_output_and_only_on_request(capsys: Captured
     assert capsys.readouterr() == ("", figures(DONE) + "\n")
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_dumb_terminal_gets_whole_words_and_no_escapes(capsys: Captured, size: int) -> None:
+    text = "**One** two three four\nhttps://example.com/a/very/long/path end\n\n  six"
+    view = AnswerView(Look(20, is_dumb=True))
+    view.add("", "Let me think about it, for long.")
+    for at in range(0, len(text), size):
+        view.add(text[at : at + size], None)
+    view.end()
+    assert [line.rstrip() for line in capsys.readouterr().out.split("\n")] == [
+        *("Thinking...", "Let me think about", "it, for long.", "...done thinking.", ""),
+        *("**One** two three", "four", "https://example.com/a/very/long/path", "end", "", "  six"),
+    ]
+
+
 def test_no_colour_is_used_where_none_is_wanted(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert said(TERMINAL, "`a` **b**", capsys=capsys) == "a \x1b[1mb\x1b[0m"
