@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from oprel.wire.downloads import DownloadResponse
 
 Result = TypeVar("Result")
-SUCCESS = "success"  # the last step in Ollama's API
 
 
 class ProgressDisplay(Protocol):
@@ -75,7 +74,7 @@ def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None
             if step.total:
                 key = step.digest or (step.status or "").removeprefix("pulling ")
                 display.file(names.get(key, key), step.completed or 0, step.total)
-            elif step.status and step.status != SUCCESS:  # the command says so itself, last
+            elif step.status and step.status != render.SUCCESS:  # the command says so itself, last
                 display.step(step.status)
 
 

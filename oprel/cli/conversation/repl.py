@@ -196,7 +196,7 @@ class Repl:
         render.line(f"Cleared the conversation.{kept}")
 
     def _help(self, topic: str) -> None:
-        render.line(help_on(topic))
+        render.line(help_on(topic, render.terminal_width() or render.NARROW))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from oprel.cli.conversation.session import SETTINGS, THINK_LEVELS, guess
 from oprel.cli.guidance.manual import MANUAL
+from oprel.cli.screen.table import wrapped
 from oprel.core.exceptions import ValidationError
 from oprel.core.request_options import OPTIONS
 
@@ -60,23 +61,23 @@ SHORTCUTS = {
 TOPICS = ("set", "show", "parameters", "shortcuts")
 
 
-def help_on(topic: str) -> str:
-    """Raises ValidationError for an unknown topic."""
+def help_on(topic: str, width: int = 80) -> str:
+    """The help, in lines of at most `width`. Raises ValidationError for an unknown topic."""
     topic = topic.removeprefix("/")
     if topic == "set":
-        return _columns("/set changes:", ((f"/set {entry.usage}", entry.help) for entry in SETTINGS.values()))
+        return _columns("/set changes:", ((f"/set {entry.usage}", entry.help) for entry in SETTINGS.values()), width)
     if topic == "parameters":
-        return _columns("/set parameter takes:", ((option.name, option.meaning) for option in OPTIONS.values()))
+        return _columns("/set parameter takes:", ((option.name, option.meaning) for option in OPTIONS.values()), width)
     if topic == "show":
-        return _columns("/show shows:", ((f"/show {name}", text) for name, text in SHOWN.items()))
+        return _columns("/show shows:", ((f"/show {name}", text) for name, text in SHOWN.items()), width)
     if topic == "shortcuts":
-        return _columns("Keys:", SHORTCUTS.items())
+        return _columns("Keys:", SHORTCUTS.items(), width)
     if topic:
         raise ValidationError(
             f"unknown help topic {topic!r}", *guess(topic, TOPICS), f"The topics are {', '.join(TOPICS)}."
         )
     rows = [(f"{name} {takes}".rstrip(), text) for name, (takes, text) in COMMANDS.items() if text]
-    return _columns("Commands:", rows) + '\n\nStart and end a message with """ to write several lines.'
+    return _columns("Commands:", rows, width) + '\n\nStart and end a message with """ to write several lines.'
 
 
 def hints(text: str) -> tuple[str, ...]:
@@ -139,7 +140,8 @@ def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
     return [name for name in words if name.startswith(word)]
 
 
-def _columns(title: str, rows: Iterable[tuple[str, str]]) -> str:
+def _columns(title: str, rows: Iterable[tuple[str, str]], width: int) -> str:
     rows = [*rows]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([title, *(f"  {name:{width}}  {text}" for name, text in rows)])
+    longest = max(len(name) for name, _ in rows)
+    lines = (line for name, text in rows for line in wrapped(f"  {name:{longest}}  {text}", width, " " * (longest + 4)))
+    return "\n".join([title, *lines])

@@ -1,6 +1,7 @@
 """Everything the command line prints: tables, streamed text, errors. The only module that calls `print`."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 WIDTH, NARROW = 1000, 80  # columns
 UNLIMITED = 10**9  # columns
 CONTINUED = " \\"  # how a shell's line says that the next one belongs to it
+SUCCESS = "success"
+_DIGEST = re.compile(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b")
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -114,13 +117,19 @@ def table(
 
 
 class ProgressLines:
-    """Prints the steps of a long operation on standard error, one line each; at a terminal with a moving percentage."""
+    """Prints the steps of a long operation on standard error, one line each; at a terminal with a moving percentage.
+
+    Leaves out the last step in Ollama's API, "success": the command says so itself.
+    """
 
     def __init__(self) -> None:
         self._step = ""
 
     def show(self, step: str, completed: int = 0, total: int = 0) -> None:
         moves = has_watcher() and not is_dumb_terminal()
+        step = _DIGEST.sub(r"\1", step)
+        if step == SUCCESS:
+            return
         if step != self._step:
             self.end()
             aside(step)

@@ -71,7 +71,7 @@ def _answers(client: "AnyClient") -> "tuple[ModelsResponse, ProcessResponse, Hea
             raise
         if is_ending(client.config):
             raise without_daemon(client.config) from None
-    render.note("no daemon is running, so nothing is loaded")
+    render.note("no daemon is running, so nothing is loaded; `oprel list` lists the installed models")
     return None
 
 
