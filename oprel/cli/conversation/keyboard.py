@@ -22,6 +22,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from oprel.cli.conversation.repl import CONTINUATION, Ask
 from oprel.cli.conversation.session import is_open
 from oprel.cli.conversation.slash import candidates, takes_more
+from oprel.cli.screen import render
 from oprel.client_api import Client
 from oprel.core.exceptions import OprelError
 from oprel.core.names import DEFAULT_TAG
@@ -42,6 +43,17 @@ def plain_keyboard(lines: TextIO | None) -> Ask:
         if not line:
             raise EOFError
         return line.decode(errors="replace").rstrip("\r\n")
+
+    return ask
+
+
+def dumb_keyboard(lines: TextIO) -> Ask:
+    """Reads lines from a terminal that cannot move its cursor: what it edits itself."""
+    read = plain_keyboard(lines)
+
+    def ask(prompt: str, remember: bool) -> str:
+        render.piece(prompt)
+        return read(prompt, remember)
 
     return ask
 

@@ -130,9 +130,7 @@ def hint_for_flag(flag: str, flags: Collection[str]) -> str:
     word = flag.lower().strip("-").replace("_", "-")
     if word in FLAG_ADVICE:
         return FLAG_ADVICE[word]
-    meant = FLAG_SYNONYMS.get(word, f"--{word}")
-    if meant.partition("=")[0] in flags:
-        return f"Did you mean {meant}?"
-    if near := get_close_matches(flag, flags, n=1):
-        return f"Did you mean {near[0]}?"
-    return ""
+    meant = {name: other for name, other in FLAG_SYNONYMS.items() if other.partition("=")[0] in flags}
+    meant |= {name.lstrip("-"): name for name in flags}
+    near = [word] if word in meant else get_close_matches(word, meant, n=1)
+    return f"Did you mean {meant[near[0]]}?" if near else ""

@@ -49,6 +49,8 @@ def test_synonyms_are_no_commands_and_mean_one_thing() -> None:
         ("chat", "--max-tokens", "Did you mean --num-predict?"),
         ("run", "--n-ctx", "Did you mean --num-ctx?"),
         ("serve", "--port", "Did you mean --server-port?"),
+        ("serve", "--prot", "Did you mean --server-port?"),
+        ("run", "--no-think", "Did you mean --think=false?"),
         ("list", "--full", "Did you mean --wide?"),
         ("list", "--jsn", "Did you mean --json?"),
         ("run", "--prompt", "Write the prompt after the model"),
