@@ -146,9 +146,9 @@ class Repl:
             return self._help("show")
         info = self._client.show(self.session.model)
         if what == "system" and self.session.system:
-            render.line(self.session.system)
+            render.verbatim(self.session.system)
         else:
-            render.line(described(info, width=render.terminal_width()) if what == "info" else part(info, what))
+            render.verbatim(described(info, width=render.terminal_width()) if what == "info" else part(info, what))
         if what == "parameters" and self.session.options:
             render.line("\nSet in this conversation:")
             for name, value in self.session.options.items():
@@ -196,7 +196,7 @@ class Repl:
         render.line(f"Cleared the conversation.{kept}")
 
     def _help(self, topic: str) -> None:
-        render.line(help_on(topic, render.terminal_width() or render.NARROW))
+        render.verbatim(help_on(topic, render.terminal_width() or render.NARROW))
 
 
 @contextmanager

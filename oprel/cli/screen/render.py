@@ -24,6 +24,14 @@ BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 def line(text: str = "") -> None:
+    """Print sentences; at a terminal long lines wrap between words, and keep their indent."""
+    width = terminal_width()
+    for part in text.split("\n"):
+        verbatim("\n".join(_wrapped(part, width, len(part) - len(part.lstrip()))))
+
+
+def verbatim(text: str) -> None:
+    """Print lines as they are: data, or what fits already."""
     print(text, flush=True)
 
 
@@ -35,7 +43,7 @@ def piece(text: str) -> None:
 def prose(text: str, head: str = "") -> None:
     """Print sentences; at a terminal they wrap between words, under the end of `head`."""
     for part in text.split("\n"):
-        line("\n".join(_wrapped(head + part, terminal_width(), cell_width(head))))
+        verbatim("\n".join(_wrapped(head + part, terminal_width(), cell_width(head))))
         head = " " * cell_width(head)
 
 
@@ -45,7 +53,7 @@ def command(words: Sequence[str]) -> None:
 
     width = terminal_width() or UNLIMITED
     lines = wrapped(" ".join(map(quote, words)), width - len(CONTINUED), "    ")
-    line(f"{CONTINUED}\n".join(lines))
+    verbatim(f"{CONTINUED}\n".join(lines))
 
 
 def note(text: str) -> None:
@@ -102,7 +110,7 @@ def error(problem: OprelError) -> None:
 
 
 def json(value: "Wire") -> None:
-    line(value.model_dump_json(indent=2))
+    verbatim(value.model_dump_json(indent=2))
 
 
 def table(
@@ -110,9 +118,9 @@ def table(
 ) -> list[str]:
     """Print a table: at a terminal as it fits, elsewhere in full. Returns the titles of the columns that are shown."""
     shown, (titles, *others) = drawn(named(columns), rows, terminal_width(), choice)
-    line(f"{BOLD}{titles}{PLAIN}" if sys.stdout.isatty() and not is_dumb_terminal() else titles)
+    verbatim(f"{BOLD}{titles}{PLAIN}" if sys.stdout.isatty() and not is_dumb_terminal() else titles)
     for text in others:
-        line(text)
+        verbatim(text)
     return shown
 
 

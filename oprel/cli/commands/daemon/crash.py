@@ -105,7 +105,7 @@ def _show(reader: CrashReader, text: str | None, *, as_json: bool) -> None:
     if as_json:
         render.json(crash)
     else:
-        render.line("\n".join(described(crash)))
+        render.verbatim("\n".join(described(crash)))
 
 
 def described(crash: "Crash") -> Iterator[str]:

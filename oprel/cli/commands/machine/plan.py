@@ -167,15 +167,15 @@ def show(plan: "PlanResponse", choice: ColumnChoice = WHAT_FITS) -> None:
     _show_variants(plan.variants, choice)
     render.line()
     for line in described(plan):
-        render.prose(line)
+        render.line(line)
     for device in plan.memory.devices:
         render.line()
         for line in bar(device, render.terminal_width() or WIDEST):
-            render.line(line)
+            render.verbatim(line)
     if plan.suggestions:
         render.line()
         for suggestion in plan.suggestions:
-            render.prose(suggestion.text)
+            render.line(suggestion.text)
     if plan.command:
         render.line()
         render.command(plan.command)

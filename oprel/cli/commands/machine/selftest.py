@@ -54,4 +54,8 @@ def main(args: argparse.Namespace) -> int:
 def _show(outcome: "Outcome") -> None:
     mark = "✓" if outcome.passed else "✗"
     recovery = "" if outcome.recovery_seconds is None else f"{outcome.recovery_seconds:.2f} s"
-    render.line(f"{mark} {outcome.name:<{NAME_WIDTH}} {recovery:>{TIME_WIDTH}}   {outcome.text}")
+    head, width = f"{mark} {outcome.name:<{NAME_WIDTH}} {recovery:>{TIME_WIDTH}}   ", render.terminal_width()
+    if width and len(head) + len(outcome.text) > width:
+        render.line(head.rstrip())
+        head = "  "
+    render.prose(outcome.text, head)

@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     if inspection.errors:  # never suggest loading it
         engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
     if args.json:
-        render.line(json.dumps(as_json(inspection, engines), indent=2))
+        render.verbatim(json.dumps(as_json(inspection, engines), indent=2))
     else:
         _show(inspection, engines)
     return InvalidModelError.exit_code if inspection.errors else 0
@@ -76,9 +76,9 @@ def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
 
 
 def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
-    render.line(str(inspection.path))
+    render.verbatim(str(inspection.path))
     for title, text in inspection.info.display() if inspection.info else ():
-        render.line(f"    {title:16}{text}")
+        render.prose(text, f"    {title:16}")
     render.line()
     for finding in inspection.findings:
         _show_finding(finding, inspection.path)
@@ -93,9 +93,9 @@ def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
 
 def _show_finding(finding: "Finding", model: Path) -> None:
     file = "" if finding.path == model or str(finding.path) in finding.what else f"{finding.path.name}: "
-    render.line(f"{finding.severity.value:8} {file}{finding.what}")
+    render.prose(f"{file}{finding.what}", f"{finding.severity.value:8} ")
     if finding.step:
-        render.line(f"         {finding.step}")
+        render.prose(finding.step, " " * 9)
 
 
 def as_json(inspection: "Inspection", engines: Sequence["Route"]) -> dict[str, object]:

@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         render.json(info)
     else:
-        render.line(part(info, args.part) if args.part else described(info, args.verbose, render.terminal_width()))
+        render.verbatim(part(info, args.part) if args.part else described(info, args.verbose, render.terminal_width()))
     return 0
 
 

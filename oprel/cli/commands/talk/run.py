@@ -132,4 +132,4 @@ def _embed(client: "AnyClient", session: "Session", args: argparse.Namespace, pr
             options=session.options or None,
             keep_alive=session.keep_alive,
         )
-    render.line(json.dumps([*reply.embeddings[0]]))
+    render.verbatim(json.dumps([*reply.embeddings[0]]))
