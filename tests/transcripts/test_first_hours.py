@@ -5,8 +5,10 @@ Each screen is read at several widths: no traceback, no word broken at the edge,
 """
 
 import contextlib
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +55,11 @@ OPERATOR = (
     *(Step("crash"), Step("quarantine"), Step("cache", is_of_machine=True), Step("cache verify"), Step("cache clear")),
     *(Step("list-models coder"), Step("run tiny --num-ctx 2 hello"), Step("stop tiny"), Step("logs tiny-er")),
     *(Step("quarantine clear deadbeef"), Step("crash show")),
+)
+STRANGER = 54_321  # the number of a user that the machine does not know
+STRANGERS_HOUR = (
+    *(Step("list"), Step("import tiny.gguf"), Step("ps"), Step(f"run tiny {ANSWER}", is_answer=True), Step("ps")),
+    *(Step("chat tiny", typed=("/bye",)), Step("rm tiny"), Step("doctor", is_of_machine=True), Step("stop --daemon")),
 )
 HOURS = {"ollama-user": OLLAMA_USER, "python-developer": PYTHON_DEVELOPER, "operator": OPERATOR}
 
@@ -176,3 +183,60 @@ def test_what_doctor_says_is_what_the_daemon_does(daemon: RunningDaemon, look: L
     text = re.sub(r"\s+", " ", " ".join(look("doctor", columns=columns)))
     assert f"version {__version__}, pid {daemon.process.pid}" in text
     assert f"{daemon.config.home} is private to this user" in text
+
+
+def as_user(number: int, network: str = "") -> list[str]:
+    """What starts a program as that user, who may read everything: the interpreter may lie in root's home folder."""
+    before = ["nsenter", f"--net={network}"] if network else []
+    before += ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"]
+    return [*before, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+
+@pytest.fixture
+def place(tiny: Path) -> Iterator[Path]:
+    """A folder with a model, in which only STRANGER can write."""
+    with temporary_home() as place:
+        shutil.copy(tiny, place / "tiny.gguf")
+        os.chown(place, STRANGER, STRANGER)
+        yield place
+
+
+only_root = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("setpriv", "unshare", "nsenter", "ip"))),
+    reason="only root can become other users",
+)
+# No entry in the list of users, and no variable that would name a home folder.
+NAMELESS: dict[str, str | None] = dict.fromkeys(("HOME", "USER", "LOGNAME", "OPREL_HOME"))
+
+
+@only_root
+def test_a_first_hour_of_a_user_without_a_name(place: Path) -> None:
+    """As in a container: the models are kept in the temporary folder, and that is said once."""
+    environment = {**NAMELESS, "TMPDIR": str(place)}
+    transcript = Transcript(str(place), str(place), 80, environment, as_user(STRANGER))
+    check("stranger-80", transcript.take(STRANGERS_HOUR))
+
+
+@pytest.fixture
+def network() -> Iterator[str]:
+    """A network of its own, where the usual port is free."""
+    command = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo && exec sleep infinity"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline()
+        yield f"/proc/{holder.pid}/ns/net"
+        holder.kill()
+
+
+@only_root
+def test_a_first_hour_of_a_second_user(place: Path, network: str, folder: Path) -> None:
+    """Another user's daemon has the usual port."""
+    usual = {"OPREL_SERVER_PORT": None}
+    with temporary_home() as home:
+        first = Transcript(str(home), str(folder), 80, usual, ["nsenter", f"--net={network}"])
+        try:
+            assert first.take([Step("list")]).faults == []
+            environment = {**NAMELESS, **usual, "TMPDIR": str(place)}
+            second = Transcript(str(place), str(place), 80, environment, as_user(STRANGER, network))
+            check("second-user-80", second.take(STRANGERS_HOUR))
+        finally:
+            first.take([Step("stop --daemon --now")])
