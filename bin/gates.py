@@ -23,7 +23,7 @@ JOBS = (
     "templates",
     "gpu",
     "transcripts",
-)  # markers that have gates of their own
+)  # markers with gates of their own
 ALL_BUT_JOBS = " and ".join(f"not {marker}" for marker in JOBS)
 QUICK = f"not long and {ALL_BUT_JOBS}"
 LONG = f"long and {ALL_BUT_JOBS}"

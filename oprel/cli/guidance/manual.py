@@ -139,9 +139,9 @@ MACHINE = {
         ("oprel bench run qwen3", "oprel bench memory"),
     ),
     "engines": Page(
-        "List the programs that run models, or install, test or prefer one. oprel chooses the best engine for each "
-        "model by itself.",
-        ("oprel engines", "oprel engines install vllm"),
+        "List the programs that run models, or install, update, test or prefer one; `rollback` returns to the build "
+        "before. oprel chooses the best engine for each model by itself.",
+        ("oprel engines install llama.cpp", "oprel engines test"),
     ),
     "doctor": Page(
         "Check the daemon, engine, hardware, folders, disk and port, and say how to fix what is wrong. The exit "

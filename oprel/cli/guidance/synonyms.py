@@ -53,7 +53,7 @@ ADVICE: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         ("update", "upgrade"),
-        "`oprel pull MODEL` updates a model. oprel itself is updated by what installed it, such as pip.",
+        "`oprel pull MODEL` updates a model, `oprel engines update` an engine, and what installed it oprel itself.",
     ),
     **dict.fromkeys(("exit", "quit", "bye"), "/bye leaves a conversation; `oprel stop --daemon` stops the daemon."),
 }

@@ -19,7 +19,7 @@ WIDTH, NARROW = 1000, 80  # columns
 UNLIMITED = 10**9  # columns
 CONTINUED = " \\"  # how a shell's line says that the next one belongs to it
 SUCCESS = "success"
-_DIGEST = re.compile(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b")
+DIGEST = r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b"  # compiled when needed
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -135,7 +135,7 @@ class ProgressLines:
 
     def show(self, step: str, completed: int = 0, total: int = 0) -> None:
         moves = has_watcher() and not is_dumb_terminal()
-        step = _DIGEST.sub(r"\1", step)
+        step = re.sub(DIGEST, r"\1", step)
         if step == SUCCESS:
             return
         if step != self._step:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import NamedTuple
 
-_OUTSIDE_COMMANDS = re.compile(r" (?=(?:[^`]*`[^`]*`)*[^`]*\Z)")
+OUTSIDE_COMMANDS = r" (?=(?:[^`]*`[^`]*`)*[^`]*\Z)"  # a blank that is not in `backticks`; compiled when needed
 GAP = 3  # blanks between two columns
 NARROWEST_TEXT = 15  # columns that wrapped text keeps; before it gets less, other columns are left out
 
@@ -85,9 +85,10 @@ def _fitted(table: "_Table", width: int, *, may_drop: bool) -> Drawing:
     return table.drawing(table.widths_within(width))
 
 
-class _Table(NamedTuple):
-    columns: Sequence[Column]
-    rows: list[list[str]]
+class _Table:
+    def __init__(self, columns: Sequence[Column], rows: list[list[str]]) -> None:
+        self.columns = columns
+        self.rows = rows
 
     @property
     def gaps(self) -> int:
@@ -191,7 +192,7 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
 def _words(text: str, width: int) -> list[str]:
     """What may not be broken: words, and commands that are no longer than a line."""
-    spans = _OUTSIDE_COMMANDS.split(text)
+    spans = re.split(OUTSIDE_COMMANDS, text)
     return [word for span in spans for word in ([span] if cell_width(span) <= width else span.split(" "))]
 
 
