@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         from oprel.cli.guidance.manual import MANUAL
 
-        page = MANUAL.get(self.prog.rpartition(" ")[2])
+        page = MANUAL.get(self.prog.partition(" ")[2])
         if page is None:
             return super().format_help()
         self.description = page.text

@@ -87,7 +87,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="an option, such as temperature=0, which may be repeated; most have a flag of their own, see below",
+        help="an option, such as temperature=0, which may be repeated; each has a flag of its own, see below",
     )
     parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema in a file")
     parser.add_argument(
