@@ -153,7 +153,7 @@ def test_help_explains_a_command(oprel_own: Shell) -> None:
 def test_the_help_lists_every_command(oprel_own: Shell) -> None:
     done = oprel_own("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [name for name in COMMANDS if not re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)] == []
+    assert [name for name in COMMANDS if not re.search(rf"^  {name}\b", done.stdout, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -177,7 +177,10 @@ def test_without_a_command_the_help_is_shown(oprel_own: Shell) -> None:
 
 def test_looking_at_what_is_loaded_starts_no_daemon(oprel_own: Shell) -> None:
     done = oprel_own("ps")
-    assert (done.returncode, done.stderr) == (0, "no daemon is running, so nothing is loaded\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "no daemon is running, so nothing is loaded; `oprel list` lists the installed models\n",
+    )
     assert oprel_own("stop", "tiny").returncode == 5
 
 
@@ -689,7 +692,7 @@ def names(shell: Shell) -> list[str]:
 def test_a_model_is_made_from_a_modelfile_and_shown(oprel_made: Shell) -> None:
     done = oprel_made("create", "mine")
     assert (done.returncode, done.stdout) == (0, "created 'mine'\n")
-    assert done.stderr.endswith("success\n")
+    assert done.stderr.endswith("writing manifest\n")
     assert "mine:latest" in names(oprel_made)
     assert oprel_made("show", "mine", "--system").stdout == "Be brief.\n"
     assert oprel_made("show", "mine", "--license").stdout == "MIT\n"

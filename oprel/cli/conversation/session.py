@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import absolute
-from oprel.core.request_options import OptionType, RequestOption, find_option
+from oprel.core.request_options import OPTIONS, OptionType, RequestOption, find_option
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -69,7 +69,7 @@ def change(session: Session, text: str) -> tuple[Session, str]:
     if word not in SETTINGS:
         raise ValidationError(
             f"unknown setting {word!r}" if word else "/set needs a setting",
-            *guess(word, SETTINGS),
+            *((f"Did you mean `/set parameter {text.strip()}`?",) if word in OPTIONS else guess(word, SETTINGS)),
             "`/? set` lists them.",
         )
     return SETTINGS[word].apply(session, argument.strip())

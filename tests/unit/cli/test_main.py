@@ -14,6 +14,7 @@ from oprel.cli.options import config_from, session_from
 from oprel.client.own_daemon import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes
+from oprel.core.request_options import OPTIONS, OptionType
 
 SessionFrom = Callable[..., tuple[Session, list[str]]]
 
@@ -250,6 +251,34 @@ def test_think_takes_no_word_of_the_prompt(
 
 def test_think_after_two_dashes_is_a_word(ends_with_session: SessionFrom) -> None:
     assert ends_with_session("run", "tiny", "--", "--think")[1] == ["--think"]
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "query"])
+def test_every_option_of_a_request_has_a_flag(ends_with_session: SessionFrom, command: str) -> None:
+    for option in OPTIONS.values():
+        flag = f"--{option.name.replace('_', '-')}"
+        given, value = {
+            OptionType.INTEGER: ([flag, "512"], 512),
+            OptionType.FLOAT: ([f"{flag}=0.5"], 0.5),
+            OptionType.BOOLEAN: ([flag], True),
+            OptionType.TEXTS: ([flag, "a b", flag, "c"], ["a b", "c"]),
+        }[option.type]
+        session, _ = ends_with_session(command, "tiny", *given)
+        assert session.options == {option.name: value}
+
+
+def test_a_flag_of_an_option_beats_the_general_one(ends_with_session: SessionFrom) -> None:
+    session, prompt = ends_with_session("run", "tiny", "--option=seed=7", "--seed", "-1", "--no-ignore-eos", "hi")
+    assert (session.options, prompt) == ({"seed": -1, "ignore_eos": False}, ["hi"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "fault"),
+    [("--temperature=hot", "temperature must be a number, not 'hot'"), ("--num-ctx=2", "num_ctx must be at least 4")],
+)
+def test_a_wrong_value_of_an_option_is_refused(ends_with_session: SessionFrom, flag: str, fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        ends_with_session("run", "tiny", flag, "hi")
 
 
 def test_arguments_make_a_session(ends_with_session: SessionFrom) -> None:

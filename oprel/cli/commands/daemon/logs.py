@@ -40,7 +40,7 @@ def _show_engine(config: Config, model: str, *, follow: bool) -> None:
     check_path(model)
     with Client(config=config, start=False) as client, asking_own_daemon(client), suggesting_names(client, model):
         for line in client.logs(model, follow=follow):
-            render.line(line)
+            render.verbatim(line)
 
 
 def _show_daemon(config: Config, *, follow: bool) -> None:
@@ -56,7 +56,7 @@ def _show_daemon(config: Config, *, follow: bool) -> None:
         raise OprelError(f"there is no log {log}", "A daemon started with `oprel serve` logs to its terminal.")
     with log.open("rb") as file:
         for line in _last_lines(log, file):
-            render.line(line)
+            render.verbatim(line)
         if follow:
             _follow(log, file)
 

@@ -12,7 +12,8 @@ from oprel.core.configuration.published import DaemonStart
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("serve", aliases=["start"], help="run the daemon in the foreground")
+    usage = "oprel serve [--drop-in] [--SETTING VALUE ...]"
+    parser = commands.add_parser("serve", aliases=["start"], usage=usage, help="run the daemon in the foreground")
     parser.add_argument(
         "--drop-in", action="store_true", help="replace Ollama: use its port 11434 and its OLLAMA_* variables"
     )

@@ -2,12 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from, suggesting_names
+from oprel.cli.options import add_address, add_columns, columns_from, config_from, suggesting_names
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, ColumnChoice, shorter_name
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, ValidationError
 from oprel.utils.text import human_interval, human_size
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from oprel.telemetry.hardware.probing import Hardware
     from oprel.wire.benchmarks import Benchmark, ComparedBenchmark
 
-TITLES = ("MODEL", "QUANT", "PREFILL/S", "TOKENS/S", "FIRST TOKEN", "MEMORY", "EXPECTED")
-LEAVE_FIRST = ("EXPECTED", "QUANT", "MEMORY")
+COLUMNS = (
+    *(Column("MODEL", shorter=shorter_name), Column("QUANT", 2), "PREFILL/S", "TOKENS/S", "FIRST TOKEN"),
+    *(Column("MEMORY", 1), Column("EXPECTED", 3)),
+)
 HISTORY = "benchmarks.jsonl"
 STEADY = 0.02  # a change below this part is none
 
@@ -29,6 +32,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("names", nargs="*", metavar="MODEL", help="for run; a name without a tag means all of its tags")
     parser.add_argument("--json", action="store_true", help="for run: print JSON")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -65,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         render.json(BenchmarksResponse(benchmarks=compared))
     else:
-        _show(compared)
+        _show(compared, columns_from(args))
     return 0
 
 
@@ -74,10 +78,8 @@ def _machine(hardware: "Hardware") -> str:
     return ", ".join(parts)
 
 
-def _show(compared: "Sequence[ComparedBenchmark]") -> None:
-    rows = [_row(each.benchmark) for each in compared]
-    titles = render.visible_columns(TITLES, rows, LEAVE_FIRST, render.columns() or render.WIDTH)
-    render.table(titles, [[row[title] for title in titles] for row in rows])
+def _show(compared: "Sequence[ComparedBenchmark]", choice: ColumnChoice) -> None:
+    render.table(COLUMNS, [_row(each.benchmark) for each in compared], choice)
     for each in compared:
         if before := each.previous:
             render.note(f"{each.benchmark.model}, compared with {ago(before.at)}: {changes(each.benchmark, before)}")
@@ -99,16 +101,16 @@ def business(load: float, threads: int) -> str | None:
     return f"other programs use the CPU (load {load:.1f} on {threads} threads): on a quiet machine models are faster"
 
 
-def _row(measured: "Benchmark") -> Mapping[str, str]:
-    return {
-        "MODEL": measured.model,
-        "QUANT": measured.quantization,
-        "PREFILL/S": shown_speed(measured.prefill_speed),
-        "TOKENS/S": shown_speed(measured.decode_speed),
-        "FIRST TOKEN": f"{measured.first_token_seconds * 1000:.0f} ms",
-        "MEMORY": human_size(measured.memory_bytes) if measured.memory_bytes else "-",
-        "EXPECTED": human_size(measured.expected_bytes),
-    }
+def _row(measured: "Benchmark") -> tuple[str, ...]:
+    return (
+        measured.model,
+        measured.quantization,
+        shown_speed(measured.prefill_speed),
+        shown_speed(measured.decode_speed),
+        f"{measured.first_token_seconds * 1000:.0f} ms",
+        human_size(measured.memory_bytes) if measured.memory_bytes else "-",
+        human_size(measured.expected_bytes),
+    )
 
 
 def shown_speed(tokens_per_second: float) -> str:

@@ -24,9 +24,9 @@ def main(args: argparse.Namespace) -> int:
     for finding in examined(config, notes):
         report.findings.append(finding)
         if not args.json:
-            render.line(f"{SIGNS[finding.level]} {finding.subject:11} {finding.text}")
+            render.prose(finding.text, f"{SIGNS[finding.level]} {finding.subject:11} ")
             for step in finding.advice:
-                render.line(f"{'':13} {step}")
+                render.prose(step, " " * 14)
     if args.json:
         render.json(report)
     return 1 if any(finding.level == "error" for finding in report.findings) else 0

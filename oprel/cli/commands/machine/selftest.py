@@ -16,11 +16,7 @@ NAME_WIDTH, TIME_WIDTH = 33, 7
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "selftest",
-        help="check that the engine works on this machine",
-        description="Check the engine with a separate daemon and home folder, without touching your models and daemon.",
-    )
+    parser = commands.add_parser("selftest", help="check that the engine works on this machine")
     parser.add_argument(
         "--chaos", action="store_true", help="also kill, stop and overload it, and report how it recovers"
     )
@@ -58,4 +54,8 @@ def main(args: argparse.Namespace) -> int:
 def _show(outcome: "Outcome") -> None:
     mark = "✓" if outcome.passed else "✗"
     recovery = "" if outcome.recovery_seconds is None else f"{outcome.recovery_seconds:.2f} s"
-    render.line(f"{mark} {outcome.name:<{NAME_WIDTH}} {recovery:>{TIME_WIDTH}}   {outcome.text}")
+    head, width = f"{mark} {outcome.name:<{NAME_WIDTH}} {recovery:>{TIME_WIDTH}}   ", render.terminal_width()
+    if width and len(head) + len(outcome.text) > width:
+        render.line(head.rstrip())
+        head = "  "
+    render.prose(outcome.text, head)

@@ -231,7 +231,7 @@ def test_what_is_kept_in_reserve_is_drawn_apart(folder: Path) -> None:
 def test_a_narrow_terminal_gets_both_figures_and_the_reasons_below(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "columns", lambda: 80)
+    monkeypatch.setattr(render, "terminal_width", lambda: 80)
     assert main(["plan", str(folder), "--hardware", str(MACHINES / "nvidia-8gb.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "EXPECTED   RESERVED" in lines[0] and "WHY NOT" not in lines[0]
