@@ -10,7 +10,7 @@ from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
     from oprel.cli.options import AnyClient
-    from oprel.client.types import ListResponse, ModelListing
+    from oprel.client.types import ListResponse
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,7 +45,7 @@ def _print(listing: "ListResponse") -> None:
     render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, listing.models))
 
 
-def _row(model: "ModelListing") -> tuple[str, ...]:
+def _row(model: "ListResponse.Model") -> tuple[str, ...]:
     digest = model.digest.removeprefix("sha256:")[:12]
     return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 

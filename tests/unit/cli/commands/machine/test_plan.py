@@ -138,7 +138,7 @@ def test_the_size_is_that_of_the_file(folder: Path, capsys: pytest.CaptureFixtur
 def test_different_models_of_a_folder_are_not_compared(tmp_path: Path) -> None:
     for name, model in (("a-Q8_0.gguf", "qwen2.5-0.5b"), ("a-Q4_0.gguf", "qwen2.5-0.5b"), ("b.gguf", "llama3.2-1b")):
         write_known_model(tmp_path / name, model)
-    with pytest.raises(InvalidModelError, match=r"different models.* in b.gguf; .* in a-Q4_0.gguf, a-Q8_0.gguf$"):
+    with pytest.raises(InvalidModelError, match=r"(?m)different models.* in b.gguf; .* in a-Q4_0.gguf, a-Q8_0.gguf$"):
         recommend(tmp_path)
 
 
