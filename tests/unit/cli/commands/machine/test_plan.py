@@ -259,5 +259,5 @@ def test_it_uses_what_the_daemon_of_the_home_has_learned(folder: Path, tmp_path:
 
 def test_the_memory_is_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "memory", "--home", str(tmp_path / "home")]) == 0
-    assert "B/s, read by" in capsys.readouterr().out
+    assert "B/s, the best of" in capsys.readouterr().out
     assert json.loads((tmp_path / "home" / "bandwidth.json").read_text())
