@@ -205,7 +205,9 @@ def load_config(
 
     `drop_in`: for a drop-in daemon. Raises ConfigError, which names the key, where it was set, and valid values.
     """
-    environ = os.environ if environ is None else environ
+    if environ is None:
+        _ensure_home()
+        environ = os.environ
     path = file or _default_file(environ)
     values: dict[str, Value] = {}
     if path is not None:
@@ -268,6 +270,15 @@ def help_columns() -> int:
 def wants_colour() -> bool:
     """False if the user disabled colours: https://no-color.org."""
     return not os.environ.get("NO_COLOR")
+
+
+def _ensure_home() -> None:
+    """Give a user without a home folder another one as HOME, for libraries and engines too. Raises ConfigError."""
+    home = os.path.expanduser("~")
+    if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
+        from oprel.core.home import home_instead_of
+
+        os.environ["HOME"] = home_instead_of(home, keeps_models=not os.environ.get("OPREL_HOME"))
 
 
 def _default_file(environ: Mapping[str, str]) -> Path | None:
