@@ -71,8 +71,6 @@ class ToolFunction(RequestBody):
 
 
 class OllamaToolCall(RequestBody):
-    Function: ClassVar = ToolFunction  # the name in Ollama's client
-
     id: str | None = None
     function: ToolFunction
 

@@ -28,7 +28,7 @@ from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusa
 from oprel.runtime.selection.engines import unused_gpu
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
-from oprel.utils.files import listens
+from oprel.utils.files import listens, port_owner
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
 
@@ -254,6 +254,9 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
     other = "Choose another port with --server-port or OPREL_SERVER_PORT."
+    if port == Config.server_port and (owner := port_owner(port)) not in (None, os.getuid()):
+        where = "listens on another one, which its log names" if health else "will take the next free one"
+        return _ok("port", f"{address} belongs to another user (user ID {owner}): this user's daemon {where}")
     if daemon := _daemon_at(host, port):
         own = health.pid if health else daemon_pid(config) if is_ending(config) else None
         if daemon.pid == own:

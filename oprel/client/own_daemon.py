@@ -27,6 +27,7 @@ START_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 POLL_INTERVAL = 0.005  # s
 LOG_LINES = 15
+STARTING_LINES = 100  # more than a daemon logs before it answers
 
 
 def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
@@ -44,6 +45,7 @@ def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
             _await_up(
                 config, _spawn([*serve_command(config), *(["--drop-in"] if drop_in else [])], log), log, old_bytes
             )
+            _tell_of_port(config, log, old_bytes)
 
 
 def is_up(config: Config) -> bool:
@@ -138,6 +140,21 @@ def _spawn(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
             stderr=output,
             cwd="/",
             start_new_session=True,
+        )
+
+
+def _tell_of_port(config: Config, log: Path, old_bytes: int) -> None:
+    """Warn if the daemon listens on another port than the configured one, which another user has."""
+    import re
+
+    lines = "\n".join(tail(log, STARTING_LINES, since=old_bytes))
+    listening = re.search(r"oprel listens on (http://\S+:(\d+))", lines)
+    if listening and config.server_port and int(listening[2]) != config.server_port:
+        import logging
+
+        logging.getLogger(__name__).warning(
+            "Port %s belongs to another user: this daemon listens on %s. Other programs find it by OLLAMA_HOST=%s",
+            *(config.server_port, listening[1], listening[1]),
         )
 
 

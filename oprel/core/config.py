@@ -204,7 +204,9 @@ def given_settings(
     """What is set somewhere, and where. Arguments and errors are those of `load_config`."""
     from oprel.core.configuration import given
 
-    environ = os.environ if environ is None else environ
+    if environ is None:
+        _ensure_home()
+        environ = os.environ
     path = file or config_file(environ)
     return given.merged(
         [
@@ -292,6 +294,15 @@ def help_columns() -> int:
 def wants_colour() -> bool:
     """False if the user disabled colours: https://no-color.org."""
     return not os.environ.get("NO_COLOR")
+
+
+def _ensure_home() -> None:
+    """Give a user without a home folder another one as HOME, for libraries and engines too. Raises ConfigError."""
+    home = os.path.expanduser("~")
+    if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
+        from oprel.core.home import home_instead_of
+
+        os.environ["HOME"] = home_instead_of(home, keeps_models=not os.environ.get("OPREL_HOME"))
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> Path | None:

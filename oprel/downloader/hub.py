@@ -22,7 +22,7 @@ from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import reason
-from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
+from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
@@ -305,7 +305,7 @@ def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
     if origin.file:
         matching = tuple(variant for variant in matching if any(file.path == origin.file for file in variant.files))
         if not matching:
-            raise ModelNotFoundError(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
+            raise NoSuchVariant(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
     if not matching:
         raise UnsupportedError(
             f"{listing.repository} has no GGUF files",

@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,6 +70,20 @@ def listens(path: Path) -> bool:
     """True if a process accepts connections at the Unix socket `path`."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
+
+
+def port_owner(port: int, tables: Iterable[str] = ("/proc/net/tcp", "/proc/net/tcp6")) -> int | None:
+    """The user ID of the program that listens on a TCP port; None if none does, or if the system does not say.
+
+    `tables` are Linux's, proc(5): a line has the local address in hexadecimal, the state (0A: listening), the user ID.
+    """
+    for table in tables:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    return int(fields[7])
+    return None
 
 
 def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024) -> list[str]:

@@ -35,7 +35,7 @@ from oprel.server.daemon.log_file import STDERR, DaemonLog
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
-from oprel.utils.files import listens, locked
+from oprel.utils.files import listens, locked, port_owner
 from oprel.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75  # of idle connections; longer than in clients (httpx: 5), or both might close at once
 STOP_SECONDS = 15  # for a daemon to stop its engines after its last answer
+NEXT_PORTS = 20  # that are tried where another user has the default one
 
 
 def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = ()) -> None:
@@ -221,26 +222,48 @@ def _only_daemon(config: Config) -> Iterator[None]:
 
 
 def _tcp_socket(config: Config) -> socket.socket:
+    """Where another user has the default port, the next free one. Raises ConfigError."""
     host, port = config.server_host, config.server_port
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
+        return _listener(host, port)
     except OSError as error:
+        owner = port_owner(port) if error.errno == errno.EADDRINUSE and port == Config.server_port else None
+        if owner not in (None, os.getuid()) and (listener := _next_listener(host, port)):
+            other = listener.getsockname()[1]
+            logger.warning("port %s belongs to another user (user ID %s): listening on %s instead", port, owner, other)
+            return listener
         step = "Check --server-host."
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             step = "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one)."
         if error.errno == errno.EADDRINUSE and port == OLLAMA_PORT:
             step = "Is Ollama running? Stop it, or choose another port with --server-port."
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{host}:{port}"
+
+
+def _next_listener(host: str, port: int) -> socket.socket | None:
+    """A listener on one of the next ports, so that a user finds it there again, else on any free one."""
+    for other in (*range(port + 1, port + 1 + NEXT_PORTS), 0):
+        with contextlib.suppress(OSError):
+            return _listener(host, other)
+    return None
 
 
 def _unix_socket(path: Path) -> socket.socket:

@@ -148,7 +148,7 @@ async def test_a_url_of_nothing_is_told(server: HubServer, tmp_path: Path):
 async def test_a_url_of_a_web_page_is_told(tmp_path: Path):
     page = httpx.MockTransport(lambda request: httpx.Response(200, html="<p>A model"))
     async with httpx.AsyncClient(transport=page) as client:
-        with pytest.raises(UnsupportedError, match="^https://host/models is a web page, not a model$"):
+        with pytest.raises(UnsupportedError, match="(?m)^https://host/models is a web page, not a model$"):
             await Urls(client, tmp_path).offer(UrlOrigin("https://host/models"))
 
 

@@ -13,7 +13,7 @@ COLUMNS = (Column("NAME", shorter=shorter_name), Column("ID", 1), "SIZE", "MODIF
 
 if TYPE_CHECKING:
     from oprel.cli.options import AnyClient
-    from oprel.client.types import ListResponse, ModelListing
+    from oprel.client.types import ListResponse
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,7 +49,7 @@ def _print(listing: "ListResponse", choice: ColumnChoice = WHAT_FITS) -> None:
     render.table(COLUMNS, map(_row, listing.models), choice)
 
 
-def _row(model: "ModelListing") -> tuple[str, ...]:
+def _row(model: "ListResponse.Model") -> tuple[str, ...]:
     digest = model.digest.removeprefix("sha256:")[:12]
     return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 
