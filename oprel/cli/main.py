@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from oprel import __version__
 from oprel.cli.screen import render
+from oprel.cli.screen.encodings import replace_missing_characters
 from oprel.cli.screen.table import wrapped
 from oprel.core.config import help_columns
 from oprel.core.exceptions import OprelError, ValidationError
@@ -134,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     if sys.stdout is None:  # closed by the caller, as with `>&-`
         sys.stdout = open(os.devnull, "w")
+    replace_missing_characters()
     gc.set_threshold(NEW_OBJECTS)
     try:
         status = _run(arguments)
