@@ -26,14 +26,25 @@ def daemon_note(config: Config, given: Given, file: Path | None) -> str:
         return ""
     daemon = published(config)
     if daemon is None:
-        unpublished = f"the running daemon is older than this command, version {__version__}: {RESTART}"
+        unpublished = f"the running daemon has another version than this command, {__version__}: {RESTART}"
         return unpublished if listens(config.socket_path) else ""
+    read = file or config_file()
+    if daemon.version == __version__ and _agree(daemon, given, str(read or "")):
+        return ""
     from oprel.core.configuration.differences import differences, sentence
 
-    read = file or config_file()
     different = differences(given, str(read or ""), daemon)
     line = sentence(different, daemon, __version__, remedy(daemon, given, [name for name, *_ in different]))
     return line if line and listens(config.socket_path) else ""
+
+
+def _agree(daemon: PublishedSettings, given: Given, file: str) -> bool:
+    """True if each value is that of the daemon, letter by letter: then there is nothing to compare."""
+    settings = daemon.settings
+    as_given = all(name in settings and settings[name].value == setting.value for name, setting in given.items())
+    return as_given and not any(
+        file and entry.origin.startswith(f"{file}:") for name, entry in settings.items() if name not in given
+    )
 
 
 def running_daemon(config: Config) -> PublishedSettings | None:

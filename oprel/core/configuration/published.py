@@ -14,8 +14,9 @@ from oprel.utils.files import write_atomically
 FILE = "settings.json"
 HIDDEN = "***"
 # What may hold a password or a token: the user part of an address, and values of an engine's flags.
-_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s,]+(?=@)")
-_IN_FLAG = re.compile(r"""(--[\w-]*(?:key|token|secret|passw)[\w-]*(?:[= ]\s*))(?:'[^']*'|"[^"]*"|[^\s"']+)""", re.I)
+# Compiled when first used: most commands show no such value.
+_IN_ADDRESS = r"(?<=://)[^/@\s,]+(?=@)"
+_IN_FLAG = r"""(?i)(--[\w-]*(?:key|token|secret|passw)[\w-]*(?:[= ]\s*))(?:'[^']*'|"[^"]*"|[^\s"']+)"""
 MAY_HOLD_SECRETS = ("hf_endpoint", "ollama_registry", "engine_args", "models", "origins", "insecure_registries")
 
 
@@ -70,7 +71,7 @@ def without_secrets(name: str, value: Value) -> Value:
     """
     if name not in MAY_HOLD_SECRETS or not isinstance(value, str):
         return value
-    return _IN_FLAG.sub(rf"\1{HIDDEN}", _IN_ADDRESS.sub(HIDDEN, value))
+    return re.sub(_IN_FLAG, rf"\1{HIDDEN}", re.sub(_IN_ADDRESS, HIDDEN, value))
 
 
 def digest(value: Value) -> str:
