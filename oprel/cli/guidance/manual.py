@@ -107,6 +107,21 @@ RUNNING = {
         "With --drop-in it takes Ollama's port and settings.",
         ("oprel serve", "oprel serve --server-host 0.0.0.0 --keep-alive 1h"),
     ),
+    "restart": Page(
+        "Stop the daemon and start it again with the settings as they are now. Models that were loaded are loaded "
+        "again.",
+        ("oprel restart", "oprel restart --config ./config.yaml"),
+    ),
+    "config": Page(
+        "Show the settings and where each comes from, or the path of their file; or edit the file, or check it. The "
+        "daemon reads settings at its start: `oprel restart` applies changes.",
+        ("oprel config show", "oprel config validate"),
+    ),
+    "service": Page(
+        "Let the system run the daemon from its start on, as a service of systemd, launchd or Windows. `status` and "
+        "`logs` show how the service is.",
+        ("oprel service install", "oprel service status"),
+    ),
     "logs": Page(
         "Show the latest lines of the daemon's log, or those of a model's engine. --follow keeps printing new lines.",
         ("oprel logs", "oprel logs qwen3 --follow"),
