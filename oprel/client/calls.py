@@ -94,7 +94,7 @@ class ApiCall(Generic[Result]):
 def generate(
     model: str, prompt: str | None, suffix: str | None, stream: bool, **extras: Unpack[GenerateExtras]
 ) -> ApiCall[wire.GenerateResponse]:
-    _check(extras, GenerateExtras.__optional_keys__)
+    _check("generate", extras, GenerateExtras.__optional_keys__)
     conversation, system = extras.pop("conversation_id", None), _system(extras)
     body: dict[str, object] = {"prompt": prompt, "suffix": suffix, "stream": stream, **extras}
     if conversation is None:
@@ -120,7 +120,7 @@ def _system(extras: GenerateExtras) -> str | None:
 def chat(
     model: str, messages: Messages | None, stream: bool, **extras: Unpack[ChatExtras]
 ) -> ApiCall[types.ChatResponse]:
-    _check(extras, ChatExtras.__optional_keys__)
+    _check("chat", extras, ChatExtras.__optional_keys__)
     tools = [_tool(tool) for tool in extras.get("tools") or ()]
     body = {"messages": _messages(messages or ()), "stream": stream, **extras, "tools": tools or None}
     return _post("/api/chat", types.ChatResponse, model, body)
@@ -283,10 +283,10 @@ def _given(body: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _check(extras: Mapping[str, object], accepted: frozenset[str]) -> None:
+def _check(function: str, extras: Mapping[str, object], accepted: frozenset[str]) -> None:
     """Raises TypeError for another argument, like any Python function."""
     for name in extras.keys() - accepted:
-        raise TypeError(f"got an unexpected keyword argument {name!r}")
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
 def _messages(messages: Messages) -> list[dict[str, object]]:

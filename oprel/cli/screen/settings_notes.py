@@ -28,12 +28,12 @@ def daemon_note(config: Config, given: Given, file: Path | None) -> str:
     if daemon is None:
         unpublished = f"the running daemon has another version than this command, {__version__}: {RESTART}"
         return unpublished if listens(config.socket_path) else ""
-    read = file or config_file()
-    if daemon.version == __version__ and _agree(daemon, given, str(read or "")):
+    read = str(file or config_file() or usual_config_file())  # the usual one may have been deleted since
+    if daemon.version == __version__ and _agree(daemon, given, read):
         return ""
     from oprel.core.configuration.differences import differences, sentence
 
-    different = differences(given, str(read or ""), daemon)
+    different = differences(given, read, daemon)
     line = sentence(different, daemon, __version__, remedy(daemon, given, [name for name, *_ in different]))
     return line if line and listens(config.socket_path) else ""
 
@@ -43,7 +43,7 @@ def _agree(daemon: PublishedSettings, given: Given, file: str) -> bool:
     settings = daemon.settings
     as_given = all(name in settings and settings[name].value == setting.value for name, setting in given.items())
     return as_given and not any(
-        file and entry.origin.startswith(f"{file}:") for name, entry in settings.items() if name not in given
+        entry.origin.startswith(f"{file}:") for name, entry in settings.items() if name not in given
     )
 
 

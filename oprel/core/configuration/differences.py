@@ -36,7 +36,7 @@ def differences(given: Given, file: str, daemon: PublishedSettings) -> list[Sett
         SettingDifference(name, without_secrets(name, setting.value), daemon.settings[name].value)
         for name, setting in given.items()
         if name in daemon.settings and name not in NOT_COMPARED and not setting.origin.startswith("--")
-        if not _is_in_effect(name, setting.value, daemon)
+        if not is_in_effect(name, setting.value, daemon)
     ]
     removed = [
         SettingDifference(name, None, effective.value)
@@ -46,7 +46,8 @@ def differences(given: Given, file: str, daemon: PublishedSettings) -> list[Sett
     return changed + removed
 
 
-def _is_in_effect(name: str, value: Value, daemon: PublishedSettings) -> bool:
+def is_in_effect(name: str, value: Value, daemon: PublishedSettings) -> bool:
+    """Whether the daemon has this value, perhaps written in another way."""
     effective = daemon.settings[name]
     if effective.digest:
         return digest(value) == effective.digest

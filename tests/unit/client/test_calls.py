@@ -187,7 +187,7 @@ def test_tools_are_functions_or_descriptions() -> None:
 
 
 def test_a_mistyped_argument_is_an_error() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'optoins'"):
+    with pytest.raises(TypeError, match=r"chat\(\) got an unexpected keyword argument 'optoins'"):
         calls.chat("tiny", [HELLO], False, optoins={})  # type: ignore[call-arg]
 
 

@@ -1,20 +1,23 @@
 """`oprel config show|path|edit|validate`: what is set and where, and the configuration file."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, given_from
 from oprel.cli.screen import render
-from oprel.cli.screen.settings_notes import running_daemon, variable_notes
-from oprel.core.config import Config, config_file, config_of, default_editor, usual_config_file
+from oprel.cli.screen.settings_notes import remedy, running_daemon, variable_notes
+from oprel.cli.screen.table import Column, shorter_path
+from oprel.core.config import SETTINGS, Config, config_file, config_of, default_editor, usual_config_file
+from oprel.core.configuration.differences import NOT_COMPARED, is_in_effect
+from oprel.core.configuration.published import PublishedSettings, effective
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError
 
 if TYPE_CHECKING:
     from oprel.core.configuration.given import Given
 
-TITLES = ("SETTING", "VALUE", "FROM")
+COLUMNS = ("SETTING", "VALUE", Column("FROM", shorter=shorter_path))
 ACTIONS = ("show", "path", "edit", "validate")
 
 
@@ -46,12 +49,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _show(given: "Given", *, changed: bool, as_json: bool) -> None:
-    from oprel.core.configuration.published import effective
-
     config = config_of(given)
-    settings = {name: entry for name, entry in effective(config, given).items() if name in given or not changed}
+    daemon = None if as_json else running_daemon(config)
+    others = other_values(config, daemon) if daemon else {}
+    shown = {*given, *others} if changed else {*SETTINGS}
+    settings = {name: entry for name, entry in effective(config, given).items() if name in shown}
     if as_json:
-        from oprel.core.config import SETTINGS
         from oprel.wire.daemon import SettingEntry, SettingsResponse
 
         entries = [
@@ -61,25 +64,33 @@ def _show(given: "Given", *, changed: bool, as_json: bool) -> None:
         render.json(SettingsResponse(settings=entries))
         return
     rows = [(name, f"{entry.value}", entry.origin or "default") for name, entry in settings.items()]
-    others = _of_running(config)
-    if any(others.get(name, value) != value for name, value, _ in rows):
-        titles = (*TITLES[:2], "RUNNING DAEMON", TITLES[2])
-        render.table(titles, [(name, value, others.get(name, value), origin) for name, value, origin in rows])
-        render.note("`oprel restart` puts the settings of this file and environment into effect.")
+    if daemon and others:
+        columns = (*COLUMNS[:2], "RUNNING DAEMON", COLUMNS[2])
+        render.table(columns, [(name, value, others.get(name, value), origin) for name, value, origin in rows])
+        for note in restart_notes(daemon, given, others):
+            render.note(note)
     else:
-        render.table(TITLES, rows)
+        render.table(COLUMNS, rows)
     for note in variable_notes():
         render.note(note)
 
 
-def _of_running(config: Config) -> dict[str, str]:
-    """The settings of the daemon that runs, without those that say which daemon is meant."""
-    from oprel.core.configuration.differences import NOT_COMPARED
+def other_values(config: Config, daemon: PublishedSettings) -> dict[str, str]:
+    """What the daemon has other values of, without the settings that say which daemon is meant."""
+    return {
+        name: f"{entry.value}"
+        for name, entry in daemon.settings.items()
+        if name in SETTINGS and name not in NOT_COMPARED and not is_in_effect(name, getattr(config, name), daemon)
+    }
 
-    daemon = running_daemon(config)
-    if daemon is None:
-        return {}
-    return {name: f"{entry.value}" for name, entry in daemon.settings.items() if name not in NOT_COMPARED}
+
+def restart_notes(daemon: PublishedSettings, given: "Given", others: Iterable[str]) -> Iterator[str]:
+    """What a restart changes of the daemon's other values, and what it keeps."""
+    kept = [name for name in others if daemon.settings[name].origin.startswith("--") and name not in given]
+    if changing := [name for name in others if name not in kept]:
+        yield f"To put what is set here into effect: {remedy(daemon, given, changing)}"
+    if kept:
+        yield f"`oprel serve` was started with flags for {', '.join(kept)}: a restart keeps them."
 
 
 def _path(file: Path | None) -> None:

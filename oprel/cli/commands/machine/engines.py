@@ -23,7 +23,7 @@ NAMELESS = ("list", "test", "update", "rollback")
 LLAMA_CPP = "llama.cpp"
 MANAGED = ("install", "update", "rollback", "uninstall")  # of llama.cpp, whose builds oprel lists itself
 PINNED = "To upgrade another engine, uninstall and install it."
-APIS = ("cuda", "rocm", "vulkan", "metal", "cpu")
+APIS = {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "Metal", "cpu": "CPUs"}
 COLUMNS = ("ENGINE", Column("FORMATS", 2), Column("RUNS ON", 1), Column("PROGRAM", shorter=shorter_path))
 AUTO = "auto"
 PROBE_SECONDS = 60.0  # some engines import for half a minute before they print their version
@@ -42,8 +42,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--yes", action="store_true", help="with install: do not ask for confirmation")
     apis = parser.add_mutually_exclusive_group()
-    for api in APIS:
-        text = f"with install {LLAMA_CPP}: a build for {api} (default: the best for this machine)"
+    for api, title in APIS.items():
+        text = f"with install {LLAMA_CPP}: a build for {title} (default: the best for this machine)"
         apis.add_argument(f"--{api}", dest="api", action="store_const", const=api, help=text)
     parser.add_argument("--build", action="store_true", help=f"with install {LLAMA_CPP}: build it here")
     parser.add_argument("--chaos", action="store_true", help=f"with install {LLAMA_CPP}: test it with faults too")
@@ -57,6 +57,8 @@ def main(args: argparse.Namespace) -> int:
     config = config_from(args)
     if args.action not in NAMELESS and not args.name:
         raise ValidationError(f"`oprel engines {args.action}` needs an engine's name", "`oprel engines` lists them.")
+    if (args.api or args.build or args.chaos) and (args.action, args.name) != ("install", LLAMA_CPP):
+        raise ValidationError(f"--cuda and the like, --build and --chaos are for `oprel engines install {LLAMA_CPP}`")
     if args.action in MANAGED and args.name in (LLAMA_CPP, None):
         _manage_llama_cpp(args, config)
     else:

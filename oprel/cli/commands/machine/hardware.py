@@ -103,7 +103,7 @@ def _memory(memory: "Memory") -> Row:
 
 def _gpu(gpu: "GPU") -> Row:
     bandwidth = f"{human_size(gpu.bandwidth_bytes)}/s" if gpu.bandwidth_bytes else ""
-    more = ("integrated" if gpu.integrated else "", gpu.architecture, gpu.driver, bandwidth)
+    more = ("integrated" if gpu.integrated else "", gpu.architecture, gpu.driver and f"driver {gpu.driver}", bandwidth)
     return (
         f"GPU {gpu.index}",
         gpu.name,

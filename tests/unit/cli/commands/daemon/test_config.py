@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from oprel.cli.commands.daemon.config import other_values, restart_notes
 from oprel.cli.main import main
-from oprel.core.config import SETTINGS, load_config
+from oprel.core.config import SETTINGS, Config, load_config
+from oprel.core.configuration.given import GivenSetting
+from oprel.core.configuration.published import PublishedSettings, effective
 from oprel.core.configuration.template import template
 
 
@@ -54,6 +57,27 @@ def test_every_setting_is_shown_with_where_it_is_set(
 def test_only_what_is_set_can_be_shown(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "show", "--changed"]) == 0
     assert [*rows(capsys.readouterr().out)] == ["SETTING", "home", "ctx_size"]
+
+
+def daemon(origin: str, **settings: str | int) -> PublishedSettings:
+    given = {name: GivenSetting(value, origin) for name, value in settings.items()}
+    return PublishedSettings(1, "1.0.0", "", "", False, "", effective(Config().replace(**settings), given))
+
+
+def test_the_daemons_values_are_compared_by_what_they_mean() -> None:
+    running = daemon("--keep-alive", keep_alive="300s", home="/elsewhere", parallel=2)
+    assert other_values(Config(), running) == {"parallel": "2"}
+
+
+def test_a_restart_keeps_the_flags_of_serve() -> None:
+    here = {"ctx_size": GivenSetting(512, "OPREL_CTX_SIZE")}
+    by_flag = daemon("--ctx-size", ctx_size=256)
+    assert [*restart_notes(by_flag, {}, ["ctx_size"])] == [
+        "`oprel serve` was started with flags for ctx_size: a restart keeps them."
+    ]
+    assert [*restart_notes(by_flag, here, ["ctx_size"])] == ["To put what is set here into effect: `oprel restart`"]
+    by_variable = daemon("OPREL_CTX_SIZE", ctx_size=256)
+    assert [*restart_notes(by_variable, {}, ["ctx_size"])] == ["To put what is set here into effect: `oprel restart`"]
 
 
 def test_as_json_it_is_what_the_daemon_answers(

@@ -99,6 +99,8 @@ def test_a_preferred_engine_is_remembered_with_its_program(oprel, home: Path, tm
         (("use", "nothing"), 2, "there is no engine 'nothing'"),
         (("use", "vllm", "/nowhere"), 2, "/nowhere is not a file"),
         (("use",), 2, "needs an engine's name"),
+        (("install", "vllm", "--cuda"), 2, "are for `oprel engines install llama.cpp`"),
+        (("update", "--build"), 2, "are for `oprel engines install llama.cpp`"),
         (("test", "mlx"), 6, "MLX is not installed"),
     ],
 )
