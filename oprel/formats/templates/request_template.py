@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import UnsupportedError, ValidationError
+from oprel.formats.templates import bounded_child
 from oprel.formats.templates.go_template import to_jinja
-from oprel.utils import bounded_child
 
 # Errors, besides Jinja's own, of a template that misuses its values.
 MISUSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -24,9 +24,9 @@ async def rendered(template: str, messages: Sequence[PromptMessage]) -> str:
     translated.
     """
     plain = [{"role": message.role, "content": message.content} for message in messages]
-    question = json.dumps({"template": template, "messages": plain}).encode()
+    payload = json.dumps({"template": template, "messages": plain}).encode()
     try:
-        done = json.loads(await bounded_child.run(__name__, question, seconds=SECONDS, memory=MEMORY))
+        done = json.loads(await bounded_child.run(__name__, payload, seconds=SECONDS, memory=MEMORY))
     except bounded_child.OutOfBudgetError:
         message = f"the template takes more than {SECONDS:.0f} s or {MEMORY >> 20} MiB to render"
         raise ValidationError(message, "Send a simpler template.") from None
@@ -54,9 +54,9 @@ def render(template: str, messages: Sequence[dict[str, str]]) -> str:
         raise ValidationError(f"the template cannot be used: {error}") from error
 
 
-def _answered(question: bytes) -> bytes:
+def _answered(payload: bytes) -> bytes:
     try:
-        done = {"prompt": render(**json.loads(question))}
+        done = {"prompt": render(**json.loads(payload))}
     except UnsupportedError as error:
         done = {"unsupported": error.message}
     except ValidationError as error:

@@ -9,7 +9,7 @@ import orjson
 from pydantic import JsonValue
 
 from oprel.core.exceptions import BackendError, ValidationError
-from oprel.utils.json_schema import schemas_in
+from oprel.utils.json.json_schema import schemas_in
 
 
 def check_schema(schema: Mapping[str, JsonValue], name: str = "format") -> None:

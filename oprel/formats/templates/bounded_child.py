@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-PATIENCE = 10  # times its CPU time may pass on a busy machine
+WALL_FACTOR = 10  # times its CPU time may pass on a busy machine
 OUT_OF_MEMORY = 7  # the exit status of a child
 AT_ONCE = 2  # children
 
@@ -20,8 +20,8 @@ def _turns() -> asyncio.Semaphore:
     return asyncio.Semaphore(AT_ONCE)
 
 
-async def run(module: str, question: bytes, *, seconds: float, memory: int) -> bytes:
-    """What `python -m module`, which calls `answer`, makes of the question within these seconds and bytes.
+async def run(module: str, payload: bytes, *, seconds: float, memory: int) -> bytes:
+    """What `python -m module`, which calls `answer`, makes of the payload within these seconds and bytes.
 
     Raises OutOfBudgetError, and RuntimeError if the child fails in another way.
     """
@@ -34,7 +34,7 @@ async def run(module: str, question: bytes, *, seconds: float, memory: int) -> b
             env={"PYTHONPATH": os.pathsep.join(sys.path)},
         )
         try:
-            output, errors = await asyncio.wait_for(process.communicate(question), PATIENCE * seconds)
+            output, errors = await asyncio.wait_for(process.communicate(payload), WALL_FACTOR * seconds)
         except TimeoutError:
             raise OutOfBudgetError from None
         finally:
@@ -50,7 +50,7 @@ async def run(module: str, question: bytes, *, seconds: float, memory: int) -> b
 
 
 def answer(work: Callable[[bytes], bytes]) -> None:
-    """The child's side: write what `work` makes of the question. Import everything before."""
+    """The child's side: write what `work` makes of the payload. Import everything before."""
     _, seconds, memory = sys.argv
     _limit(float(seconds), int(memory))
     try:
