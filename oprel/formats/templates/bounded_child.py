@@ -4,7 +4,9 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+
+import anyio
+from anyio.lowlevel import RunVar
 
 WALL_FACTOR = 10  # times its CPU time may pass on a busy machine
 OUT_OF_MEMORY = 7  # the exit status of a child
@@ -15,9 +17,7 @@ class OutOfBudgetError(Exception):
     """The child took more than its time or memory, and was ended."""
 
 
-@cache
-def _turns() -> asyncio.Semaphore:
-    return asyncio.Semaphore(AT_ONCE)
+_TURNS = RunVar[anyio.Semaphore]("turns of children")  # one in each event loop: direct mode has its own
 
 
 async def run(module: str, payload: bytes, *, seconds: float, memory: int) -> bytes:
@@ -25,7 +25,9 @@ async def run(module: str, payload: bytes, *, seconds: float, memory: int) -> by
 
     Raises OutOfBudgetError, and RuntimeError if the child fails in another way.
     """
-    async with _turns():
+    turns = _TURNS.get(None) or anyio.Semaphore(AT_ONCE)
+    _TURNS.set(turns)
+    async with turns:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", module, str(seconds), str(memory)),
             stdin=asyncio.subprocess.PIPE,
