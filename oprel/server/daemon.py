@@ -45,6 +45,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
 
     Raises ConfigError for an unusable home, a port in use or a second daemon.
     """
+    os.umask(0o077)  # whatever this daemon and its engines write is for its user alone
     setup_logging(config.log_level)
     for note in notes:
         logger.warning("%s", note)
