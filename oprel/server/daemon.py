@@ -27,6 +27,7 @@ from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configu
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.http_protocol import HttpProtocol
+from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
@@ -50,6 +51,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     for note in notes:
         logger.warning("%s", note)
     prepare_home(config)
+    raise_file_limit()
     check_configured(config)
     with _only_daemon(config):
         records.reconcile(config.run_dir)
