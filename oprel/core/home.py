@@ -12,7 +12,7 @@ def prepare_home(config: Config) -> None:
     try:
         config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if config.home_dir.stat().st_uid == os.getuid():
-            config.home_dir.chmod(0o700)  # conversations are private, and nobody else adds a model
+            config.home_dir.chmod(0o700)  # conversations are private, and no other user adds a model
         for folder in (config.models_dir, config.logs_dir):
             folder.mkdir(exist_ok=True)
         make_private(config.run_dir)

@@ -141,6 +141,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_offer = False
         self._in_head, self._head_bytes, self._header_bytes = True, 0, 0
         super().on_message_begin()
+        self.scope[limits.ABORT] = self.transport.abort  # type: ignore[literal-required]
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

@@ -18,8 +18,9 @@ MESSAGES = 10_000
 TOOLS = 512
 REFUSED_BYTES = 128 * 2**20  # that are still read after a refusal, so that the client sends all and reads it
 REFUSED_SECONDS = 2.0  # for a client to read why its request was refused before it is sent whole
+ABORT = "oprel.abort"  # the key, in a request's ASGI scope, of what ends its connection at once
 UPLOADS = "/api/blobs/"
-MOST_FILES = 65_536  # open files: more takes memory in the kernel, and helps nobody
+MOST_FILES = 65_536  # open files: more would take memory of the kernel for no use
 OWN_FILES = 256  # for models, engines, downloads and logs
 
 

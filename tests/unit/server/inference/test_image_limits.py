@@ -36,9 +36,7 @@ def test_usual_photographs_are_taken() -> None:
 
 
 def test_too_many_pixels() -> None:
-    expected = (
-        "image 2 of 2 has 20000 x 10000 pixels, but at most 64 million are allowed Scale it down: the model sees"
-    )
+    expected = "image 2 of 2 has 20000 x 10000 pixels, but at most 64 million are allowed Scale it down: the model sees"
     assert refusal(png(1, 1), png(20000, 10000)) == f"{expected} it with 896 x 896 pixels."
     assert refusal(png(20000, 10000), tokens=QWEN).endswith("are allowed Scale it down.")
 
