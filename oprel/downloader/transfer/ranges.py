@@ -45,7 +45,7 @@ class XetPlace:
 
     hash: str
     tokens_url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # may have a token
 
 
 class InXetOnly(DownloadError):

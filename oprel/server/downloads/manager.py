@@ -262,14 +262,21 @@ class Downloads:
             return  # it was not downloaded, so there is no source to check for a newer one
         async with self._slots:
             try:
-                sources = self._public_sources if download.public_only else self.sources
-                offer = await sources.find(download.chosen or download.ref, insecure=download.insecure)
+                offer = await self._offer(download)
             except OprelError as error:
                 if model is None:
                     raise
                 logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
                 return
             await self._fetch(download, offer)
+
+    async def _offer(self, download: Download) -> Offer:
+        """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
+        sources = self._public_sources if download.public_only else self.sources
+        if download.chosen:
+            with contextlib.suppress(ModelNotFoundError):
+                return await sources.find(download.chosen, insecure=download.insecure)
+        return await sources.find(download.ref, insecure=download.insecure)
 
     async def _fetch(self, download: Download, offer: Offer) -> None:
         from oprel.downloader.transfer.fetch import fetch

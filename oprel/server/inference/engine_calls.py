@@ -121,14 +121,16 @@ class EngineCall:
             return await ask()
 
     def _check(self) -> None:
-        self._quarantine.check(self.lease.model.name, self._request)
+        model = self.lease.model
+        self._quarantine.check(model.name, self._request, lambda: model.digest)
 
     def _strike(self, exit: Exit, starts: int) -> None:
+        model = self.lease.model
         try:
-            self._quarantine.strike(self.lease.model.name, self._request, exit, (self.lease.loaded.id, starts))
+            self._quarantine.strike(model.name, self._request, exit, (self.lease.loaded.id, starts), model.digest)
         except QuarantinedError as error:
-            logger.warning("%s: %s", self.lease.model.name, error)
-            self._metrics.quarantined(self.lease.model.name)
+            logger.warning("%s: %s", model.name, error)
+            self._metrics.quarantined(model.name)
             raise
 
 
