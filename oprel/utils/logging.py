@@ -1,18 +1,19 @@
 """Sets up the process's log."""
 
 import logging
+import re
 
 from oprel.utils.text import harmless
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-class OneLine(logging.Formatter):
-    """One line for each message, so that no stranger's text looks like a message of ours. Tracebacks have several."""
+class Indented(logging.Formatter):
+    """A message begins a line, and its further lines are indented: no stranger's text looks like a message of ours."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Escapes what ends a line or controls a terminal."""
-        record.message = harmless(record.message).replace("\n", "\\n")
+        """Indents further lines, and escapes what controls a terminal."""
+        record.message = re.sub(r"\n(?! )", "\n    ", harmless(record.message))
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -26,7 +27,7 @@ def setup_logging(level: int | str = "info") -> None:
     Replaces handlers that were set up before. Raises ValueError for an unknown level.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLine(FORMAT))
+    handler.setFormatter(Indented(FORMAT))
     logging.basicConfig(level=level.upper() if isinstance(level, str) else level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

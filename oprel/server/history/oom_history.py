@@ -12,7 +12,7 @@ import orjson
 
 from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.telemetry.hardware.probing import memory_bytes
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class OomHistory:
 
     def _read(self) -> dict[str, int]:
         try:
-            content = orjson.loads(self._path.read_bytes())
+            content = orjson.loads(read_own(self._path))
             return {str(key): int(bytes) for key, bytes in content.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}

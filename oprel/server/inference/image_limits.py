@@ -78,7 +78,7 @@ def check_tokens(request: CompletionRequest, tokens: ImageTokens, num_ctx: int) 
 
 def _by_message(request: CompletionRequest, *, must_stay: bool = False) -> Iterator[tuple[str, ...]]:
     """The images of each message; with `must_stay` of those only that no truncation drops."""
-    if not isinstance(request.prompt, tuple):
+    if not isinstance(request.prompt, tuple) or not request.prompt:
         return
     *earlier, last = request.prompt
     for message in earlier:

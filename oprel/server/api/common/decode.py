@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
@@ -126,6 +127,8 @@ def keep_alive(value: wire.KeepAlive | None) -> float | None:
 def options(given: Options, own: Mapping[str, object]) -> tuple[Sampling, LoadOptions]:
     """Default < the model's parameters < the request's. Unknown ones are ignored: `parse_body` reports them."""
     values = {**_values(own), **_values(given)}
+    if isinstance(threads := values.get("num_thread"), int):
+        values["num_thread"] = min(threads, os.cpu_count() or 1)  # an engine cannot start with more than the kernel has
     return _build(Sampling, values), _build(LoadOptions, values)
 
 
