@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
@@ -32,6 +31,7 @@ Body = TypeVar("Body", bound=wire.RequestBody)
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
+MOST_THREADS = 512
 OLLAMA_LEVELS = ("high", "medium", "low", "max")  # of `think`
 LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 
@@ -128,7 +128,7 @@ def options(given: Options, own: Mapping[str, object]) -> tuple[Sampling, LoadOp
     """Default < the model's parameters < the request's. Unknown ones are ignored: `parse_body` reports them."""
     values = {**_values(own), **_values(given)}
     if isinstance(threads := values.get("num_thread"), int):
-        values["num_thread"] = min(threads, os.cpu_count() or 1)  # an engine cannot start with more than the kernel has
+        values["num_thread"] = min(threads, MOST_THREADS)  # with many more no engine can start
     return _build(Sampling, values), _build(LoadOptions, values)
 
 
