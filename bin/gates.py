@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 
 PYTEST = ["pytest", "-n", "3", "--durations=10"]  # on two cores: a third of their time the tests wait
-ALL_BUT_JOBS = "not slow and not engines and not programs and not real and not templates"
+ALL_BUT_JOBS = "not slow and not engines and not programs and not real and not templates and not gpu"
 QUICK = f"not long and {ALL_BUT_JOBS}"
 LONG = f"long and {ALL_BUT_JOBS}"
 GATES: dict[str, list[list[str]]] = {
@@ -37,6 +37,10 @@ GATES: dict[str, list[list[str]]] = {
     "real": [  # two published models, which are fetched for it: a few minutes
         ["python", "bin/real_models.py"],
         ["pytest", "-m", "real", "--durations=5", "tests/real"],
+    ],
+    "gpu": [  # an engine with Vulkan on a device in software; the engine is built for it, which takes half an hour
+        ["python", "bin/vulkan_engine.py"],
+        ["pytest", "-m", "gpu", "--timeout=1200", "--durations=5", "tests/gpu"],
     ],
     "clients": [["pytest", "-m", "programs", "-rs", "tests/clients/programs"]],  # installs 2 GB of others' programs
     "templates": [["pytest", "-s", "-m", "templates", "tests/integration/test_chat_templates.py"]],  # three minutes

@@ -8,7 +8,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +22,11 @@ from oprel.client.own_daemon import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
-from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries, unusable
-from oprel.telemetry.hardware.probing import memory_bytes, probe
+from oprel.runtime.binaries.devices import Listed
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
+from oprel.runtime.selection.engines import unused_gpu
+from oprel.telemetry.hardware.listed import seen_by
+from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils import database
 from oprel.utils.files import listens
 from oprel.utils.text import human_interval, human_size
@@ -55,9 +57,10 @@ def examined(config: Config) -> Iterator[CheckupFinding]:
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # the findings already say what the log would
     health, finding = check_daemon(config)
     yield finding
-    yield from check_engines(EngineBinaries(find_binaries(config)), health, config.engine_path)
-    yield check_hardware()
-    yield from check_graphics()
+    binaries, machine = EngineBinaries.of(config), this_machine(config.hardware)
+    yield from check_engines(binaries, health, config.engine_path)
+    yield check_hardware(machine)
+    yield from check_graphics(seen_by(machine, _listed(binaries, machine) or None), uses_gpus=binaries.uses_gpus)
     yield check_folder("home", config.home_dir)
     yield check_folder("run folder", config.run_dir)
     yield check_state(config.home_dir / "state.db")
@@ -153,8 +156,8 @@ def _output(*command: str, seconds: float = SECONDS) -> "subprocess.CompletedPro
     )
 
 
-def check_hardware() -> CheckupFinding:
-    memory = probe().memory
+def check_hardware(hardware: Hardware) -> CheckupFinding:
+    memory = hardware.memory
     free = memory.available_bytes
     share = f"{human_size(free)} of {human_size(memory.usable_bytes)} memory free"
     text = "; ".join([f"{os.cpu_count()} CPUs ({platform.machine()}), {share}", *map(str, memory.limits)])
@@ -163,25 +166,24 @@ def check_hardware() -> CheckupFinding:
     return _ok("hardware", text)
 
 
-def check_graphics() -> Iterator[CheckupFinding]:
-    if sys.platform == "darwin" and platform.machine() == "arm64":
-        yield _ok("GPU", "Apple GPU, which shares the machine's memory")
-        return
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        yield _ok("GPU", "no NVIDIA GPU found (no nvidia-smi): models run on the CPU")
-        return
+def _listed(binaries: EngineBinaries, machine: Hardware) -> Listed:
     try:
-        done = _output(program, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        yield _warning("GPU", f"nvidia-smi fails: {error}", "Is the driver installed and loaded?")
-        return
-    if done.returncode:
-        yield _warning("GPU", f"nvidia-smi says: {done.stdout.strip()}", "Is the driver installed and loaded?")
-        return
-    for line in done.stdout.splitlines():
-        name, total, free = (part.strip() for part in line.split(","))
-        yield _ok("GPU", f"{name}, {free} of {total} free")
+        return asyncio.run(binaries.devices(wheel_too=bool(machine.gpus)))
+    except NoEngineError:
+        return None
+
+
+def check_graphics(hardware: Hardware, *, uses_gpus: bool) -> Iterator[CheckupFinding]:
+    """The GPUs, and whether llama.cpp's program uses them. `uses_gpus`: it lists one."""
+    for gpu in hardware.gpus:
+        name = f"{gpu.name} ({gpu.device})" if gpu.device else gpu.name
+        yield _ok("GPU", f"{name}, {human_size(gpu.free_bytes)} of {human_size(gpu.total_bytes)} free")
+    for note in hardware.notes:
+        yield _warning("GPU" if "GPU" in note else "hardware", note)
+    if not hardware.gpus:
+        yield _ok("GPU", "no usable GPU found: models run on the CPU")
+    elif not uses_gpus:
+        yield _warning("GPU", unused_gpu(hardware.gpus))
 
 
 def check_folder(subject: str, folder: Path) -> CheckupFinding:

@@ -162,6 +162,15 @@ def open_client(config: Config, *, start: bool = True, checked: bool = False) ->
     return PlainClient(config, start=start)
 
 
+def show_warnings(client: "AnyClient") -> None:
+    """Say on standard error what slows every model of this daemon down, such as a GPU that its engine does not use."""
+    try:
+        for warning in client.health().warnings:
+            render.note(warning)
+    except OprelError:  # the answer itself did come
+        return
+
+
 def config_from(args: argparse.Namespace) -> Config:
     """Defaults < file < environment < flags. Raises ConfigError."""
     given = {entry.name: getattr(args, entry.name, None) for entry in settings()}

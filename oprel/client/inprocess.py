@@ -73,7 +73,7 @@ class _AppThread:
     """
 
     def __init__(self, config: Config) -> None:
-        from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured, find_binaries
+        from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
         from oprel.server.app import assemble, create_app
 
         prepare_home(config)
@@ -84,7 +84,7 @@ class _AppThread:
         run_dir = Path(tempfile.mkdtemp(prefix="oprel-"))
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, run_dir, ignore_errors=True)
-            self._app = create_app(assemble(config, EngineBinaries(find_binaries(config)), run_dir))
+            self._app = create_app(assemble(config, EngineBinaries.of(config), run_dir))
             self._start(stack)
             stack.enter_context(self._portal.wrap_async_context_manager(self._app.router.lifespan_context(self._app)))
             stack.callback(self._end_requests)

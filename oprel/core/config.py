@@ -56,6 +56,9 @@ class Config(SettingsGroup):
         "", "llama-server to use; empty = the first that works: binary_dir, PATH, the xllamacpp wheel"
     )
     binary_dir: str = setting("", "folder of installed engines; empty = binaries/ in home")
+    engine_sources: str = setting("", "list of engine builds for `oprel engines install`; empty = oprel's own list")
+    engine_mirror: str = setting("", "address of a folder with the files of that list; empty = where the list says")
+    hardware: str = setting("", "file that describes this machine, from `oprel hardware --json`; empty = look at it")
     load_timeout: str = setting("5m", "how long a loading engine may make no progress")
     stall_timeout: str = setting(
         "30s",

@@ -13,7 +13,7 @@ from oprel.utils.text import parse_duration
 Value = str | int
 Entries = Mapping[str, "DeclaredSetting"]
 
-PATHS = ("home", "engine_path", "binary_dir", "cache_dir")
+PATHS = ("home", "engine_path", "engine_sources", "binary_dir", "cache_dir", "hardware")
 SWITCH = ("on", "off")
 SPELLINGS = {"true": "on", "false": "off"}
 

@@ -14,12 +14,14 @@ from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.choices import read_choices
-from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, find_binaries
-from oprel.runtime.selection.engines import programs_of, rank_engines
+from oprel.runtime.binaries.devices import Listed
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
+from oprel.runtime.selection.engines import programs_of, rank_engines, unused_gpu
 from oprel.runtime.spec import ModelFiles
 from oprel.telemetry.calibration.database import LoadIdentity, model_key, recall
 from oprel.telemetry.hardware import bandwidth
-from oprel.telemetry.hardware.probing import Hardware, probe
+from oprel.telemetry.hardware.listed import seen_by
+from oprel.telemetry.hardware.probing import Hardware, this_machine
 from oprel.telemetry.memory.estimator import MIB
 from oprel.telemetry.memory.process import NATIVE, for_features
 from oprel.telemetry.recommender.budgets import Budgets, Reservation, budgets_of
@@ -56,8 +58,9 @@ def recommend(
     load, configured = _configured(str(model), variants[0], config)
     constraints = constraints or PlanConstraints()
     constraints = replace(constraints, embedding=constraints.embedding or variants[0].embeds).completed(configured)
-    machine = hardware or bandwidth.recall(config.home_dir, probe())
+    machine = hardware or bandwidth.recall(config.home_dir, this_machine(config.hardware))
     engine = _engine(variants[0].info, machine, config, is_here=hardware is None)
+    machine = seen_by(machine, engine.devices or None)
     variants = [_with_experience(variant, engine.binary, machine, config) for variant in variants]
     share = MachineShare(budgets_of(machine)) if hardware else _share(machine, config, variants, daemon)
     budgets = share.budgets if engine.knows_gpus else share.budgets.without_gpus()
@@ -128,13 +131,14 @@ def _notes(plan: Plan, share: MachineShare, hardware: Hardware, *, is_here: bool
 class EngineCommand:
     """The engine that would run the model: its command, empty if none can run it, and the flags it supports.
 
-    `binary` is its program, if it is a llama.cpp's.
+    `binary` is its program, if it is a llama.cpp's, and `devices` are those that it lists, None if it cannot.
     """
 
     command: tuple[str, ...]
     flags: frozenset[str] = frozenset()
     knows_gpus: bool = True
     binary: Binary | None = None
+    devices: Listed = None
     backend: Backend = llama_cpp.BACKEND
     notes: tuple[str, ...] = ()
 
@@ -151,14 +155,17 @@ def _engine(info: ModelInfo | None, hardware: Hardware, config: Config, *, is_he
 
 
 def _llama_server(hardware: Hardware, config: Config) -> EngineCommand:
-    binaries = EngineBinaries(find_binaries(config))
+    binaries = EngineBinaries.of(config)
     try:
         binary, flags = awaited(binaries.choose())
+        devices = awaited(binaries.devices(wheel_too=bool(hardware.gpus)))
     except NoEngineError:
         return ELSEWHERE
-    without_gpu = f"the engine in use ({binary}) does not use the GPU: install a llama-server built for it"
-    notes = (without_gpu,) if hardware.gpus and not binary.knows_gpus else ()
-    return EngineCommand(command=binary.command, flags=flags, knows_gpus=binary.knows_gpus, binary=binary, notes=notes)
+    knows_gpus = binaries.uses_gpus
+    notes = () if knows_gpus else tuple(filter(None, [unused_gpu(hardware.gpus)]))
+    return EngineCommand(
+        command=binary.command, flags=flags, knows_gpus=knows_gpus, binary=binary, devices=devices, notes=notes
+    )
 
 
 def _routed(info: ModelInfo, hardware: Hardware, config: Config) -> EngineCommand:

@@ -6,6 +6,7 @@ A reason is one entry of `Reason`: what identifies it and what follows from it. 
 
 import re
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
@@ -55,10 +56,19 @@ class Reason(Enum):
     OUT_OF_MEMORY = (
         "out_of_memory",
         Consequences(
-            advice="Use a smaller context (num_ctx), fewer GPU layers (num_gpu), or a smaller quantization.",
-            pattern=r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc"
+            advice="Use a smaller context (num_ctx) or a smaller quantization.",
+            pattern=r"out of (device |host )?memory|outof(device|host)memory|failed to allocate|unable to allocate"
+            r"|cannot allocate memory|bad_alloc"
             r"|no available memory for the cache|larger than the available KV cache memory",
             restart=Restart.STEP_DOWN,
+            is_blamable=False,
+        ),
+    )
+    DEVICE_LOST = (
+        "device_lost",
+        Consequences(
+            advice="The driver reset the GPU, or it is gone. Ask again; if it repeats, update the driver.",
+            pattern=r"device ?lost|fallen off the bus|device (was )?removed",
             is_blamable=False,
         ),
     )
@@ -103,6 +113,15 @@ class Reason(Enum):
             is_blamable=False,
         ),
     )
+    DEVICE_FAILED = (
+        "device_failed",
+        Consequences(
+            advice="What the engine computed on the GPU failed. Ask again; if it repeats, update the driver, "
+            "or run without the GPU (num_gpu 0).",
+            pattern=r"\b(CUDA|ROCm|HIP|MUSA|SYCL|CANN) error|vk::\w*(error|::)|ggml_vulkan: .*(error|fail)"
+            r"|ggml_metal_\w+: error|command buffer \d+ failed|GGML_ASSERT.*ggml-(cuda|vulkan|metal|sycl|hip)",
+        ),
+    )
     CRASH_SIGNAL = (
         "crash_signal",
         Consequences(
@@ -124,23 +143,65 @@ class Reason(Enum):
     )
 
 
+class Memory(Enum):
+    """Which memory an engine ran out of."""
+
+    DEVICE = "the GPU's memory"
+    HOST = "the machine's memory"
+
+
+# What runs out of memory names the place. Pinned memory, such as Vulkan_Host, is the machine's.
+ON_HOST = re.compile(r"CPU|_Host\b|OutOfHostMemory|bad_alloc|SIGKILL|cannot allocate memory|aligned_malloc", re.I)
+ON_DEVICE = re.compile(
+    r"OutOfDeviceMemory|out of device memory|(cuda|hip|musa)(Malloc|Error|_error)|CUDA out of memory"
+    r"|(CUDA|ROCm|HIP|MUSA|SYCL|CANN)\w* error"
+    r"|\b(CUDA|ROCm|HIP|MUSA|SYCL|CANN|Vulkan|Metal|MTL|OpenCL|RPC|WebGPU)\d*\b.*buffer|ggml_vulkan|ggml_metal|UR_RESULT_ERROR_OUT_OF",
+    re.I,
+)
+OF_DEVICES = frozenset({Reason.DEVICE_LOST, Reason.DEVICE_FAILED})
+DEVICE_ADVICE = (
+    "The GPU's memory ran out. Use a smaller context (num_ctx), fewer layers on the GPU (num_gpu), "
+    "or a smaller quantization."
+)
+
+
 @dataclass(frozen=True)
 class Exit:
-    """`detail` is the log line that tells the reason, or the signal's name; `advice` is the next step for the user."""
+    """`detail` is the log line that tells the reason, or the signal's name; `advice` is the next step for the user.
+
+    `memory` is which one ran out, None if none did, or if the log does not tell.
+    """
 
     reason: Reason
     detail: str
     advice: str
+    memory: Memory | None = None
 
     @property
     def restart(self) -> Restart:
         return self.reason.consequences.restart
 
     @property
+    def may_be_of_device(self) -> bool:
+        """Whether an engine that uses a GPU may have failed because of the GPU, its driver or its code."""
+        return self.reason in OF_DEVICES or self.reason is Reason.CRASH_SIGNAL
+
+    @property
     def is_blamable(self) -> bool:
         """True if a request may have ended the engine."""
         return self.reason.consequences.is_blamable
 
+
+FATAL = (Reason.OUT_OF_MEMORY, Reason.DEVICE_LOST, Reason.DEVICE_FAILED)
+COMPUTE_ERROR = "Compute error"
+# How llama-server begins the errors of computations that failed. It goes on all the same.
+COMPUTATION_FAILED = re.compile(rf"{COMPUTE_ERROR}|\w*decode\(\) failed: |failed to process (mtmd chunk|image)")
+# Lines of gdb, lldb and glibc's backtrace().
+BACKTRACE = re.compile(
+    r"^\s*(\*?\s*frame )?#\d+[ :]|^\[(New LWP|Thread debugging|Inferior|Current thread)|^Using host libthread_db"
+    r"|\(\S*\+0x[0-9a-f]+\) ?\[0x[0-9a-f]+\]|^\d+: 0x|^0x[0-9a-f]+ in |debuginfo|^\d+\t(in )?\S|^This GDB |^\s*$"
+    r"|ptrace: |^warning: .*\b(gdb|symbols|source file)|^Download failed|^WARNING: Using native backtrace"
+)
 
 RAISED = re.compile(r"(?:^|\s)((?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception): \S.*)")  # the end of a Python traceback
 LAST_LINES = 10
@@ -154,7 +215,30 @@ def classify_exit(returncode: int, log: list[str], *, memory_ran_out: bool = Fal
     reason, detail = _classify(returncode, log)
     if reason is Reason.KILLED and memory_ran_out and returncode == -signal.SIGKILL:
         reason, detail = Reason.OUT_OF_MEMORY, "SIGKILL: the system ran out of memory"
-    return Exit(reason, detail, reason.consequences.advice)
+    return _exit(reason, detail)
+
+
+def fatal_error(message: str, log: list[str]) -> Exit | None:
+    """The exit of an engine that goes on although it can compute no more, by an error that it answered with.
+
+    None for errors after which it works. `log` has the last lines: some errors tell the cause only there.
+    """
+    if not COMPUTATION_FAILED.match(message):
+        return None
+    if match := _first_match([message], FATAL) or _first_match(_told(log)[-LAST_LINES:], FATAL):
+        return _exit(*match)
+    return declared(message) if message.startswith(COMPUTE_ERROR) else None
+
+
+def _exit(reason: Reason, detail: str) -> Exit:
+    memory = _memory_of(detail) if reason is Reason.OUT_OF_MEMORY else None
+    return Exit(reason, detail, DEVICE_ADVICE if memory is Memory.DEVICE else reason.consequences.advice, memory)
+
+
+def _memory_of(detail: str) -> Memory | None:
+    if ON_HOST.search(detail):
+        return Memory.HOST
+    return Memory.DEVICE if ON_DEVICE.search(detail) else None
 
 
 def hung(detail: str, advice: str = Reason.HUNG.consequences.advice) -> Exit:
@@ -171,7 +255,8 @@ def _classify(returncode: int, log: list[str]) -> tuple[Reason, str]:
     if why := unusable(returncode, "\n".join(log)):
         return Reason.UNUSABLE_ENGINE, why
     # After a signal only the last lines count: the engine may have survived a warning hours ago.
-    if match := _first_match(log[-LAST_LINES:] if returncode < 0 else log):
+    told = _told(log)
+    if match := _first_match(told[-LAST_LINES:] if returncode < 0 else told):
         return match
     if returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
         return Reason.KILLED, _signal_name(-returncode)
@@ -181,8 +266,13 @@ def _classify(returncode: int, log: list[str]) -> tuple[Reason, str]:
     return Reason.UNKNOWN, f"exit status {returncode}" + (f": {cause}" if cause else "")
 
 
-def _first_match(log: list[str]) -> tuple[Reason, str] | None:
-    for reason in Reason:
+def _told(log: list[str]) -> list[str]:
+    """The lines without those of a backtrace, which an engine that aborts has a debugger write below the cause."""
+    return [line for line in log if not BACKTRACE.search(line)]
+
+
+def _first_match(log: list[str], reasons: Iterable[Reason] = Reason) -> tuple[Reason, str] | None:
+    for reason in reasons:
         if pattern := reason.consequences.pattern:
             for line in log:
                 if re.search(pattern, line, re.IGNORECASE):

@@ -23,7 +23,8 @@ class EngineSpec:
     The KV cache has `cells` tokens for `parallel` slots. They share it, and one slot may use up to `slot_context`
     tokens; `ubatch` tokens are computed at once, by `batch_threads` (None: as many as compute a single token).
     `cache_ram_mib` is for the states of prompts that are in no slot; each slot keeps `checkpoints` of its own state.
-    `one_gpu`: all layers are on one GPU.
+    `one_gpu`: all layers are on one GPU. No GPU is used at all if `load` has none of the layers there. The experts of
+    the first `cpu_experts` layers stay on the CPU, and `split` divides layers among GPUs; the engine decides without.
     """
 
     files: ModelFiles
@@ -44,6 +45,8 @@ class EngineSpec:
     unified: bool = True
     swa_full: bool = False
     one_gpu: bool = False
+    cpu_experts: int = 0
+    split: tuple[float, ...] = ()
     projector_on_cpu: bool = False
     gpus: int = 0  # how many share the layers
     kv_bytes: int = 0  # of the KV cache of all slots; 0 if unknown

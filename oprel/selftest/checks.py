@@ -1,5 +1,6 @@
 """The checks that a working engine passes, as a table."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,10 @@ def answers(sandbox: Sandbox) -> CheckResult:
     answer = sandbox.stream(NATIVE, GUIDE)
     expect(answer.complete and answer.text, "a complete answer")
     engine = sandbox.engine(f"{GUIDE}:latest")
+    if wanted := os.path.expanduser(sandbox.config.engine_path):
+        reasons = {rejected.engine: rejected.reason for rejected in sandbox.client.health().engines_set_aside}
+        why = reasons.get(wanted, "another one answered")
+        expect(engine.engine == wanted, f"an answer of the engine that is tested, but {why}")
     return CheckResult(f"{engine.engine}, loaded in {engine.load_seconds or 0:.2f} s")
 
 

@@ -27,7 +27,7 @@ SLOTS = 2  # of each engine
 TIMEOUT = 20.0  # s for an expected event
 POLL_INTERVAL = 0.005  # s
 # Settings of the user that the sandbox takes over: they decide how engines run here.
-ENGINE_SETTINGS = ("engine_path", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
+ENGINE_SETTINGS = ("engine_path", "hardware", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
 
 
 class Unmet(Exception):

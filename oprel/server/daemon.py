@@ -23,7 +23,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.core.ollama_env import PORT as OLLAMA_PORT
-from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured, find_binaries
+from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.http_protocol import HttpProtocol
@@ -56,7 +56,7 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     with _only_daemon(config):
         records.reconcile(config.run_dir)
         tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
-        state = assemble(config, EngineBinaries(find_binaries(config)), config.run_dir)
+        state = assemble(config, EngineBinaries.of(config), config.run_dir)
         host, port = tcp.getsockname()[:2]
         logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0

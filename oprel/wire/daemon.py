@@ -25,7 +25,8 @@ class EngineModel(Wire):
     `threads` compute a single token, and `batch_threads` prompts and parallel requests. `reasons`: why so many of both.
     `memory_bytes`: the measured memory of its processes, 0 before the first measurement. `expected_bytes`: what it
     takes with every slot busy. `predicted_bytes`: the memory reserved for it, with saved conversations at their bound:
-    `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `gpu_share`: how
+    `host_bytes` of the machine's memory, and `gpu_bytes` of each GPU, by number. `device_bytes`: what the engine says
+    that it has on each GPU, by the engine's name of it. `gpu_share`: how
     much of the model GPUs compute, 1 with every layer on GPUs, else by memory. `predicted` and
     `measured`: its buffers before the start, and as the engine reported them (None if it did not).
     `tokens_per_second`: the speed of its latest answers.
@@ -53,6 +54,7 @@ class EngineModel(Wire):
     predicted_bytes: int
     host_bytes: int = 0
     gpu_bytes: dict[int, int] = {}
+    device_bytes: dict[str, int] = {}
     gpu_share: float = 0.0
     predicted: BufferSizes
     measured: BufferSizes | None
@@ -93,12 +95,15 @@ class AsideEngine(Wire):
 
 
 class HealthResponse(Wire):
+    """`warnings`: what makes every model slower than it could be, such as a GPU that the engine does not use."""
+
     status: str
     version: str
     pid: int
     uptime_seconds: float
     engines: list[str]
     engines_set_aside: list[AsideEngine]
+    warnings: list[str] = []
 
 
 class EngineBuild(Wire):

@@ -19,6 +19,7 @@ from tests.fixtures.hf_llama import write_tiny_llama
 
 StartDaemon = Callable[..., RunningDaemon]
 ANSWER = "".join(WORDS)
+MACHINE = Path(__file__).parents[1] / "data" / "machines" / "nvidia-24gb.json"
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -40,6 +41,16 @@ def engines(config: Config) -> Callable[..., None]:
 
 def pid_of(client: Client) -> int:
     return client.engines().models[0].pid or 0
+
+
+def test_an_engine_that_uses_the_gpu_is_not_blamed_for_another(
+    engines: Callable[..., None], start_daemon: StartDaemon, folder: str
+) -> None:
+    engines(vllm={})
+    with start_daemon(hardware=str(MACHINE)).client as client:
+        assert "this engine uses only the CPU" in client.health().warnings[0]
+        client.chat(folder, HELLO)
+        assert client.health().warnings == []
 
 
 def test_a_folder_is_served_and_shown(engines: Callable[..., None], start_daemon: StartDaemon, folder: str) -> None:

@@ -11,7 +11,7 @@ from oprel.runtime.backends.dialect import Dialect
 from oprel.runtime.binaries.environments import Recipe
 from oprel.runtime.spec import EngineSpec
 
-Accelerator = Literal["nvidia", "amd", "intel", "apple", "cpu"]
+Accelerator = Literal["nvidia", "amd", "intel", "apple", "other", "cpu"]
 
 
 class Listens(Enum):

@@ -40,6 +40,7 @@ def launch(backend: Backend, spec: EngineSpec, label: str, *, load_timeout: floa
         translator=partial(_translated, backend.dialect, spec.load.num_ctx or 0) if backend.dialect else untranslated,
         port=spec.port,
         key=spec.key,
+        uses_gpu=spec.gpus > 0,
     )
 
 

@@ -1,20 +1,25 @@
 """An engine that runs as a supervised process and answers over HTTP."""
 
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import pairwise
 
 from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
 from oprel.runtime.backends.openai import http as openai_http
+from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
 from oprel.runtime.conversation.text_calls import with_calls
 from oprel.runtime.embedding_batches import EmbeddingBatches
-from oprel.runtime.engine import EXIT_NOTICE, EngineRefused, EngineSnapshot, EngineState, Work
-from oprel.runtime.exits import Exit
+from oprel.runtime.engine import EXIT_NOTICE, Engine, EngineLost, EngineRefused, EngineSnapshot, EngineState, Work
+from oprel.runtime.exits import Exit, fatal_error
+from oprel.runtime.restarts import History
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor import _posix
+from oprel.runtime.supervisor.child import Ended
+from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
 
@@ -22,6 +27,18 @@ DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
 LOADING = frozenset({EngineState.STARTING, EngineState.BACKING_OFF})
 STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 SEPARATOR = -1  # a token that no text has
+
+
+@contextmanager
+def lost_if_fatal(process: EngineProcess) -> Iterator[None]:
+    """Inside the block an error after which the engine computes nothing more becomes its end: EngineLost."""
+    try:
+        yield
+    except EngineRefused as refusal:
+        if exit := fatal_error(refusal.message, process.log):
+            process.kill_as(exit)
+            raise EngineLost(refusal.message) from refusal
+        raise
 
 
 class ProcessEmbedding:
@@ -32,7 +49,7 @@ class ProcessEmbedding:
         self._around: int | None = None  # tokens that the engine puts around a text
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool) -> Embeddings:
-        with self._process.at_work(sum(map(len, inputs))) as work:
+        with self._process.at_work(sum(map(len, inputs))) as work, lost_if_fatal(self._process):
             embeddings = await openai_http.embed(self._process.http, inputs, normalised=normalised)
             work.moved()
         return embeddings
@@ -134,16 +151,17 @@ class LocalEngine:
         return self._process.at_work(about_tokens, extra_seconds)
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunks, None]:
-        try:
-            async with aclosing(self._answer(request, await self._rules.fit(request))) as answer:
+        with lost_if_fatal(self._process):
+            try:
+                async with aclosing(self._answer(request, await self._rules.fit(request))) as answer:
+                    async for chunks in answer:
+                        yield chunks
+                return
+            except EngineRefused as refusal:
+                plain = await self._rules.plain(request, refusal)
+            async with aclosing(self._answer(request, plain)) as answer:
                 async for chunks in answer:
                     yield chunks
-            return
-        except EngineRefused as refusal:
-            plain = await self._rules.plain(request, refusal)
-        async with aclosing(self._answer(request, plain)) as answer:
-            async for chunks in answer:
-                yield chunks
 
     def _answer(self, request: CompletionRequest, passed: CompletionRequest) -> AsyncGenerator[Chunks, None]:
         """The answer to a request that is passed in another form; with calls, if its tools are passed as text."""
@@ -155,7 +173,7 @@ class LocalEngine:
         return await self._batches.embed(inputs, normalised=normalised)
 
     async def rerank(self, query: str, documents: Sequence[str]) -> Scores:
-        with self._process.at_work(0) as work:
+        with self._process.at_work(0) as work, lost_if_fatal(self._process):
             scores = await openai_http.rerank(self._process.http, query, documents)
             work.moved()
         return scores
@@ -174,3 +192,32 @@ class LocalEngine:
 
     async def _render(self, request: CompletionRequest) -> str:
         return await openai_http.apply_template(self._process.http, request)
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """How engines for the same files and options fared, and what their template was seen to do. It outlives them."""
+
+    history: History = field(default_factory=History)
+    pace: Pace = field(default_factory=Pace)
+    template: TemplateRecord = field(default_factory=TemplateRecord)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOrder:
+    """What it takes to make an engine. `launch` says how one is started for a spec."""
+
+    spec: EngineSpec
+    launch: Callable[[EngineSpec], Launch]
+    binaries: EngineBinaries
+    record: EngineRecord
+    on_end: Callable[[Ended], None]
+
+
+def local_engine(order: EngineOrder) -> Engine:
+    """An engine that runs as a process of this machine."""
+    record = order.record
+    process = EngineProcess(
+        order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
+    )
+    return LocalEngine(process, order.launch, record.template)

@@ -49,15 +49,16 @@ def plan_constraints(load: LoadOptions, settings: ModelSettings, mode: Mode) -> 
 
 def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
     """The spec for a plan. The engine places the layers, unless the user did or the plan avoids the GPUs."""
-    solution, setting = plan.solution, plan.solution.setting
+    solution, setting, placement = plan.solution, plan.solution.setting, plan.solution.placement
     devices, is_one_of_many = solution.placement.devices, len(solution.placement.devices) == 1 < len(plan.budgets.gpus)
     leaves_gpus_alone = solution.placement.kind is PlacementKind.CPU and bool(plan.budgets.devices)
     requested, threads = constraints.load, plan.chosen.threads
+    places_layers = plan.places_layers and requested.num_gpu is None and bool(devices)
     load = replace(
         requested,
         num_ctx=setting.context,
         num_batch=setting.batch if setting.batch != BATCH else requested.num_batch,
-        num_gpu=0 if leaves_gpus_alone else requested.num_gpu,
+        num_gpu=0 if leaves_gpus_alone else placement.gpu_layers if places_layers else requested.num_gpu,
         num_thread=threads.single,
         use_mmap=requested.use_mmap if solution.estimate.maps else False,
         main_gpu=devices[0] if is_one_of_many else requested.main_gpu,
@@ -81,6 +82,8 @@ def spec_of(plan: Plan, constraints: LoadConstraints) -> EngineSpec:
         unified=setting.unified,
         swa_full=setting.swa_full,
         one_gpu=is_one_of_many,
+        cpu_experts=placement.cpu_experts if places_layers else 0,
+        split=placement.split if places_layers and len(devices) > 1 else (),
         projector_on_cpu=setting.projector_on_cpu,
         gpus=len(devices),
         kv_bytes=solution.estimate.kv_bytes + solution.estimate.state_bytes,

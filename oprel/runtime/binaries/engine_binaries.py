@@ -1,9 +1,11 @@
 """The engine programs that may run here, best first, and those that were set aside, with the reason.
 
-Order: the configured path, an engine installed in `binary_dir`, llama-server on PATH, the xllamacpp wheel.
+Order: the configured path, the engine that oprel installed, other folders in `binary_dir`, llama-server on PATH, the
+xllamacpp wheel.
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -13,15 +15,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.runtime.binaries import wheel
+from oprel.runtime.binaries.devices import FLAG, DeviceLists, Listed
+from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, states_of
 
@@ -49,8 +54,8 @@ class Binary:
         return self.source.value if self.source is BinarySource.WHEEL else self.command[0]
 
     @property
-    def knows_gpus(self) -> bool:
-        """False for the wheel, which is built for CPUs, except on Apple's machines. Other programs may use GPUs."""
+    def may_use_gpus(self) -> bool:
+        """What to expect until it was asked: the wheel is built for CPUs, except on Apple's machines."""
         return self.source is not BinarySource.WHEEL or sys.platform == "darwin"
 
     @property
@@ -94,13 +99,35 @@ class Aside:
 
 
 class EngineBinaries:
-    """Owner of the choice among programs of one engine. Without `probes` it does not read their flags."""
+    """Owner of the choice among programs of one engine. Without `probes` it does not read their flags.
 
-    def __init__(self, binaries: Sequence[Binary], *, probes: bool = True) -> None:
+    `find` lists the programs again: engines are installed while a daemon runs.
+    """
+
+    def __init__(
+        self,
+        binaries: Sequence[Binary],
+        *,
+        probes: bool = True,
+        find: Callable[[], Sequence[Binary]] | None = None,
+    ) -> None:
         self._binaries = tuple(binaries)
         self._probes = probes
+        self._find = find
         self._aside: dict[Binary, Aside] = {}
         self._flags: dict[Binary, frozenset[str]] = {}
+        self._device_lists = DeviceLists()
+        self._devices: dict[Binary, Listed] = {}  # as they were last seen
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """llama.cpp's programs on this machine."""
+        return cls(find_binaries(config), find=partial(find_binaries, config))
+
+    def look_again(self) -> None:
+        """Take notice of engines that were installed or removed meanwhile."""
+        if self._find:
+            self._binaries = tuple(self._find())
 
     @property
     def usable(self) -> list[Binary]:
@@ -132,6 +159,31 @@ class EngineBinaries:
             "Or name one with --engine-path or OPREL_ENGINE_PATH.",
         )
 
+    async def devices(self, *, wheel_too: bool = True) -> Listed:
+        """Which devices the engine sees that would be used; None if it cannot tell. Raises NoEngineError.
+
+        `wheel_too`: else the wheel is not asked. Its start takes long, in vain where no driver tells of a GPU.
+        """
+        binary, flags = await self.choose()
+        asks = FLAG in flags and (wheel_too or binary.source is not BinarySource.WHEEL)
+        listed = await self._device_lists.of(binary.command, binary.build) if asks else None
+        self._devices[binary] = listed
+        return listed
+
+    async def look_for_devices(self) -> None:
+        """Ask the engine that would be used which devices it sees, if one runs."""
+        with contextlib.suppress(NoEngineError):  # the start of an engine reports it
+            await self.devices()
+
+    @property
+    def uses_gpus(self) -> bool:
+        """Whether the engine that would be used finds a GPU, as far as that is known."""
+        binary = next(iter(self.usable), None)
+        if binary is None:
+            return True
+        devices = self._devices.get(binary)
+        return binary.may_use_gpus if devices is None else bool(devices)
+
     async def _known_flags(self, binary: Binary) -> frozenset[str]:
         if not self._probes:
             return frozenset()
@@ -143,6 +195,13 @@ class EngineBinaries:
 
 class ProbeError(Exception):
     """Why a program cannot be used."""
+
+
+def probed(config: Config) -> EngineBinaries:
+    """llama.cpp's programs, when the one that would be used was asked for its devices. Not for an event loop."""
+    binaries = EngineBinaries.of(config)
+    asyncio.run(binaries.look_for_devices())
+    return binaries
 
 
 def check_configured(config: Config) -> None:
@@ -160,6 +219,9 @@ def find_binaries(config: Config) -> list[Binary]:
     binaries = []
     if config.engine_path:
         binaries.append(Binary(BinarySource.CONFIGURED, (os.path.expanduser(config.engine_path),)))
+    engines = InstalledEngines(config.engines_dir)
+    if active := engines.active:
+        binaries.append(Binary(BinarySource.INSTALLED, (str(engines.program_of(active)),)))
     installed = sorted(config.engines_dir.glob("*/llama-server"), key=_build, reverse=True)
     binaries += [Binary(BinarySource.INSTALLED, (str(path),)) for path in installed]
     if on_path := shutil.which("llama-server"):

@@ -6,22 +6,16 @@ next attempt removes it.
 """
 
 import os
-import re
 import shutil
-import subprocess
-import sys
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from platform import machine
 
-from oprel.core.config import child_environment
-from oprel.core.exceptions import BusyError, DownloadError, ValidationError
+from oprel.core.exceptions import BusyError, ValidationError
+from oprel.runtime.binaries.pip import LOG, run_pip
 from oprel.utils.files import locked
-
-LOG = "pip.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +41,7 @@ def install(recipe: Recipe, link: Path, *, shown: bool) -> None:
     exists and is not oprel's.
     """
     link.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(link.parent) as lock:
+    with alone(link.parent) as lock:
         _clear(link)
         if os.path.lexists(link):
             raise ValidationError(f"{link} exists, and oprel did not create it", "Move it away, then try again.")
@@ -64,7 +58,7 @@ def uninstall(link: Path) -> None:
     """Remove what `install` created. Raises ValidationError if it created nothing."""
     if not _is_own(link):
         raise ValidationError(f"oprel did not install {link.name}, so it cannot remove it")
-    with _alone(link.parent):
+    with alone(link.parent):
         _clear(link)
 
 
@@ -82,34 +76,8 @@ def make(recipe: Recipe, folder: Path, *, shown: bool, held: Sequence[int] = ())
 
 
 def _pip(recipe: Recipe, folder: Path, shown: bool, held: Sequence[int], *arguments: str) -> None:
-    python, log, output = folder / "bin" / "python", folder / LOG, sys.stderr if shown else subprocess.DEVNULL
-    flags = (f"--python={python}", f"--log={log}", "--no-input", "--disable-pip-version-check")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *flags, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        env=child_environment(),
-        pass_fds=held,
-        check=False,
-    )
-    if done.returncode:
-        raise _failure(recipe, log.read_text(errors="replace") if log.exists() else "")
-
-
-def _failure(recipe: Recipe, log: str) -> DownloadError:
-    """pip's last error, and what the user can do about it."""
-    why = (["it reported no error", *re.findall(r"ERROR: (.*)", log)])[-1]
-    if re.search("Max retries exceeded|connection broken by", log):
-        step = "Check the network, or set where pip gets packages (PIP_INDEX_URL, PIP_FIND_LINKS)."
-    elif "No matching distribution" in log:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        step = f"There may be no build for Python {version} on {sys.platform} ({machine()}). {recipe.wants}".strip()
-    elif "No space left on device" in log:
-        step = "Free disk space, or keep engines on another disk: `binary_dir`."
-    else:
-        step = "Try again: pip has cached what it downloaded."
-    return DownloadError(f"pip failed: {why}", step)
+    python = f"--python={folder / 'bin' / 'python'}"
+    run_pip(python, *arguments, log=folder / LOG, shown=shown, wants=recipe.wants, held=held)
 
 
 def _name(folder: Path, name: str, version: str) -> None:
@@ -137,8 +105,8 @@ def _clear(link: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock until the last process with the descriptor ends. Raises BusyError."""
+def alone(folder: Path) -> Iterator[int]:
+    """Hold the lock of the folder of engines until the last process with the descriptor ends. Raises BusyError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if not locked(descriptor):

@@ -14,12 +14,14 @@ from typing import Any
 
 MISSING_LIBRARY = 127  # the exit status of a program whose library is missing
 
+MIB = 1024**2
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llama-server", allow_abbrev=False)
     parser.add_argument("--version", action="store_true")
+    parser.add_argument("--list-devices", action="store_true")
     parser.add_argument("-m", "--model", metavar="FILE")
     parser.add_argument("-a", "--alias")
     parser.add_argument("--host", default="127.0.0.1", help="an address, or the path of a Unix socket ending in .sock")
@@ -89,6 +91,18 @@ def to_params(llama: Any, options: argparse.Namespace) -> Any:
     return params
 
 
+def _devices(llama: Any) -> list[str]:
+    """The GPUs that this build of the wheel finds, in llama-server's words."""
+    kinds = llama.ggml_backend_dev_type
+    gpus = (kinds.GGML_BACKEND_DEVICE_TYPE_GPU, kinds.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    return [
+        f"  {device['name']}: {device['description']}"
+        f" ({device['memory_total'] // MIB} MiB, {device['memory_free'] // MIB} MiB free)"
+        for device in llama.get_device_info()
+        if device["type"] in gpus
+    ]
+
+
 def _adapter(llama: Any, path: str) -> Any:
     adapter = llama.CommonAdapterLoraInfo()
     adapter.path, adapter.scale = path, 1.0
@@ -111,6 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
         return MISSING_LIBRARY
     if options.version:
         print(f"version: xllamacpp {llama.__version__}")  # noqa: T201 - what llama-server does
+        return 0
+    if options.list_devices:
+        print("\n".join(["Available devices:", *_devices(llama)]))  # noqa: T201 - what llama-server does
         return 0
     if not options.model:
         parser.error("--model is required")

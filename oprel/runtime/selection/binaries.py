@@ -13,7 +13,7 @@ from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import LLAMA_CPP, accelerators_of, programs_of, rank_engines
 from oprel.runtime.selection.routing import Route
-from oprel.telemetry.hardware.probing import probe
+from oprel.telemetry.hardware.probing import this_machine
 
 DETAILS = "`oprel inspect MODEL` shows every engine with its reasons."
 
@@ -43,7 +43,7 @@ class BinaryCatalog:
         # Nothing to choose, and its programs are known: do not probe the hardware.
         if len(readers) == 1 and readers[0].name in self._binaries:
             return readers
-        hardware = await asyncio.to_thread(probe)
+        hardware = await asyncio.to_thread(this_machine, self._config.hardware)
         ranked = await asyncio.to_thread(rank_engines, info, hardware, self._config, preferred)
         routes = [route for route in ranked if mode in route.backend.modes]
         if ready := [route.backend for route in routes if route.is_open]:

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from oprel.runtime.binaries.choices import Choices, read_choices
 from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, find_binaries
 from oprel.runtime.binaries.environments import Recipe
 from oprel.runtime.selection.routing import EngineCandidate, Route, route
+from oprel.telemetry.hardware.devices import GPU
 from oprel.telemetry.hardware.probing import Hardware
 
 LLAMA_CPP = "llama.cpp"
+INSTALL = f"oprel engines install {LLAMA_CPP}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,20 @@ def rank_engines(info: ModelInfo, hardware: Hardware, config: Config, preferred:
 def accelerators_of(hardware: Hardware) -> Set[Accelerator]:
     """What engines can run on: the vendors of the GPUs, and the CPU."""
     return {"cpu", *(gpu.vendor for gpu in hardware.gpus)}
+
+
+def unused_gpu(gpus: Sequence[GPU]) -> str:
+    """The line for users of a machine with these GPUs whose llama.cpp uses none of them; "" without a GPU.
+
+    >>> unused_gpu([GPU(vendor="nvidia", name="NVIDIA GeForce RTX 4090", total_bytes=24 * 10**9, free_bytes=0)])
+    'RTX 4090 found, but this engine uses only the CPU: `oprel engines install llama.cpp`'
+    """
+    if not gpus:
+        return ""
+    name, others = gpus[0].name.removeprefix("NVIDIA ").removeprefix("GeForce ").removeprefix("AMD "), len(gpus) - 1
+    kind = " GPU" if gpus[0].integrated and "GPU" not in name else ""
+    more = f" and {others} more" if others else ""
+    return f"{name}{kind}{more} found, but this engine uses only the CPU: `{INSTALL}`"
 
 
 def recipe_for(backend: Backend, hardware: Hardware) -> Recipe:

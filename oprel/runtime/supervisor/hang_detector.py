@@ -28,6 +28,8 @@ BUSY_CPU = 0.05  # s of CPU time, or of waiting for it, that count as work: an i
 READ = 1 << 20  # bytes from disk that count as progress: it pages weights in
 REFUSALS = 5  # in a row
 LOCKSTEP = 2.0  # the power of the share for threads that work in step
+# s for the first prompt of a size on a GPU: drivers compile the code for it then, and say nothing meanwhile.
+COMPILING = 600.0
 LONGEST_LOOK = 2.0  # s between two looks that count, at most
 
 
@@ -48,15 +50,21 @@ class WatchedRequest:
     pending: int
     extra_seconds: float  # granted until its first token
     moved_at: float
+    size: int = 0  # the most tokens that were pending
     is_measured: bool = False  # `pending` is a figure of the engine
     waits: bool = True  # for the engine; False while its client is slow to read
 
 
 class HangDetector:
-    """Watches the requests in one engine process. `stall` (seconds) is the shortest limit for an engine that spins."""
+    """Watches the requests in one engine process. `stall` (seconds) is the shortest limit for an engine that spins.
 
-    def __init__(self, stall: float, pace: Pace) -> None:
+    `compiles`: it computes on a GPU.
+    """
+
+    def __init__(self, stall: float, pace: Pace, *, compiles: bool = False) -> None:
         self.pace = pace
+        self._compiles = compiles
+        self._compiled = 0  # tokens of the longest prompt that was answered: there is code for such a one
         self._stall = stall
         self._requests: set[WatchedRequest] = set()
         self._pending = 0  # of all requests, so that a token takes the same time however many there are
@@ -87,6 +95,8 @@ class HangDetector:
         """A request is sent to the engine. That is not progress: a hung engine gets requests too."""
         if not self._requests:
             self._looked = None
+        if self._compiles and about_tokens > self._compiled:
+            extra_seconds += COMPILING
         request = WatchedRequest(pending=0, extra_seconds=extra_seconds, moved_at=now - self._lost, waits=False)
         self._requests.add(request)
         self._note_pending(request, about_tokens)
@@ -108,6 +118,7 @@ class HangDetector:
         if self._pending == 0:
             self.pace.gap = max(self.pace.gap, self._quiet)
         request.extra_seconds = 0.0
+        self._compiled = max(self._compiled, request.size)
         self._move(request, now, 0)
 
     def pause(self, request: WatchedRequest) -> None:
@@ -177,6 +188,7 @@ class HangDetector:
 
     def _note_pending(self, request: WatchedRequest, pending: int) -> None:
         self._pending += pending - request.pending
+        request.size = max(request.size, pending)
         request.pending = pending
 
     def _rest(self) -> None:

@@ -34,6 +34,7 @@ class Launch:
     translator: Callable[[EngineTransport, Callable[[str], None]], EngineTransport] = untranslated
     port: int = 0
     key: str = field(default="", repr=False)
+    uses_gpu: bool = False
 
     @property
     def address(self) -> str:

@@ -196,6 +196,11 @@ class EngineProcess:
         finally:
             self._log.close()
 
+    def kill_as(self, exit: Exit) -> None:
+        """Kill the engine, which goes on but is of no use any more, for the reason `exit`."""
+        if self._child:
+            self._child.kill_as(exit)
+
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit. Waits up to `within` seconds: a broken connection precedes the exit."""
         if self._state is EngineState.READY and self._child:
@@ -244,7 +249,7 @@ class EngineProcess:
             if ready.done() and not child.ended.done():
                 ready.result()
                 self._ready_since, self.load_seconds = self._clock(), child.uptime
-                self._watchdog.begin(child)
+                self._watchdog.begin(child, compiles=self.launch.uses_gpu)
                 child.sample_memory()
                 return True
         finally:

@@ -61,11 +61,11 @@ class Watchdog:
         self._looking: asyncio.Task[None] | None = None
         self.detector = HangDetector(stall, pace)
 
-    def begin(self, child: ChildProcess) -> None:
-        """A new process is ready. The work of the previous one does not count for it."""
+    def begin(self, child: ChildProcess, *, compiles: bool = False) -> None:
+        """A new process is ready. The work of the previous one does not count for it. `compiles`: it uses a GPU."""
         self._rest()
         self._child = child
-        self.detector = HangDetector(self._stall, self._pace)
+        self.detector = HangDetector(self._stall, self._pace, compiles=compiles)
 
     @contextlib.contextmanager
     def at_work(self, about_tokens: int, extra_seconds: float) -> Iterator[WatchedWork]:

@@ -1,16 +1,19 @@
 """Crash reports: one JSON file for each engine that ended by itself."""
 
+import contextlib
 import logging
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from oprel.core.completion import CompletionRequest, Prompt, Tokens
 from oprel.core.crash_files import CrashFiles
 from oprel.runtime.binaries.engine_binaries import BinarySource, wheel_version
 from oprel.runtime.supervisor.child import Ended
+from oprel.server.history.quarantine import request_hash
 from oprel.utils.files import write_atomically
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as wire
@@ -30,6 +33,38 @@ class InFlight:
     max_tokens: int | None
     seconds: float
     prompt: str = ""
+
+
+class InFlightRequests:
+    """The requests that are in the engine, for crash reports."""
+
+    def __init__(self) -> None:
+        self._requests: dict[int, tuple[str, CompletionRequest, float]] = {}  # model, request, since when
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    @contextlib.contextmanager
+    def entered(self, model: str, request: CompletionRequest, now: float) -> Iterator[None]:
+        """Inside the block the request is in the engine."""
+        key = id(request)
+        self._requests[key] = model, request, now
+        try:
+            yield
+        finally:
+            self._requests.pop(key, None)
+
+    def report(self, now: float) -> list[InFlight]:
+        return [
+            InFlight(
+                hash=request_hash(model, request),
+                characters=len(text := _readable(request.prompt)),
+                max_tokens=request.sampling.num_predict,
+                seconds=now - since,
+                prompt=text,
+            )
+            for model, request, since in self._requests.values()
+        ]
 
 
 class Crashes(CrashFiles):
@@ -116,3 +151,12 @@ def _build(ended: Ended) -> wire.EngineBuild:
         return wire.EngineBuild(name=ended.binary)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return wire.EngineBuild(name=ended.binary, size=status.st_size, modified_at=timestamp(modified))
+
+
+def _readable(prompt: Prompt) -> str:
+    """The prompt as text for a person."""
+    if isinstance(prompt, Tokens):
+        return "".join(part if isinstance(part, str) else f"<{part}>" for part in prompt.parts)
+    if isinstance(prompt, tuple):
+        return "\n\n".join(f"{message.role}: {message.content}" for message in prompt)
+    return prompt

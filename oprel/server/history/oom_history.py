@@ -1,11 +1,16 @@
 """How much memory was enough for engines that had run out of it.
 
 An engine that runs out of memory is started with less (`telemetry.recommender.step_down`). What helped is kept in
-OPREL_HOME for the same model, options, engine and machine, so that the next daemon starts with that.
+OPREL_HOME for the same model, options, engine and machine, so that the next daemon starts with that, for a day: what
+other programs took may be free again. What they take of a GPU is often not even known, so there it takes two loads in
+a row that needed less.
 """
 
 import hashlib
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import orjson
@@ -17,39 +22,81 @@ from oprel.utils.files import read_own, write_atomically
 logger = logging.getLogger(__name__)
 
 MOST = 256  # engines remembered; the oldest is forgotten first
+LASTS = 24 * 3600.0  # s
+CONFIRMED = 2  # loads that needed less of a GPU
+
+
+@dataclass(frozen=True)
+class Enough:
+    """`bytes` sufficed: of GPUs if `on_gpus`, else of the host. `at` is in seconds since 1970; `loads` needed less."""
+
+    bytes: int
+    on_gpus: bool
+    at: float
+    loads: int = 1
+
+    @property
+    def is_certain(self) -> bool:
+        return self.loads >= CONFIRMED or not self.on_gpus
 
 
 class OomHistory:
     """Owner of the file at `path`. A damaged file is replaced: it holds nothing but experience."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._enough: dict[str, int] = self._read()
+        self._clock = clock
+        self._entries: dict[str, Enough] = self._read()
 
-    def enough(self, identity: tuple[object, ...], binary: Binary | None) -> int | None:
-        """The bytes that such an engine started with after memory had run out; None if it never did."""
-        if not self._enough:  # the key takes a look at the whole machine
+    def enough(self, identity: tuple[object, ...], binary: Binary | None) -> Enough | None:
+        """What such an engine started with after memory had run out; None if it did not, or if that was by chance."""
+        if not self._entries:  # the key takes a look at the whole machine
             return None
-        return self._enough.get(_key(identity, binary))
+        entry = self._current(_key(identity, binary))
+        return entry if entry and entry.is_certain else None
 
-    def remember(self, identity: tuple[object, ...], binary: Binary | None, bytes: int) -> None:
+    def remember(
+        self, identity: tuple[object, ...], binary: Binary | None, bytes: int, *, on_gpus: bool = False
+    ) -> None:
         """It started with `bytes`."""
         key = _key(identity, binary)
-        self._enough.pop(key, None)
-        self._enough[key] = bytes
-        while len(self._enough) > MOST:
-            del self._enough[next(iter(self._enough))]
+        before = self._current(key)
+        self._entries.pop(key, None)
+        again = before is not None and before.on_gpus == on_gpus
+        self._entries[key] = Enough(bytes, on_gpus, self._clock(), before.loads + 1 if before and again else 1)
+        while len(self._entries) > MOST:
+            del self._entries[next(iter(self._entries))]
+        self._write()
+
+    def forget_chance(self, identity: tuple[object, ...], binary: Binary | None) -> None:
+        """It started without giving anything up: what it lacked before was not for long."""
+        if not self._entries:
+            return
+        entry = self._entries.get(key := _key(identity, binary))
+        if entry and not entry.is_certain:
+            del self._entries[key]
+            self._write()
+
+    def _current(self, key: str) -> Enough | None:
+        entry = self._entries.get(key)
+        return entry if entry and 0 <= self._clock() - entry.at < LASTS else None
+
+    def _write(self) -> None:
         try:
-            write_atomically(self._path, orjson.dumps(self._enough))
+            write_atomically(self._path, orjson.dumps({key: astuple(entry) for key, entry in self._entries.items()}))
         except OSError as error:
             logger.warning("cannot write %s: %s", self._path, error.strerror)
 
-    def _read(self) -> dict[str, int]:
+    def _read(self) -> dict[str, Enough]:
         try:
             content = orjson.loads(read_own(self._path))
-            return {str(key): int(bytes) for key, bytes in content.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+            return {str(key): _entry(*values) for key, values in content.items()}
+        except (OSError, ValueError, AttributeError, TypeError):  # also a file of an older version
             return {}
+
+
+def _entry(bytes: int, on_gpus: bool, at: float, loads: int) -> Enough:
+    return Enough(int(bytes), bool(on_gpus), float(at), int(loads))
 
 
 def _key(identity: tuple[object, ...], binary: Binary | None) -> str:

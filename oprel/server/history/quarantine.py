@@ -65,13 +65,16 @@ class Quarantine:
         ended: Exit,
         engine: tuple[int, int] | None = None,
         version: str = "",
+        *,
+        is_last: bool = True,
     ) -> None:
-        """The request was in `engine` when it ended. Raises QuarantinedError the second time."""
+        """The request was in `engine` when it ended. Raises QuarantinedError the second time, unless not `is_last`."""
         key, now = request_hash(model, request), self._now()
         previous = self._entries.pop(key, None)
         if previous and previous.version != version:
             previous = None
         before = previous.strikes - (engine is not None and engine == previous.engine) if previous else 0
+        before = before if is_last else min(before, STRIKES - 2)
         self._entries[key] = QuarantinedRequest(
             hash=key,
             model=model,

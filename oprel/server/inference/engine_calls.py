@@ -125,10 +125,13 @@ class EngineCall:
         self._quarantine.check(model.name, self._request, lambda: model.digest)
 
     def _strike(self, exit: Exit, starts: int) -> None:
-        model = self.lease.model
+        """Where the GPU may be at fault instead, the request is tried on the CPU before it is refused."""
+        model, loaded = self.lease.model, self.lease.loaded
+        engine, is_last = (loaded.id, starts), not loaded.may_fail_by_gpu(exit)
         try:
-            self._quarantine.strike(model.name, self._request, exit, (self.lease.loaded.id, starts), model.digest)
+            self._quarantine.strike(model.name, self._request, exit, engine, model.digest, is_last=is_last)
         except QuarantinedError as error:
+            loaded.return_to_gpus()
             logger.warning("%s: %s", model.name, error)
             self._metrics.quarantined(model.name)
             raise

@@ -70,11 +70,13 @@ class AdmissionQueue:
         if why := scheduling.impossible(needs, residents, self.budget):
             pinned = total_of(resident.needs for resident in residents if resident.pinned)
             least = math.ceil(pinned.plus(needs).host / 1024**2)
+            lacks_only_vram = pinned.plus(needs).host <= self.budget.host
+            setting = f"Set default_max_memory_mb to {least} or more"
+            more = "Put fewer layers on the GPU (num_gpu)" if lacks_only_vram else setting
             raise InsufficientMemoryError(
                 f"{name} does not fit: {why}",
                 "Ask for a smaller context (num_ctx), or use a smaller quantization.",
-                f"Set default_max_memory_mb to {least} or more"
-                + ("; or unpin a model, or unload it with `oprel stop`." if pinned.total else "."),
+                more + ("; or unpin a model, or unload it with `oprel stop`." if pinned.total else "."),
             )
 
     @contextlib.asynccontextmanager

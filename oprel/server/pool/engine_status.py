@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from oprel.runtime.backends.engines.llama_log import GPUUse
 from oprel.runtime.engine import EngineSnapshot, EngineState
 from oprel.runtime.spec import EngineSpec
 from oprel.server.models.installed_model import InstalledModel
@@ -25,9 +26,9 @@ class EngineStatus:
     `reserved_bytes` is the memory that the engine was admitted with, `reserved_host_bytes` the part of it in the
     machine's memory. `expected_bytes` and `expected_host_bytes` are what it takes with every slot busy, and `gpu_bytes`
     what its placement takes of each GPU, by number. On a machine whose GPU `shares_memory` the figures of the host
-    include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the
-    figures that the engine logged, `estimate` the same before its start. `keep_alive_left` is what is left until it is
-    unloaded, if no request uses it from now on.
+    include the latter. `is_on_gpus`: every layer is on GPUs. `buffers` are the figures that the engine logged, and
+    `gpu_use` what of them is on GPUs; `estimate` is the same before its start. `keep_alive_left` is what is left until
+    it is unloaded, if no request uses it from now on.
     """
 
     model: InstalledModel
@@ -52,6 +53,7 @@ class EngineStatus:
     is_on_gpus: bool
     estimate: Estimate
     buffers: Buffers | None
+    gpu_use: GPUUse | None
     pinned: bool
     adjustments: tuple[str, ...]
     keep_alive_left: float
@@ -64,7 +66,7 @@ class EngineStatus:
     @property
     def size_bytes(self) -> int:
         """All memory that the engine takes: measured for its processes, else expected; expected on GPUs."""
-        measured, on_gpus = self.snapshot.memory_bytes, sum(self.gpu_bytes.values())
+        measured, on_gpus = self.snapshot.memory_bytes, self._on_gpus
         if not self.shares_memory:
             return (measured or self.expected_host_bytes) + on_gpus
         if not measured:
@@ -75,7 +77,12 @@ class EngineStatus:
     @property
     def vram_bytes(self) -> int:
         """The part of `size_bytes` that lies on GPUs."""
-        return min(self.size_bytes, sum(self.gpu_bytes.values()))
+        return min(self.size_bytes, self._on_gpus)
+
+    @property
+    def _on_gpus(self) -> int:
+        """Bytes on GPUs: what the engine reported, else what was planned."""
+        return self.gpu_use.total if self.gpu_use else sum(self.gpu_bytes.values())
 
     @property
     def gpu_share(self) -> float:
@@ -85,7 +92,7 @@ class EngineStatus:
 
 def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
     """`now` is of the manager's clock."""
-    decision, slots = loaded.decision, loaded.slots
+    decision, slots, use = loaded.decision, loaded.slots, loaded.gpu_use
     plan, parallel = decision.plan, decision.spec.parallel
     left = loaded.lifetime.expires_at - now if loaded.leases == 0 else loaded.lifetime.keep_alive
     return EngineStatus(
@@ -108,9 +115,10 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
         expected_bytes=decision.expected.total,
         gpu_bytes=decision.on_gpus,
         shares_memory=plan.budgets.shared,
-        is_on_gpus=plan.solution.placement.kind is PlacementKind.GPU,
+        is_on_gpus=plan.solution.placement.kind is PlacementKind.GPU and (use is None or use.is_whole),
         estimate=plan.solution.estimate,
         buffers=loaded.buffers,
+        gpu_use=use,
         pinned=loaded.pinned,
         adjustments=loaded.adjustments,
         keep_alive_left=max(0.0, left) if not math.isinf(left) else left,

@@ -8,7 +8,7 @@ import itertools
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,23 +22,21 @@ from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.backends import launching
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.runtime.backends.engines.llama_log import splits_thoughts
-from oprel.runtime.backends.local_engine import LocalEngine
+from oprel.runtime.backends.engines.llama_log import gpu_use_of, splits_thoughts
+from oprel.runtime.backends.local_engine import EngineOrder, EngineRecord, local_engine
 from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec_of
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.conversation.rules import TemplateRecord
 from oprel.runtime.engine import Engine
-from oprel.runtime.restarts import History
+from oprel.runtime.exits import Memory
 from oprel.runtime.selection.binaries import BinaryCatalog
-from oprel.runtime.spec import EngineSpec, ModelFiles
+from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor.child import Ended
-from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
-from oprel.runtime.supervisor.process import EngineProcess
 from oprel.server.history.oom_history import OomHistory
 from oprel.server.models.conversions import convert
 from oprel.server.models.installed_model import InstalledModel
-from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
+from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad, files_of, pooling_of, resolved
 from oprel.server.pool.loaded_model import Lifetime, LoadedModel
 from oprel.server.pool.planning import Planning, refusal
 from oprel.server.pool.slots import Slots
@@ -51,35 +49,6 @@ from oprel.wire.daemon import PlanResponse
 logger = logging.getLogger(__name__)
 
 MAX_RECORDS = 256
-
-
-@dataclass(frozen=True)
-class EngineRecord:
-    """How engines for the same files and options fared, and what their template was seen to do. It outlives them."""
-
-    history: History = field(default_factory=History)
-    pace: Pace = field(default_factory=Pace)
-    template: TemplateRecord = field(default_factory=TemplateRecord)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineOrder:
-    """What it takes to make an engine. `launch` says how one is started for a spec."""
-
-    spec: EngineSpec
-    launch: Callable[[EngineSpec], Launch]
-    binaries: EngineBinaries
-    record: EngineRecord
-    on_end: Callable[[Ended], None]
-
-
-def local_engine(order: EngineOrder) -> Engine:
-    """An engine that runs as a process of this machine."""
-    record = order.record
-    process = EngineProcess(
-        order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
-    )
-    return LocalEngine(process, order.launch, record.template)
 
 
 @dataclass(frozen=True)
@@ -230,23 +199,51 @@ class Launcher:
 
     def with_less(self, loaded: LoadedModel, *, at_load: bool) -> LoadDecision | None:
         """The decision for an engine that ran out of memory; None when there is nothing left to give up."""
-        before = loaded.decision.plan
-        less = step_down.less(before, at_load=at_load)
+        exit, before = loaded.engine.last_exit, loaded.decision.plan
+        on_device = exit.memory is Memory.DEVICE if exit and exit.memory else None
+        if on_device and not before.solution.needs:  # a GPU that only the engine knew of
+            return self.without_gpus(loaded)
+        less = step_down.less(before, at_load=at_load, on_device=on_device, steps=loaded.shortage.steps)
         if less is None:
             return None
         words = ", ".join(step_down.given_up(before.solution, less.solution))
         logger.warning("%s ran out of memory: from now on %s", loaded.model.name, words)
-        # It needs less now, so it may start at once. More free memory alone is not enough: it may be gone again.
-        self._record(loaded.decision, loaded.model, loaded.request).history.ends.clear()
+        loaded.shortage.steps += 1
+        loaded.shortage.of_gpus = step_down.of_gpus(before, on_device)
+        self._forgive(loaded)
         return loaded.decision.with_plan(less)
+
+    def without_gpus(self, loaded: LoadedModel) -> LoadDecision | None:
+        """The decision for an engine that fails on a GPU; None where it uses none, or does not fit beside it."""
+        decision = loaded.decision
+        plan = None if decision.avoids_gpus else step_down.without_gpus(decision.plan)
+        if plan is None:
+            return None
+        self._forgive(loaded)
+        return decision.on_cpu(plan)
+
+    def _forgive(self, loaded: LoadedModel) -> None:
+        """It runs in another way from now on, so it may start at once.
+
+        More free memory alone is not enough for that: it may be gone again.
+        """
+        self._record(loaded.decision, loaded.model, loaded.request).history.ends.clear()
 
     def note_start(self, loaded: LoadedModel) -> Buffers | None:
         """The engine is up: note what it took and can do, and how much memory was enough. Returns its own figures."""
         loaded.splits_thoughts = splits_thoughts(loaded.engine.log)
-        if loaded.adjustments and loaded.shortage.alone:
-            plan, identity = loaded.decision.plan, _identity(loaded.decision, loaded.model, loaded.request)
-            self._oom_history.remember(identity, loaded.engine.snapshot().binary, step_down.moves(plan.solution, plan))
+        self._note_shortage(loaded)
+        loaded.note_gpu_use(gpu_use_of(loaded.engine.log))
         return self._planning.note_load(loaded)
+
+    def _note_shortage(self, loaded: LoadedModel) -> None:
+        identity, shortage = _identity(loaded.decision, loaded.model, loaded.request), loaded.shortage
+        binary = loaded.engine.snapshot().binary
+        if not shortage.steps:
+            self._oom_history.forget_chance(identity, binary)
+        elif shortage.alone:
+            enough = step_down.moves(loaded.decision.plan.solution, on_gpus=shortage.of_gpus)
+            self._oom_history.remember(identity, binary, enough, on_gpus=shortage.of_gpus)
 
     def note_end(self, loaded: LoadedModel) -> None:
         """The engine is about to be stopped."""
@@ -277,8 +274,8 @@ class Launcher:
         """With as much less as the engine for the same files and options needed the last time."""
         binary = next(iter(self._catalog.of(decision.backend).usable), None)
         enough = self._oom_history.enough(_identity(decision, model, request), binary)
-        while enough is not None and step_down.moves(decision.plan.solution, decision.plan) > enough:
-            less = step_down.less(decision.plan)
+        while enough and step_down.moves(decision.plan.solution, on_gpus=enough.on_gpus) > enough.bytes:
+            less = step_down.less(decision.plan, on_device=enough.on_gpus)
             if less is None:
                 break
             decision = decision.with_plan(less)
@@ -292,7 +289,7 @@ class Launcher:
             socket=self._run_dir / f"engine-{number}.sock",
             load=options,
             mode=mode,
-            pooling=_pooling(model, mode),
+            pooling=pooling_of(model, mode),
             flash_attention=settings.flash_attention,
             extra_arguments=_words(settings.engine_args),
         )
@@ -320,30 +317,6 @@ def _words(arguments: str) -> tuple[str, ...]:
         raise ConfigError(f"engine_args: {error}", "Close what is quoted.") from None
 
 
-def resolved(model: InstalledModel, settings: ModelSettings, requested: LoadOptions) -> LoadOptions:
-    """The requested options, with everything filled in that is configured."""
-    return llama_cpp.resolve(requested, settings, model.header.context_length)
-
-
-def requested_load(model: InstalledModel, settings: ModelSettings, requested: LoadOptions | None) -> RequestedLoad:
-    """The load options of a request; None for one that any engine of the model serves."""
-    options = requested or LoadOptions()
-    return RequestedLoad(options, resolved(model, settings, options), any_engine=requested is None)
-
-
-def files_of(model: InstalledModel) -> ModelFiles:
-    manifest = model.manifest
-    template = model.chat_template or "" if manifest.template or model.is_base else ""
-    return ModelFiles(model.engine_file, manifest.projector, manifest.adapters, template)
-
-
 def _why_not_converted(model: InstalledModel) -> list[str]:
     obstacle = model.header.obstacle if isinstance(model.header, OtherHeader) else ""
     return [f"llama.cpp cannot: {obstacle}."] if obstacle else []
-
-
-def _pooling(model: InstalledModel, mode: Mode) -> str | None:
-    """How an engine makes one vector of many, where the model itself does not say."""
-    if mode is Mode.RERANK:
-        return "rank"
-    return "mean" if mode is Mode.EMBEDDING and not model.header.pooling_type else None

@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from oprel.core.completion import LoadOptions, Mode
+from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.specs import LoadConstraints, spec_of
 from oprel.runtime.spec import EngineSpec, ModelFiles
+from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.scheduling import Amount
 from oprel.telemetry.recommender.budgets import Reservation
 from oprel.telemetry.recommender.planning import Plan
@@ -107,5 +110,39 @@ class LoadDecision:
             num_thread=self.plan.chosen.threads.single,
         )
 
+    @property
+    def avoids_gpus(self) -> bool:
+        """Whether the engine is told to leave GPUs alone, known ones and others."""
+        return self.spec.load.num_gpu == 0
+
     def with_plan(self, plan: Plan) -> "LoadDecision":
         return replace(self, plan=plan)
+
+    def on_cpu(self, plan: Plan) -> "LoadDecision":
+        """With a plan for the CPU, and for an engine that uses no GPU, whatever was requested."""
+        load = replace(self.constraints.load, num_gpu=0)
+        return replace(self, plan=plan, constraints=replace(self.constraints, load=load))
+
+
+def resolved(model: InstalledModel, settings: ModelSettings, requested: LoadOptions) -> LoadOptions:
+    """The requested options, with everything filled in that is configured."""
+    return llama_cpp.resolve(requested, settings, model.header.context_length)
+
+
+def requested_load(model: InstalledModel, settings: ModelSettings, requested: LoadOptions | None) -> RequestedLoad:
+    """The load options of a request; None for one that any engine of the model serves."""
+    options = requested or LoadOptions()
+    return RequestedLoad(options, resolved(model, settings, options), any_engine=requested is None)
+
+
+def files_of(model: InstalledModel) -> ModelFiles:
+    manifest = model.manifest
+    template = model.chat_template or "" if manifest.template or model.is_base else ""
+    return ModelFiles(model.engine_file, manifest.projector, manifest.adapters, template)
+
+
+def pooling_of(model: InstalledModel, mode: Mode) -> str | None:
+    """How an engine makes one vector of many, where the model itself does not say."""
+    if mode is Mode.RERANK:
+        return "rank"
+    return "mean" if mode is Mode.EMBEDDING and not model.header.pooling_type else None

@@ -1,28 +1,31 @@
 """One loaded model: its engine, how the engine runs and which requests use it; and the lease, the right to use it."""
 
 import asyncio
-import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, Tokens
+from oprel.core.completion import LoadOptions
 from oprel.core.request_options import SIZES
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
+from oprel.runtime.backends.engines.llama_log import GPUUse
 from oprel.runtime.engine import Engine
+from oprel.runtime.exits import OF_DEVICES, Exit
+from oprel.runtime.restarts import HEALTHY
 from oprel.runtime.spec import EngineSpec
-from oprel.server.history.crash_reports import InFlight
-from oprel.server.history.quarantine import request_hash
+from oprel.runtime.supervisor.child import Ended
+from oprel.server.history.crash_reports import InFlightRequests
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.load_decision import Key, LoadDecision, RequestedLoad
 from oprel.server.pool.scheduling import Amount, Resident, Use
 from oprel.server.pool.slots import SlotGrant, Slots
 from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender.budgets import Reservation
-from oprel.telemetry.recommender.step_down import given_up
+from oprel.telemetry.recommender.step_down import given_up, on_cpu
 
+NO_GPU = "the engine found no GPU"
 PACE_MEMORY = 0.7  # weight of earlier answers in an engine's pace
 
 
@@ -79,42 +82,12 @@ class AnswerPace:
         self.service_seconds = _smoothed(self.service_seconds or None, whole)
 
 
-class InFlightRequests:
-    """The requests that are in the engine, for crash reports."""
-
-    def __init__(self) -> None:
-        self._requests: dict[int, tuple[str, CompletionRequest, float]] = {}  # model, request, since when
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    @contextlib.contextmanager
-    def entered(self, model: str, request: CompletionRequest, now: float) -> Iterator[None]:
-        """Inside the block the request is in the engine."""
-        key = id(request)
-        self._requests[key] = model, request, now
-        try:
-            yield
-        finally:
-            self._requests.pop(key, None)
-
-    def report(self, now: float) -> list[InFlight]:
-        return [
-            InFlight(
-                hash=request_hash(model, request),
-                characters=len(text := _readable(request.prompt)),
-                max_tokens=request.sampling.num_predict,
-                seconds=now - since,
-                prompt=text,
-            )
-            for model, request, since in self._requests.values()
-        ]
-
-
 @dataclass
 class MemoryShortage:
     """What is known of an engine that ran out of memory."""
 
+    steps: int = 0  # how often it was given less
+    of_gpus: bool = False  # the last time, of the memory of GPUs
     alone: bool = True  # no other engine was loaded when it stepped down
     handled_start: int = 0  # which of the engine's starts the last step followed
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -129,8 +102,9 @@ class LoadedModel:
 
     `closed`: it takes no further request, because others wait for its memory; `leaving`: it is being stopped for them.
     `others` are the backends that may serve it if the engine of this one does not start, and `fallbacks` tell, in
-    words, which did not. `buffers` are the engine's own figures, once it has logged them; `splits_thoughts` says
-    whether it knows thoughts from text.
+    words, which did not. `gpu_failures` counts ends that a GPU may have caused, and `on_gpus_before` is the decision
+    that held until they were too many. `buffers` and `gpu_use` are the engine's own figures, once it has logged
+    them; `splits_thoughts` says whether it knows thoughts from text.
     """
 
     id: Final[int]
@@ -150,7 +124,10 @@ class LoadedModel:
     engine: Engine
     others: tuple[Backend, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    gpu_failures: int = 0
+    on_gpus_before: LoadDecision | None = None
     buffers: Buffers | None = None
+    gpu_use: GPUUse | None = None
     load_number: int | None = None
     splits_thoughts: bool = True
     leases: int = 0
@@ -260,11 +237,44 @@ class LoadedModel:
         self.slots.resize(decision.most_requests, decision.spec.cells)
         self.engine.start_as(decision.spec)
 
+    def note_end(self, ended: Ended) -> None:
+        """The engine has ended unasked."""
+        self.slots.lose()
+        before = 0 if ended.served >= HEALTHY else self.gpu_failures
+        self.gpu_failures = before + self.may_fail_by_gpu(ended.exit)
+
+    def may_fail_by_gpu(self, exit: Exit) -> bool:
+        """Whether the GPU, its driver or the engine's code for it may be at fault, and the CPU can do without."""
+        uses_gpus = bool(self.decision.plan.solution.needs) or exit.reason in OF_DEVICES
+        return exit.may_be_of_device and uses_gpus and not self.decision.avoids_gpus
+
+    def note_gpu_use(self, use: GPUUse | None) -> None:
+        """What the engine that has just started has on GPUs: it is what the books keep, whatever was planned."""
+        self.gpu_use = use
+        if use and not use.bytes and self.decision.plan.solution.needs:
+            self.decision = self.decision.with_plan(on_cpu(self.decision.plan))
+            self.fallbacks = (*self.fallbacks, NO_GPU)
+
+    def leave_gpus(self, decision: LoadDecision, note: str) -> None:
+        """Start without GPUs from the next start on."""
+        self.on_gpus_before = self.decision
+        self.fallbacks = (*self.fallbacks, note)
+        self.gpu_failures = 0
+        self.step_down(decision)
+
+    def return_to_gpus(self) -> None:
+        """Start as before `leave_gpus`: the GPU was not at fault."""
+        if self.on_gpus_before:
+            self.fallbacks = self.fallbacks[:-1]
+            self.step_down(self.on_gpus_before)
+            self.on_gpus_before = None
+
     def fall_back(self, decision: LoadDecision, engine: Engine, note: str) -> None:
         """Be served by the next backend, as the engine of this one does not start."""
         self.decision, self.engine = decision, engine
         self.slots.resize(decision.most_requests, decision.spec.cells)
         self.others, self.fallbacks = self.others[1:], (*self.fallbacks, note)
+        self.on_gpus_before = None
         self.starts_seen = self.shortage.handled_start = 0
 
     def write_template(self) -> None:
@@ -295,15 +305,6 @@ class LoadedModel:
         if not (self.engine.is_ready or self.engine.is_down):
             return Use.LOADING
         return Use.BUSY if self.leases else Use.IDLE
-
-
-def _readable(prompt: Prompt) -> str:
-    """The prompt as text for a person."""
-    if isinstance(prompt, Tokens):
-        return "".join(part if isinstance(part, str) else f"<{part}>" for part in prompt.parts)
-    if isinstance(prompt, tuple):
-        return "\n\n".join(f"{message.role}: {message.content}" for message in prompt)
-    return prompt
 
 
 def _smoothed(before: float | None, now: float) -> float:

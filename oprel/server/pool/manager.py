@@ -17,6 +17,7 @@ from oprel.core.completion import LoadOptions, Mode
 from oprel.core.config import Config
 from oprel.core.exceptions import BackendError, BusyError, OprelError, ShuttingDownError
 from oprel.core.settings import ModelSettings
+from oprel.runtime.backends.local_engine import EngineOrder, local_engine
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.engine import Engine
 from oprel.runtime.supervisor.child import Ended
@@ -26,8 +27,8 @@ from oprel.server.history.quarantine import Quarantine
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.engine_status import EngineStatus, status_of
-from oprel.server.pool.launcher import EngineOrder, Launcher, files_of, local_engine, requested_load
-from oprel.server.pool.load_decision import Key, RequestedLoad
+from oprel.server.pool.launcher import Launcher
+from oprel.server.pool.load_decision import Key, RequestedLoad, files_of, requested_load
 from oprel.server.pool.loaded_model import Lease, LoadedModel
 from oprel.server.pool.locks import EngineLocks
 from oprel.server.pool.planning import Planning
@@ -341,10 +342,9 @@ class ModelManager:
 
     def _note_end(self, number: int, ended: Ended) -> None:
         """An engine has ended unasked."""
-        loaded = next((loaded for loaded in self.loaded if loaded.id == number), None)
-        if loaded is None:  # it is gone already
+        if (loaded := next((loaded for loaded in self.loaded if loaded.id == number), None)) is None:  # it is gone
             return
-        loaded.slots.lose()
+        loaded.note_end(ended)
         if not ended.served:
             self.metrics.loaded(loaded.model.name, ended.uptime, ended.exit.reason.value)
         self.crashes.record(ended, loaded.in_flight.report(self.clock()), loaded.model.name, loaded.engine.starts)

@@ -1,6 +1,7 @@
 """How a model would be run on this machine beside the loaded ones: the recommender, with this daemon's budgets."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import Counter
@@ -8,11 +9,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from oprel.core.config import Config
-from oprel.core.exceptions import InsufficientMemoryError, OprelError, ValidationError
+from oprel.core.exceptions import InsufficientMemoryError, NoEngineError, OprelError, ValidationError
 from oprel.core.variants import Variant
 from oprel.downloader.offers import Repository, usual
 from oprel.runtime.backends.engines.llama_log import buffers_of
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
+from oprel.runtime.selection.engines import unused_gpu
 from oprel.runtime.supervisor.procstat import private_bytes
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import LoadedModel
@@ -21,7 +23,8 @@ from oprel.telemetry.calibration.database import Calibration, LoadIdentity, mode
 from oprel.telemetry.calibration.learning import Buffers, EstimatedLoad, PastLoad, ResidentMemory
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.bandwidth import Rates
-from oprel.telemetry.hardware.probing import Hardware, busy_cores, probe
+from oprel.telemetry.hardware.listed import ListedDevice, seen_by
+from oprel.telemetry.hardware.probing import Hardware, busy_cores, probe, this_machine
 from oprel.telemetry.memory.corrections import NONE
 from oprel.telemetry.memory.estimator import MIB, estimate, footprint_of
 from oprel.telemetry.memory.process import WHEEL, for_features
@@ -47,9 +50,12 @@ class Planning:
         self._config = config
         self._calibration = Calibration(config.home_dir / "state.db")
         self._binaries = binaries
-        self._is_described = hardware is not None
+        described = this_machine(config.hardware) if config.hardware else hardware
+        self._is_described = described is not None
         self._looking = asyncio.Lock()
-        self.hardware = bandwidth.recall(config.home_dir, hardware or probe())
+        self._warned = False
+        self.hardware = bandwidth.recall(config.home_dir, described or probe())
+        self.devices: tuple[ListedDevice, ...] | None = None  # that llama.cpp's program here lists
         # With the GPUs, whether llama.cpp's program here uses them or not.
         self.machine = self._budgets()
 
@@ -58,18 +64,27 @@ class Planning:
 
         What the engines hold now counts as free: the budgets are what all engines may take together.
         """
-        if self._is_described:
-            return
         async with self._looking:
+            self._binaries.look_again()
+            self.devices = await self._listed()
+            self._warn_once()
+            if self._is_described:
+                return
             on_gpus, is_settled = _on_gpus(engines)
             leaders = {pid for loaded in engines if (pid := loaded.engine.snapshot().pid)}
             held, hardware = await asyncio.to_thread(_look, leaders)
+            hardware = seen_by(hardware, self.devices or None)
             if self.machine.shared:
                 held += on_gpus.total()
             hardware = unoccupied(hardware, Reservation(held, on_gpus), self.machine.gpus)
             self.hardware = bandwidth.recall(self._config.home_dir, hardware)
             now = self._budgets()
             self.machine = steadied(self.machine, now, devices=is_settled) if engines else now
+
+    def _warn_once(self) -> None:
+        if self.warnings and not self._warned:
+            logger.warning("%s", self.warnings[0])
+            self._warned = True
 
     @property
     def is_measured(self) -> bool:
@@ -86,14 +101,29 @@ class Planning:
         self.hardware = bandwidth.recall(self._config.home_dir, self.hardware)
         self.machine = with_rates(self.machine, self.hardware)
 
+    async def _listed(self) -> tuple[ListedDevice, ...] | None:
+        with contextlib.suppress(NoEngineError):  # the load will tell
+            return await self._binaries.devices(wheel_too=bool(self.hardware.gpus))
+        return None
+
     def _budgets(self) -> Budgets:
         return budgets_of(self.hardware, self._config.default_max_memory_mb * MIB or None)
 
     @property
     def budgets(self) -> Budgets:
         """What all engines may take together."""
-        engine = next(iter(self._binaries.usable), None)
-        return self.machine if engine is None or engine.knows_gpus else self.machine.without_gpus()
+        return self.machine if self._uses_gpus else self.machine.without_gpus()
+
+    @property
+    def _uses_gpus(self) -> bool:
+        return self._binaries.uses_gpus if self.devices is None else bool(self.devices)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What users should know of this machine: a GPU that llama.cpp's program does not use, unless on purpose."""
+        if self._uses_gpus or self._config.n_gpu_layers == 0:
+            return []
+        return [*filter(None, [unused_gpu(self.hardware.gpus)])]
 
     @property
     def budget(self) -> Amount:
@@ -225,9 +255,10 @@ def refusal(name: str, plan: Plan, residents: Sequence[LoadedModel]) -> OprelErr
         return ValidationError(f"{name} cannot run like that: {plan.refusal}", *plan.advice, step)
     pinned = total_of(loaded.needs for loaded in residents if loaded.pinned)
     least = -(-(plan.solution.host_needs + pinned.host) // MIB)
+    anyway = f" To try all the same, set default_max_memory_mb to {least} or more."
     return InsufficientMemoryError(
         f"{name} does not fit: {plan.refusal}" + (f"; pinned models take {pinned}" if pinned.total else ""),
         *plan.advice,
         *(["Unpin a model, or unload it with `oprel stop`."] if pinned.total else []),
-        f"`oprel plan {name}` shows what it takes. To try all the same, set default_max_memory_mb to {least} or more.",
+        f"`oprel plan {name}` shows what it takes." + ("" if plan.lacks_gpu_memory else anyway),
     )

@@ -8,6 +8,8 @@ from oprel.runtime.exits import Restart
 from oprel.server.pool.launcher import Launcher
 from oprel.server.pool.loaded_model import LoadedModel
 
+FAILURES = 2  # ends on a GPU after which an engine that has served is run without it
+
 
 class EngineStarter:
     """`evict_idle` stops the idle engines beside one, and says whether there were any; `is_alone` asks about others."""
@@ -27,13 +29,15 @@ class EngineStarter:
         was_killed = False
         while True:
             engine = loaded.engine
-            if engine.is_down:
-                await self._step_down(loaded, makes_room=makes_room, at_load=False)
+            if engine.is_down and not await self._step_down(loaded, makes_room=makes_room, at_load=False):
+                await self._leave_gpus(loaded, at_load=False)
             try:
                 return await engine.ensure_ready()
             except BackendStartError:
                 by_others = engine.last_exit is not None and engine.last_exit.restart is Restart.EXTERNAL
                 if await self._step_down(loaded, makes_room=makes_room, at_load=True):
+                    continue
+                if await self._leave_gpus(loaded, at_load=True):
                     continue
                 if (was_killed or not by_others) and not self._fall_back(loaded, engine):
                     raise
@@ -59,6 +63,25 @@ class EngineStarter:
         if decision:
             loaded.step_down(decision)
         return decision is not None
+
+    async def _leave_gpus(self, loaded: LoadedModel, *, at_load: bool) -> bool:
+        """After a failure on a GPU: True when the engine is to run on the CPU from now on.
+
+        One that has served is first started again as it was: a driver recovers, and another request may do no harm.
+        """
+        exit, shortage = loaded.engine.last_exit, loaded.shortage
+        if exit is None or not loaded.may_fail_by_gpu(exit):
+            return False
+        async with shortage.lock:
+            if shortage.handled_start == loaded.engine.starts:  # another request has done so
+                return True
+            if not at_load and loaded.gpu_failures < FAILURES:
+                return False
+            decision = self._launcher.without_gpus(loaded)
+            if decision:
+                loaded.leave_gpus(decision, f"the GPU failed ({exit.detail})")
+                shortage.handled_start = loaded.engine.starts
+            return decision is not None
 
     def _fall_back(self, loaded: LoadedModel, failed: Engine) -> bool:
         """Have the next backend serve the model, as `failed` did not start; False when there is none."""

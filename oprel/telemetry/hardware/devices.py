@@ -8,7 +8,7 @@ from oprel.utils.text import human_size
 if TYPE_CHECKING:
     from pydantic import ConfigDict
 
-Vendor = Literal["nvidia", "amd", "intel", "apple"]
+Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 
 
 class Device:
@@ -140,7 +140,8 @@ class GPU(Device):
     An `integrated` GPU takes most or all of it from the machine's memory, so it must not be counted twice. `index`
     counts the GPUs of one vendor, for NVIDIA in PCI bus order (CUDA_DEVICE_ORDER=PCI_BUS_ID). `id` is the driver's
     identifier: a UUID or a PCI address. `architecture` is such as "8.9" or "gfx1100". `bandwidth_bytes` is the
-    peak bandwidth of its memory in bytes per second, None if unknown.
+    peak bandwidth of its memory in bytes per second, None if unknown. `device` is its name in the engine that lists it,
+    "" if only a driver told of it.
     """
 
     vendor: Vendor
@@ -153,3 +154,4 @@ class GPU(Device):
     driver: str = ""
     architecture: str = ""
     bandwidth_bytes: int | None = None
+    device: str = ""

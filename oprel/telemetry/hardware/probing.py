@@ -74,6 +74,11 @@ def probe(root: Path = HERE, environment: Mapping[str, str] | None = None) -> Ha
     return Hardware(cpu, memory, tuple(gpus), tuple(notes))
 
 
+def this_machine(description: str = "") -> Hardware:
+    """The machine that the file describes (the setting `hardware`), else this one. Raises ValidationError."""
+    return Hardware.load(Path(description).expanduser()) if description else probe()
+
+
 def busy_cores() -> float:
     """How many cores are busy for a while already; 0 where only Linux says so. Reads some small files."""
     return linux.busy_cores(HERE) if sys.platform == "linux" else 0.0

@@ -82,8 +82,8 @@ def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
     """What all engines together may use of a machine on which none runs yet.
 
     The host budget is `limit` bytes, whatever the machine has, or without a limit the least that its free memory and
-    each limit allow, less a slack. Swap does not count. Only GPUs of one vendor work together: the discrete GPUs of
-    the vendor with most free memory, or else the first integrated GPU.
+    each limit allow, less a slack. Swap does not count. Only GPUs of one vendor work together, or those that one engine
+    lists: the discrete GPUs of the vendor with most free memory, or else the first integrated GPU.
     """
     host, limits = _host(hardware.memory) if limit is None else (limit, ())
     each = min(hardware.memory.process_limits, key=_free, default=None) if limit is None else None
@@ -94,10 +94,16 @@ def budgets_of(hardware: Hardware, limit: int | None = None) -> Budgets:
         each=None if each is None else each.free_bytes,
         limits=(*limits, *([str(each)] if each and each.free_bytes < host else [])),
         gpus=gpus,
-        devices=tuple(min(gpu.free_bytes, host) if shared else max(0, gpu.free_bytes - DEVICE_MARGIN) for gpu in gpus),
+        devices=tuple(_of_gpu(gpu, host, shared=shared) for gpu in gpus),
         shared=shared,
     )
     return with_rates(memory, hardware)
+
+
+def _of_gpu(gpu: GPU, host: int, *, shared: bool) -> int:
+    """Bytes that engines may use on it. One that places its layers itself leaves a margin on any device."""
+    free = gpu.free_bytes if shared and not gpu.device else max(0, gpu.free_bytes - DEVICE_MARGIN)
+    return min(free, host) if shared else free
 
 
 def _host(memory: Memory) -> tuple[int, tuple[str, ...]]:
@@ -179,6 +185,8 @@ def _usable(gpus: Sequence[GPU]) -> tuple[GPU, ...]:
     discrete = [gpu for gpu in gpus if not gpu.integrated]
     if not discrete:
         return tuple(gpus[:1])
+    if all(gpu.device for gpu in discrete):
+        return tuple(discrete)
     free = {vendor: sum(gpu.free_bytes for gpu in discrete if gpu.vendor == vendor) for vendor in _vendors(discrete)}
     most = max(free, key=free.__getitem__)
     return tuple(gpu for gpu in discrete if gpu.vendor == most)

@@ -31,7 +31,7 @@ from oprel.telemetry.recommender.placement import (
     solutions,
     with_pool,
 )
-from oprel.telemetry.recommender.reasons import refusal_of, why_not
+from oprel.telemetry.recommender.reasons import lacks_gpu_memory, refusal_of, why_not
 from oprel.telemetry.recommender.settings import WHOLE_SLOTS, FitLevel, PlanConstraints, Preference
 from oprel.telemetry.recommender.speed.prediction import planned_threads, tokens_per_second
 
@@ -60,7 +60,8 @@ PREFERENCE = tuple(dict.fromkeys((*_PREFERRED, *_REST)))
 class Plan:
     """How to run a model on a machine: `rows` are all candidates, largest first, and `chosen` is one of them.
 
-    If the chosen one does not fit, `refusal` says why and `advice` what would fit.
+    If the chosen one does not fit, `refusal` says why and `advice` what would fit. `places_layers`: the engine is told
+    where the layers go, which otherwise it finds out by itself.
     """
 
     chosen: Row
@@ -69,11 +70,17 @@ class Plan:
     constraints: PlanConstraints
     refusal: str = ""
     advice: tuple[str, ...] = ()
+    places_layers: bool = False
 
     @property
     def fits(self) -> bool:
         """Whether the chosen candidate fits the budgets within the constraints."""
         return self.chosen.fits
+
+    @property
+    def lacks_gpu_memory(self) -> bool:
+        """Whether only the memory of GPUs does not suffice."""
+        return not self.fits and lacks_gpu_memory(self.chosen, self.budgets)
 
     @property
     def is_contradictory(self) -> bool:

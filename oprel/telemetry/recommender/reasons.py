@@ -69,11 +69,37 @@ def refusal_of(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> t
     solution = chosen.solution
     if contradiction := chosen.contradiction:
         return contradiction, ("Leave the KV cache type to oprel, or choose another one.",)
+    if lacks_gpu_memory(chosen, budgets):
+        return _gpu_refusal(chosen, budgets), (_fewer_layers(chosen, budgets, constraints),)
     is_fixed = constraints.context or constraints.cells
     context = f" with the requested context of {solution.setting.context} tokens" if is_fixed else ""
     needs, limits = _both(solution), "; ".join(budgets.limits)
     why = f"it needs {needs}{context}, and {_available(budgets)}" + (f": {limits}" if limits else "")
     return why, (_relaxed(chosen, budgets, constraints) or _smaller(chosen, budgets),)
+
+
+def lacks_gpu_memory(chosen: Row, budgets: Budgets) -> bool:
+    """Whether the memory of GPUs alone does not suffice: more of the machine's would not help."""
+    solution = chosen.solution
+    is_apart = bool(solution.needs) and not budgets.shared and solution.host_needs <= budgets.for_one
+    return is_apart and not solution.fits_devices(budgets)
+
+
+def _gpu_refusal(chosen: Row, budgets: Budgets) -> str:
+    solution, layers = chosen.solution, chosen.candidate.placement_input.blocks + 1
+    on_gpu = min(solution.placement.gpu_layers, layers)
+    needs, free = human_size(sum(solution.needs)), human_size(sum(budgets.devices))
+    return f"{on_gpu} of its {layers} layers need {needs} of the GPU's memory, and {free} may be taken"
+
+
+def _fewer_layers(chosen: Row, budgets: Budgets, constraints: PlanConstraints) -> str:
+    """How many layers would fit if no number were fixed."""
+    model = chosen.candidate.placement_input
+    other = next(solutions(model, budgets, replace(constraints, layers_on_gpu=None)), None)
+    if other is None:
+        return _relaxed(chosen, budgets, constraints) or "Use a shorter context (num_ctx) or a smaller model."
+    layers = min(other.placement.gpu_layers, model.blocks + 1)
+    return f"Leave the number of layers (num_gpu) to oprel: {layers} of them fit on the GPU."
 
 
 def _both(solution: Solution) -> str:

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from oprel import __version__
 from oprel.cli import checkup
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
+from oprel.telemetry.hardware.probing import Hardware, probe
 from oprel.wire.daemon import AsideEngine, HealthResponse
 from tests.conftest import RunningDaemon
 
+MACHINES = Path(__file__).parents[2] / "data" / "machines"
 HEALTH = HealthResponse(status="ok", version=__version__, pid=1, uptime_seconds=9.0, engines=[], engines_set_aside=[])
 
 
@@ -125,31 +128,41 @@ def test_what_the_daemon_set_aside_is_told_too() -> None:
 
 
 def test_the_hardware_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "CPUs" in checkup.check_hardware().text
+    assert "CPUs" in checkup.check_hardware(probe()).text
     monkeypatch.setattr(checkup, "LITTLE_MEMORY", 10**18)
-    assert checkup.check_hardware().level == "warning"
+    assert checkup.check_hardware(probe()).level == "warning"
+
+
+def graphics(machine: str, *, uses_gpus: bool, notes: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    described = replace(Hardware.load(MACHINES / f"{machine}.json"), notes=notes)
+    return [(finding.level, finding.text) for finding in checkup.check_graphics(described, uses_gpus=uses_gpus)]
+
+
+def test_a_gpu_is_told_with_its_memory() -> None:
+    assert graphics("nvidia-24gb", uses_gpus=True) == [("ok", "NVIDIA GeForce RTX 4090, 25 GB of 26 GB free")]
 
 
 @pytest.mark.parametrize(
-    ("lines", "level", "text"),
+    ("machine", "gpu"),
     [
-        (["echo 'NVIDIA X, 1000 MiB, 900 MiB'"], "ok", "NVIDIA X, 900 MiB of 1000 MiB free"),
-        (["echo no driver; exit 9"], "warning", "nvidia-smi says: no driver"),
+        ("nvidia-24gb", "RTX 4090"),
+        ("nvidia-2x24gb", "RTX 3090 and 1 more"),
+        ("amd-integrated-16gb", "Radeon 780M GPU"),
+        ("apple-16gb", "Apple M2 GPU"),
     ],
 )
-def test_a_gpu_is_asked_for_its_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], level: str, text: str
-) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    program(tmp_path, "nvidia-smi", *lines)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    (finding,) = checkup.check_graphics()
-    assert (finding.level, finding.text) == (level, text)
+def test_a_gpu_that_the_engine_does_not_use_is_a_warning(machine: str, gpu: str) -> None:
+    line = f"{gpu} found, but this engine uses only the CPU: `oprel engines install llama.cpp`"
+    assert ("warning", line) in graphics(machine, uses_gpus=False)
 
 
-def test_a_machine_without_a_gpu_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert levels(checkup.check_graphics()) == ["ok"]
+def test_a_machine_without_a_gpu_is_well() -> None:
+    assert graphics("cpu-16gb", uses_gpus=False) == [("ok", "no usable GPU found: models run on the CPU")]
+
+
+def test_a_driver_that_fails_is_a_warning() -> None:
+    note = "NVIDIA GPUs are not used: the driver reports: no such device"
+    assert ("warning", note) in graphics("cpu-16gb", uses_gpus=False, notes=(note,))
 
 
 # Folders and the disk

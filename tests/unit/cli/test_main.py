@@ -34,6 +34,9 @@ CHANGED: dict[str, str | int] = {
     "restore": "off",
     "engine_path": "/opt/llama server",
     "binary_dir": "/opt/engines",
+    "engine_sources": "/opt/engines.yaml",
+    "engine_mirror": "http://box:8000/engines",
+    "hardware": "/opt/box.json",
     "load_timeout": "1h30m",
     "stall_timeout": "2m",
     "drain_timeout": "30s",
@@ -144,7 +147,7 @@ def test_the_environment_does_not_change_a_daemon_that_is_told_otherwise(monkeyp
     assert config_from(parsed(*serve_command(Config())[4:])) == Config()
 
 
-@pytest.mark.parametrize("name", ["home", "engine_path", "binary_dir", "cache_dir"])
+@pytest.mark.parametrize("name", ["home", "engine_path", "engine_sources", "binary_dir", "cache_dir", "hardware"])
 def test_a_relative_path_reaches_the_daemon_as_it_was_meant(name: str) -> None:
     config = Config(**{name: "over/there"})  # type: ignore[arg-type]  # the type is that of the field
     assert serve_command(config)[-1] == f"{flag(name)}={Path('over/there').absolute()}"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from oprel.runtime.exits import Exit, Reason, Restart, classify_exit
+from oprel.runtime.exits import Exit, Memory, Reason, Restart, classify_exit, fatal_error
 
 LINES = [
     *(
@@ -142,12 +142,94 @@ def test_a_kill_while_memory_ran_out_is_out_of_memory() -> None:
     assert classify_exit(-9, []).reason is Reason.KILLED
 
 
+# GPUs
+
+VULKAN_FULL = [
+    "ggml_vulkan: Device memory allocation of size 1073741824 failed.",
+    "ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory",
+    "alloc_tensor_range: failed to allocate Vulkan0 buffer of size 1073741824",
+]
+ABORTED = [
+    "[New LWP 4242]",
+    "[Thread debugging using libthread_db enabled]",
+    'Using host libthread_db library "/lib/x86_64-linux-gnu/libthread_db.so.1".',
+    "0x00007f0e6c3ecc17 in wait4 () from /lib/x86_64-linux-gnu/libc.so.6",
+    *(f"#{number}  0x00007f0e6c3ecc17 in ggml_abort () from libggml-base.so" for number in range(14)),
+    "[Inferior 1 (process 4241) detached]",
+]
+WITHOUT_GDB = [*(f"{number}: 0x7f0e6c3ecc17 ggml_abort" for number in range(12)), "llama-server(+0x5a2b) [0x55f0c0]"]
+
+
+@pytest.mark.parametrize(
+    ("line", "memory"),
+    [
+        ("ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory", Memory.DEVICE),
+        ("cudaMalloc failed: out of memory", Memory.DEVICE),
+        ("0.2 E CUDA error: out of memory", Memory.DEVICE),
+        ("ROCm error: out of memory", Memory.DEVICE),
+        ("llama_model_load: error loading model: unable to allocate CUDA1 buffer", Memory.DEVICE),
+        ("ggml_gallocr_reserve_n_impl: failed to allocate Vulkan0 buffer of size 33554432", Memory.DEVICE),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", Memory.DEVICE),
+        ("alloc_tensor_range: failed to allocate CPU buffer of size 33554432", Memory.HOST),
+        ("alloc_tensor_range: failed to allocate Vulkan_Host buffer of size 33554432", Memory.HOST),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", Memory.HOST),
+        ("llama_init_from_model: failed to allocate buffer for kv cache", None),
+    ],
+)
+def test_the_memory_that_ran_out_is_known_by_what_was_allocated(line: str, memory: Memory | None) -> None:
+    ended = classify_exit(1, [line])
+    assert (ended.reason, ended.memory) == (Reason.OUT_OF_MEMORY, memory)
+    assert ("GPU" in ended.advice) == (memory is Memory.DEVICE)
+
+
+def test_memory_that_the_system_ran_out_of_is_the_machines() -> None:
+    assert classify_exit(-9, VULKAN_FULL[:0], memory_ran_out=True).memory is Memory.HOST
+
+
+@pytest.mark.parametrize("below", [ABORTED, WITHOUT_GDB])
+def test_the_cause_is_found_above_a_backtrace(below: list[str]) -> None:
+    ended = classify_exit(-signal.SIGABRT, [*VULKAN_FULL[:2], *below])
+    assert (ended.reason, ended.memory) == (Reason.OUT_OF_MEMORY, Memory.DEVICE)
+    log = ["CUDA error: an illegal memory access was encountered", "ggml-cuda.cu:103: CUDA error", *below]
+    assert classify_exit(-signal.SIGABRT, log).reason is Reason.DEVICE_FAILED
+
+
+def test_a_lost_device_is_no_crash_of_the_engine() -> None:
+    thrown = "terminate called after throwing an instance of 'vk::DeviceLostError'"
+    log = ["ggml_vulkan: device lost on Vulkan0", thrown]
+    assert classify_exit(-signal.SIGABRT, log).reason is Reason.DEVICE_LOST
+
+
+@pytest.mark.parametrize(
+    ("message", "log", "reason"),
+    [
+        ("decode() failed: vk::Queue::submit: ErrorDeviceLost", [], Reason.DEVICE_LOST),
+        ("decode() failed: vk::Device::allocateMemory: ErrorOutOfDeviceMemory", [], Reason.OUT_OF_MEMORY),
+        ("Compute error.", VULKAN_FULL, Reason.OUT_OF_MEMORY),
+        ("failed to process mtmd chunk", VULKAN_FULL, Reason.OUT_OF_MEMORY),
+        ("Compute error.", ["0.1 E srv decode: Compute error. off = 0"], Reason.CRASH_SIGNAL),
+    ],
+)
+def test_an_engine_that_can_compute_no_more_has_ended(message: str, log: list[str], reason: Reason) -> None:
+    ended = fatal_error(message, log)
+    assert ended and ended.reason is reason
+
+
+@pytest.mark.parametrize(
+    "message", ["the request exceeds the available context size", "failed to process mtmd chunk", "out of memory"]
+)
+def test_an_engine_that_refuses_goes_on(message: str) -> None:
+    assert fatal_error(message, ["0.1 I srv update_slots: all slots are idle"]) is None
+
+
 WITH_PATTERN = {
     Reason.OUT_OF_MEMORY,
+    Reason.DEVICE_LOST,
     Reason.UNKNOWN_ARCHITECTURE,
     Reason.FILE_CORRUPT,
     Reason.BAD_FLAG,
     Reason.BIND_FAILED,
+    Reason.DEVICE_FAILED,
 }
 
 
@@ -168,13 +250,24 @@ def test_only_ends_that_a_request_can_cause_are_held_against_it() -> None:
     assert {reason for reason in Reason if not Exit(reason, "", "").is_blamable} == {
         Reason.KILLED,
         Reason.OUT_OF_MEMORY,
+        Reason.DEVICE_LOST,
     }
 
 
 @pytest.mark.parametrize(
     ("restart", "reasons"),
     [
-        (Restart.BACK_OFF, {Reason.BIND_FAILED, Reason.CRASH_SIGNAL, Reason.HUNG, Reason.UNKNOWN}),
+        (
+            Restart.BACK_OFF,
+            {
+                Reason.BIND_FAILED,
+                Reason.CRASH_SIGNAL,
+                Reason.DEVICE_FAILED,
+                Reason.DEVICE_LOST,
+                Reason.HUNG,
+                Reason.UNKNOWN,
+            },
+        ),
         (Restart.STEP_DOWN, {Reason.OUT_OF_MEMORY}),
         (Restart.NEXT_BINARY, {Reason.UNUSABLE_ENGINE}),
         (Restart.HOPELESS, {Reason.UNKNOWN_ARCHITECTURE, Reason.FILE_CORRUPT, Reason.BAD_FLAG}),

@@ -49,6 +49,8 @@ def main(args: argparse.Namespace) -> int:
     elif answers:
         loaded, running, health = answers
         _show(_named(loaded, args.prefix), {model.name: model for model in running.models})
+        for warning in health.warnings:
+            render.note(warning)
         for engine in health.engines_set_aside:
             render.note(f"engine {engine.engine} is not used: {engine.reason}")
     else:
@@ -82,7 +84,7 @@ def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None
     _table([*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)])
     for engine in loaded.models:
         if engine.adjustments:
-            render.note(f"{engine.name} was adjusted to fit into memory: {', '.join(engine.adjustments)}")
+            render.note(f"{engine.name} was adjusted: {', '.join(engine.adjustments)}")
     for model in loaded.waiting:
         render.note(f"{model.name} has been waiting for memory for {human_interval(model.seconds)}: {model.why}")
 

@@ -1,4 +1,4 @@
-"""`oprel engines list|install|test|use|uninstall`: manages the inference engines."""
+"""`oprel engines list|install|update|rollback|test|use|uninstall`: manages the inference engines."""
 
 import argparse
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, add_settings, config_from
 from oprel.cli.screen import render
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import NoEngineError, ValidationError
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from oprel.runtime.binaries.environments import Recipe
     from oprel.runtime.selection.engines import EnginePrograms
 
-ACTIONS = ("list", "install", "test", "use", "uninstall")
+ACTIONS = ("list", "install", "update", "rollback", "test", "use", "uninstall")
+NAMELESS = ("list", "test", "update", "rollback")
+LLAMA_CPP = "llama.cpp"
+MANAGED = ("install", "update", "rollback", "uninstall")  # of llama.cpp, whose builds oprel lists itself
+PINNED = "To upgrade another engine, uninstall and install it."
+APIS = ("cuda", "rocm", "vulkan", "metal", "cpu")
 TITLES = ("ENGINE", "FORMATS", "RUNS ON", "PROGRAM")
 AUTO = "auto"
 PROBE_SECONDS = 60.0  # some engines import for half a minute before they print their version
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("engines", help="list the inference engines; install, test or prefer one")
+    parser = commands.add_parser("engines", help="list the inference engines; install, update, test or prefer one")
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (default: list)")
     parser.add_argument(
         "name",
@@ -35,14 +40,29 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "program", nargs="?", type=Path, help="with `use`: the path of its executable, if it is not on PATH"
     )
     parser.add_argument("--yes", action="store_true", help="with install: do not ask for confirmation")
+    apis = parser.add_mutually_exclusive_group()
+    for api in APIS:
+        text = f"with install {LLAMA_CPP}: a build for {api} (default: the best for this machine)"
+        apis.add_argument(f"--{api}", dest="api", action="store_const", const=api, help=text)
+    parser.add_argument("--build", action="store_true", help=f"with install {LLAMA_CPP}: build it here")
+    parser.add_argument("--chaos", action="store_true", help=f"with install {LLAMA_CPP}: test it with faults too")
     add_address(parser)
+    add_settings(parser, ("engine_sources", "engine_mirror"))
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
     config = config_from(args)
-    if args.action not in ("list", "test") and not args.name:
+    if args.action not in NAMELESS and not args.name:
         raise ValidationError(f"`oprel engines {args.action}` needs an engine's name", "`oprel engines` lists them.")
+    if args.action in MANAGED and args.name in (LLAMA_CPP, None):
+        _manage_llama_cpp(args, config)
+    else:
+        _manage(args, config)
+    return 0
+
+
+def _manage(args: argparse.Namespace, config: Config) -> None:
     match args.action:
         case "list":
             _list(config)
@@ -54,21 +74,41 @@ def main(args: argparse.Namespace) -> int:
             _use(config, args.name, args.program)
         case "uninstall":
             _uninstall(config, args.name)
-    return 0
+        case action:
+            raise ValidationError(f"`oprel engines {action}` is for {LLAMA_CPP} only", PINNED)
+
+
+def _manage_llama_cpp(args: argparse.Namespace, config: Config) -> None:
+    from oprel.cli import engine_installation as installation
+
+    match args.action:
+        case "install":
+            request = installation.InstallRequest(api=args.api, build=args.build, chaos=args.chaos, sure=args.yes)
+            installation.install(config, request)
+        case "update":
+            installation.update(config)
+        case "rollback":
+            installation.roll_back(config)
+        case "uninstall":
+            installation.uninstall(config)
 
 
 def _list(config: Config) -> None:
     from oprel.runtime.binaries.choices import read_choices
-    from oprel.runtime.selection.engines import accelerators_of, find_engines
-    from oprel.telemetry.hardware.probing import probe
+    from oprel.runtime.binaries.engine_binaries import probed
+    from oprel.runtime.selection.engines import accelerators_of, find_engines, unused_gpu
+    from oprel.telemetry.hardware.probing import this_machine
 
-    preferred, devices = read_choices(config.home_dir).preferred, accelerators_of(probe())
+    preferred, hardware = read_choices(config.home_dir).preferred, this_machine(config.hardware)
+    devices = accelerators_of(hardware)
     engines = find_engines(config)
     missing = [
         engine.backend for engine in engines if not engine.programs and not devices.isdisjoint(engine.backend.suits)
     ]
     rows = [_row(engine, engine.backend.name == preferred, engine.backend in missing) for engine in engines]
     render.table(TITLES, rows)
+    if hardware.gpus and not probed(config).uses_gpus:
+        render.note(unused_gpu(hardware.gpus))
     for backend in missing:
         render.note(f"To install {backend.name}: {backend.install}")
 
@@ -87,13 +127,13 @@ def _install(config: Config, name: str, *, sure: bool) -> None:
     from oprel.runtime.backends.registry import named
     from oprel.runtime.binaries import environments
     from oprel.runtime.selection.engines import find_engine, recipe_for
-    from oprel.telemetry.hardware.probing import probe
+    from oprel.telemetry.hardware.probing import this_machine
 
     engine = find_engine(named(name), config)
     if engine.programs:
         render.line(f"{engine.backend.title} is already installed: {engine.programs[0]}")
         return
-    recipe = recipe_for(engine.backend, probe())
+    recipe = recipe_for(engine.backend, this_machine(config.hardware))
     folder = config.engines_dir / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     for sentence in _intent(engine.backend, recipe, folder):

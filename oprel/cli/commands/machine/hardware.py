@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from oprel.cli.options import add_home, config_from
 from oprel.cli.screen import render
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
+    from oprel.core.config import Config
     from oprel.telemetry.hardware.devices import CPU, GPU, Memory
     from oprel.telemetry.hardware.probing import Hardware
 
@@ -22,20 +24,40 @@ Row = tuple[str, str, str, str, str]
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("hardware", help="show the CPU, memory and GPUs that models can use")
     parser.add_argument("--json", action="store_true", help="print JSON, for `oprel plan --hardware` on any machine")
+    add_home(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.telemetry.hardware.probing import probe
+    from oprel.telemetry.hardware.listed import unlisted
+    from oprel.telemetry.hardware.probing import this_machine
 
-    hardware = probe()
+    config = config_from(args)
+    machine = this_machine(config.hardware)
+    hardware = as_seen(machine, config)
     if args.json:
         render.line(hardware.to_json())
         return 0
-    render.table(TITLES, [_cpu(hardware.cpu), _memory(hardware.memory), *map(_gpu, hardware.gpus)])
+    others = [(*_gpu(gpu)[:4], "not seen by the engine") for gpu in unlisted(machine, hardware)]
+    render.table(TITLES, [_cpu(hardware.cpu), _memory(hardware.memory), *map(_gpu, hardware.gpus), *others])
     for text in (*hardware.notes, *advice(hardware)):
         render.note(text)
     return 0
+
+
+def as_seen(machine: "Hardware", config: "Config") -> "Hardware":
+    """The machine with the GPUs that llama.cpp's program here lists; as drivers tell of it where that lists none."""
+    import asyncio
+
+    from oprel.core.exceptions import NoEngineError
+    from oprel.runtime.binaries.engine_binaries import EngineBinaries
+    from oprel.telemetry.hardware.listed import seen_by
+
+    try:
+        devices = EngineBinaries.of(config).devices(wheel_too=bool(machine.gpus))
+        return seen_by(machine, asyncio.run(devices) or None)
+    except NoEngineError:
+        return machine
 
 
 def advice(hardware: "Hardware") -> Iterator[str]:

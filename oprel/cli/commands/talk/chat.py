@@ -13,6 +13,7 @@ from oprel.cli.options import (
     config_from,
     default_model,
     session_from,
+    show_warnings,
     suggesting_names,
 )
 from oprel.cli.pulling import pulling_if_missing
@@ -77,6 +78,7 @@ def _loaded(client: "Client", session: "Session") -> "Session":
 
     with suggesting_names(client, session.model):
         pulling_if_missing(client, session.model, load)
+    show_warnings(client)
     info = client.show(session.model)
     for note in info.notes or ():
         render.note(note)

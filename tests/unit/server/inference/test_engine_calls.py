@@ -77,6 +77,38 @@ async def test_a_call_does_not_outlive_a_third_one(pool: MemoryPool) -> None:
             await tokenized(call)
 
 
+async def on_gpu(make_pool: MakePool) -> MemoryPool:
+    pool = make_pool(hardware="nvidia-24gb", default_max_memory_mb=0)
+    await pool.load(MODEL)
+    return pool
+
+
+def layers(pool: MemoryPool) -> int | None:
+    spec = pool.engines[0].spec
+    return spec.load.num_gpu if spec else None
+
+
+async def test_a_call_that_ends_two_engines_on_a_gpu_is_made_on_the_cpu(make_pool: MakePool) -> None:
+    pool = await on_gpu(make_pool)
+    pool.engines[0].dies_at_calls = 2
+    async with called(pool) as call:
+        assert await tokenized(call)
+        await call.clear()
+    assert layers(pool) == 0 and not pool.manager.quarantine.entries()
+
+
+async def test_a_call_that_ends_engines_on_both_is_to_blame_and_not_the_gpu(make_pool: MakePool) -> None:
+    pool = await on_gpu(make_pool)
+    async with called(pool) as call:
+        for _ in range(2):
+            assert await died(pool, call)
+            await call.revive()
+        assert layers(pool) == 0
+        with pytest.raises(QuarantinedError):
+            await died(pool, call)
+    assert layers(pool) is None and not pool.loaded("model").adjustments
+
+
 async def test_a_call_that_ends_two_engines_is_quarantined(pool: MemoryPool) -> None:
     pool.engines[0].dies_at_calls = 2
     async with called(pool) as call:

@@ -237,6 +237,12 @@ async def test_a_model_that_never_fits_is_refused_with_the_setting_that_would_he
     assert refused.value.resolution_steps[-1] == "Set default_max_memory_mb to 1 or more."
 
 
+async def test_more_of_the_machines_memory_helps_no_model_that_does_not_fit_on_the_gpu(machine: Machine) -> None:
+    with pytest.raises(InsufficientMemoryError) as refused:
+        machine.queue.check_possible("big", Amount(10, 1))
+    assert refused.value.resolution_steps[-1] == "Put fewer layers on the GPU (num_gpu)."
+
+
 async def test_a_model_that_does_not_fit_beside_pinned_ones_is_refused(machine: Machine) -> None:
     machine.has("pinned", 60, pinned=True)
     machine.queue.check_possible("small", Amount(40))

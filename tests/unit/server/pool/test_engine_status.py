@@ -9,8 +9,10 @@ from oprel.core.completion import LoadOptions
 from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.server.api.common import encode
 from oprel.server.pool.engine_status import EngineStatus
+from oprel.server.pool.loaded_model import NO_GPU
 from oprel.telemetry.recommender.placement import PlacementKind
 from tests.fixtures.known_models import known_header
+from tests.fixtures.memory_engine import MemoryEngine
 from tests.fixtures.pool import LLAMA_SERVER, MIB, WHEEL, MakePool, MemoryPool, PoolOptions, installed
 
 LLAMA = installed("llama", known_header("llama3.1-8b"))
@@ -188,3 +190,40 @@ async def test_a_status_counts_requests_slots_and_the_queue(pool: MemoryPool) ->
 
 def share(status: EngineStatus) -> int:
     return round(100 * status.gpu_bytes[0] / status.size_bytes)
+
+
+# What the engine reports
+
+
+def on_card(size: float, layers: int = 33) -> list[str]:
+    return [
+        f"0.1 I load_tensors: offloaded {layers}/33 layers to GPU",
+        "0.1 I load_tensors:   CPU_Mapped model buffer size =   100.00 MiB",
+        *([f"0.1 I load_tensors:      CUDA0 model buffer size =   {size:.2f} MiB"] if size else []),
+    ]
+
+
+async def started_with(on: On, log: list[str]) -> EngineStatus:
+    on.pool = on._make_pool(MemoryEngine(log=log), **whole("nvidia-24gb"))
+    await on.pool.load(LLAMA)
+    return on.pool.status("llama")
+
+
+async def test_what_an_engine_has_on_a_gpu_is_what_it_says(on: On) -> None:
+    status = await started_with(on, on_card(4000))
+    assert status.vram_bytes == 4000 * MIB and status.gpu_bytes[0] != status.vram_bytes
+    assert status.gpu_use and dict(status.gpu_use.bytes) == {"CUDA0": 4000 * MIB}
+    assert processor(status) == "100% GPU"
+
+
+async def test_layers_that_the_engine_left_on_the_cpu_are_there_whatever_was_planned(on: On) -> None:
+    status = await started_with(on, on_card(4000, layers=20))
+    assert on.kind is PlacementKind.GPU and status.vram_bytes == 4000 * MIB
+    assert processor(status).endswith("CPU/GPU")
+
+
+async def test_an_engine_that_found_no_gpu_is_on_the_cpu_and_said_to_be(on: On) -> None:
+    status = await started_with(on, on_card(0, layers=0))
+    assert (status.vram_bytes, dict(status.gpu_bytes), processor(status)) == (0, {}, "100% CPU")
+    assert status.adjustments[0] == NO_GPU and on.pool.engines[0].starts == 1
+    assert status.reserved_host_bytes > 4 * 1024 * MIB  # the weights are there now

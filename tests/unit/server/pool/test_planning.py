@@ -6,8 +6,10 @@ import pytest
 
 from oprel.server.pool import planning
 from oprel.server.pool.planning import Planning
-from oprel.telemetry.hardware.devices import CPU, Memory, MemoryLimit
+from oprel.telemetry.hardware.devices import CPU, GPU, Memory, MemoryLimit
+from oprel.telemetry.hardware.listed import ListedDevice
 from oprel.telemetry.hardware.probing import Hardware
+from oprel.telemetry.recommender.placement import PlacementKind
 from oprel.telemetry.recommender.settings import PlanConstraints
 from tests.fixtures.pool import MIB, MakePool, MemoryPool, installed
 
@@ -103,4 +105,60 @@ async def test_a_refusal_names_the_limit(pool: MemoryPool, machine: Machine) -> 
     found = planner(pool)
     plan = found.plan(A, PlanConstraints(context=512))
     assert plan.refusal.endswith("503 MB of the machine's may be taken: the group allows 537 MB (memory.max)")
+    found.close()
+
+
+# The engine's own devices
+
+CARD = ListedDevice("Vulkan0", "a card", 4 * GIB, 3 * GIB)
+
+
+class Lister:
+    """Has the engine list these devices, and counts how often it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pool: MemoryPool, *devices: ListedDevice) -> None:
+        self.devices = devices
+        monkeypatch.setattr(pool.manager.binaries, "devices", self)
+
+    async def __call__(self, *, wheel_too: bool) -> tuple[ListedDevice, ...]:
+        return self.devices
+
+
+async def test_what_the_engine_lists_is_planned_with(
+    pool: MemoryPool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Lister(monkeypatch, pool, CARD)
+    found = planner(pool)
+    assert not found.budgets.devices
+    await found.look_around([])
+    assert found.budgets.devices == (2 * GIB,) and found.hardware.gpus[0].device == "Vulkan0"
+    assert found.plan(A, PlanConstraints()).solution.placement.kind is PlacementKind.GPU
+    found.close()
+
+
+async def test_on_a_gpu_that_the_engine_does_not_see_nothing_is_planned(
+    pool: MemoryPool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe, gpu = machine.probe, GPU(vendor="nvidia", name="a GPU", total_bytes=24 * GIB, free_bytes=24 * GIB)
+    monkeypatch.setattr(planning, "probe", lambda: replace(probe(), gpus=(gpu,)))
+    Lister(monkeypatch, pool)
+    found = planner(pool)
+    await found.look_around([])
+    assert not found.budgets.devices and found.machine.devices  # another engine may use it
+    assert found.plan(A, PlanConstraints(layers_on_gpu=99)).solution.placement.kind is PlacementKind.CPU
+    found.close()
+
+
+async def test_what_engines_hold_of_a_listed_device_counts_as_free(
+    pool: MemoryPool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lister = Lister(monkeypatch, pool, CARD)
+    found = planner(pool)
+    await found.look_around([])
+    loaded = await pool.load(A)
+    plan = found.plan(A, PlanConstraints(context=512, slots=1))
+    loaded.decision = loaded.decision.with_plan(plan)
+    lister.devices = (replace(CARD, free_bytes=CARD.free_bytes - sum(plan.solution.needs)),)
+    await found.look_around([loaded])
+    assert found.budgets.devices == (2 * GIB,)
     found.close()

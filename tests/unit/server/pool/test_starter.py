@@ -9,11 +9,11 @@ import pytest
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.exceptions import BackendStartError
 from oprel.runtime.backends.engines import llama_cpp
-from oprel.server.pool.launcher import resolved
-from oprel.server.pool.load_decision import RequestedLoad
+from oprel.runtime.exits import Exit
+from oprel.server.pool.load_decision import RequestedLoad, resolved
 from oprel.server.pool.loaded_model import LoadedModel
 from tests.conftest import DEADLINE
-from tests.fixtures.memory_engine import CRASH, KILLED, OUT_OF_MEMORY, MemoryEngine
+from tests.fixtures.memory_engine import CRASH, DEVICE_FULL, DEVICE_LOST, KILLED, OUT_OF_MEMORY, MemoryEngine
 from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, installed, pinned, settled
 
 A, B = installed("a"), installed("b")
@@ -183,6 +183,78 @@ async def test_without_making_room_nothing_is_given_up(make_pool: MakePool) -> N
     caller = await pool.caller(A, PLANNED, makes_room=False)
     assert isinstance(caller.error, BackendStartError)
     assert pool.names == ["b", "a"] and not pool.loaded("a").adjustments
+
+
+# GPUs
+
+ON_GPU: PoolOptions = {"hardware": "nvidia-24gb", "default_max_memory_mb": 0, **FREE}
+FAILED = ("the GPU failed (SIGSEGV)", "no layers on the GPU")
+
+
+def layers(pool: MemoryPool) -> list[int | None]:
+    return [engine.spec.load.num_gpu for engine in pool.engines if engine.spec]
+
+
+async def test_a_start_that_crashes_on_the_gpu_is_tried_on_the_cpu(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(failing_starts=[CRASH]), **ON_GPU)
+    loaded = await pool.load(A, PLANNED)
+    assert layers(pool) == [0] and not loaded.decision.on_gpus and loaded.adjustments == FAILED
+
+
+async def test_what_was_requested_of_a_gpu_that_fails_is_computed_on_the_cpu(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(failing_starts=[CRASH]), **ON_GPU)
+    await pool.load(A, LoadOptions(num_gpu=99))
+    assert layers(pool) == [0]
+
+
+async def test_a_start_that_crashes_on_the_cpu_too_has_failed(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(failing_starts=[CRASH, CRASH, CRASH]), **ON_GPU)
+    with pytest.raises(BackendStartError):
+        await pool.load(A, PLANNED)
+    assert pool.engines[0].starts == 2
+
+
+@pytest.mark.parametrize("failure", [CRASH, DEVICE_LOST], ids=["crash", "lost"])
+async def test_a_gpu_gets_a_second_chance_and_no_third(make_pool: MakePool, failure: Exit) -> None:
+    pool = make_pool(**ON_GPU)
+    loaded = await pool.load(A, PLANNED)
+    placed = []
+    for _ in range(3):
+        pool.engines[0].die(failure)
+        await pool.load(A, PLANNED)
+        placed += layers(pool)
+    assert placed == [None, 0, 0] and loaded.adjustments[-1] == "no layers on the GPU"
+
+
+async def test_the_next_load_tries_the_gpu_again(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(failing_starts=[CRASH]), **ON_GPU)
+    await pool.load(A, PLANNED)
+    await pool.manager.unload(A)
+    loaded = await pool.load(A, PLANNED)
+    assert layers(pool) == [0, None] and not loaded.adjustments
+
+
+async def test_an_engine_on_the_cpu_that_crashes_has_no_gpu_to_leave(make_pool: MakePool) -> None:
+    pool = make_pool(**FREE)
+    loaded = await pool.load(A, PLANNED)
+    for _ in range(2):
+        pool.engines[0].die(CRASH)
+        await pool.load(A, PLANNED)
+    assert layers(pool) == [None] and not loaded.adjustments
+
+
+async def test_a_full_gpu_that_only_the_engine_knows_of_is_left(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(failing_starts=[DEVICE_FULL]), **FREE)
+    await pool.load(A, PLANNED)
+    assert layers(pool) == [0] and pool.engines[0].starts == 2
+
+
+async def test_a_gpu_that_was_full_once_is_used_whole_by_the_next_load(make_pool: MakePool) -> None:
+    pool = make_pool(MemoryEngine(failing_starts=[DEVICE_FULL]), **ON_GPU)
+    loaded = await pool.load(A, PLANNED)
+    assert loaded.adjustments and pool.engines[0].starts > 1
+    await pool.manager.unload(A)
+    assert not (await pool.load(A, PLANNED)).adjustments
 
 
 # Killed from outside

@@ -257,3 +257,15 @@ def test_a_machine_can_be_described_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(machine("nvidia-24gb").to_json())
     assert Hardware.load(path) == machine("nvidia-24gb")
+
+
+def test_a_gpu_that_is_too_small_for_requested_layers_is_what_the_refusal_is_about() -> None:
+    found = plan(one("llama3.1-8b", "Q8_0"), budgets(64 * GIB, 4 * GIB), PlanConstraints(layers_on_gpu=33))
+    assert found.lacks_gpu_memory and "33 of its 33 layers need" in found.refusal
+    assert "the machine's" not in found.refusal + " ".join(found.advice)
+    assert "layers (num_gpu) to oprel" in found.advice[0]
+
+
+def test_a_machine_without_memory_is_told_so_whatever_its_gpu_has() -> None:
+    found = plan(one("llama3.1-8b", "Q8_0"), budgets(GIB, 4 * GIB), PlanConstraints(layers_on_gpu=10))
+    assert not found.fits and not found.lacks_gpu_memory and "of the machine's" in found.refusal

@@ -79,7 +79,6 @@ def test_the_plain_start() -> None:
     ("load", "flag", "value"),
     [
         (LoadOptions(num_batch=64), "--batch-size", "64"),
-        (LoadOptions(num_gpu=0), "--n-gpu-layers", "0"),
         (LoadOptions(num_gpu=7), "--n-gpu-layers", "7"),
         (LoadOptions(main_gpu=0), "--main-gpu", "0"),
         (LoadOptions(num_thread=2), "--threads", "2"),
@@ -88,6 +87,22 @@ def test_the_plain_start() -> None:
 def test_an_option_that_is_given_is_passed(load: LoadOptions, flag: str, value: str) -> None:
     assert flag not in arguments(PLAIN, NEW)
     assert pairs(arguments(replace(PLAIN, load=replace(load, num_ctx=512)), NEW))[flag] == value
+
+
+def test_an_engine_without_layers_on_a_gpu_leaves_it_alone() -> None:
+    """With `-ngl 0` alone it would compute large batches and images there, and fail where its memory is full."""
+    eyes = replace(PLAIN, files=EVERY_PART, one_gpu=True, load=LoadOptions(num_ctx=512, num_gpu=0, main_gpu=1))
+    given = arguments(eyes, NEW | {"--device"})
+    assert pairs(given)["--device"] == "none" and "--no-mmproj-offload" in given
+    assert not {"--n-gpu-layers", "--main-gpu", "--split-mode"} & set(given)
+    assert pairs(arguments(replace(PLAIN, load=LoadOptions(num_ctx=512, num_gpu=0)), OLD))["--n-gpu-layers"] == "0"
+
+
+def test_layers_and_experts_are_placed_where_the_engines_own_choice_failed() -> None:
+    placed = replace(PLAIN, load=LoadOptions(num_ctx=512, num_gpu=33), cpu_experts=7, split=(3e9, 1e9))
+    given = pairs(arguments(placed, NEW))
+    assert (given["--n-gpu-layers"], given["--n-cpu-moe"]) == ("33", "7")
+    assert given["--tensor-split"] == "3000000000,1000000000"
 
 
 @pytest.mark.parametrize(("use_mmap", "refused"), [(None, False), (True, False), (False, True)])

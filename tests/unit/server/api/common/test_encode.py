@@ -20,8 +20,8 @@ from oprel.server.api.common import encode
 from oprel.server.inference.completions import Done
 from oprel.server.models.installed_model import InstalledModel, with_every_array
 from oprel.server.pool.engine_status import status_of
-from oprel.server.pool.launcher import Launcher, resolved
-from oprel.server.pool.load_decision import RequestedLoad
+from oprel.server.pool.launcher import Launcher
+from oprel.server.pool.load_decision import RequestedLoad, resolved
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.planning import Planning
 from oprel.telemetry.hardware.probing import probe

@@ -1,0 +1,92 @@
+"""Asks an engine's program which devices it sees: `llama-server --list-devices`.
+
+What it sees depends on the program, the drivers and the variables that choose devices (CUDA_VISIBLE_DEVICES and the
+like). How much of a device is free changes all the time, so a list with devices is made again before each plan.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from oprel.core.config import child_environment
+from oprel.telemetry.hardware.listed import ListedDevice, parse_devices
+
+SECONDS = 20.0  # drivers may take some to wake up a GPU; a program that hangs is given up
+LONGEST_BYTES = 256 * 1024
+FRESH_SECONDS = 1.0  # a list of devices is not made again within
+FLAG = "--list-devices"
+
+Listed = tuple[ListedDevice, ...] | None
+
+
+class DeviceLists:
+    """Owner of the lists, by program, its build and its environment."""
+
+    def __init__(self) -> None:
+        self._lists: dict[tuple[object, ...], tuple[float, Listed]] = {}
+        self._lock = asyncio.Lock()
+
+    async def of(self, command: Sequence[str], build: str) -> Listed:
+        """The devices that the program sees; None if it does not list them."""
+        environment = child_environment()
+        key = (tuple(command), build, tuple(sorted(environment.items())))
+        async with self._lock:
+            made_at, devices = self._lists.get(key, (0.0, None))
+            # Devices that are not there do not appear while a daemon runs.
+            if key in self._lists and (not devices or time.monotonic() - made_at < FRESH_SECONDS):
+                return devices
+            devices = await asyncio.to_thread(list_devices, command, environment)
+            self._lists[key] = time.monotonic(), devices
+        return devices
+
+
+def list_devices(command: Sequence[str], environment: Mapping[str, str]) -> Listed:
+    """What the program lists within `SECONDS`; None if that is no list. Blocks."""
+    output = _output([*command, FLAG], environment, SECONDS)
+    return parse_devices(output.decode(errors="replace"))
+
+
+def _output(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> bytes:
+    """The first `LONGEST_BYTES` that the program prints until it ends; b"" if it takes too long or does not start.
+
+    Its whole process group is killed at the end, so that no child of it stays.
+    """
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError:
+        return b""
+    assert process.stdout is not None
+    try:
+        return _read(process, process.stdout.fileno(), time.monotonic() + seconds)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def _read(process: "subprocess.Popen[bytes]", pipe: int, deadline: float) -> bytes:
+    output = b""
+    while len(output) < LONGEST_BYTES:
+        has_ended, left = process.poll() is not None, deadline - time.monotonic()
+        if left <= 0:
+            return b""
+        # After its end only what is there counts: a child may hold the pipe open.
+        ready, _, _ = select.select([pipe], [], [], 0 if has_ended else min(left, 0.1))
+        part = os.read(pipe, LONGEST_BYTES - len(output)) if ready else b""
+        if (ready and not part) or (has_ended and not ready):
+            break
+        output += part
+    return output
