@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 
 PYTEST = ["pytest", "-n", "3", "--durations=10"]  # on two cores: a third of their time the tests wait
-ALL_BUT_JOBS = "not slow and not engines and not programs and not real and not templates and not gpu"
+# Markers with gates of their own.
+JOBS = ("slow", "engines", "programs", "real", "templates", "gpu", "packages", "transcripts")
+ALL_BUT_JOBS = " and ".join(f"not {marker}" for marker in JOBS)
 QUICK = f"not long and {ALL_BUT_JOBS}"
 LONG = f"long and {ALL_BUT_JOBS}"
 GATES: dict[str, list[list[str]]] = {
@@ -44,6 +46,8 @@ GATES: dict[str, list[list[str]]] = {
     ],
     "clients": [["pytest", "-m", "programs", "-rs", "tests/clients/programs"]],  # installs 2 GB of others' programs
     "templates": [["pytest", "-s", "-m", "templates", "tests/integration/test_chat_templates.py"]],  # three minutes
+    "packages": [["pytest", "-s", "-m", "packages", "tests/packaging"]],  # pipx, uv, lock, steps of the image: minutes
+    "transcripts": [["pytest", "-m", "transcripts", "--durations=5", "tests/transcripts"]],  # first hours at terminals
     "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination
 }
 DEFAULT = ["lint", "types", "layers", "tests"]

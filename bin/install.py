@@ -1,6 +1,6 @@
 """Install this checkout into .venv. The launchers run it; standard library only.
 
-usage: install.py run|dev      what oprel needs, or that and the development tools
+usage: install.py run|dev      what oprel needs, or that and the development tools, at the versions of the lock file
 
 Files in .venv: `checkout` names the path it was made for; `installed-run` and `installed-dev` have the time of the
 pyproject.toml that was installed; `unfinished` exists during an installation, and after one that was killed.
@@ -19,7 +19,11 @@ PYPROJECT = ROOT / "pyproject.toml"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UNFINISHED = VENV / "unfinished"
-REQUIREMENTS = {"run": ".", "dev": ".[dev]"}
+# `--no-deps`: the lock file has them all. `bin/lock` renews it.
+REQUIREMENTS = {
+    "run": [["--editable", "."]],
+    "dev": [["--require-hashes", "--requirement", "requirements-dev.lock"], ["--no-deps", "--editable", "."]],
+}
 SATISFIES = {"run": ["run"], "dev": ["run", "dev"]}
 
 
@@ -80,7 +84,8 @@ def install(kind: str, lock: IO[str]) -> None:
         make_venv(lock)
     UNFINISHED.touch()
     try:
-        call([*pip(), "install", "--quiet", "--no-input", "--editable", REQUIREMENTS[kind]], lock)
+        for requirements in REQUIREMENTS[kind]:
+            call([*pip(), "install", "--quiet", "--no-input", *requirements], lock)
     except InstallError:
         UNFINISHED.unlink()  # pip itself gave up: it leaves what was there before
         raise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from oprel.api_models import EmbeddingsResponse, EmbedResponse, GenerateResponse, ProgressResponse
+    from oprel.api_models import EmbeddingsResponse, EmbedResponse, GenerateResponse, LoadResponse, ProgressResponse
     from oprel.client.types import (
         ChatResponse,
         Image,
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from oprel.utils.logging import setup_logging
 
 _NAMES_IN = {
-    "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse ProgressResponse",
+    "oprel.api_models": "EmbedResponse EmbeddingsResponse GenerateResponse LoadResponse ProgressResponse",
     "oprel.client.types": "ChatResponse Image ListResponse Message Options ProcessResponse RequestError "
     "ResponseError ShowResponse StatusResponse Tool",
     "oprel.client_api": "Client chat copy create create_blob delete embed embeddings generate list load ps pull push "
@@ -118,6 +118,7 @@ __all__ = [
     "InsufficientMemoryError",
     "InvalidModelError",
     "ListResponse",
+    "LoadResponse",
     "MemoryError",
     "Message",
     "Model",

@@ -71,8 +71,6 @@ class ToolFunction(RequestBody):
 
 
 class OllamaToolCall(RequestBody):
-    Function: ClassVar = ToolFunction  # the name in Ollama's client
-
     id: str | None = None
     function: ToolFunction
 
@@ -260,8 +258,8 @@ class Truncated(Wire):
 class AnswerMetrics(Wire):
     """The metrics in the last object of an answer. Durations in nanoseconds, counts in tokens; absent when zero.
 
-    Four are oprel's own: `truncated`, also the header `X-Oprel-Truncated`; `recoveries`, the engine crashes during the
-    answer; `ended_by`: "runaway_guard" if it repeated itself; `unparsed`, why it is sent as the model wrote it.
+    Four are oprel's own: `truncated`, also the header `X-Oprel-Truncated`; `recoveries`, engine crashes; `ended_by`,
+    what cut it short: "num_predict", "context" or "runaway_guard"; `unparsed`, why it is sent as the model wrote it.
     """
 
     done_reason: str | None = None

@@ -1,88 +1,51 @@
 """`AsyncClient`: `client_api.Client` for asyncio. A test keeps the two equal."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Literal, Unpack, overload
 
 import anyio.to_thread
-import httpx
 
 from oprel import api_models as wire
 from oprel.client import blobs, calls, types
-from oprel.client.calls import ApiCall, ChatExtras, GenerateExtras, Messages
-from oprel.client.connect import TIMEOUT, connection_errors, open_transport_async
-from oprel.client.fetching import FetchReport, LoadExtras
-from oprel.client.shared import BaseClient, Headers, Timeout
-from oprel.client.types import AnyOptions
-from oprel.core.config import Config
+from oprel.client.calls import ChatExtras, GenerateExtras, Messages
+from oprel.client.connect import connection_errors
+from oprel.client.fetching import FetchReport, Progress
+from oprel.client.shared.awaiting import AwaitingClient
+from oprel.client.shared.signatures import spelled_out
+from oprel.client.types import AnyOptions, AnyTool, Format, ImageSource, ToolChoice
 from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
 from oprel.wire import library as library_wire
 
-Answer = TypeVar("Answer", wire.GenerateResponse, types.ChatResponse, wire.ProgressResponse, wire.LoadResponse)
-Result = TypeVar("Result", bound=wire.Wire)
 
-
-class AsyncClient(BaseClient[httpx.AsyncClient]):
+class AsyncClient(AwaitingClient):
     """`Client` for asyncio; streams are `async for` over the awaited call."""
-
-    def __init__(
-        self,
-        host: str | None = None,
-        *,
-        config: Config | None = None,
-        start: bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
-        follow_redirects: bool = True,
-        timeout: Timeout = TIMEOUT,
-        headers: Headers | None = None,
-        **further: Any,
-    ) -> None:
-        http = {"follow_redirects": follow_redirects, "timeout": timeout, **further}
-        super().__init__(host, config, start, headers, **http)
-        self._transport = transport
-
-    def _open(self) -> httpx.AsyncClient:
-        transport = self._transport
-        if transport is None and not self._wants_httpx_transport:
-            transport = open_transport_async(self.address, self.config)
-        return httpx.AsyncClient(transport=transport, **self._http_arguments)
-
-    async def _send(
-        self, call: ApiCall[Result], body: AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Result:
-        content = call.content if body is None else body
-        with connection_errors(self.address):
-            response = await self._http.request(call.method, call.path, content=content, headers=headers)
-        return call.parse(response.status_code, response.content)
-
-    async def _stream(self, call: ApiCall[Answer]) -> AsyncIterator[Answer]:
-        done = False
-        with connection_errors(self.address):
-            async with self._http.stream(call.method, call.path, content=call.content) as response:
-                if response.is_error:
-                    call.parse(response.status_code, await response.aread())
-                async for line in response.aiter_lines():
-                    yield (piece := call.parse_line(line))
-                    done = calls.is_last(piece)
-        if not done:
-            raise calls.unfinished()
-
-    async def _lines(self, call: ApiCall[wire.Wire]) -> AsyncIterator[str]:
-        with connection_errors(self.address):
-            async with self._http.stream(call.method, call.path) as response:
-                if response.is_error:
-                    call.parse(response.status_code, await response.aread())
-                async for line in response.aiter_lines():
-                    yield line
 
     # fmt: off
     @overload
-    async def generate(self, model: str = "", prompt: str | None = None, suffix: str | None = None, *, stream: Literal[False] = False, **extras: Unpack[GenerateExtras]) -> wire.GenerateResponse: ...  # noqa: E501
+    async def generate(
+        self, model: str = "", prompt: str | None = None, suffix: str | None = None, *,
+        stream: Literal[False] = False, system: str | None = None, template: str | None = None,
+        context: Sequence[int] | None = None, raw: bool | None = None, images: Sequence[ImageSource] | None = None,
+        width: int | None = None, height: int | None = None, steps: int | None = None,
+        conversation_id: str | None = None, system_prompt: str | None = None, think: bool | str | None = None,
+        logprobs: bool | None = None, top_logprobs: int | None = None, format: Format = None,
+        options: AnyOptions | None = None, keep_alive: float | str | None = None, truncate: bool | None = None,
+        shift: bool | None = None,
+    ) -> wire.GenerateResponse: ...
     @overload
-    async def generate(self, model: str = "", prompt: str | None = None, suffix: str | None = None, *, stream: Literal[True], **extras: Unpack[GenerateExtras]) -> AsyncIterator[wire.GenerateResponse]: ...  # noqa: E501
+    async def generate(
+        self, model: str = "", prompt: str | None = None, suffix: str | None = None, *, stream: Literal[True],
+        system: str | None = None, template: str | None = None, context: Sequence[int] | None = None,
+        raw: bool | None = None, images: Sequence[ImageSource] | None = None, width: int | None = None,
+        height: int | None = None, steps: int | None = None, conversation_id: str | None = None,
+        system_prompt: str | None = None, think: bool | str | None = None, logprobs: bool | None = None,
+        top_logprobs: int | None = None, format: Format = None, options: AnyOptions | None = None,
+        keep_alive: float | str | None = None, truncate: bool | None = None, shift: bool | None = None,
+    ) -> AsyncIterator[wire.GenerateResponse]: ...
     # fmt: on
+    @spelled_out
     async def generate(
         self,
         model: str = "",
@@ -92,20 +55,43 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
         stream: bool = False,
         **extras: Unpack[GenerateExtras],
     ) -> wire.GenerateResponse | AsyncIterator[wire.GenerateResponse]:
-        """Complete a prompt; with a `suffix`, fill in the text between the two."""
+        """Complete a prompt, whole or with `stream` in pieces; with a `suffix`, fill in the text between the two.
+
+        `raw` sends the prompt without a template. `images` are paths, bytes or base64. With a `conversation_id` of your
+        choice the daemon keeps the conversation; "" starts one, whose id is in the answer. The rest is as in `chat`.
+        """
         call = calls.generate(model, prompt, suffix, stream, **extras)
         return self._stream(call) if stream else await self._send(call)
 
     # fmt: off
     @overload
-    async def chat(self, model: str = "", messages: Messages | None = None, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> types.ChatResponse: ...  # noqa: E501
+    async def chat(
+        self, model: str = "", messages: Messages | None = None, *, stream: Literal[False] = False,
+        tools: Sequence[AnyTool] | None = None, tool_choice: ToolChoice = None, think: bool | str | None = None,
+        logprobs: bool | None = None, top_logprobs: int | None = None, format: Format = None,
+        options: AnyOptions | None = None, keep_alive: float | str | None = None, truncate: bool | None = None,
+        shift: bool | None = None,
+    ) -> types.ChatResponse: ...
     @overload
-    async def chat(self, model: str = "", messages: Messages | None = None, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> AsyncIterator[types.ChatResponse]: ...  # noqa: E501
+    async def chat(
+        self, model: str = "", messages: Messages | None = None, *, stream: Literal[True],
+        tools: Sequence[AnyTool] | None = None, tool_choice: ToolChoice = None, think: bool | str | None = None,
+        logprobs: bool | None = None, top_logprobs: int | None = None, format: Format = None,
+        options: AnyOptions | None = None, keep_alive: float | str | None = None, truncate: bool | None = None,
+        shift: bool | None = None,
+    ) -> AsyncIterator[types.ChatResponse]: ...
     # fmt: on
+    @spelled_out
     async def chat(
         self, model: str = "", messages: Messages | None = None, *, stream: bool = False, **extras: Unpack[ChatExtras]
     ) -> types.ChatResponse | AsyncIterator[types.ChatResponse]:
-        """The assistant's next message."""
+        """The assistant's next message, whole or with `stream` in pieces.
+
+        `tools` are Python functions with annotations and a docstring, or descriptions with a JSON schema. `tool_choice`
+        is an extension of oprel, in OpenAI's form. `format` is "json" or a JSON schema, `keep_alive` a time in seconds
+        or like "5m". `options` has names such as "temperature" and "num_ctx": `oprel.Options` lists them.
+        `truncate=False` refuses a prompt that does not fit; `shift=False` ends an answer that outgrows the context.
+        """
         call = calls.chat(model, messages, stream, **extras)
         return self._stream(call) if stream else await self._send(call)
 
@@ -308,26 +294,25 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
         """Delete files that no model uses; with `all` every model that oprel keeps."""
         return await self._send(calls.clear_cache(all))
 
-    async def load(self, model: str, **extras: Unpack[LoadExtras]) -> wire.LoadResponse:
-        """Load a model, and return once it is ready. One that is not installed is downloaded first."""
-        report = FetchReport(extras.pop("progress", None))
-        async for step in self._stream(calls.load(model, **extras)):
+    async def load(
+        self,
+        model: str,
+        *,
+        options: AnyOptions | None = None,
+        keep_alive: float | str | None = None,
+        fetch: bool = True,
+        progress: Progress | None = None,
+    ) -> wire.LoadResponse:
+        """Load a model, and return once it is ready.
+
+        One that is not installed is downloaded first, unless `fetch` is false. `progress` is called with each step of
+        the download: its `status`, and the `total` and `completed` bytes of a file.
+        """
+        report = FetchReport(progress)
+        async for step in self._stream(calls.load(model, options=options, keep_alive=keep_alive, fetch=fetch)):
             report.step(step)
         return step
 
     async def unload(self, model: str) -> wire.UnloadResponse:
         """Unload a model, once its last answer is finished."""
         return await self._send(calls.unload(model))
-
-    async def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        if opened := self._release():
-            await opened.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

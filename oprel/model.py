@@ -1,15 +1,23 @@
 """`Model`: one model as one object."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, overload
-
-from pydantic import JsonValue
 
 from oprel.client.calls import ChatExtras, GenerateExtras, Messages
 from oprel.client.fetching import Progress
 from oprel.client.inprocess import InProcessTransport
-from oprel.client.types import AnyOptions, Message, options_set
+from oprel.client.shared.signatures import spelled_out
+from oprel.client.types import (
+    AnyOptions,
+    AnyTool,
+    Format,
+    ImageSource,
+    Message,
+    OptionArguments,
+    ToolChoice,
+    options_set,
+)
 from oprel.client_api import Client
 from oprel.core.config import Config, load_config
 from oprel.core.exceptions import ConnectError, ModelNotFoundError, ValidationError
@@ -33,6 +41,7 @@ class Model:
     ...         print(piece, end="")
     """
 
+    @spelled_out
     def __init__(
         self,
         name: str,
@@ -43,7 +52,7 @@ class Model:
         config: Config | None = None,
         fetch: bool = True,
         progress: Progress | None = None,
-        **settings: JsonValue,
+        **settings: Unpack[OptionArguments],
     ) -> None:
         """`keep_alive` is how long the model stays loaded after a request. `settings` are options by name.
 
@@ -59,11 +68,17 @@ class Model:
         self._use_server = use_server
         self._fetch, self._progress = fetch, progress
         self._installed = ""  # the name that was installed when it was last used
+        self._closed = False
         self._client = Client(config=config) if use_server else _own_engine(config or load_config())
+
+    def __repr__(self) -> str:
+        settings = [f"{name}={value!r}" for name, value in self._options.items()]
+        where = [] if self._use_server else ["in this process"]
+        return f"<oprel.Model {', '.join([self.name, *settings, *where, *['closed'] * self._closed])}>"
 
     def load(self) -> Self:
         """Load the model, and return once it is ready. Optional: the first request does it too."""
-        self._client.load(
+        self._open_client.load(
             self.name,
             options=self._options,
             keep_alive=self._keep_alive,
@@ -75,7 +90,7 @@ class Model:
 
     def unload(self) -> None:
         """Unload the model, for other clients too, once its last answer is finished."""
-        self._client.unload(self.name)
+        self._open_client.unload(self.name)
 
     def reload(self) -> Self:
         """Unload the model and load it again with the same settings; a model that is not loaded is loaded."""
@@ -92,54 +107,80 @@ class Model:
 
     # fmt: off
     @overload
-    def generate(self, prompt: str, suffix: str | None = None, *, stream: Literal[False] = False, **extras: Unpack[GenerateExtras]) -> str: ...  # noqa: E501
+    def generate(
+        self, prompt: str, suffix: str | None = None, *, stream: Literal[False] = False, system: str | None = None,
+        template: str | None = None, context: Sequence[int] | None = None, raw: bool | None = None,
+        images: Sequence[ImageSource] | None = None, width: int | None = None, height: int | None = None,
+        steps: int | None = None, conversation_id: str | None = None, system_prompt: str | None = None,
+        think: bool | str | None = None, logprobs: bool | None = None, top_logprobs: int | None = None,
+        format: Format = None, options: AnyOptions | None = None, keep_alive: float | str | None = None,
+        truncate: bool | None = None, shift: bool | None = None,
+    ) -> str: ...
     @overload
-    def generate(self, prompt: str, suffix: str | None = None, *, stream: Literal[True], **extras: Unpack[GenerateExtras]) -> Iterator[str]: ...  # noqa: E501
+    def generate(
+        self, prompt: str, suffix: str | None = None, *, stream: Literal[True], system: str | None = None,
+        template: str | None = None, context: Sequence[int] | None = None, raw: bool | None = None,
+        images: Sequence[ImageSource] | None = None, width: int | None = None, height: int | None = None,
+        steps: int | None = None, conversation_id: str | None = None, system_prompt: str | None = None,
+        think: bool | str | None = None, logprobs: bool | None = None, top_logprobs: int | None = None,
+        format: Format = None, options: AnyOptions | None = None, keep_alive: float | str | None = None,
+        truncate: bool | None = None, shift: bool | None = None,
+    ) -> Iterator[str]: ...
     # fmt: on
+    @spelled_out
     def generate(
         self, prompt: str, suffix: str | None = None, *, stream: bool = False, **extras: Unpack[GenerateExtras]
     ) -> str | Iterator[str]:
         """The answer to a prompt, as text or as pieces of text; with a `suffix`, the text between the two.
 
-        With a `conversation_id`, the daemon remembers the conversation and the prompt continues it.
+        The arguments are those of `Client.generate`. With a `conversation_id`, the daemon remembers the conversation
+        and the prompt continues it.
         """
         merged = self._with_defaults(extras)
+        client = self._open_client
         if stream:
-            return self._begun(
-                lambda: (
-                    piece.response for piece in self._client.generate(self.name, prompt, suffix, stream=True, **merged)
-                )
-            )
+            pieces = client.generate(self.name, prompt, suffix, stream=True, **merged)
+            return self._texts(piece.response for piece in pieces)
         self._ensure_installed()
-        return self._client.generate(self.name, prompt, suffix, **merged).response
+        return client.generate(self.name, prompt, suffix, **merged).response
 
     # fmt: off
     @overload
-    def chat(self, messages: Messages, *, stream: Literal[False] = False, **extras: Unpack[ChatExtras]) -> Message: ...
+    def chat(
+        self, messages: Messages, *, stream: Literal[False] = False, tools: Sequence[AnyTool] | None = None,
+        tool_choice: ToolChoice = None, think: bool | str | None = None, logprobs: bool | None = None,
+        top_logprobs: int | None = None, format: Format = None, options: AnyOptions | None = None,
+        keep_alive: float | str | None = None, truncate: bool | None = None, shift: bool | None = None,
+    ) -> Message: ...
     @overload
-    def chat(self, messages: Messages, *, stream: Literal[True], **extras: Unpack[ChatExtras]) -> Iterator[str]: ...
+    def chat(
+        self, messages: Messages, *, stream: Literal[True], tools: Sequence[AnyTool] | None = None,
+        tool_choice: ToolChoice = None, think: bool | str | None = None, logprobs: bool | None = None,
+        top_logprobs: int | None = None, format: Format = None, options: AnyOptions | None = None,
+        keep_alive: float | str | None = None, truncate: bool | None = None, shift: bool | None = None,
+    ) -> Iterator[str]: ...
     # fmt: on
+    @spelled_out
     def chat(
         self, messages: Messages, *, stream: bool = False, **extras: Unpack[ChatExtras]
     ) -> Message | Iterator[str]:
-        """The assistant's next message, or the pieces of its text."""
+        """The assistant's next message, or the pieces of its text. The arguments are those of `Client.chat`."""
         merged = self._with_defaults(extras)
+        client = self._open_client
         if stream:
-            return self._begun(
-                lambda: (
-                    piece.message.content for piece in self._client.chat(self.name, messages, stream=True, **merged)
-                )
-            )
+            pieces = client.chat(self.name, messages, stream=True, **merged)
+            return self._texts(piece.message.content for piece in pieces)
         self._ensure_installed()
-        return self._client.chat(self.name, messages, **merged).message
+        return client.chat(self.name, messages, **merged).message
 
     def embed(self, input: str | Sequence[str]) -> Sequence[Sequence[float]]:
         """One L2-normalised vector per input."""
         self._ensure_installed()
-        return self._client.embed(self.name, input, options=self._options, keep_alive=self._keep_alive).embeddings
+        return self._open_client.embed(self.name, input, options=self._options, keep_alive=self._keep_alive).embeddings
 
     def close(self) -> None:
-        """Close the connection, and stop an engine of this process."""
+        """Close the connection, and stop an engine of this process: such a model cannot be used again."""
+        self._closed = True
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -148,21 +189,32 @@ class Model:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._closed:
+            return
         try:
             self.unload()
         finally:
             self.close()
 
-    def _begun(self, stream: Callable[[], Iterator[str]]) -> Iterator[str]:
+    @property
+    def _open_client(self) -> Client:
+        """The client; a closed one of a daemon connects again. Raises ConnectError if the engine was closed."""
+        if self._closed and not self._use_server:
+            raise ConnectError(f"the model {self.name} is closed", "Make another one: `oprel.Model(...)`.")
+        self._closed = False
+        return self._client
+
+    def _texts(self, pieces: Iterator[str]) -> Iterator[str]:
+        """The pieces with text: there is none while the model thinks."""
         self._ensure_installed()
-        yield from stream()
+        yield from filter(None, pieces)
 
     def _ensure_installed(self) -> None:
         """Load a model that is not installed, which downloads it. Raises ModelNotFoundError."""
         if self._installed == self.name:
             return
         try:
-            self._client.show(self.name)
+            self._open_client.show(self.name)
         except ModelNotFoundError:
             self.load()
         self._installed = self.name
@@ -185,9 +237,9 @@ def _own_engine(config: Config) -> Client:
     return Client(config=config, transport=InProcessTransport(config))
 
 
-def _options_of(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def _options_of(settings: Mapping[str, object]) -> dict[str, object]:
     """Settings as options, under Ollama's names. Raises ValidationError for an unknown one, or for two names of one."""
-    options: dict[str, JsonValue] = {}
+    options: dict[str, object] = {}
     for setting, value in settings.items():
         name = option_named(setting).name
         if name in options:

@@ -181,8 +181,17 @@ def test_folders_are_small() -> None:
     assert {folder: len(names) for folder, names in rooms.items() if len(names) > MOST_ROOMS} == {}
 
 
+def class_names(node: ast.AST, outer: str = "") -> Iterator[str]:
+    """The qualified names of all classes: `Message.ToolCall` for one in another."""
+    for child in ast.iter_child_nodes(node):
+        name = f"{outer}{child.name}" if isinstance(child, ast.ClassDef) else ""
+        if name:
+            yield name
+        yield from class_names(child, f"{name}." if name else outer)
+
+
 def test_a_class_name_has_one_meaning() -> None:
-    classes = [node.name for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [name for tree in trees().values() for name in class_names(tree)]
     assert [name for name, count in Counter(classes).items() if count > 1] == []
 
 

@@ -8,7 +8,7 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ import psutil
 from oprel import __version__
 from oprel.api_models import Wire
 from oprel.cli.options import without_daemon
+from oprel.cli.screen.settings_notes import running_daemon
 from oprel.client.own_daemon import daemon_pid, is_ending
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
@@ -28,7 +29,7 @@ from oprel.runtime.selection.engines import unused_gpu
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils import database
-from oprel.utils.files import listens
+from oprel.utils.files import listens, port_owner
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
 
@@ -37,6 +38,7 @@ ENGINE_SECONDS = 20.0
 LITTLE_DISK, LITTLE_SHARE = 5 * 10**9, 0.05
 LITTLE_MEMORY = 10**9  # bytes
 MUCH_SWAP = 0.25  # of the memory
+CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port"}
 
 
 class CheckupFinding(Wire):
@@ -52,11 +54,20 @@ class Report(Wire):
     findings: list[CheckupFinding]
 
 
-def examined(config: Config) -> Iterator[CheckupFinding]:
-    """Yield each finding as soon as its check is done."""
+def examined(config: Config, notes: Sequence[str] = ()) -> Iterator[CheckupFinding]:
+    """Yield each finding as soon as its check is done. `notes` are about settings without effect.
+
+    The daemon is the one that commands talk to. If it is this machine's own, its settings count, not those set here.
+    """
     logging.getLogger("oprel").addHandler(logging.NullHandler())  # the findings already say what the log would
     health, finding = check_daemon(config)
     yield finding
+    yield from (_warning("settings", note) for note in notes)
+    if config.host and not (health and health.pid == daemon_pid(config)):
+        yield from check_distant_engines(health)
+        yield check_hardware(this_machine(config.hardware))
+        return
+    config = in_effect(config)
     binaries, machine = EngineBinaries.of(config), this_machine(config.hardware)
     yield from check_engines(binaries, health, config.engine_path)
     yield check_hardware(machine)
@@ -94,14 +105,33 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
             ending = without_daemon(config)
             return None, _warning("daemon", ending.message, *ending.resolution_steps)
         if config.socket_path.exists() and listens(config.socket_path):
-            step = "Stop it with `oprel stop --daemon`; `oprel logs` shows its log."
+            step = "`oprel restart --now` starts another one; `oprel logs` shows its log."
             return None, _error("daemon", f"the daemon of {config.home_dir} is running but does not answer", step)
         return None, _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
     summary = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
     if health.version != __version__:
-        step = "Stop it with `oprel stop --daemon`; the next one will have this version."
+        step = f"Update it on {config.host}." if config.host else "`oprel restart`"
         return health, _warning("daemon", f"{summary}, but this command has version {__version__}", step)
     return health, _ok("daemon", summary)
+
+
+def in_effect(config: Config) -> Config:
+    """The settings of this machine's running daemon, or those that the next one would have."""
+    daemon = running_daemon(config)
+    if daemon is None:
+        return config
+    names = CHECKED_SETTINGS & daemon.settings.keys()
+    return config.replace(**{name: daemon.settings[name].value for name in names})
+
+
+def check_distant_engines(health: HealthResponse | None) -> Iterator[CheckupFinding]:
+    """The engines of a daemon on another machine, as it reports them."""
+    if health and health.engines:
+        yield _ok("engine", f"the daemon has {', '.join(health.engines)}")
+    elif health:
+        yield _error("engine", "the daemon has no engine", "`oprel engines` on its machine says why.")
+    for engine in health.engines_set_aside if health else ():
+        yield _warning("engine", f"{engine.engine} is not used: {engine.reason}", "Replace it or remove it there.")
 
 
 def check_engines(
@@ -238,6 +268,9 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
     other = "Choose another port with --server-port or OPREL_SERVER_PORT."
+    if port == Config.server_port and (owner := port_owner(port)) not in (None, os.getuid()):
+        where = "listens on another one, which its log names" if health else "will take the next free one"
+        return _ok("port", f"{address} belongs to another user (user ID {owner}): this user's daemon {where}")
     if daemon := _daemon_at(host, port):
         own = health.pid if health else daemon_pid(config) if is_ending(config) else None
         if daemon.pid == own:

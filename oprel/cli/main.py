@@ -4,16 +4,18 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from oprel import __version__
 from oprel.cli.screen import render
+from oprel.cli.screen.encodings import replace_missing_characters
+from oprel.cli.screen.table import wrapped
 from oprel.core.config import help_columns
 from oprel.core.exceptions import OprelError, ValidationError
 
-# Command -> its module in oprel.cli.commands, in the order of `--help`.
+# Command -> its module in oprel.cli.commands. `oprel.cli.guidance.manual` says what each does.
 COMMANDS = {
     "serve": "daemon.serve",
     "run": "talk.run",
@@ -30,6 +32,9 @@ COMMANDS = {
     "inspect": "models.inspect",
     "engines": "machine.engines",
     "stop": "daemon.stop",
+    "restart": "daemon.restart",
+    "config": "daemon.config",
+    "service": "daemon.service",
     "create": "models.create",
     "cp": "models.cp",
     "rm": "models.rm",
@@ -46,17 +51,9 @@ COMMANDS = {
     "version": "shell.version",
     "help": "shell.help",
 }
-ALIASES = {"start": "serve", "ls": "list", "models": "ps"}
+ALIASES = {"start": "serve", "query": "run", "ls": "list", "models": "ps"}
 VERSION_FLAGS = ("-v", "--version")
 HIDDEN = ("shell.complete",)
-# Commands of Ollama that oprel lacks -> what to do instead.
-ELSEWHERE = {
-    **dict.fromkeys(
-        ("signin", "login", "signout", "logout"),
-        "oprel needs no account. For gated models on Hugging Face, use `oprel hf login`.",
-    ),
-    "launch": "Configure the program to use http://127.0.0.1:11435; README.md shows how.",
-}
 # Between two collections of garbage: imports make many objects, which all stay.
 NEW_OBJECTS = 50_000
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
@@ -70,26 +67,58 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports usage errors in the same format as all other errors."""
+    """Adds the manual's page to the help, and reports usage errors in the same format as all other errors."""
 
     def __init__(self, *, formatter_class: type[argparse.HelpFormatter] = _HelpFormatter, **options: Any) -> None:
         super().__init__(formatter_class=formatter_class, **options)
+
+    def format_help(self) -> str:
+        from oprel.cli.guidance.manual import MANUAL
+
+        page = MANUAL.get(self.prog.partition(" ")[2])
+        if page is None:
+            return super().format_help()
+        self.description = page.text
+        return super().format_help() + listed("examples", page.examples, continued=" \\")
 
     def error(self, message: str, step: str = "") -> NoReturn:
         render.error(ValidationError(message, *filter(None, [step, f"See `{self.prog} --help`."])))
         self.exit(ValidationError.exit_code)
 
 
+class _MainParser(Parser):
+    """Lists the commands in groups."""
+
+    def format_help(self) -> str:
+        from oprel.cli.guidance.manual import GROUPS
+
+        subparsers = next(action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        about = {action.dest: action.help or "" for action in subparsers._choices_actions}
+        width = max(map(len, about)) + 2
+        description = "\n".join(wrapped(self.description or "", help_columns()))
+        text = f"usage: oprel COMMAND [ARGUMENTS]\n\n{description}\n"
+        for title, names in GROUPS.items():
+            text += listed(title, (f"{name:{width}}{about[name]}" for name in names), indent=width + 2)
+        return f"{text}\n{self.epilog}\n"
+
+
+def listed(title: str, lines: Iterable[str], indent: int = 4, continued: str = "") -> str:
+    """A paragraph of a help text. A long line is `continued` in the next one, with an `indent`."""
+    width = help_columns() - len(continued)
+    parts = (f"{continued}\n".join(wrapped(f"  {line}", width, " " * indent)) for line in lines)
+    return "\n".join(["", f"{title}:", *parts, ""])
+
+
 def build_parser(word: str = "") -> Parser:
     """The parser of arguments that begin with `word`; of all commands unless it decides which one is needed."""
-    parser = Parser(
+    parser = _MainParser(
         prog="oprel",
-        description="Run language models on this machine.",
-        epilog="`oprel help COMMAND` shows the help of a command.",
+        description="Run language models on this machine. For a start: oprel run guide",
+        epilog="`oprel help COMMAND` explains a command and shows examples.",
     )
     version = f"oprel {__version__}"
     parser.add_argument(*VERSION_FLAGS, action="version", version=version, help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     for module in _modules(ALIASES.get(word, word)):
         import_module(f"oprel.cli.commands.{module}").add_parser(commands)
     return parser
@@ -106,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     if sys.stdout is None:  # closed by the caller, as with `>&-`
         sys.stdout = open(os.devnull, "w")
+    replace_missing_characters()
     gc.set_threshold(NEW_OBJECTS)
     try:
         status = _run(arguments)
@@ -160,20 +190,17 @@ def _check_command(parser: Parser, words: Sequence[str]) -> None:
         return
     if words[0].startswith("-"):
         parser.error(f"{words[0]} must come after the command", "Write `oprel COMMAND`, then the flags.")
-    from difflib import get_close_matches
+    from oprel.cli.guidance.synonyms import hint_for_command
 
-    near = () if words[0] in ELSEWHERE else get_close_matches(words[0], commands, n=1)
-    guess = f"Did you mean `oprel {near[0]}`?" if near else ""
-    parser.error(f"unknown command {words[0]!r}", ELSEWHERE.get(words[0], guess))
+    parser.error(f"unknown command {words[0]!r}", hint_for_command(words, commands))
 
 
 def _refuse(parser: Parser, words: Sequence[str]) -> NoReturn:
     """Exit with an error for arguments that the command does not take, suggesting the nearest flag."""
-    from difflib import get_close_matches
+    from oprel.cli.guidance.synonyms import hint_for_flag
 
     flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
-    near = get_close_matches(flag, parser._option_string_actions, n=1)
-    step = f"Did you mean {near[0]}?" if near else ""
+    step = hint_for_flag(flag, parser._option_string_actions) if flag else ""
     parser.error(f"{parser.prog} has no flag {flag}" if flag else f"too many arguments: {' '.join(words)}", step)
 
 

@@ -1,22 +1,29 @@
 """Arguments shared by commands, and the configuration and session that they result in."""
 
 import argparse
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
-from oprel.core.config import Config, flag, load_config, settings
+from oprel.cli.screen.table import Column, ColumnChoice, argument, named
+from oprel.core.config import Config, config_of, flag, given_settings, settings
 from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
 from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from oprel.cli.conversation.session import Session
     from oprel.client.plain.plain_client import PlainClient
     from oprel.client_api import Client
+    from oprel.core.configuration.given import GivenSetting
 
     AnyClient = Client | PlainClient
+
+
+LONGEST_METAVAR = 26  # characters; more choices than that are explained in the help
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +43,41 @@ def add_settings(parser: argparse.ArgumentParser, names: Container[str]) -> None
     for entry in settings():
         if entry.name in names:
             default = "" if entry.default == "" else f" (default: {entry.default})"
-            text = f"{entry.help}{default}".replace("%", "%%")
+            values = f": {', '.join(entry.choices)}" if entry.choices and "|" not in _metavar(entry) else ""
+            text = f"{entry.help}{values}{default}".replace("%", "%%")
             parser.add_argument(flag(entry.name), dest=entry.name, metavar=_metavar(entry), help=text)
 
 
 def _metavar(entry: DeclaredSetting) -> str:
-    if choices := entry.choices:
-        return "|".join(choices)
+    if entry.choices and len(joined := "|".join(entry.choices)) <= LONGEST_METAVAR:
+        return joined
     if entry.name in PATHS:
         return "PATH"
     if entry.name in DURATIONS:
         return "DURATION"
     return "N" if entry.type is int else entry.name.rsplit("_", 1)[-1].upper()
+
+
+def add_columns(parser: argparse.ArgumentParser, columns: Sequence[Column | str]) -> None:
+    """--wide and --columns, for a command that prints a table; see `columns_from`."""
+    names = [argument(column) for column in named(columns)]
+
+    def chosen(text: str) -> tuple[str, ...]:
+        titles = tuple(word.strip().lower() for word in text.split(",") if word.strip())
+        unknown = [title for title in titles if title not in names]
+        if unknown or not titles:
+            what = f"{unknown[0]!r} is not a column" if unknown else "it names no column"
+            raise argparse.ArgumentTypeError(f"{what}; the columns are {', '.join(names)}")
+        return titles
+
+    parser.add_argument("--wide", action="store_true", help="print all columns in full, however narrow the terminal is")
+    text = f"print these columns, in this order: {', '.join(names)}"
+    parser.add_argument("--columns", type=chosen, default=(), metavar="NAME,...", help=text)
+
+
+def columns_from(args: argparse.Namespace) -> ColumnChoice:
+    """The choice made by the arguments of `add_columns`."""
+    return ColumnChoice(args.columns, args.wide)
 
 
 def add_session(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +88,7 @@ def add_session(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="an option, such as temperature=0; may be repeated",
+        help="an option, such as temperature=0, which may be repeated; each has a flag of its own, see below",
     )
     parser.add_argument("--format", metavar="json|FILE", help="answer in JSON, or by the JSON schema in a file")
     parser.add_argument(
@@ -70,16 +100,48 @@ def add_session(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verbose", action="store_true", help="show counts and times after the answer")
     parser.add_argument("--nowordwrap", action="store_true", help="do not break lines between words")
+    _add_request_options(parser)
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
+    """A flag for each option of a request."""
+    from oprel.core.request_options import OPTIONS, OptionType
+
+    sampling = parser.add_argument_group("options of the answer")
+    loading = parser.add_argument_group("options that load the model anew")
+    for option in OPTIONS.values():
+        group = loading if option.for_loading else sampling
+        name, dest = f"--{option.name.replace('_', '-')}", f"option_{option.name}"
+        if option.type is OptionType.BOOLEAN:
+            group.add_argument(name, dest=dest, action=argparse.BooleanOptionalAction, help=option.meaning)
+        elif option.type is OptionType.TEXTS:
+            group.add_argument(name, dest=dest, action="append", metavar="TEXT", help=f"{option.meaning}; repeatable")
+        else:
+            metavar = "N" if option.type is OptionType.INTEGER else "X"
+            group.add_argument(name, dest=dest, metavar=metavar, help=option.meaning)
+
+
+def _request_options(args: argparse.Namespace) -> "dict[str, JsonValue]":
+    """The options that --option and the flags of `_add_request_options` set. Raises ValidationError."""
+    from oprel.cli.conversation.session import option, parameter
+    from oprel.core.request_options import OPTIONS
+
+    options = dict(option(text) for text in args.option)
+    for name in OPTIONS:
+        value = getattr(args, f"option_{name}")
+        if value is not None:
+            options[name] = parameter(name, value if isinstance(value, list) else [str(value)])
+    return options
 
 
 def session_from(args: argparse.Namespace) -> "Session":
     """The session described by the arguments of `add_session`. Raises ValidationError."""
-    from oprel.cli.conversation.session import Session, answer_format, option, think_level
+    from oprel.cli.conversation.session import Session, answer_format, think_level
 
     return Session(
         model=args.model or "",
         system=args.system,
-        options=dict(option(text) for text in args.option),
+        options=_request_options(args),
         format=None if args.format is None else answer_format(args.format),
         think=None if args.think is None else think_level(args.think),
         keep_alive=_keep_alive(args.keepalive),
@@ -171,10 +233,31 @@ def show_warnings(client: "AnyClient") -> None:
         return
 
 
-def config_from(args: argparse.Namespace) -> Config:
-    """Defaults < file < environment < flags. Raises ConfigError."""
-    given = {entry.name: getattr(args, entry.name, None) for entry in settings()}
-    return load_config({name: value for name, value in given.items() if value is not None}, file=args.config)
+def config_from(args: argparse.Namespace, *, compared: bool = True) -> Config:
+    """Defaults < file < environment < flags. Raises ConfigError.
+
+    Prints what has no effect: unknown variables and, if `compared`, settings that the running daemon does not have.
+    """
+    config, notes = config_and_notes(args, compared=compared)
+    for note in notes:
+        render.note(note)
+    return config
+
+
+def config_and_notes(args: argparse.Namespace, *, compared: bool = True) -> tuple[Config, list[str]]:
+    """The same, and what there is to print. Raises ConfigError."""
+    from oprel.cli.screen.settings_notes import daemon_note, variable_notes
+
+    given = given_from(args)
+    config = config_of(given)
+    return config, [*variable_notes(), *filter(None, [daemon_note(config, given, args.config) if compared else ""])]
+
+
+def given_from(args: argparse.Namespace, *, drop_in: bool = False) -> "dict[str, GivenSetting]":
+    """What is set in the file, the environment and the flags. Raises ConfigError."""
+    values = {entry.name: getattr(args, entry.name, None) for entry in settings()}
+    flags = {name: value for name, value in values.items() if value is not None}
+    return given_settings(flags, file=args.config, drop_in=drop_in)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -74,8 +74,8 @@ def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None
             if step.total:
                 key = step.digest or (step.status or "").removeprefix("pulling ")
                 display.file(names.get(key, key), step.completed or 0, step.total)
-            else:
-                display.step(step.status or "")
+            elif step.status and step.status != render.SUCCESS:  # the command says so itself, last
+                display.step(step.status)
 
 
 def cancel_download(client: "AnyClient", model: str) -> bool:

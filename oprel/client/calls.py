@@ -8,11 +8,10 @@ from urllib.parse import quote, urlencode
 
 import pydantic
 import pydantic_core
-from pydantic import JsonValue
 
 from oprel import api_models as wire
 from oprel.client import types
-from oprel.client.fetching import FETCHING, LoadExtras
+from oprel.client.fetching import FETCHING
 from oprel.client.functions import function_tool
 from oprel.client.plain import requests
 from oprel.client.plain.requests import SUCCESS, PlainRequest, body_for, rebuilt
@@ -30,13 +29,10 @@ NOT_IN_CONVERSATIONS = ("suffix", "template", "context", "raw", "images", "width
 
 
 class Extras(TypedDict, total=False):
-    """Arguments of every completion, with the meaning of Ollama's API. `keep_alive` in seconds or as "5m".
-
-    `truncate=False` refuses a prompt that does not fit; `shift=False` ends an answer that outgrows the context.
-    """
+    """Arguments of every completion. `Client.chat` says what they mean; a test compares each signature with these."""
 
     options: types.AnyOptions | None
-    format: JsonValue
+    format: types.Format
     keep_alive: float | str | None
     think: bool | str | None
     logprobs: bool | None
@@ -46,11 +42,7 @@ class Extras(TypedDict, total=False):
 
 
 class GenerateExtras(Extras, total=False):
-    """`raw` sends the prompt without a template. `width`, `height` and `steps` are for models that make images.
-
-    With a `conversation_id` of your choice, the daemon remembers the conversation: the prompt follows the earlier ones
-    and their answers. "" starts a new one, whose id is in the answer. `system_prompt` is another name of `system`.
-    """
+    """`width`, `height` and `steps` are for models that make images. `system_prompt` is another name of `system`."""
 
     conversation_id: str | None
     system: str | None
@@ -65,13 +57,8 @@ class GenerateExtras(Extras, total=False):
 
 
 class ChatExtras(Extras, total=False):
-    """`tools` are JSON-schema descriptions, or Python functions with annotations and a docstring.
-
-    `tool_choice` is an extension of oprel, in OpenAI's form.
-    """
-
     tools: Sequence[types.AnyTool] | None
-    tool_choice: JsonValue
+    tool_choice: types.ToolChoice
 
 
 @dataclass(frozen=True)
@@ -262,8 +249,7 @@ def show(model: str, *, verbose: bool = False) -> ApiCall[types.ShowResponse]:
     return _typed(requests.show(model, verbose=verbose), types.ShowResponse)
 
 
-def load(model: str, **extras: Unpack[LoadExtras]) -> ApiCall[wire.LoadResponse]:
-    _check(extras, LoadExtras.__optional_keys__)
+def load(model: str, **extras: object) -> ApiCall[wire.LoadResponse]:
     return _post("/load", wire.LoadResponse, model, {**extras, "stream": True})
 
 

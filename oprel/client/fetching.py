@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypedDict
 
 from oprel.api_models import LoadResponse
-from oprel.client.types import AnyOptions
 from oprel.utils.text import human_size
 
 logger = logging.getLogger(__name__)
@@ -14,18 +12,6 @@ FETCHING = "fetching"  # the state of a model that is being downloaded
 LOGGED_PERCENT = 10  # between two lines of the log about one file
 
 Progress = Callable[[LoadResponse], None]
-
-
-class LoadExtras(TypedDict, total=False):
-    """`fetch=False` refuses to download a model that is not installed.
-
-    `progress` is called with each step of a download: its `status`, and the `total` and `completed` bytes of a file.
-    """
-
-    options: AnyOptions | None
-    keep_alive: float | str | None
-    fetch: bool
-    progress: Progress | None
 
 
 class FetchReport:

@@ -18,7 +18,7 @@ from oprel.client.plain.unix_http import connected, exchange
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import prepare_home
-from oprel.utils.files import listens, locked, tail
+from oprel.utils.files import LARGEST_LOG, listens, locked, shift_logs, tail
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,10 +27,10 @@ START_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 POLL_INTERVAL = 0.005  # s
 LOG_LINES = 15
-LARGE_LOG = 10 * 1024**2  # bytes, above which the next daemon starts a new file
+STARTING_LINES = 100  # more than a daemon logs before it answers
 
 
-def ensure_daemon(config: Config) -> None:
+def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
     """Return once this machine's daemon answers; start it if necessary.
 
     Raises DaemonStartError with the end of its log, or ConfigError when OPREL_HOME is not writable.
@@ -39,10 +39,13 @@ def ensure_daemon(config: Config) -> None:
         if not is_up(config):
             log = config.logs_dir / "daemon.log"
             old_bytes = log.stat().st_size if log.exists() else 0
-            if old_bytes > LARGE_LOG:
-                log.replace(log.with_suffix(".log.1"))
+            if old_bytes > LARGEST_LOG:
+                shift_logs(log)
                 old_bytes = 0
-            _await_up(config, _spawn(config, log), log, old_bytes)
+            _await_up(
+                config, _spawn([*serve_command(config), *(["--drop-in"] if drop_in else [])], log), log, old_bytes
+            )
+            _tell_of_port(config, log, old_bytes)
 
 
 def is_up(config: Config) -> bool:
@@ -125,18 +128,33 @@ def _start_lock(config: Config) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _spawn(config: Config, log: Path) -> "subprocess.Popen[bytes]":
+def _spawn(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
     """Start the daemon detached: in its own session, without a terminal, with its output in the log."""
     import subprocess
 
     with log.open("ab") as output:
         return subprocess.Popen(
-            serve_command(config),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd="/",
             start_new_session=True,
+        )
+
+
+def _tell_of_port(config: Config, log: Path, old_bytes: int) -> None:
+    """Warn if the daemon listens on another port than the configured one, which another user has."""
+    import re
+
+    lines = "\n".join(tail(log, STARTING_LINES, since=old_bytes))
+    listening = re.search(r"oprel listens on (http://\S+:(\d+))", lines)
+    if listening and config.server_port and int(listening[2]) != config.server_port:
+        import logging
+
+        logging.getLogger(__name__).warning(
+            "Port %s belongs to another user: this daemon listens on %s. Other programs find it by OLLAMA_HOST=%s",
+            *(config.server_port, listening[1], listening[1]),
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal, TypedDict
 
 from pydantic import ByteSize, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
@@ -61,6 +61,41 @@ class Options(Open):
     use_mmap: bool | None = None
 
 
+class OptionArguments(TypedDict, total=False):
+    """The options as arguments of `Model`, each under all of its names; a test keeps them equal."""
+
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    typical_p: float | None
+    repeat_last_n: int | None
+    repeat_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+    num_predict: int | None
+    n_predict: int | None
+    max_tokens: int | None
+    num_keep: int | None
+    n_keep: int | None
+    stop: Sequence[str] | None
+    ignore_eos: bool | None
+    runaway_guard: bool | None
+    num_ctx: int | None
+    ctx_size: int | None
+    n_ctx: int | None
+    num_batch: int | None
+    n_batch: int | None
+    batch_size: int | None
+    num_gpu: int | None
+    n_gpu_layers: int | None
+    main_gpu: int | None
+    num_thread: int | None
+    n_threads: int | None
+    use_mmap: bool | None
+
+
 class Image(wire.Wire):
     """An image: the path of a file, bytes, or base64 text."""
 
@@ -101,9 +136,14 @@ def _is_file(text: str) -> bool:
 class Message(wire.OllamaMessage):
     """A message of a conversation. `images` may be paths, bytes or base64, and are kept as base64."""
 
-    ToolCall: ClassVar = wire.OllamaToolCall
+    class ToolCall(wire.OllamaToolCall):
+        class Function(wire.ToolFunction):
+            arguments: dict[str, Any] = {}  # not JsonValue: type checkers accept `function(**arguments)`
+
+        function: Function
 
     images: list[Any] | None = None
+    tool_calls: Sequence[ToolCall] | None = None  # type: ignore[assignment]  # of a subtype, to be read
 
     @field_validator("images", mode="before")
     @classmethod
@@ -140,6 +180,8 @@ class Tool(Open):
 AnyMessage = Mapping[str, Any] | wire.OllamaMessage
 AnyOptions = Mapping[str, Any] | Options
 AnyTool = Mapping[str, Any] | Tool | Callable[..., object]
+Format = Literal["", "json"] | Mapping[str, Any] | None  # the second: a JSON schema
+ToolChoice = str | Mapping[str, Any] | None  # as in OpenAI's API
 
 
 def options_set(options: AnyOptions | None) -> dict[str, Any]:
@@ -153,35 +195,25 @@ class ChatResponse(wire.OllamaChatResponse):
     message: Message
 
 
-class ModelListing(wire.ListedModel):
-    """One model of a ListResponse."""
-
-    modified_at: datetime  # type: ignore[assignment]  # text on the wire
-    size: ByteSize
-
-
 class ListResponse(wire.Wire):
     """The installed models."""
 
-    Model: ClassVar = ModelListing
+    class Model(wire.ListedModel):
+        modified_at: datetime  # type: ignore[assignment]  # text on the wire
+        size: ByteSize
 
-    models: Sequence[ModelListing]
-
-
-class LoadedModelListing(wire.RunningModel):
-    """One model of a ProcessResponse."""
-
-    expires_at: datetime  # type: ignore[assignment]  # text on the wire
-    size: ByteSize
-    size_vram: ByteSize
+    models: Sequence[Model]
 
 
 class ProcessResponse(wire.Wire):
     """The loaded models."""
 
-    Model: ClassVar = LoadedModelListing
+    class Model(wire.RunningModel):
+        expires_at: datetime  # type: ignore[assignment]  # text on the wire
+        size: ByteSize
+        size_vram: ByteSize
 
-    models: Sequence[LoadedModelListing]
+    models: Sequence[Model]
 
 
 class ShowResponse(wire.OllamaShowResponse):

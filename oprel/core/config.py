@@ -9,9 +9,8 @@ import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from oprel.core.exceptions import ConfigError
 from oprel.core.settings import (
     PATHS,
     SWITCH,
@@ -19,17 +18,18 @@ from oprel.core.settings import (
     ModelSettings,
     SettingsGroup,
     Value,
-    converted,
-    find_setting,
     parse_keep_alive,
     setting,
 )
 from oprel.utils.text import parse_duration
 
 if TYPE_CHECKING:
+    from oprel.core.configuration.given import GivenSetting, UnknownVariable
     from oprel.core.places import Places
 
 ENV_PREFIX = "OPREL_"
+# Set by service managers for the daemon alone: an engine must not answer in its place.
+SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 # A Unix socket path is limited to 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS, engine names included.
 LONGEST_RUN_DIR = 80
 
@@ -197,6 +197,37 @@ class Config(SettingsGroup):
 SETTINGS = Config.entries
 
 
+def given_settings(
+    overrides: Mapping[str, Value] | None = None,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    drop_in: bool = False,
+) -> "dict[str, GivenSetting]":
+    """What is set somewhere, and where. Arguments and errors are those of `load_config`."""
+    from oprel.core.configuration import given
+
+    if environ is None:
+        _ensure_home()
+        environ = os.environ
+    path = file or config_file(environ)
+    return given.merged(
+        [
+            given.from_file(path) if path else {},
+            given.from_ollama(environ)[0] if drop_in else {},
+            given.from_hugging_face(environ),
+            given.from_environment(environ),
+            given.from_arguments(overrides or {}),
+        ]
+    )
+
+
+def config_of(given: "Mapping[str, GivenSetting]") -> Config:
+    """The configuration with these settings, and else the defaults."""
+    values: dict[str, Any] = {name: setting.value for name, setting in given.items()}  # of their fields' types
+    return Config(**values)
+
+
 def load_config(
     overrides: Mapping[str, Value] | None = None,
     *,
@@ -208,25 +239,15 @@ def load_config(
 
     `drop_in`: for a drop-in daemon. Raises ConfigError, which names the key, where it was set, and valid values.
     """
-    environ = os.environ if environ is None else environ
-    path = file or _default_file(environ)
-    values: dict[str, Value] = {}
-    if path is not None:
-        values |= _from_file(path)
-    if drop_in:
-        values |= _from_ollama(environ)[0]
-    values |= _from_hugging_face(environ)
-    values |= _from_environment(environ)
-    values |= {name: _converted(name, value, f"argument {flag(name)}") for name, value in (overrides or {}).items()}
-    return Config(**values)  # type: ignore[arg-type]  # every value was converted to its field's type
+    return config_of(given_settings(overrides, file=file, environ=environ, drop_in=drop_in))
 
 
 def drop_in_notes(environ: Mapping[str, str] | None = None) -> list[str]:
     """Notes of a drop-in daemon about the OLLAMA_* variables that it ignores."""
-    from oprel.core import ollama_env
+    from oprel.core.configuration import given, ollama_env
 
     environ = os.environ if environ is None else environ
-    notes = _from_ollama(environ)[1]
+    notes = given.from_ollama(environ)[1]
     if unused := ollama_env.meaningless(environ):
         notes.append(f"ignored, without a meaning in oprel: {', '.join(unused)}")
     return notes
@@ -244,9 +265,14 @@ def settings() -> Iterable[DeclaredSetting]:
 SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 
 
+def service_variables() -> dict[str, str]:
+    """What a service manager told this process: sd_notify(3), sd_watchdog_enabled(3)."""
+    return {name: os.environ[name] for name in SERVICE_VARIABLES if name in os.environ}
+
+
 def child_environment() -> dict[str, str]:
     """The environment of an engine: ours, without variables that would silently change llama-server's flags."""
-    unwanted = ("LLAMA_", "HF_", "OPREL_")
+    unwanted = ("LLAMA_", "HF_", "OPREL_", *SERVICE_VARIABLES)
     # Number GPUs as the hardware does; CUDA's default puts the fastest first.
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return order | {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
@@ -273,72 +299,50 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR")
 
 
-def _default_file(environ: Mapping[str, str]) -> Path | None:
+def _ensure_home() -> None:
+    """Give a user without a home folder another one as HOME, for libraries and engines too. Raises ConfigError."""
+    home = os.path.expanduser("~")
+    if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
+        from oprel.core.home import home_instead_of
+
+        os.environ["HOME"] = home_instead_of(home, keeps_models=not os.environ.get("OPREL_HOME"))
+
+
+def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The configuration file that is read where none is given; None if there is none."""
+    environ = os.environ if environ is None else environ
     if named := environ.get("OPREL_CONFIG"):
         return Path(named)
-    folder = Path(environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    usual = folder / "oprel" / "config.yaml"
+    usual = usual_config_file(environ)
     return usual if usual.is_file() else None
 
 
-def _from_file(path: Path) -> dict[str, Value]:
-    try:
-        content = yaml_content(path.read_bytes(), str(path)) or {}
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold keys and values, one per line", "See the commented config.yaml of oprel.")
-    given = {str(key): value for key, value in content.items() if value is not None}
-    return {key: _converted(key, value, str(path), path.parent) for key, value in given.items()}
+def usual_config_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the configuration file of this user belongs."""
+    environ = os.environ if environ is None else environ
+    folder = Path(environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    return folder / "oprel" / "config.yaml"
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
-    variables = {entry.name: ENV_PREFIX + entry.name.upper() for entry in settings()}
-    return {name: _converted(name, environ[key], key) for name, key in variables.items() if environ.get(key)}
+def environment_settings() -> "dict[str, GivenSetting]":
+    """What the environment sets. Raises ConfigError."""
+    from oprel.core.configuration import given
+
+    return given.from_environment(os.environ)
 
 
-def _from_hugging_face(environ: Mapping[str, str]) -> dict[str, Value]:
-    """The settings that Hugging Face's own programs read. HF_TOKEN is left to its library."""
-    return {"hf_endpoint": environ["HF_ENDPOINT"]} if environ.get("HF_ENDPOINT") else {}
+def default_editor() -> list[str]:
+    """The command of the user's editor: $VISUAL, $EDITOR, or the first of some that is installed."""
+    import shlex
+    import shutil
+
+    if named := os.environ.get("VISUAL") or os.environ.get("EDITOR"):
+        return shlex.split(named)
+    return [next(filter(shutil.which, ("sensible-editor", "nano", "vim", "vi")), "vi")]
 
 
-def _from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
-    """Settings of a drop-in daemon. As in Ollama, an invalid variable only causes a note."""
-    from oprel.core import ollama_env
+def unknown_variables() -> "list[UnknownVariable]":
+    """The variables of the environment that look like settings of oprel, and are none."""
+    from oprel.core.configuration import given
 
-    values: dict[str, Value] = {"server_port": ollama_env.PORT, "truncate_embeddings": "on"}  # as in Ollama
-    notes = []
-    for reading in ollama_env.readings(environ):
-        error = reading.error
-        try:
-            values |= {name: _converted(name, value, reading.variable) for name, value in reading.settings.items()}
-        except ConfigError as wrong:
-            error = wrong.message.removeprefix(f"{reading.variable}: ")
-        if error:
-            notes.append(f"{reading.variable} is ignored: {error}")
-    return values, notes
-
-
-def _converted(name: str, value: object, source: str, base: Path | None = None) -> Value:
-    """`value` in its field's type; a relative path is resolved against `base` if given."""
-    entry, folder = find_setting(SETTINGS, name, source), str(base or "")
-    if name == "models":
-        from oprel.core.models.settings import models_setting
-
-        return models_setting(value, source, folder)
-    result = converted(entry, value, source, folder)
-    if name == "preload":
-        from oprel.core.models.settings import preload_setting
-
-        return preload_setting(str(result), source, folder)
-    return result
-
-
-def yaml_content(content: str | bytes, source: str) -> object:
-    """What a YAML document holds. Raises ConfigError."""
-    import yaml  # imported late: a start without a file does not need the parser
-
-    try:
-        return yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}", "Correct it or remove it.") from error
+    return list(given.unknown_variables(os.environ))

@@ -33,6 +33,8 @@ from typing import ClassVar
 class OprelError(Exception):
     """Base of all deliberate errors. `resolution_steps` are full sentences of advice, best first.
 
+    They are also notes of the exception, which a traceback shows under its message.
+
     `error` and `status_code` are Ollama's names for the message and the HTTP status of the answer.
     """
 
@@ -46,6 +48,8 @@ class OprelError(Exception):
         self.message = message
         self.resolution_steps = resolution_steps
         self.status_code = self.http_status
+        for step in filter(None, resolution_steps):
+            self.add_note(step)
 
     @property
     def error(self) -> str:

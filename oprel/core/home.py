@@ -1,6 +1,7 @@
-"""Creates and checks the folders of OPREL_HOME, which belong to one user."""
+"""Creates and checks the folders of OPREL_HOME, which belong to one user, also to one without a home folder."""
 
 import os
+from pathlib import Path
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
@@ -32,3 +33,31 @@ def check_home(config: Config) -> None:
         check_private(config.run_dir)
     except OSError as error:
         raise ConfigError(f"cannot use {config.run_dir}: {error.strerror}", "Choose another --home.") from error
+
+
+def home_instead_of(home: str, *, keeps_models: bool) -> str:
+    """A folder for a user whose home is `home`, which does not exist: that one if it can be made, else a temporary one.
+
+    A user ID without an entry in the passwd file, as in containers, has "~" or "/". The first time a warning says where
+    models are kept, if `keeps_models`. Raises ConfigError.
+    """
+    if os.path.isabs(home) and home != "/" and os.access(os.path.dirname(home), os.W_OK):
+        return home
+    import tempfile  # imported late: only such users need it
+
+    folder = Path(tempfile.gettempdir()) / f"oprel-home-{os.getuid()}"
+    is_new = not folder.exists()
+    try:
+        make_private(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"this user has no home folder, and {folder} cannot be one: {error.strerror}",
+            "Set HOME to your own folder.",
+        ) from error
+    if is_new and keeps_models:
+        import logging
+
+        logging.getLogger(__name__).warning(
+            "this user has no home folder: models are kept in %s; set OPREL_HOME to keep them elsewhere", folder
+        )
+    return str(folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, NameKind, Origin, origins
 from oprel.core.variants import quantization_of
+from oprel.downloader.offers import NoSuchVariant
 
 FILE = Path(__file__).with_name("aliases.yaml")
 KEYS = {"about", "license", "capabilities", "also", "sizes", "default"}
@@ -72,6 +73,17 @@ class Aliases:
         origin = alias.origin(tag) if alias else None
         return (origin,) if origin else origins(ref)
 
+    def missing_tag(self, ref: ModelRef) -> NoSuchVariant | None:
+        """Why a name whose family is known leads to no repository: its tag is no size of it. None for other names."""
+        name, _, tag = ref.text.partition(":")
+        alias = self._by_name.get(name.casefold()) if ref.kind is NameKind.NAME else None
+        if alias is None or alias.origin(tag):
+            return None
+        sizes = ", ".join(alias.repositories)
+        return NoSuchVariant(
+            f"{alias.name} has no {tag}", f"It has {sizes}, each also with a quantization: {alias.default}-q8_0."
+        )
+
 
 @lru_cache(maxsize=1)
 def _package() -> Mapping[str, Alias]:
@@ -79,13 +91,13 @@ def _package() -> Mapping[str, Alias]:
 
 
 def _read(file: Path) -> dict[str, Alias]:
-    import yaml
+    from oprel.core.configuration.yaml_file import read_yaml  # imported late: with it comes the parser
 
     try:
-        content = yaml.safe_load(file.read_bytes()) or {}
+        content = read_yaml(file.read_bytes(), str(file)).content or {}
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error}", "Correct it or remove it.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{file} must map model names to their sizes")

@@ -22,7 +22,7 @@ from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import reason
-from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
+from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REVISION = "main"
 # The daemon's environment counts, which may be older than the user's.
-RESTART = "stop it with `oprel stop --daemon`, and the next command starts a new one."
+RESTART = "`oprel restart`"
 OTHER_TOKEN = f"The daemon reads HF_TOKEN at its start: {RESTART}"
 ANSWER_SECONDS = 30.0
 Result = TypeVar("Result")
@@ -272,9 +272,7 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise _http_error(endpoint, error.response.status_code) from error
     except errors.OfflineModeIsEnabled as error:
-        raise DownloadError(
-            "HF_HUB_OFFLINE is set for the daemon", f"Unset it and restart the daemon: {RESTART}"
-        ) from error
+        raise DownloadError("HF_HUB_OFFLINE is set for the daemon", f"Unset it, then {RESTART}") from error
     except (httpx.HTTPError, OSError) as error:
         raise DownloadError(
             f"{endpoint} cannot be reached: {reason(error)}",
@@ -307,7 +305,7 @@ def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
     if origin.file:
         matching = tuple(variant for variant in matching if any(file.path == origin.file for file in variant.files))
         if not matching:
-            raise ModelNotFoundError(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
+            raise NoSuchVariant(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
     if not matching:
         raise UnsupportedError(
             f"{listing.repository} has no GGUF files",

@@ -14,6 +14,10 @@ from oprel.formats.gguf import GGUFFile
 USUAL = ("Q4_K_M", "Q8_0")  # llama.cpp's default choice
 
 
+class NoSuchVariant(ModelNotFoundError):
+    """The source has the model, but not in that quantization or size, or not that file."""
+
+
 @dataclass(frozen=True)
 class Repository:
     """The variants to choose from. `read` fetches the header of a variant; it blocks and raises OprelError.
@@ -88,11 +92,11 @@ def usual(repository: Repository) -> Variant:
 
 
 def wanted(repository: Repository, quantization: str, choose: Choose) -> Variant:
-    """The variant with that quantization, else the one chosen. Raises ModelNotFoundError, which lists the variants."""
+    """The variant with that quantization, else the one chosen. Raises NoSuchVariant, which lists the variants."""
     if not quantization:
         return choose(repository) if len(repository.variants) > 1 else repository.variants[0]
     if variant := named(repository.variants, quantization):
         return variant
     labels = ", ".join(dict.fromkeys(variant.label for variant in repository.variants))
     title = repository.title
-    raise ModelNotFoundError(f"{title} has no {quantization}", f"It has {labels}. Name one as hf.co/{title}:QUANT.")
+    raise NoSuchVariant(f"{title} has no {quantization}", f"It has {labels}. Name one as hf.co/{title}:QUANT.")

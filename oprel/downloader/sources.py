@@ -1,6 +1,6 @@
 """All sources of models behind one lookup by name."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -9,13 +9,13 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
-from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.connections import reason
 from oprel.downloader.hub import Hub
-from oprel.downloader.offers import Choose, Offer, together, usual
+from oprel.downloader.offers import Choose, NoSuchVariant, Offer, together, usual
 from oprel.downloader.registry.client import Access
 from oprel.downloader.registry.pull import Registries
 from oprel.downloader.source import Source
@@ -33,6 +33,19 @@ def plugin_sources() -> Mapping[str, Source]:
     """
     sources = {source.host.casefold(): source for source in load_plugins(GROUP, Source)}
     return {host: source for host, source in sources.items() if host != OLLAMA_HOST}
+
+
+def likeliest(failures: Sequence[OprelError]) -> OprelError | None:
+    """The likeliest of these causes of a failed search, in the order of the sources, with the others as its last steps.
+
+    A source that has the model, but not so, comes before all others: a wrong quantization is likelier than a second
+    source for it that cannot be reached.
+    """
+    first = sorted(failures, key=lambda failure: not isinstance(failure, NoSuchVariant | UnsupportedError))
+    if len(first) < 2:
+        return first[0] if first else None
+    cause, *others = first
+    return type(cause)(cause.message, *cause.resolution_steps, *(f"Also: {other.message}." for other in others))
 
 
 class Sources:
@@ -60,24 +73,26 @@ class Sources:
     async def find(self, ref: ModelRef, *, insecure: bool = False) -> Offer:
         """The first offer of the model. `insecure`: use http for registries.
 
-        Raises ModelNotFoundError if no source has it, DownloadError.
+        Raises ModelNotFoundError if no source has it, DownloadError, UnsupportedError: the likeliest cause, with the
+        others in its steps.
         """
         self.check_online()
-        first: OprelError | None = None
-        for origin in Aliases.load(self._home).origins(ref):
+        aliases = Aliases.load(self._home)
+        failures: list[OprelError] = [error] if (error := aliases.missing_tag(ref)) else []
+        for origin in aliases.origins(ref):
             if isinstance(origin, RegistryOrigin):
                 origin = replace(origin, insecure=insecure)
             if ask := self._offers.get(type(origin)):
                 try:
                     offer = await ask(origin)
-                except (ModelNotFoundError, DownloadError) as error:
+                except (ModelNotFoundError, DownloadError, UnsupportedError) as error:
+                    failures.append(error)
                     # A name with an owner may mean another model elsewhere: there, only "not found" leads on.
-                    if isinstance(error, DownloadError) and "/" in ref.text:
-                        raise
-                    first = first or error
+                    if "/" in ref.text and not isinstance(error, ModelNotFoundError):
+                        break
                     continue
                 return replace(offer, name="") if _is_short(ref, origin) else offer
-        raise first or ModelNotFoundError(
+        raise likeliest(failures) or ModelNotFoundError(
             f"no source has {ref.text}", "Find models with `oprel search`, and name one as hf.co/ORG/REPO."
         )
 

@@ -143,7 +143,7 @@ class Reason(Enum):
     )
 
 
-class Memory(Enum):
+class MemoryPlace(Enum):
     """Which memory an engine ran out of."""
 
     DEVICE = "the GPU's memory"
@@ -175,7 +175,7 @@ class Exit:
     reason: Reason
     detail: str
     advice: str
-    memory: Memory | None = None
+    memory: MemoryPlace | None = None
 
     @property
     def restart(self) -> Restart:
@@ -225,20 +225,20 @@ def fatal_error(message: str, log: list[str]) -> Exit | None:
     """
     if not COMPUTATION_FAILED.match(message):
         return None
-    if match := _first_match([message], FATAL) or _first_match(_told(log)[-LAST_LINES:], FATAL):
+    if match := _first_match([message], FATAL) or _first_match(_without_backtrace(log)[-LAST_LINES:], FATAL):
         return _exit(*match)
     return declared(message) if message.startswith(COMPUTE_ERROR) else None
 
 
 def _exit(reason: Reason, detail: str) -> Exit:
     memory = _memory_of(detail) if reason is Reason.OUT_OF_MEMORY else None
-    return Exit(reason, detail, DEVICE_ADVICE if memory is Memory.DEVICE else reason.consequences.advice, memory)
+    return Exit(reason, detail, DEVICE_ADVICE if memory is MemoryPlace.DEVICE else reason.consequences.advice, memory)
 
 
-def _memory_of(detail: str) -> Memory | None:
+def _memory_of(detail: str) -> MemoryPlace | None:
     if ON_HOST.search(detail):
-        return Memory.HOST
-    return Memory.DEVICE if ON_DEVICE.search(detail) else None
+        return MemoryPlace.HOST
+    return MemoryPlace.DEVICE if ON_DEVICE.search(detail) else None
 
 
 def hung(detail: str, advice: str = Reason.HUNG.consequences.advice) -> Exit:
@@ -255,8 +255,8 @@ def _classify(returncode: int, log: list[str]) -> tuple[Reason, str]:
     if why := unusable(returncode, "\n".join(log)):
         return Reason.UNUSABLE_ENGINE, why
     # After a signal only the last lines count: the engine may have survived a warning hours ago.
-    told = _told(log)
-    if match := _first_match(told[-LAST_LINES:] if returncode < 0 else told):
+    lines = _without_backtrace(log)
+    if match := _first_match(lines[-LAST_LINES:] if returncode < 0 else lines):
         return match
     if returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
         return Reason.KILLED, _signal_name(-returncode)
@@ -266,7 +266,7 @@ def _classify(returncode: int, log: list[str]) -> tuple[Reason, str]:
     return Reason.UNKNOWN, f"exit status {returncode}" + (f": {cause}" if cause else "")
 
 
-def _told(log: list[str]) -> list[str]:
+def _without_backtrace(log: list[str]) -> list[str]:
     """The lines without those of a backtrace, which an engine that aborts has a debugger write below the cause."""
     return [line for line in log if not BACKTRACE.search(line)]
 

@@ -19,10 +19,11 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """`run` raises Unmet, or what the client raises, when the check fails."""
+    """`run` raises Unmet, or what the client raises, when the check fails. `all_need_it`: then no other can pass."""
 
     name: str
     run: Callable[[Sandbox], CheckResult]
+    all_need_it: bool = False
 
 
 def answers(sandbox: Sandbox) -> CheckResult:
@@ -58,7 +59,7 @@ def comes_back(sandbox: Sandbox) -> CheckResult:
 
 
 CHECKS = (
-    Check("the engine answers", answers),
+    Check("the engine answers", answers, all_need_it=True),
     Check("the answer makes sense", makes_sense),
     Check("a model is unloaded and loaded again", comes_back),
 )

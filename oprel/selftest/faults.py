@@ -15,11 +15,10 @@ from oprel.client.own_daemon import is_up
 from oprel.core.exceptions import OprelError
 from oprel.selftest.checks import Check, CheckResult
 from oprel.selftest.dialects import ANTHROPIC, NATIVE, OPENAI, TestedDialect
-from oprel.selftest.sandbox import POLL_INTERVAL, SLOTS, Sandbox, StreamedAnswer, Unmet, expect, runs, wait_until
+from oprel.selftest.sandbox import POLL_INTERVAL, QUEUE, SLOTS, Sandbox, StreamedAnswer, Unmet, expect, runs, wait_until
 
 ATTEMPTS = 30  # to hit an engine during one of guide's short answers, or while it loads
 STALL = "2s"
-QUEUE = 3
 UNAVAILABLE = httpx.codes.SERVICE_UNAVAILABLE
 
 
@@ -115,7 +114,7 @@ def client_leaves(sandbox: Sandbox) -> CheckResult:
 
 def more_than_slots(sandbox: Sandbox) -> CheckResult:
     """Fill the queue, then send one more request."""
-    sandbox.serve(max_queue=QUEUE)
+    sandbox.serve()
     model = sandbox.model()
     undisturbed = sandbox.stream(NATIVE, model)
     with ThreadPoolExecutor(SLOTS + QUEUE) as pool:
@@ -149,12 +148,12 @@ def two_models_memory_for_one(sandbox: Sandbox) -> CheckResult:
 
 
 def daemon_killed(sandbox: Sandbox) -> CheckResult:
-    sandbox.serve()
+    sandbox.serve_somehow()
     model = sandbox.model()
     sandbox.client.load(model)
     engine = sandbox.engine(model).pid or 0
     sandbox.end(signal.SIGKILL)
-    seconds = wait_until(lambda: not runs(engine), "no engine that outlives its daemon", within=3.0)
+    seconds = wait_until(lambda: not runs(engine), "no engine that outlives its daemon")
     sandbox.serve()
     expect(not list((sandbox.config.run_dir / "engines").glob("*")), "no record of the dead engine")
     expect(sandbox.stream(NATIVE, model).complete, "an answer of the next daemon")

@@ -17,21 +17,31 @@ import httpx
 import psutil
 
 from oprel.client.own_daemon import is_up, serve_command
+from oprel.client.plain.requests import rebuilt
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.names import GUIDE
 from oprel.selftest.dialects import TestedDialect
+from oprel.utils.files import tail
 from oprel.wire.daemon import EngineModel
 
 SLOTS = 2  # of each engine
-TIMEOUT = 20.0  # s for an expected event
+QUEUE = 3  # requests that may wait for a model
+TIMEOUT = (
+    60.0  # s for an expected event, as for a daemon's start: a busy machine may be ten times as slow as an idle one
+)
 POLL_INTERVAL = 0.005  # s
+LOG_LINES = 3  # the last ones of a daemon: its error, and what to do about it
 # Settings of the user that the sandbox takes over: they decide how engines run here.
 ENGINE_SETTINGS = ("engine_path", "hardware", "n_gpu_layers", "kv_cache_type", "flash_attention", "batch_size")
 
 
 class Unmet(Exception):
     """An expectation failed; the text says what was expected."""
+
+
+class NoDaemon(Unmet):
+    """The daemon does not start, so that no check can pass."""
 
 
 def expect(holds: object, expected: str) -> None:
@@ -72,7 +82,7 @@ class Sandbox:
         engines = {name: getattr(user, name) for name in ENGINE_SETTINGS}
         self._usual = Config(
             **engines, home=str(folder), binary_dir=str(user.engines_dir), server_port=0, keep_alive="-1",
-            parallel=SLOTS, ctx_size=512, restore="off",
+            parallel=SLOTS, max_queue=QUEUE, ctx_size=512, restore="off",
             n_threads=1,  # threads of a tiny model spin while they wait for each other, which is slow on busy cores
         )  # fmt: skip
         self._copies = 0
@@ -80,21 +90,38 @@ class Sandbox:
         self.config = self._usual
         self.process: subprocess.Popen[bytes] | None = None
         self.client = Client(config=self._usual, start=False)
-        self.http = httpx.Client(timeout=60, trust_env=False)
+        self.http = httpx.Client(timeout=TIMEOUT, trust_env=False)
 
     def serve(self, **settings: str | int) -> None:
         """Make sure that a daemon with these settings is running; restart it if they differ. Raises Unmet."""
         config = self._usual.replace(**settings)
-        if self.process and self.process.poll() is None and config == self.config:
+        if self._serves and config == self.config:
             return
         self.end()
+        self._start(config)
+
+    def serve_somehow(self) -> None:
+        """Make sure that a daemon is running, with whatever settings: on a busy machine a start takes long."""
+        if not self._serves:
+            self._start(self._usual)
+
+    @property
+    def _serves(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def _start(self, config: Config) -> None:
         self.config = config
         with self._log.open("ab") as log:
             began = log.tell()
             self.process = subprocess.Popen(serve_command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         process = self.process
-        wait_until(lambda: is_up(config) or process.poll() is not None, "a daemon that answers")
-        expect(process.poll() is None, f"a daemon that starts; see {self._log}")
+        try:
+            wait_until(lambda: is_up(config) or process.poll() is not None, "a daemon that answers")
+        except Unmet as unmet:
+            raise NoDaemon(str(unmet)) from None
+        if process.poll() is not None:
+            last = " ".join(line.strip() for line in tail(self._log, LOG_LINES, since=began))
+            raise NoDaemon(f"a daemon that starts; it ended with status {process.returncode}: {last}")
         listening = re.search(rb"listens on (http://\S+)", self._log.read_bytes()[began:])
         expect(listening, "a daemon that logs its address")
         self.http.base_url = httpx.URL(listening[1].decode() if listening else "")
@@ -117,6 +144,12 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise Unmet(f"a daemon that exits within {TIMEOUT:.0f} s") from None
+
+    def discard(self) -> None:
+        """Kill the daemon, with its engines: what a failed check left behind must not fail the next ones."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
     def close(self) -> None:
         self.client.close()
@@ -157,11 +190,11 @@ class Sandbox:
     def stream(
         self, dialect: TestedDialect, model: str, disturb: Callable[[], object] = lambda: None
     ) -> StreamedAnswer:
-        """The answer to the usual prompt; `disturb` is called after its first text. Raises Unmet for an error."""
+        """The answer to the usual prompt; `disturb` is called after its first text. Raises the daemon's OprelError."""
         text, last, pause, received_at = "", "", 0.0, math.inf
         with self.http.stream("POST", dialect.path, json=dialect.body(model)) as response:
             if response.is_error:
-                raise Unmet(f"an answer, not status {response.status_code}: {response.read().decode()}")
+                raise rebuilt(response.read(), response.status_code)
             for line in response.iter_lines():
                 if piece := dialect.text(line):
                     if not text:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from oprel.core.config import Config
+from oprel.core.configuration.given import Given
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
@@ -43,15 +45,22 @@ LAZY_ROUTERS = {
     ("/api/status", "/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): (
         "ollama.models:router",
     ),
-    ("/metrics", "/crashes", "/logs", "/quarantine"): ("oprel.observe:router", "oprel.observe:private"),
+    ("/metrics", "/crashes", "/logs", "/quarantine", "/settings"): ("oprel.observe:router", "oprel.observe:private"),
     ("/health", "/models", "/load", "/unload", "/generate"): ("oprel.native:router",),
 }
 
 
 def assemble(
-    config: Config, binaries: EngineBinaries, run_dir: Path, clock: Callable[[], float] = time.monotonic
+    config: Config,
+    binaries: EngineBinaries,
+    run_dir: Path,
+    clock: Callable[[], float] = time.monotonic,
+    given: Given = MappingProxyType({}),
 ) -> AppState:
-    """Build everything that the routes use. Only this function connects the parts of the daemon."""
+    """Build everything that the routes use. Only this function connects the parts of the daemon.
+
+    `given`: where the settings of `config` that are no defaults come from.
+    """
     state_file = config.home_dir / "state.db"
     heal(state_file, (conversations.SCHEMA, records.SCHEMA))
     library = Library(config)
@@ -71,6 +80,7 @@ def assemble(
         last_use=last_use,
         downloads=downloads,
         started=clock(),
+        given=given,
     )
 
 

@@ -6,11 +6,13 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 LARGEST_OWN = 64 * 2**20  # bytes of a file that oprel wrote itself
+LARGEST_LOG = 10 * 1024**2  # bytes, from which a log is continued in a new file
+OLD_LOGS = 2
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -85,6 +87,20 @@ def listens(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
+def port_owner(port: int, tables: Iterable[str] = ("/proc/net/tcp", "/proc/net/tcp6")) -> int | None:
+    """The user ID of the program that listens on a TCP port; None if none does, or if the system does not say.
+
+    `tables` are Linux's, proc(5): a line has the local address in hexadecimal, the state (0A: listening), the user ID.
+    """
+    for table in tables:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    return int(fields[7])
+    return None
+
+
 def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024) -> list[str]:
     """The last lines of a text file after its first `since` bytes, reading at most `limit_bytes`; [] without a file."""
     try:
@@ -94,3 +110,24 @@ def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024
             return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []
+
+
+def shift_logs(path: Path) -> None:
+    """Rename a log to NAME.1, and the older ones to NAME.2 and so on; the oldest is lost. Raises OSError."""
+    for number in range(OLD_LOGS - 1, 0, -1):
+        with contextlib.suppress(FileNotFoundError):
+            old_log(path, number).replace(old_log(path, number + 1))
+    path.replace(old_log(path, 1))
+
+
+def old_log(path: Path, number: int) -> Path:
+    """The `number`-th last file of a log."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+def is_same_file(path: Path, descriptor: int) -> bool:
+    """True if the open file is the regular file at `path`."""
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False

@@ -21,12 +21,12 @@ class Indented(logging.Formatter):
         return harmless(super().format(record))
 
 
-def setup_logging(level: int | str = "info") -> None:
-    """Send the log of this process to stderr, from `level` up: logging.DEBUG, or a name such as "debug" in any case.
+def setup_logging(level: int | str = "info", handler: logging.Handler | None = None) -> None:
+    """Send the log of this process to `handler`, or stderr, from `level` up: logging.DEBUG, or a name such as "debug".
 
     Replaces handlers that were set up before. Raises ValueError for an unknown level.
     """
-    handler = logging.StreamHandler()
+    handler = handler or logging.StreamHandler()
     handler.setFormatter(Indented(FORMAT))
     logging.basicConfig(level=level.upper() if isinstance(level, str) else level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):

@@ -106,6 +106,21 @@ class HealthResponse(Wire):
     warnings: list[str] = []
 
 
+class SettingEntry(Wire):
+    """A setting in effect, without secrets. `origin`: FILE:LINE, a variable or a flag; None for a default."""
+
+    name: str
+    value: str | int
+    default: str | int
+    origin: str | None
+
+
+class SettingsResponse(Wire):
+    """`GET /settings`: all settings of the daemon."""
+
+    settings: list[SettingEntry]
+
+
 class EngineBuild(Wire):
     """An engine's program: the version of its wheel, or the size and time of its file."""
 

@@ -40,12 +40,14 @@ class LibraryResponse(Wire):
 class RemovedResponse(Wire):
     """`busy`: some files are still in use by an engine, and are removed when it stops.
 
-    `kept_for`: a manifest that cannot be read. It may use files that nothing else uses, so these are kept.
+    `kept_for`: a manifest that cannot be read. It may use files that nothing else uses, so these are kept. `model`: the
+    name of the one model that was removed; where a repository was named, it says which of its quantizations that is.
     """
 
     freed_bytes: int
     busy: bool = False
     kept_for: str | None = None
+    model: str | None = None
 
 
 class CachedFile(Wire):

@@ -88,7 +88,7 @@ def test_probabilities_and_formats(model: str, v1: openai.OpenAI, daemon: Runnin
         top_logprobs=2,
     )
     assert told.choices[0].logprobs and len((told.choices[0].logprobs.content or [])[0].top_logprobs) == 2
-    schema: JsonValue = {
+    schema: dict[str, JsonValue] = {
         "type": "object",
         "properties": {"a": {"enum": [1, 2]}},
         "required": ["a"],

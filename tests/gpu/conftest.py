@@ -1,6 +1,7 @@
 """llama-server with Vulkan (bin/vulkan_engine.py) on a pretended card of 2 GiB, and daemons that use both."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,10 +54,12 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallCard:
 
 
 @pytest.fixture
-def gpu_config(config: Config, engine: Path, cache_hog: Path, tiny: Path, card: SmallCard) -> Config:
+def gpu_config(config: Config, engine: Path, cache_hog: Path, card: SmallCard, tmp_path: Path) -> Config:
     manifests = Manifests(config.models_dir)
     manifests.put(Manifest(name="hog:latest", weights=cache_hog))
-    manifests.put(Manifest(name="tiny:latest", weights=tiny))
+    second = tmp_path / "second.gguf"
+    shutil.copy(cache_hog, second)
+    manifests.put(Manifest(name="second:latest", weights=second))
     return config.replace(engine_path=str(engine), parallel=1)
 
 

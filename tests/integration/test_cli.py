@@ -24,6 +24,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.telemetry.memory.process import NATIVE
+from oprel.utils.files import shift_logs
 from oprel.wire.daemon import PlanResponse
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install, told
@@ -152,7 +153,7 @@ def test_help_explains_a_command(oprel_own: Shell) -> None:
 def test_the_help_lists_every_command(oprel_own: Shell) -> None:
     done = oprel_own("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [name for name in COMMANDS if not re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)] == []
+    assert [name for name in COMMANDS if not re.search(rf"^  {name}\b", done.stdout, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -176,7 +177,10 @@ def test_without_a_command_the_help_is_shown(oprel_own: Shell) -> None:
 
 def test_looking_at_what_is_loaded_starts_no_daemon(oprel_own: Shell) -> None:
     done = oprel_own("ps")
-    assert (done.returncode, done.stderr) == (0, "no daemon is running, so nothing is loaded\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "no daemon is running, so nothing is loaded; `oprel list` lists the installed models\n",
+    )
     assert oprel_own("stop", "tiny").returncode == 5
 
 
@@ -526,6 +530,23 @@ def test_the_daemons_log_is_followed_into_the_next_daemons(oprel_own: Shell) -> 
     assert process.returncode == 130
 
 
+def test_a_log_is_shown_and_followed_over_its_rotation(oprel_own: Shell, config: Config) -> None:
+    log = config.logs_dir / "daemon.log"
+    log.parent.mkdir()
+    log.write_text("one\n")
+    shift_logs(log)
+    log.write_text("two\n")
+    process = oprel_own.start("logs", "-f")
+    await_output(process, b"one\ntwo\n")
+    with log.open("a") as old:
+        shift_logs(log)
+        old.write("three\n")
+    log.write_text("four\n")
+    await_output(process, b"three\nfour\n")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE)[1] == b""
+
+
 def test_the_log_of_a_daemon_elsewhere_is_there(oprel_own: Shell) -> None:
     assert failed(oprel_own("logs", host="box:1"), 2, "box:1 is on its machine")
 
@@ -671,7 +692,7 @@ def names(shell: Shell) -> list[str]:
 def test_a_model_is_made_from_a_modelfile_and_shown(oprel_made: Shell) -> None:
     done = oprel_made("create", "mine")
     assert (done.returncode, done.stdout) == (0, "created 'mine'\n")
-    assert done.stderr.endswith("success\n")
+    assert done.stderr.endswith("writing manifest\n")
     assert "mine:latest" in names(oprel_made)
     assert oprel_made("show", "mine", "--system").stdout == "Be brief.\n"
     assert oprel_made("show", "mine", "--license").stdout == "MIT\n"

@@ -97,14 +97,14 @@ def talk(http: httpx.Client, **fields: object) -> Any:
 
 def test_without_shift_an_answer_ends_where_the_context_does(http: httpx.Client):
     answer = talk(http, shift=False)
-    assert answer["done_reason"] == "length"
+    assert (answer["done_reason"], answer["ended_by"]) == ("length", "context")
     assert answer["prompt_eval_count"] + answer["eval_count"] == NARROW
     assert "truncated" not in answer
 
 
 def test_with_shift_an_answer_goes_on_and_says_so(http: httpx.Client):
     answer = talk(http, options=EXACT | {"num_predict": 2 * NARROW})
-    assert (answer["done_reason"], answer["eval_count"]) == ("length", 2 * NARROW)
+    assert (answer["ended_by"], answer["eval_count"]) == ("num_predict", 2 * NARROW)
     assert answer["truncated"] == {"messages": 0, "tokens": 0, "shifted": True}
 
 

@@ -227,7 +227,7 @@ def test_what_its_source_does_not_have_or_sends_otherwise_is_told(
 def test_a_source_that_is_down_is_told(client: Client, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     add_to_hub(hub, "v2")
     monkeypatch.setattr(hub, "behaviour", Behaviour(Mode.DOWN))
-    with pytest.raises(DownloadError, match=f"{NAME}:v2 cannot be looked up: Server error '503 .*'$"):
+    with pytest.raises(DownloadError, match=f"(?m){NAME}:v2 cannot be looked up: Server error '503 .*'$"):
         client.pull(f"{NAME}:v2")
 
 

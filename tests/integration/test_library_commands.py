@@ -104,7 +104,7 @@ def test_the_cache_is_listed_verified_and_pruned(oprel: Shell, home: Path, tmp_p
     write_tiny_gguf(tmp_path / "kept.gguf", seed=503)
     oprel("import", "kept.gguf", "--copy")
     shown = oprel("cache")
-    (shown_file,) = [line[-1] for line in lines(shown.stdout) if line[0] == "275 KB" and "kept:latest" in line]
+    (shown_file,) = [line[0] for line in lines(shown.stdout) if line[1] == "275 KB" and "kept:latest" in line]
     assert re.fullmatch("[0-9a-f]{12}", shown_file)
     assert oprel("cache", "verify").stdout == "every file is intact\n"
     orphan = home / "models" / "blobs" / f"sha256-{'1' * 64}"

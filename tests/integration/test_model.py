@@ -133,8 +133,32 @@ def test_a_model_is_reloaded_with_the_same_settings(make_model):
 
 def test_a_model_that_was_closed_is_not_running(make_model):
     with make_model() as model:
-        pass
+        assert repr(model).startswith(f"<oprel.Model {model.name}, num_predict=6, seed=1")
+        assert "closed" not in repr(model)
     assert not model.is_running()
+    assert repr(model).endswith(", closed>")
+
+
+def test_a_closed_model_says_so_or_connects_again(make_model, request: pytest.FixtureRequest):
+    model = make_model()
+    with model:
+        model.close()
+    if "own process" in request.node.name:
+        for call in (model.load, model.unload, lambda: model.generate("hello"), lambda: model.embed("hello")):
+            with pytest.raises(oprel.ConnectError, match=f"the model {model.name} is closed"):
+                call()
+    else:
+        assert model.generate("hello")
+        assert "closed" not in repr(model)
+        model.close()
+
+
+def test_no_piece_is_empty(make_model):
+    with make_model() as model:
+        model.name = "guide"
+        pieces = list(model.chat(HELLO, stream=True, think=True, options={"num_predict": 60}))
+        assert pieces and all(pieces)
+        assert all(model.generate("hello", stream=True, think=True, options={"num_predict": 60}))
 
 
 def test_to_ask_whether_a_model_is_running_starts_no_daemon(config: Config):

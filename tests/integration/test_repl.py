@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +21,10 @@ from tests.fixtures.terminal import (
     CTRL_D,
     CTRL_G,
     CTRL_L,
+    CTRL_Z,
     EMPTY_PROMPT,
     ENTER,
+    OPREL,
     TAB,
     UP,
     Terminal,
@@ -238,23 +241,73 @@ def test_no_history_is_kept_when_none_is_wanted(daemon: RunningDaemon, chat: Cha
 def test_tab_completes_commands_settings_and_models(talk: Terminal) -> None:
     talk.type(f"/lo{TAB}")
     talk.await_line(">>> /load")
-    talk.type(f" ti{TAB}")
+    talk.type(f"ti{TAB}")  # the blank came with the command
     talk.await_line(">>> /load tiny")
     assert talk.ask("") == ["tiny is ready."]
-    talk.type(f"/set parameter tem{TAB}")
+    talk.type(f"/set par{TAB}tem{TAB}")
     talk.await_line(">>> /set parameter temperature")
-    assert talk.ask(" 1") == ["temperature is now 1.0."]
+    assert talk.ask("1") == ["temperature is now 1.0."]
 
 
 def test_what_tab_could_mean_is_listed(talk: Terminal) -> None:
     talk.type(f"/set no{TAB}")
     talk.await_text("nowordwrap")
-    talk.type("fo\t\r")
+    talk.type(f"fo{TAB}{ENTER}")
     assert talk.await_prompt()[-1] == "Answers are free text again."
 
 
 def test_a_command_that_there_is_not_leads_to_one_that_there_is(talk: Terminal) -> None:
     assert talk.ask("/hlep")[:2] == ["Error: unknown command /hlep", "  Did you mean `/help`?"]
+    assert talk.ask("/temp 0.2")[1] == "  Did you mean `/set parameter temperature 0.2`?"
+    assert talk.ask("/set temperature 0.2")[1] == "  Did you mean `/set parameter temperature 0.2`?"
+    assert talk.ask("/pull qwen3")[1] == "  In a shell there is `oprel pull`."
+
+
+def test_what_follows_a_farewell_changes_nothing(talk: Terminal) -> None:
+    talk.type(f"/quit please{ENTER}")
+    assert talk.end() == (0, [])
+
+
+@pytest.fixture
+def shell(shared_daemon: RunningDaemon) -> Iterator[Terminal]:
+    """A shell that controls jobs and leaves the terminal's settings alone."""
+    terminal = Terminal(shared_daemon.config.home, "-i", program=["sh"], environment={"PS1": "$ "})
+    with contextlib.closing(terminal):
+        yield terminal
+
+
+def suspend(shell: Terminal, before: str) -> None:
+    """Suspend the program, and see that the shell's terminal is as it was: it echoes, and ends lines with Enter."""
+    shell.type(CTRL_Z)
+    shell.await_line("$")
+    shell.type(f"echo {before} is $((1 + 1)){ENTER}")
+    shell.await_screen_end([f"$ echo {before} is $((1 + 1))", f"{before} is 2", "$"])
+
+
+def test_ctrl_z_suspends_at_the_prompt_and_fg_comes_back(shell: Terminal) -> None:
+    shell.type(f"{shlex.join(OPREL)} chat tiny{ENTER}")
+    shell.await_line(EMPTY_PROMPT)
+    shell.type("/set verb")
+    shell.await_line(">>> /set verb")
+    suspend(shell, "prompt")
+    shell.type(f"fg{ENTER}")
+    shell.await_line(">>> /set verb")
+    shell.type(f"ose{ENTER}")
+    shell.await_line(EMPTY_PROMPT)
+    shell.await_text("Counts and times are shown.")
+
+
+def test_ctrl_z_suspends_an_answer_and_fg_goes_on_with_it(shell: Terminal, endless: Path) -> None:
+    shell.type(f"{shlex.join(OPREL)} chat {endless}{ENTER}")
+    shell.await_line(EMPTY_PROMPT)
+    shell.type(f"tell me all{ENTER}")
+    shell.await_text("small")
+    suspend(shell, "answer")
+    shell.type(f"fg{ENTER}")
+    shell.await_text("fg")
+    shell.await_last_line_with("small")
+    shell.type(f"typed{CTRL_C}")
+    shell.await_line(EMPTY_PROMPT)
 
 
 def test_a_conversation_survives_the_daemon(chat: Chat, daemon: RunningDaemon, journal: Path) -> None:

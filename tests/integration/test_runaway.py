@@ -128,7 +128,7 @@ def test_several_answers_all_end(http: httpx.Client) -> None:
 )
 def test_where_repetition_is_wanted_only_num_predict_ends_it(http: httpx.Client, fields: dict[str, Any]) -> None:
     last = objects(asked(http, "3 words", "generate", stream=False, **fields))[-1]
-    assert (last["done_reason"], last["eval_count"], last.get("ended_by")) == ("length", 700, None)
+    assert (last["done_reason"], last["eval_count"], last.get("ended_by")) == ("length", 700, "num_predict")
 
 
 def test_a_request_may_turn_it_on_in_spite_of_ignore_eos(http: httpx.Client) -> None:

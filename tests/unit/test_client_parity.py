@@ -1,6 +1,7 @@
 """`Client` and `AsyncClient` are written twice, and both after Ollama's; here is what keeps the four equal."""
 
 import inspect
+import pydoc
 import typing
 from collections.abc import Callable
 from operator import attrgetter
@@ -10,6 +11,10 @@ import pytest
 
 import oprel
 from oprel import AsyncClient, Client
+from oprel import api_models as wire
+from oprel.client.calls import ChatExtras, GenerateExtras
+from oprel.client.types import OptionArguments
+from oprel.core.request_options import ALL_NAMES
 
 # No functions of the module.
 OF_A_CLIENT_ONLY = {
@@ -32,10 +37,12 @@ def parameters(method: Callable[..., object]) -> list[inspect.Parameter]:
 
 
 def keywords(method: Callable[..., object]) -> set[str]:
-    """Names of a method's keyword-only arguments, those of its TypedDict among them."""
-    named = {one.name for one in parameters(method) if one.kind is one.KEYWORD_ONLY}
-    spread = [one.annotation for one in parameters(method) if one.kind is one.VAR_KEYWORD]
-    return named.union(*(typing.get_args(annotation)[0].__optional_keys__ for annotation in spread))
+    """Names of a method's keyword-only arguments."""
+    return {one.name for one in parameters(method) if one.kind is one.KEYWORD_ONLY}
+
+
+def types_of(method: Callable[..., object], *, but: str) -> dict[str, object]:
+    return {one.name: one.annotation for one in parameters(method) if one.name not in ("self", but)}
 
 
 def positional(method: Callable[..., object]) -> list[inspect.Parameter]:
@@ -65,13 +72,44 @@ def test_a_methods_overloads_are_the_same_in_both(name: str) -> None:
     assert bool(one) == ("stream" in inspect.signature(methods(Client)[name]).parameters)
 
 
-@pytest.mark.parametrize("cls", BOTH)
-def test_overloads_are_told_apart_by_stream_alone(cls: type) -> None:
-    for name in ("chat", "create", "generate", "pull", "push"):
-        method = methods(cls)[name]
-        for overload in typing.get_overloads(method):
-            given = [(parameter.name, parameter.kind) for parameter in parameters(overload)]
-            assert given == [(parameter.name, parameter.kind) for parameter in parameters(method)]
+OVERLOADED = [(cls, name) for cls in BOTH for name in ("chat", "create", "generate", "pull", "push")]
+
+
+@pytest.mark.parametrize(("cls", "name"), [*OVERLOADED, (oprel.Model, "chat"), (oprel.Model, "generate")])
+def test_overloads_spell_out_all_arguments_and_are_told_apart_by_stream_alone(cls: type, name: str) -> None:
+    method = methods(cls)[name]
+    overloads = typing.get_overloads(method)
+    assert [inspect.signature(overload).parameters["stream"].default for overload in overloads] == [
+        *(False, inspect.Parameter.empty)
+    ]
+    for overload in overloads:
+        assert types_of(overload, but="stream") == types_of(method, but="stream")
+        assert [one.name for one in positional(overload)] == [one.name for one in positional(method)]
+
+
+@pytest.mark.parametrize(("name", "extras"), [("chat", ChatExtras), ("generate", GenerateExtras)])
+def test_help_shows_each_argument_of_the_table(name: str, extras: type) -> None:
+    for function in (getattr(oprel, name), *(getattr(cls, name) for cls in (*BOTH, oprel.Model))):
+        shown = pydoc.plain(pydoc.render_doc(function)).split("\n\n")[1]
+        assert [one for one in extras.__annotations__ if f" {one}: " not in shown] == []
+        assert "**" not in shown
+
+
+@pytest.mark.parametrize(
+    ("request_type", "extras", "named"),
+    [
+        (wire.ChatRequest, ChatExtras, {"model", "messages", "stream"}),
+        (wire.GenerateRequest, GenerateExtras, {"model", "prompt", "suffix", "stream"}),
+    ],
+)
+def test_each_field_of_a_request_is_an_argument(request_type: type[wire.Wire], extras: type, named: set[str]) -> None:
+    assert request_type.model_fields.keys() - {"debug_render_only"} <= named | extras.__annotations__.keys()
+
+
+def test_the_settings_of_a_model_are_the_options_under_each_name() -> None:
+    fields = oprel.Options.model_fields
+    assert OptionArguments.__annotations__ == {name: fields[own].annotation for name, own in ALL_NAMES.items()}
+    assert keywords(oprel.Model.__init__) >= ALL_NAMES.keys()
 
 
 def test_the_modules_functions_are_a_clients_methods() -> None:

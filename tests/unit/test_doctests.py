@@ -12,7 +12,14 @@ import oprel
 PACKAGE = Path(oprel.__file__).parent
 # These must keep their examples; others that have some are run with them.
 EXPECTED = {
-    *("api_models", "client.base", "client.functions", "client.types", "core.models.modelfile", "core.ollama_env"),
+    *(
+        "api_models",
+        "client.base",
+        "client.functions",
+        "client.types",
+        "core.models.modelfile",
+        "core.configuration.ollama_env",
+    ),
     *(
         "server.api.common.encode",
         "server.api.common.sse",

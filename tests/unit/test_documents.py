@@ -87,6 +87,6 @@ def test_every_configuration_is_valid(page: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_are_where_the_pages_show_them() -> None:
-    shown = re.findall(r"\(docs/([\w-]+\.svg)\)", README.read_text())
+    shown = re.findall(r"(?:src|srcset)=\"docs/([\w-]+\.svg)\"", README.read_text())
     shown += re.findall(r"\(([\w-]+\.svg)\)", (ROOT / "docs" / "performance.md").read_text())
     assert {path.name for path in (ROOT / "docs").glob("*.svg")} == {*shown}

@@ -194,6 +194,7 @@ OPREL = {
     "logs error": get("/logs"),
     "crashes": get("/crashes"),
     "crash error": get("/crashes/nonesuch"),
+    "settings": get("/settings"),
     "quarantine": get("/quarantine"),
     "quarantine clear": Exchange(Request("DELETE", "/quarantine")),
     "quarantine clear one": Exchange(Request("DELETE", "/quarantine/0123")),

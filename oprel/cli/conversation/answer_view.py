@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
-from oprel.core.config import wants_colour
+from oprel.core.config import is_dumb_terminal, wants_colour
 
 if TYPE_CHECKING:
     from oprel.api_models import AnswerMetrics
@@ -19,11 +19,15 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class Look:
-    """How answers look. `columns` is the terminal's width, 0 when the output is not a terminal."""
+    """How answers look. `columns` is the terminal's width, 0 when the output is not a terminal.
+
+    `is_dumb`: the terminal cannot move its cursor, and knows no styles.
+    """
 
     columns: int = 0
     wordwrap: bool = True
     thinking: bool = True
+    is_dumb: bool = False
 
 
 class AnswerView:
@@ -33,7 +37,7 @@ class AnswerView:
         self.text = ""
         self._look = look
         self._is_thinking = False
-        self._screen = _Screen(look) if look.columns else None
+        self._screen = (_DumbScreen(look) if look.is_dumb else _Screen(look)) if look.columns else None
 
     def add(self, text: str, thinking: str | None) -> None:
         if thinking and self._look.thinking:
@@ -52,7 +56,8 @@ class AnswerView:
     def _think(self, text: str) -> None:
         """Show thinking; when the answer goes to a file or pipe, on standard error, and only if that is a terminal."""
         if self._screen:
-            render.piece(("" if self._is_thinking else f"{DIM}Thinking...\x1b[0m\n") + self._screen.thought(text))
+            begin = "" if self._is_thinking else f"{self._screen.dim('Thinking...')}\n"
+            render.piece(begin + self._screen.thought(text))
         elif render.has_watcher():
             render.aside(text if self._is_thinking else f"Thinking...\n{text}")
         self._is_thinking = True
@@ -62,7 +67,7 @@ class AnswerView:
             return
         self._is_thinking = False
         if self._screen:
-            render.piece(f"{self._screen.new_line()}{DIM}...done thinking.\x1b[0m\n\n")
+            render.piece(f"{self._screen.new_line()}{self._screen.dim('...done thinking.')}\n\n")
         elif render.has_watcher():
             render.aside("\n...done thinking.\n\n")
 
@@ -90,6 +95,9 @@ class _Screen:
     def new_line(self) -> str:
         return self._wrapper.feed("\n") if self._wrapper.column else ""
 
+    def dim(self, text: str) -> str:
+        return f"{DIM}{text}\x1b[0m"
+
     def _written(self, spans: "Iterable[Span]") -> str:
         written = ""
         for span in spans:
@@ -97,6 +105,41 @@ class _Screen:
             written += write(span.text, span.style.replace(self._unwanted, ""))
             self._wrapper.indent = span.indent or self._wrapper.indent
         return written
+
+
+class _DumbScreen:
+    """Turns the pieces of an answer into lines: a word is written once it is whole, as none can be erased."""
+
+    def __init__(self, look: Look) -> None:
+        from oprel.cli.screen.wrap import NO_LIMIT, Wrapper
+
+        self._width = look.columns if look.wordwrap else NO_LIMIT
+        self._wrapper = Wrapper(self._width)
+        self._word = ""
+
+    def answer(self, text: str) -> str:
+        *words, self._word = re.split(r"(?<=\s)|(?=\s)", self._word + _CONTROLS.sub("", text))
+        return "".join(map(self._placed, words))
+
+    thought = answer
+
+    def end(self) -> str:
+        word, self._word = self._word, ""
+        return self._placed(word)
+
+    def new_line(self) -> str:
+        return self.end() + (self._wrapper.feed("\n") if self._wrapper.column else "")
+
+    def dim(self, text: str) -> str:
+        return text
+
+    def _placed(self, word: str) -> str:
+        return self._wrapper.verbatim(word) if len(word) >= self._width else self._wrapper.feed(word)
+
+
+def look(wordwrap: bool, thinking: bool) -> Look:
+    """How answers look at this program's terminal."""
+    return Look(render.terminal_width(), wordwrap, thinking, is_dumb_terminal())
 
 
 def print_notes(done: "AnswerMetrics", verbose: bool) -> None:
@@ -111,9 +154,17 @@ def cut_short(done: "AnswerMetrics") -> str:
     """Why the answer is incomplete, as a sentence; empty when it is complete."""
     if done.done_reason != "length":
         return ""
-    if done.ended_by:
-        return "(cut short: the answer repeated itself; the option `runaway_guard` turns this check off)"
-    return "(cut short: the answer reached num_predict, or filled the context of num_ctx tokens)"
+    tokens = done.eval_count or 0
+    match done.ended_by:
+        case "runaway_guard":
+            why = "the answer repeated itself; the option `runaway_guard` turns this check off"
+        case "num_predict":
+            why = f"the answer reached num_predict, {tokens} tokens; -1 is no limit"
+        case "context":
+            why = f"prompt and answer fill the context, {(done.prompt_eval_count or 0) + tokens} tokens; see num_ctx"
+        case _:  # a daemon that does not say which
+            why = "the answer reached num_predict, or filled the context of num_ctx tokens"
+    return f"(cut short: {why})"
 
 
 def figures(done: "AnswerMetrics") -> str:

@@ -1,6 +1,7 @@
 """Reads a conversation's lines: from a terminal with editing, history and completion, or from any other input."""
 
 import os
+import signal
 import sys
 import termios
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,8 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from oprel.cli.conversation.repl import CONTINUATION, Ask
 from oprel.cli.conversation.session import is_open
-from oprel.cli.conversation.slash import candidates
+from oprel.cli.conversation.slash import candidates, takes_more
+from oprel.cli.screen import render
 from oprel.client_api import Client
 from oprel.core.exceptions import OprelError
 from oprel.core.names import DEFAULT_TAG
@@ -45,6 +47,17 @@ def plain_keyboard(lines: TextIO | None) -> Ask:
     return ask
 
 
+def dumb_keyboard(lines: TextIO) -> Ask:
+    """Reads lines from a terminal that cannot move its cursor: what it edits itself."""
+    read = plain_keyboard(lines)
+
+    def ask(prompt: str, remember: bool) -> str:
+        render.piece(prompt)
+        return read(prompt, remember)
+
+    return ask
+
+
 def terminal_keyboard(client: Client, history_file: Path) -> Ask:
     """Reads messages of one or more lines from the terminal. Only this user can read its history file."""
     history = _History(history_file)
@@ -57,6 +70,7 @@ def terminal_keyboard(client: Client, history_file: Path) -> Ask:
         complete_while_typing=False,
         complete_style=CompleteStyle.READLINE_LIKE,
         reserve_space_for_menu=0,
+        enable_suspend=True,  # Ctrl-Z
         placeholder=lambda: [("fg:ansibrightblack", "" if get_app().is_done else HINT)],
         tempfile_suffix=".md",
     )
@@ -70,16 +84,29 @@ def terminal_keyboard(client: Client, history_file: Path) -> Ask:
 
 @contextmanager
 def echo_off() -> Iterator[None]:
-    """Inside the block the terminal does not echo keys; what is typed appears at the next prompt."""
+    """Inside the block the terminal does not echo keys; what is typed appears at the next prompt.
+
+    While the program is suspended the terminal is as it was before.
+    """
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     silent = [*before]
     silent[3] = before[3] & ~termios.ECHO
+
+    def suspend(number: int, frame: object) -> None:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)  # stops here, until the shell continues it
+        signal.signal(signal.SIGTSTP, suspend)
+        termios.tcsetattr(descriptor, termios.TCSANOW, silent)
+
+    handler = signal.signal(signal.SIGTSTP, suspend)
     termios.tcsetattr(descriptor, termios.TCSANOW, silent)
     try:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        signal.signal(signal.SIGTSTP, handler)
 
 
 class _History(FileHistory):
@@ -109,7 +136,8 @@ class _Completer(Completer):
         text = document.text_before_cursor
         word = text.rsplit(" ", 1)[-1]
         for candidate in candidates(text, self._models):
-            yield Completion(candidate, start_position=-len(word))
+            blank = " " if takes_more(text.removesuffix(word) + candidate) else ""
+            yield Completion(candidate + blank, start_position=-len(word), display=candidate)
 
     def _models(self) -> list[str]:
         try:

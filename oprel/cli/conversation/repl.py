@@ -9,10 +9,10 @@ from pathlib import Path
 from oprel.api_models import OllamaChatResponse, OllamaMessage
 from oprel.cli.commands.models.list import print_models
 from oprel.cli.commands.models.show import described, part
-from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
+from oprel.cli.conversation.answer_view import AnswerView, Look, look, print_notes
 from oprel.cli.conversation.images import encode, images_for
-from oprel.cli.conversation.session import Session, change, guess, is_open, loaded, unquoted
-from oprel.cli.conversation.slash import COMMANDS, LEAVE, help_on
+from oprel.cli.conversation.session import Session, change, is_open, loaded, unquoted
+from oprel.cli.conversation.slash import LEAVE, help_on, hints
 from oprel.cli.options import check_path, suggesting_names
 from oprel.cli.screen import render
 from oprel.client_api import Client
@@ -81,14 +81,14 @@ class Repl:
             pass
         except KeyboardInterrupt:
             return ""
-        return None if text.strip() in LEAVE else text
+        return None if text.split(maxsplit=1)[:1] in LEAVE else text
 
     def _handle(self, text: str) -> None:
         word, _, argument = text.partition(" ")
         if word in self._handlers:
             self._handlers[word](argument.strip())
         elif word.startswith("/") and "/" not in word[1:] and not Path(word).exists():
-            raise ValidationError(f"unknown command {word}", *guess(word, COMMANDS), "`/?` lists them.")
+            raise ValidationError(f"unknown command {word}", *hints(text), "`/?` lists them.")
         elif text:
             self._send(unquoted(text))
 
@@ -133,7 +133,7 @@ class Repl:
         return OllamaMessage(role="user", content=rest, images=[encode(path) for path in paths] or None)
 
     def _look(self) -> Look:
-        return Look(render.columns(), self.session.wordwrap, not self.session.hide_thinking)
+        return look(self.session.wordwrap, not self.session.hide_thinking)
 
     def _set(self, text: str) -> None:
         if not text:
@@ -146,9 +146,9 @@ class Repl:
             return self._help("show")
         info = self._client.show(self.session.model)
         if what == "system" and self.session.system:
-            render.line(self.session.system)
+            render.verbatim(self.session.system)
         else:
-            render.line(described(info) if what == "info" else part(info, what))
+            render.verbatim(described(info, width=render.terminal_width()) if what == "info" else part(info, what))
         if what == "parameters" and self.session.options:
             render.line("\nSet in this conversation:")
             for name, value in self.session.options.items():
@@ -196,7 +196,7 @@ class Repl:
         render.line(f"Cleared the conversation.{kept}")
 
     def _help(self, topic: str) -> None:
-        render.line(help_on(topic))
+        render.verbatim(help_on(topic, render.terminal_width() or render.NARROW))
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import absolute
-from oprel.core.request_options import OptionType, RequestOption, find_option
+from oprel.core.request_options import OPTIONS, OptionType, RequestOption, find_option
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from oprel.api_models import OllamaMessage, OllamaShowResponse
+    from oprel.client.types import Format
 
 FORMATS = "Write `json`, a JSON schema, or the path of a schema file."
 THINK_LEVELS = ("low", "medium", "high", "max")
@@ -37,7 +38,7 @@ class Session:
     saved: "tuple[OllamaMessage, ...]" = ()
     system: str = ""
     options: "Mapping[str, JsonValue]" = field(default_factory=dict)
-    format: "JsonValue" = None
+    format: "Format" = None
     think: bool | str | None = None
     keep_alive: float | str | None = None
     verbose: bool = False
@@ -69,7 +70,7 @@ def change(session: Session, text: str) -> tuple[Session, str]:
     if word not in SETTINGS:
         raise ValidationError(
             f"unknown setting {word!r}" if word else "/set needs a setting",
-            *guess(word, SETTINGS),
+            *((f"Did you mean `/set parameter {text.strip()}`?",) if word in OPTIONS else guess(word, SETTINGS)),
             "`/? set` lists them.",
         )
     return SETTINGS[word].apply(session, argument.strip())
@@ -127,10 +128,10 @@ def think_level(text: str) -> bool | str:
     return words[text.lower()]
 
 
-def answer_format(text: str) -> "JsonValue":
+def answer_format(text: str) -> "Format":
     """`json`, a JSON schema, or the content of a schema file. Raises ValidationError."""
     if text == "json":
-        return text
+        return "json"
     try:
         schema: JsonValue = json.loads(text if text.startswith("{") else Path(text).expanduser().read_bytes())
     except OSError as error:

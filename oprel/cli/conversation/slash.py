@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from oprel.cli.conversation.session import SETTINGS, THINK_LEVELS, guess
+from oprel.cli.guidance.manual import MANUAL
+from oprel.cli.screen.table import wrapped
 from oprel.core.exceptions import ValidationError
 from oprel.core.request_options import OPTIONS
 
@@ -21,7 +23,20 @@ COMMANDS = {
     "/help": ("TOPIC", "this help (also /?), or set, show, parameters, shortcuts"),
     "/?": ("", ""),
 }
-LEAVE = ("/bye", "/exit", "/quit")
+LEAVE = (["/bye"], ["/exit"], ["/quit"])
+# Other words for commands.
+SYNONYMS = {
+    **dict.fromkeys(("/model", "/switch", "/use", "/open"), "/load"),
+    **dict.fromkeys(("/models", "/ls"), "/list"),
+    **dict.fromkeys(("/new", "/forget", "/restart"), "/clear"),
+    **dict.fromkeys(("/q", "/leave", "/end", "/stop"), "/bye"),
+    **dict.fromkeys(("/h", "/commands"), "/help"),
+    **dict.fromkeys(("/store", "/export", "/write"), "/save"),
+    **dict.fromkeys(("/temp", "/temperature"), "/set parameter temperature"),
+    **dict.fromkeys(("/ctx", "/context"), "/set parameter num_ctx"),
+    "/json": "/set format json",
+    "/stats": "/set verbose",
+}
 SHOWN = {
     "info": "architecture, size, capabilities, parameters",
     "license": "its licence",
@@ -40,28 +55,62 @@ SHORTCUTS = {
     "Ctrl-G": "write the message in your editor",
     "Ctrl-L": "clear the screen",
     "Ctrl-C": "stop the answer, or discard the input",
+    "Ctrl-Z": "suspend the program; `fg` continues it",
     "Ctrl-D": "leave",
 }
 TOPICS = ("set", "show", "parameters", "shortcuts")
 
 
-def help_on(topic: str) -> str:
-    """Raises ValidationError for an unwords topic."""
+def help_on(topic: str, width: int = 80) -> str:
+    """The help, in lines of at most `width`. Raises ValidationError for an unknown topic."""
     topic = topic.removeprefix("/")
     if topic == "set":
-        return _columns("/set changes:", ((f"/set {entry.usage}", entry.help) for entry in SETTINGS.values()))
+        return _columns("/set changes:", ((f"/set {entry.usage}", entry.help) for entry in SETTINGS.values()), width)
     if topic == "parameters":
-        return _columns("/set parameter takes:", ((option.name, option.meaning) for option in OPTIONS.values()))
+        return _columns("/set parameter takes:", ((option.name, option.meaning) for option in OPTIONS.values()), width)
     if topic == "show":
-        return _columns("/show shows:", ((f"/show {name}", text) for name, text in SHOWN.items()))
+        return _columns("/show shows:", ((f"/show {name}", text) for name, text in SHOWN.items()), width)
     if topic == "shortcuts":
-        return _columns("Keys:", SHORTCUTS.items())
+        return _columns("Keys:", SHORTCUTS.items(), width)
     if topic:
         raise ValidationError(
             f"unknown help topic {topic!r}", *guess(topic, TOPICS), f"The topics are {', '.join(TOPICS)}."
         )
     rows = [(f"{name} {takes}".rstrip(), text) for name, (takes, text) in COMMANDS.items() if text]
-    return _columns("Commands:", rows) + '\n\nStart and end a message with """ to write several lines.'
+    return _columns("Commands:", rows, width) + '\n\nStart and end a message with """ to write several lines.'
+
+
+def hints(text: str) -> tuple[str, ...]:
+    """What was perhaps meant by text that begins with an unknown command.
+
+    >>> hints("/temperature 0.2"), hints("/hlep"), hints("/verbose")
+    (('Did you mean `/set parameter temperature 0.2`?',), ('Did you mean `/help`?',), ('Did you mean `/set verbose`?',))
+    """
+    word, _, argument = text.partition(" ")
+    name = word.removeprefix("/")
+    longer = {**{key: f"/set {key}" for key in SETTINGS}, **{key: f"/show {key}" for key in SHOWN if key != "system"}}
+    longer |= {key: f"/set parameter {key}" for key in OPTIONS}
+    if meant := SYNONYMS.get(word) or longer.get(name):
+        return (f"Did you mean `{f'{meant} {argument}'.strip()}`?",)
+    if near := guess(word, COMMANDS):
+        return near
+    return (f"In a shell there is `oprel {name}`.",) if name in MANUAL else ()
+
+
+def takes_more(text: str) -> bool:
+    """Whether a complete command or setting is followed by something.
+
+    >>> takes_more("/load"), takes_more("/set verbose"), takes_more("/set parameter")
+    (True, False, True)
+    """
+    match text.split(" "):
+        case [command]:
+            return bool(COMMANDS[command][0])
+        case ["/set", setting]:
+            return " " in SETTINGS[setting].usage
+        case ["/set", "parameter", _]:
+            return True
+    return False
 
 
 def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
@@ -91,7 +140,8 @@ def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
     return [name for name in words if name.startswith(word)]
 
 
-def _columns(title: str, rows: Iterable[tuple[str, str]]) -> str:
+def _columns(title: str, rows: Iterable[tuple[str, str]], width: int) -> str:
     rows = [*rows]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([title, *(f"  {name:{width}}  {text}" for name, text in rows)])
+    longest = max(len(name) for name, _ in rows)
+    lines = (line for name, text in rows for line in wrapped(f"  {name:{longest}}  {text}", width, " " * (longest + 4)))
+    return "\n".join([title, *lines])

@@ -1,13 +1,15 @@
 """Progress bars for downloads at a terminal, one line per file."""
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -15,8 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-OTHER_COLUMNS = 58  # the width of the bar, sizes, speed and remaining time
-SHORTEST_NAME = 22
+OTHER_COLUMNS = 38  # the width of sizes, speed and remaining time
+WIDEST_BAR, NARROWEST_BAR = 20, 6
+SHORTEST_NAME = 16
 SPEED_SECONDS = 5.0  # the period over which the speed is averaged
 
 
@@ -24,14 +27,17 @@ class Bars:
     """A context manager: the bars move while it is open and keep their last state afterwards."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        self._progress = Progress(
+        console = console or Console(stderr=True)
+        space = console.width - OTHER_COLUMNS
+        bar = max(NARROWEST_BAR, min(WIDEST_BAR, space // 2))
+        self._longest_name = max(SHORTEST_NAME, space - bar)
+        self._progress = _ProgressWithStep(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=bar),
             DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
+            _SpeedIfMeasured(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=console,
             speed_estimate_period=SPEED_SECONDS,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -43,6 +49,7 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._progress.show_step("")
         self._progress.stop()
 
     def file(self, name: str, completed: int, total: int) -> None:
@@ -52,10 +59,31 @@ class Bars:
         self._progress.update(self._tasks[name], completed=completed)
 
     def step(self, text: str) -> None:
-        """Print a line above the bars."""
-        self._console.print(Text(text))
+        """Show a step that concerns no single file below the bars, until the next one or the end."""
+        self._progress.show_step(text)
 
     def _short(self, name: str) -> str:
         """The end of a long name, which says the quantization and the part."""
-        width = max(SHORTEST_NAME, self._console.width - OTHER_COLUMNS)
-        return name if len(name) <= width else f"…{name[1 - width :]}"
+        return name if len(name) <= self._longest_name else f"…{name[1 - self._longest_name :]}"
+
+
+class _SpeedIfMeasured(TransferSpeedColumn):
+    """Empty for a file that came too quickly to measure its speed."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.finished_speed or task.speed else Text()
+
+
+class _ProgressWithStep(Progress):
+    """Bars, and below them what is being done to all files."""
+
+    _step = ""
+
+    def show_step(self, text: str) -> None:
+        self._step = text
+        self.refresh()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self._step:
+            yield Text(self._step)

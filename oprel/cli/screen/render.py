@@ -1,24 +1,37 @@
 """Everything the command line prints: tables, streamed text, errors. The only module that calls `print`."""
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from oprel.cli.screen.table import WHAT_FITS, ColumnChoice, cell_width, drawn, named, wrapped
 from oprel.core.config import is_dumb_terminal
 from oprel.core.exceptions import OprelError, ValidationError
 
 if TYPE_CHECKING:
     from oprel.api_models import Wire
+    from oprel.cli.screen.table import Column
 
 WIDTH, NARROW = 1000, 80  # columns
+UNLIMITED = 10**9  # columns
+CONTINUED = " \\"  # how a shell's line says that the next one belongs to it
+SUCCESS = "success"
+DIGEST = r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b"  # compiled when needed
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
-GAP = 3  # blanks between the columns of a table
 
 
 def line(text: str = "") -> None:
+    """Print sentences; at a terminal long lines wrap between words, and keep their indent."""
+    width = terminal_width()
+    for part in text.split("\n"):
+        verbatim("\n".join(_wrapped(part, width, len(part) - len(part.lstrip()))))
+
+
+def verbatim(text: str) -> None:
+    """Print lines as they are: data, or what fits already."""
     print(text, flush=True)
 
 
@@ -27,20 +40,33 @@ def piece(text: str) -> None:
     print(text, end="", flush=True)
 
 
+def prose(text: str, head: str = "") -> None:
+    """Print sentences; at a terminal they wrap between words, under the end of `head`."""
+    for part in text.split("\n"):
+        verbatim("\n".join(_wrapped(head + part, terminal_width(), cell_width(head))))
+        head = " " * cell_width(head)
+
+
+def command(words: Sequence[str]) -> None:
+    """Print a command for a shell; at a terminal in several lines if it is long, which can be pasted as they are."""
+    from shlex import quote
+
+    width = terminal_width() or UNLIMITED
+    lines = wrapped(" ".join(map(quote, words)), width - len(CONTINUED), "    ")
+    verbatim(f"{CONTINUED}\n".join(lines))
+
+
 def note(text: str) -> None:
     """Print a message on standard error, beside the output proper."""
-    width = columns() if has_watcher() else 0
-    print("\n".join(_wrapped(part, width) for part in text.split("\n")), file=sys.stderr, flush=True)
+    width = terminal_width(sys.stderr) if has_watcher() else 0
+    for part in text.split("\n"):
+        indent = len(part) - len(part.lstrip())
+        print("\n".join(_wrapped(part, width, indent)), file=sys.stderr, flush=True)
 
 
-def _wrapped(text: str, width: int) -> str:
-    """A line wrapped between words at `width`; unchanged for a width of 0."""
-    if not width or len(text) <= width:
-        return text
-    from textwrap import fill
-
-    indent = " " * (len(text) - len(text.lstrip()))
-    return fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, width: int, indent: int) -> list[str]:
+    """The lines of a text within `width`; one line for a width of 0."""
+    return wrapped(text, width, " " * indent) if width else [text]
 
 
 def aside(text: str) -> None:
@@ -50,10 +76,16 @@ def aside(text: str) -> None:
 
 def columns() -> int:
     """The terminal's width; 0 when the output is not a terminal, or one that cannot move its cursor."""
-    if not sys.stdout.isatty() or is_dumb_terminal():
+    return 0 if is_dumb_terminal() else terminal_width()
+
+
+def terminal_width(output: TextIO | None = None) -> int:
+    """The width of the terminal that is standard output or `output`; 0 when that is not a terminal."""
+    output = output or sys.stdout
+    if not output.isatty():
         return 0
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+        return os.get_terminal_size(output.fileno()).columns or WIDTH
     except OSError:  # a terminal that does not report its size
         return NARROW
 
@@ -78,63 +110,42 @@ def error(problem: OprelError) -> None:
 
 
 def json(value: "Wire") -> None:
-    line(value.model_dump_json(indent=2))
+    verbatim(value.model_dump_json(indent=2))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns under titles, every cell in full: a terminal wraps a long line."""
-    cells = ((cell.expandtabs().splitlines() or [""] for cell in row) for row in rows)
-    lines = [tuple(columns), *(part for row in cells for part in zip_longest(*row, fillvalue=""))]
-    widths = [max(map(_width, column)) + GAP for column in zip(*lines, strict=True)]
-    titles, *others = (
-        "".join(cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in lines
-    )
-    line(f"{BOLD}{titles}{PLAIN}" if sys.stdout.isatty() and not is_dumb_terminal() else titles)
-    for text in others:
-        line(text)
-
-
-def _width(text: str) -> int:
-    """The columns that `text` takes at a terminal."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def visible_columns(
-    titles: Sequence[str], rows: Sequence[Mapping[str, str]], leave_first: Sequence[str], width: int
+def table(
+    columns: "Sequence[Column | str]", rows: Iterable[Sequence[str]], choice: ColumnChoice = WHAT_FITS
 ) -> list[str]:
-    """The titles of the columns that fit into `width`. Those in `leave_first` are left out, the first of them first.
-
-    >>> visible_columns(["NAME", "SIZE"], [{"NAME": "tiny", "SIZE": "9 B"}], ["SIZE"], 10)
-    ['NAME']
-    """
-    titles = list(titles)
-    lengths = {title: max(len(title), *(len(row.get(title, "")) for row in rows), 0) for title in titles}
-    for title in leave_first:
-        if sum(lengths[column] + GAP for column in titles) - GAP <= width:
-            break
-        titles.remove(title)
-    return titles
+    """Print a table: at a terminal as it fits, elsewhere in full. Returns the titles of the columns that are shown."""
+    shown, (titles, *others) = drawn(named(columns), rows, terminal_width(), choice)
+    verbatim(f"{BOLD}{titles}{PLAIN}" if sys.stdout.isatty() and not is_dumb_terminal() else titles)
+    for text in others:
+        verbatim(text)
+    return shown
 
 
 class ProgressLines:
-    """Prints the steps of a long operation on standard error, one line each; at a terminal with a moving percentage."""
+    """Prints the steps of a long operation on standard error, one line each; at a terminal with a moving percentage.
+
+    Leaves out the last step in Ollama's API, "success": the command says so itself.
+    """
 
     def __init__(self) -> None:
         self._step = ""
 
     def show(self, step: str, completed: int = 0, total: int = 0) -> None:
+        moves = has_watcher() and not is_dumb_terminal()
+        step = re.sub(DIGEST, r"\1", step)
+        if step == SUCCESS:
+            return
         if step != self._step:
             self.end()
             aside(step)
-        elif not has_watcher():
+        elif not moves:
             return
-        if total and has_watcher():
-            aside(f"\r{step} {100 * completed // total} %")
+        if total and moves:
+            percent = f" {100 * completed // total} %"
+            aside(f"\r{step[: (terminal_width(sys.stderr) or NARROW) - len(percent) - 1]}{percent}")
         self._step = step
 
     def end(self) -> None:

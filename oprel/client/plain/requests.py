@@ -120,6 +120,7 @@ def _error(content: bytes, status: int | None) -> OprelError:
     except (ValueError, KeyError, TypeError, AttributeError):
         if content.decode(errors="replace") in NO_SUCH_CALL:
             return UnsupportedError(
-                "the daemon does not have this call", "Update the daemon: it is older than this client."
+                "the daemon does not have this call",
+                "It is older than this client: `oprel restart`, or update it on its machine.",
             )
         return not_oprel(f" (HTTP {status})")

@@ -134,19 +134,23 @@ class Manifests:
             self._file(instead_of).unlink(missing_ok=True)
         return manifest
 
-    def delete(self, ref: ModelRef) -> None:
-        """Delete a name; its files stay. Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError."""
+    def delete(self, ref: ModelRef) -> str:
+        """Delete a name, and return it as `list` shows it; its files stay.
+
+        Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError.
+        """
         if file := self._existing(ref):
             file.unlink(missing_ok=True)
-        elif other := resolve_in_repository(ref, self._like(ref)):
+            return ref.name
+        if other := resolve_in_repository(ref, self._like(ref)):
             self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
-        elif self._find_bundled(ref):
+            return other.name
+        if self._find_bundled(ref):
             raise UnsupportedError(
                 f"{ref.text} comes with oprel and cannot be deleted",
                 "You can create a model of your own with the same name: `oprel create`.",
             )
-        else:
-            raise _unknown(ref)
+        raise _unknown(ref)
 
     def uses(self) -> FileUses:
         """The files that a manifest uses, or may use. Blocks to look at each."""

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 
-from oprel.core.config import SETTINGS, Config, yaml_content
+from oprel.core.config import SETTINGS, Config
 from oprel.core.exceptions import ConfigError, ValidationError
 from oprel.core.names import ModelRef, NameKind, is_path, spellings
 from oprel.core.settings import SWITCH, ModelSettings, SettingsGroup, Value, converted, find_setting, setting
@@ -59,18 +59,29 @@ def preload_setting(text: str, source: str, base: str) -> str:
 
 def models_setting(value: object, source: str, base: str) -> str:
     """The setting `models` as JSON, which can be passed to a daemon as a flag. Raises ConfigError."""
-    content = (yaml_content(value, source) if isinstance(value, str) else value) or {}
+    content = (_parsed(value, source) if isinstance(value, str) else value) or {}
     if not isinstance(content, dict) or not all(isinstance(own, dict) for own in content.values()):
         raise ConfigError(f"{source}: models must map names to settings", 'For example: models: {"tiny": {"pin": on}}.')
     checked: dict[str, Mapping[str, Value]] = {}
+    names: dict[str, str] = {}
     for name, own in ((str(name), own) for name, own in content.items()):
         place = f"{source}: models: {name}"
         key = _ref(name, f"{source}: models", base).key
+        if key in checked:
+            step = "Put its settings under one of them."
+            raise ConfigError(f"{source}: models: {names[key]!r} and {name!r} are the same model", step)
+        names[key] = name
         checked[key] = {
             str(setting_name): converted(find_setting(MODEL_SETTINGS, str(setting_name), place), value, place)
             for setting_name, value in own.items()
         }
     return json.dumps(checked, ensure_ascii=False) if checked else ""
+
+
+def _parsed(text: str, source: str) -> object:
+    from oprel.core.configuration.yaml_file import read_yaml
+
+    return read_yaml(text, source).content
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,6 +1,7 @@
 """Inspects a model without an engine and reports its problems. Reads headers only and never unpickles anything."""
 
 import errno
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oprel.core.exceptions import InvalidModelError
+from oprel.core.models.blobs import BLOB_NAME
 from oprel.formats.byte_reader import DAMAGED
 from oprel.formats.checks.findings import Finding, Severity, error, note, refusal, warning
 from oprel.formats.checks.folder_checks import check_folder, check_tensors
@@ -144,7 +146,7 @@ def _mistaken(path: Path) -> Finding | None:
 
 def _of_file(path: Path, kind: Format | None, tensors: list[SafetensorsFile]) -> Iterator[Finding]:
     """Check one file of weights; safetensors headers are added to `tensors`."""
-    if kind and path.suffix not in SUFFIXES[kind]:
+    if kind and path.suffix not in SUFFIXES[kind] and not re.fullmatch(BLOB_NAME, path.name):
         usual = SUFFIXES[kind][0]
         yield warning(path, f"it is {kind}, but its name does not end in {usual}", f"Rename it to end in {usual}.")
     try:

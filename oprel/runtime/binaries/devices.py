@@ -83,7 +83,7 @@ def _read(process: "subprocess.Popen[bytes]", pipe: int, deadline: float) -> byt
         has_ended, left = process.poll() is not None, deadline - time.monotonic()
         if left <= 0:
             return b""
-        # After its end only what is there counts: a child may hold the pipe open.
+        # After its end nothing more is waited for: a child may hold the pipe open.
         ready, _, _ = select.select([pipe], [], [], 0 if has_ended else min(left, 0.1))
         part = os.read(pipe, LONGEST_BYTES - len(output)) if ready else b""
         if (ready and not part) or (has_ended and not ready):

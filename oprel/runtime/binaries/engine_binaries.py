@@ -162,7 +162,7 @@ class EngineBinaries:
     async def devices(self, *, wheel_too: bool = True) -> Listed:
         """Which devices the engine sees that would be used; None if it cannot tell. Raises NoEngineError.
 
-        `wheel_too`: else the wheel is not asked. Its start takes long, in vain where no driver tells of a GPU.
+        `wheel_too`: else the wheel is not asked. Its start takes long, in vain where no driver reports a GPU.
         """
         binary, flags = await self.choose()
         asks = FLAG in flags and (wheel_too or binary.source is not BinarySource.WHEEL)

@@ -59,6 +59,7 @@ class Done:
     finishes: tuple[Finish, ...] = ()
     recoveries: int = 0  # engines that died while they made it
     ended_by: str = ""  # what ended it, if neither the model nor its limit did
+    limit: str = ""  # the option that bounds it, or "context", if that ended it
     unparsed: str = ""  # why the engine could not parse it: it is what the model wrote
 
 
@@ -102,7 +103,20 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
         context = await context_tokens(lease.engine, request, accumulator.text(), engine_answers.last)
     done = accumulator.done(lease, metrics.seconds, context)
     metrics.finish(lease, done.usage)
-    yield replace(done, recoveries=engine_answers.recoveries, shifted=done.shifted or engine_answers.have_forgotten)
+    yield replace(
+        done,
+        recoveries=engine_answers.recoveries,
+        shifted=done.shifted or engine_answers.have_forgotten,
+        limit=limit_reached(done, job.request.sampling.num_predict),
+    )
+
+
+def limit_reached(done: Done, num_predict: int | None) -> str:
+    """Which limit ended an answer: "num_predict" if it has all of the requested tokens, else "context"."""
+    if done.finish is not Finish.LENGTH or done.ended_by:
+        return ""
+    is_complete = num_predict is not None and 0 <= num_predict <= done.usage.completion_tokens
+    return "num_predict" if is_complete else "context"
 
 
 @dataclass

@@ -28,7 +28,7 @@ from oprel.runtime.backends.specs import LoadConstraints, plan_constraints, spec
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.conversation.rules import TemplateRecord
 from oprel.runtime.engine import Engine
-from oprel.runtime.exits import Memory
+from oprel.runtime.exits import MemoryPlace
 from oprel.runtime.selection.binaries import BinaryCatalog
 from oprel.runtime.spec import EngineSpec
 from oprel.runtime.supervisor.child import Ended
@@ -200,7 +200,7 @@ class Launcher:
     def with_less(self, loaded: LoadedModel, *, at_load: bool) -> LoadDecision | None:
         """The decision for an engine that ran out of memory; None when there is nothing left to give up."""
         exit, before = loaded.engine.last_exit, loaded.decision.plan
-        on_device = exit.memory is Memory.DEVICE if exit and exit.memory else None
+        on_device = exit.memory is MemoryPlace.DEVICE if exit and exit.memory else None
         if on_device and not before.solution.needs:  # a GPU that only the engine knew of
             return self.without_gpus(loaded)
         less = step_down.less(before, at_load=at_load, on_device=on_device, steps=loaded.shortage.steps)

@@ -31,12 +31,14 @@ PARTIAL = re.compile(r"\.part(\.json)?$")  # the partial file of a transfer, and
 class Removed:
     """`freed_bytes` of disk space are free again; `busy` if an engine still uses files, which are removed later.
 
-    `kept_for` is a manifest that cannot be read: it may use files that nothing else uses, so these were kept.
+    `kept_for` is a manifest that cannot be read: it may use files that nothing else uses, so these were kept. `name`:
+    the one model that was removed, which may have been requested as its repository.
     """
 
     freed_bytes: int = 0
     busy: bool = False
     kept_for: Path | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,14 @@ class Removal:
             model = None
         except ModelNotFoundError as error:  # no advice to fetch it
             raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
-        await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
+        deleted = await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
         freed, busy = 0, False
         if model:
             busy = await self._stop(model)
             freed = await self._free_blobs(_blobs(model.manifest).__contains__)
             freed += await self._free_fetched(model.manifest.files if model.manifest.source else ())
         await self.prune()
-        return Removed(freed, busy, await self._kept_for())
+        return Removed(freed, busy, await self._kept_for(), deleted)
 
     async def prune(self) -> None:
         """Remove blobs and conversions that no model or engine uses, except recent blobs."""

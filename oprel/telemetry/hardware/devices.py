@@ -141,7 +141,7 @@ class GPU(Device):
     counts the GPUs of one vendor, for NVIDIA in PCI bus order (CUDA_DEVICE_ORDER=PCI_BUS_ID). `id` is the driver's
     identifier: a UUID or a PCI address. `architecture` is such as "8.9" or "gfx1100". `bandwidth_bytes` is the
     peak bandwidth of its memory in bytes per second, None if unknown. `device` is its name in the engine that lists it,
-    "" if only a driver told of it.
+    "" if only a driver reports it.
     """
 
     vendor: Vendor

@@ -1,6 +1,6 @@
 """The devices that an engine lists itself, as the GPUs of a machine. Pure.
 
-An engine may see GPUs of which no driver's files tell (Vulkan without a kernel driver that oprel knows, RPC, SYCL), and
+An engine may see GPUs that no driver's files report (Vulkan without a kernel driver that oprel knows, RPC, SYCL), and
 may not see others (built without the vendor's library, or a variable hides them). What it lists is what it uses.
 """
 
@@ -71,7 +71,7 @@ def parse_devices(output: str) -> tuple[ListedDevice, ...] | None:
 def seen_by(hardware: Hardware, devices: Sequence[ListedDevice] | None) -> Hardware:
     """The machine with the GPUs that an engine lists, in its order; as it is if the engine cannot list them (None).
 
-    What drivers tell of the same GPUs is kept. A GPU that is listed twice, by two libraries, is one GPU.
+    What drivers report of the same GPUs is kept. A GPU that is listed twice, by two libraries, is one GPU.
     """
     if devices is None:
         return hardware
@@ -81,7 +81,7 @@ def seen_by(hardware: Hardware, devices: Sequence[ListedDevice] | None) -> Hardw
 
 
 def unlisted(hardware: Hardware, seen: Hardware) -> list[GPU]:
-    """The GPUs that drivers tell of and that are not among those `seen`."""
+    """The GPUs that drivers report and that are not among those `seen`."""
     return [gpu for gpu in hardware.gpus if not any(_is_one(gpu, other) for other in seen.gpus)]
 
 
@@ -89,11 +89,11 @@ def _is_one(gpu: GPU, other: GPU) -> bool:
     return (gpu.vendor, gpu.name, gpu.id) == (other.vendor, other.name, other.id)
 
 
-def _gpus(told: Sequence[GPU], devices: Sequence[ListedDevice]) -> Iterator[GPU]:
-    left, seen = list(told), list[tuple[str, int, str]]()
+def _gpus(reported: Sequence[GPU], devices: Sequence[ListedDevice]) -> Iterator[GPU]:
+    left, seen = list(reported), list[tuple[str, int, str]]()
     for device in devices:
         gpu = _same(device, left)
-        if gpu is None and _is_repeated(device, told, seen):
+        if gpu is None and _is_repeated(device, reported, seen):
             continue
         if gpu is not None:
             left.remove(gpu)
@@ -119,20 +119,20 @@ def _merged(device: ListedDevice, gpu: GPU | None, index: int) -> GPU:
     return replace(gpu, total_bytes=device.total_bytes, free_bytes=free, index=index, device=device.name)
 
 
-def _same(device: ListedDevice, told: Sequence[GPU]) -> GPU | None:
-    """Which of the GPUs that drivers tell of it is."""
+def _same(device: ListedDevice, reported: Sequence[GPU]) -> GPU | None:
+    """Which of the GPUs that drivers report it is."""
     if device.library == "RPC":  # of another machine
         return None
     if vendor := VENDORS.get(device.library):
-        return next((gpu for gpu in told if gpu.vendor == vendor), None)
+        return next((gpu for gpu in reported if gpu.vendor == vendor), None)
     title = device.title.lower()
-    named = (gpu for gpu in told if gpu.name and (gpu.name.lower() in title or title in gpu.name.lower()))
-    alike = [gpu for gpu in told if gpu.vendor == device.vendor]
+    named = (gpu for gpu in reported if gpu.name and (gpu.name.lower() in title or title in gpu.name.lower()))
+    alike = [gpu for gpu in reported if gpu.vendor == device.vendor]
     return next(named, alike[0] if len(alike) == 1 else None)
 
 
-def _is_repeated(device: ListedDevice, told: Sequence[GPU], seen: Sequence[tuple[str, int, str]]) -> bool:
+def _is_repeated(device: ListedDevice, reported: Sequence[GPU], seen: Sequence[tuple[str, int, str]]) -> bool:
     """Whether another library has listed the same GPU."""
     by_others = [title for title, _, library in seen if library != device.library]
-    is_told = any(gpu.vendor == device.vendor and gpu.name.lower() in device.title.lower() for gpu in told)
+    is_told = any(gpu.vendor == device.vendor and gpu.name.lower() in device.title.lower() for gpu in reported)
     return device.title in by_others or bool(by_others and is_told)

@@ -41,7 +41,7 @@ def test_away_from_a_terminal_each_step_is_one_line(oprel: Oprel, repo: str):
     assert beside.splitlines() == [
         f"{repo} Q8_0: 1 file, 275 KB",
         "pulling tiny-Q8_0.gguf (275 KB)",
-        *("verifying sha256 digest", "writing manifest", "success"),
+        *("verifying sha256 digest", "writing manifest"),
     ]
 
 
@@ -56,7 +56,7 @@ def test_a_model_that_is_not_here_is_fetched_before_it_runs(oprel: Oprel, repo: 
 def test_a_repository_in_xet_storage_only_is_pulled_and_runs(oprel: Oprel, hub: HubServer, repo: str):
     hub.in_xet_only.add(repo)
     status, _, beside = oprel("pull", f"hf.co/{repo}:Q8_0")
-    assert (status, beside.splitlines()[-1]) == (0, "success")
+    assert (status, beside.splitlines()[-1]) == (0, "writing manifest")
     assert oprel("run", f"hf.co/{repo}:Q8_0", "Hello", "--option", "num_predict=2")[0] == 0
 
 
@@ -86,7 +86,7 @@ def test_a_paused_download_is_told_of_kept_and_given_up(
     advice = f"paused; `oprel pull hf.co/{repo}:Q8_0` resumes it, `oprel rm hf.co/{repo}:Q8_0` deletes it"
     _, said, beside = oprel("cache")
     (row,) = [line for line in said.splitlines() if repo in line]
-    assert re.match(rf"\S+ [KM]?B of 275 KB .* hf\.co/{repo}:Q8_0 +[0-9a-f]{{12}}\.part$", row)
+    assert re.match(rf"[0-9a-f]{{12}}\.part +\S+ [KM]?B of 275 KB .* hf\.co/{repo}:Q8_0$", row)
     assert advice in beside
     _, _, beside = oprel("cache", "prune")
     assert f"kept: hf.co/{repo}:Q8_0" in beside and advice in beside
@@ -138,7 +138,22 @@ def test_at_a_terminal_bars_move_and_ctrl_c_leaves_what_can_be_carried_on(
     hub.behaviour = Behaviour()
     with contextlib.closing(Terminal(shared.config.home, *words, columns=100)) as terminal:
         status, lines = terminal.end()
-        assert (status, lines[-1]) == (0, f"pulled '{words[1]}'")
+    assert (status, lines[0], lines[-1]) == (0, f"{repo} Q8_0: 1 file, 275 KB", f"pulled '{words[1]}'")
+    assert re.search(r"tiny-Q8_0.gguf .*275.5/275.5 kB +\d\d:\d\d$", lines[-2])
+    assert not {"success", "writing manifest"} & {*lines}
+
+
+def test_at_a_narrow_terminal_a_bar_is_one_line(shared: RunningDaemon, repo: str):
+    words = ("pull", f"hf.co/{repo}:Q8_0")
+    with contextlib.closing(Terminal(shared.config.home, *words, columns=60)) as terminal:
+        status, lines = terminal.end()
+    assert (status, len(lines), lines[-1]) == (0, 3, f"pulled '{words[1]}'")
+    assert re.search("tiny-Q8_0.gguf .*275.5/275.5 kB", lines[1])
+
+
+def test_removing_a_repository_says_which_quantization_it_was(oprel: Oprel, repo: str):
+    oprel("pull", f"hf.co/{repo}:Q8_0")
+    assert oprel("rm", repo)[:2] == (0, f"deleted 'hf.co/{repo}:Q8_0', 275 KB freed\n")
 
 
 def test_weights_of_a_model_of_a_later_version_stay(shared: RunningDaemon, oprel: Oprel, repo: str):

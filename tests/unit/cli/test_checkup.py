@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,7 +66,23 @@ def test_a_daemon_of_another_version_is_warned_of(
 ) -> None:
     monkeypatch.setattr(checkup, "__version__", "99.0")
     _, finding = checkup.check_daemon(shared_daemon.config)
-    assert (finding.level, "oprel stop --daemon" in finding.advice[0]) == ("warning", True)
+    assert (finding.level, "oprel restart" in finding.advice[0]) == ("warning", True)
+
+
+def test_the_settings_of_the_daemon_that_runs_are_checked(start_daemon: Callable[..., RunningDaemon]) -> None:
+    """Not those of this shell: another port, and an engine that is not there."""
+    config = start_daemon().config.replace(server_port=1, engine_path="/nowhere/llama-server")
+    findings = {finding.subject: finding for finding in checkup.examined(config, ["port 1 is set here"])}
+    assert (findings["settings"].level, findings["settings"].text) == ("warning", "port 1 is set here")
+    assert findings["port"].text == "any free port is used"
+    assert (findings["engine"].level, "nowhere" in findings["engine"].text) == ("ok", False)
+
+
+def test_of_a_daemon_elsewhere_its_own_engines_are_reported(shared_daemon: RunningDaemon, config: Config) -> None:
+    distant = config.replace(host=f"unix:{shared_daemon.config.socket_path}")
+    findings = {finding.subject: finding for finding in checkup.examined(distant)}
+    assert findings.keys() == {"daemon", "engine", "hardware"}
+    assert findings["engine"].text.startswith("the daemon has ")
 
 
 def test_a_daemon_that_does_not_answer_is_a_fault(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

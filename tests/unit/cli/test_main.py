@@ -14,6 +14,7 @@ from oprel.cli.options import config_from, session_from
 from oprel.client.own_daemon import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes
+from oprel.core.request_options import OPTIONS, OptionType
 
 SessionFrom = Callable[..., tuple[Session, list[str]]]
 
@@ -167,12 +168,14 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_flag() -> None:
         config_from(parsed("serve", "--n-gpu-layers=-2"))
 
 
-WITHOUT_A_DAEMON = {"serve", "selftest", "hardware", "plan", "bench", "completion", "help"}
+WITHOUT_A_DAEMON = {"serve", "service", "selftest", "hardware", "plan", "bench", "completion", "help"}
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
-    none = dict.fromkeys(("version", "doctor", "crash", "quarantine", "cache", "engines"), list[str]())
+    none = dict.fromkeys(
+        ("version", "doctor", "crash", "quarantine", "cache", "engines", "restart", "config"), list[str]()
+    )
     names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)
     assert (args.home, args.host, args.config) == ("/srv/oprel", "box:1", None)
@@ -249,6 +252,34 @@ def test_think_takes_no_word_of_the_prompt(
 
 def test_think_after_two_dashes_is_a_word(ends_with_session: SessionFrom) -> None:
     assert ends_with_session("run", "tiny", "--", "--think")[1] == ["--think"]
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "query"])
+def test_every_option_of_a_request_has_a_flag(ends_with_session: SessionFrom, command: str) -> None:
+    for option in OPTIONS.values():
+        flag = f"--{option.name.replace('_', '-')}"
+        given, value = {
+            OptionType.INTEGER: ([flag, "512"], 512),
+            OptionType.FLOAT: ([f"{flag}=0.5"], 0.5),
+            OptionType.BOOLEAN: ([flag], True),
+            OptionType.TEXTS: ([flag, "a b", flag, "c"], ["a b", "c"]),
+        }[option.type]
+        session, _ = ends_with_session(command, "tiny", *given)
+        assert session.options == {option.name: value}
+
+
+def test_a_flag_of_an_option_beats_the_general_one(ends_with_session: SessionFrom) -> None:
+    session, prompt = ends_with_session("run", "tiny", "--option=seed=7", "--seed", "-1", "--no-ignore-eos", "hi")
+    assert (session.options, prompt) == ({"seed": -1, "ignore_eos": False}, ["hi"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "fault"),
+    [("--temperature=hot", "temperature must be a number, not 'hot'"), ("--num-ctx=2", "num_ctx must be at least 4")],
+)
+def test_a_wrong_value_of_an_option_is_refused(ends_with_session: SessionFrom, flag: str, fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        ends_with_session("run", "tiny", flag, "hi")
 
 
 def test_arguments_make_a_session(ends_with_session: SessionFrom) -> None:

@@ -56,14 +56,17 @@ def test_the_daemon_is_the_configured_one_or_the_machines_own(tmp_path: Path) ->
 
 
 def test_a_daemon_that_does_not_answer_is_named_with_a_next_step() -> None:
-    with pytest.raises(ConnectError, match="^no daemon answers at http://box:11435$") as caught, connection_errors(BOX):
+    with (
+        pytest.raises(ConnectError, match="(?m)^no daemon answers at http://box:11435$") as caught,
+        connection_errors(BOX),
+    ):
         raise httpx.ConnectError("refused")
     assert "oprel serve" in caught.value.resolution_steps[0]
 
 
 @pytest.mark.parametrize("cls", [httpx.ReadError, httpx.ConnectTimeout, httpx.RemoteProtocolError])
 def test_a_broken_connection_tells_what_broke(cls: type[httpx.TransportError]) -> None:
-    with pytest.raises(ConnectError, match="^lost the connection to http://box:11435: it is gone$"):
+    with pytest.raises(ConnectError, match="(?m)^lost the connection to http://box:11435: it is gone$"):
         with connection_errors(BOX):
             raise cls("it is gone")
 

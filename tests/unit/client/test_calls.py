@@ -214,7 +214,7 @@ def test_a_line_of_a_stream_is_a_piece() -> None:
 
 def test_an_error_line_ends_a_stream_with_its_own_class() -> None:
     line = '{"error":"the engine died","code":"backend_crashed","resolution_steps":["Ask again."]}'
-    with pytest.raises(BackendCrashedError, match="^the engine died$") as caught:
+    with pytest.raises(BackendCrashedError, match="(?m)^the engine died$") as caught:
         calls.chat("tiny", [HELLO], True).parse_line(line)
     assert caught.value.resolution_steps == ("Ask again.",)
 
@@ -289,7 +289,7 @@ def test_an_error_in_a_stream_has_the_status_of_its_kind() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"Ollama is running", b'{"models": 1}', b"[]"])
 def test_an_answer_of_another_server_is_told_from_the_daemons(content: bytes) -> None:
-    with pytest.raises(OprelError, match="^the server at this address is not oprel$") as caught:
+    with pytest.raises(OprelError, match="(?m)^the server at this address is not oprel$") as caught:
         calls.ps().parse(200, content)
     assert "OPREL_HOST" in caught.value.resolution_steps[0]
 

@@ -68,7 +68,7 @@ def test_an_answer_without_a_body_is_a_success(answers: Answers) -> None:
     ],
 )
 def test_what_is_no_answer_is_an_error(answers: Answers, content: bytes, kind: type[OprelError], message: str) -> None:
-    with pytest.raises(OprelError, match=message) as caught:
+    with pytest.raises(OprelError, match=f"(?m){message}") as caught:
         answers(content).list()
     assert type(caught.value) is kind or (kind is ConnectError and isinstance(caught.value, ConnectError))
 
@@ -87,7 +87,7 @@ def test_a_stream_that_breaks_off_is_an_error(
 ) -> None:
     pieces = answers(OK + b'\r\n{"response":"a","done":false}\n' + rest).generate("m", "hi", stream=True)
     assert next(pieces).response == "a"
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=f"(?m){message}"):
         next(pieces)
 
 
@@ -105,4 +105,5 @@ def test_an_answer_has_no_methods_of_other_protocols() -> None:
 @pytest.mark.parametrize("name", [name for name in vars(PlainClient) if not name.startswith("_")])
 def test_methods_are_those_of_the_client(name: str) -> None:
     plain, whole = (inspect.signature(getattr(cls, name)).parameters for cls in (PlainClient, Client))
-    assert [*plain] == [parameter for parameter in whole if parameter in plain]
+    named = [name for name, parameter in plain.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    assert named == [name for name in whole if name in named]

@@ -65,7 +65,7 @@ def from_argument(folder: Path, name: str, value: str) -> Config:
 
 Source = Callable[[Path, str, str], Config]
 SOURCES = {
-    "/config.yaml: ": from_file,
+    "/config.yaml:1: ": from_file,
     "OPREL_LOAD_TIMEOUT: ": from_variable,
     "argument --load-timeout: ": from_argument,
 }
@@ -118,7 +118,7 @@ def test_the_choices_there_are_come_with_a_bad_one(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_key_gets_a_suggestion_and_a_strange_one_the_list(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="config.yaml: unknown key 'paralel'") as mistyped:
+    with pytest.raises(ConfigError, match="config.yaml:1: unknown key 'paralel'") as mistyped:
         load(tmp_path, "paralel: 2\n")
     assert mistyped.value.resolution_steps == ("Did you mean parallel?",)
     with pytest.raises(ConfigError, match="argument --zzz: unknown key 'zzz'") as strange:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.config import Config, drop_in_notes, load_config
-from oprel.core.ollama_env import NEVER, READERS
+from oprel.core.configuration.ollama_env import NEVER, READERS
 
 # What differs from other daemons.
 DROP_IN = {"server_port": 11434, "truncate_embeddings": "on"}

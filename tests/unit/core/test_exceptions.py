@@ -1,6 +1,8 @@
 """The tree of errors, and that an error is the same on both ends of the wire."""
 
+import pickle
 import re
+import traceback
 
 import pytest
 
@@ -76,3 +78,10 @@ def test_only_what_passes_by_itself_may_be_retried(cls: type[OprelError]) -> Non
     assert response.status_code == cls.http_status
     assert response.headers.get("retry-after") == ("1" if cls.http_status == 503 else None)
     assert (cls.http_status == 503) == (cls.code in ("shutting_down", "server_busy", "engine_broken"))
+
+
+def test_a_traceback_shows_the_steps_under_the_message() -> None:
+    error = ConnectError("nothing answers", "Start it.", "", "Or ask.")
+    lines = traceback.format_exception_only(error)
+    assert lines == ["oprel.core.exceptions.ConnectError: nothing answers\n", "Start it.\n", "Or ask.\n"]
+    assert traceback.format_exception_only(pickle.loads(pickle.dumps(error))) == lines

@@ -167,7 +167,7 @@ def test_an_unknown_option_is_named_with_the_nearest() -> None:
 
 
 def test_an_option_like_no_other_is_answered_with_all() -> None:
-    with pytest.raises(ValidationError, match="^unknown option 'colour'$") as caught:
+    with pytest.raises(ValidationError, match="(?m)^unknown option 'colour'$") as caught:
         find_option("colour")
     assert all(name in caught.value.resolution_steps[0] for name in OPTIONS)
 

@@ -66,7 +66,7 @@ def test_a_user_s_own_go_before(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[", "cannot be read"),
+        ("[", "is not valid YAML"),
         ("- a", "must map model names"),
         ("m: 1", "m: it has no sizes"),
         ("m: {sizes: {}}", "m: it has no sizes"),

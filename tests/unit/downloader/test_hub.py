@@ -90,7 +90,7 @@ async def test_what_is_not_there_is_told(hub: Hub, origin: HubOrigin, error: typ
 async def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path):
     with pytest.raises(DownloadError, match=f"{NOWHERE} cannot be reached: Connection refused") as caught:
         await Hub(NOWHERE, HubCache(tmp_path)).offer(HubOrigin("org/model"))
-    assert "`oprel stop --daemon`" in caught.value.resolution_steps[1]  # whose environment it is that counts
+    assert "`oprel restart`" in caught.value.resolution_steps[1]  # whose environment it is that counts
 
 
 async def test_a_search_is_by_words_and_bounded(hub: Hub):
@@ -148,7 +148,7 @@ async def test_a_url_of_nothing_is_told(server: HubServer, tmp_path: Path):
 async def test_a_url_of_a_web_page_is_told(tmp_path: Path):
     page = httpx.MockTransport(lambda request: httpx.Response(200, html="<p>A model"))
     async with httpx.AsyncClient(transport=page) as client:
-        with pytest.raises(UnsupportedError, match="^https://host/models is a web page, not a model$"):
+        with pytest.raises(UnsupportedError, match="(?m)^https://host/models is a web page, not a model$"):
             await Urls(client, tmp_path).offer(UrlOrigin("https://host/models"))
 
 

@@ -111,11 +111,11 @@ def test_a_tensor_in_two_parts_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_several_models_wants_to_be_told_which(tmp_path: Path) -> None:
     for name in ("a-Q4_K_M.gguf", "a-Q8_0.gguf"):
         write_tiny_gguf(tmp_path / name)
-    with pytest.raises(InvalidModelError, match="contains 2 models: 'a-Q4_K_M.gguf', 'a-Q8_0.gguf'$"):
+    with pytest.raises(InvalidModelError, match="(?m)contains 2 models: 'a-Q4_K_M.gguf', 'a-Q8_0.gguf'$"):
         detect(tmp_path)
     for name in ("b.gguf", "c.gguf", "d.gguf"):
         write_tiny_gguf(tmp_path / name)
-    with pytest.raises(InvalidModelError, match="contains 5 models: .*, 'b.gguf', and 2 more$"):
+    with pytest.raises(InvalidModelError, match="(?m)contains 5 models: .*, 'b.gguf', and 2 more$"):
         detect(tmp_path)
 
 

@@ -287,7 +287,7 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize(("content", "reason"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
 def test_a_contradiction_is_named_with_its_byte_and_advice(tmp_path: Path, content: bytes, reason: str) -> None:
     path = saved(tmp_path, content)
-    with pytest.raises(InvalidModelError, match=rf"{reason}.* \(byte \d+\)$") as caught:
+    with pytest.raises(InvalidModelError, match=rf"(?m){reason}.* \(byte \d+\)$") as caught:
         read_gguf(path)
     assert str(path) in str(caught.value)
     assert caught.value.resolution_steps

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from oprel.runtime.exits import Exit, Memory, Reason, Restart, classify_exit, fatal_error
+from oprel.runtime.exits import Exit, MemoryPlace, Reason, Restart, classify_exit, fatal_error
 
 LINES = [
     *(
@@ -163,33 +163,33 @@ WITHOUT_GDB = [*(f"{number}: 0x7f0e6c3ecc17 ggml_abort" for number in range(12))
 @pytest.mark.parametrize(
     ("line", "memory"),
     [
-        ("ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory", Memory.DEVICE),
-        ("cudaMalloc failed: out of memory", Memory.DEVICE),
-        ("0.2 E CUDA error: out of memory", Memory.DEVICE),
-        ("ROCm error: out of memory", Memory.DEVICE),
-        ("llama_model_load: error loading model: unable to allocate CUDA1 buffer", Memory.DEVICE),
-        ("ggml_gallocr_reserve_n_impl: failed to allocate Vulkan0 buffer of size 33554432", Memory.DEVICE),
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", Memory.DEVICE),
-        ("alloc_tensor_range: failed to allocate CPU buffer of size 33554432", Memory.HOST),
-        ("alloc_tensor_range: failed to allocate Vulkan_Host buffer of size 33554432", Memory.HOST),
-        ("terminate called after throwing an instance of 'std::bad_alloc'", Memory.HOST),
+        ("ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory", MemoryPlace.DEVICE),
+        ("cudaMalloc failed: out of memory", MemoryPlace.DEVICE),
+        ("0.2 E CUDA error: out of memory", MemoryPlace.DEVICE),
+        ("ROCm error: out of memory", MemoryPlace.DEVICE),
+        ("llama_model_load: error loading model: unable to allocate CUDA1 buffer", MemoryPlace.DEVICE),
+        ("ggml_gallocr_reserve_n_impl: failed to allocate Vulkan0 buffer of size 33554432", MemoryPlace.DEVICE),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", MemoryPlace.DEVICE),
+        ("alloc_tensor_range: failed to allocate CPU buffer of size 33554432", MemoryPlace.HOST),
+        ("alloc_tensor_range: failed to allocate Vulkan_Host buffer of size 33554432", MemoryPlace.HOST),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", MemoryPlace.HOST),
         ("llama_init_from_model: failed to allocate buffer for kv cache", None),
     ],
 )
-def test_the_memory_that_ran_out_is_known_by_what_was_allocated(line: str, memory: Memory | None) -> None:
+def test_the_memory_that_ran_out_is_known_by_what_was_allocated(line: str, memory: MemoryPlace | None) -> None:
     ended = classify_exit(1, [line])
     assert (ended.reason, ended.memory) == (Reason.OUT_OF_MEMORY, memory)
-    assert ("GPU" in ended.advice) == (memory is Memory.DEVICE)
+    assert ("GPU" in ended.advice) == (memory is MemoryPlace.DEVICE)
 
 
 def test_memory_that_the_system_ran_out_of_is_the_machines() -> None:
-    assert classify_exit(-9, VULKAN_FULL[:0], memory_ran_out=True).memory is Memory.HOST
+    assert classify_exit(-9, VULKAN_FULL[:0], memory_ran_out=True).memory is MemoryPlace.HOST
 
 
 @pytest.mark.parametrize("below", [ABORTED, WITHOUT_GDB])
 def test_the_cause_is_found_above_a_backtrace(below: list[str]) -> None:
     ended = classify_exit(-signal.SIGABRT, [*VULKAN_FULL[:2], *below])
-    assert (ended.reason, ended.memory) == (Reason.OUT_OF_MEMORY, Memory.DEVICE)
+    assert (ended.reason, ended.memory) == (Reason.OUT_OF_MEMORY, MemoryPlace.DEVICE)
     log = ["CUDA error: an illegal memory access was encountered", "ggml-cuda.cu:103: CUDA error", *below]
     assert classify_exit(-signal.SIGABRT, log).reason is Reason.DEVICE_FAILED
 

@@ -1,12 +1,13 @@
 """Files that are whole at any moment, and the ends of long ones."""
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from oprel.utils.files import check_private, make_private, read_own, tail, write_atomically
+from oprel.utils.files import check_private, make_private, port_owner, read_own, tail, write_atomically
 
 
 def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
@@ -101,3 +102,20 @@ def test_only_a_regular_file_of_our_own_is_read(tmp_path: Path) -> None:
     for other in (link, fifo, tmp_path, tmp_path / "absent"):
         with pytest.raises(OSError):
             read_own(other)
+
+
+def test_the_owner_of_a_port_is_read_from_the_systems_table(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
+    table.write_text(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 0100007F:2CAB 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 1 1\n"
+        "   1: 0100007F:2CAB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 2 1\n"
+    )
+    assert port_owner(0x2CAB, [str(tmp_path / "none"), str(table)]) == 1001
+    assert port_owner(0x1F90, [str(table)]) is None
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the table is Linux's")
+def test_the_owner_of_an_own_port_is_this_user() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert port_owner(listener.getsockname()[1]) == os.getuid()

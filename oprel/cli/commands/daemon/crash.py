@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, add_columns, columns_from, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column
 from oprel.core.config import Config
 from oprel.core.exceptions import ValidationError
 from oprel.utils.text import human_interval, human_size
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from oprel.client_api import Client
     from oprel.wire.daemon import Crash, CrashedRequest, CrashEntry, EngineBuild
 
-TITLES = ("ID", "WHEN", "REASON", "SERVED")
+COLUMNS = ("ID", "WHEN", Column("REASON", wraps=True), Column("SERVED", 1))
 LINES = 20  # of the engine's log
 POINTS = 8  # of its memory over time
 
@@ -26,6 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("action", nargs="?", choices=("ls", "show"), default="ls", help="ls (the default) or show")
     parser.add_argument("id", nargs="?", help="the crash to show: its ID or any part of it (default: the newest)")
     parser.add_argument("--json", action="store_true", help="print JSON; show includes the whole log")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -38,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
         if args.action == "show":
             _show(reader, args.id, as_json=args.json)
         else:
-            _list(reader.entries(), as_json=args.json)
+            _list(reader.entries(), args)
     return 0
 
 
@@ -72,13 +74,13 @@ class _Remote:
         return self._client.crash(text)
 
 
-def _list(entries: "list[CrashEntry]", *, as_json: bool) -> None:
+def _list(entries: "list[CrashEntry]", args: argparse.Namespace) -> None:
     from oprel.wire.daemon import CrashesResponse
 
-    if as_json:
+    if args.json:
         render.json(CrashesResponse(crashes=entries))
     elif entries:
-        render.table(TITLES, [_row(entry) for entry in entries])
+        render.table(COLUMNS, map(_row, entries), columns_from(args))
     else:
         render.note("no engine has crashed")
 
@@ -103,7 +105,7 @@ def _show(reader: CrashReader, text: str | None, *, as_json: bool) -> None:
     if as_json:
         render.json(crash)
     else:
-        render.line("\n".join(described(crash)))
+        render.verbatim("\n".join(described(crash)))
 
 
 def described(crash: "Crash") -> Iterator[str]:

@@ -1,16 +1,19 @@
 """`oprel logs [MODEL]`: shows the latest log lines of a model's engine, or of the daemon."""
 
 import argparse
+import os
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from oprel.cli.options import add_address, asking_own_daemon, check_path, config_from, suggesting_names
 from oprel.cli.screen import render
+from oprel.cli.screen.settings_notes import running_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ValidationError
-from oprel.utils.files import tail
+from oprel.utils.files import is_same_file, old_log, tail
 
-LINES = 200  # of the daemon's log
+LINES, MOST_BYTES = 200, 64 * 1024  # of the daemon's log
 POLL_INTERVAL = 0.2  # s
 
 
@@ -37,7 +40,7 @@ def _show_engine(config: Config, model: str, *, follow: bool) -> None:
     check_path(model)
     with Client(config=config, start=False) as client, asking_own_daemon(client), suggesting_names(client, model):
         for line in client.logs(model, follow=follow):
-            render.line(line)
+            render.verbatim(line)
 
 
 def _show_daemon(config: Config, *, follow: bool) -> None:
@@ -45,25 +48,32 @@ def _show_daemon(config: Config, *, follow: bool) -> None:
         raise ValidationError(
             f"the log of the daemon at {config.host} is on its machine", "Name a model to see its engine's log."
         )
+    daemon = running_daemon(config)
+    if daemon and daemon.service.startswith("systemd"):
+        raise OprelError("the daemon is a service, whose log is in the journal", "`oprel service logs` shows it.")
     log = config.logs_dir / "daemon.log"
     if not log.exists():
         raise OprelError(f"there is no log {log}", "A daemon started with `oprel serve` logs to its terminal.")
-    for line in tail(log, LINES):
-        render.line(line)
-    if follow:
-        _follow(log)
+    with log.open("rb") as file:
+        for line in _last_lines(log, file):
+            render.verbatim(line)
+        if follow:
+            _follow(log, file)
 
 
-def _follow(log: Path) -> None:
-    """Print what is appended, also after a later daemon starts a new file."""
-    size = log.stat().st_size
+def _last_lines(log: Path, file: BinaryIO) -> list[str]:
+    """The end of the log, and of the file before it if the current one is new. Reads `file` to its end."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_BYTES))
+    lines = file.read().decode(errors="replace").splitlines()[-LINES:]
+    return [*tail(old_log(log, 1), LINES - len(lines)), *lines] if len(lines) < LINES else lines
+
+
+def _follow(log: Path, file: BinaryIO) -> None:
+    """Print what is appended to the open `file`, and then to those that continue it."""
     while True:
-        time.sleep(POLL_INTERVAL)
-        now = log.stat().st_size
-        if now < size:
-            size = 0
-        with log.open("rb") as file:
-            file.seek(size)
-            added = file.read()
-        size += len(added)
-        render.piece(added.decode(errors="replace"))
+        is_current = is_same_file(log, file.fileno())
+        render.piece(file.read().decode(errors="replace"))
+        if is_current or not log.exists():
+            time.sleep(POLL_INTERVAL)
+        else:
+            file = log.open("rb")

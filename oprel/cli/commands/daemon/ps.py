@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from, open_client, without_daemon
+from oprel.cli.options import add_address, add_columns, columns_from, config_from, open_client, without_daemon
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, ColumnChoice, named, shorter_name
 from oprel.core.exceptions import ConnectError
 from oprel.utils.text import human_interval, human_size
 
@@ -16,17 +17,16 @@ if TYPE_CHECKING:
     from oprel.client.types import ProcessResponse
     from oprel.wire.daemon import EngineModel, HealthResponse, ModelsResponse, WaitingModel
 
+READY = "ready"
 DOWN = ("crashed", "backing_off", "broken")
 FOREVER = 100 * 365 * 86_400  # s; a model that expires later never does
 # The columns of `ollama ps`, then those that only oprel has.
-TITLES = (
-    *("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"),
-    *("STATE", "QUEUE", "THREADS", "TOKENS/S", "MEMORY", "RESERVED", "RESTARTS", "PID", "ENGINE"),
+COLUMNS = (
+    *(Column("NAME", shorter=shorter_name), Column("ID", 2), "SIZE", "PROCESSOR", Column("CONTEXT", 1), "UNTIL"),
+    *(Column("STATE", 3), Column("QUEUE", 5), Column("THREADS", 10), Column("TOKENS/S", 4), Column("MEMORY", 6)),
+    *(Column("RESERVED", 9), Column("RESTARTS", 7), Column("PID", 8), Column("ENGINE", 11)),
 )
-# The columns dropped on a narrow terminal, first to last.
-LEAVE_FIRST = ("ENGINE", "THREADS", "ID", "PROCESSOR", "CONTEXT", "SIZE", "TOKENS/S", "RESERVED", "UNTIL", "RESTARTS")
-
-LONG_NAME = 30  # characters of a path
+TITLES = tuple(column.title for column in named(COLUMNS))
 
 Row = Mapping[str, str]  # a cell by its title
 
@@ -35,6 +35,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("ps", aliases=["models"], help="list the loaded models and their engines")
     parser.add_argument("prefix", nargs="?", default="", help="list only names with this prefix")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -48,13 +49,14 @@ def main(args: argparse.Namespace) -> int:
         render.json(_named(answers[0], args.prefix) if answers else ModelsResponse(models=[]))
     elif answers:
         loaded, running, health = answers
-        _show(_named(loaded, args.prefix), {model.name: model for model in running.models})
+        sizes = {model.name: model for model in running.models}
+        _show(_named(loaded, args.prefix), sizes, columns_from(args))
         for warning in health.warnings:
             render.note(warning)
         for engine in health.engines_set_aside:
             render.note(f"engine {engine.engine} is not used: {engine.reason}")
     else:
-        _table([])
+        _table([], columns_from(args))
     return 0
 
 
@@ -69,7 +71,7 @@ def _answers(client: "AnyClient") -> "tuple[ModelsResponse, ProcessResponse, Hea
             raise
         if is_ending(client.config):
             raise without_daemon(client.config) from None
-    render.note("no daemon is running, so nothing is loaded")
+    render.note("no daemon is running, so nothing is loaded; `oprel list` lists the installed models")
     return None
 
 
@@ -80,8 +82,8 @@ def _named(loaded: "ModelsResponse", prefix: str) -> "ModelsResponse":
     return loaded
 
 
-def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None:
-    _table([*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)])
+def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]", choice: ColumnChoice) -> None:
+    _table([*(engine_row(engine, sizes) for engine in loaded.models), *map(waiting_row, loaded.waiting)], choice)
     for engine in loaded.models:
         if engine.adjustments:
             render.note(f"{engine.name} was adjusted: {', '.join(engine.adjustments)}")
@@ -89,16 +91,8 @@ def _show(loaded: "ModelsResponse", sizes: "Mapping[str, RunningModel]") -> None
         render.note(f"{model.name} has been waiting for memory for {human_interval(model.seconds)}: {model.why}")
 
 
-def _table(rows: Sequence[Row]) -> None:
-    if render.columns():  # a pipe or a file gets full names
-        rows = [{**row, "NAME": shortened(row["NAME"])} for row in rows]
-    titles = visible_columns(rows, render.columns() or render.WIDTH)
-    render.table(titles, [[row.get(title, "") for title in titles] for row in rows])
-
-
-def visible_columns(rows: Sequence[Row], width: int) -> list[str]:
-    """The titles of the columns that fit into `width`. Those not in LEAVE_FIRST always stay."""
-    return render.visible_columns(TITLES, rows, LEAVE_FIRST, width)
+def _table(rows: Sequence[Row], choice: ColumnChoice) -> None:
+    render.table(COLUMNS, [[row.get(title, "") for title in TITLES] for row in rows], choice)
 
 
 def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Row:
@@ -110,7 +104,7 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
         "SIZE": human_size(running.size) if running else "",
         "PROCESSOR": processor(engine.gpu_share),
         "CONTEXT": str(engine.context_length),
-        "UNTIL": (engine.last_exit if engine.state in DOWN else None) or _until(engine),
+        "UNTIL": _until(engine),
         "STATE": engine.state,
         "QUEUE": f"{engine.slots_taken}/{engine.slots}" + (f" +{engine.queued}" if engine.queued else ""),
         "THREADS": threads(engine),
@@ -124,7 +118,12 @@ def engine_row(engine: "EngineModel", sizes: "Mapping[str, RunningModel]") -> Ro
 
 
 def waiting_row(model: "WaitingModel") -> Row:
-    return {"NAME": model.name, "STATE": "waiting for memory", "RESERVED": human_size(model.bytes)}
+    return {
+        "NAME": model.name,
+        "UNTIL": "waiting for memory",
+        "STATE": "waiting",
+        "RESERVED": human_size(model.bytes),
+    }
 
 
 def threads(engine: "EngineModel") -> str:
@@ -145,19 +144,12 @@ def processor(gpu_share: float) -> str:
 
 
 def _until(engine: "EngineModel") -> str:
+    """When it is unloaded; of an engine that does not serve, why."""
+    if engine.state != READY:
+        return (engine.last_exit if engine.state in DOWN else None) or engine.state
     if engine.pinned:
         return "pinned"
     if engine.expires_at is None:
         return ""
     left = (datetime.fromisoformat(engine.expires_at) - datetime.now(UTC)).total_seconds()
     return "Forever" if left > FOREVER else f"{human_interval(left)} from now"
-
-
-def shortened(name: str) -> str:
-    """A long path cut to its last part.
-
-    >>> shortened("tiny:latest"), shortened("/home/me/models/qwen2.5-coder-7b-q4.gguf")
-    ('tiny:latest', '…/qwen2.5-coder-7b-q4.gguf')
-    """
-    folder, slash, file = name.rpartition("/")
-    return f"…/{file}" if slash and len(name) > LONG_NAME else name

@@ -4,8 +4,9 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from, without_daemon
+from oprel.cli.options import add_address, add_columns, columns_from, config_from, without_daemon
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, shorter_name
 from oprel.core.exceptions import ConnectError, ValidationError
 from oprel.utils.text import human_interval
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from oprel.client_api import Client
     from oprel.wire.daemon import QuarantineEntry
 
-TITLES = ("HASH", "MODEL", "REASON", "CRASHES", "UNTIL")
+COLUMNS = ("HASH", Column("MODEL", 1, shorter_name), Column("REASON", wraps=True), Column("CRASHES", 2), "UNTIL")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,6 +24,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "hash", nargs="?", help="the request to release: its hash or the beginning of it (default: all)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -33,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
 
     with Client(config=config_from(args), start=False) as client:
         try:
-            return _clear(client, args.hash) if args.action == "clear" else _list(client, as_json=args.json)
+            return _clear(client, args.hash) if args.action == "clear" else _list(client, args)
         except ConnectError:
             if client.config.host:  # on another machine: nothing is known about it
                 raise
@@ -43,14 +45,14 @@ def main(args: argparse.Namespace) -> int:
             return 0
 
 
-def _list(client: "Client", *, as_json: bool) -> int:
+def _list(client: "Client", args: argparse.Namespace) -> int:
     quarantine = client.quarantine()
-    if as_json:
+    if args.json:
         render.json(quarantine)
     elif not quarantine.requests:
         render.note("no request is in quarantine")
     else:
-        render.table(TITLES, [_row(entry) for entry in quarantine.requests])
+        render.table(COLUMNS, map(_row, quarantine.requests), columns_from(args))
     return 0
 
 

@@ -18,7 +18,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    config = config_from(args)
+    config = config_from(args, compared=not args.daemon)
     if args.daemon and args.model:
         raise ValidationError("a model and --daemon cannot be given together", "Name a model, or use --daemon.")
     if args.daemon:

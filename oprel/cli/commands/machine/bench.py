@@ -2,12 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from, suggesting_names
+from oprel.cli.options import add_address, add_columns, columns_from, config_from, suggesting_names
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, ColumnChoice, shorter_name
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, ValidationError
 from oprel.utils.text import human_interval, human_size
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from oprel.telemetry.hardware.probing import Hardware
     from oprel.wire.benchmarks import Benchmark, ComparedBenchmark
 
-TITLES = ("MODEL", "QUANT", "PREFILL/S", "TOKENS/S", "FIRST TOKEN", "MEMORY", "EXPECTED")
-LEAVE_FIRST = ("EXPECTED", "QUANT", "MEMORY")
+COLUMNS = (
+    *(Column("MODEL", shorter=shorter_name), Column("QUANT", 2), "PREFILL/S", "TOKENS/S", "FIRST TOKEN"),
+    *(Column("MEMORY", 1), Column("EXPECTED", 3)),
+)
 HISTORY = "benchmarks.jsonl"
 STEADY = 0.02  # a change below this part is none
+RUNS, BUSY_RUNS = 5, 12  # of the memory: on a busy machine more, since some find a quiet moment
+LOOK_SECONDS, BUSY_PERCENT = 0.3, 20.0  # how busy others keep the CPU before
+REPEATED = 0.1  # the two best runs differ by less, or the best one is chance
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,6 +35,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("names", nargs="*", metavar="MODEL", help="for run; a name without a tag means all of its tags")
     parser.add_argument("--json", action="store_true", help="for run: print JSON")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -65,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         render.json(BenchmarksResponse(benchmarks=compared))
     else:
-        _show(compared)
+        _show(compared, columns_from(args))
     return 0
 
 
@@ -74,10 +81,8 @@ def _machine(hardware: "Hardware") -> str:
     return ", ".join(parts)
 
 
-def _show(compared: "Sequence[ComparedBenchmark]") -> None:
-    rows = [_row(each.benchmark) for each in compared]
-    titles = render.visible_columns(TITLES, rows, LEAVE_FIRST, render.columns() or render.WIDTH)
-    render.table(titles, [[row[title] for title in titles] for row in rows])
+def _show(compared: "Sequence[ComparedBenchmark]", choice: ColumnChoice) -> None:
+    render.table(COLUMNS, [_row(each.benchmark) for each in compared], choice)
     for each in compared:
         if before := each.previous:
             render.note(f"{each.benchmark.model}, compared with {ago(before.at)}: {changes(each.benchmark, before)}")
@@ -99,16 +104,16 @@ def business(load: float, threads: int) -> str | None:
     return f"other programs use the CPU (load {load:.1f} on {threads} threads): on a quiet machine models are faster"
 
 
-def _row(measured: "Benchmark") -> Mapping[str, str]:
-    return {
-        "MODEL": measured.model,
-        "QUANT": measured.quantization,
-        "PREFILL/S": shown_speed(measured.prefill_speed),
-        "TOKENS/S": shown_speed(measured.decode_speed),
-        "FIRST TOKEN": f"{measured.first_token_seconds * 1000:.0f} ms",
-        "MEMORY": human_size(measured.memory_bytes) if measured.memory_bytes else "-",
-        "EXPECTED": human_size(measured.expected_bytes),
-    }
+def _row(measured: "Benchmark") -> tuple[str, ...]:
+    return (
+        measured.model,
+        measured.quantization,
+        shown_speed(measured.prefill_speed),
+        shown_speed(measured.decode_speed),
+        f"{measured.first_token_seconds * 1000:.0f} ms",
+        human_size(measured.memory_bytes) if measured.memory_bytes else "-",
+        human_size(measured.expected_bytes),
+    )
 
 
 def shown_speed(tokens_per_second: float) -> str:
@@ -141,14 +146,39 @@ def _memory(config: Config) -> int:
     from oprel.telemetry.hardware.probing import probe
 
     hardware = probe()
-    threads = hardware.cpu.threads
-    runs = [rates for _ in range(3) if (rates := bandwidth.measure(hardware))]
+    busy = bandwidth.busy_percent(LOOK_SECONDS)
+    count = RUNS if busy < BUSY_PERCENT else BUSY_RUNS
+    with render.waiting("measuring the memory"):
+        runs = [rates for _ in range(count) if (rates := bandwidth.measure(hardware))]
     if not runs:
         raise InsufficientMemoryError(
             "too little memory is free to measure its bandwidth", "Stop a model: `oprel stop`."
         )
     best = bandwidth.Rates(max(run.memory for run in runs), max(run.core for run in runs))
+    before = bandwidth.recall(config.home_dir, hardware)
+    earlier = bandwidth.Rates(before.memory.bandwidth_bytes or 0, before.cpu.scan_bytes or 0)
+    if doubt := doubts(busy, [run.memory for run in runs]):
+        best = bandwidth.Rates(max(best.memory, earlier.memory), max(best.core, earlier.core))
     config.home_dir.mkdir(parents=True, exist_ok=True)
     bandwidth.remember(config.home_dir, hardware, best)
-    render.line(f"{human_size(best.memory)}/s, read by {threads} threads; `oprel plan` uses this figure from now on")
+    whose = f"the best of {len(runs)} runs" if best.memory != earlier.memory else "measured earlier"
+    render.line(
+        f"{human_size(best.memory)}/s, {whose}, read by {hardware.cpu.threads} threads; "
+        "`oprel plan` uses this figure from now on"
+    )
+    if doubt:
+        render.note(f"{doubt}; repeat `oprel bench memory` on a quiet machine")
     return 0
+
+
+def doubts(busy: float, runs: Sequence[int]) -> str | None:
+    """Why the best of these runs may be too low, None if it is not. `busy`: percent of the CPU that others used.
+
+    >>> doubts(3, [99, 100, 98]), doubts(99, [50, 60]), doubts(3, [50, 60, 100])
+    (None, 'other programs used 99% of the CPU', 'the runs differ by 40%')
+    """
+    if busy >= BUSY_PERCENT:
+        return f"other programs used {busy:.0f}% of the CPU"
+    best, *others = sorted(runs, reverse=True)
+    apart = 1 - max(others, default=0) / best
+    return f"the runs differ by {apart:.0%}" if apart > REPEATED else None

@@ -2,7 +2,7 @@
 
 import argparse
 
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, config_and_notes
 from oprel.cli.screen import render
 
 SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
@@ -20,12 +20,13 @@ def main(args: argparse.Namespace) -> int:
     from oprel.cli.checkup import Report, examined
 
     report = Report(findings=[])
-    for finding in examined(config_from(args)):
+    config, notes = config_and_notes(args)
+    for finding in examined(config, notes):
         report.findings.append(finding)
         if not args.json:
-            render.line(f"{SIGNS[finding.level]} {finding.subject:11} {finding.text}")
+            render.prose(finding.text, f"{SIGNS[finding.level]} {finding.subject:11} ")
             for step in finding.advice:
-                render.line(f"{'':13} {step}")
+                render.prose(step, " " * 14)
     if args.json:
         render.json(report)
     return 1 if any(finding.level == "error" for finding in report.findings) else 0

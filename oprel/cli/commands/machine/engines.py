@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, add_settings, config_from
+from oprel.cli.options import add_address, add_columns, add_settings, columns_from, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, ColumnChoice, shorter_path
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import NoEngineError, ValidationError
 from oprel.utils.text import human_size
@@ -23,7 +24,7 @@ LLAMA_CPP = "llama.cpp"
 MANAGED = ("install", "update", "rollback", "uninstall")  # of llama.cpp, whose builds oprel lists itself
 PINNED = "To upgrade another engine, uninstall and install it."
 APIS = ("cuda", "rocm", "vulkan", "metal", "cpu")
-TITLES = ("ENGINE", "FORMATS", "RUNS ON", "PROGRAM")
+COLUMNS = ("ENGINE", Column("FORMATS", 2), Column("RUNS ON", 1), Column("PROGRAM", shorter=shorter_path))
 AUTO = "auto"
 PROBE_SECONDS = 60.0  # some engines import for half a minute before they print their version
 
@@ -46,6 +47,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         apis.add_argument(f"--{api}", dest="api", action="store_const", const=api, help=text)
     parser.add_argument("--build", action="store_true", help=f"with install {LLAMA_CPP}: build it here")
     parser.add_argument("--chaos", action="store_true", help=f"with install {LLAMA_CPP}: test it with faults too")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     add_settings(parser, ("engine_sources", "engine_mirror"))
     parser.set_defaults(main=main)
@@ -65,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
 def _manage(args: argparse.Namespace, config: Config) -> None:
     match args.action:
         case "list":
-            _list(config)
+            _list(config, columns_from(args))
         case "install":
             _install(config, args.name, sure=args.yes)
         case "test":
@@ -93,7 +95,7 @@ def _manage_llama_cpp(args: argparse.Namespace, config: Config) -> None:
             installation.uninstall(config)
 
 
-def _list(config: Config) -> None:
+def _list(config: Config, choice: ColumnChoice) -> None:
     from oprel.runtime.binaries.choices import read_choices
     from oprel.runtime.binaries.engine_binaries import probed
     from oprel.runtime.selection.engines import accelerators_of, find_engines, unused_gpu
@@ -106,7 +108,7 @@ def _list(config: Config) -> None:
         engine.backend for engine in engines if not engine.programs and not devices.isdisjoint(engine.backend.suits)
     ]
     rows = [_row(engine, engine.backend.name == preferred, engine.backend in missing) for engine in engines]
-    render.table(TITLES, rows)
+    render.table(COLUMNS, rows, choice)
     if hardware.gpus and not probed(config).uses_gpus:
         render.note(unused_gpu(hardware.gpus))
     for backend in missing:

@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_home, config_from
+from oprel.cli.options import add_columns, add_home, columns_from, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from oprel.telemetry.hardware.devices import CPU, GPU, Memory
     from oprel.telemetry.hardware.probing import Hardware
 
-TITLES = ("PART", "NAME", "MEMORY", "FREE", "MORE")
+COLUMNS = ("PART", Column("NAME", wraps=True), "MEMORY", "FREE", Column("MORE", 1, wraps=True))
 LITTLE_MEMORY = 2 * 10**9  # bytes
 # Instruction sets that affect the speed of engines.
 FAST_FEATURES = ("avx", "avx2", "avx512f", "avx512_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "sme", "v")
@@ -24,6 +25,7 @@ Row = tuple[str, str, str, str, str]
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("hardware", help="show the CPU, memory and GPUs that models can use")
     parser.add_argument("--json", action="store_true", help="print JSON, for `oprel plan --hardware` on any machine")
+    add_columns(parser, COLUMNS)
     add_home(parser)
     parser.set_defaults(main=main)
 
@@ -36,17 +38,18 @@ def main(args: argparse.Namespace) -> int:
     machine = this_machine(config.hardware)
     hardware = as_seen(machine, config)
     if args.json:
-        render.line(hardware.to_json())
+        render.verbatim(hardware.to_json())
         return 0
     others = [(*_gpu(gpu)[:4], "not seen by the engine") for gpu in unlisted(machine, hardware)]
-    render.table(TITLES, [_cpu(hardware.cpu), _memory(hardware.memory), *map(_gpu, hardware.gpus), *others])
+    rows = [_cpu(hardware.cpu), _memory(hardware.memory), *map(_gpu, hardware.gpus), *others]
+    render.table(COLUMNS, rows, columns_from(args))
     for text in (*hardware.notes, *advice(hardware)):
         render.note(text)
     return 0
 
 
 def as_seen(machine: "Hardware", config: "Config") -> "Hardware":
-    """The machine with the GPUs that llama.cpp's program here lists; as drivers tell of it where that lists none."""
+    """The machine with the GPUs that llama.cpp's program here lists; as drivers report it where that lists none."""
     import asyncio
 
     from oprel.core.exceptions import NoEngineError

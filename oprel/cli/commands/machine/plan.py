@@ -1,14 +1,14 @@
 """`oprel plan MODEL`: shows which quantization suits this machine, on which devices it would run and how fast."""
 
 import argparse
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_home, config_from
+from oprel.cli.options import add_columns, add_home, columns_from, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import WHAT_FITS, Column, ColumnChoice
 from oprel.core.exceptions import ConnectError, InsufficientMemoryError, ShuttingDownError, ValidationError
 from oprel.utils.text import human_size
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from oprel.telemetry.recommender.settings import PlanConstraints
     from oprel.wire.daemon import ModelsResponse, PlacedMemory, PlannedVariant, PlanResponse
 
-TITLES = ("", "QUANT", "SIZE", "FITS", "EXPECTED", "RESERVED", "WHERE", "CONTEXT", "TOKENS/S", "WHY NOT")
-# The columns dropped on a narrow terminal, first to last. What is said in "WHY NOT" follows the table then.
-LEAVE_FIRST = ("WHY NOT", "SIZE", "TOKENS/S", "FITS")
+WHY_NOT = "WHY NOT"  # left out first; then its texts follow the table
+COLUMNS = (
+    *("", "QUANT", Column("SIZE", 4), Column("FITS", 1), "EXPECTED", Column("RESERVED", 2), "WHERE"),
+    *("CONTEXT", Column("TOKENS/S", 3), Column(WHY_NOT, 5)),
+)
 CHOSEN = "➤"
-BAR, LEGEND = 40, 78  # characters
+BAR, BESIDE_BAR, LEGEND, WIDEST = 40, 26, 78, 200  # characters
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 MUCH_SLOWER = 0.85  # times the usual speed
 EXACT_BELOW = 5.0  # tokens per second
@@ -55,6 +57,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--quant", metavar="NAME", default="", help="consider only this quantization")
     _add_constraints(parser)
+    add_columns(parser, COLUMNS[1:])
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_home(parser)
     parser.set_defaults(main=main)
@@ -120,7 +123,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         render.json(plan)
     else:
-        show(plan)
+        show(plan, columns_from(args))
     return _status(plan)
 
 
@@ -160,22 +163,22 @@ def constraints(args: argparse.Namespace) -> "PlanConstraints":
     )
 
 
-def show(plan: "PlanResponse") -> None:
-    _show_variants(plan.variants)
+def show(plan: "PlanResponse", choice: ColumnChoice = WHAT_FITS) -> None:
+    _show_variants(plan.variants, choice)
     render.line()
     for line in described(plan):
         render.line(line)
     for device in plan.memory.devices:
         render.line()
-        for line in bar(device):
-            render.line(line)
+        for line in bar(device, render.terminal_width() or WIDEST):
+            render.verbatim(line)
     if plan.suggestions:
         render.line()
         for suggestion in plan.suggestions:
             render.line(suggestion.text)
     if plan.command:
         render.line()
-        render.line(shlex.join(plan.command))
+        render.command(plan.command)
     for note in plan.notes:
         render.note(note)
 
@@ -214,18 +217,19 @@ def _experience(plan: "PlanResponse") -> str:
     return f" (from {loads}: ±{max(1, round(100 * by.error))} %)"
 
 
-def bar(device: "PlacedMemory") -> Iterator[str]:
-    """A bar of how full a device becomes, and the size of each part."""
+def bar(device: "PlacedMemory", width: int = WIDEST) -> Iterator[str]:
+    """A bar of how full a device becomes, and the size of each part, in lines of at most `width`."""
+    blocks = min(BAR, width - BESIDE_BAR)
     sizes = _sizes(device)
     scale = max(device.budget_bytes, device.total_bytes, 1)
     drawn, done = "", 0
     for name, size in sizes.items():
         done += size
-        drawn += PARTS[name] * (round(BAR * done / scale) - len(drawn))
+        drawn += PARTS[name] * (round(blocks * done / scale) - len(drawn))
     yield f"{device.name}: {_both(device.expected_bytes, device.total_bytes)}"
-    yield f"  [{drawn:·<{BAR}}] of {human_size(device.budget_bytes)} available"
+    yield f"  [{drawn:·<{blocks}}] of {human_size(device.budget_bytes)} available"
     legend = (f"{name} {human_size(size)}".replace(" ", HARD_SPACE) for name, size in sizes.items() if size)
-    for line in wrap(", ".join(legend), LEGEND, initial_indent="  ", subsequent_indent="  "):
+    for line in wrap(", ".join(legend), min(width, LEGEND), initial_indent="  ", subsequent_indent="  "):
         yield line.replace(HARD_SPACE, " ")
 
 
@@ -247,14 +251,12 @@ def _sizes(device: "PlacedMemory") -> dict[str, int]:
     return {**sizes, "checkpoints": saved, "in reserve": device.total_bytes - device.expected_bytes}
 
 
-def _show_variants(variants: Sequence["PlannedVariant"]) -> None:
-    rows = [dict(zip(TITLES, _row(variant), strict=True)) for variant in variants]
-    titles = render.visible_columns(TITLES, rows, LEAVE_FIRST, render.columns() or render.WIDTH)
-    render.table(titles, [[row[title] for title in titles] for row in rows])
-    if TITLES[-1] not in titles:
+def _show_variants(variants: Sequence["PlannedVariant"], choice: ColumnChoice) -> None:
+    titles = render.table(COLUMNS, map(_row, variants), choice)
+    if WHY_NOT not in titles and not choice.titles:
         for variant in variants:
             if variant.reason:
-                render.line(f"{variant.quantization}: {variant.reason}")
+                render.prose(variant.reason, f"{variant.quantization}: ")
 
 
 def _row(variant: "PlannedVariant") -> tuple[str, ...]:

@@ -4,11 +4,12 @@ import argparse
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, add_columns, columns_from, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column, shorter_path
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import DEFAULT_TAG
 from oprel.utils.text import human_interval, human_size
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from oprel.client_api import Client
     from oprel.wire.library import CachedFile, CacheResponse, RemovedResponse
 
+COLUMNS = ("FILE", "SIZE", Column("LAST USE", 1), Column("PROVIDER", 2), Column("MODELS", wraps=True))
 # A file named by its digest, complete or partial.
 LONG_NAME = re.compile(r"(?:sha256-)?([0-9a-f]{12})[0-9a-f]{28,52}(|\.part)")
 
@@ -28,6 +30,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--all", action="store_true", help="with verify: include files that belong to other programs")
     parser.add_argument("--yes", action="store_true", help="with clear: do not ask for confirmation")
     parser.add_argument("--json", action="store_true", help="print JSON with full paths")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -44,22 +47,22 @@ def main(args: argparse.Namespace) -> int:
             case "clear":
                 _clear(client, sure=args.yes)
             case _:
-                _list(client, as_json=args.json)
+                _list(client, args)
     return 0
 
 
-def _list(client: "Client", *, as_json: bool) -> None:
+def _list(client: "Client", args: argparse.Namespace) -> None:
     cache = client.cache()
-    if as_json:
+    if args.json:
         render.json(cache)
         return
-    rows = [
-        (_size(file), _used(file), file.provider, ", ".join(file.models) or "(none)", _file(file))
-        for file in cache.files
-    ]
-    render.table(("SIZE", "LAST USE", "PROVIDER", "MODELS", "FILE"), rows)
+    render.table(COLUMNS, map(_row, cache.files), columns_from(args))
     for note in (*_unfinished(client), *_duplicates(cache)):
         render.note(note)
+
+
+def _row(file: "CachedFile") -> tuple[str, ...]:
+    return _file(file), _size(file), _used(file), file.provider, ", ".join(file.models) or "(none)"
 
 
 def _verify(client: "Client", *, include_others: bool) -> None:
@@ -135,8 +138,7 @@ def _file(file: "CachedFile") -> str:
 def _short(path: str) -> str:
     """A shortened path: ~ for the home directory, and digests cut to their first digits."""
     name = LONG_NAME.sub(r"\1…\2", PurePath(path).name)
-    short, home = PurePath(path).with_name(name), Path.home()
-    return f"~/{short.relative_to(home)}" if short.is_relative_to(home) else str(short)
+    return shorter_path(str(PurePath(path).with_name(name)))
 
 
 def _unfinished(client: "Client") -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from oprel.runtime.selection.routing import Route
 
 UNSOUND = "its files must be repaired first"
-TITLES = ("ENGINE", "SCORE", "WHY")
+COLUMNS = ("ENGINE", "SCORE", Column("WHY", wraps=True))
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -41,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     if inspection.errors:  # never suggest loading it
         engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
     if args.json:
-        render.line(json.dumps(as_json(inspection, engines), indent=2))
+        render.verbatim(json.dumps(as_json(inspection, engines), indent=2))
     else:
         _show(inspection, engines)
     return InvalidModelError.exit_code if inspection.errors else 0
@@ -75,9 +76,9 @@ def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
 
 
 def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
-    render.line(str(inspection.path))
+    render.verbatim(str(inspection.path))
     for title, text in inspection.info.display() if inspection.info else ():
-        render.line(f"    {title:16}{text}")
+        render.prose(text, f"    {title:16}")
     render.line()
     for finding in inspection.findings:
         _show_finding(finding, inspection.path)
@@ -85,16 +86,16 @@ def _show(inspection: "Inspection", engines: Sequence["Route"]) -> None:
         render.line("No problems found.")
     if engines:
         render.line()
-        render.table(TITLES, [(each.backend.name, f"{each.score:.2f}", "; ".join(each.reasons)) for each in engines])
+        render.table(COLUMNS, [(each.backend.name, f"{each.score:.2f}", "; ".join(each.reasons)) for each in engines])
         if not engines[0].is_open and (able := [route.backend for route in engines if route.score]):
             render.note(f"To serve it, install {able[0].name}: {able[0].install}")
 
 
 def _show_finding(finding: "Finding", model: Path) -> None:
     file = "" if finding.path == model or str(finding.path) in finding.what else f"{finding.path.name}: "
-    render.line(f"{finding.severity.value:8} {file}{finding.what}")
+    render.prose(f"{file}{finding.what}", f"{finding.severity.value:8} ")
     if finding.step:
-        render.line(f"         {finding.step}")
+        render.prose(finding.step, " " * 9)
 
 
 def as_json(inspection: "Inspection", engines: Sequence["Route"]) -> dict[str, object]:

@@ -4,19 +4,23 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from, open_client
+from oprel.cli.options import add_address, add_columns, columns_from, config_from, open_client
 from oprel.cli.screen import render
+from oprel.cli.screen.table import WHAT_FITS, Column, ColumnChoice, shorter_name
 from oprel.utils.text import human_interval, human_size
+
+COLUMNS = (Column("NAME", shorter=shorter_name), Column("ID", 1), "SIZE", "MODIFIED", Column("SOURCE", 2))
 
 if TYPE_CHECKING:
     from oprel.cli.options import AnyClient
-    from oprel.client.types import ListResponse, ModelListing
+    from oprel.client.types import ListResponse
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("list", aliases=["ls"], help="list the installed models")
     parser.add_argument("prefix", nargs="?", default="", help="list only names with this prefix")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -27,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         render.json(listing)
     else:
-        _print(listing)
+        _print(listing, columns_from(args))
     return 0
 
 
@@ -41,11 +45,11 @@ def _models(client: "AnyClient", prefix: str) -> "ListResponse":
     return listing
 
 
-def _print(listing: "ListResponse") -> None:
-    render.table(("NAME", "ID", "SIZE", "MODIFIED", "SOURCE"), map(_row, listing.models))
+def _print(listing: "ListResponse", choice: ColumnChoice = WHAT_FITS) -> None:
+    render.table(COLUMNS, map(_row, listing.models), choice)
 
 
-def _row(model: "ModelListing") -> tuple[str, ...]:
+def _row(model: "ListResponse.Model") -> tuple[str, ...]:
     digest = model.digest.removeprefix("sha256:")[:12]
     return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 

@@ -34,6 +34,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _remove(client: "AnyClient", name: str) -> None:
     from oprel.cli.commands.models.cache import print_kept
+    from oprel.core.names import ModelRef
 
     try:
         removed = client.remove(name)
@@ -44,6 +45,8 @@ def _remove(client: "AnyClient", name: str) -> None:
             raise
         render.line(f"cancelled the download of '{name}'")
         return
+    if removed.model and ModelRef.parse(removed.model).key != ModelRef.parse(name).key:
+        name = removed.model  # which of a repository's quantizations it is
     freed = f", {human_size(removed.freed_bytes)} freed" if removed.freed_bytes else ""
     later = "; its files are in use by a running answer and are removed later" if removed.busy else ""
     render.line(f"deleted '{name}'{freed}{later}")

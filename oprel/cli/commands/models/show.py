@@ -1,11 +1,12 @@
 """`oprel show MODEL`: shows a model's details."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from oprel.cli.options import add_address, check_path, config_from, open_client, suggesting_names
 from oprel.cli.screen import render
+from oprel.cli.screen.table import wrapped
 from oprel.core.exceptions import ValidationError
 from oprel.utils.text import human_size
 
@@ -19,6 +20,7 @@ PARTS = {
     "template": "its prompt template",
     "system": "its system message",
 }
+GAP = "    "
 LICENSE_LINES = 2
 LONGEST_VALUE = 80  # characters of a metadata value
 
@@ -42,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         render.json(info)
     else:
-        render.line(part(info, args.part) if args.part else described(info, args.verbose))
+        render.verbatim(part(info, args.part) if args.part else described(info, args.verbose, render.terminal_width()))
     return 0
 
 
@@ -64,8 +66,8 @@ def part(info: "OllamaShowResponse", name: str) -> str:
     return text.rstrip("\n") if text else f"The model has no {name}."
 
 
-def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
-    """All details in sections."""
+def described(info: "OllamaShowResponse", verbose: bool = False, width: int = 0) -> str:
+    """All details in sections. `width`: that of a terminal, at which values wrap."""
     sections: dict[str, Sequence[Sequence[str]]] = {
         "Model": _model(info),
         "Projector": _projector(info),
@@ -78,7 +80,7 @@ def described(info: "OllamaShowResponse", verbose: bool = False) -> str:
         "Notes": [(line,) for line in info.notes or ()],
         "License": [(line,) for line in (info.license or "").strip().splitlines()[:LICENSE_LINES]],
     }
-    return "\n\n".join(_section(title, rows) for title, rows in sections.items() if rows)
+    return "\n\n".join(_section(title, rows, width) for title, rows in sections.items() if rows)
 
 
 def _model(info: "OllamaShowResponse") -> list[tuple[str, str]]:
@@ -128,12 +130,16 @@ def _memory(info: "OllamaShowResponse") -> list[tuple[str, str]]:
     ]
 
 
-def _section(title: str, rows: Sequence[Sequence[str]]) -> str:
+def _section(title: str, rows: Sequence[Sequence[str]], width: int) -> str:
+    return "\n".join([f"  {title}", *(f"{GAP}{line}".rstrip() for line in _aligned(rows, width - len(GAP)))])
+
+
+def _aligned(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """The cells of each row under each other; the last one wraps at `width`, if that is positive."""
     widths = [max((len(row[index]) for row in rows if len(row) > index), default=0) for index in range(2)]
-    lines = [
-        "    " + "    ".join(f"{cell:{width}}" for cell, width in zip(row, [*widths, 0], strict=False)) for row in rows
-    ]
-    return "\n".join([f"  {title}", *(line.rstrip() for line in lines)])
+    for *cells, last in rows:
+        head = "".join(f"{cell:{wide}}{GAP}" for cell, wide in zip(cells, widths, strict=False))
+        yield from wrapped(head + last, width, " " * len(head)) if width > 0 else [head + last]
 
 
 def _short(value: object) -> str:

@@ -3,8 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, config_from
+from oprel.cli.options import add_address, add_columns, columns_from, config_from
 from oprel.cli.screen import render
+from oprel.cli.screen.table import Column
+
+COLUMNS = (
+    *("NAME", Column("SIZES", wraps=True), Column("CAPABILITIES", 1, wraps=True), Column("LICENSE", 2)),
+    Column("GOOD FOR", wraps=True),
+)
 
 if TYPE_CHECKING:
     from oprel.wire.library import LibraryModel
@@ -17,6 +23,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--capability", default="", help="list only models with this capability: tools, thinking, vision, ..."
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_columns(parser, COLUMNS)
     add_address(parser)
     parser.set_defaults(main=main)
 
@@ -38,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
         (model.name, " ".join(model.repositories), " ".join(model.capabilities), model.license or "", model.about or "")
         for model in library.models
     ]
-    render.table(("NAME", "SIZES", "CAPABILITIES", "LICENSE", "GOOD FOR"), rows)
+    render.table(COLUMNS, rows, columns_from(args))
     render.note("`oprel pull NAME:SIZE` downloads one; `oprel search` finds many more.")
     return 0
 

@@ -20,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
     from oprel.cli.main import build_parser, command_parsers
 
     for candidate in candidates(args.line, command_parsers(build_parser()), _models):
-        render.line(candidate)
+        render.verbatim(candidate)
     return 0
 
 

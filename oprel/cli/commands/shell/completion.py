@@ -21,7 +21,7 @@ _oprel() {
     found=("${(@f)$(oprel __complete "${(j: :)words[1,CURRENT]}" 2>/dev/null)}")
     if [[ -n "$found" ]]; then compadd -a found; else _files; fi
 }
-compdef _oprel oprel
+if [[ "$funcstack[1]" == _oprel ]]; then _oprel "$@"; else compdef _oprel oprel; fi
 """,
     "fish": r"""complete -c oprel -a '(oprel __complete (commandline -cp) 2>/dev/null)'
 """,

@@ -16,7 +16,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def main(args: argparse.Namespace) -> int:
     render.line(f"oprel {__version__}")
-    with open_client(config_from(args), start=False) as client:
+    with open_client(config_from(args, compared=False), start=False) as client:
         try:
             daemon = client.health().version
         except ConnectError as error:
@@ -24,6 +24,6 @@ def main(args: argparse.Namespace) -> int:
             render.note(f"Warning: {problem.message}")
             return 0
     if daemon != __version__:
-        step = "Stop it with `oprel stop --daemon`; the next one will have this version."
-        render.note(f"Warning: the daemon has version {daemon}. {step}")
+        step = f"update it on {client.config.host}" if client.config.host else "`oprel restart`"
+        render.note(f"Warning: the daemon has version {daemon}: {step}")
     return 0

@@ -18,6 +18,7 @@ from oprel.cli.options import (
 )
 from oprel.cli.pulling import pulling_if_missing
 from oprel.cli.screen import render
+from oprel.core.config import is_dumb_terminal
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("chat", help="chat with a model")
+    parser = commands.add_parser("chat", usage="oprel chat [FLAGS] [MODEL]", help="chat with a model")
     add_model(parser)
     parser.add_argument("-r", "--resume", action="store_true", help="continue the last conversation")
     add_session(parser)
@@ -86,7 +87,13 @@ def _loaded(client: "Client", session: "Session") -> "Session":
 
 
 def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -> None:
-    from oprel.cli.conversation.keyboard import at_terminal, echo_off, plain_keyboard, terminal_keyboard
+    from oprel.cli.conversation.keyboard import (
+        at_terminal,
+        dumb_keyboard,
+        echo_off,
+        plain_keyboard,
+        terminal_keyboard,
+    )
     from oprel.cli.conversation.repl import Repl
     from oprel.cli.conversation.session import dump
     from oprel.utils.files import write_atomically
@@ -99,7 +106,8 @@ def _talk(client: "Client", session: "Session", last: "Path", history: "Path") -
         Repl(client, session, plain_keyboard(sys.stdin)).run()
         return
     render.line(f"{session.model} is ready; /? lists the commands.")
-    repl = Repl(client, session, terminal_keyboard(client, history), keep, echo_off)
+    ask = dumb_keyboard(sys.stdin) if is_dumb_terminal() else terminal_keyboard(client, history)
+    repl = Repl(client, session, ask, keep, echo_off)
     repl.show_saved()
     if session.messages:
         render.line(f"Continuing the conversation after {len(session.messages)} messages.")

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("run", help="ask a model: `oprel run MODEL PROMPT`")
+    usage = "oprel run [FLAGS] [MODEL] [PROMPT ...]"
+    parser = commands.add_parser("run", aliases=["query"], usage=usage, help="ask a model: `oprel run MODEL PROMPT`")
     add_model(parser)
     parser.add_argument(
         "prompt", nargs="*", help="what to ask; standard input goes before it (default: start a conversation)"
@@ -105,9 +106,9 @@ def _ask(client: "AnyClient", session: "Session", prompt: str) -> "Iterator[Gene
 
 
 def _show(pieces: "Iterator[GenerateResponse]", session: "Session") -> None:
-    from oprel.cli.conversation.answer_view import AnswerView, Look, print_notes
+    from oprel.cli.conversation.answer_view import AnswerView, look, print_notes
 
-    answer = AnswerView(Look(render.columns(), session.wordwrap, not session.hide_thinking))
+    answer = AnswerView(look(session.wordwrap, not session.hide_thinking))
     last = None
     try:
         for last in pieces:
@@ -131,4 +132,4 @@ def _embed(client: "AnyClient", session: "Session", args: argparse.Namespace, pr
             options=session.options or None,
             keep_alive=session.keep_alive,
         )
-    render.line(json.dumps([*reply.embeddings[0]]))
+    render.verbatim(json.dumps([*reply.embeddings[0]]))

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter
 from pydantic import ValidationError as Refused
 
-from oprel.core.config import yaml_content
+from oprel.core.configuration.yaml_file import read_yaml
 from oprel.core.exceptions import ConfigError
 
 ComputeApi = Literal["cuda", "rocm", "vulkan", "metal", "cpu"]
@@ -104,7 +104,7 @@ def read_listing(path: str = "") -> EngineListing:
     """The list in this file, or oprel's own. Raises ConfigError, which names the file and what is wrong."""
     file = Path(path).expanduser() if path else files(__package__) / FILE
     try:
-        content = yaml_content(file.read_bytes(), str(file))
+        content = read_yaml(file.read_bytes(), str(file)).content
         return TypeAdapter(EngineListing).validate_python(content or {})
     except OSError as error:
         raise ConfigError(f"engine_sources is {file}, which cannot be read: {error.strerror}") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from oprel.core.configuration.given import Given
 from oprel.server.api.common.ignored import IgnoredParts
 from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
@@ -19,7 +20,7 @@ from oprel.server.storage.removal import Arriving, Removal
 
 @dataclass(frozen=True, kw_only=True)
 class AppState:
-    """`started` is in seconds of the manager's clock."""
+    """`started` is in seconds of the manager's clock. `given`: the settings that are set, and where."""
 
     manager: ModelManager
     library: Library
@@ -27,6 +28,7 @@ class AppState:
     last_use: LastUse
     downloads: Downloads
     started: float
+    given: Given
     ignored: IgnoredParts = field(default_factory=IgnoredParts)
     responses: StoredResponses = field(default_factory=StoredResponses)
 

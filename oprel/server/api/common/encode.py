@@ -60,7 +60,7 @@ def metrics(done: Done) -> dict[str, object]:
         **{name: count or None for name, count in counts.items()},
         "truncated": truncated(done),
         "recoveries": done.recoveries or None,
-        "ended_by": done.ended_by or None,
+        "ended_by": done.ended_by or done.limit or None,
         "unparsed": done.unparsed or None,
     }
 

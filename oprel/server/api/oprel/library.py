@@ -214,7 +214,11 @@ def _cached_file(file: StoredFile) -> library_wire.CachedFile:
 
 def _removed(done: Removed) -> Response:
     kept_for = str(done.kept_for) if done.kept_for else None
-    return json_response(library_wire.RemovedResponse(freed_bytes=done.freed_bytes, busy=done.busy, kept_for=kept_for))
+    return json_response(
+        library_wire.RemovedResponse(
+            freed_bytes=done.freed_bytes, busy=done.busy, kept_for=kept_for, model=done.name or None
+        )
+    )
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -6,6 +6,8 @@ import anyio.to_thread
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
+from oprel.core.config import SETTINGS
+from oprel.core.configuration.published import EffectiveSetting, effective
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.runtime.engine import Engine
 from oprel.server.api.common import decode
@@ -70,6 +72,13 @@ async def logs(request: Request, model: str = "", follow: str = "false") -> Resp
     return StreamingReply(_following(engine), TEXT, broken=lambda error: f"({error.message})\n".encode())
 
 
+@private.api_route("/settings", methods=READ)
+async def settings(request: Request) -> Response:
+    state = state_of(request)
+    entries = effective(state.manager.config, state.given)
+    return json_response(wire.SettingsResponse(settings=[_setting(*entry) for entry in entries.items()]), nulls=True)
+
+
 @private.api_route("/quarantine", methods=READ)
 async def quarantine(request: Request) -> Response:
     entries = state_of(request).manager.quarantine.entries()
@@ -89,6 +98,12 @@ async def clear_quarantined(request: Request, hash: str) -> Response:
 async def _following(engine: Engine) -> AsyncGenerator[bytes, None]:
     async for line in engine.follow():
         yield f"{line}\n".encode()
+
+
+def _setting(name: str, setting: EffectiveSetting) -> wire.SettingEntry:
+    return wire.SettingEntry(
+        name=name, value=setting.value, default=SETTINGS[name].default, origin=setting.origin or None
+    )
 
 
 def _quarantined(entry: QuarantinedRequest) -> wire.QuarantineEntry:

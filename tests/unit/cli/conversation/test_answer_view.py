@@ -111,6 +111,20 @@ def test_an_answer_that_was_cut_is_said_to_be(capsys: Captured, reason: str | No
     assert bool(cut_short(AnswerMetrics(done_reason=reason))) is is_cut
 
 
+@pytest.mark.parametrize(
+    ("ended_by", "words"),
+    [
+        ("num_predict", "the answer reached num_predict, 20 tokens"),
+        ("context", "prompt and answer fill the context, 120 tokens"),
+        ("runaway_guard", "the answer repeated itself"),
+        (None, "num_predict, or filled the context"),
+    ],
+)
+def test_the_limit_that_cut_an_answer_is_named(ended_by: str | None, words: str) -> None:
+    done = AnswerMetrics(done_reason="length", ended_by=ended_by, prompt_eval_count=100, eval_count=20)
+    assert words in cut_short(done)
+
+
 def test_the_figures_count_the_engines_that_died() -> None:
     assert figures(AnswerMetrics(recoveries=2)) == "engine crashes:       2"
 
@@ -120,6 +134,20 @@ def test_figures_are_told_beside_the_output_and_only_on_request(capsys: Captured
     assert capsys.readouterr() == ("", "")
     print_notes(DONE, verbose=True)
     assert capsys.readouterr() == ("", figures(DONE) + "\n")
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_dumb_terminal_gets_whole_words_and_no_escapes(capsys: Captured, size: int) -> None:
+    text = "**One** two three four\nhttps://example.com/a/very/long/path end\n\n  six"
+    view = AnswerView(Look(20, is_dumb=True))
+    view.add("", "Let me think about it, for long.")
+    for at in range(0, len(text), size):
+        view.add(text[at : at + size], None)
+    view.end()
+    assert [line.rstrip() for line in capsys.readouterr().out.split("\n")] == [
+        *("Thinking...", "Let me think about", "it, for long.", "...done thinking.", ""),
+        *("**One** two three", "four", "https://example.com/a/very/long/path", "end", "", "  six"),
+    ]
 
 
 def test_no_colour_is_used_where_none_is_wanted(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

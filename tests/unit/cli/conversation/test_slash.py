@@ -1,7 +1,7 @@
 import pytest
 
 from oprel.cli.conversation.session import SETTINGS
-from oprel.cli.conversation.slash import COMMANDS, SHOWN, TOPICS, candidates, help_on
+from oprel.cli.conversation.slash import COMMANDS, SHOWN, SYNONYMS, TOPICS, candidates, help_on, hints
 from oprel.core.exceptions import ValidationError
 from oprel.core.request_options import OPTIONS
 
@@ -37,6 +37,31 @@ def test_a_word_is_completed_by_what_may_stand_there(text: str, words: list[str]
 
 def test_a_slash_offers_every_command() -> None:
     assert completed("/") == [*COMMANDS]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("/model tiny", "/load tiny"),
+        ("/temp 0.2", "/set parameter temperature 0.2"),
+        ("/num_ctx 4096", "/set parameter num_ctx 4096"),
+        ("/verbose", "/set verbose"),
+        ("/info", "/show info"),
+        ("/laod tiny", "/load"),
+    ],
+)
+def test_an_unknown_command_leads_to_what_was_meant(text: str, meant: str) -> None:
+    assert hints(text) == (f"Did you mean `{meant}`?",)
+
+
+def test_a_command_of_the_shell_is_named_and_others_are_not() -> None:
+    assert hints("/pull tiny") == ("In a shell there is `oprel pull`.",)
+    assert hints("/frobnicate") == ()
+
+
+def test_other_words_are_no_commands() -> None:
+    assert not {*SYNONYMS} & {*COMMANDS}
+    assert {meant.split()[0] for meant in SYNONYMS.values()} <= {*COMMANDS}
 
 
 def test_the_help_names_every_command_that_is_no_alias() -> None:

@@ -29,7 +29,7 @@ def test_an_error_says_what_happened_and_then_what_to_do(capsys: Captured) -> No
 
 def test_a_long_step_keeps_its_words_at_a_terminal(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "has_watcher", lambda: True)
-    monkeypatch.setattr(render, "columns", lambda: 20)
+    monkeypatch.setattr(render, "terminal_width", lambda output=None: 20)
     render.error(OprelError("wrong", "There are one, two, three, four-five.", "Short."))
     assert capsys.readouterr().err == "Error: wrong\n  There are one,\n  two, three,\n  four-five.\n  Short.\n"
 

@@ -166,7 +166,7 @@ def unresolved(request: httpx.Request) -> httpx.Response:
 async def test_a_host_that_is_not_found_is_told_without_advice_on_encryption():
     registry = FakeRegistry()
     registry.changed["v1"] = unresolved
-    with pytest.raises(DownloadError, match=f"{HOST} cannot be reached: the host name is unknown$") as caught:
+    with pytest.raises(DownloadError, match=f"(?m){HOST} cannot be reached: the host name is unknown$") as caught:
         await manifest(ORIGIN, registry.client)
     assert caught.value.resolution_steps == (
         "Check the name and the network. `oprel list` shows the installed models.",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,8 +83,8 @@ async def test_a_blob_goes_with_its_last_name(library: Library, engines: Engines
     size = path.stat().st_size
     for name in ("one", "two"):
         library.manifests.put(Manifest(name=name, weights=path))
-    assert await removal(engines, library).remove("one") == Removed()
-    assert await removal(engines, library).remove("two") == Removed(size)
+    assert await removal(engines, library).remove("one") == Removed(name="one:latest")
+    assert await removal(engines, library).remove("two") == Removed(size, name="two:latest")
     with pytest.raises(ModelNotFoundError):
         await removal(engines, library).remove("two")
 
@@ -92,20 +93,20 @@ async def test_a_file_that_has_another_link_frees_nothing(library: Library, engi
     path = blob(library, 1)
     os.link(path, tmp_path / "mine.gguf")
     library.manifests.put(Manifest(name="linked", weights=path))
-    assert await removal(engines, library).remove("linked") == Removed(0)
+    assert await removal(engines, library).remove("linked") == Removed(0, name="linked:latest")
     assert not path.exists() and (tmp_path / "mine.gguf").exists()
 
 
 async def test_a_file_of_the_user_s_stays(library: Library, engines: Engines, tiny: Path):
     library.manifests.put(Manifest(name="theirs", weights=tiny))
-    assert await removal(engines, library).remove("theirs") == Removed(0)
+    assert await removal(engines, library).remove("theirs") == Removed(0, name="theirs:latest")
     assert is_there(tiny)
 
 
 async def test_what_an_engine_uses_stays_and_is_said_to(library: Library, engines: Engines):
     path = blob(library, 1)
     engines.run(library.manifests.put(Manifest(name="busy", weights=path)))
-    assert await removal(engines, library).remove("busy") == Removed(0, busy=True)
+    assert await removal(engines, library).remove("busy") == Removed(0, busy=True, name="busy:latest")
     assert path.exists()
     engines.loaded.clear()
     size = path.stat().st_size
@@ -118,7 +119,7 @@ async def test_a_fetched_file_goes_and_its_neighbour_stays(
     for number, path in enumerate(fetched):
         library.manifests.put(Manifest(name=f"m{number}", weights=path, source="hf.co/org/repo"))
     size = fetched[0].stat().st_size
-    assert await removal(engines, library).remove("m0") == Removed(size)
+    assert await removal(engines, library).remove("m0") == Removed(size, name="m0:latest")
     assert (fetched[0].is_symlink(), fetched[1].exists()) == (False, True)
     await removal(engines, library).remove("m1")
     assert [
@@ -140,7 +141,7 @@ async def test_what_a_manifest_may_use_that_cannot_be_read_stays(
     unreadable.write_text(content)
     kept = Removed(0, kept_for=unreadable)
     assert await removal(engines, library).sweep() == kept
-    assert await removal(engines, library).remove("twin") == kept
+    assert await removal(engines, library).remove("twin") == replace(kept, name="twin:latest")
     assert await removal(engines, library).clear() == kept
     assert all(map(is_there, fetched))
     unreadable.unlink()
@@ -209,7 +210,7 @@ async def test_clearing_leaves_names_of_files_elsewhere(library: Library, engine
 
 async def test_a_damaged_name_can_be_removed(library: Library, engines: Engines, tmp_path: Path):
     library.manifests.put(Manifest(name="gone", weights=tmp_path / "gone.gguf"))
-    assert await removal(engines, library).remove("gone") == Removed(0)
+    assert await removal(engines, library).remove("gone") == Removed(0, name="gone:latest")
 
 
 def test_a_link_out_of_the_cache_is_not_followed(config: Config, tmp_path: Path):

@@ -3,7 +3,8 @@
 import pytest
 
 from oprel.api_models import ModelDetails, RunningModel
-from oprel.cli.commands.daemon.ps import TITLES, engine_row, visible_columns, waiting_row
+from oprel.cli.commands.daemon.ps import COLUMNS, TITLES, engine_row, waiting_row
+from oprel.cli.screen.table import drawn, named
 from oprel.wire.daemon import BufferSizes, EngineModel, WaitingModel
 
 ENGINE = EngineModel(
@@ -78,6 +79,7 @@ def test_every_cell_has_its_column() -> None:
         ({"pinned": True}, "UNTIL", "pinned"),
         ({"state": "crashed"}, "UNTIL", "crash_signal: SIGSEGV"),
         ({"state": "crashed", "pinned": True}, "UNTIL", "crash_signal: SIGSEGV"),
+        ({"state": "starting"}, "UNTIL", "starting"),
         ({"expires_at": None}, "UNTIL", ""),
         ({"queued": 0}, "QUEUE", "3/4"),
         ({"tokens_per_second": None}, "TOKENS/S", ""),
@@ -91,25 +93,19 @@ def test_what_is_otherwise_shows(changes: dict[str, object], title: str, cell: s
 
 def test_a_model_that_waits_has_a_row_too() -> None:
     row = waiting_row(WaitingModel(name="big", bytes=4_700_000_000, seconds=3.0, why="tiny must have ended"))
-    assert row == {"NAME": "big", "STATE": "waiting for memory", "RESERVED": "4.7 GB"}
+    assert row == {"NAME": "big", "UNTIL": "waiting for memory", "STATE": "waiting", "RESERVED": "4.7 GB"}
 
 
-def width(titles: list[str]) -> int:
+def shown(width: int) -> list[str]:
     row = engine_row(ENGINE, {"tiny:latest": RUNNING})
-    return sum(max(len(title), len(row[title])) + 3 for title in titles) - 3
+    return drawn(named(COLUMNS), [[row[title] for title in TITLES]], width).titles
 
 
-@pytest.mark.parametrize("columns", [100, 120, 140])
-def test_a_narrow_terminal_gets_the_columns_that_matter_most(columns: int) -> None:
-    titles = visible_columns([engine_row(ENGINE, {"tiny:latest": RUNNING})], columns)
-    assert width(titles) <= columns
-    assert {"NAME", "UNTIL", "STATE", "QUEUE", "TOKENS/S", "MEMORY"} <= {*titles}
-    assert titles == [title for title in TITLES if title in titles]
+def test_a_narrow_terminal_shows_the_columns_of_ollama_first() -> None:
+    assert shown(50) == ["NAME", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"]
+    assert shown(60) == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"]
+    assert shown(80)[:6] == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"]
 
 
-def test_a_wide_terminal_gets_all_columns() -> None:
-    row = engine_row(ENGINE, {"tiny:latest": RUNNING})
-    everything = width([*TITLES])
-    assert visible_columns([row], everything) == [*TITLES]
-    assert visible_columns([row], everything - 1) == [*TITLES[:-1]]
-    assert visible_columns([], 1000) == [*TITLES]
+def test_a_wide_terminal_shows_all_columns() -> None:
+    assert shown(200) == [*TITLES]

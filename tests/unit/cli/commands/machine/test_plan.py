@@ -138,7 +138,7 @@ def test_the_size_is_that_of_the_file(folder: Path, capsys: pytest.CaptureFixtur
 def test_different_models_of_a_folder_are_not_compared(tmp_path: Path) -> None:
     for name, model in (("a-Q8_0.gguf", "qwen2.5-0.5b"), ("a-Q4_0.gguf", "qwen2.5-0.5b"), ("b.gguf", "llama3.2-1b")):
         write_known_model(tmp_path / name, model)
-    with pytest.raises(InvalidModelError, match=r"different models.* in b.gguf; .* in a-Q4_0.gguf, a-Q8_0.gguf$"):
+    with pytest.raises(InvalidModelError, match=r"(?m)different models.* in b.gguf; .* in a-Q4_0.gguf, a-Q8_0.gguf$"):
         recommend(tmp_path)
 
 
@@ -231,7 +231,7 @@ def test_what_is_kept_in_reserve_is_drawn_apart(folder: Path) -> None:
 def test_a_narrow_terminal_gets_both_figures_and_the_reasons_below(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "columns", lambda: 80)
+    monkeypatch.setattr(render, "terminal_width", lambda: 80)
     assert main(["plan", str(folder), "--hardware", str(MACHINES / "nvidia-8gb.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "EXPECTED   RESERVED" in lines[0] and "WHY NOT" not in lines[0]
@@ -259,5 +259,5 @@ def test_it_uses_what_the_daemon_of_the_home_has_learned(folder: Path, tmp_path:
 
 def test_the_memory_is_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "memory", "--home", str(tmp_path / "home")]) == 0
-    assert "B/s, read by" in capsys.readouterr().out
+    assert "B/s, the best of" in capsys.readouterr().out
     assert json.loads((tmp_path / "home" / "bandwidth.json").read_text())

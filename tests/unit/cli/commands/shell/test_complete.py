@@ -25,7 +25,7 @@ def completed(line: str) -> list[str]:
     ("line", "words"),
     [
         ("oprel sh", ["show"]),
-        ("oprel c", ["chat", "create", "cp", "cache", "crash", "completion"]),
+        ("oprel c", ["chat", "config", "create", "cp", "cache", "crash", "completion"]),
         ("oprel run gu", ["guide"]),
         ("oprel run ", MODELS),
         ("oprel show --verbose t", ["tiny"]),

@@ -229,7 +229,7 @@ def test_a_thinking_model_is_told_how_much_to_think(model: InstalledModel, value
 
 def test_a_model_that_cannot_think_may_be_told_not_to(model: InstalledModel) -> None:
     assert (decode.think(None, model, "tiny"), decode.think(False, model, "tiny")) == (None, False)
-    with pytest.raises(UnsupportedError, match='^"TINY" does not support thinking$'):
+    with pytest.raises(UnsupportedError, match='(?m)^"TINY" does not support thinking$'):
         decode.think(True, model, "TINY")
 
 
@@ -239,7 +239,7 @@ def test_no_other_amount_of_thinking_is_known(model: InstalledModel) -> None:
 
 
 def test_a_gap_is_filled_by_models_that_know_how(model: InstalledModel) -> None:
-    with pytest.raises(UnsupportedError, match="^tiny:latest does not support insert$"):
+    with pytest.raises(UnsupportedError, match="(?m)^tiny:latest does not support insert$"):
         decode.fill_in_the_middle("a", "b", model)
     fim = {"tokenizer__ggml__fim_pre_token_id": 5, "tokenizer__ggml__fim_suf_token_id": 6}
     knowing = with_metadata(model, **fim, tokenizer__ggml__fim_mid_token_id=7)
@@ -247,7 +247,7 @@ def test_a_gap_is_filled_by_models_that_know_how(model: InstalledModel) -> None:
 
 
 def test_images_are_for_models_that_see(model: InstalledModel) -> None:
-    with pytest.raises(UnsupportedError, match='^"tiny" does not support images$'):
+    with pytest.raises(UnsupportedError, match='(?m)^"tiny" does not support images$'):
         decode.refuse_unsupported(model, "tiny", "chat", images=True)
     seeing = replace(model, manifest=replace(model.manifest, projector=model.weights))
     decode.refuse_unsupported(seeing, "tiny", "chat", images=True)
@@ -261,7 +261,7 @@ def test_an_image_is_base64() -> None:
 
 def test_an_embedding_model_does_not_chat(model: InstalledModel) -> None:
     embeds_only = with_metadata(model, llama__pooling_type=1)
-    with pytest.raises(UnsupportedError, match='^"tiny" does not support chat$') as caught:
+    with pytest.raises(UnsupportedError, match='(?m)^"tiny" does not support chat$') as caught:
         decode.refuse_unsupported(embeds_only, "tiny", "chat", images=False)
     assert "embed" in caught.value.resolution_steps[0]
 

@@ -167,7 +167,7 @@ def test_a_refusal_of_an_earlier_answer_is_its_text() -> None:
 
 def test_only_text_is_answered(model: InstalledModel) -> None:
     assert chat(model, modalities=["text"])
-    with pytest.raises(UnsupportedError, match="^answers in audio are not supported$"):
+    with pytest.raises(UnsupportedError, match="(?m)^answers in audio are not supported$"):
         chat(model, modalities=["text", "audio"])
 
 
@@ -180,7 +180,7 @@ def test_tools_that_a_provider_runs_are_left_out(model: InstalledModel) -> None:
 
 
 def test_messages_must_not_be_empty(model: InstalledModel) -> None:
-    with pytest.raises(ValidationError, match=r"^\[\] is too short - 'messages'$"):
+    with pytest.raises(ValidationError, match=r"(?m)^\[\] is too short - 'messages'$"):
         chat(model, messages=[])
 
 
@@ -195,7 +195,7 @@ def test_a_message_of_parts_is_one_message() -> None:
 
 @pytest.mark.parametrize("url", ["https://example.com/cat.png", "data:image/png,AAAA", ""])
 def test_an_image_comes_with_the_request(url: str) -> None:
-    with pytest.raises(ValidationError, match="^invalid image input$"):
+    with pytest.raises(ValidationError, match="(?m)^invalid image input$"):
         message(content=[{"type": "image_url", "image_url": {"url": url}}])
 
 
@@ -248,5 +248,5 @@ def test_nothing_is_cut_unless_asked_for(model: InstalledModel) -> None:
 
 
 def test_there_is_at_least_one_answer(model: InstalledModel) -> None:
-    with pytest.raises(ValidationError, match="^n must be at least 1$"):
+    with pytest.raises(ValidationError, match="(?m)^n must be at least 1$"):
         chat(model, n=0)

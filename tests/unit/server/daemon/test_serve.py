@@ -13,7 +13,8 @@ import uvicorn
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, find_binaries
 from oprel.server.app import assemble
-from oprel.server.daemon import DaemonServer, DatedState
+from oprel.server.daemon.serve import DaemonServer, DatedState
+from oprel.server.daemon.service_manager import ServiceManager
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import probe
 from tests.conftest import DEADLINE, RATES
@@ -23,7 +24,7 @@ async def test_an_idle_daemon_has_no_timer_and_ends_at_a_signal(tmp_path: Path) 
     config = Config(home=str(tmp_path))
     bandwidth.remember(tmp_path, probe(), RATES)  # else it would look for a moment to measure them
     state = assemble(config, EngineBinaries(find_binaries(config)), tmp_path)
-    server = DaemonServer(state)
+    server = DaemonServer(state, ServiceManager({}))
     running = asyncio.ensure_future(server.main_loop())
     for _ in range(50):
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from types import FrameType
@@ -19,19 +19,24 @@ from types import FrameType
 import uvicorn
 from uvicorn.server import ServerState
 
-from oprel.core.config import Config
+from oprel import __version__
+from oprel.core.config import Config, service_variables
+from oprel.core.configuration.given import Given
+from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
+from oprel.core.configuration.published import DaemonStart, publish, withdraw
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
-from oprel.core.ollama_env import PORT as OLLAMA_PORT
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
+from oprel.server.daemon.log_file import STDERR, DaemonLog
+from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
-from oprel.utils.files import listens, locked
+from oprel.utils.files import listens, locked, port_owner
 from oprel.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -39,15 +44,17 @@ logger = logging.getLogger(__name__)
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75  # of idle connections; longer than in clients (httpx: 5), or both might close at once
 STOP_SECONDS = 15  # for a daemon to stop its engines after its last answer
+NEXT_PORTS = 20  # that are tried where another user has the default one
 
 
-def serve(config: Config, notes: Sequence[str] = ()) -> None:
-    """Run until SIGINT or SIGTERM. Logs `notes` first.
+def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = ()) -> None:
+    """Run until SIGINT or SIGTERM. Logs `notes` first. `read` reads the settings again, as SIGHUP requests.
 
     Raises ConfigError for an unusable home, a port in use or a second daemon.
     """
+    config = start.config
     os.umask(0o077)  # whatever this daemon and its engines write is for its user alone
-    setup_logging(config.log_level)
+    setup_logging(config.log_level, DaemonLog(config.logs_dir / "daemon.log"))
     for note in notes:
         logger.warning("%s", note)
     prepare_home(config)
@@ -55,16 +62,24 @@ def serve(config: Config, notes: Sequence[str] = ()) -> None:
     check_configured(config)
     with _only_daemon(config):
         records.reconcile(config.run_dir)
-        tcp, unix = _tcp_socket(config), _unix_socket(config.socket_path)
-        state = assemble(config, EngineBinaries.of(config), config.run_dir)
-        host, port = tcp.getsockname()[:2]
-        logger.info("oprel listens on http://%s:%s and unix:%s (pid %s)", host, port, config.socket_path, os.getpid())
+        tcp = _tcp_socket(config)
+        address = _url(tcp)
+        publish(start, __version__, address)  # before a client can connect
+        unix = _unix_socket(config.socket_path)
+        state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
+        logger.info("oprel listens on %s and unix:%s (pid %s)", address, config.socket_path, os.getpid())
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
+        server = DaemonServer(state, ServiceManager(service_variables()), address)
+        if os.isatty(STDERR):  # SIGHUP means that the terminal was closed
+            signal.signal(signal.SIGHUP, lambda *_: server.handle_exit(signal.SIGTERM, None))
+        else:
+            signal.signal(signal.SIGHUP, lambda *_: server.request_reload(start, read))
         try:
-            DaemonServer(state).run(sockets=[unix, tcp])
+            server.run(sockets=[unix, tcp])
         finally:
             config.socket_path.unlink(missing_ok=True)
+            withdraw(config)
 
 
 class DaemonServer(uvicorn.Server):
@@ -74,7 +89,7 @@ class DaemonServer(uvicorn.Server):
     second signal ends everything at once.
     """
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, service: ServiceManager, address: str = "") -> None:
         settings = uvicorn.Config(
             create_app(state),
             http=HttpProtocol,
@@ -87,6 +102,7 @@ class DaemonServer(uvicorn.Server):
         super().__init__(settings)
         self.server_state = DatedState(settings)
         self._manager, self._library = state.manager, state.library
+        self._service, self._address = service, address
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_requested = asyncio.Event()
 
@@ -96,9 +112,28 @@ class DaemonServer(uvicorn.Server):
         gc.freeze()  # what was imported stays: each full collection would stop everything to walk it
         await self._warn_of_unusable_settings()
         measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
-        async with Preloading(self._manager, self._library).at_work(), measurement.at_work():
-            if not self.should_exit:
-                await self._exit_requested.wait()
+        self._service.ready(self._status())
+        with self._service.watched(), self._manager.observed(lambda: self._service.status(self._status())):
+            async with Preloading(self._manager, self._library).at_work(), measurement.at_work():
+                if not self.should_exit:
+                    await self._exit_requested.wait()
+
+    def _status(self) -> str:
+        """One line for the service manager."""
+        names = ", ".join(sorted({loaded.latest.name for loaded in self._manager.loaded}))
+        return f"listening on {self._address}; {f'loaded: {names}' if names else 'no model is loaded'}"
+
+    def request_reload(self, start: DaemonStart, read: Callable[[], Given]) -> None:
+        """For a signal handler: the event loop does it."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._reload, start, read)
+
+    def _reload(self, start: DaemonStart, read: Callable[[], Given]) -> None:
+        from oprel.server.daemon.reload import reload  # imported late: most daemons are never asked to
+
+        self._service.reloading()
+        reload(start, read)
+        self._service.ready(self._status())
 
     def _is_quiet(self) -> bool:
         """Whether no request is in flight, and no engine loads."""
@@ -113,6 +148,7 @@ class DaemonServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
+        self._service.stopping(self._manager.config.drain_timeout_seconds + STOP_SECONDS)
         deadline = time.monotonic() + self._manager.config.drain_timeout_seconds
         self._silence_unix((sockets or [])[0])
         try:
@@ -189,21 +225,48 @@ def _only_daemon(config: Config) -> Iterator[None]:
 
 
 def _tcp_socket(config: Config) -> socket.socket:
+    """Where another user has the default port, the next free one. Raises ConfigError."""
     host, port = config.server_host, config.server_port
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
+        return _listener(host, port)
     except OSError as error:
+        owner = port_owner(port) if error.errno == errno.EADDRINUSE and port == Config.server_port else None
+        if owner not in (None, os.getuid()) and (listener := _next_listener(host, port)):
+            other = listener.getsockname()[1]
+            logger.warning("port %s belongs to another user (user ID %s): listening on %s instead", port, owner, other)
+            return listener
         step = "Check --server-host."
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             step = "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one)."
         if error.errno == errno.EADDRINUSE and port == OLLAMA_PORT:
             step = "Is Ollama running? Stop it, or choose another port with --server-port."
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
+def _next_listener(host: str, port: int) -> socket.socket | None:
+    """A listener on one of the next ports, so that a user finds it there again, else on any free one."""
+    for other in (*range(port + 1, port + 1 + NEXT_PORTS), 0):
+        with contextlib.suppress(OSError):
+            return _listener(host, other)
+    return None
 
 
 def _unix_socket(path: Path) -> socket.socket:

@@ -1,0 +1,1 @@
+"""Services of the operating system that run the daemon."""

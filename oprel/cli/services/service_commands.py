@@ -1,0 +1,63 @@
+"""Where each service manager keeps its file, and the commands that it is asked with. Pure."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oprel.cli.services.service_files import LABEL, UNIT, ServiceKind
+
+LINES = 200  # of the log
+Command = Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceCommands:
+    """`file`: what describes the service. `start` and `stop` are run one after the other; `reload`: after the removal.
+
+    A first word `-` marks a command that may fail.
+    """
+
+    file: Path
+    start: Sequence[Command]
+    stop: Sequence[Command]
+    reload: Sequence[Command]
+    status: Command
+    logs: Command
+    restart: Command
+
+
+def commands_of(kind: ServiceKind, config_home: Path, log: Path, *, for_machine: bool = False) -> ServiceCommands:
+    """`config_home`: the user's folder of settings. `for_machine`: launchd's service of the machine."""
+    if kind is ServiceKind.LAUNCHD:
+        return _launchd(log, for_machine=for_machine)
+    return _systemd(config_home, for_machine=kind is ServiceKind.SYSTEMD_SYSTEM)
+
+
+def _systemd(config_home: Path, *, for_machine: bool) -> ServiceCommands:
+    scope = [] if for_machine else ["--user"]
+    control = ["systemctl", *scope]
+    return ServiceCommands(
+        file=(Path("/etc/systemd/system") if for_machine else config_home / "systemd" / "user") / UNIT,
+        start=[[*control, "daemon-reload"], [*control, "enable", UNIT], [*control, "restart", UNIT]],
+        stop=[["-", *control, "disable", "--now", UNIT]],
+        reload=[["-", *control, "daemon-reload"]],
+        status=[*control, "status", "--no-pager", UNIT],
+        logs=["journalctl", *scope, f"--unit={UNIT}", f"--lines={LINES}", "--no-pager"],
+        restart=[*control, "restart", UNIT],
+    )
+
+
+def _launchd(log: Path, *, for_machine: bool) -> ServiceCommands:
+    domain = "system" if for_machine else f"gui/{os.getuid()}"
+    folder = Path("/Library/LaunchDaemons") if for_machine else Path.home() / "Library" / "LaunchAgents"
+    file, target = folder / f"{LABEL}.plist", f"{domain}/{LABEL}"
+    return ServiceCommands(
+        file=file,
+        start=[["-", "launchctl", "bootout", target], ["launchctl", "bootstrap", domain, str(file)]],
+        stop=[["-", "launchctl", "bootout", target]],
+        reload=[],
+        status=["launchctl", "print", target],
+        logs=["tail", "-n", str(LINES), str(log)],
+        restart=["launchctl", "kickstart", target],
+    )

@@ -1,0 +1,1 @@
+"""What the public classes are made of, besides their calls: connections, and signatures."""

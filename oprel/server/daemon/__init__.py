@@ -1,0 +1,1 @@
+"""The process of the daemon: its lock, sockets, signals and log, and what it says to a service manager."""
