@@ -153,13 +153,13 @@ def terminal_picture(session: Session) -> None:
     session.run(f"oprel plan {MODEL} | head -8")
     session.quietly(f"oprel run {MODEL} hello --option num_predict=1")  # so that its engine has a process ID
     session.run_and_kill(f'oprel run {MODEL} "Lighthouses were built"')
-    session.run("oprel ps")
+    session.run("oprel ps --columns name,state,memory,restarts,pid")
     session.run("oprel crash ls")
 
 
 def models_picture(session: Session) -> None:
     session.run("oprel search gemma")
-    session.run(f'oprel run hf.co/{REPOSITORY} "Rome is the capital of" --option stop=.')
+    session.run(f'oprel run hf.co/{REPOSITORY} "The capital of France is" --temperature 0 --stop .')
     session.run("oprel list")
     session.run(f"oprel rm hf.co/{REPOSITORY}")
 

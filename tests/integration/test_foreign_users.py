@@ -53,13 +53,16 @@ WORDS = {
     "bench": ["memory"],
     "doctor": [],
     "selftest": [],
+    "config": ["show"],
+    "restart": [],
+    "service": ["status"],
     "completion": ["bash"],
     "version": [],
     "help": ["run"],
     "stop": ["--daemon"],
 }
-# What these cannot do here: there is no network, no login, and doctor may find fault with the machine.
-REFUSED = {"pull": 8, "search": 8, "push": 2, "hf": 2}
+# What these cannot do here: there is no network, no login and no service; doctor may find fault with the machine.
+REFUSED = {"pull": 8, "search": 8, "push": 2, "hf": 2, "service": 1}
 SLOW = {"selftest", "bench"}  # run in one encoding
 
 

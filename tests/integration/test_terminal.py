@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pytest
@@ -79,20 +80,15 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_text(
     daemon: RunningDaemon, at_terminal: OpenTerminal, tiny: Path
 ) -> None:
     dumb = at_terminal(daemon.config, "run", str(tiny), "hello", columns=11, environment={"TERM": "dumb"})
-    assert dumb.end() == (0, [" t0 t1 t2 t", "3 t4"])
+    assert dumb.end() == (0, [" t0 t1 t2", "t3 t4"])
 
 
 def test_run_without_a_prompt_is_a_conversation(daemon: RunningDaemon, at_terminal: OpenTerminal, tiny: Path) -> None:
     terminal = at_terminal(daemon.config, "run", str(tiny))
-    assert terminal.await_prompt() == ["".join(one) for one in _wrapped(f"{tiny} is ready; /? lists the commands.")]
+    assert terminal.await_prompt() == wrap(f"{tiny} is ready; /? lists the commands.", 80)
     assert terminal.ask("hello") == [ANSWER, ""]
     terminal.type("/bye\r")
     assert terminal.end() == (0, [])
-
-
-def _wrapped(text: str, columns: int = 80) -> list[str]:
-    """How a terminal shows a long line."""
-    return [text[start : start + columns].rstrip() for start in range(0, len(text), columns)]
 
 
 def test_a_real_model_talks(shared_daemon: RunningDaemon, at_terminal: OpenTerminal) -> None:
