@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         NoEngineError,
         OprelError,
         QuarantinedError,
+        RequestTooLargeError,
         ShuttingDownError,
         UnsupportedError,
         ValidationError,
@@ -86,7 +87,7 @@ _NAMES_IN = {
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
     "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ImageTooLargeError "
     "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
-    "ShuttingDownError UnsupportedError ValidationError",
+    "RequestTooLargeError ShuttingDownError UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
     "oprel.utils.logging": "setup_logging",
@@ -129,6 +130,7 @@ __all__ = [
     "ProgressResponse",
     "QuarantinedError",
     "RequestError",
+    "RequestTooLargeError",
     "ResponseError",
     "ShowResponse",
     "ShuttingDownError",

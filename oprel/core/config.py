@@ -68,6 +68,9 @@ class Config(SettingsGroup):
     ctx_size: int = setting(0, "context length of each request in tokens; 0 = chosen for this machine")
     batch_size: int = setting(0, "prompt tokens per batch; 0 = the engine's choice")
     parallel: int = setting(0, "requests that one engine processes at once; 0 = eight, or fewer to fit into memory")
+    max_body_mb: int = setting(
+        32, "size of the largest request in MiB; uploads of model files may be larger", smallest=1
+    )
     max_queue: int = setting(512, "requests that may wait for one engine; more are refused")
     n_threads: int = setting(0, "CPU threads of an engine; 0 = as many as suit the model, the cores and the load")
     n_gpu_layers: int = setting(-1, "layers on the GPU; -1 = as many as fit", smallest=-1)

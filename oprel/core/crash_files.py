@@ -6,6 +6,7 @@ from typing import TypeVar
 import pydantic
 
 from oprel.core.exceptions import ValidationError
+from oprel.utils.files import read_own
 from oprel.wire import daemon as wire
 
 Entry = TypeVar("Entry", bound=wire.CrashEntry)
@@ -37,6 +38,6 @@ class CrashFiles:
 def _read(path: Path, kind: type[Entry]) -> Entry | None:
     """None for a damaged or deleted file."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_own(path))
     except (OSError, pydantic.ValidationError):
         return None

@@ -4,6 +4,7 @@
     ├── ConfigError                the configuration cannot be used
     ├── ValidationError            the request is malformed
     │   ├── ContextLengthError     the prompt is longer than the context
+    │   ├── RequestTooLargeError   the request has more bytes or items than any conversation needs
     │   ├── ImageTooLargeError     an image has more bytes or pixels than an engine could take
     │   └── InvalidModelError      the model file is damaged or of an unknown format (also a ValueError)
     ├── ModelNotFoundError         no model of that name
@@ -70,6 +71,11 @@ class ContextLengthError(ValidationError):
     """The prompt has more tokens than the context, and truncation is off or impossible."""
 
     code = "context_length_exceeded"
+
+
+class RequestTooLargeError(ValidationError):
+    code = "request_too_large"
+    http_status = 413
 
 
 class ImageTooLargeError(ValidationError):

@@ -11,7 +11,9 @@ from oprel.utils.files import check_private, make_private
 def prepare_home(config: Config) -> None:
     """Create the folders of `config`'s home. Raises ConfigError if they cannot be written."""
     try:
-        config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # conversations are private
+        config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if config.home_dir.stat().st_uid == os.getuid():
+            config.home_dir.chmod(0o700)  # conversations are private, and no other user adds a model
         for folder in (config.models_dir, config.logs_dir):
             folder.mkdir(exist_ok=True)
         make_private(config.run_dir)

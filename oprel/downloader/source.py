@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import httpx
 
 LONGEST_NAME = 1024  # bytes of a whole relative path
+LARGEST_FILE = 2**50  # bytes
 LONGEST_PART = 255  # bytes of one path component: the limit of file systems
 
 
@@ -31,7 +32,11 @@ class RemoteFile:
     size_bytes: int
     sha256: str = ""
     etag: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may have a token
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.size_bytes <= LARGEST_FILE:
+            raise ValidationError(f"{self.name} is said to have {self.size_bytes} bytes, which no file has")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ DOCKER_KINDS = {
 TEXTS = ("template", "prompt", "system", "license", "params", "messages")
 FILES = ("model", "projector", "adapter")
 LONGEST_TEXT = 4 * 1024**2  # bytes of a text layer or of a manifest
+LARGEST_LAYER = 2**50  # bytes
 MOST_LAYERS = 1000
 
 
@@ -112,7 +113,7 @@ def texts(manifest: OllamaManifest, contents: Mapping[str, bytes], name: str) ->
 
 def _layer(given: Json, name: str) -> Layer:
     match given:
-        case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if size >= 0:
+        case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if 0 <= size <= LARGEST_LAYER:
             if DIGEST.fullmatch(digest):
                 return Layer(media_type, digest, size)
     raise _invalid(name, "a layer has no usable digest and size")

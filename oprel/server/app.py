@@ -18,17 +18,19 @@ from oprel.core.configuration.given import Given
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
+from oprel.server import conversations
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
 from oprel.server.api.lazy_routes import LazyRoutes, add_routes
 from oprel.server.api.ollama import routes as ollama
-from oprel.server.conversations import Conversations
+from oprel.server.downloads import records
 from oprel.server.downloads.manager import Downloads
 from oprel.server.errors import unexpected
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
+from oprel.utils.database import heal
 
 # The routers beside Ollama's main one, by the beginnings of their paths. The first router of a path serves it.
 LAZY_ROUTERS = {
@@ -59,6 +61,8 @@ def assemble(
 
     `given`: where the settings of `config` that are no defaults come from.
     """
+    state_file = config.home_dir / "state.db"
+    heal(state_file, (conversations.SCHEMA, records.SCHEMA))
     library = Library(config)
     last_use = LastUse(config.home_dir / "last-used.json")
     manager = ModelManager(config, binaries, run_dir, clock, on_use=last_use.note)
@@ -69,11 +73,10 @@ def assemble(
         serves_folders=lambda: has_engine_for("safetensors", config),
         draining=lambda: manager.draining,
     )
-    conversations = Conversations(config.home_dir / "state.db")
     return AppState(
         manager=manager,
         library=library,
-        conversations=conversations,
+        conversations=conversations.Conversations(state_file),
         last_use=last_use,
         downloads=downloads,
         started=clock(),

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from oprel.core.completion import PromptMessage
-from oprel.core.exceptions import ConfigError
+from oprel.utils.database import opened
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,7 @@ class Conversations:
     """Messages by conversation id, oldest first. A call takes well under a millisecond: the loop may wait for it."""
 
     def __init__(self, file: Path) -> None:
-        try:
-            self._database = sqlite3.connect(file, timeout=1.0, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            raise ConfigError(f"cannot use {file}: {error}", "Is the folder writable and the disk not full?") from error
+        self._database = opened(file, SCHEMA)
 
     def messages(self, conversation: str) -> tuple[PromptMessage, ...]:
         query = "SELECT role, content FROM messages WHERE conversation = ? ORDER BY rowid"

@@ -19,7 +19,7 @@ from oprel.core.exceptions import OprelError, ShuttingDownError
 from oprel.server.models.library import Library
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.manager import ModelManager
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Preloading:
         if self._manager.config.restore == "off":
             return
         try:
-            entries = ENTRIES.validate_json(self._path.read_bytes())
+            entries = ENTRIES.validate_json(read_own(self._path))
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:

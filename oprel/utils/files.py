@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+LARGEST_OWN = 64 * 2**20  # bytes of a file that oprel wrote itself
 LARGEST_LOG = 10 * 1024**2  # bytes, from which a log is continued in a new file
 OLD_LOGS = 2
 
@@ -38,6 +39,20 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_own(path: Path) -> bytes:
+    """The content of a file in one of our folders, which must be a regular one: a FIFO would never end, and a link may
+    lead anywhere.
+
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_OWN:
+            raise OSError(errno.EINVAL, "it is not a regular file, or too large")
+        return file.read()
 
 
 def make_private(folder: Path) -> None:

@@ -1,8 +1,24 @@
 """Sets up the process's log."""
 
 import logging
+import re
+
+from oprel.utils.text import harmless
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class Indented(logging.Formatter):
+    """A message begins a line, and its further lines are indented: no stranger's text looks like a message of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Indents further lines, and escapes what controls a terminal."""
+        record.message = re.sub(r"\n(?! )", "\n    ", harmless(record.message))
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Escapes what controls a terminal in the traceback, too."""
+        return harmless(super().format(record))
 
 
 def setup_logging(level: int | str = "info", handler: logging.Handler | None = None) -> None:
@@ -10,12 +26,9 @@ def setup_logging(level: int | str = "info", handler: logging.Handler | None = N
 
     Replaces handlers that were set up before. Raises ValueError for an unknown level.
     """
-    logging.basicConfig(
-        level=level.upper() if isinstance(level, str) else level,
-        format=FORMAT,
-        force=True,
-        handlers=[handler or logging.StreamHandler()],
-    )
+    handler = handler or logging.StreamHandler()
+    handler.setFormatter(Indented(FORMAT))
+    logging.basicConfig(level=level.upper() if isinstance(level, str) else level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # The daemon logs its own message when it cancels requests.

@@ -16,6 +16,8 @@ NANOSECONDS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
+# C0 and C1 but for tab and line feed; marks, embeddings, overrides and isolates of direction; line separators.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)", re.ASCII)
 
 
@@ -40,6 +42,21 @@ def parse_duration(text: str) -> float:
             )
     seconds = sum(float(number) * NANOSECONDS[unit] for number, unit in parts) / SECOND
     return -seconds if text.startswith("-") else seconds
+
+
+def harmless(text: str) -> str:
+    r"""`text` without what controls a terminal or reverses its order; only line ends and tabs stay as they are.
+
+    >>> print(harmless("a\x1b]0;title\x07b\u202e\r\n"))
+    a\x1b]0;title\x07b\u202e\x0d
+    <BLANKLINE>
+    """
+    return text if text.isascii() and text.isprintable() else CONTROLS.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def human_size(size_bytes: int) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from oprel.utils.files import read_own
+
 LONGEST_PATH = 4096  # characters
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -81,7 +83,7 @@ def read_uses(file: Path, *, is_readable: bool) -> ManifestUses:
 def _text(file: Path) -> str | None:
     """The manifest, if it is a whole JSON object."""
     try:
-        text = file.read_text()
+        text = read_own(file).decode()
         return text if isinstance(json.loads(text), dict) else None
     except (OSError, ValueError, RecursionError):
         return None

@@ -21,7 +21,7 @@ from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
 from oprel.utils.file_cache import FileCache, states_of
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
 
@@ -261,7 +261,7 @@ class Manifests:
 
     def _read(self, file: Path) -> Manifest:
         try:
-            content = json.loads(file.read_bytes())
+            content = json.loads(read_own(file))
             projector = content.get("projector")
             return Manifest(
                 name=ModelRef.parse(content["name"]).name,

@@ -9,7 +9,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Login:
     """The credentials that `docker login` stored for one registry."""
 
     user: str
-    password: str
+    password: str = field(repr=False)
 
     @property
     def header(self) -> str:

@@ -120,10 +120,14 @@ async def _finish(registry: Registry, location: httpx.URL, layer: Layer) -> None
 
 
 def _location(registry: Registry, answer: RegistryReply) -> httpx.URL:
+    """Where an upload continues: on the same host. The model's bytes go to no one whom the user did not name."""
     try:
-        return registry.url(answer.headers["location"])
+        location = registry.url(answer.headers["location"])
     except (KeyError, httpx.InvalidURL):
         raise DownloadError(f"the registry {registry.origin.host} does not say where the upload continues") from None
+    if (location.scheme, location.netloc) != (registry.base.scheme, registry.base.netloc):
+        raise DownloadError(f"the registry {registry.origin.host} wants the upload to go to {location.host}")
+    return location
 
 
 def _check(answer: RegistryReply, registry: Registry, what: str) -> None:

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import anyio
@@ -45,7 +45,7 @@ class XetPlace:
 
     hash: str
     tokens_url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # may have a token
 
 
 class InXetOnly(DownloadError):

@@ -6,7 +6,7 @@ import orjson
 from pydantic import JsonValue
 
 from oprel.runtime.conversation.traits import Spelling, TemplateTraits
-from oprel.utils.json_schema import LISTS, Schema, map_subschemas
+from oprel.utils.json.json_schema import LISTS, Schema, map_subschemas
 
 Definition = Mapping[str, JsonValue]
 

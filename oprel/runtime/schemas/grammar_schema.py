@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from oprel.runtime.schemas.grammar_pattern import grammar_pattern
-from oprel.utils.json_schema import Schema, map_subschemas, relocated, schemas_in
+from oprel.utils.json.json_schema import Schema, map_subschemas, relocated, schemas_in
 
 ROOT = "root"
 

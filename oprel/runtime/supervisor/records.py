@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from oprel.runtime.supervisor import _posix, procstat
+from oprel.utils.files import read_own
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
 def _read(path: Path) -> ProcessRecord | None:
     """None for a file that a crash has damaged, or that is not a record."""
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read_own(path))
         record = ProcessRecord(**fields)
     except (OSError, ValueError, TypeError):
         return None

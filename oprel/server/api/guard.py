@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oprel.core.config import Config
+from oprel.server.api.request_content import BODY_BYTES
 
 LOCAL_ORIGINS = (
     *(
@@ -39,10 +40,12 @@ class Guard:
         self._app = app
         self._origins = (*LOCAL_ORIGINS, *(origin.strip() for origin in config.origins.split(",") if origin.strip()))
         self._checks_host = is_loopback(config.server_host)
+        self._most_bytes = config.max_body_mb * 2**20
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        scope[BODY_BYTES] = self._most_bytes
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host", "")
         over_tcp = scope.get("client") is not None  # no page can reach the Unix socket

@@ -30,6 +30,7 @@ from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configu
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.http_protocol import HttpProtocol
+from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
 from oprel.server.daemon.log_file import STDERR, DaemonLog
 from oprel.server.daemon.service_manager import ServiceManager
@@ -52,10 +53,12 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     Raises ConfigError for an unusable home, a port in use or a second daemon.
     """
     config = start.config
+    os.umask(0o077)  # whatever this daemon and its engines write is for its user alone
     setup_logging(config.log_level, DaemonLog(config.logs_dir / "daemon.log"))
     for note in notes:
         logger.warning("%s", note)
     prepare_home(config)
+    raise_file_limit()
     check_configured(config)
     with _only_daemon(config):
         records.reconcile(config.run_dir)

@@ -76,10 +76,23 @@ class Downloads:
         return open_client()
 
     @cached_property
+    def _public_client(self) -> "httpx.AsyncClient":
+        from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
+
+        return open_client(PublicOnly(exempt_hosts(self._config)))
+
+    @cached_property
     def sources(self) -> "Sources":
+        return self._sources(self._client)
+
+    @cached_property
+    def _public_sources(self) -> "Sources":
+        return self._sources(self._public_client)
+
+    def _sources(self, client: "httpx.AsyncClient") -> "Sources":
         from oprel.downloader.sources import Sources
 
-        return Sources(self._config, self._client, self._choose, self._serves_folders)
+        return Sources(self._config, client, self._choose, self._serves_folders)
 
     def open(self) -> None:
         """Resume the downloads of the last daemon."""
@@ -97,6 +110,7 @@ class Downloads:
                 state=record.state,
                 keep=True,
                 error=error,
+                public_only=record.public_only,
                 recorded=(record.total, record.completed),
                 destinations=frozenset(Path(place) for place in record.places),
             )
@@ -111,8 +125,8 @@ class Downloads:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         self._records.close()
-        if "_client" in vars(self):
-            await self._client.aclose()
+        for name in {"_client", "_public_client"} & vars(self).keys():
+            await getattr(self, name).aclose()
 
     def all(self) -> Sequence[Download]:
         """Oldest first."""
@@ -124,10 +138,10 @@ class Downloads:
             return self._all[id]
         raise ModelNotFoundError(f"there is no download {id}", "`GET /api/models/download` lists all downloads.")
 
-    def start(self, ref: ModelRef, *, keep: bool, insecure: bool = False) -> Download:
+    def start(self, ref: ModelRef, *, keep: bool, insecure: bool = False, public_only: bool = False) -> Download:
         """The download of that model: the existing one, resumed if necessary, or a new one.
 
-        `insecure`: access registries over http.
+        `insecure`: access registries over http. `public_only`: connect to public addresses only.
         """
         alike = (download for download in self._all.values() if download.ref.key == ref.key)
         download = next((download for download in alike if download.state is not DownloadState.DONE), None)
@@ -135,7 +149,7 @@ class Downloads:
             download.keep = download.keep or keep
             return download
         download = download or Download(id=uuid.uuid4().hex[:12], ref=ref)
-        download.keep, download.insecure = keep, insecure
+        download.keep, download.insecure, download.public_only = keep, insecure, public_only
         self._all[download.id] = download
         self._run(download)
         return download
@@ -248,7 +262,7 @@ class Downloads:
             return  # it was not downloaded, so there is no source to check for a newer one
         async with self._slots:
             try:
-                offer = await self.sources.find(download.chosen or download.ref, insecure=download.insecure)
+                offer = await self._offer(download)
             except OprelError as error:
                 if model is None:
                     raise
@@ -256,14 +270,23 @@ class Downloads:
                 return
             await self._fetch(download, offer)
 
+    async def _offer(self, download: Download) -> Offer:
+        """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
+        sources = self._public_sources if download.public_only else self.sources
+        if download.chosen:
+            with contextlib.suppress(ModelNotFoundError):
+                return await sources.find(download.chosen, insecure=download.insecure)
+        return await sources.find(download.ref, insecure=download.insecure)
+
     async def _fetch(self, download: Download, offer: Offer) -> None:
         from oprel.downloader.transfer.fetch import fetch
 
         download.offered(offer)
         self._save(download)
         await anyio.to_thread.run_sync(_check_space, offer)
+        client = self._public_client if download.public_only else self._client
         for target in offer.targets:
-            await fetch(target.file, target.destination, client=self._client, progress=download.update, pace=self._pace)
+            await fetch(target.file, target.destination, client=client, progress=download.update, pace=self._pace)
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
 
     def _adopt(self, ref: ModelRef, offer: Offer) -> None:

@@ -1,19 +1,20 @@
 """Stores downloads across restarts of the daemon, in OPREL_HOME/state.db."""
 
 import json
-import sqlite3
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from oprel.core.exceptions import ConfigError
+from oprel.utils.database import opened
 
 KEPT = 200  # records; the oldest finished ones are deleted
 
+COLUMNS = "id, name, state, error, total, completed, places, public_only"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '',
     total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0, places TEXT NOT NULL DEFAULT '[]',
+    public_only INTEGER NOT NULL DEFAULT 0,
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
 );
 """
@@ -32,7 +33,8 @@ class DownloadState(Enum):
 class DownloadRecord:
     """The stored state of a download. Counts in bytes.
 
-    `name` is the model's; `places` are the paths of its files, if known.
+    `name` is the model's; `places` are the paths of its files, if known. `public_only`: it may connect to public
+    addresses only.
     """
 
     id: str
@@ -42,25 +44,18 @@ class DownloadRecord:
     total: int = 0
     completed: int = 0
     places: tuple[str, ...] = ()
+    public_only: bool = False
 
 
 class Records:
     """Owns the table. A call takes well under a millisecond, so it may run in the event loop."""
 
     def __init__(self, file: Path) -> None:
-        try:
-            self._database = sqlite3.connect(file, timeout=1.0, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            raise ConfigError(
-                f"cannot use {file}: {error}", "Check that the folder is writable and the disk is not full."
-            ) from error
+        self._database = opened(file, SCHEMA)
 
     def all(self) -> tuple[list[DownloadRecord], int]:
         """The records, oldest first, and the number of unreadable ones, which a later version wrote."""
-        query = "SELECT id, name, state, error, total, completed, places FROM downloads ORDER BY created_at, rowid"
+        query = f"SELECT {COLUMNS} FROM downloads ORDER BY created_at, rowid"
         records, unreadable = [], 0
         for row in self._database.execute(query):
             try:
@@ -74,10 +69,10 @@ class Records:
         values = asdict(record) | {"state": record.state.value, "places": json.dumps(record.places)}
         with self._database:
             self._database.execute(
-                "INSERT INTO downloads (id, name, state, error, total, completed, places)"
-                " VALUES (:id, :name, :state, :error, :total, :completed, :places)"
+                f"INSERT INTO downloads ({COLUMNS})"
+                " VALUES (:id, :name, :state, :error, :total, :completed, :places, :public_only)"
                 " ON CONFLICT (id) DO UPDATE SET state = :state, error = :error, total = :total,"
-                " completed = :completed, places = :places",
+                " completed = :completed, places = :places, public_only = :public_only",
                 values,
             )
             self._database.execute(
@@ -94,9 +89,9 @@ class Records:
         self._database.close()
 
 
-def _record(row: tuple[str, str, str, str, int, int, str]) -> DownloadRecord:
+def _record(row: tuple[str, str, str, str, int, int, str, int]) -> DownloadRecord:
     """Raises ValueError for a record of a later version."""
-    id, name, state, error, total, completed, places = row
+    id, name, state, error, total, completed, places, public_only = row
     return DownloadRecord(
         id=id,
         name=name,
@@ -105,4 +100,5 @@ def _record(row: tuple[str, str, str, str, int, int, str]) -> DownloadRecord:
         total=total,
         completed=completed,
         places=tuple(json.loads(places)),
+        public_only=bool(public_only),
     )

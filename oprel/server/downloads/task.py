@@ -19,7 +19,8 @@ from oprel.server.downloads.records import DownloadRecord, DownloadState
 class Download:
     """The download of one model. `files` maps file names to their progress; `waiting` counts the following clients.
 
-    `insecure`: access registries over http, as the client requested. `chosen` is the model that was chosen if `ref`
+    `insecure`: access registries over http, as the client requested. `public_only`: it is not for this machine's own
+    user, so only public addresses are connected to. `chosen` is the model that was chosen if `ref`
     leaves a choice; a resumed download keeps it.
     """
 
@@ -28,6 +29,7 @@ class Download:
     state: DownloadState = DownloadState.RUNNING
     keep: bool = False
     insecure: bool = False
+    public_only: bool = False
     error: OprelError | None = None
     chosen: ModelRef | None = None
     title: str = ""
@@ -64,6 +66,7 @@ class Download:
             total=self.total,
             completed=self.completed,
             places=places,
+            public_only=self.public_only,
         )
 
     def offered(self, offer: Offer) -> None:

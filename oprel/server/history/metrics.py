@@ -69,6 +69,7 @@ class Metrics:
         self._recoveries = Counter("recoveries", "Answers whose engine died, by how they ended", ("model", "outcome"))
         self._evictions = Counter("evictions", "Engines stopped, by why", ("model", "reason"))
         self._refused = Counter("refused", "Requests refused because too many wait", ("model",))
+        self._slow_clients = Counter("slow_clients", "Clients disconnected because they did not read their answers", ())
         self._quarantined = Counter("quarantined", "Requests that ended engines and are not asked again", ("model",))
         self._first_tokens = Histogram("first_token_seconds", "From a request to its first token")
         self._gaps = Histogram("inter_token_seconds", "Between two tokens of an answer", GAPS)
@@ -80,7 +81,7 @@ class Metrics:
     def counters(self) -> tuple[Counter, ...]:
         tokens = self._prompt, self._generated
         engines = self._loads, self._restarts, self._recoveries, self._evictions
-        return self._requests, *tokens, *engines, self._refused, self._quarantined
+        return self._requests, *tokens, *engines, self._refused, self._slow_clients, self._quarantined
 
     @property
     def histograms(self) -> tuple[Histogram, ...]:
@@ -105,6 +106,10 @@ class Metrics:
     def gaps(self, model: str, seconds: float, count: int = 1) -> None:
         """Count tokens each of which arrived that long after the previous one."""
         self._gaps.models[self.label(model)].add(seconds, count)
+
+    def slow_client(self) -> None:
+        """Count a client that was disconnected because it did not read while others waited."""
+        self._slow_clients.add()
 
     def tokens(self, model: str, prompt: int, generated: int) -> None:
         """Count the tokens of a request and its answer."""

@@ -17,7 +17,7 @@ import orjson
 
 from oprel.runtime.binaries.engine_binaries import Binary
 from oprel.telemetry.hardware.probing import memory_bytes
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class OomHistory:
 
     def _read(self) -> dict[str, Enough]:
         try:
-            content = orjson.loads(self._path.read_bytes())
+            content = orjson.loads(read_own(self._path))
             return {str(key): _entry(*values) for key, values in content.items()}
         except (OSError, ValueError, AttributeError, TypeError):  # also a file of an older version
             return {}

@@ -25,10 +25,14 @@ MOST = 256  # requests remembered; the oldest is dropped first
 
 @dataclass(frozen=True, kw_only=True)
 class QuarantinedRequest:
-    """A request that ended an engine at `at`, UTC; its strikes count `until` then."""
+    """A request that ended an engine at `at`, UTC; its strikes count `until` then, as long as the model's files stay.
+
+    `version` changes with them.
+    """
 
     hash: str
     model: str
+    version: str
     reason: str
     strikes: int
     at: datetime
@@ -47,11 +51,11 @@ class Quarantine:
         """The requests that are refused, oldest first."""
         return [entry for entry in self._current() if entry.strikes >= STRIKES]
 
-    def check(self, model: str, request: EngineRequest) -> None:
-        """Raises QuarantinedError for a request that is refused."""
+    def check(self, model: str, request: EngineRequest, version: Callable[[], str] = str) -> None:
+        """Raises QuarantinedError for a request that is refused. `version` takes a while to compute."""
         if any(entry.model == model for entry in self._current()):  # else the hash is not needed
             entry = self._entries.get(request_hash(model, request))
-            if entry and entry.strikes >= STRIKES:
+            if entry and entry.strikes >= STRIKES and entry.version == version():
                 raise _refused(entry)
 
     def strike(
@@ -60,17 +64,21 @@ class Quarantine:
         request: EngineRequest,
         ended: Exit,
         engine: tuple[int, int] | None = None,
+        version: str = "",
         *,
         is_last: bool = True,
     ) -> None:
         """The request was in `engine` when it ended. Raises QuarantinedError the second time, unless not `is_last`."""
         key, now = request_hash(model, request), self._now()
         previous = self._entries.pop(key, None)
+        if previous and previous.version != version:
+            previous = None
         before = previous.strikes - (engine is not None and engine == previous.engine) if previous else 0
         before = before if is_last else min(before, STRIKES - 2)
         self._entries[key] = QuarantinedRequest(
             hash=key,
             model=model,
+            version=version,
             reason=f"{ended.reason.value}: {ended.detail}",
             strikes=before + 1,
             at=now,

@@ -75,7 +75,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
     if images := images_in(job.request):
         check_sizes(images, job.model.image_tokens)
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
-        manager.quarantine.check(job.model.name, job.request)
+        manager.quarantine.check(job.model.name, job.request, lambda: job.model.digest)
         async with (
             manager.lease(job.model, job.load, job.keep_alive, slots=job.request.n) as lease,
             engine_errors(lease.engine),

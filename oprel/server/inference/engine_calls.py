@@ -121,18 +121,19 @@ class EngineCall:
             return await ask()
 
     def _check(self) -> None:
-        self._quarantine.check(self.lease.model.name, self._request)
+        model = self.lease.model
+        self._quarantine.check(model.name, self._request, lambda: model.digest)
 
     def _strike(self, exit: Exit, starts: int) -> None:
         """Where the GPU may be at fault instead, the request is tried on the CPU before it is refused."""
-        loaded = self.lease.loaded
+        model, loaded = self.lease.model, self.lease.loaded
         engine, is_last = (loaded.id, starts), not loaded.may_fail_by_gpu(exit)
         try:
-            self._quarantine.strike(self.lease.model.name, self._request, exit, engine, is_last=is_last)
+            self._quarantine.strike(model.name, self._request, exit, engine, model.digest, is_last=is_last)
         except QuarantinedError as error:
             loaded.return_to_gpus()
-            logger.warning("%s: %s", self.lease.model.name, error)
-            self._metrics.quarantined(self.lease.model.name)
+            logger.warning("%s: %s", model.name, error)
+            self._metrics.quarantined(model.name)
             raise
 
 

@@ -15,9 +15,10 @@ from oprel.utils.images import size_of
 from oprel.utils.text import human_size
 
 LARGEST_BYTES = 64 * 1024**2  # of one image's file
-LARGEST_PIXELS = 100 * 10**6  # of one image: 300 MB when it is decoded
+LARGEST_PIXELS = 64 * 10**6  # of one image: 200 MB when it is decoded
 MOST_PIXELS = 250 * 10**6  # of all images of a request
 HEADER_BYTES = 256 * 1024  # in which the size is found, behind the notes and the preview that a camera adds
+MOST_IMAGES = 64  # of a request
 SCALE_DOWN = "Scale it down"
 
 
@@ -40,6 +41,8 @@ def images_in(request: CompletionRequest) -> list[ImageFile]:
 
 def check_sizes(images: Sequence[ImageFile], tokens: ImageTokens) -> None:
     """Raises ImageTooLargeError."""
+    if len(images) > MOST_IMAGES:
+        raise ImageTooLargeError(f"the request has {len(images)} images, and at most {MOST_IMAGES} are allowed")
     advice = f"{SCALE_DOWN}: the model sees it with {tokens.side} x {tokens.side} pixels." if tokens.side else ""
     for number, image in enumerate(images, 1):
         name = f"image {number} of {len(images)}" if len(images) > 1 else "the image"
@@ -75,7 +78,7 @@ def check_tokens(request: CompletionRequest, tokens: ImageTokens, num_ctx: int) 
 
 def _by_message(request: CompletionRequest, *, must_stay: bool = False) -> Iterator[tuple[str, ...]]:
     """The images of each message; with `must_stay` of those only that no truncation drops."""
-    if not isinstance(request.prompt, tuple):
+    if not isinstance(request.prompt, tuple) or not request.prompt:
         return
     *earlier, last = request.prompt
     for message in earlier:

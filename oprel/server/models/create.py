@@ -24,6 +24,8 @@ from oprel.server.models.library import Library
 Progress = AsyncGenerator[ProgressResponse, None]
 Files = Mapping[str, str]
 
+LONGEST_TEMPLATE = 256 * 1024  # characters; real ones have up to 30,000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
@@ -201,11 +203,15 @@ def _template_notes(template: str | None, header: GGUFFile) -> list[str]:
     """Notes about a template that cannot be translated. Raises UnsupportedError if the model has no own template."""
     import jinja2  # imported late: few requests have a template
 
+    if len(template or "") > LONGEST_TEMPLATE:
+        raise ValidationError(f"template error: it has more than {LONGEST_TEMPLATE:,} characters")
     try:
         jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(go_template.to_jinja(template or ""))
     except jinja2.TemplateSyntaxError as error:
         if "unknown tag" not in str(error):  # an engine may support more tags
             raise ValidationError(f"template error: {error}") from error
+    except RecursionError as error:
+        raise ValidationError("template error: it is nested too deeply") from error
     except UnsupportedError as error:
         if not header.chat_template:
             raise

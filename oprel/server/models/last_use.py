@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oprel.server.models.installed_model import InstalledModel
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,6 @@ class LastUse:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        return {str(key): float(value) for key, value in json.loads(path.read_bytes()).items()}
+        return {str(key): float(value) for key, value in json.loads(read_own(path)).items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio.to_thread
-import httpx
 
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, UnsupportedError
 from oprel.core.models.blobs import BLOB_NAME, with_colon
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
+from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.push import Blob, push
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer
@@ -39,9 +39,9 @@ def destination(ref: ModelRef, *, insecure: bool) -> RegistryOrigin:
 
 
 async def push_model(
-    model: InstalledModel, origin: RegistryOrigin, config: Config
+    model: InstalledModel, origin: RegistryOrigin, config: Config, *, public_only: bool = False
 ) -> AsyncGenerator[ProgressResponse, None]:
-    """Push the model and yield each step; "success" is the last.
+    """Push the model and yield each step; "success" is the last. `public_only`: connect to public addresses only.
 
     Raises DownloadError, UnsupportedError for a folder of safetensors.
     """
@@ -50,7 +50,7 @@ async def push_model(
     yield ProgressResponse(status="retrieving manifest")
     try:
         blobs = await anyio.to_thread.run_sync(lambda: list(_blobs(model)))
-        async with httpx.AsyncClient() as client:
+        async with open_client(PublicOnly(exempt_hosts(config)) if public_only else None) as client:
             registry = Registry(origin, client, Access.of(config), actions="pull,push")
             async with aclosing(push(registry, _config(model, blobs), blobs)) as steps:
                 async for step in steps:

@@ -140,6 +140,9 @@ def _opened(file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(file, timeout=1.0, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")  # after a loss of power the last loads may be missing
+    present = [name for _, name, *_ in database.execute("PRAGMA table_info(engine_loads)")]
+    if present not in ([], ["number", *COLUMNS]):  # of another version
+        database.execute("DROP TABLE engine_loads")
     database.executescript(SCHEMA)
     database.row_factory = sqlite3.Row
     return database

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oprel.telemetry.hardware.probing import Hardware
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 BLOCK = 64 * 1024**2  # bytes that each thread reads: more than a core's share of any cache
 MOST_SHARE, LEAST_BLOCK = 1 / 16, 8 * 1024**2  # of the free memory, what all threads read; less is no measurement
@@ -127,7 +127,7 @@ def recall(home: Path, hardware: Hardware) -> Hardware:
 
 def _stored(home: Path, machine: str) -> Rates | None:
     try:
-        measured = json.loads((home / FILE).read_bytes())
+        measured = json.loads(read_own(home / FILE))
     except (OSError, ValueError):
         return None
     rates = measured.get(machine) if isinstance(measured, Mapping) else None

@@ -41,8 +41,8 @@ def levels(findings: Iterator[checkup.CheckupFinding]) -> list[str]:
 
 def test_everything_is_looked_at(config: Config) -> None:
     subjects = [finding.subject for finding in checkup.examined(config)]
-    known = ["daemon", "engine", "hardware", "GPU", "home", "run folder", "disk", "port", "crashes"]
-    assert list(dict.fromkeys(subjects))[:9] == known
+    known = ["daemon", "engine", "hardware", "GPU", "home", "run folder", "state.db", "disk", "port", "crashes"]
+    assert list(dict.fromkeys(subjects))[:10] == known
     assert not config.run_dir.exists()  # no daemon was started
 
 

@@ -44,6 +44,7 @@ CHANGED: dict[str, str | int] = {
     "ctx_size": 8192,
     "batch_size": 512,
     "parallel": 1,
+    "max_body_mb": 64,
     "max_queue": 16,
     "n_threads": 8,
     "n_gpu_layers": 0,

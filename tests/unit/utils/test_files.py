@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.utils.files import check_private, make_private, port_owner, tail, write_atomically
+from oprel.utils.files import check_private, make_private, port_owner, read_own, tail, write_atomically
 
 
 def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
@@ -91,6 +91,17 @@ def test_another_users_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_yet_to_be_made_is_nobodys(tmp_path: Path) -> None:
     check_private(tmp_path / "absent")
+
+
+def test_only_a_regular_file_of_our_own_is_read(tmp_path: Path) -> None:
+    file, link, fifo = tmp_path / "file", tmp_path / "link", tmp_path / "fifo"
+    file.write_bytes(b"content")
+    link.symlink_to(file)
+    os.mkfifo(fifo)
+    assert read_own(file) == b"content"
+    for other in (link, fifo, tmp_path, tmp_path / "absent"):
+        with pytest.raises(OSError):
+            read_own(other)
 
 
 def test_the_owner_of_a_port_is_read_from_the_systems_table(tmp_path: Path) -> None:

@@ -36,3 +36,16 @@ def test_a_log_begins_at_info() -> None:
 def test_an_unknown_level_is_an_error() -> None:
     with pytest.raises(ValueError, match="LOUD"):
         oprel.setup_logging("loud")
+
+
+def test_a_message_is_one_entry_that_controls_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    oprel.setup_logging()
+    logging.getLogger("oprel").warning("ignored %s", "\x1b]0;title\x07\u202e\nFORGED line")
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        logging.getLogger("oprel").exception("failed")
+    first, forged, second, *traceback = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"ignored \x1b]0;title\x07\u202e") and forged == "    FORGED line"
+    assert second.endswith("failed")
+    assert traceback[-1] == r"ValueError: \x1b[2J"

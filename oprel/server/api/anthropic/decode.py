@@ -91,6 +91,8 @@ def _messages(body: wire.CountTokensRequest) -> list[PromptMessage]:
         raise ValidationError("messages is required")
     system = joined_texts(block.text for block in body.system)
     given = [message for sent in body.messages for message in _prompt_messages(sent)]
+    if not given:
+        raise ValidationError("messages: at least one must have content")
     return merge_messages([*([PromptMessage("system", system)] if system else []), *given])
 
 

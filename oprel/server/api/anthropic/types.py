@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from oprel.api_models import ModelRequest, RequestBody, Wire
-from oprel.utils.cut_json import closed_object
+from oprel.utils.json.cut_json import closed_object
 
 # ------------------------------------------------------------------------------------------------- requests
 

@@ -33,6 +33,12 @@ class AppState:
     responses: StoredResponses = field(default_factory=StoredResponses)
 
     @property
+    def is_contended(self) -> bool:
+        """Whether a request waits for a slot, or a model for memory."""
+        loaded = self.manager.loaded
+        return bool(self.manager.admission.waiting) or any(model.leases > model.spec.parallel for model in loaded)
+
+    @property
     def removal(self) -> Removal:
         return Removal(self.manager, self.library, self._arriving)
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
-import orjson
 import pydantic
 from pydantic import JsonValue
 from starlette.requests import Request
@@ -20,40 +19,31 @@ from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, Option
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
+from oprel.server.api.request_content import content_of, json_value
 from oprel.server.inference.jobs import Job
-from oprel.server.inference.structured_output.checks import check_schema
+from oprel.server.inference.structured_output.checks import check_schema, check_size
 from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.text import parse_duration
-from oprel.utils.unpacking import unpacked
 
 Body = TypeVar("Body", bound=wire.RequestBody)
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
-LARGEST_UNPACKED = 20 * 2**20  # bytes
+MOST_THREADS = 512
 OLLAMA_LEVELS = ("high", "medium", "low", "max")  # of `think`
 LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 
 
 async def parse_body(request: Request, kind: type[Body]) -> Body:
     """The request's JSON, whatever its content type; bytes after the first JSON value are ignored."""
-    try:
-        content = unpacked(await request.body(), request.headers.get("content-encoding", ""), LARGEST_UNPACKED).strip()
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
-    if not content:
-        raise ValidationError("missing request body")
-    try:
-        value, _ = json.JSONDecoder().raw_decode(content.decode(errors="surrogateescape"))
-        orjson.dumps(value)  # half a character or a number beyond 64 bits could not be passed on to an engine
-    except (ValueError, RecursionError, TypeError) as error:
-        raise ValidationError(f"the request body is not valid JSON: {error}") from error
+    value = json_value(await content_of(request))
     try:
         body = kind.model_validate(value)
     except pydantic.ValidationError as error:
         raise ValidationError(_complaint(error)) from error
+    assert isinstance(value, dict)
     ignored.refuse_media(value, kind)
     ignored.ignore(request, ignored.unread(value, kind))
     return body
@@ -137,6 +127,8 @@ def keep_alive(value: wire.KeepAlive | None) -> float | None:
 def options(given: Options, own: Mapping[str, object]) -> tuple[Sampling, LoadOptions]:
     """Default < the model's parameters < the request's. Unknown ones are ignored: `parse_body` reports them."""
     values = {**_values(own), **_values(given)}
+    if isinstance(threads := values.get("num_thread"), int):
+        values["num_thread"] = min(threads, MOST_THREADS)  # with many more no engine can start
     return _build(Sampling, values), _build(LoadOptions, values)
 
 
@@ -147,6 +139,7 @@ def schema(value: JsonValue) -> Mapping[str, JsonValue] | None:
     if value == "json":
         return {}
     if isinstance(value, dict):
+        check_size(value, "format")
         current = modern(value)
         check_schema(current)
         return current

@@ -14,7 +14,7 @@ from oprel.core.request_options import ALL_NAMES
 from oprel.formats.templates.thinking import RANKS
 from oprel.server.api.common import decode
 from oprel.server.models.installed_model import InstalledModel
-from oprel.utils.cut_json import closed_object
+from oprel.utils.json.cut_json import closed_object
 
 # OpenAI's defaults, below the model's own parameters.
 DEFAULTS: Mapping[str, JsonValue] = {"temperature": 1.0, "top_p": 1.0}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -9,14 +10,20 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.exceptions import OprelError, ShuttingDownError
+from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import encode_for, error_response
+from oprel.server.api.request_limits import ABORT
 from oprel.server.errors import unexpected
+
+logger = logging.getLogger(__name__)
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 JSON = "application/json; charset=utf-8"
 FAREWELL_SECONDS = 2.0  # for a client to read the error that ends its answer at shutdown; it may have stopped reading
-MOST_UNSENT = 1 << 16  # bytes that wait for a slow client; then the answer waits
+MOST_UNSENT = 1 << 20  # bytes that wait for a slow client; then the answer waits, and with it a slot of its engine
+SLOW_SECONDS = 60.0  # for which a client may read nothing while others wait
+LOOK_SECONDS = 5.0  # between two looks whether others wait
 
 
 class StreamingReply(Response):
@@ -42,7 +49,7 @@ class StreamingReply(Response):
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outbox = _Outbox()
+        outbox = _Outbox(lambda: _gives_up_on(scope))
         making = asyncio.create_task(self._make(outbox))
         leaving = asyncio.create_task(_cancel_without_client(making, receive))
         try:
@@ -90,9 +97,13 @@ class StreamingReply(Response):
 
 
 class _Outbox:
-    """The items of an answer on their way to the client: what is made together is sent together."""
+    """The items of an answer on their way to the client: what is made together is sent together.
 
-    def __init__(self) -> None:
+    `gives_up` ends the connection of a client that does not read, if others wait for what its answer holds.
+    """
+
+    def __init__(self, gives_up: Callable[[], bool]) -> None:
+        self._gives_up = gives_up
         self.error: OprelError | None = None  # that ended the answer
         self._items: list[bytes] = []
         self._size = 0
@@ -105,9 +116,16 @@ class _Outbox:
         self._items.append(item)
         self._size += len(item)
         self._filled.set()
+        most_seconds = SLOW_SECONDS
         while self._size > MOST_UNSENT:
             self._emptied.clear()
-            await self._emptied.wait()
+            try:
+                async with asyncio.timeout(most_seconds):  # `wait_for` may lose a cancellation (python/cpython#86296)
+                    await self._emptied.wait()
+            except TimeoutError:
+                if self._gives_up():
+                    await asyncio.Event().wait()  # to be cancelled
+                most_seconds = LOOK_SECONDS
 
     def end(self) -> None:
         """No item follows."""
@@ -124,6 +142,17 @@ class _Outbox:
         self._size = 0
         self._emptied.set()
         return items
+
+
+def _gives_up_on(scope: Scope) -> bool:
+    """End the connection of a client that reads nothing, if other requests wait. Its answer lacks its end."""
+    state: AppState = scope["app"].state.daemon
+    if ABORT not in scope or not state.is_contended:
+        return False
+    logger.warning("%s: a client that read nothing for %.0f s was disconnected", scope["path"], SLOW_SECONDS)
+    state.manager.metrics.slow_client()
+    scope[ABORT]()
+    return True
 
 
 async def _cancel_without_client(making: asyncio.Task[None], receive: Receive) -> None:

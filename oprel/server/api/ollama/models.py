@@ -81,7 +81,8 @@ async def delete(request: Request) -> Response:
 async def pull(request: Request) -> Response:
     body = await decode.parse_body(request, wire.PullRequest)
     name = decode.model_name(body.model, "invalid model name")
-    pulled = _pulled(state_of(request).downloads, name, insecure=body.insecure)
+    public_only = not decode.is_own_user(request)
+    pulled = _pulled(state_of(request).downloads, name, insecure=body.insecure, public_only=public_only)
     return progress_reply(pulled, stream=body.stream)
 
 
@@ -92,7 +93,8 @@ async def push_model(request: Request) -> Response:
     state = state_of(request)
     model = await state.library.find(name.text, may_use_paths=False)
     destination = push.destination(name, insecure=body.insecure)
-    return progress_reply(push.push_model(model, destination, state.manager.config), stream=body.stream)
+    pushed = push.push_model(model, destination, state.manager.config, public_only=not decode.is_own_user(request))
+    return progress_reply(pushed, stream=body.stream)
 
 
 async def _created(state: AppState, recipe: ModelRecipe) -> Progress:
@@ -102,8 +104,8 @@ async def _created(state: AppState, recipe: ModelRecipe) -> Progress:
     await state.removal.prune()  # the files of the previous model of that name
 
 
-async def _pulled(downloads: Downloads, name: ModelRef, *, insecure: bool) -> Progress:
-    download = downloads.start(name, keep=False, insecure=insecure)
+async def _pulled(downloads: Downloads, name: ModelRef, *, insecure: bool, public_only: bool) -> Progress:
+    download = downloads.start(name, keep=False, insecure=insecure, public_only=public_only)
     try:
         async with aclosing(downloads.follow(download)) as pulled:
             async for step in pulled:

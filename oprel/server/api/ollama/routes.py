@@ -14,6 +14,7 @@ from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationE
 from oprel.core.names import is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.templates.go_template import is_jinja
+from oprel.formats.templates.request_template import rendered
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
@@ -33,7 +34,6 @@ from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
 from oprel.server.api.common.streaming import embedding_reply, object_reply
 from oprel.server.api.ollama.errors import encode_error
-from oprel.server.api.ollama.templates import render
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.jobs import Job
@@ -123,7 +123,7 @@ async def generate(request: Request) -> Response:
     decode.refuse_unsupported(model, body.model, "generate", images=bool(body.images))
     if is_jinja(body.template) and not decode.is_own_user(request):
         raise ValidationError("Jinja templates are for this machine's own user", "Send a Go template, as for Ollama.")
-    job = decode.job(body, model, _prompt(body, model), context=None if body.raw else body.context)
+    job = decode.job(body, model, await _prompt(body, model), context=None if body.raw else body.context)
     ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
     if not body.prompt:
         return _load(request, job, wire.GenerateResponse(model=body.model))
@@ -214,7 +214,7 @@ def _shown_name(name: str) -> str:
     return name if is_path(name) else decode.model_name(name, "invalid model name").name
 
 
-def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
+async def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
     """The prompt: raw text, a gap to fill, a text to continue, or a user's message after the model's messages."""
     if body.images and (body.raw or body.suffix or body.template or body.context):
         raise ValidationError("images go with the model's own template only", "Omit the other field, or use /api/chat.")
@@ -230,7 +230,7 @@ def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
     if not (body.template or body.images):
         return decode.prompt_of(body.prompt, body.system, model)
     messages = decode.with_system(body.system, [message], model)
-    return render(body.template, messages) if body.template else messages
+    return await rendered(body.template, messages) if body.template else messages
 
 
 Loaded = wire.GenerateResponse | wire.OllamaChatResponse

@@ -27,7 +27,8 @@ async def start(request: Request) -> Response:
     ref = ModelRef.parse(decode.required(body.model))
     if ref.kind is NameKind.PATH:
         raise ValidationError(f"{body.model} is a path, and needs no download")
-    return json_response(_download(state_of(request).downloads.start(ref, keep=True)))
+    public_only = not decode.is_own_user(request)
+    return json_response(_download(state_of(request).downloads.start(ref, keep=True, public_only=public_only)))
 
 
 @router.api_route(DOWNLOADS, methods=READ)

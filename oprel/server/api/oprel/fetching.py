@@ -11,6 +11,7 @@ from oprel.core.names import ModelRef, NameKind
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.downloads.manager import Downloads
+from oprel.server.downloads.task import Download
 
 
 async def fetched(request: Request, name: str, *, fetch: bool) -> AsyncGenerator[ProgressResponse, None]:
@@ -27,7 +28,8 @@ async def fetched(request: Request, name: str, *, fetch: bool) -> AsyncGenerator
     ref = _fetchable(name) if fetch else None
     if ref is None:
         raise missing
-    async with aclosing(_steps(state_of(request).downloads, ref, missing)) as steps:
+    download = state_of(request).downloads.start(ref, keep=False, public_only=not decode.is_own_user(request))
+    async with aclosing(_steps(state_of(request).downloads, download, missing)) as steps:
         async for step in steps:
             yield step
 
@@ -39,9 +41,8 @@ def _fetchable(name: str) -> ModelRef | None:
 
 
 async def _steps(
-    downloads: Downloads, ref: ModelRef, missing: ModelNotFoundError
+    downloads: Downloads, download: Download, missing: ModelNotFoundError
 ) -> AsyncGenerator[ProgressResponse, None]:
-    download = downloads.start(ref, keep=False)
     try:
         async with aclosing(downloads.follow(download)) as steps:
             async for step in steps:

@@ -4,29 +4,56 @@ Schemas come from strangers: a check reads no file and no web page, and its time
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import JsonValue
 
 from oprel.core.exceptions import BackendError, ValidationError
-from oprel.utils.json_schema import schemas_in
+from oprel.utils.json.json_schema import schemas_in
+
+if TYPE_CHECKING:
+    import jsonschema_rs
+
+
+MOST_NODES = 5000  # schemas within one
+LONGEST_SCHEMA = 256 * 1024  # bytes
+METASCHEMA = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+
+
+@cache
+def _metaschema() -> "jsonschema_rs.Draft202012Validator":
+    import jsonschema_rs  # imported late: few requests have a schema
+
+    return jsonschema_rs.Draft202012Validator(METASCHEMA)
 
 
 def check_schema(schema: Mapping[str, JsonValue], name: str = "format") -> None:
     """Raises ValidationError if `schema`, which clients call `name`, is not a valid JSON schema, or cannot be kept."""
-    import jsonschema  # imported late: few requests have a schema
+    import jsonschema_rs
 
     advice = f"`{name}` takes a valid JSON schema."
-    no_formats = jsonschema.FormatChecker(())  # one of them is that patterns are Python's
     try:
-        jsonschema.Draft202012Validator.check_schema(schema, format_checker=no_formats)
+        _metaschema().validate(dict(schema))
         for part in schemas_in(dict(schema)):
             for pattern in _patterns(part):
                 _check_pattern(pattern, name)
-    except jsonschema.SchemaError as error:
+    except jsonschema_rs.ValidationError as error:
         raise ValidationError(f"invalid {name}: {error.message}", advice) from error
     except RecursionError as error:
         raise ValidationError(f"invalid {name}: it is nested too deeply", advice) from error
+
+
+def check_size(schema: Mapping[str, JsonValue], name: str) -> None:
+    """Raises ValidationError for a schema that would keep others waiting."""
+    nodes = sum(1 for _ in islice(schemas_in(dict(schema)), MOST_NODES + 1))
+    if nodes > MOST_NODES or len(orjson.dumps(schema)) > LONGEST_SCHEMA:
+        raise ValidationError(
+            f"invalid {name}: it is larger than {LONGEST_SCHEMA // 1024} KiB or {MOST_NODES:,} schemas",
+            "Ask for less at once.",
+        )
 
 
 def check_answer(text: str, schema: Mapping[str, JsonValue]) -> None:

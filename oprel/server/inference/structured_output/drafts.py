@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from oprel.core.exceptions import ValidationError
-from oprel.utils.json_schema import MAPS, Schema, map_subschemas
+from oprel.utils.json.json_schema import MAPS, Schema, map_subschemas
 
 OLD = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")  # in them `$ref` overrides what is beside it
 DEEPEST = 64  # schemas in schemas, so that none of those that walk through them exhausts the stack

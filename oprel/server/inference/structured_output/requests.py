@@ -9,7 +9,7 @@ from oprel.core.completion import CompletionRequest
 from oprel.core.exceptions import ValidationError
 from oprel.server.inference.structured_output.checks import check_schema
 from oprel.server.inference.structured_output.tools import Tool, name_of, parameters_of
-from oprel.utils.json_schema import relocated
+from oprel.utils.json.json_schema import relocated
 
 REQUIRED = "required"
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from oprel.core.exceptions import ValidationError
+from oprel.server.inference.structured_output.checks import check_size
 from oprel.server.inference.structured_output.drafts import modern
 
 Tool = Mapping[str, JsonValue]
@@ -51,6 +52,7 @@ def _function_tool(tool: Tool, number: int) -> Tool:
         raise ValidationError(f"tools[{number}]: the description is not a text", ADVICE)
     if not isinstance(parameters, dict | None):
         raise ValidationError(f"tools[{number}]: the parameters are not a JSON schema", ADVICE)
+    check_size(parameters or {}, f"tools[{number}]")
     given = {key: value for key, value in function.items() if value is not None}
     return {"type": "function", "function": {**given, "parameters": _complete(parameters or {})}}
 

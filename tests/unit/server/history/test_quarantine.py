@@ -1,5 +1,6 @@
 """Which requests are held to have killed an engine."""
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -41,6 +42,16 @@ def test_others_are_asked_as_before(quarantine: Quarantine) -> None:
     poison(quarantine)
     quarantine.check("tiny", replace(POISON, prompt="another"))
     quarantine.check("large", POISON)
+
+
+def test_a_model_that_was_replaced_is_asked_again(quarantine: Quarantine) -> None:
+    for _ in range(2):
+        with contextlib.suppress(QuarantinedError):
+            quarantine.strike("tiny", POISON, CRASH, version="faulty")
+    with pytest.raises(QuarantinedError):
+        quarantine.check("tiny", POISON, lambda: "faulty")
+    quarantine.check("tiny", POISON, lambda: "mended")
+    quarantine.strike("tiny", POISON, CRASH, version="mended")  # the first time for this one
 
 
 def test_another_seed_is_the_same_request(quarantine: Quarantine) -> None:

@@ -36,16 +36,18 @@ def test_usual_photographs_are_taken() -> None:
 
 
 def test_too_many_pixels() -> None:
-    expected = (
-        "image 2 of 2 has 20000 x 10000 pixels, but at most 100 million are allowed Scale it down: the model sees"
-    )
+    expected = "image 2 of 2 has 20000 x 10000 pixels, but at most 64 million are allowed Scale it down: the model sees"
     assert refusal(png(1, 1), png(20000, 10000)) == f"{expected} it with 896 x 896 pixels."
     assert refusal(png(20000, 10000), tokens=QWEN).endswith("are allowed Scale it down.")
 
 
 def test_too_many_pixels_in_all() -> None:
-    expected = "the 3 images have 270 million pixels, but at most 250 million are allowed in a request"
-    assert refusal(*[png(9000, 10000)] * 3).startswith(expected)
+    expected = "the 5 images have 270 million pixels, but at most 250 million are allowed in a request"
+    assert refusal(*[png(6000, 9000)] * 5).startswith(expected)
+
+
+def test_too_many_images() -> None:
+    assert refusal(*[png(1, 1)] * 65).startswith("the request has 65 images, and at most 64 are allowed")
 
 
 def test_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,5 +259,14 @@ async def test_a_template_that_is_wrong_is_refused(library: Library, base: Manif
     assert refusal.message == "template error: a block is never ended"
 
 
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [("{{ messages" + "(" * 100_000, "nested too deeply"), ("{{ messages }}" * 20_000, "more than 262,144 characters")],
+)
+async def test_a_template_beyond_measure_is_refused(library: Library, base: Manifest, template: str, why: str):
+    refusal = await refused(library, ModelRecipe(name=NEW, source="base", template=template))
+    assert isinstance(refusal, ValidationError) and why in refusal.message
+
+
 async def test_what_was_ignored_is_told(library: Library, base: Manifest):
     assert "ignored x" in await created(library, ModelRecipe(name=NEW, source="base", notes=("ignored x",)))

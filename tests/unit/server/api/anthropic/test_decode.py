@@ -211,6 +211,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no limit": ({"max_tokens": None}, "max_tokens is required and must be positive"),
     "no room": ({"max_tokens": 0}, "max_tokens is required and must be positive"),
     "no messages": ({"messages": []}, "messages is required"),
+    "no content": ({"messages": [{"role": "user", "content": []}]}, "at least one must have content"),
     "an image's address": (
         {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}]},
         'an image with a source of type "url" is not supported',

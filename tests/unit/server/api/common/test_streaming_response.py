@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from oprel.server.api.common import streaming_response
 from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
+from oprel.server.api.request_limits import ABORT
+from oprel.server.history.metrics import Metrics
 
 SCOPE = {"type": "http", "path": "/api/chat", "method": "POST", "headers": []}
 
@@ -116,3 +121,72 @@ async def test_an_answer_whose_client_leaves_is_closed_where_it_waits() -> None:
 
     await StreamingReply(content(), NDJSON)(SCOPE, leaves, send)
     assert is_closed.is_set()
+
+
+async def test_an_answer_is_made_to_its_end_though_its_client_reads_nothing() -> None:
+    is_made = anyio.Event()
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        for _ in range(10):
+            yield bytes(streaming_response.MOST_UNSENT // 20)
+        is_made.set()
+
+    async def send(message: Message) -> None:
+        await anyio.sleep_forever()
+
+    answer = asyncio.create_task(StreamingReply(content(), NDJSON)(SCOPE, stays, send))
+    with anyio.fail_after(20):
+        await is_made.wait()
+    answer.cancel()
+    await asyncio.wait([answer])
+
+
+@dataclass
+class Daemon:
+    """What a reply asks of the daemon's state."""
+
+    is_contended: bool
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def scope(self) -> Scope:
+        return {**SCOPE, "app": SimpleNamespace(state=SimpleNamespace(daemon=self)), ABORT: self.is_aborted.set}
+
+    @property
+    def manager(self) -> "Daemon":
+        return self
+
+    @cached_property
+    def is_aborted(self) -> asyncio.Event:
+        return asyncio.Event()
+
+
+async def test_a_client_that_reads_nothing_is_disconnected_when_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming_response, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(streaming_response, "LOOK_SECONDS", 0.01)
+    daemon, is_closed, sent = Daemon(is_contended=False), anyio.Event(), list[bytes]()
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"{}\n" * 1000
+        finally:
+            is_closed.set()
+
+    async def receive() -> Message:
+        await daemon.is_aborted.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+        await daemon.is_aborted.wait()
+
+    answer = asyncio.create_task(StreamingReply(content(), NDJSON)(daemon.scope, receive, send))
+    await asyncio.wait({answer}, timeout=0.1)
+    assert not answer.done(), "nobody waits"
+    daemon.is_contended = True
+    with anyio.fail_after(20):
+        await is_closed.wait()
+        await answer
+    assert [counter.values[()] for counter in daemon.metrics.counters if counter.name == "slow_clients"] == [1]
+    assert b"error" not in sent[-1]

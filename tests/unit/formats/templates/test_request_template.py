@@ -4,9 +4,9 @@ import pytest
 
 from oprel.core.completion import PromptMessage
 from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.server.api.ollama.templates import render
+from oprel.formats.templates.request_template import render, rendered
 
-TURN = (PromptMessage("system", "Be warm."), PromptMessage("user", "hello"))
+TURN = [{"role": "system", "content": "Be warm."}, {"role": "user", "content": "hello"}]
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_lines_of_tags_leave_no_lines_behind():
 
 
 def test_text_of_a_message_is_never_a_template():
-    asked = [PromptMessage("user", "{{ 1 + 1 }} {% if %} {{ .Prompt }}")]
-    assert render("{{ .Prompt }}", asked) == asked[0].content
-    assert render("{{ messages[0].content }}", asked) == asked[0].content
+    asked = [{"role": "user", "content": "{{ 1 + 1 }} {% if %} {{ .Prompt }}"}]
+    assert render("{{ .Prompt }}", asked) == asked[0]["content"]
+    assert render("{{ messages[0].content }}", asked) == asked[0]["content"]
 
 
 def test_a_prompt_s_markup_is_not_escaped():
-    assert render("{{ messages[0].content }}", [PromptMessage("user", "<b>'&'</b>")]) == "<b>'&'</b>"
+    assert render("{{ messages[0].content }}", [{"role": "user", "content": "<b>'&'</b>"}]) == "<b>'&'</b>"
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,31 @@ def test_a_template_beyond_translation_is_named():
 def test_a_template_reaches_nothing_but_the_messages(template: str):
     with pytest.raises(ValidationError, match="unsafe"):
         render(template, TURN)
+
+
+MESSAGES = [PromptMessage("user", "x")]
+RANGES = "{{ range $.Messages }}" * 12 + "{{ .Content }}" + "{{ end }}" * 12
+
+
+async def test_a_child_renders_what_a_request_sends():
+    assert await rendered("{{ .Prompt }}\udc80!", [PromptMessage("user", "hello")]) == "hello\udc80!"
+    with pytest.raises(ValidationError, match="nonesuch"):
+        await rendered("{{ messages | nonesuch }}", MESSAGES)
+    with pytest.raises(UnsupportedError, match="printf"):
+        await rendered('{{ printf "%s" .Prompt }}', MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("template", "messages"),
+    [
+        ("{% set x = 2 ** (10 ** 9) %}{{ messages }}", MESSAGES),
+        ("{% set x = 'a' * (2 * 10 ** 9) %}{{ messages }}", MESSAGES),
+        ("{{ messages | join('a' * 10 ** 9) }}{{ messages[0].content.center(10 ** 9) }}", MESSAGES),
+        ("{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 %}{% endfor %}{% endfor %}{{ messages }}", MESSAGES),
+        (RANGES, MESSAGES * 10),
+    ],
+    ids=["power", "product", "padding", "loops", "ranges"],
+)
+async def test_a_template_has_a_budget(template: str, messages: list[PromptMessage]):
+    with pytest.raises(ValidationError, match="more than 2 s or 64 MiB"):
+        await rendered(template, messages)

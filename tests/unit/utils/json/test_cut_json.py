@@ -5,7 +5,7 @@ import json
 import orjson
 import pytest
 
-from oprel.utils.cut_json import closed_object
+from oprel.utils.json.cut_json import closed_object
 
 VALUE = {"city": 'Os"lo \\ €', "n": [1, -2.5e10, True, None, {"x": {"y": []}}], "b": False, "long key": "😀\n"}
 

@@ -1,0 +1,90 @@
+"""The JSON of a request's body, read within bounds of bytes, depth and items."""
+
+import json
+from collections.abc import Iterable
+
+import orjson
+from pydantic import JsonValue
+from starlette.requests import Request
+
+from oprel.core.exceptions import RequestTooLargeError, ValidationError
+from oprel.server.api import request_limits as limits
+from oprel.utils.unpacking import unpacked
+
+BODY_BYTES = "oprel.body_bytes"  # the key of the limit in a request's ASGI scope
+
+
+async def content_of(request: Request) -> bytes:
+    """The body, unpacked. Raises RequestTooLargeError, before it is read if its length is stated; ValidationError."""
+    most = request.scope.get(BODY_BYTES, limits.BODY_BYTES)
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
+        raise _too_large(most)
+    pieces, size = [], 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise _too_large(most)
+    encoding = request.headers.get("content-encoding", "")
+    most = min(limits.UNPACKED_BYTES, max(limits.QUICK_BYTES, limits.UNPACKED_TIMES * size))
+    try:
+        content = unpacked(b"".join(pieces), encoding, most)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+    return content.strip()
+
+
+def json_value(content: bytes) -> JsonValue:
+    """The JSON value at the beginning of `content`. Raises ValidationError, RequestTooLargeError."""
+    if not content:
+        raise ValidationError("missing request body")
+    if content.count(b",") > limits.ITEMS:  # also those in texts: a prompt with so many has some million tokens
+        raise RequestTooLargeError(f"the request has more than {limits.ITEMS:,} items", "Send less at once.")
+    try:
+        value = _parsed(content)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ValidationError(f"the request body is not valid JSON: {error}") from error
+    if content.count(b"[") + content.count(b"{") > limits.DEPTH:
+        _check_depth(value)
+    _check_counts(value)
+    return value
+
+
+def _parsed(content: bytes) -> JsonValue:
+    """Python's reader takes what follows the value; a large body, full of escapes, would keep it busy for seconds."""
+    if len(content) > limits.QUICK_BYTES:
+        value: JsonValue = orjson.loads(content)
+        return value
+    value, _ = json.JSONDecoder().raw_decode(content.decode(errors="surrogateescape"))
+    orjson.dumps(value)  # half a character or a number beyond 64 bits could not be passed on to an engine
+    return value
+
+
+def _check_depth(value: JsonValue) -> None:
+    """Raises ValidationError for lists and objects that are nested too deeply for what walks through them."""
+    level = [value]
+    for _ in range(limits.DEPTH + 1):
+        level = [inner for outer in level for inner in _within(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValidationError(f"the request body is nested too deeply: more than {limits.DEPTH} levels")
+
+
+def _within(value: JsonValue) -> Iterable[JsonValue]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _check_counts(value: JsonValue) -> None:
+    """Raises RequestTooLargeError for more messages or tools than any conversation has."""
+    fields = value if isinstance(value, dict) else {}
+    for name, most in (("messages", limits.MESSAGES), ("input", limits.MESSAGES), ("tools", limits.TOOLS)):
+        items = fields.get(name)
+        if isinstance(items, list) and len(items) > most and isinstance(items[0], dict):
+            raise RequestTooLargeError(f"`{name}` has {len(items):,} items, and at most {most:,} are allowed")
+
+
+def _too_large(most: int) -> RequestTooLargeError:
+    return RequestTooLargeError(
+        f"the request body is larger than {most // 2**20} MiB", "Send less at once, or set a larger `max_body_mb`."
+    )

@@ -1,0 +1,1 @@
+"""JSON that is cut off, and JSON schemas."""
