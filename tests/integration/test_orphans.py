@@ -105,7 +105,7 @@ def left_in(folder: Path) -> set[str]:
 def kill_in(state: Callable[[Scene], None], config: Config, models: tuple[str, str]) -> None:
     """A daemon is brought into `state` and killed; it had found nothing that the one before it left."""
     with running_daemon(config) as daemon, ThreadPoolExecutor(1) as pool, daemon.client as client:
-        assert left_in(config.run_dir) == {"daemon.lock", "oprel.sock"}
+        assert left_in(config.run_dir) == {"daemon.lock", "oprel.sock", "settings.json"}
         state(Scene(daemon, client, *models, pool))
         daemon.process.kill()
         daemon.process.wait()
@@ -130,7 +130,7 @@ def rounds(
             else:
                 kill_in(ANY_ENGINE[number // 2 % 3], real, (str(endless), second))
         with running_daemon(real):
-            assert left_in(config.run_dir) == {"daemon.lock", "oprel.sock"}
+            assert left_in(config.run_dir) == {"daemon.lock", "oprel.sock", "settings.json"}
         assert alive(foreign.pid)
 
     return run

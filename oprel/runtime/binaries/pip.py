@@ -40,7 +40,7 @@ def _failure(log: str, wants: str) -> DownloadError:
     if "DO NOT MATCH THE HASHES" in log:
         why = "the file has another digest than the listed one"
         step = "It was discarded. If it happens again, a proxy or the index alters the file."
-    elif re.search("Max retries exceeded|connection broken by|IncompleteRead", log):
+    elif re.search("Max retries exceeded|connection broken by|connection error|IncompleteRead", log):
         step = "Check the network, or set where pip gets packages (PIP_INDEX_URL, PIP_FIND_LINKS)."
     elif "No matching distribution" in log:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
