@@ -19,6 +19,9 @@ SYNONYMS: Mapping[str, Iterable[str]] = {
     "list": ("installed", "available", "dir"),
     "show": ("describe", "details", "info", "modelfile", "card"),
     "serve": ("server", "daemon", "listen", "up"),
+    "restart": ("reload", "reboot", "refresh"),
+    "config": ("settings", "setting", "configure", "configuration", "preferences", "env"),
+    "service": ("systemd", "systemctl", "launchd", "autostart", "startup"),
     "logs": ("log", "journal", "tail"),
     "search": ("find", "lookup", "browse", "discover"),
     "list-models": ("library", "catalog", "catalogue", "aliases"),
@@ -55,6 +58,7 @@ ADVICE: Mapping[str, str] = {
         ("update", "upgrade"),
         "`oprel pull MODEL` updates a model, `oprel engines update` an engine, and what installed it oprel itself.",
     ),
+    "set": "`oprel config edit` changes settings, and `oprel restart` puts them into effect.",
     **dict.fromkeys(("exit", "quit", "bye"), "/bye leaves a conversation; `oprel stop --daemon` stops the daemon."),
 }
 
