@@ -16,6 +16,7 @@ import everyday
 import talk_wordings as extra
 import tools_data
 import usage
+from rewording import reworded
 from tools_data import Case, Tool, number, person, place, thing
 from words import ANIMALS, CITIES, COLOURS, FOODS, FOREIGN, OBJECTS, TOPICS, apart, either, expand, invented, pick
 
@@ -504,6 +505,8 @@ def slip(rng: random.Random, text: str) -> str:
 
 def hurried(rng: random.Random, text: str, kept: tuple[str, ...]) -> str:
     """A question about oprel as people type it. Words that are to be copied stay as they are."""
+    if rng.random() < 0.6:
+        text = reworded(rng, text, kept)
     text = roughen(rng, text)
     if rng.random() < 0.3:
         text = text.rstrip(".?!")

@@ -60,7 +60,7 @@ GOALS = (
         I (downloaded|installed|pulled) {{m}} by (mistake|accident), how do I {DELETE} it?
         (delete|remove) model
         {{m}} has to go, (delete|remove|erase) it
-        """, share=5),
+        """, share=2.6),
     goal("disk", "oprel cache", "`oprel cache` shows what fills the disk; `oprel rm MODEL` deletes a model.", """
         (free|free up|save|get|get back|make|regain|win) (disk space|space on (my|the) disk|room on the disk|space|some gigabytes on the drive)
         (see|find out|check|know|show) (what|which models) (fills|fill|uses|use|takes|take|eats|eat|occupies|occupy) (my|the|up my) (disk|hard drive|disk space|storage|SSD|drive)
@@ -120,7 +120,7 @@ GOALS = (
         """, """
         what does oprel cache clear do?
         (delete|remove|erase) (all|every) (models|model)
-        """, share=0.8),
+        """, share=0.4),
     # ------------------------------------------------------------------------------------------ get models
     goal("pull", "oprel pull {m}", "`oprel pull {m}` downloads it.", f"""
         (download|pull|fetch|install|get|obtain|grab|load down|add|save|retrieve) {{m}} {PRAY}
@@ -289,6 +289,8 @@ GOALS = (
         (tell|instruct) (the model|a model|{m}) (how to behave|who it is|how to answer|to be brief|to be polite|what to be)
         """, """
         what does --system do?
+        (always|) (reply|answer|talk|speak|write|respond) (like|as) (a robot|yoda|a cowboy|a king|a teacher|my grandmother|an engineer)(| always| all the time)
+        (always|) (reply|answer|talk|speak|write|respond) (in|only in) (german|french|spanish|english|italian|rhymes|verse|capitals|short sentences)(| always| all the time)
         where (do I put|goes|do I set) (the|my) (system prompt|system message|instructions)?
         the (model|answers) should (be|sound) (friendly|funny|short|formal|like a robot|like a teacher) (always|all the time|)
         the answers are too (long|rude|formal), how do I tell it?
@@ -303,10 +305,23 @@ GOALS = (
         what does (the|) temperature (do|mean)?
         the (answers|outputs) are too (random|wild|creative|boring|different every time)
         temperature?
+        (more|less|too|very) (creative|random|wild|crazy|predictable|varied|boring) (answers|replies|output|text|responses)
         the model is too (creative|random|wild|boring)
         where do I set the temperature?
         how do I set temperature to 0?
         """, share=1.6),
+    goal("ask a model", "oprel run {m}", 'Use `oprel run {m} "your question"`; it prints one answer.', """
+        (ask|query) {m} (what|why|how|who) (2+2 is|the sky is blue|tall a giraffe is|wrote faust|rain falls|it is)
+        (ask|tell|have|let) {m} (for a poem|to write a joke|to tell a story|a riddle|to summarise a text|to translate this)
+        """, """
+        (ask|query) {m} something
+        """, share=0.8),
+    goal("at once", "oprel serve --parallel", "Eight requests run at once; `oprel serve --parallel 16` allows more.", """
+        (serve|answer|handle) (several|many|more|two) (people|users|clients|requests|programs) (at once|at the same time|together|in parallel)
+        """, """
+        (can|may|could) (two|several|many|three|more) (people|users|programs|clients|apps) (use it|ask|use oprel|chat|use a model) (at once|at the same time|together|in parallel)?
+        how many (requests|users|people) (at once|at the same time|in parallel)?
+        """, share=0.7),
     goal("options", "--option", "`oprel run {m} --option NAME=VALUE` sets any option, such as top_p or seed.", """
         (set|change|use|pass|give|choose|adjust) (the|a|another|) (top_p|top_k|seed|min_p|repeat penalty|num_predict|num_ctx|stop word|sampling options|sampling parameters|sampler|generation parameters|model options|model parameters)
         (limit|restrict|cap) (the length of|the number of tokens in|) (an answer|the answer|answers)
@@ -447,6 +462,7 @@ GOALS = (
         (why is|is) my (GPU|graphics card|nvidia|AMD card) (not used|ignored|idle|unused)?
         oprel (does not|doesn't|won't) (use|see|find|detect) my (GPU|graphics card|nvidia card|Radeon|RTX 4090)
         nvidia-smi shows (nothing|0 %|no process)
+        (the|my) gpu (idles|sits idle|does nothing|is at zero|stays cold|sleeps)(| while it answers| when it runs| all the time)
         does oprel (use|support|work with|need) (the GPU|GPUs|CUDA|Metal|Vulkan|ROCm|NVIDIA|AMD|nvidia cards)?
         the model is (slow|very slow) although I have a GPU
         RTX 4090 found, but this engine uses only the CPU
@@ -531,6 +547,7 @@ GOALS = (
         (run|do|start) a (health check|checkup|diagnosis|diagnostic|system check)
         """, """
         (oprel|it|nothing|this|something) (does not work|doesn't work|is broken|works|is not working|won't work|fails)(| any more| at all| here)
+        (something|it|all|everything|oprel|this thing) (is|seems|looks|went) (broken|wrong|weird|off|odd|buggy|faulty|bad)
         what does oprel doctor do?
         oprel doctor?
         (what is|what's) (wrong|the problem|broken|the matter)(| with oprel| here| with my setup)?

@@ -152,7 +152,10 @@ OWN_ANSWERS = {
         "Write it in the settings file under `models:`, as in `llama3: {{pin: on}}`; see `oprel config edit`.",
     ),
 }
-NOT_TAUGHT = {"host": "for clients on other machines; `oprel help run` explains it"}
+NOT_TAUGHT = {
+    "host": "for clients on other machines; `oprel help run` explains it",
+    **dict.fromkeys(("engine_mirror", "engine_sources", "hardware"), "came while guide was trained; to be taught next"),
+}
 
 
 def intents() -> tuple[Intent, ...]:

@@ -6,6 +6,8 @@ import facts
 import settings_wordings
 import usage
 
+from oprel.core.request_options import OPTIONS
+
 RARE = "rarely asked: guide answers `oprel COMMAND --help`"
 EVERYWHERE = "of every command; for the daemon it is a setting, which is taught"
 FOR_PROGRAMS = "asked by programmers, who read docs/clients.md"
@@ -15,8 +17,17 @@ COMMANDS = {
     "help": "guide says `oprel --help` and `oprel COMMAND --help`, which print the same",
     "version": "guide says `oprel --version`, which prints the same",
 }
+TAUGHT_OPTIONS = ("temperature", "num_ctx")
 # By a flag alone: of whatever command does not teach it.
+OPTION = "an option of requests: guide says `--option NAME=VALUE`, which takes each of them"
 FLAGS = {
+    **dict.fromkeys((f"--{name.replace('_', '-')}" for name in OPTIONS if name not in TAUGHT_OPTIONS), OPTION),
+    **dict.fromkeys(("--no-ignore-eos", "--no-runaway-guard", "--no-use-mmap"), OPTION),
+    **dict.fromkeys(("--wide", "--columns"), "said of list and ps; every table has them"),
+    **dict.fromkeys(("--cuda", "--rocm", "--vulkan", "--metal", "--cpu", "--build", "--engine-sources",
+                     "--engine-mirror"), "`oprel engines install llama.cpp` chooses by itself; to be taught next"),
+    **dict.fromkeys(("--service", "--user", "--drop-in", "--print", "--kind", "--changed", "--follow", "--system"),
+                    "came while guide was trained; to be taught next"),
     **dict.fromkeys(("--config", "--home", "--host"), EVERYWHERE),
     "--chaos": "said together with `oprel selftest`",
     **dict.fromkeys(("--json",), "taught for list, ps and show; the others have it too"),
@@ -33,7 +44,7 @@ ROUTES = {
     "/api/": FOR_PROGRAMS,
     "/v1/": "guide gives the base URL, http://127.0.0.1:11435/v1, for all of them",
     **dict.fromkeys(
-        ("/", "/crashes", "/logs", "/quarantine", "/health", "/models", "/load", "/unload", "/generate"),
+        ("/", "/crashes", "/logs", "/quarantine", "/health", "/settings", "/models", "/load", "/unload", "/generate"),
         "the commands ask them; people ask the commands",
     ),
 }

@@ -817,18 +817,9 @@ def _able(held: bool) -> tuple[list[Intent], list[float]]:
 REHEARSED = 0.35  # of the intents that the file which training starts from knows already
 
 
-# What comes with the work that is under way, and is taught already: commands, their actions, flags.
-ARRIVING = frozenset(("restart", "config", "service", "engines rollback", "engines update", "--wide", "--columns",
-                      "--temperature"))  # fmt: skip
-
-
 def unknown_commands(parser: argparse.ArgumentParser) -> list[list[str]]:
-    """The commands taught that oprel's own parser does not accept, but for those that are to come."""
-    return [command for command in taught() if not _arrives(command) and not _accepts(parser, command)]
-
-
-def _arrives(command: list[str]) -> bool:
-    return bool(ARRIVING.intersection((*command, " ".join(command[:2]))))
+    """The commands taught that oprel's own parser does not accept."""
+    return [command for command in taught() if not _accepts(parser, command)]
 
 
 def taught() -> list[list[str]]:
