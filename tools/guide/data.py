@@ -574,7 +574,7 @@ MAKERS: dict[str, Callable[[random.Random, bool], Conversation]] = {
     "no tool": without_need,
     "chain": chain,
 }
-SHARES = {"usage": 72, "outside": 13, "small talk": 3, "recall": 4, "not told": 0.6, "tools": 4, "no tool": 2.5,
+SHARES = {"usage": 62, "outside": 12, "small talk": 3, "recall": 5, "not told": 0.6, "tools": 13, "no tool": 4,
           "chain": 0.8}  # fmt: skip
 
 

@@ -814,7 +814,7 @@ def _able(held: bool) -> tuple[list[Intent], list[float]]:
     return able, [one.share * (1.0 if held or one.trained else REHEARSED) for one in able]
 
 
-REHEARSED = 0.35  # of the intents that the file which training starts from knows already
+REHEARSED = 0.7  # of the intents that the file which training starts from knows already
 
 
 def unknown_commands(parser: argparse.ArgumentParser) -> list[list[str]]:
