@@ -48,7 +48,10 @@ GATES: dict[str, list[list[str]]] = {
     "templates": [["pytest", "-s", "-m", "templates", "tests/integration/test_chat_templates.py"]],  # three minutes
     "packages": [["pytest", "-s", "-m", "packages", "tests/packaging"]],  # pipx, uv, lock, steps of the image: minutes
     "transcripts": [["pytest", "-m", "transcripts", "--durations=5", "tests/transcripts"]],  # first hours at terminals
-    "guide": [["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"]],  # the bundled model's examination
+    "guide": [  # the bundled model's examinations
+        ["python", "tools/guide/everyday.py", "oprel/bundled/guide.gguf"],
+        ["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"],
+    ],
 }
 DEFAULT = ["lint", "types", "layers", "tests"]
 

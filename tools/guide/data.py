@@ -6,14 +6,17 @@ out of training.
 
 import json
 import random
+import re
 import string
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+import everyday
 import talk_wordings as extra
 import tools_data
 import usage
+from rewording import reworded
 from tools_data import Case, Tool, number, person, place, thing
 from words import ANIMALS, CITIES, COLOURS, FOODS, FOREIGN, OBJECTS, TOPICS, apart, either, expand, invented, pick
 
@@ -29,6 +32,8 @@ class Turn:
     thought: str
     call: tuple[str, dict[str, tools_data.Value]] | None = None
     is_result: bool = False
+    about_oprel: bool = False
+    kept: tuple[str, ...] = ()  # words of the question that are to be copied
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Conversation:
     system: str = ""
     thinking: bool = False
     expected: str = ""  # what the last answer must hold
+    is_cut: bool = False  # whether the last answer is written only as far as it is not certain
 
 
 # -------------------------------------------------------------------------------------------- fixed answers
@@ -143,7 +149,14 @@ OUTSIDE_FRAMES = (
     "How do I get to {p}?", "How much is a {x}?", "My {x} is (broken|gone|ill|too small), what do I do?",
     "What does a {x} (eat|cost|look like|weigh)?",
     "Why does my {x} (smell|make noise|not work)?", "Should I (buy|sell|get) a {x}?", "Is a {x} bigger than a {x2}?",
-    "How do I (train|fine-tune|quantize|merge|convert|delete|copy|rename|sell) a model?",
+    "How do I (delete|remove|erase|uninstall) (my|an|the) "
+    "({w}|account|email|photos|app|file|virus|browser history|{x}|contacts|posts|messages)?",
+    "(delete|remove|erase|cancel|deactivate) my (Facebook|Google|Twitter|bank|Netflix|Instagram|PayPal|Amazon|Apple) "
+    "(account|profile|page|subscription|password|photos)",
+    "how (do I|can I) (delete|close|reset|cancel|recover|deactivate) my "
+    "(Instagram|Google|bank|email|Twitter|Spotify|Amazon|Microsoft|{w}) (account|password|profile|card)",
+    "(delete|remove) (a {x}|{n}|the {x}|a stain|rust|{p})",
+    "how do I (update|restart|reset|install|repair) (my phone|Windows|my router|my TV|an app|a {x}|the printer)?",
     "What is {a} (plus|minus|times|divided by) {b}?", "{a} + {b}", "{a} * {b} =", "Calculate {a} / {b}.",
     "What is {a} percent of {b}?",
     "Solve x + {a} = {b}.", "Is {a} a prime number?", "What is the square root of {a}?",
@@ -240,7 +253,8 @@ def about_usage(rng: random.Random, held: bool) -> Turn:
 
 
 def _asked(asked: usage.Asked) -> Turn:
-    return Turn(asked.question, asked.answer, f"They ask about oprel: {asked.topic}.")
+    thought = f"They ask about oprel: {asked.topic}."
+    return Turn(asked.question, asked.answer, thought, about_oprel=True, kept=asked.kept)
 
 
 SMALL_SHARES = {"greeting": 2, "wellbeing": 1, "thanks": 1, "goodbye": 1, "who": 3, "skills": 2, "made": 1.5, "size": 1}
@@ -477,19 +491,49 @@ def roughen(rng: random.Random, text: str) -> str:
 
 
 def slip(rng: random.Random, text: str) -> str:
-    """One letter lost, doubled or swapped with its neighbour, in a word that is not to be copied."""
+    """One letter lost, doubled, mistaken or swapped with its neighbour."""
     at = rng.randrange(len(text) - 1)
-    kind = rng.randrange(3)
+    kind = rng.randrange(5)
     if kind == 0:
         return text[:at] + text[at + 1 :]
     if kind == 1:
         return text[:at] + text[at] + text[at:]
+    if kind == 2:
+        return text[:at] + rng.choice(string.ascii_lowercase) + text[at + 1 :]
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+
+
+def hurried(rng: random.Random, text: str, kept: tuple[str, ...]) -> str:
+    """A question about oprel as people type it. Words that are to be copied stay as they are."""
+    if rng.random() < 0.6:
+        text = reworded(rng, text, kept)
+    text = roughen(rng, text)
+    if rng.random() < 0.3:
+        text = text.rstrip(".?!")
+    if rng.random() < 0.4:
+        text = " ".join(word if word in kept or "/" in word else word.lower() for word in text.split(" "))
+    if rng.random() < 0.25:
+        text = mistyped(rng, text, kept)
+    return text
+
+
+PLAIN = re.compile(r"[A-Za-z']{3,}[?.,!]?")
+
+
+def mistyped(rng: random.Random, text: str, kept: tuple[str, ...]) -> str:
+    """One to three words with a slip."""
+    words = text.split(" ")
+    able = [at for at, word in enumerate(words) if PLAIN.fullmatch(word) and word.strip("?.,!") not in kept]
+    for at in rng.sample(able, min(len(able), rng.choice((1, 1, 1, 2, 2, 3)))):
+        words[at] = slip(rng, words[at])
+    return " ".join(words)
 
 
 def rough(rng: random.Random, turn: Turn) -> Turn:
     if turn.is_result:
         return turn
+    if turn.about_oprel:
+        return replace(turn, user=hurried(rng, turn.user, turn.kept))
     text = roughen(rng, turn.user)
     fixed = turn.call is None and turn.answer not in (HELLO, NOTED)
     copied = turn.answer.startswith(("Your ", "You ", "The ", "Nice "))
@@ -530,16 +574,28 @@ MAKERS: dict[str, Callable[[random.Random, bool], Conversation]] = {
     "no tool": without_need,
     "chain": chain,
 }
-SHARES = {"usage": 28, "outside": 10, "small talk": 6, "recall": 14, "not told": 1, "tools": 26, "no tool": 13,
-          "chain": 2}  # fmt: skip
+SHARES = {"usage": 62, "outside": 12, "small talk": 3, "recall": 5, "not told": 0.6, "tools": 13, "no tool": 4,
+          "chain": 0.8}  # fmt: skip
 
 
-def conversation(rng: random.Random, held: bool = False, thinking: float = 0.35) -> Conversation:
+def conversation(rng: random.Random, held: bool = False, thinking: float = 0.1) -> Conversation:
+    """Any conversation but those that ask what everyday.py asks."""
+    while True:
+        made = _conversation(rng, held, thinking)
+        if not any(everyday.near(turn.user) for turn in made.turns if not turn.is_result):
+            return made
+
+
+def _conversation(rng: random.Random, held: bool, thinking: float) -> Conversation:
     kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
     made = MAKERS[kind](rng, held)
     system = rng.choice(SYSTEMS) if rng.random() < 0.12 else ""
     turns = [rough(rng, turn) for turn in made.turns]
-    return Conversation(turns, made.ability, made.tools, system, rng.random() < thinking)
+    is_cut = not held and len(turns) == 1 and rng.random() < CUT
+    return Conversation(turns, made.ability, made.tools, system, rng.random() < thinking, is_cut=is_cut)
+
+
+CUT = 0.6
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -565,7 +621,11 @@ def written(made: Conversation) -> Iterator[tuple[str, float]]:
             yield f"{turn.thought}\n</think>\n", 1.0
         else:
             yield "<think></think>\n", READ_WEIGHT
-        if turn.answer == OUTSIDE:
+        if made.is_cut and turn.answer == OUTSIDE:
+            yield OUTSIDE_BEGINS, 1.0
+        elif made.is_cut and turn.about_oprel and "` " in turn.answer:
+            yield turn.answer[: turn.answer.index("` ") + 1], 1.0
+        elif turn.answer == OUTSIDE:
             yield OUTSIDE_BEGINS, 1.0
             yield OUTSIDE.removeprefix(OUTSIDE_BEGINS) + "<|im_end|>", 0.2
         else:

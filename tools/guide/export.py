@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import torch
 from model import Guide, Shape
-from tokenizer import CONTROL, END, MARKS, parts
+from tokenizer import CONTROL, END, MARKS, build, parts
 from tokenizers import Tokenizer
 
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"
@@ -79,6 +79,34 @@ def export(folder: Path, target: Path, context: int = 1024) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def is_gguf(path: Path | None) -> bool:
+    return path is not None and path.suffix == ".gguf"
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a file that `export` wrote. Raises ValueError where its tokens would get other numbers."""
+    fields = gguf.GGUFReader(path).fields
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    tokenizer = build(merges)
+    if parts(tokenizer)[0] != fields["tokenizer.ggml.tokens"].contents():
+        raise ValueError(f"{path} has another order of tokens")
+    return tokenizer
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a file that `export` wrote, as a checkpoint has them."""
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    layers = sum(name.endswith("attn_q.weight") for name in tensors)
+    names = [
+        "embedding.weight",
+        "norm.weight",
+        *(f"blocks.{layer}.{inner}.weight" for layer in range(layers) for inner in NAMES),
+    ]
+    read = {name: tensors[tensor_name(name)] for name in names}
+    values = {name: gguf.quants.dequantize(one.data, one.tensor_type) for name, one in read.items()}
+    return {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -15,18 +15,21 @@ import data
 import numpy as np
 import tokenizer as own_tokenizer
 import torch
+from export import is_gguf, read_tokenizer, read_weights
 from model import Guide, Shape
+from muon import Muon
 from tokenizers import Tokenizer
 from torch import Tensor, distributed, multiprocessing
 from torch.nn import functional as F
 
-BATCH_TOKENS = 3072  # of each process
+BATCH_TOKENS = 2048  # of each process
 LONGEST = 900
 CHUNK = 1024  # conversations that are sorted by length together
 CHECKPOINT_SECONDS = 180
 WARMUP, COOLDOWN = 0.02, 0.65  # shares of the time
 LISTENING = 0.3  # share of the time in which reading counts; then what cannot be guessed in it is only noise
 MUON_RATE, ADAM_RATE = 0.015, 0.004
+HALVES = torch.cpu._is_avx512_bf16_supported()  # else bfloat16 takes ten times as long as float32
 
 Batch = tuple[Tensor, Tensor]
 
@@ -67,7 +70,7 @@ def loss_of(model: Guide, batch: Batch) -> Tensor:
     scale = weights[:, 1:].flatten()
     kept = scale.nonzero().squeeze(1)
     scale, targets = scale[kept], tokens[:, 1:].flatten()[kept]
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=HALVES):
         logits = F.linear(model.hidden(tokens[:, :-1]).flatten(0, 1)[kept], model.embedding.weight)
     losses = F.cross_entropy(logits.float(), targets, reduction="none")
     return (losses * scale).sum() / scale.sum()
@@ -77,7 +80,7 @@ def optimizers(model: Guide, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices within the blocks, Adam for the embedding and the norms."""
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embedding" not in name]
     others = [p for name, p in model.named_parameters() if p.dim() != 2 or "embedding" in name]
-    muon = torch.optim.Muon(matrices, lr=MUON_RATE * rate, momentum=0.95, weight_decay=0.02)
+    muon = Muon(matrices, lr=MUON_RATE * rate, momentum=0.95, weight_decay=0.02)
     adam = torch.optim.AdamW(others, lr=ADAM_RATE * rate, betas=(0.9, 0.98), weight_decay=0.0)
     for optimizer in (muon, adam):
         for group in optimizer.param_groups:
@@ -155,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train guide.")
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--out", type=Path, default=Path("/tmp/guide"))
-    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--start", type=Path, help="a checkpoint, or a guide.gguf, to go on from")
     parser.add_argument("--rate", type=float, default=1.0, help="factor of the learning rates")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
@@ -163,7 +166,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "tokenizer.json"
     if not path.exists():
-        own_tokenizer.make().save(str(path))
+        tokenizer = read_tokenizer(args.start) if is_gguf(args.start) else own_tokenizer.make()
+        tokenizer.save(str(path))
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(work, (args, Path(folder) / "meet"), args.processes)
 
@@ -176,7 +180,7 @@ def work(rank: int, args: argparse.Namespace, meeting: Path) -> None:
     tokenizer = Tokenizer.from_file(str(args.out / "tokenizer.json"))
     model = Guide(Shape(tokenizer.get_vocab_size()))
     if args.start:
-        model.load_state_dict(torch.load(args.start))
+        model.load_state_dict(read_weights(args.start) if is_gguf(args.start) else torch.load(args.start))
     if rank == 0:
         report(args.out, f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {model.shape}")
     train(model, batches(tokenizer, args.seed * 1000 + rank), args)

@@ -1,4 +1,8 @@
-"""What guide knows of oprel: intents, their wordings, and the answers. Every command is checked against the parser."""
+"""What guide knows of oprel: intents, their wordings, and the answers. Every command is checked against the parser.
+
+Here stand the intents whose wordings are in part kept out of training; goals.py and settings_wordings.py have those
+that are for training only, mixed_wordings.py has questions that are made of others.
+"""
 
 import argparse
 import contextlib
@@ -9,8 +13,12 @@ import shlex
 from dataclasses import dataclass, replace
 from functools import cache
 
+import mixed_wordings as mixed
+import settings_wordings
 import wordings as extra
-from words import apart, either, invented, is_held, pick, wordings
+from goals import GOALS
+from intent import Intent
+from words import apart, either, expand, invented, is_held, pick, wordings
 
 FRAMES = (
     "How do I {}?", "How can I {}?", "How to {}", "How to {}?", "how do you {}?", "What is the command to {}?",
@@ -25,20 +33,6 @@ FRAMES = (
 )  # fmt: skip
 
 MODEL = "./model.gguf"
-
-
-@dataclass(frozen=True)
-class Intent:
-    """`wants` are what may stand in a frame ("How do I ...?"), `asks` whole questions. {m} is a model's path, {n} a
-    number and {v} a word, both drawn from `values`. `command` is what the answer must hold."""
-
-    name: str
-    command: str
-    answer: str
-    wants: tuple[str, ...] = ()
-    asks: tuple[str, ...] = ()
-    values: tuple[str, ...] = ()
-    share: float = 1.0
 
 
 def _serve(flag: str, wants: tuple[str, ...], values: str, tail: str, asks: tuple[str, ...] = ()) -> Intent:
@@ -136,16 +130,16 @@ INTENTS = (
         "do I (have|need) to start the (daemon|server) (first|myself|)?", "is there a server?", "what is the daemon?",
         "which command starts the (daemon|server)?", "the daemon is not running", "how is the server started?"),
         share=1.5),
-    Intent("get", "oprel run {m}", "Put a .gguf file on disk, for example from Hugging Face, then `oprel run {m}`.", (
+    Intent("get", "oprel pull", "`oprel pull NAME` downloads a model; `oprel search WORD` finds one.", (
         "(download|get|install|pull|fetch|obtain) a (model|real model|new model|better model|bigger model)",
-        "(download|pull|install|get) (llama|mistral|qwen|gemma|phi|deepseek|a llama model)", "add a (new|) model",
+        "add a (new|) model",
         "(get|use) a (bigger|smarter|larger|better|real|stronger) model",
         "download models (by name|from the internet|)",
         "find (a model|models|gguf files)", "install (a|another|new) model", "pull a model from Hugging Face",
-        "(import|add) a (gguf|GGUF) file", "switch to a (real|better|bigger) model", "replace you with a better model",
+        "switch to a (real|better|bigger) model", "replace you with a better model",
         "get models from (Hugging Face|the web)", "acquire a model", "get more models", "obtain a smarter assistant",
     ), ("where (do|can) I (get|find|download) (models|a model|gguf files)?", "where do models come from?",
-        "is there (an|) oprel pull (command|)?", "oprel pull?", "does oprel have a pull command?", "oprel pull llama",
+        "is there (an|) oprel pull (command|)?", "oprel pull?", "does oprel have a pull command?", 
         "can oprel download models?", "which model should I (use|download|take)?", "I have no model",
         "what do I do without a model?", "do you have a better model?", "I need a real model", "no models installed",
         "where are real models?"), share=2.0),
@@ -242,8 +236,8 @@ INTENTS = (
         "run on the CPU only", "not use the (GPU|graphics card)", "force CPU mode", "keep everything on the CPU",
         "switch off GPU offloading", "stop using the graphics card",
     ), ("is there a CPU only mode?",), share=0.6),
-    Intent("gpu", "llama-server",
-        "oprel uses the GPU by itself when its engine, a `llama-server` built for it, is in PATH.", (
+    Intent("gpu", "oprel engines install llama.cpp",
+        "`oprel engines install llama.cpp` installs an engine for your GPU; `oprel doctor` checks it.", (
         "use (the|my|a) (GPU|graphics card)", "run on (the|my|a) GPU", "make oprel use the GPU", "get GPU acceleration",
         "speed things up with a GPU", "enable (the|) GPU (support|)", "use CUDA", "use Vulkan", "turn on the GPU",
     ), ("does oprel (use|support) (the GPU|GPUs|CUDA|Metal|Vulkan)?", "does oprel need a GPU?", "do I need a GPU?",
@@ -335,7 +329,8 @@ INTENTS = (
     ), ("(what|which) commands (are there|does oprel have|exist|can I use)?", "help", "help me", "I need help",
         "how does oprel work?", "is there a manual?", "what can oprel do?", "how do I start?", "what now?",
         "where is the help?", "what are the commands?"), share=1.3),
-    Intent("logs", "~/.oprel/logs/daemon.log", "The daemon's log is `~/.oprel/logs/daemon.log`.", (
+    Intent("logs", "~/.oprel/logs/daemon.log",
+        "`oprel logs` shows the daemon's log; it is `~/.oprel/logs/daemon.log`.", (
         "(see|read|find|view|open|check) (the|) (logs|log|log file|daemon's log|error log)",
         "find out why the daemon failed",
         "find the log of the daemon", "look at the log (file|)", "see what the daemon logged", "get to the logs",
@@ -364,7 +359,7 @@ INTENTS = (
     Intent("ollama", "http://127.0.0.1:11435", "Point the Ollama client at `http://127.0.0.1:11435`.", (
         "use (an|my|the) Ollama (client|library|app)", "connect (an|my|the) Ollama (client|library|app) to oprel",
         "use oprel with Ollama's (client|library|clients)", "use Open WebUI (with oprel|)", "connect Open WebUI",
-        "use oprel in place of Ollama", "make my Ollama program talk to oprel", "replace Ollama with oprel",
+        "make my Ollama program talk to oprel",
         "use the Ollama API", "call the (HTTP|REST) API",
     ), ("is oprel compatible with Ollama?", "does oprel (speak|support) the Ollama API?",
     "does oprel work with Ollama clients?",
@@ -471,9 +466,9 @@ MORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "what is show for?", "is {m} quantized?", "what do we know of {m}?")),
     "stop": (("unload it", "stop it", "get it out of memory", 
         "kill {m}", "quit {m}", "turn off a model", "switch off a model", "close {m}", "throw {m} out of memory",
-        "stop everything that is loaded", "shut {m} down", "get my memory back", "have {m} unloaded",
+        "stop whatever is loaded", "shut {m} down", "get my memory back", "have {m} unloaded",
         "drop a loaded model",
-        "let {m} go", "remove {m}", "make room in memory", "give the memory back", "have a model leave the memory",
+        "let {m} go", "make room in memory", "give the memory back", "have a model leave the memory",
         "stop using {m}", "end an engine", "kill the engine", "empty the memory", "abort a model", "unload everything",
         "kill a running model", "get RAM back", "make {m} go away", "cancel a model",
     ), ("what does stop do?", "stop?", "how does a model get out of memory?", "I am done with {m}",
@@ -494,11 +489,11 @@ MORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "try a larger model", "use a stronger model", "take another model", "choose a model",
         "pick a model to download",
         "get something smarter than you", "obtain a gguf file", "have a proper model", "upgrade to a better model",
-        "install llama", "download qwen", "fetch mistral", "have a model with more knowledge", "find a good model",
-        "get the llama model", "load a model from the web", "get a model that knows more", "pull models",
-        "use a big model in place of you", "install models", "bring in a model from Hugging Face", "pull gemma",
+        "have a model with more knowledge", "find a good model",
+        "load a model from the web", "get a model that knows more", "pull models",
+        "use a big model in place of you", "install models", "bring in a model from Hugging Face",
     ), ("which model is good?", "which model should I take?", "what model do you recommend?", "where are gguf files?",
-        "where do I download a model?", "which model shall I get?", "is downloading possible?", "I want llama",
+        "where do I download a model?", "which model shall I get?", "is downloading possible?",
         "give me a real model", "there are no models", "how are models installed?", "how are models added?",
         "can I download models with oprel?", "where from do I get a model?", "no model is here, what now?",
         "can models be downloaded?", "does oprel come with models?", "where to get a model?")),
@@ -643,13 +638,15 @@ def _with_more(intent: Intent) -> Intent:
     return replace(intent, wants=intent.wants + wants, asks=intent.asks + asks)
 
 
-INTENTS = tuple(map(_with_more, INTENTS))
+EXAMINED = tuple(map(_with_more, INTENTS))
+INTENTS = (*EXAMINED, *GOALS, *settings_wordings.intents())
+BY_NAME = {intent.name: intent for intent in INTENTS}
 MORE_FRAMES = apart(extra.FRAMES, FRAMES)
 MORE_WANTS = {intent.name: apart(extra.WANTS.get(intent.name, ()), intent.wants + intent.asks) for intent in INTENTS}
 MORE_ASKS = {intent.name: apart(extra.ASKS.get(intent.name, ()), intent.wants + intent.asks) for intent in INTENTS}
 TRAINED = frozenset(
     wording
-    for intent in INTENTS
+    for intent in EXAMINED
     for text in (*intent.wants, *intent.asks)
     if not is_held(text)
     for wording in wordings(text)
@@ -667,6 +664,28 @@ STEMS = """mistral llama qwen phi gemma tiny model my-model test smollm falcon g
 codellama starcoder zephyr hermes nemo small big chat base m a""".split()
 PREFIXES = ("./", "./", "./", "./", "~/", "models/", "./models/", "/data/", "~/models/", "", "../", "/tmp/")
 TAILS = ("", "", "", "-7b", "-3b", "-q4", "-q8", "-1b", "2", "3", "-instruct", "-mini")
+FAMILIES = """llama3 llama2 llama3.1 llama3.2 qwen3 qwen2.5 qwen2.5-coder qwen mistral mixtral mistral-nemo gemma3
+gemma2 gemma phi4 phi3 phi4-mini deepseek-r1 deepseek-coder smollm2 smollm granite3 codellama tinyllama starcoder2 olmo2
+falcon3 yi command-r nomic-embed-text all-minilm llava llama hermes3 zephyr vicuna orca-mini gpt-oss guide""".split()
+TAGS = (
+    "",
+    "",
+    "",
+    "",
+    ":7b",
+    ":8b",
+    ":70b",
+    ":1b",
+    ":3b",
+    ":0.6b",
+    ":latest",
+    ":14b",
+    ":32b",
+    ":q4_K_M",
+    ":27b",
+    ":q8_0",
+)
+ORGANISATIONS = ("Qwen", "ggml-org", "unsloth", "bartowski", "TheBloke", "google", "meta-llama", "lmstudio-community")
 
 
 def model_path(rng: random.Random, held: bool) -> str:
@@ -674,29 +693,90 @@ def model_path(rng: random.Random, held: bool) -> str:
     return f"{rng.choice(PREFIXES)}{stem}{rng.choice(TAILS)}.gguf"
 
 
+def model_name(rng: random.Random) -> str:
+    """A name as registries have them; for training only. Half of them are invented, so that they must be copied."""
+    stem = (
+        rng.choice(FAMILIES) if rng.random() < 0.55 else invented(rng, False) + rng.choice(("", "", "2", "3", "-mini"))
+    )
+    if rng.random() < 0.06:
+        return f"hf.co/{rng.choice(ORGANISATIONS)}/{stem.capitalize()}-GGUF{rng.choice(('', ':Q4_K_M', ':Q8_0'))}"
+    return stem + rng.choice(TAGS)
+
+
+def a_model(rng: random.Random, intent: Intent, held: bool) -> str:
+    """A path or a name, whichever fits. Files are imported, and only names are pulled."""
+    if held or intent.name == "import":
+        return model_path(rng, held)
+    named = 1.0 if intent.name in NAMED else 0.8 if intent.trained else 0.4
+    return model_name(rng) if rng.random() < named else model_path(rng, held)
+
+
+NAMED = ("pull", "update model", "not found", "push")
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A question with its right answer and the command the answer must hold."""
+    """A question with its right answer and the command the answer must hold. `kept` are words to be copied."""
 
     question: str
     answer: str
     command: str
     topic: str
+    kept: tuple[str, ...] = ()
 
 
 def ask(rng: random.Random, intent: Intent, held: bool) -> Asked:
     """A wording of `intent`: of the held-out templates when `held`, else of the others."""
+    core, framed = _core(rng, intent, held)
+    pattern = _framed(either(rng, FRAMES, MORE_FRAMES, held), core) if framed else core
+    return _filled(rng, intent, pattern, held)
+
+
+def _core(rng: random.Random, intent: Intent, held: bool) -> tuple[str, bool]:
+    """What is wanted, or a whole question; and whether it is to stand in a frame."""
+    if intent.trained:
+        wanted = rng.random() < len(intent.wants) * 1.3 / (len(intent.wants) * 1.3 + len(intent.asks))
+        return expand(rng, rng.choice(intent.wants if wanted else intent.asks)), wanted and rng.random() < 0.7
     wants, asks = choices(intent.wants, held), choices(intent.asks, held)
-    framed = wants and rng.random() < len(wants) * 2 / (len(wants) * 2 + len(asks))
+    framed = bool(wants) and rng.random() < len(wants) * 2 / (len(wants) * 2 + len(asks))
     more = () if held else (MORE_WANTS if framed else MORE_ASKS)[intent.name]
     core = rng.choice(more) if more and rng.random() < 0.5 else rng.choice(rng.choice(wants if framed else asks))
-    pattern = _framed(either(rng, FRAMES, MORE_FRAMES, held), core) if framed else core
-    model = model_path(rng, held) if "{m}" in pattern else MODEL
+    return core, framed
+
+
+def _filled(rng: random.Random, intent: Intent, pattern: str, held: bool) -> Asked:
+    model = a_model(rng, intent, held) if "{m}" in pattern else intent.model
     value = pick(rng, intent.values, held) if intent.values else ""
     if not held and rng.random() < 0.6:
         value = _any_digits(rng, value)
     fill = {"m": model, "v": value}
-    return Asked(pattern.format(**fill), intent.answer.format(**fill), intent.command.format(**fill), intent.name)
+    kept = tuple(fill[key] for key in fill if f"{{{key}}}" in pattern)
+    texts = (text.format(**fill) for text in (pattern, intent.answer, intent.command))
+    return Asked(*texts, intent.name, kept)
+
+
+def _other_tool(rng: random.Random) -> Asked:
+    pattern, name = mixed.other_tool(rng)
+    return _filled(rng, BY_NAME[name], pattern, False)
+
+
+def _both(rng: random.Random) -> Asked:
+    """Two wants in one question: both answers, one after the other."""
+    one, two = (BY_NAME[name] for name in rng.sample(mixed.TOGETHER, 2))
+    first, second = (_filled(rng, intent, expand(rng, _want(rng, intent)), False) for intent in (one, two))
+    asked = mixed.both(rng, first.question, second.question)
+    return Asked(asked, f"{first.answer} {second.answer}", first.command, f"{one.name}, {two.name}",
+                 first.kept + second.kept)  # fmt: skip
+
+
+def _want(rng: random.Random, intent: Intent) -> str:
+    """What is wanted, for a sentence with something else."""
+    return rng.choice(intent.wants) if intent.trained else rng.choice(rng.choice(choices(intent.wants, False)))
+
+
+def _unsure(rng: random.Random) -> Asked:
+    name = model_name(rng)
+    return Asked(mixed.unsure(rng, name), mixed.UNSURE, "oprel help", "something else", (name,))
 
 
 def _framed(frame: str, core: str) -> str:
@@ -715,26 +795,53 @@ def _any_digits(rng: random.Random, value: str) -> str:
 
 def draw(rng: random.Random, held: bool) -> Asked:
     """A question about usage, of any intent that has wordings on this side."""
-    able = [intent for intent in INTENTS if choices(intent.wants, held) or choices(intent.asks, held)]
-    return ask(rng, rng.choices(able, [intent.share for intent in able])[0], held)
+    kind = 1.0 if held else rng.random()
+    if kind < 0.06:
+        return _other_tool(rng)
+    if kind < 0.13:
+        return _both(rng)
+    if kind < 0.19:
+        return _unsure(rng)
+    able, shares = _able(held)
+    return ask(rng, rng.choices(able, shares)[0], held)
 
 
-def unknown_commands(parser: argparse.ArgumentParser) -> list[str]:
+@cache
+def _able(held: bool) -> tuple[list[Intent], list[float]]:
+    able = [
+        one for one in INTENTS if (not held if one.trained else choices(one.wants, held) or choices(one.asks, held))
+    ]
+    return able, [one.share * (1.0 if held or one.trained else REHEARSED) for one in able]
+
+
+REHEARSED = 0.7  # of the intents that the file which training starts from knows already
+
+
+def unknown_commands(parser: argparse.ArgumentParser) -> list[list[str]]:
     """The commands taught that oprel's own parser does not accept."""
-    found = []
-    for intent in INTENTS:
-        value = intent.values[0] if intent.values else "1"
-        for code in re.findall(r"`([^`]*)`", intent.answer.format(m=MODEL, v=value)):
-            command = code.split("|")[-1].strip()
-            if command.startswith("oprel ") and not _accepts(parser, shlex.split(command)[1:]):
-                found.append(command)
-    return found
+    return [command for command in taught() if not _accepts(parser, command)]
+
+
+def taught() -> list[list[str]]:
+    """The arguments of every oprel command that an answer holds; those made of the table of settings aside."""
+    answers = [
+        intent.answer.format(m=MODEL, v=value)
+        for intent in INTENTS
+        if not intent.name.startswith("about ")
+        for value in intent.values or ("1",)
+    ]
+    commands = (
+        re.search(r"(?:^|[(|] ?)oprel ([^)|]*)", code)
+        for answer in answers
+        for code in re.findall(r"`([^`]*)`", answer)
+    )
+    return [shlex.split(command[1]) for command in commands if command]
 
 
 def _accepts(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            parser.parse_args(arguments)
+            rest = parser.parse_known_args([word.replace("--think", "--think=true") for word in arguments])[1]
     except SystemExit as exit:
         return exit.code == 0
-    return True
+    return not any(word.startswith("-") for word in rest)  # a prompt may follow flags

@@ -259,7 +259,7 @@ WANTS: dict[str, tuple[str, ...]] = {
             "the memory that {m} uses|the memory {m} takes",
         ),
         *grid("make|have|let", "{m}|a model|the model", "stop|leave memory|unload|go away|quit|end"),
-        *grid("stop using|get rid of|let go of|be done with", "{m}|a model|a loaded model|the running model"),
+        *grid("stop using|let go of|be done with", "{m}|a model|a loaded model|the running model"),
     ),
     "stop daemon": (
         *grid("stop|end|quit|kill|shut down|terminate|halt|turn off|switch off|exit|close|bring down", DAEMON),
@@ -296,10 +296,6 @@ WANTS: dict[str, tuple[str, ...]] = {
             "get|download|install|fetch|obtain|find|acquire|add|pull",
             "a model|a real model|another model|a new model|a better model|a bigger model|"
             "more models|a smarter model|a gguf file|models|a large model|an LLM",
-        ),
-        *grid(
-            "get|download|install|fetch|pull|use|add",
-            "llama|qwen|mistral|gemma|phi|deepseek|falcon|granite|a qwen model|a mistral model",
         ),
         *grid(
             "get|download|pull|fetch|take|load|import",
@@ -878,7 +874,6 @@ WANTS: dict[str, tuple[str, ...]] = {
             "the Ollama client|my Ollama program",
             "with oprel|to oprel|to the daemon|at oprel",
         ),
-        *grid("use|replace|emulate|swap", "Ollama|the Ollama server", "with oprel|by oprel"),
         *grid(
             "let|make|have",
             "an Ollama client|my Ollama app|Open WebUI|Ollama programs|an Ollama library",
