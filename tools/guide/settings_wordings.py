@@ -154,7 +154,10 @@ OWN_ANSWERS = {
 }
 NOT_TAUGHT = {
     "host": "for clients on other machines; `oprel help run` explains it",
-    **dict.fromkeys(("engine_mirror", "engine_sources", "hardware"), "came while guide was trained; to be taught next"),
+    **dict.fromkeys(
+        ("engine_mirror", "engine_sources", "hardware", "max_body_mb"),
+        "came while guide was trained; to be taught next",
+    ),
 }
 
 
