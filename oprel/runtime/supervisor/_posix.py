@@ -33,6 +33,27 @@ class SpawnedProcess:
             os.close(self.tether)
 
 
+class _ReadingEnd:
+    """The reading end of a pipe, which its transport closes once.
+
+    libuv closes it, and then uvloop closes the Python object. A file that another thread opened in between, by the same
+    number, would be closed instead; and when that thread closes its file, perhaps the pipe of the next engine, which
+    then ends at its first line.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._closes = not type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        if self._closes:
+            self._closes = False
+            os.close(self._descriptor)
+
+
 async def spawn(
     command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, *, tethered: bool = TETHERED
 ) -> SpawnedProcess:
@@ -68,7 +89,7 @@ async def _spawn(
     try:
         output = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", buffering=0)
+            lambda: asyncio.StreamReaderProtocol(output), _ReadingEnd(reading)
         )
         try:
             # The last await: before it there is no process to clean up, and inside it asyncio kills the process.
