@@ -163,10 +163,14 @@ def test_a_memory_shortage_is_told_with_advice(start_daemon: StartDaemon, tiny: 
     assert "smaller" in caught.value.resolution_steps[0]
 
 
-def test_options_that_fail_to_load_do_not_stick(start_daemon: StartDaemon, tiny: Path):
-    with start_daemon().client as client:
-        with pytest.raises(oprel.BackendError):
-            client.generate(str(tiny), "x", options={"num_batch": 2**31 - 1, "num_ctx": 2048, "num_thread": 100_000})
+def test_options_that_fail_to_load_do_not_stick(start_daemon: StartDaemon, tiny: Path, tmp_path: Path):
+    program = tmp_path / "llama-server"
+    refuses = 'case " $* " in *" --threads 77 "*) echo "77 threads are too many" >&2; exit 1;; esac'
+    program.write_text(f'#!/bin/sh\n{refuses}\nexec {install(tmp_path / "engine")} "$@"\n')
+    program.chmod(0o755)
+    with start_daemon(engine_path=str(program)).client as client:
+        with pytest.raises(oprel.BackendError, match="77 threads are too many"):
+            client.generate(str(tiny), "x", options={"num_thread": 77})
         assert client.generate(str(tiny), "x", options={"num_predict": 1}).done
 
 
