@@ -77,11 +77,26 @@ def set_aside(file: Path) -> list[Path]:
     return sorted(path for path in file.parent.glob(pattern) if not path.name.endswith(BESIDE[1:]))
 
 
-def _opened(file: Path, schema: str) -> sqlite3.Connection:
+def connected(file: Path) -> sqlite3.Connection:
+    """A connection for any thread to a database that others may read meanwhile. Raises sqlite3.Error."""
     database = sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")  # after a loss of power the last rows may be missing
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def connected_to_read(file: Path) -> sqlite3.Connection:
+    """A connection that makes and changes no file. Raises sqlite3.Error, also if there is no such file."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+
+
+def _opened(file: Path, schema: str) -> sqlite3.Connection:
+    database = connected(file)
+    try:
         for statement in _missing_columns(database, schema):
             database.execute(statement)
         database.executescript(schema)

@@ -31,9 +31,8 @@ def raise_file_limit() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if _files(soft) < _files(hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_files(hard), hard))
     most_connections.cache_clear()
 
 
@@ -45,5 +44,10 @@ def most_connections() -> int:
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, MOST_FILES)
+    files = _files(soft)
     return max(files - OWN_FILES, files // 2)
+
+
+def _files(limit: int) -> int:
+    """A limit of open files as a number: the kernel's "no limit" is negative."""
+    return MOST_FILES if limit < 0 else min(limit, MOST_FILES)

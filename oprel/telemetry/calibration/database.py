@@ -16,6 +16,7 @@ from oprel.telemetry.calibration.learning import (
     corrections_of,
 )
 from oprel.telemetry.memory.corrections import Corrections
+from oprel.utils.database import connected, connected_to_read
 from oprel.utils.text import timestamp
 
 logger = logging.getLogger(__name__)
@@ -137,9 +138,7 @@ def recall(file: Path, load: LoadIdentity) -> Corrections:
 
 def _opened(file: Path) -> sqlite3.Connection:
     """Raises sqlite3.Error."""
-    database = sqlite3.connect(file, timeout=1.0, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")  # after a loss of power the last loads may be missing
+    database = connected(file)
     present = [name for _, name, *_ in database.execute("PRAGMA table_info(engine_loads)")]
     if present not in ([], ["number", *COLUMNS]):  # of another version
         database.execute("DROP TABLE engine_loads")
@@ -150,7 +149,7 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 def _opened_to_read(file: Path) -> sqlite3.Connection:
     """Raises sqlite3.Error, also if there is no such file."""
-    database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", timeout=1.0, uri=True)
+    database = connected_to_read(file)
     database.row_factory = sqlite3.Row
     return database
 
