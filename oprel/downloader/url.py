@@ -55,7 +55,7 @@ class Urls:
 
     async def _first_byte(self, url: str) -> RemoteFile:
         name = checked_name(unquote(urlsplit(url).path.rsplit("/", 1)[-1]))
-        headers = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
+        headers = {"Range": "bytes=0-0"}
         try:
             with anyio.fail_after(self._seconds):
                 async with self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:

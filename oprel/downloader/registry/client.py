@@ -138,7 +138,7 @@ class Registry:
         follow_redirects: bool,
     ) -> RegistryReply:
         own = self.headers if _host(url) == _host(self.base) else {}
-        sent = {"Accept-Encoding": "identity", **own, **(headers or {})}
+        sent = {**own, **(headers or {})}
         request = self._client.build_request(method, url, headers=sent, content=content, timeout=TIMEOUT)
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)

@@ -137,7 +137,7 @@ class RangeRequests:
         raise DownloadError(f"{self._host} redirects in a loop", "Check the address.")
 
     async def _send(self, url: httpx.URL, wanted: str) -> httpx.Response:
-        headers = {"Accept-Encoding": "identity"}
+        headers = dict[str, str]()
         if (url.scheme, url.netloc) == _origin(self._file.url):
             headers |= self._file.headers
         if wanted:
