@@ -71,8 +71,9 @@ def install(config: Config, request: InstallRequest) -> None:
         try:
             _check(engine, engines, config, hardware, chaos=request.chaos)
         except OprelError as error:
-            engines.discard(engine)
-            raise _refused(error, engines) from error
+            if not there:  # a build from before may be the one that a rollback goes to
+                engines.discard(engine)
+            raise _refused(error, engines, removed=not there) from error
         engines.activate(engine)
     _conclude(engine, config)
 
@@ -226,9 +227,10 @@ def _check(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _refused(error: OprelError, engines: InstalledEngines) -> NoEngineError:
-    stays = str(engines.active) if engines.active else "the engine that was used before"
-    return NoEngineError(error.message, *error.resolution_steps, f"It was removed; {stays} stays in use.")
+def _refused(error: OprelError, engines: InstalledEngines, *, removed: bool) -> NoEngineError:
+    stays = f"{engines.active or 'the engine that was used before'} stays in use."
+    outcome = f"It was removed; {stays}" if removed else f"{stays[0].upper()}{stays[1:]}"
+    return NoEngineError(error.message, *error.resolution_steps, outcome)
 
 
 def _conclude(engine: InstalledEngine, config: Config) -> None:

@@ -143,8 +143,13 @@ def test_the_engine_before_stays_beside_the_new_one(
     assert archive.exists()  # on the server
     assert "is used from now on, instead of stand-in 20000" in oprel("engines", "rollback")[1]
     assert engines.active == old
-    # It is here already: no download, but the selftest again.
+    # It is here already: no download, but the selftest again. A build from before is not removed if that fails.
     archive.unlink()
+    (program,) = engines.folder.glob("b20000-cuda/*/llama-server")
+    program.write_bytes(stand_in(fault="SIGILL"))
+    status, _, said = oprel(*INSTALL)
+    assert (status, said.splitlines()[-1].strip()) == (6, "Stand-in 1 (b1, cuda) stays in use.")
+    program.write_bytes(stand_in())
     assert oprel(*INSTALL)[0] == 0
     assert engines.active and engines.active.build == 20000
 

@@ -46,10 +46,10 @@ def test_away_from_a_terminal_each_step_is_one_line(oprel: Oprel, repo: str):
 
 
 def test_a_model_that_is_not_here_is_fetched_before_it_runs(oprel: Oprel, repo: str):
-    status, said, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=2")
+    status, said, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=8")
     assert (status, bool(said.strip())) == (0, True)
     assert beside.startswith(f"{repo} Q8_0: 1 file, 275 KB\n")
-    status, _, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=2")
+    status, _, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=8")
     assert (status, "pulling" in beside) == (0, False)
 
 
