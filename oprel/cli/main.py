@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from types import TracebackType
 from typing import Any, NoReturn
 
 from oprel import __version__
@@ -136,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # closed by the caller, as with `>&-`
         sys.stdout = open(os.devnull, "w")
     replace_missing_characters()
+    sys.excepthook = _show_traceback
     gc.set_threshold(NEW_OBJECTS)
     try:
         status = _run(arguments)
@@ -208,6 +210,13 @@ def command_parsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
     """Each command's parser, by name and by alias."""
     subparsers = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     return next((dict(action.choices) for action in subparsers), {})
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For a fault of ours, whose traceback may quote a stranger's text."""
+    from traceback import format_exception
+
+    render.aside("".join(format_exception(kind, error, trace)))
 
 
 def _give_up_output() -> None:

@@ -24,10 +24,12 @@
     └── ShuttingDownError          the daemon is stopping
 
 Each class has `code` (its name on the wire), `http_status` and `exit_code`. Each instance has a message that says what
-happened and `resolution_steps` that say what to do next.
+happened and `resolution_steps` that say what to do next. Both may quote a stranger's text, so they are made harmless.
 """
 
 from typing import ClassVar
+
+from oprel.utils.text import harmless
 
 
 class OprelError(Exception):
@@ -44,11 +46,11 @@ class OprelError(Exception):
     retry_after: float = 1.0  # s; sent to clients if `http_status` is 503
 
     def __init__(self, message: str, *resolution_steps: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.resolution_steps = resolution_steps
+        self.message = harmless(message)
+        super().__init__(self.message)
+        self.resolution_steps = tuple(map(harmless, resolution_steps))
         self.status_code = self.http_status
-        for step in filter(None, resolution_steps):
+        for step in filter(None, self.resolution_steps):
             self.add_note(step)
 
     @property

@@ -2,23 +2,27 @@
 
 import logging
 import re
+from textwrap import indent
+from typing import TYPE_CHECKING
 
 from oprel.utils.text import harmless
+
+if TYPE_CHECKING:
+    from logging import _SysExcInfoType as ExceptionInfo
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class Indented(logging.Formatter):
-    """A message begins a line, and its further lines are indented: no stranger's text looks like a message of ours."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Indents further lines, and escapes what controls a terminal."""
-        record.message = re.sub(r"\n(?! )", "\n    ", harmless(record.message))
-        return super().formatMessage(record)
+    """An entry begins a line, and its further lines are indented: no stranger's text looks like an entry of ours."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Escapes what controls a terminal in the traceback, too."""
-        return harmless(super().format(record))
+        """Escapes what controls a terminal, in the traceback too."""
+        return re.sub(r"\n(?! )", "\n    ", harmless(super().format(record)))
+
+    def formatException(self, ei: "ExceptionInfo") -> str:
+        """Keeps the layout of a traceback, whose lines are all indented."""
+        return indent(super().formatException(ei), "    ")
 
 
 def setup_logging(level: int | str = "info", handler: logging.Handler | None = None) -> None:

@@ -16,8 +16,10 @@ NANOSECONDS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-# C0 and C1 but for tab and line feed; marks, embeddings, overrides and isolates of direction; line separators.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# C0 and C1 but for tab and line feed; marks, embeddings, overrides and isolates of direction; line separators; and
+# C1 as a byte that is not UTF-8, which PEP 383 hides in a text and a terminal would get.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udc9f]")
+_HIDDEN_BYTES = re.compile("[\udc80-\udcff]{2,}")
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)", re.ASCII)
 
 
@@ -45,18 +47,47 @@ def parse_duration(text: str) -> float:
 
 
 def harmless(text: str) -> str:
-    r"""`text` without what controls a terminal or reverses its order; only line ends and tabs stay as they are.
+    r"""`text` with escapes for what controls a terminal or reverses its order; line ends and tabs stay as they are.
 
-    >>> print(harmless("a\x1b]0;title\x07b\u202e\r\n"))
-    a\x1b]0;title\x07b\u202e\x0d
-    <BLANKLINE>
+    The one filter for text of strangers, such as models and requests, in the log, in messages and at terminals.
+
+    >>> print(harmless("a\x1b]0;title\x07b\u202e\r\nc\rd"))
+    a\x1b]0;title\x07b\u202e
+    c\x0dd
+    >>> harmless("\udcc2\udc9b0m"), harmless("caf\udce9")  # bytes that are not UTF-8: C1 in pieces, and a name
+    ('\\x9b0m', 'caf\udce9')
     """
-    return text if text.isascii() and text.isprintable() else CONTROLS.sub(_escaped, text)
+    if text.isascii() and text.isprintable():
+        return text
+    return CONTROLS.sub(_escaped, _HIDDEN_BYTES.sub(_as_written, text.replace("\r\n", "\n")))
+
+
+def one_line(text: str) -> str:
+    r"""`text` made harmless, in one line.
+
+    >>> one_line("a\n\x1bb")
+    'a \\x1bb'
+    """
+    return " ".join(harmless(text).expandtabs().splitlines())
+
+
+def harmless_json(text: str) -> str:
+    r"""JSON that says the same and controls no terminal.
+
+    >>> print(harmless_json('{"name": "\x7f\u202e"}'))
+    {"name": "\u007f\u202e"}
+    """
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _as_written(match: re.Match[str]) -> str:
+    """The characters that bytes make together, once they are written one after the other."""
+    return match[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\u{code:04x}" if 0x100 <= code < 0xDC00 else f"\\x{code & 0xFF:02x}"
 
 
 def human_size(size_bytes: int) -> str:

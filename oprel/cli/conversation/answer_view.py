@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
 from oprel.core.config import is_dumb_terminal, wants_colour
+from oprel.utils.text import CONTROLS
 
 if TYPE_CHECKING:
     from oprel.api_models import AnswerMetrics
     from oprel.cli.screen.markdown import Span
 
 DIM = "\x1b[2m"
-# A model must not be able to control the terminal.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,22 @@ class AnswerView:
         if text:
             self._end_thinking()
             self.text += text
-            render.piece(self._screen.answer(text) if self._screen else text)
+            if self._screen:
+                render.controlling(self._screen.answer(text))
+            else:
+                render.data(text)
 
     def end(self) -> None:
         """Show what was held back."""
         self._end_thinking()
         if self._screen:
-            render.piece(self._screen.end())
+            render.controlling(self._screen.end())
 
     def _think(self, text: str) -> None:
         """Show thinking; when the answer goes to a file or pipe, on standard error, and only if that is a terminal."""
         if self._screen:
             begin = "" if self._is_thinking else f"{self._screen.dim('Thinking...')}\n"
-            render.piece(begin + self._screen.thought(text))
+            render.controlling(begin + self._screen.thought(text))
         elif render.has_watcher():
             render.aside(text if self._is_thinking else f"Thinking...\n{text}")
         self._is_thinking = True
@@ -67,7 +69,7 @@ class AnswerView:
             return
         self._is_thinking = False
         if self._screen:
-            render.piece(f"{self._screen.new_line()}{self._screen.dim('...done thinking.')}\n\n")
+            render.controlling(f"{self._screen.new_line()}{self._screen.dim('...done thinking.')}\n\n")
         elif render.has_watcher():
             render.aside("\n...done thinking.\n\n")
 
@@ -84,10 +86,10 @@ class _Screen:
         self._markdown = Markdown()
 
     def answer(self, text: str) -> str:
-        return self._written(self._markdown.feed(_CONTROLS.sub("", text)))
+        return self._written(self._markdown.feed(_spoken(text)))
 
     def thought(self, text: str) -> str:
-        return self._wrapper.feed(_CONTROLS.sub("", text), DIM)
+        return self._wrapper.feed(_spoken(text), DIM)
 
     def end(self) -> str:
         return self._written(self._markdown.end())
@@ -107,6 +109,11 @@ class _Screen:
         return written
 
 
+def _spoken(text: str) -> str:
+    """The text of an answer, without what controls the terminal or the order of its characters."""
+    return CONTROLS.sub("", text)
+
+
 class _DumbScreen:
     """Turns the pieces of an answer into lines: a word is written once it is whole, as none can be erased."""
 
@@ -118,7 +125,7 @@ class _DumbScreen:
         self._word = ""
 
     def answer(self, text: str) -> str:
-        *words, self._word = re.split(r"(?<=\s)|(?=\s)", self._word + _CONTROLS.sub("", text))
+        *words, self._word = re.split(r"(?<=\s)|(?=\s)", self._word + _spoken(text))
         return "".join(map(self._placed, words))
 
     thought = answer

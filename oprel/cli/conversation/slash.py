@@ -7,6 +7,7 @@ from oprel.cli.guidance.manual import MANUAL
 from oprel.cli.screen.table import wrapped
 from oprel.core.exceptions import ValidationError
 from oprel.core.request_options import OPTIONS
+from oprel.utils.text import one_line
 
 # Command -> its argument and its meaning; without a meaning it is another name of a command.
 COMMANDS = {
@@ -137,7 +138,7 @@ def candidates(text: str, models: Callable[[], Sequence[str]]) -> list[str]:
             words = models()
         case _:
             words = ()
-    return [name for name in words if name.startswith(word)]
+    return [name for name in words if name.startswith(word) and name == one_line(name)]
 
 
 def _columns(title: str, rows: Iterable[tuple[str, str]], width: int) -> str:

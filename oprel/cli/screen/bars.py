@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from oprel.utils.text import one_line
+
 OTHER_COLUMNS = 38  # the width of sizes, speed and remaining time
 WIDEST_BAR, NARROWEST_BAR = 20, 6
 SHORTEST_NAME = 16
@@ -54,13 +56,14 @@ class Bars:
 
     def file(self, name: str, completed: int, total: int) -> None:
         """Show how many bytes of a file have arrived. The first call does not count towards the speed."""
+        name = one_line(name)
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(self._short(name), total=total, completed=completed)
         self._progress.update(self._tasks[name], completed=completed)
 
     def step(self, text: str) -> None:
         """Show a step that concerns no single file below the bars, until the next one or the end."""
-        self._progress.show_step(text)
+        self._progress.show_step(one_line(text))
 
     def _short(self, name: str) -> str:
         """The end of a long name, which says the quantization and the part."""

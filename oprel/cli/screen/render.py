@@ -1,4 +1,7 @@
-"""Everything the command line prints: tables, streamed text, errors. The only module that calls `print`."""
+"""Everything the command line prints: tables, streamed text, errors. The only module that calls `print`.
+
+Text of strangers, such as models, files and other machines, passes `harmless` here and controls no terminal.
+"""
 
 import os
 import re
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from oprel.cli.screen.table import WHAT_FITS, ColumnChoice, cell_width, drawn, named, wrapped
 from oprel.core.config import is_dumb_terminal
 from oprel.core.exceptions import OprelError, ValidationError
+from oprel.utils.text import harmless, harmless_json, one_line
 
 if TYPE_CHECKING:
     from oprel.api_models import Wire
@@ -26,23 +30,33 @@ BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 def line(text: str = "") -> None:
     """Print sentences; at a terminal long lines wrap between words, and keep their indent."""
     width = terminal_width()
-    for part in text.split("\n"):
+    for part in harmless(text).split("\n"):
         verbatim("\n".join(_wrapped(part, width, len(part) - len(part.lstrip()))))
 
 
 def verbatim(text: str) -> None:
-    """Print lines as they are: data, or what fits already."""
-    print(text, flush=True)
+    """Print lines that fit already."""
+    controlling(f"{harmless(text)}\n")
 
 
 def piece(text: str) -> None:
-    """Print a piece of a streamed answer."""
-    print(text, end="", flush=True)
+    """Print a part of a line."""
+    controlling(harmless(text))
+
+
+def data(text: str) -> None:
+    """Print what a program may read, such as a template: only a terminal gets it changed."""
+    controlling(harmless(text) if sys.stdout.isatty() else text)
+
+
+def controlling(text: str, output: TextIO | None = None) -> None:
+    """Print what may control the terminal: our own sequences, around text that was made harmless before."""
+    print(text, end="", file=output or sys.stdout, flush=True)
 
 
 def prose(text: str, head: str = "") -> None:
     """Print sentences; at a terminal they wrap between words, under the end of `head`."""
-    for part in text.split("\n"):
+    for part in harmless(text).split("\n"):
         verbatim("\n".join(_wrapped(head + part, terminal_width(), cell_width(head))))
         head = " " * cell_width(head)
 
@@ -59,9 +73,9 @@ def command(words: Sequence[str]) -> None:
 def note(text: str) -> None:
     """Print a message on standard error, beside the output proper."""
     width = terminal_width(sys.stderr) if has_watcher() else 0
-    for part in text.split("\n"):
+    for part in harmless(text).split("\n"):
         indent = len(part) - len(part.lstrip())
-        print("\n".join(_wrapped(part, width, indent)), file=sys.stderr, flush=True)
+        aside("\n".join(_wrapped(part, width, indent)) + "\n")
 
 
 def _wrapped(text: str, width: int, indent: int) -> list[str]:
@@ -71,7 +85,7 @@ def _wrapped(text: str, width: int, indent: int) -> list[str]:
 
 def aside(text: str) -> None:
     """Print a piece of streamed text on standard error."""
-    print(text, end="", file=sys.stderr, flush=True)
+    controlling(harmless(text), sys.stderr)
 
 
 def columns() -> int:
@@ -104,13 +118,16 @@ def confirms(prompt: str) -> bool:
 
 
 def error(problem: OprelError) -> None:
-    note(f"Error: {problem.message}")
+    """Further lines of the message are indented, so that none looks like advice or another error."""
+    note(f"Error: {problem.message}".replace("\n", "\n    "))
     for step in problem.resolution_steps:
-        note(f"  {step}")
+        note(f"  {step}".replace("\n", "\n    "))
 
 
-def json(value: "Wire") -> None:
-    verbatim(value.model_dump_json(indent=2))
+def json(value: "Wire | str") -> None:
+    """Print a value as JSON, or JSON that is written already."""
+    text = value if isinstance(value, str) else value.model_dump_json(indent=2)
+    controlling(f"{harmless_json(text)}\n")
 
 
 def table(
@@ -118,7 +135,8 @@ def table(
 ) -> list[str]:
     """Print a table: at a terminal as it fits, elsewhere in full. Returns the titles of the columns that are shown."""
     shown, (titles, *others) = drawn(named(columns), rows, terminal_width(), choice)
-    verbatim(f"{BOLD}{titles}{PLAIN}" if sys.stdout.isatty() and not is_dumb_terminal() else titles)
+    is_bold = sys.stdout.isatty() and not is_dumb_terminal()
+    controlling(f"{BOLD}{titles}{PLAIN}\n" if is_bold else f"{titles}\n")
     for text in others:
         verbatim(text)
     return shown
@@ -135,7 +153,7 @@ class ProgressLines:
 
     def show(self, step: str, completed: int = 0, total: int = 0) -> None:
         moves = has_watcher() and not is_dumb_terminal()
-        step = re.sub(DIGEST, r"\1", step)
+        step = re.sub(DIGEST, r"\1", one_line(step))
         if step == SUCCESS:
             return
         if step != self._step:
@@ -145,7 +163,8 @@ class ProgressLines:
             return
         if total and moves:
             percent = f" {100 * completed // total} %"
-            aside(f"\r{step[: (terminal_width(sys.stderr) or NARROW) - len(percent) - 1]}{percent}")
+            shown = step[: (terminal_width(sys.stderr) or NARROW) - len(percent) - 1]
+            controlling(f"\r{shown}{percent}", sys.stderr)
         self._step = step
 
     def end(self) -> None:
@@ -164,7 +183,7 @@ def waiting(reason: str) -> Iterator[None]:
 
     def show() -> None:
         if not is_dumb_terminal():
-            aside(f"({reason}…)"[: (columns() or NARROW) - 1])
+            aside(one_line(f"({reason}…)")[: (columns() or NARROW) - 1])
             shown.set()
 
     timer = threading.Timer(1.0, show)
@@ -178,4 +197,4 @@ def waiting(reason: str) -> Iterator[None]:
         if timer.ident:
             timer.join()
         if shown.is_set():
-            aside("\r\x1b[K")
+            controlling("\r\x1b[K", sys.stderr)

@@ -11,6 +11,8 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import NamedTuple
 
+from oprel.utils.text import one_line
+
 OUTSIDE_COMMANDS = r" (?=(?:[^`]*`[^`]*`)*[^`]*\Z)"  # a blank that is not in `backticks`; compiled when needed
 GAP = 3  # blanks between two columns
 NARROWEST_TEXT = 15  # columns that wrapped text keeps; before it gets less, other columns are left out
@@ -64,16 +66,12 @@ def drawn(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int, choice: ColumnChoice = WHAT_FITS
 ) -> Drawing:
     """`width` is the terminal's; with 0, for a file or a pipe, everything is in full."""
-    table = _Table(columns, [[_one_line(cell) for cell in row] for row in rows])
+    table = _Table(columns, [[one_line(cell) for cell in row] for row in rows])
     if choice.titles:
         table = table.only([[argument(column) for column in columns].index(title) for title in choice.titles])
     if not width or choice.wide:
         return table.drawing(table.widths)
     return _fitted(table, width, may_drop=not choice.titles)
-
-
-def _one_line(cell: str) -> str:
-    return " ".join(cell.expandtabs().splitlines())
 
 
 def _fitted(table: "_Table", width: int, *, may_drop: bool) -> Drawing:

@@ -42,10 +42,11 @@ def test_a_message_is_one_entry_that_controls_nothing(capsys: pytest.CaptureFixt
     oprel.setup_logging()
     logging.getLogger("oprel").warning("ignored %s", "\x1b]0;title\x07\u202e\nFORGED line")
     try:
-        raise ValueError("\x1b[2J")
+        raise ValueError("\x1b[2J\nFORGED line")
     except ValueError:
         logging.getLogger("oprel").exception("failed")
-    first, forged, second, *traceback = capsys.readouterr().err.splitlines()
+    first, forged, second, *traceback = capsys.readouterr().err.split("\n")[:-1]
     assert first.endswith(r"ignored \x1b]0;title\x07\u202e") and forged == "    FORGED line"
     assert second.endswith("failed")
-    assert traceback[-1] == r"ValueError: \x1b[2J"
+    assert traceback[-2:] == [r"    ValueError: \x1b[2J", "    FORGED line"]
+    assert all(line.startswith("    ") for line in traceback)

@@ -76,7 +76,7 @@ def _install(args: argparse.Namespace, config: Config, kind: "ServiceKind") -> i
     file = args.config or (named if (named := config_file()) != usual_config_file() else None)
     facts = facts_of(config, given, kind, user=user, file=file, drop_in=args.drop_in)
     if args.print:
-        render.piece(service_file(facts, kind))
+        render.data(service_file(facts, kind))
         return 0
     commands = service_commands(config, kind, for_machine=is_machines)
     _check_manager(commands.restart[0])

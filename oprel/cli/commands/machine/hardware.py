@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     machine = this_machine(config.hardware)
     hardware = as_seen(machine, config)
     if args.json:
-        render.verbatim(hardware.to_json())
+        render.json(hardware.to_json())
         return 0
     others = [(*_gpu(gpu)[:4], "not seen by the engine") for gpu in unlisted(machine, hardware)]
     rows = [_cpu(hardware.cpu), _memory(hardware.memory), *map(_gpu, hardware.gpus), *others]

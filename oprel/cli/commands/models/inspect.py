@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     if inspection.errors:  # never suggest loading it
         engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
     if args.json:
-        render.verbatim(json.dumps(as_json(inspection, engines), indent=2))
+        render.json(json.dumps(as_json(inspection, engines), indent=2))
     else:
         _show(inspection, engines)
     return InvalidModelError.exit_code if inspection.errors else 0

@@ -8,7 +8,7 @@ from oprel.cli.options import add_address, check_path, config_from, open_client,
 from oprel.cli.screen import render
 from oprel.cli.screen.table import wrapped
 from oprel.core.exceptions import ValidationError
-from oprel.utils.text import human_size
+from oprel.utils.text import human_size, one_line
 
 if TYPE_CHECKING:
     from oprel.api_models import OllamaShowResponse
@@ -43,8 +43,10 @@ def main(args: argparse.Namespace) -> int:
         info = client.show(args.model, verbose=args.verbose)
     if args.json:
         render.json(info)
+    elif args.part:
+        render.data(f"{part(info, args.part)}\n")
     else:
-        render.verbatim(part(info, args.part) if args.part else described(info, args.verbose, render.terminal_width()))
+        render.verbatim(described(info, args.verbose, render.terminal_width()))
     return 0
 
 
@@ -131,7 +133,8 @@ def _memory(info: "OllamaShowResponse") -> list[tuple[str, str]]:
 
 
 def _section(title: str, rows: Sequence[Sequence[str]], width: int) -> str:
-    return "\n".join([f"  {title}", *(f"{GAP}{line}".rstrip() for line in _aligned(rows, width - len(GAP)))])
+    cells = [[one_line(cell) for cell in row] for row in rows]  # what a file says must not look like a section
+    return "\n".join([f"  {title}", *(f"{GAP}{line}".rstrip() for line in _aligned(cells, width - len(GAP)))])
 
 
 def _aligned(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:

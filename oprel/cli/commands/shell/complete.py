@@ -1,6 +1,7 @@
 """`oprel __complete LINE` (hidden): prints completions of a line's last word, for the scripts of `completion`."""
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from oprel.cli.screen import render
@@ -8,6 +9,8 @@ from oprel.core.config import Config, load_config
 from oprel.core.exceptions import OprelError
 
 MODEL_ARGUMENTS = ("model", "source")
+# What every shell takes as it is: they insert completions, and those of another machine's daemon may be any text.
+WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,7 +42,7 @@ def candidates(
         choices = ()
     else:
         choices = _of_command(commands[words[0]], words[1:], word, models)
-    return [choice for choice in choices if choice.startswith(word)]
+    return [choice for choice in choices if choice.startswith(word) and WORD.fullmatch(choice)]
 
 
 def _of_command(

@@ -45,5 +45,5 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    render.piece(SCRIPTS[args.shell])
+    render.data(SCRIPTS[args.shell])
     return 0

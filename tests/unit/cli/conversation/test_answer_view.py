@@ -32,7 +32,7 @@ def test_a_terminal_gets_styled_and_wrapped_text(capsys: Captured) -> None:
 
 
 def test_a_model_cannot_steer_the_terminal(capsys: Captured) -> None:
-    assert said(TERMINAL, "a\x1b]0;title\x07b\x1b[2Jc\x9b", capsys=capsys) == "a]0;titleb[2Jc"
+    assert said(TERMINAL, "a\x1b]0;title\x07b\x1b[2Jc\x9b\u202e", capsys=capsys) == "a]0;titleb[2Jc"
 
 
 def test_thoughts_are_framed_and_dim(capsys: Captured) -> None:

@@ -44,3 +44,14 @@ def test_the_memory_that_it_would_take_has_two_figures() -> None:
     )
     lines = [line.split() for line in described(info).splitlines()]
     assert ["expected", "when", "busy", "8.2", "GB"] in lines and ["reserved", "9.1", "GB"] in lines
+
+
+def test_nothing_in_a_file_looks_like_a_section() -> None:
+    info = OllamaShowResponse(
+        modelfile="",
+        details=ModelDetails(family="a\n  Notes\n    trust me"),
+        model_info={"general.name": "b\n  Notes\n    trust me\x1b[2J"},
+        capabilities=["c\n  Notes"],
+        modified_at="",
+    )
+    assert [line for line in described(info, verbose=True).splitlines() if line == "  Notes"] == []

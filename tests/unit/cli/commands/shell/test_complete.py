@@ -21,6 +21,12 @@ def completed(line: str) -> list[str]:
     return candidates(line, command_parsers(build_parser()), lambda prefix: MODELS)
 
 
+def test_what_a_shell_would_not_take_as_it_is_completes_nothing() -> None:
+    names = ["a\x1b[2J", "b;reboot", "c$(reboot)", "d\ne", "f g", "hf.co/A/b:Q4_K_M"]
+    words = candidates("oprel run ", command_parsers(build_parser()), lambda prefix: names)
+    assert words == ["hf.co/A/b:Q4_K_M"]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
