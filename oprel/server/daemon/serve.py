@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -32,7 +33,7 @@ from oprel.server.api.common.app_state import AppState
 from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
-from oprel.server.daemon.log_file import STDERR, DaemonLog
+from oprel.server.daemon.log_file import DaemonLog
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
@@ -50,9 +51,14 @@ NEXT_PORTS = 20  # that are tried where another user has the default one
 def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = ()) -> None:
     """Run until SIGINT or SIGTERM. Logs `notes` first. `read` reads the settings again, as SIGHUP requests.
 
+    SIGHUP means that instead where no terminal of this process could have been closed.
+
     Raises ConfigError for an unusable home, a port in use or a second daemon.
     """
     config = start.config
+    ends_at_hangup = _ends_at_hangup()
+    if not ends_at_hangup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the settings have just been read
     os.umask(0o077)  # whatever this daemon and its engines write is for its user alone
     setup_logging(config.log_level, DaemonLog(config.logs_dir / "daemon.log"))
     for note in notes:
@@ -71,10 +77,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
         server = DaemonServer(state, ServiceManager(service_variables()), address)
-        if os.isatty(STDERR):  # SIGHUP means that the terminal was closed
-            signal.signal(signal.SIGHUP, lambda *_: server.handle_exit(signal.SIGTERM, None))
-        else:
-            signal.signal(signal.SIGHUP, lambda *_: server.request_reload(start, read))
+        hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
+        signal.signal(signal.SIGHUP, lambda *_: hung_up())
         try:
             server.run(sockets=[unix, tcp])
         finally:
@@ -165,6 +169,11 @@ class DaemonServer(uvicorn.Server):
             if getattr(connection, "client", "") is None:  # over the Unix socket
                 connection.shutdown()  # a busy one ends with its answer
 
+    def hang_up(self) -> None:
+        """For a signal handler: the terminal was closed. The kernel says so, then the shell; both mean one signal."""
+        if not self.should_exit:
+            self.handle_exit(signal.SIGTERM, None)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             self._end_at_once(sig)
@@ -198,6 +207,17 @@ class DatedState(ServerState):
     @default_headers.setter
     def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Uvicorn's constructor has none to set yet."""
+
+
+def _ends_at_hangup() -> bool:
+    """Whether SIGHUP means that this process's terminal was closed; not for one that `nohup` lets outlive it."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:  # there is no controlling terminal
+        return False
+    return True
 
 
 @contextlib.contextmanager
