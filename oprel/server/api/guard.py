@@ -25,6 +25,7 @@ LOCAL_ORIGINS = (
     ),
     *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
 )
+NO_HOST = re.compile(r"[^\w.:\[\]-]", re.ASCII)
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"  # more when a preflight asks
 EXPOSED_HEADERS = (  # pages may read no others
@@ -78,6 +79,8 @@ def is_own_host(header: str) -> bool:
     >>> [is_own_host(host) for host in ("", "localhost:11435", "192.168.1.2", "[::1]:1", "evil.example", "8.8.8.8")]
     [True, True, True, True, False, False]
     """
+    if NO_HOST.search(header):  # a URL around it could lead elsewhere, or have another path
+        return False
     try:
         name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
     except ValueError:  # no host at all, like "[::1"

@@ -44,7 +44,7 @@ def dialect_router(
             response = await handle(request)
             if names := ignored.ignored_in(request):
                 ignored.set_header(response.headers, names)
-                state_of(request).ignored.report(request.url.path, names)
+                state_of(request).ignored.report(request.scope["path"], names)
             return response
 
         return handle_in_dialect

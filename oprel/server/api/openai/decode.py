@@ -80,9 +80,11 @@ def text_jobs(body: TextCompletionRequest, model: InstalledModel) -> list[Job]:
 
 
 def prompts_of(body: TextCompletionRequest) -> list[str | list[int]]:
-    """The prompts of a request: texts, or lists of tokens."""
+    """The prompts of a request: texts, or lists of tokens. Raises ValidationError for none."""
     if isinstance(body.prompt, str):
         return [body.prompt]
+    if not body.prompt:
+        raise ValidationError("prompt: an empty list", "Send a text, or a list with one text or more.")
     tokens = [item for item in body.prompt if isinstance(item, int)]
     return [tokens] if tokens else [item for item in body.prompt if not isinstance(item, int)]
 
