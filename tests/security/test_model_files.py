@@ -19,6 +19,11 @@ ROUNDS = 60
 
 
 @pytest.fixture
+def sound(tiny: Path) -> bytes:
+    return tiny.read_bytes()
+
+
+@pytest.fixture
 def short_home() -> Iterator[Path]:
     with temporary_home() as home:
         yield home
@@ -44,11 +49,11 @@ def files(content: bytes) -> Iterator[tuple[bytes, bool]]:
         yield damaged(content, chance.randrange(HEAD, 4096), chance.choice((0, 2**31, 2**63, 2**64 - 1))), False
 
 
-async def test_no_damaged_file_becomes_a_model_unnoticed(tiny: Path, short_home: Path) -> None:
+async def test_no_damaged_file_becomes_a_model_unnoticed(sound: bytes, short_home: Path) -> None:
     async with daemon_parts(Config(home=str(short_home))) as state:
         transport = httpx.ASGITransport(create_app(state), client=("127.0.0.1", 50_000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as http:
-            for content, is_none in files(tiny.read_bytes()):
+            for content, is_none in files(sound):
                 digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
                 assert (await http.post(f"/api/blobs/{digest}", content=content)).status_code in (200, 201)
                 body = {"model": "new", "files": {"m.gguf": digest}, "stream": False}
