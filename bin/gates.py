@@ -27,7 +27,7 @@ GATES: dict[str, list[list[str]]] = {
     "tests": [[*PYTEST, "-m", QUICK]],
     "coverage": [[*PYTEST, "-m", ALL_BUT_JOBS, "--cov"]],  # the same, counted: half as long again
     "unit": [[*PYTEST, "-m", QUICK, "tests/unit", "tests/test_architecture.py", "tests/test_words.py"]],
-    "integration": [[*PYTEST, "-m", QUICK, "tests/integration", "tests/clients", "tests/wire"]],
+    "integration": [[*PYTEST, "-m", QUICK, "tests/integration", "tests/security", "tests/clients", "tests/wire"]],
     "registry": [[*PYTEST, "-m", "registry"]],  # against Debian's docker-registry, which is unpacked for it
     "long": [[*PYTEST, "-m", LONG]],  # crashes, hangs and endurance: some minutes; a part of .ci/run
     "slow": [[*PYTEST, "-m", "slow"]],

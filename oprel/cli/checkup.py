@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import platform
+import re
 import shutil
 import socket
 import stat
@@ -37,6 +38,7 @@ SECONDS = 5.0  # to wait for a daemon or a program
 ENGINE_SECONDS = 20.0
 LITTLE_DISK, LITTLE_SHARE = 5 * 10**9, 0.05
 LITTLE_MEMORY = 10**9  # bytes
+LAST_FAULTY_BUILD = 10_252  # of llama.cpp
 MUCH_SWAP = 0.25  # of the memory
 CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port"}
 
@@ -140,7 +142,11 @@ def check_engines(
     """Start the engine that would be used, and report those that cannot be. `configured` is the setting engine_path."""
     try:
         binary, version = _first_that_runs(binaries)
-        yield _ok("engine", f"{binary} runs: {version}")
+        if has_published_faults(version):
+            text = f"{binary} runs: {version}, which crashes on hostile files and requests in published ways"
+            yield _warning("engine", text, "Update it: `oprel engines install llama.cpp`, or `pip install -U oprel`.")
+        else:
+            yield _ok("engine", f"{binary} runs: {version}")
     except NoEngineError as error:
         yield _error("engine", error.message, *error.resolution_steps)
     reasons = {str(rejected.binary): rejected.reason for rejected in binaries.aside}
@@ -166,6 +172,16 @@ def _first_that_runs(binaries: EngineBinaries) -> tuple[Binary, str]:
             return binary, _version_line(done.stdout)
         reason = unusable(done.returncode, done.stdout)
         binaries.set_aside(binary, reason or f"`--version` exits with {done.returncode}")
+
+
+def has_published_faults(version: str) -> bool:
+    """Whether a version line of llama-server, or of the wheel, is of a build with faults that docs/security.md lists.
+
+    >>> [has_published_faults(f"version: {text}") for text in ("10252 (ab12)", "11434 (a)", "xllamacpp 2026.10.11549")]
+    [True, False, False]
+    """
+    build = re.search(r"version: (?:xllamacpp \d+\.\d+\.)?(\d+)\b", version)
+    return build is not None and int(build[1]) <= LAST_FAULTY_BUILD
 
 
 def _version_line(output: str) -> str:

@@ -1,5 +1,6 @@
 """T5 and T6: whatever a web page sends, under whatever name, ends before any route is looked for."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.lazy_routes import LazyRoutes
 from oprel.server.app import assemble, create_app
-from tests.conftest import temporary_home
+from tests.conftest import RunningDaemon, temporary_home
 
 HOSTS = (
     "evil.example",
@@ -43,7 +44,7 @@ def requests(app: FastAPI) -> list[tuple[str, str]]:
     """The method and the path of each route."""
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
     return sorted(
-        {(method, route.path.replace("{", "").replace("}", "")) for route in routes for method in route.methods}
+        {(method, route.path.replace("{", "").replace("}", "")) for route in routes for method in route.methods or ()}
     )
 
 
@@ -86,3 +87,7 @@ async def test_a_page_of_this_machine_reads_no_logs_and_names_no_files(app: Fast
         absent = await http.post("/api/show", json={"model": str(tmp_path / "x.gguf")})
     assert present.status_code == absent.status_code == 404
     assert present.text.replace("m.gguf", "x.gguf") == absent.text
+
+
+def test_a_daemon_that_others_reach_says_that_it_has_no_keys(start_daemon: Callable[..., RunningDaemon]) -> None:
+    assert "reaches other machines, and oprel has no keys" in start_daemon(server_host="0.0.0.0").log

@@ -30,6 +30,7 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
+from oprel.server.api.guard import is_loopback
 from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
@@ -74,6 +75,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         unix = _unix_socket(config.socket_path)
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
         logger.info("oprel listens on %s and unix:%s (pid %s)", address, config.socket_path, os.getpid())
+        if not is_loopback(config.server_host):
+            logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", address)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
         server = DaemonServer(state, ServiceManager(service_variables()), address)

