@@ -23,7 +23,7 @@ def test_every_test_that_it_names_exists() -> None:
     functions = {
         file: {
             node.name
-            for node in ast.parse((ROOT / "tests" / file).read_text()).body
+            for node in ast.walk(ast.parse((ROOT / "tests" / file).read_text()))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         for file in {file for file, _ in named}
