@@ -12,7 +12,7 @@ attribute or like a dict. This module imports nothing from oprel.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -59,7 +59,27 @@ class RequestBody(Wire):
         return fields
 
 
-KeepAlive = JsonValue  # seconds, or a duration like "5m"; the daemon rejects other types with Ollama's message
+# What the daemon reads itself, with Ollama's messages for what is wrong; described as what is right.
+_TEXT, _OBJECT = {"type": "string"}, {"type": "object"}
+_TOOL = {
+    "properties": {
+        "type": {"const": "function"},
+        "function": {
+            "type": "object",
+            "properties": {"name": {"type": "string", "minLength": 1}, "description": _TEXT, "parameters": _OBJECT},
+            "required": ["name"],
+        },
+    },
+    "required": ["function"],
+}
+# Seconds, or a duration like "5m".
+KeepAlive = Annotated[JsonValue, Field(json_schema_extra={"anyOf": [{"type": "number"}, _TEXT]})]
+AnswerFormat = Annotated[JsonValue, Field(json_schema_extra={"anyOf": [{"enum": ["", "json"]}, _OBJECT]})]
+ToolDefinition = Annotated[dict[str, JsonValue], Field(json_schema_extra=_TOOL)]
+ToolChoiceValue = Annotated[JsonValue, Field(json_schema_extra={"anyOf": [_TEXT, _OBJECT]})]
+EmbedInput = Annotated[
+    JsonValue, Field(json_schema_extra={"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}}]})
+]
 
 
 class ToolFunction(RequestBody):
@@ -109,7 +129,7 @@ class CompletionFields(ModelRequest):
     """The fields that generate and chat share."""
 
     stream: bool = True
-    format: JsonValue = None
+    format: AnswerFormat = None
     think: bool | str | None = None
     logprobs: bool = False
     top_logprobs: int = 0
@@ -132,12 +152,12 @@ class ChatRequest(CompletionFields):
     """`tool_choice` is oprel's extension, in OpenAI's format."""
 
     messages: list[OllamaMessage] = []
-    tools: list[dict[str, JsonValue]] = []
-    tool_choice: JsonValue = None
+    tools: list[ToolDefinition] = []
+    tool_choice: ToolChoiceValue = None
 
 
 class EmbedRequest(ModelRequest):
-    input: JsonValue = None
+    input: EmbedInput = None
     truncate: bool = True
     dimensions: int = 0
     input_type: str = ""  # oprel's own, like the next

@@ -47,6 +47,7 @@ LAZY_ROUTERS = {
     ),
     ("/metrics", "/crashes", "/logs", "/quarantine", "/settings"): ("oprel.observe:router", "oprel.observe:private"),
     ("/health", "/models", "/load", "/unload", "/generate"): ("oprel.native:router",),
+    ("/openapi.json",): ("reference.routes:router",),
 }
 
 

@@ -16,6 +16,7 @@ class LazyRoutes(BaseRoute):
 
     def __init__(self, app: FastAPI, prefixes: tuple[str, ...], routers: Sequence[str]) -> None:
         self._app, self._prefixes, self._routers = app, prefixes, routers
+        self._is_loaded = False
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Matches nothing itself: the application goes on to the routes that this adds at its end."""
@@ -24,10 +25,16 @@ class LazyRoutes(BaseRoute):
         return Match.NONE, {}
 
     def load(self) -> None:
+        if self._is_loaded:
+            return
         routers = [imported_router(name) for name in self._routers]
-        self._routers = ()
+        self._is_loaded = True
         for router in routers:
             add_routes(self._app, router)
+
+    def all_routes(self) -> list[BaseRoute]:
+        """The routes that this stands for, without adding them to the application's."""
+        return [route for name in self._routers for route in imported_router(name).routes]
 
 
 def add_routes(app: FastAPI, router: APIRouter) -> None:

@@ -46,7 +46,9 @@ class ToolUseBlock(RequestBody):
     type: Literal["tool_use"]
     id: str
     name: str
-    input: Annotated[dict[str, JsonValue], BeforeValidator(_input)] = {}
+    input: Annotated[
+        dict[str, JsonValue], BeforeValidator(_input, json_schema_input_type=dict[str, JsonValue] | str)
+    ] = {}
 
 
 class ForeignBlock(RequestBody):
@@ -60,7 +62,8 @@ def _blocks(value: object) -> object:
 
 
 ResultBlocks = Annotated[
-    list[Annotated[TextBlock | ImageBlock | DocumentBlock, Field(discriminator="type")]], BeforeValidator(_blocks)
+    list[Annotated[TextBlock | ImageBlock | DocumentBlock, Field(discriminator="type")]],
+    BeforeValidator(_blocks, json_schema_input_type=str | list[TextBlock | ImageBlock | DocumentBlock]),
 ]
 
 
@@ -76,7 +79,10 @@ Block = TextBlock | ImageBlock | DocumentBlock | ThinkingBlock | ToolUseBlock | 
 
 class TurnMessage(RequestBody):
     role: Literal["user", "assistant", "system"]
-    content: Annotated[list[Annotated[Block, Field(discriminator="type")]], BeforeValidator(_blocks)] = []
+    content: Annotated[
+        list[Annotated[Block, Field(discriminator="type")]],
+        BeforeValidator(_blocks, json_schema_input_type=str | list[Block]),
+    ] = []
 
 
 class AnthropicTool(RequestBody):
@@ -110,7 +116,7 @@ class OutputConfig(RequestBody):
 
 class CountTokensRequest(ModelRequest):
     messages: list[TurnMessage] = []
-    system: Annotated[list[TextBlock], BeforeValidator(_blocks)] = []
+    system: Annotated[list[TextBlock], BeforeValidator(_blocks, json_schema_input_type=str | list[TextBlock])] = []
     tools: list[AnthropicTool] = []
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig = ThinkingConfig()

@@ -1,9 +1,21 @@
 """Requests of OpenAI's API, with oprel's extensions: `options`, `keep_alive`, `truncate`, `raw`."""
 
-from pydantic import JsonValue
+from typing import Annotated
 
-from oprel.api_models import KeepAlive, RequestBody
+from pydantic import Field, JsonValue
+
+from oprel.api_models import KeepAlive, RequestBody, ToolChoiceValue, ToolDefinition
 from oprel.server.api.common.openai_shared import SamplingFields
+
+
+FORMAT_SCHEMA = {
+    "properties": {
+        "type": {"enum": ["text", "json_object", "json_schema"]},
+        "json_schema": {"type": "object", "properties": {"schema": {"type": "object"}}, "required": ["schema"]},
+    },
+    "required": ["type"],
+}
+ResponseFormat = Annotated[dict[str, JsonValue], Field(json_schema_extra=FORMAT_SCHEMA)]
 
 
 class ImageURL(RequestBody):
@@ -44,9 +56,9 @@ class ChatMessage(RequestBody):
 class ChatCompletionRequest(SamplingFields):
     messages: list[ChatMessage] = []
     max_completion_tokens: int | None = None
-    response_format: dict[str, JsonValue] | None = None
-    tools: list[dict[str, JsonValue]] = []
-    tool_choice: JsonValue = None
+    response_format: ResponseFormat | None = None
+    tools: list[ToolDefinition] = []
+    tool_choice: ToolChoiceValue = None
     parallel_tool_calls: bool | None = None
     logprobs: bool = False
     top_logprobs: int = 0
@@ -61,7 +73,7 @@ class TextCompletionRequest(SamplingFields):
     echo: bool = False
     logprobs: int | None = None
     raw: bool = False
-    response_format: dict[str, JsonValue] | None = None
+    response_format: ResponseFormat | None = None
 
 
 class EmbeddingRequest(RequestBody):

@@ -32,7 +32,10 @@ def _parts(value: object) -> object:
 
 
 ContentPart = TextPart | RefusalPart | ImagePart
-Content = Annotated[list[Annotated[ContentPart, Field(discriminator="type")]], BeforeValidator(_parts)]
+Content = Annotated[
+    list[Annotated[ContentPart, Field(discriminator="type")]],
+    BeforeValidator(_parts, json_schema_input_type=str | list[ContentPart]),
+]
 
 
 class InputMessage(RequestBody):
@@ -81,6 +84,12 @@ SentItem = Annotated[InputItem | ItemReference, Field(discriminator="type")]
 ITEM: TypeAdapter[InputItem] = TypeAdapter(Annotated[InputItem, Field(discriminator="type")])
 
 
+class PlainMessage(InputMessage):
+    """A message may leave out its type."""
+
+    type: Literal["message"] = "message"
+
+
 def _items(value: object) -> object:
     """A plain text is a message of the user."""
     if isinstance(value, str):
@@ -121,7 +130,9 @@ class ReasoningConfig(Reasoning):
 
 
 class ResponsesRequest(SamplingFields):
-    input: Annotated[list[SentItem], BeforeValidator(_items)] = []
+    input: Annotated[
+        list[SentItem], BeforeValidator(_items, json_schema_input_type=str | list[PlainMessage | SentItem])
+    ] = []
     instructions: str | None = None
     tools: list[ResponsesTool] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool = "auto"
