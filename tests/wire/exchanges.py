@@ -22,12 +22,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Exchange:
-    """`before` and `after` make and clear away what the request needs; `warm` sends it once more before."""
+    """`before` and `after` make and clear away what the request needs; `warm` sends it once more before.
+
+    `is_described`: false for a request that no route serves.
+    """
 
     request: Request
     before: tuple[Request, ...] = ()
     after: tuple[Request, ...] = ()
     warm: bool = False
+    is_described: bool = True
 
 
 RERANKER = "a reranker"  # stands for the path of one
@@ -114,8 +118,8 @@ NATIVE = {
     "blob absent": Exchange(Request("HEAD", BLOB)),
     "blob mismatch": Exchange(Request("POST", BLOB, b"not that")),
     "error": post("/api/chat", **NO_MODEL),
-    "error path": get("/api/nonesuch"),
-    "error method": get("/api/chat"),
+    "error path": Exchange(Request("GET", "/api/nonesuch"), is_described=False),
+    "error method": Exchange(Request("GET", "/api/chat"), is_described=False),
 }
 
 OPENAI = {
@@ -162,6 +166,7 @@ OPREL = {
     "rerank": asked("/v1/rerank", model=RERANKER, query="sun", documents=["the sun", "the moon"]),
     "tokenize": asked("/api/tokenize", model=GUIDE, text="the sun"),
     "detokenize": asked("/api/detokenize", model=GUIDE, tokens=[300, 301]),
+    "openapi": get("/openapi.json"),
     "health": get("/health"),
     "models": Exchange(
         Request("GET", "/models"),

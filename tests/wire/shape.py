@@ -36,6 +36,8 @@ def of_response(response: httpx.Response) -> Shape:
         return shape | {"figures": [line for line in body.splitlines() if line.startswith("# TYPE")]}
     if kind.startswith("text/event-stream"):
         return shape | {"events": without_repeats([of_event(block) for block in body.split("\n\n") if block])}
+    if kind.startswith("application/json") and "openapi" in response.json():  # its other parts follow from the types
+        return shape | {"paths": {path: [*methods] for path, methods in response.json()["paths"].items()}}
     return shape | {"body": of(response.json()) if kind.startswith("application/json") else body}
 
 

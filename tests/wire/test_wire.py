@@ -19,6 +19,7 @@ from oprel.server.app import assemble, create_app
 from tests.conftest import DEADLINE, RunningDaemon, lasting_daemon
 from tests.fixtures.gguf_parts import write_reranker
 from tests.wire import shape
+from tests.wire.described import Description
 from tests.wire.exchanges import EXCHANGES, RERANKER, Exchange, Request
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -50,10 +51,18 @@ def send(http: httpx.Client, request: Request, reranker: Path) -> httpx.Response
     return http.request(request.method, request.path, json=request.body | named)
 
 
-def recorded(http: httpx.Client, exchange: Exchange, reranker: Path) -> dict[str, object]:
+@pytest.fixture(scope="module")
+def description(daemon: RunningDaemon) -> Description:
+    return Description(httpx.get(f"{daemon.url}/openapi.json", timeout=DEADLINE, trust_env=False).json())
+
+
+def recorded(http: httpx.Client, exchange: Exchange, reranker: Path, description: Description) -> dict[str, object]:
+    """Also checks that the answer is as the API's description has it."""
     for request in (*exchange.before, *([exchange.request] if exchange.warm else [])):
         send(http, request, reranker)
     response = send(http, exchange.request, reranker)
+    if exchange.is_described:
+        assert description.complaints(response.request, response) == []
     for request in exchange.after:
         send(http, request, reranker)
     body = repr(exchange.request.body) if isinstance(exchange.request.body, bytes) else exchange.request.body
@@ -69,8 +78,10 @@ def file_of(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
-def test_the_answer_has_the_shape_of_its_snapshot(http: httpx.Client, reranker: Path, name: str):
-    live = recorded(http, EXCHANGES[name], reranker)
+def test_the_answer_has_the_shape_of_its_snapshot(
+    http: httpx.Client, reranker: Path, description: Description, name: str
+):
+    live = recorded(http, EXCHANGES[name], reranker, description)
     if UPDATE:
         file_of(name).write_text(json.dumps(live, indent=2) + "\n")
     assert live == json.loads(file_of(name).read_text())

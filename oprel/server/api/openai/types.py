@@ -7,7 +7,6 @@ from pydantic import Field, JsonValue
 from oprel.api_models import KeepAlive, RequestBody, ToolChoiceValue, ToolDefinition
 from oprel.server.api.common.openai_shared import SamplingFields
 
-
 FORMAT_SCHEMA = {
     "properties": {
         "type": {"enum": ["text", "json_object", "json_schema"]},
