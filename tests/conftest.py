@@ -25,6 +25,7 @@ from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest c
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
 
 settings.register_profile("oprel", deadline=None)  # a busy machine takes longer
+settings.register_profile("fuzz", deadline=None)  # of `bin/test fuzz`: more inputs
 settings.load_profile("oprel")
 
 ENGINE_THREADS = 1  # more would wait for each other, spinning, where tests run side by side
