@@ -31,7 +31,7 @@ async def list_models(request: Request) -> Response:
     )
 
 
-@router.api_route("/{name:path}", methods=READ)
+@router.api_route("/{name:text}", methods=READ)
 async def show_model(request: Request, name: str) -> Response:
     model = await decode.model(request, name)
     return json_response(_model(model).model_copy(update={"id": name}), nulls=True)

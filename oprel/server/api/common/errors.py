@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +22,15 @@ Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 ENCODER = "oprel.encode_error"  # the key of a request's encoder in its ASGI scope
 OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+
+
+class AnyText(PathConvertor):
+    """The rest of a path, also with line ends: what names no model gets an error in the form of the dialect."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", AnyText())
 
 
 def dialect_router(

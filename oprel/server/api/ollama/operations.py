@@ -56,7 +56,7 @@ OPERATIONS: Operations = {
     ),
     models.has_blob: Operation(
         summary="Whether a file is stored.",
-        statuses={200: "It is stored.", 404: "It is not stored."},
+        statuses={200: "It is stored.", 400: "This is not a digest.", 404: "It is not stored."},
         reports_errors=False,
     ),
     models.add_blob: Operation(

@@ -188,7 +188,7 @@ async def list_models(request: Request) -> Response:
     return await state_of(request).library.survey(lambda models: listed(models, _listed_model, around))
 
 
-@router.api_route("/models/{name:path}", methods=READ)
+@router.api_route("/models/{name:text}", methods=READ)
 async def show_model(request: Request, name: str) -> Response:
     model = await decode.model(request, name)
     return _json({**_model(model), "id": name})

@@ -67,7 +67,7 @@ async def library(request: Request, provider: str = "", status: str = "", capabi
     return await state.library.survey(reply)
 
 
-@router.delete(LIBRARY + "/{name:path}")
+@router.delete(LIBRARY + "/{name:text}")
 async def remove(request: Request, name: str) -> Response:
     decode.model_name(name, f'name "{name}" is invalid')
     state = state_of(request)

@@ -16,6 +16,7 @@ Schema = dict[str, object]
 COMPONENTS = "#/components/schemas/"
 ANY_VALUE = f"{COMPONENTS}JsonValue"
 OPTIONS_NAME = "Options"
+REQUIRED = frozenset(("model", "source", "destination"))  # in requests; a route says so itself if one is missing
 OPTIONS_FIELDS = ("options", "parameters")  # objects of these names in requests have options of a request
 OPTION_TYPES: Mapping[OptionType, Schema] = {
     OptionType.INTEGER: {"type": "integer"},
@@ -74,11 +75,14 @@ def _option(row: RequestOption) -> Schema:
 
 
 def _complete(schema: Schema, body: type[RequestBody]) -> None:
-    """Add what the type takes without a field of its own: options, older names, options beside OpenAI's fields."""
+    """Add what the type does not say: required names, options, older names, options beside OpenAI's fields."""
     properties = _object(schema.setdefault("properties", {}))
     for name in OPTIONS_FIELDS:
         if name in properties and _object(properties[name]).get("type") == "object":
             properties[name] = {"$ref": COMPONENTS + OPTIONS_NAME}
+    required = [name for name in properties if name in REQUIRED]
+    if required:
+        schema["required"] = required
     for older, name in body.OLDER_NAMES.items():
         if name in properties and older not in properties:
             properties[older] = {"type": "string", "deprecated": True, "description": f"an older name of `{name}`"}
