@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.exceptions import OprelError, ShuttingDownError
+from oprel.server.api.common.encode import FOREVER
 from oprel.server.models.library import Library
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.manager import ModelManager
@@ -133,9 +134,10 @@ class Preloading:
         )
 
     def _until(self, expires_at: float) -> datetime | None:
-        if math.isinf(expires_at):
+        left, present = expires_at - self._manager.clock(), datetime.now(UTC)
+        if left >= (FOREVER - present).total_seconds():  # a client may ask for more than calendars have
             return None
-        until = datetime.now(UTC) + timedelta(seconds=expires_at - self._manager.clock())
+        until = present + timedelta(seconds=left)
         return datetime.fromtimestamp(math.ceil(until.timestamp() / GRAIN) * GRAIN, UTC)
 
 

@@ -17,6 +17,7 @@ from oprel.runtime.binaries.engine_binaries import find_binaries
 from oprel.runtime.exits import classify_exit
 from oprel.server.api.common import decode, encode
 from oprel.server.api.guard import Guard, is_own_host
+from oprel.server.preloading import Preloading
 from tests.fixtures import fake_engine
 
 PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
@@ -56,6 +57,12 @@ def test_what_only_python_takes_for_a_number_is_no_duration(words: str):
 def test_a_model_that_stays_longer_than_calendars_go_can_be_listed(seconds: float):
     loaded = SimpleNamespace(keep_alive_left=seconds)
     assert encode.expiry(loaded).startswith(("2317", "2318"))  # type: ignore[arg-type]  # all that it looks at
+
+
+@pytest.mark.parametrize("seconds", [1e12, math.inf, 1e308])
+def test_a_model_that_stays_longer_than_calendars_go_is_loaded_again_without_an_end(seconds: float):
+    preloading = SimpleNamespace(_manager=SimpleNamespace(clock=lambda: 0.0))
+    assert Preloading._until(preloading, seconds) is None  # type: ignore[arg-type]  # all that it looks at
 
 
 @pytest.mark.parametrize("host", ["[::1", "[bad]", "]", "a b"])

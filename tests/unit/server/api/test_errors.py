@@ -94,7 +94,7 @@ async def answered(app: FastAPI, method: str, path: str) -> httpx.Response:
 
 
 async def test_a_new_dialect_only_registers_its_encoder() -> None:
-    app, router = FastAPI(), dialect_router(lambda error: error.code.encode(), prefix="/new")
+    app, router = FastAPI(openapi_url=None), dialect_router(lambda error: error.code.encode(), prefix="/new")
 
     @router.get("/thing")
     async def thing() -> None:
@@ -127,7 +127,7 @@ async def test_a_check_on_all_routes_reports_in_the_form_of_the_route(method: st
     def check() -> None:
         raise ERROR
 
-    app = FastAPI(dependencies=[Depends(check)])
+    app = FastAPI(openapi_url=None, dependencies=[Depends(check)])
     for router in routers():
         app.include_router(router)
     response = await answered(app, method, path)
