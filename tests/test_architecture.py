@@ -15,7 +15,7 @@ PACKAGE = ROOT / "oprel"
 
 MOST_ROOMS = 12  # modules and folders in one folder; the root has the public modules and a folder for each layer
 LONGEST_FILE = 350
-LONGEST_FILES = {"api_models.py": 450}
+LONGEST_FILES = {"api_models.py": 470}
 LONGEST_FUNCTION = 50
 
 READS_ENVIRONMENT = {"core/config.py"}
