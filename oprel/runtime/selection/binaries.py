@@ -37,7 +37,11 @@ class BinaryCatalog:
 
         Raises NoEngineError with the reasons if there is none, and ValidationError for an unknown `preferred`.
         """
-        readers = await asyncio.to_thread(_readers, info, preferred)
+        if not backends.cache_info().currsize:
+            await asyncio.to_thread(backends)  # to import them takes long
+        if preferred:
+            named(preferred)
+        readers = [backend for backend in backends().values() if info.format in backend.formats]
         # Nothing to choose, and its programs are known: do not probe the hardware.
         if len(readers) == 1 and readers[0].name in self._binaries:
             return readers
@@ -47,13 +51,6 @@ class BinaryCatalog:
         if ready := [route.backend for route in routes if route.is_open]:
             return ready
         raise _no_engine(info, mode, routes, accelerators_of(hardware))
-
-
-def _readers(info: ModelInfo, preferred: str) -> list[Backend]:
-    """The backends that read the model's format. Blocks to import them. Raises ValidationError."""
-    if preferred:
-        named(preferred)
-    return [backend for backend in backends().values() if info.format in backend.formats]
 
 
 def _no_engine(info: ModelInfo, mode: Mode, routes: Sequence[Route], here: Set[Accelerator]) -> NoEngineError:

@@ -9,23 +9,30 @@ from starlette.requests import Request
 
 from oprel.core.exceptions import RequestTooLargeError, ValidationError
 from oprel.server.api import request_limits as limits
+from oprel.server.api.body_budget import Body
 from oprel.utils.unpacking import unpacked
 
-BODY_BYTES = "oprel.body_bytes"  # the key of the limit in a request's ASGI scope
+# Keys in a request's ASGI scope: the limit, what the budget of all requests counts, and who may decode large bodies.
+BODY_BYTES, BODY, DECODING = "oprel.body_bytes", "oprel.body", "oprel.decoding"
 
 
 async def content_of(request: Request) -> bytes:
-    """The body, unpacked. Raises RequestTooLargeError, before it is read if its length is stated; ValidationError."""
+    """The body, unpacked. Raises ValidationError, BusyError; RequestTooLargeError, at once if it is stated."""
     most = request.scope.get(BODY_BYTES, limits.BODY_BYTES)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > most:
         raise _too_large(most)
+    body: Body | None = request.scope.get(BODY)
     pieces, size = [], 0
     async for piece in request.stream():
         pieces.append(piece)
         size += len(piece)
         if size > most:
             raise _too_large(most)
+        if body:
+            await body.grow(size)
+    if body:
+        body.arrived()
     encoding = request.headers.get("content-encoding", "")
     most = min(limits.UNPACKED_BYTES, max(limits.QUICK_BYTES, limits.UNPACKED_TIMES * size))
     try:
