@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,12 +81,15 @@ class RunningDaemon:
 
 
 @contextlib.contextmanager
-def running_daemon(config: Config) -> Iterator[RunningDaemon]:
+def running_daemon(config: Config, prefix: Sequence[str] = ()) -> Iterator[RunningDaemon]:
+    """`prefix`: a command that runs the rest of its arguments, in place of itself."""
     config.home_dir.mkdir(parents=True, exist_ok=True)
     bandwidth.remember(config.home_dir, probe(), RATES)
     log_file = config.home_dir / f"daemon-{time.monotonic_ns()}.log"
     with log_file.open("wb") as log:
-        process = subprocess.Popen(watched_command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*prefix, *watched_command(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     daemon = RunningDaemon(config, process, log_file)
     try:
         eventually(lambda: is_up(config) or process.poll() is not None)

@@ -12,6 +12,7 @@ BODY_SECONDS = 300.0  # for a whole body; uploads of model files may take longer
 BODY_BYTES = 32 * 2**20  # of a body, but of uploads; the setting `max_body_mb`
 ALL_BODIES_BYTES = 64 * 2**20  # of the large bodies of all requests together, or twice `max_body_mb`
 SMALL_BYTES = 64 * 1024  # of a body that is not worth counting
+INTAKE_BYTES = 64 * 2**20  # a second, of all requests that are not small, but of uploads
 BUDGET_SECONDS = 30.0  # for which a large body waits for others
 UNPACKED_BYTES, UNPACKED_TIMES = 64 * 2**20, 20  # of a body that was compressed, and its ratio to the packed one
 QUICK_BYTES = 2**20  # of a body that Python's own reader may read

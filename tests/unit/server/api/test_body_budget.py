@@ -6,7 +6,7 @@ import pytest
 
 from oprel.core.exceptions import BusyError
 from oprel.server.api import request_limits as limits
-from oprel.server.api.body_budget import Body, BodyBudget
+from oprel.server.api.request_content import Body, BodyBudget
 
 LARGE = 10 * limits.SMALL_BYTES
 
