@@ -7,7 +7,9 @@ One of new objects takes some microseconds for each.
 import gc
 import sys
 
-NEW_OBJECTS = 5000  # that are looked at together
+# New objects that are looked at together; how often, until the survivors are; and how often those, until all are.
+# Full collections are rare: with thousands of connections each takes 50 ms.
+THRESHOLDS = 2000, 5, 200
 OLDEST = 2  # the generation of objects that only full collections walk
 
 
@@ -21,7 +23,7 @@ class ModuleFreezer:
     def install(self) -> None:
         """From now on. All objects that exist are left alone: garbage among them too, which is little."""
         gc.freeze()
-        gc.set_threshold(NEW_OBJECTS)
+        gc.set_threshold(*THRESHOLDS)
         self._modules = len(sys.modules)
         gc.callbacks.append(self._before)
 
