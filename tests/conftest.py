@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from oprel.core.models.manifests import Manifest, Manifests
 from oprel.telemetry.hardware import bandwidth
 from oprel.telemetry.hardware.probing import probe
 from tests.clients.table import pytest_terminal_summary  # noqa: F401 - pytest calls it
+from tests.fixtures import watched_daemon
 from tests.fixtures.gguf_factory import Shape, write_tiny_gguf
+from tests.fixtures.watched_daemon import MARK
 
 settings.register_profile("oprel", deadline=None)  # a busy machine takes longer
 settings.register_profile("fuzz", deadline=None)  # of `bin/test fuzz`: more inputs
@@ -80,12 +82,15 @@ class RunningDaemon:
 
 
 @contextlib.contextmanager
-def running_daemon(config: Config) -> Iterator[RunningDaemon]:
+def running_daemon(config: Config, prefix: Sequence[str] = ()) -> Iterator[RunningDaemon]:
+    """`prefix`: a command that runs the rest of its arguments, in place of itself."""
     config.home_dir.mkdir(parents=True, exist_ok=True)
     bandwidth.remember(config.home_dir, probe(), RATES)
     log_file = config.home_dir / f"daemon-{time.monotonic_ns()}.log"
     with log_file.open("wb") as log:
-        process = subprocess.Popen(serve_command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*prefix, *watched_command(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     daemon = RunningDaemon(config, process, log_file)
     try:
         eventually(lambda: is_up(config) or process.poll() is not None)
@@ -94,6 +99,14 @@ def running_daemon(config: Config) -> Iterator[RunningDaemon]:
     finally:
         if process.poll() is None:
             daemon.end()
+    blocked = daemon.log.partition(MARK)
+    assert not blocked[1], "".join(blocked)[-4000:]
+
+
+def watched_command(config: Config) -> list[str]:
+    """oprel's own command, on an event loop that reports what blocks it."""
+    python, safe_path, _, _, *arguments = serve_command(config)
+    return [python, safe_path, watched_daemon.__file__, *arguments]
 
 
 @contextlib.contextmanager

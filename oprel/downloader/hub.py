@@ -101,7 +101,8 @@ class Hub:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._within_time(partial(self._listing, origin.repository))
         if listing.folder and not origin.names_one:
-            return self._folder_offer(listing, listing.folder, listing.called(origin.repository))
+            name = listing.called(origin.repository)
+            return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, name)
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]

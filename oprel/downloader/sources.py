@@ -77,7 +77,7 @@ class Sources:
         others in its steps.
         """
         self.check_online()
-        aliases = Aliases.load(self._home)
+        aliases = await anyio.to_thread.run_sync(Aliases.load, self._home)
         failures: list[OprelError] = [error] if (error := aliases.missing_tag(ref)) else []
         for origin in aliases.origins(ref):
             if isinstance(origin, RegistryOrigin):

@@ -27,6 +27,7 @@ DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
 LOADING = frozenset({EngineState.STARTING, EngineState.BACKING_OFF})
 STOPPED = frozenset({EngineState.DRAINING, EngineState.STOPPED})
 SEPARATOR = -1  # a token that no text has
+MARKS = 4  # tokens that open and close a text, rather more than less
 
 
 @contextmanager
@@ -49,7 +50,7 @@ class ProcessEmbedding:
         self._around: int | None = None  # tokens that the engine puts around a text
 
     async def embed(self, inputs: Sequence[str | Sequence[int]], *, normalised: bool) -> Embeddings:
-        with self._process.at_work(sum(map(len, inputs))) as work, lost_if_fatal(self._process):
+        with self._process.at_work(sum(len(item) + MARKS for item in inputs)) as work, lost_if_fatal(self._process):
             embeddings = await openai_http.embed(self._process.http, inputs, normalised=normalised)
             work.moved()
         return embeddings

@@ -37,6 +37,8 @@ class BinaryCatalog:
 
         Raises NoEngineError with the reasons if there is none, and ValidationError for an unknown `preferred`.
         """
+        if not backends.cache_info().currsize:
+            await asyncio.to_thread(backends)  # to import them takes long
         if preferred:
             named(preferred)
         readers = [backend for backend in backends().values() if info.format in backend.formats]

@@ -9,12 +9,14 @@ import re
 import socket
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oprel.core.config import Config
-from oprel.server.api.request_content import BODY_BYTES
+from oprel.server.api.request_content import BODY, BODY_BYTES, DECODING, BodyBudget
+from oprel.server.api.request_limits import ALL_BODIES_BYTES
 
 LOCAL_ORIGINS = (
     *(
@@ -42,11 +44,13 @@ class Guard:
         self._origins = (*LOCAL_ORIGINS, *(origin.strip() for origin in config.origins.split(",") if origin.strip()))
         self._checks_host = is_loopback(config.server_host)
         self._most_bytes = config.max_body_mb * 2**20
+        self._bodies = BodyBudget(max(ALL_BODIES_BYTES, 2 * self._most_bytes))
+        self._decoding = anyio.CapacityLimiter(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        scope[BODY_BYTES] = self._most_bytes
+        scope[BODY_BYTES], scope[DECODING] = self._most_bytes, self._decoding
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host", "")
         over_tcp = scope.get("client") is not None  # no page can reach the Unix socket
@@ -54,7 +58,7 @@ class Guard:
         if stranger or (origin and not self._allows(origin, host)):
             return await Response(status_code=403)(scope, receive, send)
         if not origin:
-            return await self._app(scope, receive, send)
+            return await self._serve(scope, receive, send)
         if scope["method"] == "OPTIONS":
             # OpenAI's and Anthropic's clients have a dozen headers of their own.
             allowed = {"Access-Control-Allow-Headers": headers.get("access-control-request-headers", ALLOWED_HEADERS)}
@@ -66,7 +70,11 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
-        return await self._app(scope, receive, send_with_cors)
+        await self._serve(scope, receive, send_with_cors)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._bodies.body() as scope[BODY]:
+            await self._app(scope, receive, send)
 
     def _allows(self, origin: str, host: str) -> bool:
         same = origin.partition("://")[2] == host

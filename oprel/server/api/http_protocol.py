@@ -9,14 +9,16 @@ import asyncio
 import math
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 import httptools
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from oprel.server.api import request_limits as limits
+from oprel.server.api.client_transport import Intake, JoiningTransport
 
+INTAKE = Intake(limits.INTAKE_BYTES)
 OFFER_HEADERS = (b"upgrade", b"http2-settings")  # besides the words for them in `Connection`
 
 
@@ -30,13 +32,15 @@ class HttpProtocol(HttpToolsProtocol):
     _head_bytes = 0  # that were fed since the last event of the parser
     _header_bytes = 0
     _body_began, _body_heard = 0.0, 0.0  # when a body began, and when its last part came; 0 without a body
+    _request_bytes = 0  # of the current request, so far
     _excess_bytes = 0  # of a body after its answer
     _is_refused = False
     idle_since = 0.0  # when it began to wait for a request; infinite while one is answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Close the connection that waited longest for a request if there are too many."""
-        super().connection_made(cast(asyncio.Transport, JoiningTransport(transport)))
+        self._joining = JoiningTransport(transport)
+        super().connection_made(cast(asyncio.Transport, self._joining))
         self.idle_since = self.loop.time()
         self._set_timer(limits.HEAD_SECONDS, self._end_head)
         if len(self.connections) > limits.most_connections():
@@ -47,6 +51,13 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(503, "too many connections: try again", b"retry-after: 1\r\n")
 
     def data_received(self, data: bytes) -> None:
+        self._receive(data)
+        self._request_bytes += len(data)
+        path = self.scope.get("path", "") if self.scope else ""  # it is not there before the head is complete
+        if self._request_bytes > limits.SMALL_BYTES and not path.startswith(limits.UPLOADS):
+            self._joining.hold_reading(INTAKE.seconds(self.loop.time(), len(data)))
+
+    def _receive(self, data: bytes) -> None:
         if self._is_refused:
             self._excess_bytes += len(data)
             if self._excess_bytes > limits.REFUSED_BYTES:
@@ -139,7 +150,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._is_offer = False
-        self._in_head, self._head_bytes, self._header_bytes = True, 0, 0
+        self._in_head, self._head_bytes, self._header_bytes, self._request_bytes = True, 0, 0, 0
         super().on_message_begin()
         self.scope[limits.ABORT] = self.transport.abort  # type: ignore[literal-required]
 
@@ -228,35 +239,6 @@ def without_offer(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
         if name not in OFFER_HEADERS:
             kept.append((name, value))
     return kept
-
-
-class JoiningTransport:
-    """A transport that sends together what is written together: the head of an answer, its first bytes, its end.
-
-    Each send takes longer than all else that an answer of a few bytes costs, as it wakes the client.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-        self._written: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._written:
-            self._loop.call_soon(self._send)
-        self._written.append(data)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        written, self._written = self._written, []
-        if written and not self._transport.is_closing():
-            self._transport.write(b"".join(written))
 
 
 class _Unframed:

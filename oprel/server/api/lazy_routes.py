@@ -1,11 +1,13 @@
 """Routes whose modules are imported when one of them is first requested: a daemon starts with what it needs."""
 
+import asyncio
 from collections.abc import Sequence
 from importlib import import_module
 
+import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute, Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 
 class LazyRoutes(BaseRoute):
@@ -17,20 +19,27 @@ class LazyRoutes(BaseRoute):
     def __init__(self, app: FastAPI, prefixes: tuple[str, ...], routers: Sequence[str]) -> None:
         self._app, self._prefixes, self._routers = app, prefixes, routers
         self._is_loaded = False
+        self._loading = asyncio.Lock()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Matches nothing itself: the application goes on to the routes that this adds at its end."""
-        if scope["type"] == "http" and scope["path"].startswith(self._prefixes):
-            self.load()
-        return Match.NONE, {}
+        """Every request for the paths, until the application has their routes at its end."""
+        is_first = not self._is_loaded and scope["type"] == "http" and scope["path"].startswith(self._prefixes)
+        return (Match.FULL if is_first else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the routes added, and the request served by them."""
+        async with self._loading:
+            if not self._is_loaded:
+                await anyio.to_thread.run_sync(self.load)  # others would wait for it: it takes up to half a second
+        await self._app.router(scope, receive, send)
 
     def load(self) -> None:
+        """Add the routes. Blocks to import them."""
         if self._is_loaded:
             return
-        routers = [imported_router(name) for name in self._routers]
-        self._is_loaded = True
-        for router in routers:
+        for router in [imported_router(name) for name in self._routers]:
             add_routes(self._app, router)
+        self._is_loaded = True
 
     def all_routes(self) -> list[BaseRoute]:
         """The routes that this stands for, without adding them to the application's."""

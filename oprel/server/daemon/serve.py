@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import math
 import os
@@ -34,6 +33,7 @@ from oprel.server.api.guard import is_loopback
 from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
+from oprel.server.daemon.garbage import ModuleFreezer
 from oprel.server.daemon.log_file import DaemonLog
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
@@ -116,7 +116,7 @@ class DaemonServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Wait for a signal. Uvicorn's own loop looks ten times a second whether there was one."""
         self._loop = asyncio.get_running_loop()
-        gc.freeze()  # what was imported stays: each full collection would stop everything to walk it
+        ModuleFreezer().install()
         await self._warn_of_unusable_settings()
         measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
         self._service.ready(self._status())

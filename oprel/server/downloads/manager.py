@@ -11,8 +11,8 @@ import sqlite3
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,14 @@ VERIFYING = "verifying sha256 digest"
 MEGABYTE = 10**6
 
 
+@dataclass(frozen=True)
+class Network:
+    """Where downloads come from."""
+
+    client: "httpx.AsyncClient"
+    sources: "Sources"
+
+
 class Downloads:
     """`choose` picks the variant if the name does not; `serves_folders` tells whether an engine for safetensors
     repositories is installed; `draining` is true once the daemon is stopping.
@@ -66,33 +74,30 @@ class Downloads:
         self._records = Records(config.home_dir / "state.db")
         self._slots = anyio.Semaphore(config.max_concurrent_downloads)
         self._pace = Throttle(config.download_rate * MEGABYTE)
+        self._networks: dict[bool, Network] = {}  # by whether it reaches public addresses only
+        self._opening = asyncio.Lock()
         self._all: dict[str, Download] = {}
         self.unreadable = 0
 
-    @cached_property
-    def _client(self) -> "httpx.AsyncClient":
-        from oprel.downloader.connections import open_client  # imported late: a daemon may download nothing
+    async def sources(self) -> "Sources":
+        return (await self._network(public_only=False)).sources
 
-        return open_client()
+    async def _network(self, *, public_only: bool) -> "Network":
+        """Opened at the first download: imports and the system's certificates take half a second."""
+        async with self._opening:
+            if public_only not in self._networks:
+                self._networks[public_only] = await anyio.to_thread.run_sync(self._open_network, public_only)
+        return self._networks[public_only]
 
-    @cached_property
-    def _public_client(self) -> "httpx.AsyncClient":
+    def _open_network(self, public_only: bool) -> "Network":
+        import psutil  # noqa: F401 - a transfer and its state need these at once
+
         from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
-
-        return open_client(PublicOnly(exempt_hosts(self._config)))
-
-    @cached_property
-    def sources(self) -> "Sources":
-        return self._sources(self._client)
-
-    @cached_property
-    def _public_sources(self) -> "Sources":
-        return self._sources(self._public_client)
-
-    def _sources(self, client: "httpx.AsyncClient") -> "Sources":
         from oprel.downloader.sources import Sources
+        from oprel.downloader.transfer import fetch  # noqa: F401
 
-        return Sources(self._config, client, self._choose, self._serves_folders)
+        client = open_client(PublicOnly(exempt_hosts(self._config)) if public_only else None)
+        return Network(client, Sources(self._config, client, self._choose, self._serves_folders))
 
     def open(self) -> None:
         """Resume the downloads of the last daemon."""
@@ -125,8 +130,8 @@ class Downloads:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         self._records.close()
-        for name in {"_client", "_public_client"} & vars(self).keys():
-            await getattr(self, name).aclose()
+        for network in self._networks.values():
+            await network.client.aclose()
 
     def all(self) -> Sequence[Download]:
         """Oldest first."""
@@ -272,7 +277,7 @@ class Downloads:
 
     async def _offer(self, download: Download) -> Offer:
         """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
-        sources = self._public_sources if download.public_only else self.sources
+        sources = (await self._network(public_only=download.public_only)).sources
         if download.chosen:
             with contextlib.suppress(ModelNotFoundError):
                 return await sources.find(download.chosen, insecure=download.insecure)
@@ -284,7 +289,7 @@ class Downloads:
         download.offered(offer)
         self._save(download)
         await anyio.to_thread.run_sync(_check_space, offer)
-        client = self._public_client if download.public_only else self._client
+        client = (await self._network(public_only=download.public_only)).client
         for target in offer.targets:
             await fetch(target.file, target.destination, client=client, progress=download.update, pace=self._pace)
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)

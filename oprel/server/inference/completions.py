@@ -1,5 +1,6 @@
 """The one path from a request to an engine and back. Every dialect decodes into it and encodes what it yields."""
 
+import asyncio
 import contextlib
 import logging
 from collections import defaultdict
@@ -71,9 +72,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
 
     Closing the iterator frees the engine's slot. Raises OprelError.
     """
-    job = resolved_job(job, manager.config.for_model(job.model.name))
-    if images := images_in(job.request):
-        check_sizes(images, job.model.image_tokens)
+    job = await _checked(manager, job)
     with RequestMetrics(manager.metrics, manager.clock, job.model.name) as metrics:
         manager.quarantine.check(job.model.name, job.request, lambda: job.model.digest)
         async with (
@@ -89,6 +88,15 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
                         yield piece
 
 
+async def _checked(manager: ModelManager, job: Job) -> Job:
+    """The resolved job of a request that an engine can take. Raises ValidationError, ImageTooLargeError."""
+    request, settings = job.request, manager.config.for_model(job.model.name)
+    job = await asyncio.to_thread(resolved_job, job, settings) if request.tools else resolved_job(job, settings)
+    if image_count(request):
+        check_sizes(await asyncio.to_thread(images_in, request), job.model.image_tokens)
+    return job
+
+
 async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncGenerator[Piece, None]:
     lease, accumulator, engine_answers = call.lease, AnswerAccumulator(), EngineAnswers(call, metrics)
     request = await call.ask(lambda: prepared(job, lease))
@@ -97,7 +105,8 @@ async def _answer(call: EngineCall, job: Job, metrics: RequestMetrics) -> AsyncG
             if passed := accumulator.add(piece):
                 yield passed
     await call.clear()
-    accumulator.check(request)
+    if request.schema is not None:
+        await asyncio.to_thread(accumulator.check, request)
     context = None
     if job.context is not None:
         context = await context_tokens(lease.engine, request, accumulator.text(), engine_answers.last)

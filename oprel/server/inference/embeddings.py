@@ -10,6 +10,7 @@ from oprel.core.exceptions import ContextLengthError, UnsupportedError, Validati
 from oprel.formats.templates.prompts import Prompts, family_prompts, prompts_of
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
+from oprel.server.inference.truncation import about_length
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -175,7 +176,7 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
         engine_errors(lease.engine),
     ):
         call = EngineCall(lease, (job.query, *job.documents), manager.quarantine, manager.metrics)
-        about_tokens = sum(len(job.query) + len(document) for document in job.documents)
+        about_tokens = sum(about_length(job.query) + about_length(document) + MARKS for document in job.documents)
         return await call.ask_once(lambda: lease.engine.rerank(job.query, job.documents), about_tokens)
 
 

@@ -3,13 +3,18 @@
 A prompt is truncated only after it was refused as too long: by the engine, or before it if it reserves cells.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import orjson
 
 from oprel.core.completion import CompletionRequest, PromptMessage, Tokens
 from oprel.core.exceptions import ContextLengthError
 from oprel.runtime.engine import Engine
 
+TOKEN_BYTES = 2  # of any text, on average, at least
+MARK_TOKENS = 8  # that a template puts around a message, about
 IMAGE_TOKENS = 768  # what an image counts, as in Ollama: only the engine knows better, and it does not report it
 ANSWER_SHARE = 4  # a truncated prompt leaves at most this part of the context to its answer
 KEPT_IN_FRONT = 4  # tokens; Ollama's default of num_keep
@@ -33,10 +38,22 @@ def about_tokens(request: CompletionRequest) -> int:
     """The prompt's length in tokens, rather more than less, without asking the engine."""
     match request.prompt:
         case str(text):
-            return len(text.encode()) // 2
+            return about_length(text)
         case Tokens(parts):
-            return sum(1 if isinstance(part, int) else len(part.encode()) // 2 for part in parts)
-    return sum(len(message.content.encode()) // 2 for message in request.prompt)
+            return sum(1 if isinstance(part, int) else about_length(part) for part in parts)
+    tools = sum(len(orjson.dumps(tool)) for tool in request.tools) // TOKEN_BYTES
+    return tools + sum(map(_about_message, request.prompt))
+
+
+def about_length(text: str) -> int:
+    """The same for a text."""
+    return math.ceil(len(text.encode()) / TOKEN_BYTES)
+
+
+def _about_message(message: PromptMessage) -> int:
+    """Many short messages are mostly what a template puts around each."""
+    calls = sum(len(call.name) + len(orjson.dumps(call.arguments)) for call in message.tool_calls)
+    return MARK_TOKENS + about_length(message.content) + about_length(message.thinking) + calls // TOKEN_BYTES
 
 
 async def prompt_length(engine: Engine, request: CompletionRequest) -> int:

@@ -88,7 +88,7 @@ async def create(library: Library, config: Config, recipe: ModelRecipe) -> Progr
     files = await anyio.to_thread.run_sync(_uploaded, library.blobs, recipe)
     manifest, header = await _source(library, recipe, files)
     manifest = _with_texts(_with_files(manifest, header, files), recipe)
-    notes = [*recipe.notes, *_template_notes(recipe.template, header)]
+    notes = [*recipe.notes, *await anyio.to_thread.run_sync(_template_notes, recipe.template, header)]
     program = quantize.prepare(config, header, recipe.quantize) if recipe.quantize else None
     if files:
         yield ProgressResponse(status="parsing GGUF")
@@ -200,7 +200,10 @@ def _with_texts(manifest: Manifest, recipe: ModelRecipe) -> Manifest:
 
 
 def _template_notes(template: str | None, header: GGUFFile) -> list[str]:
-    """Notes about a template that cannot be translated. Raises UnsupportedError if the model has no own template."""
+    """Notes about a template that cannot be translated. Blocks to parse it.
+
+    Raises UnsupportedError if the model has no own template.
+    """
     import jinja2  # imported late: few requests have a template
 
     if len(template or "") > LONGEST_TEMPLATE:

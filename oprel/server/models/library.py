@@ -83,6 +83,7 @@ class Library:
         manifest = self.manifest(ref)
         states += states_of((*self.manifests.places(ModelRef.parse(manifest.name)), *places_of(manifest)))
         model = self._installed(manifest)
+        _ = model.info, model.thinking, model.conventions  # learned here: a long template takes long to read
         if manifest.provider in ("oprel", "bundled"):  # others change in more ways
             self._models.put(ref, model, tuple(dict.fromkeys(states)))
         return model

@@ -50,7 +50,8 @@ async def push_model(
     yield ProgressResponse(status="retrieving manifest")
     try:
         blobs = await anyio.to_thread.run_sync(lambda: list(_blobs(model)))
-        async with open_client(PublicOnly(exempt_hosts(config)) if public_only else None) as client:
+        network = PublicOnly(exempt_hosts(config)) if public_only else None
+        async with await anyio.to_thread.run_sync(open_client, network) as client:  # it reads all certificates
             registry = Registry(origin, client, Access.of(config), actions="pull,push")
             async with aclosing(push(registry, _config(model, blobs), blobs)) as steps:
                 async for step in steps:

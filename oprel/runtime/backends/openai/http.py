@@ -4,6 +4,7 @@ An engine killed in mid-stream closes its connection like one that has finished 
 distinguishes them, so an answer without it raises EngineLost.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -49,7 +50,7 @@ async def complete(http: EngineHttp, request: CompletionRequest) -> AsyncGenerat
     """
     path = "/v1/chat/completions" if isinstance(request.prompt, tuple) else "/v1/completions"
     answers, pieces_of = Answers(request.top_logprobs), partial(token_pieces, http)
-    async with aclosing(_events(http, path, orjson.dumps(encode_completion(request)))) as arrived:
+    async with aclosing(_events(http, path, await _encoded_completion(request))) as arrived:
         async for events in arrived:
             chunks, error = _read(events, answers)
             if request.top_logprobs is not None:
@@ -114,7 +115,15 @@ async def detokenize(http: EngineHttp, tokens: Sequence[int]) -> str:
 
 async def apply_template(http: EngineHttp, request: CompletionRequest) -> str:
     """The request's messages and tools, rendered by the model's chat template."""
-    return (await _call(http, "/apply-template", _chat(request), RENDERED)).prompt
+    body = await asyncio.to_thread(_chat, request) if request.tools else _chat(request)
+    return (await _call(http, "/apply-template", body, RENDERED)).prompt
+
+
+async def _encoded_completion(request: CompletionRequest) -> bytes:
+    """The request's body as JSON. Schemas become what engines can use, which takes long: in a worker thread."""
+    if request.schema is None and not request.tools:
+        return orjson.dumps(encode_completion(request))
+    return await asyncio.to_thread(lambda: orjson.dumps(encode_completion(request)))
 
 
 def encode_completion(request: CompletionRequest) -> dict[str, object]:

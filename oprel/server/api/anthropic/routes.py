@@ -20,7 +20,8 @@ router = dialect_router(encode_error, prefix="/v1/messages")
 async def messages(request: Request) -> Response:
     body = await decode.parse_body(request, MessagesRequest)
     model = await decode.model(request, decode.required(body.model))
-    pieces = completions.run(state_of(request).manager, anthropic_decode.job(body, model))
+    job = await decode.apart(request, lambda: anthropic_decode.job(body, model))
+    pieces = completions.run(state_of(request).manager, job)
     ignore(request, anthropic_decode.ignored(body, model))
     if body.stream:
         return stream_reply(pieces, anthropic_encode.MessageStream(body.model))
@@ -31,7 +32,7 @@ async def messages(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     body = await decode.parse_body(request, CountTokensRequest)
     model = await decode.model(request, decode.required(body.model))
-    job = anthropic_decode.job(body, model)
+    job = await decode.apart(request, lambda: anthropic_decode.job(body, model))
 
     async def make() -> TokenCount:
         return TokenCount(input_tokens=await completions.count_tokens(state_of(request).manager, job))

@@ -3,10 +3,11 @@
 import base64
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
+import anyio.to_thread
 import pydantic
 from pydantic import JsonValue
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, Option
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
-from oprel.server.api.request_content import content_of, json_value
+from oprel.server.api.request_content import DECODING, content_of, json_value
 from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.checks import check_schema, check_size
 from oprel.server.inference.structured_output.drafts import modern
@@ -28,25 +29,47 @@ from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.text import parse_duration
 
 Body = TypeVar("Body", bound=wire.RequestBody)
+Result = TypeVar("Result")
 Options = dict[str, JsonValue]
 OptionValue = bool | int | float | tuple[str, ...]
 
 MOST_THREADS = 512
+QUICK_BYTES = 64 * 1024  # of a body that is read at once
+SLOW_WORDS = (b"pattern", b'"properties"')  # of schemas, which are checked
+TAKES_LONG = "oprel.takes_long"  # the key, in a request's ASGI scope, of whether others would wait for its decoding
 OLLAMA_LEVELS = ("high", "medium", "low", "max")  # of `think`
 LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 
 
 async def parse_body(request: Request, kind: type[Body]) -> Body:
     """The request's JSON, whatever its content type; bytes after the first JSON value are ignored."""
-    value = json_value(await content_of(request))
+    content = await content_of(request)
+    request.scope[TAKES_LONG] = len(content) > QUICK_BYTES or any(word in content for word in SLOW_WORDS)
+    body, unread = await apart(request, lambda: _parsed(content, kind))
+    ignored.ignore(request, unread)
+    return body
+
+
+def _parsed(content: bytes, kind: type[Body]) -> tuple[Body, Sequence[str]]:
+    """The body, and the names of what it ignores."""
+    value = json_value(content)
     try:
         body = kind.model_validate(value)
     except pydantic.ValidationError as error:
         raise ValidationError(_complaint(error)) from error
     assert isinstance(value, dict)
     ignored.refuse_media(value, kind)
-    ignored.ignore(request, ignored.unread(value, kind))
-    return body
+    return body, [*ignored.unread(value, kind)]
+
+
+async def apart(request: Request, decode: Callable[[], Result]) -> Result:
+    """What `decode` makes of a request whose body was parsed; in a worker thread if that takes long.
+
+    One at a time: threads take turns with the event loop, so that more of them would slow it down.
+    """
+    if not request.scope.get(TAKES_LONG):
+        return decode()
+    return await anyio.to_thread.run_sync(decode, limiter=request.scope.get(DECODING))
 
 
 def is_own_user(request: Request) -> bool:

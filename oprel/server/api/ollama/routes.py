@@ -123,7 +123,8 @@ async def generate(request: Request) -> Response:
     decode.refuse_unsupported(model, body.model, "generate", images=bool(body.images))
     if is_jinja(body.template) and not decode.is_own_user(request):
         raise ValidationError("Jinja templates are for this machine's own user", "Send a Go template, as for Ollama.")
-    job = decode.job(body, model, await _prompt(body, model), context=None if body.raw else body.context)
+    prompt, context = await _prompt(request, body, model), None if body.raw else body.context
+    job = await decode.apart(request, lambda: decode.job(body, model, prompt, context=context))
     ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
     if not body.prompt:
         return _load(request, job, wire.GenerateResponse(model=body.model))
@@ -152,8 +153,7 @@ async def chat(request: Request) -> Response:
         return await _unload(request, model, empty)
     images = any(message.images for message in body.messages)
     decode.refuse_unsupported(model, body.model, "chat", images=images)
-    prompt = decode.with_system("", decode.messages(body.messages), model)
-    job = decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice or None)
+    job = await decode.apart(request, lambda: _chat_job(body, model))
     ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
     if not body.messages:
         return _load(request, job, empty)
@@ -169,6 +169,11 @@ async def chat(request: Request) -> Response:
         )
 
     return _answer(request, job, NdjsonEncoder(encode, encode_error), stream=body.stream)
+
+
+def _chat_job(body: wire.ChatRequest, model: InstalledModel) -> Job:
+    prompt = decode.with_system("", decode.messages(body.messages), model)
+    return decode.job(body, model, prompt, tools=body.tools, tool_choice=body.tool_choice or None)
 
 
 def _answer(request: Request, job: Job, encoder: NdjsonEncoder, *, stream: bool) -> Response:
@@ -214,7 +219,7 @@ def _shown_name(name: str) -> str:
     return name if is_path(name) else decode.model_name(name, "invalid model name").name
 
 
-async def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
+async def _prompt(request: Request, body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
     """The prompt: raw text, a gap to fill, a text to continue, or a user's message after the model's messages."""
     if body.images and (body.raw or body.suffix or body.template or body.context):
         raise ValidationError("images go with the model's own template only", "Omit the other field, or use /api/chat.")
@@ -224,7 +229,8 @@ async def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
         return body.prompt
     if body.context and model.is_base:
         return decode.continued(body.prompt, body.system)
-    message = PromptMessage("user", body.prompt, images=decode.images(body.images))
+    images = await decode.apart(request, lambda: decode.images(body.images))
+    message = PromptMessage("user", body.prompt, images=images)
     if body.context:  # it contains the model's messages
         return (*([PromptMessage("system", body.system)] if body.system else []), message)
     if not (body.template or body.images):

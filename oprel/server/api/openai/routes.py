@@ -49,7 +49,8 @@ COUNTS = tuple(field.name for field in fields(Usage))
 async def chat_completions(request: Request) -> Response:
     body = await decode.parse_body(request, ChatCompletionRequest)
     model = await decode.model(request, decode.required(body.model))
-    pieces = completions.run(state_of(request).manager, openai_decode.chat_job(body, model))
+    job = await decode.apart(request, lambda: openai_decode.chat_job(body, model))
+    pieces = completions.run(state_of(request).manager, job)
     ignore(request, [*openai_decode.ignored(body), *openai_shared.unheeded_thinking(body, model)])
     if body.stream:
         return stream_reply(pieces, openai_encode.ChatStream(body.model, body.stream_options.include_usage))
@@ -60,7 +61,7 @@ async def chat_completions(request: Request) -> Response:
 async def text_completions(request: Request) -> Response:
     body = await decode.parse_body(request, TextCompletionRequest)
     model = await decode.model(request, decode.required(body.model))
-    jobs, echoes = openai_decode.text_jobs(body, model), _echoes(body)
+    jobs, echoes = await decode.apart(request, lambda: openai_decode.text_jobs(body, model)), _echoes(body)
     ignore(request, ["think"] if openai_shared.think(body) else [])
     pieces = _one_after_another(state_of(request).manager, jobs)
     if body.stream:

@@ -61,7 +61,7 @@ async def cancel(request: Request, task: str) -> Response:
 async def search(request: Request, q: str = "", limit: str = "20") -> Response:
     if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_RESULTS:
         raise ValidationError(f"limit must be a number from 1 to {MOST_RESULTS}")
-    sources = state_of(request).downloads.sources
+    sources = await state_of(request).downloads.sources()
     sources.check_online()
     models = await sources.hub.search(q, int(limit))
     return json_response(wire.SearchResponse(models=[_search_result(model) for model in models]))

@@ -120,7 +120,7 @@ async def generate(request: Request) -> Response:
         decode.refuse_unsupported(model, name, "generate", images=False)
         past = state.conversations.messages(conversation)
         new.extend(_new_messages(body, past, model))
-        job = decode.job(body, model, _in_order(past, new))
+        job = await decode.apart(request, lambda: decode.job(body, model, _in_order(past, new)))
         ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
         async with aclosing(completions.run(state.manager, job)) as answer:
             async for piece in answer:

@@ -24,7 +24,7 @@ async def responses(request: Request) -> Response:
     body = await decode.parse_body(request, ResponsesRequest)
     model = await decode.model(request, decode.required(body.model))
     state = state_of(request)
-    job = responses_decode.job(body, model, state.responses)
+    job = await decode.apart(request, lambda: responses_decode.job(body, model, state.responses))
     ignore(request, [*responses_decode.ignored(body), *openai_shared.unheeded_thinking(body, model)])
     builder = responses_encode.ResponseBuilder(body, job.request, state.responses)
     pieces = completions.run(state.manager, job)

@@ -5,6 +5,7 @@ drops the tools where there is a format. So a call that must be made is requeste
 tools and a format is sent with the tools first, and again with the format if the model calls no tool.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -38,7 +39,13 @@ async def _call(request: CompletionRequest, ask: Ask) -> Pieces:
         async for piece in pieces:
             if isinstance(piece, Truncation):
                 yield piece
-            elif parts := [part for chunk in piece for part in calls.add(chunk)]:
+                continue
+            parts = list[Chunk]()
+            for chunk in piece:
+                if chunk.finish is not None:
+                    await asyncio.to_thread(calls.check, chunk.finishes)
+                parts += calls.add(chunk)
+            if parts:
                 yield parts
 
 
@@ -50,7 +57,7 @@ class CallStreams:
         self._calls: dict[int, CallStream] = {}
 
     def add(self, chunk: Chunk) -> Iterator[Chunk]:
-        """What a chunk adds to thoughts or to a call, or the event that opens the answer. Raises BackendError."""
+        """What a chunk adds to thoughts or to a call, or the event that opens the answer."""
         if chunk.finish is not None:
             yield from self._whole(chunk.finishes)
             yield chunk
@@ -65,11 +72,16 @@ class CallStreams:
         if event or chunk.reasoning:
             yield Chunk("", chunk.reasoning, event=event, index=chunk.index)
 
+    def check(self, finishes: Sequence[Finish]) -> None:
+        """Raises BackendError for a whole call that breaks its schema. Takes long."""
+        for index, finish in enumerate(finishes):
+            if finish is Finish.STOP:
+                check_answer(self._calls[index].text if index in self._calls else "", self._schema)
+
     def _whole(self, finishes: Sequence[Finish]) -> Iterator[Chunk]:
         for index, finish in enumerate(finishes):
             if finish is Finish.STOP:
                 call = self._calls.setdefault(index, CallStream(index))
-                check_answer(call.text, self._schema)
                 yield call.finish()
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from oprel.runtime.backends.local_engine import ProcessEmbedding
+from oprel.runtime.backends.local_engine import MARKS, ProcessEmbedding
 from oprel.runtime.engine import EngineRefused
 from oprel.runtime.http import EngineHttp, Reply
 from oprel.runtime.supervisor.process import EngineProcess
@@ -66,7 +66,7 @@ async def test_vectors_are_read_from_base64_and_show_that_the_engine_moves(made:
     result = await embedding.embed(["a text"], normalised=False)
     assert (result.vectors, result.prompt_tokens) == (((1.0, 2.0),), 3)
     assert process.asked[0][1] == {"input": ["a text"], "encoding_format": "base64", "embd_normalize": -1}
-    assert (process.about_tokens, process.work.moves) == (6, 1)
+    assert (process.about_tokens, process.work.moves) == (6 + MARKS, 1)
 
 
 async def test_texts_are_counted_by_one_call_and_what_is_around_them_once(made: Made) -> None:

@@ -1,4 +1,4 @@
-"""What an answer of a few bytes costs in sends: each wakes its client."""
+"""What an answer of a few bytes costs in sends: each wakes its client. And when a connection is read."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -9,8 +9,11 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from oprel.server.api.client_transport import JoiningTransport
 from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
-from oprel.server.api.http_protocol import HttpProtocol, JoiningTransport
+from oprel.server.api.http_protocol import HttpProtocol
+
+Joining = Callable[[], JoiningTransport]
 
 
 class Wire:
@@ -19,6 +22,14 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.is_closed = False
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        assert self.is_read
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def write(self, data: bytes) -> None:
         assert not self.is_closed
@@ -37,11 +48,11 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def joining(wire: Wire) -> Callable[[], JoiningTransport]:
+def joining(wire: Wire) -> Joining:
     return lambda: JoiningTransport(cast(asyncio.Transport, wire))
 
 
-async def test_what_is_written_together_is_one_send(wire: Wire, joining: Callable[[], JoiningTransport]) -> None:
+async def test_what_is_written_together_is_one_send(wire: Wire, joining: Joining) -> None:
     transport = joining()
     for part in (b"head", b"first", b"end"):
         transport.write(part)
@@ -52,7 +63,7 @@ async def test_what_is_written_together_is_one_send(wire: Wire, joining: Callabl
     assert wire.sent == [b"headfirstend", b"next"]
 
 
-async def test_closing_sends_the_rest_first(wire: Wire, joining: Callable[[], JoiningTransport]) -> None:
+async def test_closing_sends_the_rest_first(wire: Wire, joining: Joining) -> None:
     transport = joining()
     transport.write(b"end")
     transport.close()
@@ -60,13 +71,37 @@ async def test_closing_sends_the_rest_first(wire: Wire, joining: Callable[[], Jo
     assert wire.sent == [b"end"] and transport.is_closed
 
 
-async def test_nothing_is_sent_to_a_client_that_has_left(wire: Wire, joining: Callable[[], JoiningTransport]) -> None:
+async def test_nothing_is_sent_to_a_client_that_has_left(wire: Wire, joining: Joining) -> None:
     transport = joining()
     transport.write(b"late")
     wire.close()
     await asyncio.sleep(0)
     transport.close()
     assert wire.sent == []
+
+
+async def test_a_connection_that_is_held_is_read_after_a_turn(wire: Wire, joining: Joining) -> None:
+    transport = joining()
+    transport.hold_reading(0)
+    transport.hold_reading(0)
+    assert not wire.is_read
+    await asyncio.sleep(0.001)
+    assert wire.is_read
+
+
+async def test_a_connection_is_read_when_neither_its_user_nor_the_pace_is_against_it(
+    wire: Wire, joining: Joining
+) -> None:
+    transport = joining()
+    transport.pause_reading()
+    transport.hold_reading(0)
+    await asyncio.sleep(0.001)
+    assert not wire.is_read
+    transport.hold_reading(0)
+    transport.resume_reading()
+    assert not wire.is_read
+    await asyncio.sleep(0.001)
+    assert wire.is_read
 
 
 async def test_a_client_that_leaves_with_a_request_in_line_ends_the_answer_before_it() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from oprel.core.completion import CompletionRequest, Prompt, PromptMessage, Sampling, Tokens
+from oprel.core.completion import CompletionRequest, Prompt, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import ContextLengthError
 from oprel.server.inference.truncation import (
     IMAGE_TOKENS,
+    MARK_TOKENS,
     Truncation,
     about_tokens,
     image_count,
@@ -211,8 +212,14 @@ def test_only_messages_show_images(prompt: Prompt) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "tokens"),
-    [("äöü", 3), (Tokens((1, "abcd", 2)), 4), (chat("abcd", "ef"), 3)],
-    ids=["text", "tokens", "messages"],
+    [
+        ("äöü", 3),
+        (Tokens((1, "abcd", 2)), 4),
+        (chat("abcd", "ef"), 3 + 2 * MARK_TOKENS),
+        (chat(*["a"] * 20_000), 20_000 * (1 + MARK_TOKENS)),
+        ((PromptMessage("assistant", "", tool_calls=(ToolCall("", "abcd", {"a": 1}),)),), MARK_TOKENS + 5),
+    ],
+    ids=["text", "tokens", "messages", "letters", "calls"],
 )
 def test_a_length_is_estimated_without_the_engine(prompt: Prompt, tokens: int) -> None:
     assert about_tokens(CompletionRequest(prompt)) == tokens
