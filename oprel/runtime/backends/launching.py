@@ -4,7 +4,7 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,21 @@ SCRIPT_BYTES = 512
 VENVS = ("venv", ".venv")
 
 
-def launch(backend: Backend, spec: EngineSpec, label: str, *, load_timeout: float, stall_timeout: float) -> Launch:
-    """How to start the engine for `spec`. Timeouts in seconds."""
+def launch(
+    backend: Backend,
+    spec: EngineSpec,
+    label: str,
+    *,
+    load_timeout: float,
+    stall_timeout: float,
+    extra_environment: Mapping[str, str],
+) -> Launch:
+    """How to start the engine for `spec`. Timeouts in seconds. `extra_environment`: what the user has engines get."""
     folder = spec.socket.with_suffix(FOLDER) if backend.leaves_children else None
     runner = partial(_wrapped, spec.socket) if backend.listens is Listens.WRAPPED else unwrapped
     return Launch(
         label=label,
-        run_dir=RunDir(spec.socket, backend.environment(spec), folder),
+        run_dir=RunDir(spec.socket, {**backend.environment(spec), **extra_environment}, folder),
         arguments=partial(backend.arguments, spec),
         load_timeout=load_timeout,
         stall_timeout=stall_timeout,
