@@ -57,6 +57,7 @@ OOMPolicy=continue
 LimitNOFILE=65536
 UMask=0077
 """
+# RestrictNamespaces: engines run in an empty network namespace, which takes a user namespace.
 # Not here, since GPUs need what they forbid: PrivateDevices, DevicePolicy, ProtectClock (allows the clock as the only
 # device), MemoryDenyWriteExecute (drivers compile) and ProtectProc (the load of other programs is planned with).
 HARDENING = """\
@@ -64,7 +65,7 @@ NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictNamespaces=yes
+RestrictNamespaces=net user
 SystemCallArchitectures=native
 SystemCallFilter=~@clock @cpu-emulation @module @mount @obsolete @raw-io @reboot @swap
 SystemCallErrorNumber=EPERM

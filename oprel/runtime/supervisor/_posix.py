@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oprel.runtime.confinement import before_exec
 from oprel.runtime.supervisor import tether
 
 # Where the kernel cannot kill a child with its parent, a process of ours does.
 TETHERED = sys.platform != "linux"
 TETHER = (sys.executable, "-P", "-m", tether.__name__)
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,14 @@ class _ReadingEnd:
 
 
 async def spawn(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, *, tethered: bool = TETHERED
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    tethered: bool = TETHERED,
+    offline: bool = False,
 ) -> SpawnedProcess:
-    """Start `command` as the leader of its own process group, in `folder` if given.
+    """Start `command` as the leader of its own process group, in `folder`. `offline`: without a network, if possible.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
     thread that may retire. Elsewhere, and if its children would outlive it, a tether kills the whole group when this
@@ -66,7 +70,7 @@ async def spawn(
     stdin, tether = os.pipe() if tethered else (None, None)
     try:
         command = [*TETHER, *command] if tethered else command
-        return await _spawn(command, environment, folder, stdin=stdin, tether=tether)
+        return await _spawn(command, environment, folder, stdin=stdin, tether=tether, offline=offline)
     except BaseException:
         if tether is not None:
             os.close(tether)
@@ -79,10 +83,11 @@ async def spawn(
 async def _spawn(
     command: Sequence[str],
     environment: Mapping[str, str],
-    folder: Path | None,
+    folder: Path,
     *,
     stdin: int | None,
     tether: int | None,
+    offline: bool,
 ) -> SpawnedProcess:
     # A pipe of our own: asyncio reports no exit while a grandchild holds asyncio's pipe (python/cpython#119710).
     reading, writing = os.pipe()
@@ -102,7 +107,7 @@ async def _spawn(
                 cwd=folder,
                 start_new_session=True,
                 # A tether must outlive us for a moment, to kill its group.
-                preexec_fn=_die_with_parent() if stdin is None else None,
+                preexec_fn=before_exec.preparation(dies_with_parent=stdin is None, offline=offline),
             )
         except BaseException:
             transport.close()
@@ -116,20 +121,6 @@ def signal_group(leader: int, number: signal.Signals) -> None:
     """Signal the whole group of a process that `spawn` started. A group that has ended is not an error."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    parent = os.getpid()
-    libc = ctypes.CDLL(None)  # resolved here: after the fork, do not import or allocate
-
-    def request_signal() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent died between fork and prctl
-            os._exit(1)
-
-    return request_signal
 
 
 def memory_kills() -> int:

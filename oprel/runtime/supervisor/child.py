@@ -23,6 +23,7 @@ LINES_KEPT = 200  # of the log, for the reason of an exit
 EXEC_INTERVAL = 0.005  # s between looks for the command line of a new process
 LOG_DRAIN = 1.0  # s to wait for the last lines after an exit
 MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s between samples; how many are kept
+NOWHERE = Path("/")  # the working folder of others: the user's own may hold files that Python would import
 # Signals that stop a process, in order, and how many seconds each gets.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
@@ -50,11 +51,13 @@ class RunDir:
     """Where an engine runs: the `socket` that it listens on, and additions to its environment.
 
     `folder`, if given, is its working folder and takes its temporary files, and a tether kills its children with it.
+    `offline`: it gets no network.
     """
 
     socket: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    offline: bool = False
 
 
 class ChildProcess:
@@ -183,7 +186,8 @@ async def start_child(
     if run_dir.folder:
         run_dir.folder.mkdir(mode=0o700)
         environment["TMPDIR"], tethered = str(run_dir.folder), True
-    spawned = await _posix.spawn(command, environment, run_dir.folder, tethered=tethered)
+    folder = run_dir.folder or NOWHERE
+    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, offline=run_dir.offline)
     return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 

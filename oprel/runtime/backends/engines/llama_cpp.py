@@ -134,4 +134,5 @@ BACKEND = Backend(
     maps=True,
     shares_cells=True,
     probes=True,
+    offline=True,
 )
