@@ -44,7 +44,9 @@ def launch(
             socket=spec.socket,
             environment={**backend.environment(spec), **extra_environment},
             folder=folder,
-            offline=backend.offline and not spec.port and not _needs_network(spec.extra_arguments),
+            limits=replace(
+                spec.limits, offline=backend.offline and not spec.port and not _needs_network(spec.extra_arguments)
+            ),
         ),
         arguments=partial(backend.arguments, spec),
         load_timeout=load_timeout,

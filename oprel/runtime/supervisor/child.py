@@ -13,7 +13,8 @@ from pathlib import Path
 
 from oprel.core.config import child_environment
 from oprel.core.exceptions import BackendError
-from oprel.runtime.exits import Exit, classify_exit
+from oprel.runtime.confinement.limits import Limits
+from oprel.runtime.exits import Exit, classify_exit, outgrew
 from oprel.runtime.supervisor import _posix, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
 
@@ -51,13 +52,13 @@ class RunDir:
     """Where an engine runs: the `socket` that it listens on, and additions to its environment.
 
     `folder`, if given, is its working folder and takes its temporary files, and a tether kills its children with it.
-    `offline`: it gets no network.
+    `limits` are what it may have.
     """
 
     socket: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
-    offline: bool = False
+    limits: Limits = Limits()
 
 
 class ChildProcess:
@@ -123,6 +124,15 @@ class ChildProcess:
             self._verdict = verdict
             _posix.signal_group(self.pid, signal.SIGKILL)
 
+    def bound_memory(self, private: int) -> Exit | None:
+        """Kill it if so many bytes of its own are more than it may have, and return the reason."""
+        limits = self._run_dir.limits
+        if not limits.is_outgrown(private):
+            return None
+        verdict = outgrew(private, limits.reserved)
+        self.kill_as(verdict)
+        return verdict
+
     def sample_memory(self) -> None:
         """Start to measure its memory, unless the last sample is less than a second old."""
         is_sampling = self._sampling is not None and not self._sampling.done()
@@ -187,7 +197,7 @@ async def start_child(
         run_dir.folder.mkdir(mode=0o700)
         environment["TMPDIR"], tethered = str(run_dir.folder), True
     folder = run_dir.folder or NOWHERE
-    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, offline=run_dir.offline)
+    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, offline=run_dir.limits.offline)
     return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 

@@ -135,4 +135,5 @@ BACKEND = Backend(
     shares_cells=True,
     probes=True,
     offline=True,
+    is_planned=True,
 )
