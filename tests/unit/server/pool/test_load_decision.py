@@ -1,6 +1,6 @@
 """What an engine may take of memory, by the decision how it is run."""
 
-import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +18,7 @@ async def test_an_engine_may_take_half_as_much_again_as_is_reserved(
 
 
 async def test_with_arguments_of_the_user_it_may_take_what_all_models_may(make_pool: MakePool) -> None:
-    models = json.dumps({MODEL.name: {"engine_args": "--cache-ram 8192"}})
-    decision = (await make_pool(models=models, default_max_memory_mb=0).load(MODEL)).decision
-    assert decision.spec.limits.memory == decision.plan.budgets.host > 2 * sum(decision.needs)
+    decision = (await make_pool(default_max_memory_mb=0).load(MODEL)).decision
+    constraints = replace(decision.constraints, extra_arguments=("--cache-ram", "8192"))
+    most = replace(decision, constraints=constraints).spec.limits.memory
+    assert most == decision.plan.budgets.host > 2 * sum(decision.needs)
