@@ -16,14 +16,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from oprel.runtime.confinement.control_groups import ControlGroup
+
 PR_SET_PDEATHSIG = 1  # prctl(2)
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # unshare(2)
 SCORE = Path("/proc/self/oom_score_adj")
 SCORE_ABOVE, HIGHEST_SCORE = 300, 1000  # of proc_pid_oom_score_adj(5)
 
 
-def preparation(*, dies_with_parent: bool, offline: bool) -> Callable[[], None] | None:
+def preparation(
+    *, dies_with_parent: bool, offline: bool, group: ControlGroup | None = None
+) -> Callable[[], None] | None:
     """What to pass as `preexec_fn`; None where nothing is to be done. `offline`: without a network.
+
+    `group` is the control group that it is to be in.
 
     Call it in the thread that forks.
     """
@@ -35,6 +41,8 @@ def preparation(*, dies_with_parent: bool, offline: bool) -> Callable[[], None] 
 
     def prepare() -> None:
         _write(str(SCORE), score)
+        if group:
+            _write(str(group.members), b"0")
         if offline and libc.unshare(CLONE_NEWNET) and not libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
             for name, content in identity.items():
                 _write(f"/proc/self/{name}", content)

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oprel.runtime.confinement import before_exec
+from oprel.runtime.confinement import before_exec, control_groups
+from oprel.runtime.confinement.control_groups import ControlGroup
+from oprel.runtime.confinement.limits import Limits
 from oprel.runtime.supervisor import tether
 
 # Where the kernel cannot kill a child with its parent, a process of ours does.
@@ -19,15 +21,18 @@ TETHER = (sys.executable, "-P", "-m", tether.__name__)
 
 @dataclass(frozen=True)
 class SpawnedProcess:
-    """A process, and what it and its children write to stdout and stderr."""
+    """A process, what it and its children write to stdout and stderr, and its control group, if it has one."""
 
     process: asyncio.subprocess.Process
     output: asyncio.StreamReader
     transport: asyncio.ReadTransport
     tether: int | None  # our end of a pipe; closing it kills the process
+    group: ControlGroup | None
 
     def close(self) -> None:
         self.transport.close()
+        if self.group:
+            self.group.remove()
         if self.tether is not None:
             os.close(self.tether)
 
@@ -59,9 +64,9 @@ async def spawn(
     folder: Path,
     *,
     tethered: bool = TETHERED,
-    offline: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
 ) -> SpawnedProcess:
-    """Start `command` as the leader of its own process group, in `folder`. `offline`: without a network, if possible.
+    """Start `command` as the leader of its own process group, in `folder`, within `limits`.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
     thread that may retire. Elsewhere, and if its children would outlive it, a tether kills the whole group when this
@@ -70,7 +75,7 @@ async def spawn(
     stdin, tether = os.pipe() if tethered else (None, None)
     try:
         command = [*TETHER, *command] if tethered else command
-        return await _spawn(command, environment, folder, stdin=stdin, tether=tether, offline=offline)
+        return await _spawn(command, environment, folder, stdin=stdin, tether=tether, limits=limits)
     except BaseException:
         if tether is not None:
             os.close(tether)
@@ -87,10 +92,11 @@ async def _spawn(
     *,
     stdin: int | None,
     tether: int | None,
-    offline: bool,
+    limits: Limits,
 ) -> SpawnedProcess:
     # A pipe of our own: asyncio reports no exit while a grandchild holds asyncio's pipe (python/cpython#119710).
     reading, writing = os.pipe()
+    group = control_groups.make(limits.memory) if limits.memory else None
     try:
         output = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -107,14 +113,16 @@ async def _spawn(
                 cwd=folder,
                 start_new_session=True,
                 # A tether must outlive us for a moment, to kill its group.
-                preexec_fn=before_exec.preparation(dies_with_parent=stdin is None, offline=offline),
+                preexec_fn=before_exec.preparation(dies_with_parent=stdin is None, offline=limits.offline, group=group),
             )
         except BaseException:
             transport.close()
+            if group:
+                group.remove()
             raise
     finally:
         os.close(writing)
-    return SpawnedProcess(process, output, transport, tether)
+    return SpawnedProcess(process, output, transport, tether, group)
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:

@@ -154,6 +154,9 @@ class ChildProcess:
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
         await asyncio.wait({reading}, timeout=LOG_DRAIN)
         reading.cancel()
+        if self._spawned.group and self._spawned.group.has_killed:
+            limits = self._run_dir.limits
+            self._verdict = self._verdict or outgrew(limits.memory, limits.reserved)
         self._spawned.close()
         if self._sampling:
             self._sampling.cancel()
@@ -197,7 +200,7 @@ async def start_child(
         run_dir.folder.mkdir(mode=0o700)
         environment["TMPDIR"], tethered = str(run_dir.folder), True
     folder = run_dir.folder or NOWHERE
-    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, offline=run_dir.limits.offline)
+    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, limits=run_dir.limits)
     return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 
