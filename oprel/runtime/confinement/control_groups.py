@@ -63,7 +63,7 @@ def is_delegated(folder: Path) -> bool:
 
 
 def make(memory: int, root: Path = Path("/")) -> ControlGroup | None:
-    """A group whose processes may have so many bytes of their own; None where none can be made."""
+    """A group whose processes may have `memory` bytes of their own; None where none can be made."""
     for parent in _given(root):
         group = ControlGroup(parent / f"{PREFIX}{secrets.token_hex(4)}")
         try:

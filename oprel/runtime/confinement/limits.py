@@ -8,7 +8,7 @@ DRIVER = 1024 * MIB  # what a GPU's driver and libraries may keep in the engine'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class EngineLimits:
     """Bytes of `memory` that an engine's processes may have for themselves; 0 = any. Mapped weights do not count.
 
     `reserved` is what the plan expected at most. `offline`: it gets no network, where the system permits that.
@@ -19,12 +19,12 @@ class Limits:
     offline: bool = False
 
     def is_outgrown(self, private: int) -> bool:
-        """Whether an engine with so many bytes of its own is to be ended."""
+        """Whether an engine with `private` bytes of its own is to be ended."""
         return 0 < self.memory < private
 
 
 def most_memory(reserved: int, *, uses_gpus: bool) -> int:
-    """The most bytes of an engine for which so many are reserved, on GPUs too.
+    """The most bytes of an engine for which `reserved` bytes are reserved, on GPUs too.
 
     Software devices, and drivers that keep copies, have what is on a GPU in the engine's process.
 

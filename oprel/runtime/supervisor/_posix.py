@@ -11,7 +11,7 @@ from pathlib import Path
 
 from oprel.runtime.confinement import before_exec, control_groups
 from oprel.runtime.confinement.control_groups import ControlGroup
-from oprel.runtime.confinement.limits import Limits
+from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.supervisor import tether
 
 # Where the kernel cannot kill a child with its parent, a process of ours does.
@@ -64,7 +64,7 @@ async def spawn(
     folder: Path,
     *,
     tethered: bool = TETHERED,
-    limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    limits: EngineLimits = EngineLimits(),  # noqa: B008 - it is frozen
 ) -> SpawnedProcess:
     """Start `command` as the leader of its own process group, in `folder`, within `limits`.
 
@@ -92,7 +92,7 @@ async def _spawn(
     *,
     stdin: int | None,
     tether: int | None,
-    limits: Limits,
+    limits: EngineLimits,
 ) -> SpawnedProcess:
     # A pipe of our own: asyncio reports no exit while a grandchild holds asyncio's pipe (python/cpython#119710).
     reading, writing = os.pipe()

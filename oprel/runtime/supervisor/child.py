@@ -13,7 +13,7 @@ from pathlib import Path
 
 from oprel.core.config import child_environment
 from oprel.core.exceptions import BackendError
-from oprel.runtime.confinement.limits import Limits
+from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.exits import Exit, classify_exit, outgrew
 from oprel.runtime.supervisor import _posix, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
@@ -58,7 +58,7 @@ class RunDir:
     socket: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
-    limits: Limits = Limits()
+    limits: EngineLimits = EngineLimits()
 
 
 class ChildProcess:
@@ -125,7 +125,7 @@ class ChildProcess:
             _posix.signal_group(self.pid, signal.SIGKILL)
 
     def bound_memory(self, private: int) -> Exit | None:
-        """Kill it if so many bytes of its own are more than it may have, and return the reason."""
+        """Kill it if `private` bytes of its own are more than it may have, and return the reason."""
         limits = self._run_dir.limits
         if not limits.is_outgrown(private):
             return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries
-from oprel.runtime.confinement.limits import Limits
+from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.supervisor.child import Ended, RunDir
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
@@ -36,7 +36,7 @@ async def engine(folder: Path, ends: list[Ended]) -> AsyncIterator[Callable[...,
         *binaries: dict[str, object],
         load_timeout: float = 10.0,
         stall_timeout: float = 30.0,
-        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        limits: EngineLimits = EngineLimits(),  # noqa: B008 - it is frozen
     ) -> EngineProcess:
         programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
         candidates = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),)) for program in programs])

@@ -8,7 +8,7 @@ import pytest
 from oprel.core.completion import LoadOptions, Mode
 from oprel.runtime.backends.launching import launch
 from oprel.runtime.backends.registry import named
-from oprel.runtime.confinement.limits import Limits
+from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.spec import EngineSpec, ModelFiles
 from oprel.runtime.supervisor.child import RunDir
 
@@ -25,7 +25,7 @@ SPEC = EngineSpec(
     value_type="f16",
     flash_attention="auto",
     cache_ram_mib=512,
-    limits=Limits(reserved=1, memory=2),
+    limits=EngineLimits(reserved=1, memory=2),
 )
 
 
@@ -36,7 +36,7 @@ def run_dir(backend: str = "llama.cpp", spec: EngineSpec = SPEC, **variables: st
 
 
 def test_llama_cpp_has_no_network_and_the_limits_of_its_plan() -> None:
-    assert run_dir().limits == Limits(reserved=1, memory=2, offline=True)
+    assert run_dir().limits == EngineLimits(reserved=1, memory=2, offline=True)
 
 
 @pytest.mark.parametrize("arguments", [("--rpc", "box:50052"), ("--rpc=box:50052",)])

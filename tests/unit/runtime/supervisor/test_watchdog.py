@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from oprel.core.exceptions import BackendStartError
-from oprel.runtime.confinement.limits import MIB, Limits
+from oprel.runtime.confinement.limits import MIB, EngineLimits
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
 from oprel.runtime.supervisor.process import EngineProcess
@@ -189,7 +189,7 @@ async def test_an_engine_that_refuses_everything_is_killed(engine):
     assert ended and ended.reason is Reason.HUNG and "refused 5" in ended.detail
 
 
-LIMITS = Limits(reserved=64 * MIB, memory=128 * MIB)
+LIMITS = EngineLimits(reserved=64 * MIB, memory=128 * MIB)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of other processes may not be told")
@@ -210,7 +210,7 @@ async def test_an_engine_that_outgrows_its_plan_is_killed(engine, ends, stays: b
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of other processes may not be told")
 async def test_one_that_outgrows_its_plan_while_it_loads_does_not_start(engine, ends):
-    one = engine({"filling_load": 3600.0}, limits=Limits(reserved=MIB, memory=32 * MIB))
+    one = engine({"filling_load": 3600.0}, limits=EngineLimits(reserved=MIB, memory=32 * MIB))
     with pytest.raises(BackendStartError, match="did not start: it took .* and 1.0 MB were reserved for it"):
         await one.ensure_ready()
     assert [told.exit.reason for told in ends] == [Reason.OUTGREW_PLAN] and one.starts == 1
