@@ -24,7 +24,7 @@ PRINTS = {
     "runtime/binaries/wheel.py",
 }  # the second is a program of its own: it prints an engine's log
 CREATES_TASKS = {
-    "runtime/embedding_batches.py",
+    "runtime/backends/embedding_batches.py",
     *("runtime/supervisor/child.py", "runtime/supervisor/process.py", "runtime/supervisor/watchdog.py"),
     *("server/downloads/manager.py", "server/pool/manager.py", "server/api/common/streaming_response.py"),
 }

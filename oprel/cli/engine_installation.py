@@ -208,7 +208,8 @@ def _check(
 ) -> None:
     """Raises NoEngineError if the engine does not start, finds no GPU, or fails a check of the selftest."""
     program = engines.program_of(engine)
-    binaries = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),))])
+    chosen = Binary(BinarySource.CONFIGURED, (str(program),))
+    binaries = EngineBinaries([chosen], extra_environment=config.extra_environment)
     try:
         asyncio.run(binaries.choose())
     except NoEngineError as error:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oprel.core.configuration import child_environments
 from oprel.core.settings import (
     PATHS,
     SWITCH,
@@ -83,6 +84,9 @@ class Config(SettingsGroup):
     prefer: str = setting("balanced", "what plans prefer", ("balanced", "quality", "speed", "context"))
     backend: str = setting("", "preferred engine, by its name in `oprel engines`; empty = the best one for the model")
     engine_args: str = setting("", "additional engine arguments, in shell syntax")
+    engine_variables: str = setting(
+        "", "environment variables that engines get too, in shell syntax: NAME, NAME_* or NAME=VALUE"
+    )
     runaway_guard: str = setting(
         "on", "whether to end answers that repeat themselves without end, where a request does not say", SWITCH
     )
@@ -156,6 +160,11 @@ class Config(SettingsGroup):
         from oprel.core.places import places
 
         return places(os.environ, with_models=self.in_place == "on")
+
+    @property
+    def extra_environment(self) -> dict[str, str]:
+        """What engines get beside `child_environment`. Raises ConfigError."""
+        return child_environments.requested(self.engine_variables, os.environ)
 
     @property
     def keep_alive_seconds(self) -> float:
@@ -244,13 +253,9 @@ def load_config(
 
 def drop_in_notes(environ: Mapping[str, str] | None = None) -> list[str]:
     """Notes of a drop-in daemon about the OLLAMA_* variables that it ignores."""
-    from oprel.core.configuration import given, ollama_env
+    from oprel.core.configuration import given
 
-    environ = os.environ if environ is None else environ
-    notes = given.from_ollama(environ)[1]
-    if unused := ollama_env.meaningless(environ):
-        notes.append(f"ignored, without a meaning in oprel: {', '.join(unused)}")
-    return notes
+    return given.from_ollama(os.environ if environ is None else environ)[1]
 
 
 def flag(name: str) -> str:
@@ -271,11 +276,13 @@ def service_variables() -> dict[str, str]:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of an engine: ours, without variables that would silently change llama-server's flags."""
-    unwanted = ("LLAMA_", "HF_", "OPREL_", *SERVICE_VARIABLES)
-    # Number GPUs as the hardware does; CUDA's default puts the fastest first.
-    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return order | {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    """The environment of an engine: what it needs of ours."""
+    return child_environments.for_engines(os.environ)
+
+
+def tool_environment() -> dict[str, str]:
+    """The environment of programs that the user trusts with secrets, such as pip: ours, without what is oprel's own."""
+    return child_environments.for_trusted_programs(os.environ, SERVICE_VARIABLES)
 
 
 def is_dumb_terminal() -> bool:
@@ -331,14 +338,9 @@ def environment_settings() -> "dict[str, GivenSetting]":
     return given.from_environment(os.environ)
 
 
-def default_editor() -> list[str]:
-    """The command of the user's editor: $VISUAL, $EDITOR, or the first of some that is installed."""
-    import shlex
-    import shutil
-
-    if named := os.environ.get("VISUAL") or os.environ.get("EDITOR"):
-        return shlex.split(named)
-    return [next(filter(shutil.which, ("sensible-editor", "nano", "vim", "vi")), "vi")]
+def preferred_editor() -> str:
+    """The command of the editor that the user chose, in shell syntax; empty if none was."""
+    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
 
 
 def unknown_variables() -> "list[UnknownVariable]":

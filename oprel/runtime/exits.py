@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Self
 
 from oprel.runtime.binaries.engine_binaries import unusable
+from oprel.utils.text import human_size
 
 
 class Restart(Enum):
@@ -26,12 +27,16 @@ class Restart(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Consequences:
-    """`pattern` matches the log lines that identify the reason; `is_blamable`: a request may be to blame."""
+    """`pattern` matches the log lines that identify the reason; `is_blamable`: a request may be to blame.
+
+    `repeats`: a request that was alone in the engine is to blame, and another engine would end in the same way.
+    """
 
     advice: str
     pattern: str = ""
     restart: Restart = Restart.BACK_OFF
     is_blamable: bool = True
+    repeats: bool = False
 
 
 class Reason(Enum):
@@ -135,6 +140,14 @@ class Reason(Enum):
             "else try another build.",
         ),
     )
+    OUTGREW_PLAN = (
+        "outgrew_plan",
+        Consequences(
+            advice="A request or the model's chat template made the engine grow without end: change it, or the model. "
+            "`oprel plan` shows what is reserved.",
+            repeats=True,
+        ),
+    )
     UNKNOWN = (
         "unknown",
         Consequences(
@@ -185,6 +198,11 @@ class Exit:
     def may_be_of_device(self) -> bool:
         """Whether an engine that uses a GPU may have failed because of the GPU, its driver or its code."""
         return self.reason in OF_DEVICES or self.reason is Reason.CRASH_SIGNAL
+
+    @property
+    def repeats(self) -> bool:
+        """True if the request that was alone in the engine would end the next one too."""
+        return self.reason.consequences.repeats
 
     @property
     def is_blamable(self) -> bool:
@@ -244,6 +262,12 @@ def _memory_of(detail: str) -> MemoryPlace | None:
 def hung(detail: str, advice: str = Reason.HUNG.consequences.advice) -> Exit:
     """The exit of an engine that oprel kills because it makes no progress."""
     return Exit(Reason.HUNG, detail, advice)
+
+
+def outgrew(private: int, reserved: int) -> Exit:
+    """The exit of an engine that oprel kills because it took far more memory than was reserved for it, in bytes."""
+    detail = f"it took {human_size(private)} of memory, and {human_size(reserved)} were reserved for it"
+    return Exit(Reason.OUTGREW_PLAN, detail, Reason.OUTGREW_PLAN.consequences.advice)
 
 
 def declared(detail: str) -> Exit:

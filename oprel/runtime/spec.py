@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oprel.core.completion import LoadOptions, Mode
+from oprel.runtime.confinement.limits import EngineLimits
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class EngineSpec:
     projector_on_cpu: bool = False
     gpus: int = 0  # how many share the layers
     kv_bytes: int = 0  # of the KV cache of all slots; 0 if unknown
+    limits: EngineLimits = EngineLimits()
     extra_arguments: tuple[str, ...] = ()  # set by the user; they follow all others
     port: int = 0  # on loopback, for an engine without Unix sockets, which requires `key`
     key: str = field(default="", repr=False)

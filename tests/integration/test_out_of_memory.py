@@ -1,17 +1,27 @@
 """An engine that runs out of memory is started with less, until it starts; and the next daemon begins there."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.exceptions import BackendStartError
+from oprel.core.exceptions import BackendCrashedError, BackendStartError
 from oprel.core.models.manifests import Manifest, Manifests
 from tests.conftest import RunningDaemon
 from tests.fixtures.fake_engine import install
+from tests.fixtures.gguf_factory import write_tiny_gguf
 
 Start = Callable[..., RunningDaemon]
+
+# A message with "grow" becomes a prompt of 30 GB, half a megabyte at a time.
+GROWING = """\
+{% set ns = namespace(text='################################################################') %}\
+{% for m in messages %}{% if 'grow' in m['content'] %}\
+{% for i in range(13) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}\
+{% for i in range(60000) %}{{ ns.text }}{% endfor %}\
+{% endif %}{{ m['content'] }}{% endfor %}"""
 
 
 @pytest.fixture
@@ -51,3 +61,17 @@ def test_when_nothing_is_left_to_give_up_the_reason_is_told(start_daemon: Start,
     daemon = start_daemon(engine_path=engine(1))
     with daemon.client as client, pytest.raises(BackendStartError, match="failed to allocate"):
         client.generate("tiny", "hello", options={"num_ctx": 256})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of other processes may not be told")
+def test_a_request_that_makes_its_engine_grow_is_told_so_and_harms_no_other(start_daemon: Start, home: Path) -> None:
+    """The real engine renders the template."""
+    model = str(write_tiny_gguf(home / "growing.gguf", template=GROWING))
+    daemon = start_daemon()
+    with daemon.client as client:
+        with pytest.raises(BackendCrashedError, match=r"it took .* of memory, and .* were reserved for it"):
+            client.chat(model, [{"role": "user", "content": "grow"}])
+        assert starts(daemon) == 1
+        assert client.chat(model, [{"role": "user", "content": "hello"}], options={"num_predict": 1}).done
+        [loaded] = client.engines().models
+    assert starts(daemon) == 2 and loaded.adjustments == []

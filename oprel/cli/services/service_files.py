@@ -41,7 +41,7 @@ class ServiceFacts:
 
 # A wrong setting, or a port in use, stays wrong: the daemon exits with 2, and is not started again.
 # KillMode=mixed: engines finish the answers that the daemon lets finish. OOMPolicy: the daemon replaces an engine that
-# ran out of memory; systemd would end both.
+# ran out of memory; systemd would end both. Delegate: engines have control groups of their own, beside the daemon's.
 COMMON = """\
 Type=notify
 NotifyAccess=main
@@ -54,17 +54,20 @@ TimeoutStopSec=90
 WatchdogSec=60
 KillMode=mixed
 OOMPolicy=continue
+Delegate=memory
 LimitNOFILE=65536
 UMask=0077
 """
+# RestrictNamespaces: engines run in an empty network namespace, which takes a user namespace.
 # Not here, since GPUs need what they forbid: PrivateDevices, DevicePolicy, ProtectClock (allows the clock as the only
-# device), MemoryDenyWriteExecute (drivers compile) and ProtectProc (the load of other programs is planned with).
+# device), MemoryDenyWriteExecute (drivers compile) and ProtectProc (the load of other programs is planned with); nor
+# ProtectControlGroups, as engines get groups, and other groups cannot be written anyway.
 HARDENING = """\
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictNamespaces=yes
+RestrictNamespaces=net user
 SystemCallArchitectures=native
 SystemCallFilter=~@clock @cpu-emulation @module @mount @obsolete @raw-io @reboot @swap
 SystemCallErrorNumber=EPERM
@@ -76,7 +79,6 @@ ProtectHome=read-only
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
-ProtectControlGroups=yes
 ProtectHostname=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 LimitMEMLOCK=infinity

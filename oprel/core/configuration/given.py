@@ -122,6 +122,8 @@ def from_ollama(environ: Mapping[str, str]) -> tuple[dict[str, GivenSetting], li
             error = wrong.message.removeprefix(f"{variable}: ")
         if error:
             notes.append(f"{variable} is ignored: {error}")
+    if unused := ollama_env.meaningless(environ):
+        notes.append(f"ignored, without a meaning in oprel: {', '.join(unused)}")
     return values, notes
 
 

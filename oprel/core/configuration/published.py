@@ -13,11 +13,15 @@ from oprel.utils.files import write_atomically
 
 FILE = "settings.json"
 HIDDEN = "***"
-# What may hold a password or a token: the user part of an address, and values of an engine's flags.
+# What may hold a password or a token: the user part of an address, and values of an engine's flags and variables.
 # Compiled when first used: most commands show no such value.
 _IN_ADDRESS = r"(?<=://)[^/@\s,]+(?=@)"
-_IN_FLAG = r"""(?i)(--[\w-]*(?:key|token|secret|passw)[\w-]*(?:[= ]\s*))(?:'[^']*'|"[^"]*"|[^\s"']+)"""
-MAY_HOLD_SECRETS = ("hf_endpoint", "ollama_registry", "engine_args", "models", "origins", "insecure_registries")
+_SECRET_NAME = r"[\w-]*(?:key|token|secret|passw)[\w-]*"
+_IN_FLAG = rf"""(?i)(--{_SECRET_NAME}[= ]\s*|\b{_SECRET_NAME}=)(?:'[^']*'|"[^"]*"|[^\s"']+)"""
+MAY_HOLD_SECRETS = (
+    *("hf_endpoint", "ollama_registry", "engine_args", "engine_variables"),
+    *("models", "origins", "insecure_registries"),
+)
 
 
 class DaemonStart(NamedTuple):

@@ -33,7 +33,7 @@ async def run(module: str, payload: bytes, *, seconds: float, memory: int) -> by
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": os.pathsep.join(sys.path)},
+            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # an empty one is the current folder
         )
         try:
             output, errors = await asyncio.wait_for(process.communicate(payload), WALL_FACTOR * seconds)

@@ -60,7 +60,9 @@ class Backend:
     spills: bool = False  # keeps what does not fit on a GPU in the machine's memory
     maps: bool = False  # maps weights that do not fit into memory, and reads them from disk on demand
     shares_cells: bool = False  # a slot may use `EngineSpec.slot_context` cells of the cache that all slots share
+    is_planned: bool = False  # what it takes of memory is known, so that one that takes far more is ended
     probes: bool = False  # builds differ, so oprel reads the flags from `--help`; others start too slowly for that
+    offline: bool = False  # it needs no network, and gets none where the system permits that
     leaves_children: bool = False  # leaves processes that outlive the first one, and files
     overhead_bytes: int = 0  # memory that it takes for any model, beyond llama.cpp's own
     experimental: str = ""  # what is untested, as a sentence without its period

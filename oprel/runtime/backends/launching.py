@@ -4,7 +4,7 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,16 +22,32 @@ from oprel.runtime.supervisor.records import FOLDER
 
 PYTHON = re.compile(r"(?:^#!|['\"\s])(/[^'\"\n]*python[\d.]*)")  # in the first lines of scripts that pip wrote
 SCRIPT_BYTES = 512
+NETWORK_FLAGS = ("--rpc",)
 VENVS = ("venv", ".venv")
 
 
-def launch(backend: Backend, spec: EngineSpec, label: str, *, load_timeout: float, stall_timeout: float) -> Launch:
-    """How to start the engine for `spec`. Timeouts in seconds."""
+def launch(
+    backend: Backend,
+    spec: EngineSpec,
+    label: str,
+    *,
+    load_timeout: float,
+    stall_timeout: float,
+    extra_environment: Mapping[str, str],
+) -> Launch:
+    """How to start the engine for `spec`. Timeouts in seconds. `extra_environment`: what the user has engines get."""
     folder = spec.socket.with_suffix(FOLDER) if backend.leaves_children else None
     runner = partial(_wrapped, spec.socket) if backend.listens is Listens.WRAPPED else unwrapped
     return Launch(
         label=label,
-        run_dir=RunDir(spec.socket, backend.environment(spec), folder),
+        run_dir=RunDir(
+            socket=spec.socket,
+            environment={**backend.environment(spec), **extra_environment},
+            folder=folder,
+            limits=replace(
+                spec.limits, offline=backend.offline and not spec.port and not _needs_network(spec.extra_arguments)
+            ),
+        ),
         arguments=partial(backend.arguments, spec),
         load_timeout=load_timeout,
         stall_timeout=stall_timeout,
@@ -42,6 +58,11 @@ def launch(backend: Backend, spec: EngineSpec, label: str, *, load_timeout: floa
         key=spec.key,
         uses_gpu=spec.gpus > 0,
     )
+
+
+def _needs_network(arguments: Sequence[str]) -> bool:
+    """Whether the user has the engine compute on other machines."""
+    return any(argument.split("=")[0] in NETWORK_FLAGS for argument in arguments)
 
 
 def reserve_port(backend: Backend, constraints: LoadConstraints) -> LoadConstraints:

@@ -8,11 +8,11 @@ from http import HTTPStatus
 from itertools import pairwise
 
 from oprel.core.completion import Chunks, CompletionRequest, Embeddings, Scores
+from oprel.runtime.backends.embedding_batches import EmbeddingBatches
 from oprel.runtime.backends.openai import http as openai_http
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.conversation.rules import ConversationRules, TemplateRecord
 from oprel.runtime.conversation.text_calls import with_calls
-from oprel.runtime.embedding_batches import EmbeddingBatches
 from oprel.runtime.engine import EXIT_NOTICE, Engine, EngineLost, EngineRefused, EngineSnapshot, EngineState, Work
 from oprel.runtime.exits import Exit, fatal_error
 from oprel.runtime.restarts import History

@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-from oprel.core.config import child_environment
 from oprel.telemetry.hardware.listed import ListedDevice, parse_devices
 
 SECONDS = 20.0  # drivers may take some to wake up a GPU; a program that hangs is given up
@@ -31,9 +30,8 @@ class DeviceLists:
         self._lists: dict[tuple[object, ...], tuple[float, Listed]] = {}
         self._lock = asyncio.Lock()
 
-    async def of(self, command: Sequence[str], build: str) -> Listed:
+    async def of(self, command: Sequence[str], build: str, environment: Mapping[str, str]) -> Listed:
         """The devices that the program sees; None if it does not list them."""
-        environment = child_environment()
         key = (tuple(command), build, tuple(sorted(environment.items())))
         async with self._lock:
             made_at, devices = self._lists.get(key, (0.0, None))

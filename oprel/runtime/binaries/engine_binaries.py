@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -101,7 +101,8 @@ class Aside:
 class EngineBinaries:
     """Owner of the choice among programs of one engine. Without `probes` it does not read their flags.
 
-    `find` lists the programs again: engines are installed while a daemon runs.
+    `find` lists the programs again: engines are installed while a daemon runs. `extra_environment` is what they get
+    beside the usual variables of engines.
     """
 
     def __init__(
@@ -110,10 +111,12 @@ class EngineBinaries:
         *,
         probes: bool = True,
         find: Callable[[], Sequence[Binary]] | None = None,
+        extra_environment: Mapping[str, str] | None = None,
     ) -> None:
         self._binaries = tuple(binaries)
         self._probes = probes
         self._find = find
+        self._extra_environment = dict(extra_environment or {})
         self._aside: dict[Binary, Aside] = {}
         self._flags: dict[Binary, frozenset[str]] = {}
         self._device_lists = DeviceLists()
@@ -122,12 +125,18 @@ class EngineBinaries:
     @classmethod
     def of(cls, config: Config) -> Self:
         """llama.cpp's programs on this machine."""
-        return cls(find_binaries(config), find=partial(find_binaries, config))
+        return cls(
+            find_binaries(config), find=partial(find_binaries, config), extra_environment=config.extra_environment
+        )
 
     def look_again(self) -> None:
         """Take notice of engines that were installed or removed meanwhile."""
         if self._find:
             self._binaries = tuple(self._find())
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return child_environment() | self._extra_environment
 
     @property
     def usable(self) -> list[Binary]:
@@ -166,7 +175,7 @@ class EngineBinaries:
         """
         binary, flags = await self.choose()
         asks = FLAG in flags and (wheel_too or binary.source is not BinarySource.WHEEL)
-        listed = await self._device_lists.of(binary.command, binary.build) if asks else None
+        listed = await self._device_lists.of(binary.command, binary.build, self._environment) if asks else None
         self._devices[binary] = listed
         return listed
 
@@ -188,7 +197,11 @@ class EngineBinaries:
         if not self._probes:
             return frozenset()
         if binary not in self._flags:
-            text = wheel.build_parser().format_help() if binary.source is BinarySource.WHEEL else await _help(binary)
+            text = (
+                wheel.build_parser().format_help()
+                if binary.source is BinarySource.WHEEL
+                else await _help(binary, self._environment)
+            )
             self._flags[binary] = frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text))
         return self._flags[binary]
 
@@ -246,9 +259,9 @@ def unusable(returncode: int, output: str) -> str | None:
     return None
 
 
-async def _help(binary: Binary) -> str:
+async def _help(binary: Binary, environment: Mapping[str, str]) -> str:
     with tempfile.TemporaryFile() as output:  # not a pipe, which a child of the program could hold open
-        status = await _status_of_help(binary, output)
+        status = await _status_of_help(binary, environment, output)
         output.seek(0)
         text = output.read().decode(errors="replace")
     if reason := unusable(status, text):
@@ -258,11 +271,11 @@ async def _help(binary: Binary) -> str:
     return text
 
 
-async def _status_of_help(binary: Binary, output: IO[bytes]) -> int:
+async def _status_of_help(binary: Binary, environment: Mapping[str, str], output: IO[bytes]) -> int:
     command, nothing = [*binary.command, "--help"], asyncio.subprocess.DEVNULL
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=nothing, stdout=output, stderr=output, env=child_environment()
+            *command, stdin=nothing, stdout=output, stderr=output, env=environment
         )
     except OSError as error:
         raise ProbeError(f"it cannot be started: {error.strerror}") from error

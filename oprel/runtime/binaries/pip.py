@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from platform import machine
 
-from oprel.core.config import child_environment
+from oprel.core.config import tool_environment
 from oprel.core.exceptions import DownloadError
 
 LOG = "pip.log"
@@ -22,11 +22,11 @@ def run_pip(*arguments: str, log: Path, shown: bool, wants: str = "", held: Sequ
     output = sys.stderr if shown else subprocess.DEVNULL
     flags = (f"--log={log}", "--no-input", "--disable-pip-version-check")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *flags, *arguments],
+        [sys.executable, "-P", "-m", "pip", *flags, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=child_environment(),
+        env=tool_environment(),
         pass_fds=held,
         check=False,
     )

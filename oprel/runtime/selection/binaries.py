@@ -29,7 +29,9 @@ class BinaryCatalog:
         """The backend's programs, as they were at the first call."""
         if backend.name not in self._binaries:
             programs = programs_of(backend, self._config, read_choices(self._config.home_dir))
-            self._binaries[backend.name] = EngineBinaries(list(programs), probes=backend.probes)
+            self._binaries[backend.name] = EngineBinaries(
+                list(programs), probes=backend.probes, extra_environment=self._config.extra_environment
+            )
         return self._binaries[backend.name]
 
     async def backends(self, info: ModelInfo, mode: Mode, preferred: str) -> list[Backend]:

@@ -2,33 +2,37 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oprel.runtime.confinement import before_exec, control_groups
+from oprel.runtime.confinement.control_groups import ControlGroup
+from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.supervisor import tether
 
 # Where the kernel cannot kill a child with its parent, a process of ours does.
 TETHERED = sys.platform != "linux"
 TETHER = (sys.executable, "-P", "-m", tether.__name__)
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
 class SpawnedProcess:
-    """A process, and what it and its children write to stdout and stderr."""
+    """A process, what it and its children write to stdout and stderr, and its control group, if it has one."""
 
     process: asyncio.subprocess.Process
     output: asyncio.StreamReader
     transport: asyncio.ReadTransport
     tether: int | None  # our end of a pipe; closing it kills the process
+    group: ControlGroup | None
 
     def close(self) -> None:
         self.transport.close()
+        if self.group:
+            self.group.remove()
         if self.tether is not None:
             os.close(self.tether)
 
@@ -55,9 +59,14 @@ class _ReadingEnd:
 
 
 async def spawn(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, *, tethered: bool = TETHERED
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    tethered: bool = TETHERED,
+    limits: EngineLimits = EngineLimits(),  # noqa: B008 - it is frozen
 ) -> SpawnedProcess:
-    """Start `command` as the leader of its own process group, in `folder` if given.
+    """Start `command` as the leader of its own process group, in `folder`, within `limits`.
 
     On Linux the kernel kills it when the calling *thread* ends: call from the event loop's thread, never from a worker
     thread that may retire. Elsewhere, and if its children would outlive it, a tether kills the whole group when this
@@ -66,7 +75,7 @@ async def spawn(
     stdin, tether = os.pipe() if tethered else (None, None)
     try:
         command = [*TETHER, *command] if tethered else command
-        return await _spawn(command, environment, folder, stdin=stdin, tether=tether)
+        return await _spawn(command, environment, folder, stdin=stdin, tether=tether, limits=limits)
     except BaseException:
         if tether is not None:
             os.close(tether)
@@ -79,13 +88,15 @@ async def spawn(
 async def _spawn(
     command: Sequence[str],
     environment: Mapping[str, str],
-    folder: Path | None,
+    folder: Path,
     *,
     stdin: int | None,
     tether: int | None,
+    limits: EngineLimits,
 ) -> SpawnedProcess:
     # A pipe of our own: asyncio reports no exit while a grandchild holds asyncio's pipe (python/cpython#119710).
     reading, writing = os.pipe()
+    group = control_groups.make(limits.memory) if limits.memory else None
     try:
         output = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -102,34 +113,22 @@ async def _spawn(
                 cwd=folder,
                 start_new_session=True,
                 # A tether must outlive us for a moment, to kill its group.
-                preexec_fn=_die_with_parent() if stdin is None else None,
+                preexec_fn=before_exec.preparation(dies_with_parent=stdin is None, offline=limits.offline, group=group),
             )
         except BaseException:
             transport.close()
+            if group:
+                group.remove()
             raise
     finally:
         os.close(writing)
-    return SpawnedProcess(process, output, transport, tether)
+    return SpawnedProcess(process, output, transport, tether, group)
 
 
 def signal_group(leader: int, number: signal.Signals) -> None:
     """Signal the whole group of a process that `spawn` started. A group that has ended is not an error."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    parent = os.getpid()
-    libc = ctypes.CDLL(None)  # resolved here: after the fork, do not import or allocate
-
-    def request_signal() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent died between fork and prctl
-            os._exit(1)
-
-    return request_signal
 
 
 def memory_kills() -> int:

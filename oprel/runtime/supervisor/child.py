@@ -13,7 +13,8 @@ from pathlib import Path
 
 from oprel.core.config import child_environment
 from oprel.core.exceptions import BackendError
-from oprel.runtime.exits import Exit, classify_exit
+from oprel.runtime.confinement.limits import EngineLimits
+from oprel.runtime.exits import Exit, classify_exit, outgrew
 from oprel.runtime.supervisor import _posix, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
 
@@ -23,6 +24,7 @@ LINES_KEPT = 200  # of the log, for the reason of an exit
 EXEC_INTERVAL = 0.005  # s between looks for the command line of a new process
 LOG_DRAIN = 1.0  # s to wait for the last lines after an exit
 MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s between samples; how many are kept
+NOWHERE = Path("/")  # the working folder of others: the user's own may hold files that Python would import
 # Signals that stop a process, in order, and how many seconds each gets.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
@@ -50,11 +52,13 @@ class RunDir:
     """Where an engine runs: the `socket` that it listens on, and additions to its environment.
 
     `folder`, if given, is its working folder and takes its temporary files, and a tether kills its children with it.
+    `limits` are what it may have.
     """
 
     socket: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    limits: EngineLimits = EngineLimits()
 
 
 class ChildProcess:
@@ -120,6 +124,15 @@ class ChildProcess:
             self._verdict = verdict
             _posix.signal_group(self.pid, signal.SIGKILL)
 
+    def bound_memory(self, private: int) -> Exit | None:
+        """Kill it if `private` bytes of its own are more than it may have, and return the reason."""
+        limits = self._run_dir.limits
+        if not limits.is_outgrown(private):
+            return None
+        verdict = outgrew(private, limits.reserved)
+        self.kill_as(verdict)
+        return verdict
+
     def sample_memory(self) -> None:
         """Start to measure its memory, unless the last sample is less than a second old."""
         is_sampling = self._sampling is not None and not self._sampling.done()
@@ -141,6 +154,9 @@ class ChildProcess:
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
         await asyncio.wait({reading}, timeout=LOG_DRAIN)
         reading.cancel()
+        if self._spawned.group and self._spawned.group.has_killed:
+            limits = self._run_dir.limits
+            self._verdict = self._verdict or outgrew(limits.memory, limits.reserved)
         self._spawned.close()
         if self._sampling:
             self._sampling.cancel()
@@ -183,7 +199,8 @@ async def start_child(
     if run_dir.folder:
         run_dir.folder.mkdir(mode=0o700)
         environment["TMPDIR"], tethered = str(run_dir.folder), True
-    spawned = await _posix.spawn(command, environment, run_dir.folder, tethered=tethered)
+    folder = run_dir.folder or NOWHERE
+    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, limits=run_dir.limits)
     return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 

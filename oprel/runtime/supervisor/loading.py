@@ -35,6 +35,8 @@ async def until_ready(
         if (elapsed := clock() - looked_at) > min(LOOK, load_timeout / 4):
             child.sample_memory()
             now = await asyncio.to_thread(procstat.look, child.pid)
+            if outgrown := child.bound_memory(now.private):
+                raise BackendStartError(f"the engine did not start: {outgrown.detail}", outgrown.advice)
             idle += elapsed * usable_share(last, now, elapsed)
             has_moved = abs(now.resident - moved.resident) + now.read - moved.read >= STEP
             if has_moved or child.log.moved_at >= looked_at:

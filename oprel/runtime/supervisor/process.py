@@ -314,6 +314,7 @@ class EngineProcess:
         if self._starting and not self._starting.done():
             self._starting.cancel()
             await asyncio.wait({self._starting})
+        self._watchdog.rest()
         try:
             return await self._child.stop() if self._child else None
         finally:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class ProcessStats:
     """`cpu` and `waited` (ready to run, without a CPU) in seconds; `read` from disk and `resident` in bytes.
 
+    `private`: bytes of its own, in memory or swapped out, 0 where the system does not count them. Mapped files do not
+    count.
+
     `throttled`: a process is stopped, as by a limiter of its CPU time, or the machine is overloaded and the system does
     not count the waiting.
     """
@@ -27,6 +30,7 @@ class ProcessStats:
     cpu: float = 0.0
     read: int = 0
     resident: int = 0
+    private: int = 0
     waited: float = 0.0
     throttled: bool = False
 
@@ -35,6 +39,7 @@ class ProcessStats:
             cpu=self.cpu + other.cpu,
             read=self.read + other.read,
             resident=self.resident + other.resident,
+            private=self.private + other.private,
             waited=self.waited + other.waited,
             throttled=self.throttled or other.throttled,
         )
@@ -104,6 +109,7 @@ def _of(process: "psutil.Process") -> ProcessStats:
             cpu=times.user + times.system,
             read=_read(process),
             resident=process.memory_info().rss,
+            private=_private(process, with_swap=True),
             waited=waited or 0.0,
             throttled=process.status() == psutil.STATUS_STOPPED or (waited is None and _is_overloaded()),
         )
@@ -140,9 +146,10 @@ def _is_overloaded() -> bool:
     return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
-def _private(process: "psutil.Process") -> int:
+def _private(process: "psutil.Process", *, with_swap: bool = False) -> int:
     if sys.platform == "linux":
-        return _kib_of("RssAnon:", process.pid, "status") * 1024
+        lines = _lines_of(process.pid, "status")
+        return (_kib("RssAnon:", lines) + (_kib("VmSwap:", lines) if with_swap else 0)) * 1024
     import psutil
 
     try:

@@ -17,6 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import _posix, procstat
 from oprel.utils.files import read_own
 
@@ -70,6 +71,7 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
         path.unlink(missing_ok=True)
+    control_groups.sweep()
     for folder in run_dir.glob(f"*{FOLDER}"):
         shutil.rmtree(folder, ignore_errors=True)
     return left

@@ -1,5 +1,6 @@
-"""Watches an engine while it has work, and kills it when `hang_detector` says that it hangs.
+"""Watches an engine while it has work. Kills it when `hang_detector` says that it hangs, or when it outgrows its plan.
 
+An engine may go on with a request whose client has left, so its memory is watched until it uses no CPU time any more.
 What follows is the same as after a crash: its streams break off, and the answers continue with a new engine.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from oprel.runtime.exits import hung
 from oprel.runtime.supervisor import procstat
 from oprel.runtime.supervisor.child import ChildProcess
-from oprel.runtime.supervisor.hang_detector import HangDetector, Pace
+from oprel.runtime.supervisor.hang_detector import BUSY_CPU, HangDetector, Pace
 
 INTERVAL = 0.5  # s, the longest time between looks
 
@@ -63,7 +64,7 @@ class Watchdog:
 
     def begin(self, child: ChildProcess, *, compiles: bool = False) -> None:
         """A new process is ready. The work of the previous one does not count for it. `compiles`: it uses a GPU."""
-        self._rest()
+        self.rest()
         self._child = child
         self.detector = HangDetector(self._stall, self._pace, compiles=compiles)
 
@@ -76,8 +77,6 @@ class Watchdog:
             yield work
         finally:
             work.end()
-            if not self.detector.is_busy:
-                self._rest()
 
     def kill_as(self, why: str) -> None:
         if self._child:
@@ -87,7 +86,8 @@ class Watchdog:
     def _interval(self) -> float:
         return min(INTERVAL, self._stall / 10)
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Look no more, until the next request."""
         if self._timer:
             self._timer.cancel()
         if self._looking:
@@ -98,10 +98,16 @@ class Watchdog:
         self._timer, self._looking = None, asyncio.create_task(self._look(child), name=f"look at {child.pid}")
 
     async def _look(self, child: ChildProcess) -> None:
+        before = procstat.ProcessStats()
         while not child.has_exited:
             child.sample_memory()
             stats = await asyncio.to_thread(procstat.look, child.pid)
+            if child.bound_memory(stats.private):
+                return
             if why := self.detector.look(self.clock(), stats):
                 self.kill_as(why)
                 return
+            if not self.detector.is_busy and stats.cpu - before.cpu < BUSY_CPU:
+                return
+            before = stats
             await asyncio.sleep(self._interval)

@@ -27,6 +27,7 @@ from oprel.core.configuration.published import DaemonStart, publish, withdraw
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
+from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import records
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.guard import is_loopback
@@ -68,6 +69,7 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     raise_file_limit()
     check_configured(config)
     with _only_daemon(config):
+        control_groups.settle()
         records.reconcile(config.run_dir)
         tcp = _tcp_socket(config)
         address = _url(tcp)

@@ -70,7 +70,8 @@ class EngineCall:
         may_be_to_blame = exit is not None and exit.is_blamable and was_sent
         if exit and may_be_to_blame:
             self._strike(exit, starts)
-        if exit is None or not can_go_on:
+        would_repeat = may_be_to_blame and exit is not None and exit.repeats and self.lease.loaded.leases == 1
+        if exit is None or not can_go_on or would_repeat:
             return False
         if not may_be_to_blame:
             await self.lease.grant.take_own()

@@ -15,6 +15,7 @@ from oprel.formats.ggml_types import FILE_TYPES
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.other_header import OtherHeader
 from oprel.runtime.binaries.engine_binaries import BinarySource, find_binaries
+from oprel.runtime.confinement import before_exec
 
 PROGRAM = "llama-quantize"
 WHOLE = ("F32", "F16", "BF16")  # the types that may be quantized; quantizing twice would lose twice
@@ -91,6 +92,7 @@ async def _started(program: Path, *arguments: str) -> asyncio.subprocess.Process
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=child_environment(),
+            preexec_fn=before_exec.preparation(dies_with_parent=True, offline=True),
         )
     except OSError as error:
         raise OprelError(f"{program} cannot be started: {error.strerror}") from error

@@ -268,6 +268,7 @@ class Launcher:
             label,
             load_timeout=self._config.load_timeout_seconds,
             stall_timeout=self._config.stall_timeout_seconds,
+            extra_environment=self._config.extra_environment,
         )
 
     def _as_before(self, decision: LoadDecision, model: InstalledModel, request: RequestedLoad) -> LoadDecision:

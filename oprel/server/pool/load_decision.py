@@ -9,6 +9,7 @@ from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.backends.engines import llama_cpp
 from oprel.runtime.backends.specs import LoadConstraints, spec_of
+from oprel.runtime.confinement.limits import EngineLimits, most_memory
 from oprel.runtime.spec import EngineSpec, ModelFiles
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.scheduling import Amount
@@ -53,7 +54,18 @@ class LoadDecision:
     @cached_property
     def spec(self) -> EngineSpec:
         """What the engine is started with."""
-        return spec_of(self.plan, self.constraints)
+        return replace(spec_of(self.plan, self.constraints), limits=self.limits)
+
+    @cached_property
+    def limits(self) -> EngineLimits:
+        """What the engine may take: as much as all models where the user's arguments, or its kind, prevent a plan."""
+        amount = self.needs
+        reserved, is_planned = (
+            amount.host + amount.vram,
+            self.backend.is_planned and not self.constraints.extra_arguments,
+        )
+        most = most_memory(reserved, uses_gpus=bool(self.plan.budgets.gpus))
+        return EngineLimits(reserved=reserved, memory=most if is_planned else max(most, self.plan.budgets.host))
 
     @cached_property
     def needs(self) -> Amount:

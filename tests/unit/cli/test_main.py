@@ -52,6 +52,7 @@ CHANGED: dict[str, str | int] = {
     "flash_attention": "off",
     "backend": "vllm",
     "engine_args": "--dtype float16",
+    "engine_variables": "RAY_ADDRESS NOTE='a b'",
     "crash_prompts": "on",
     "in_place": "off",
     "insecure_registries": "box:5000",

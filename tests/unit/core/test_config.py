@@ -187,3 +187,12 @@ def test_engines_get_no_variable_that_would_change_their_flags(monkeypatch: pyte
     environment = child_environment()
     assert environment["CUDA_VISIBLE_DEVICES"] == "1" and environment["PATH"] == os.environ["PATH"]
     assert not [name for name in environment if name.startswith(("LLAMA_", "HF_", "OPREL_"))]
+
+
+def test_engines_also_get_the_variables_that_a_setting_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_LAYER_DIR", "/layer")
+    config = Config(engine_variables="MY_LAYER_* NOTE='a b' MISSING CUDA_VISIBLE_DEVICES=0,1")
+    assert config.extra_environment == {"MY_LAYER_DIR": "/layer", "NOTE": "a b", "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert "MY_LAYER_DIR" not in child_environment()
+    with pytest.raises(ConfigError, match="engine_variables: No closing quotation"):
+        _ = Config(engine_variables="A='b").extra_environment

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries
+from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.supervisor.child import Ended, RunDir
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
@@ -31,13 +32,18 @@ async def engine(folder: Path, ends: list[Ended]) -> AsyncIterator[Callable[...,
     """Make an engine with faults; each further dict of faults is a further binary behind the first."""
     made: list[EngineProcess] = []
 
-    def make(*binaries: dict[str, object], load_timeout: float = 10.0, stall_timeout: float = 30.0) -> EngineProcess:
+    def make(
+        *binaries: dict[str, object],
+        load_timeout: float = 10.0,
+        stall_timeout: float = 30.0,
+        limits: EngineLimits = EngineLimits(),  # noqa: B008 - it is frozen
+    ) -> EngineProcess:
         programs = [install(folder / str(number), **faults) for number, faults in enumerate(binaries or ({},))]
         candidates = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),)) for program in programs])
         socket = folder / f"{len(made)}.sock"
         launch = Launch(
             label="fake",
-            run_dir=RunDir(socket),
+            run_dir=RunDir(socket, limits=limits),
             arguments=lambda flags: ["--host", str(socket)],
             load_timeout=load_timeout,
             stall_timeout=stall_timeout,

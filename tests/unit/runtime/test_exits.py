@@ -240,6 +240,7 @@ def test_a_reason_carries_its_consequences(reason: Reason) -> None:
     assert bool(consequences.pattern) == (reason in WITH_PATTERN)
     ended = Exit(reason, "", "")
     assert (ended.restart, ended.is_blamable) == (consequences.restart, consequences.is_blamable)
+    assert ended.repeats == (reason is Reason.OUTGREW_PLAN)
 
 
 def test_the_names_on_the_wire() -> None:
@@ -265,6 +266,7 @@ def test_only_ends_that_a_request_can_cause_are_held_against_it() -> None:
                 Reason.DEVICE_FAILED,
                 Reason.DEVICE_LOST,
                 Reason.HUNG,
+                Reason.OUTGREW_PLAN,
                 Reason.UNKNOWN,
             },
         ),

@@ -9,7 +9,7 @@ from oprel.cli.options import add_address, given_from
 from oprel.cli.screen import render
 from oprel.cli.screen.settings_notes import remedy, running_daemon, variable_notes
 from oprel.cli.screen.table import Column, shorter_path
-from oprel.core.config import SETTINGS, Config, config_file, config_of, default_editor, usual_config_file
+from oprel.core.config import SETTINGS, Config, config_file, config_of, preferred_editor, usual_config_file
 from oprel.core.configuration.differences import NOT_COMPARED, is_in_effect
 from oprel.core.configuration.published import PublishedSettings, effective
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError
@@ -151,13 +151,22 @@ def _edit(file: Path | None) -> None:
     render.line(f"wrote {path}: `oprel restart` puts it into effect")
 
 
+def _editor() -> list[str]:
+    """The command of the user's editor, else of the first of some that is installed."""
+    import shlex
+    import shutil
+
+    chosen = shlex.split(preferred_editor())
+    return chosen or [next(filter(shutil.which, ("sensible-editor", "nano", "vim", "vi")), "vi")]
+
+
 def _edited(copy: Path, path: Path) -> list[str]:
     """Open the editor; what is wrong in the file then, by the name that it will have."""
     import subprocess
 
     from oprel.core.configuration.given import examined_file
 
-    command = [*default_editor(), str(copy)]
+    command = [*_editor(), str(copy)]
     try:
         status = subprocess.run(command, check=False).returncode
     except OSError as error:

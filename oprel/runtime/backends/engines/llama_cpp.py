@@ -134,4 +134,6 @@ BACKEND = Backend(
     maps=True,
     shares_cells=True,
     probes=True,
+    offline=True,
+    is_planned=True,
 )

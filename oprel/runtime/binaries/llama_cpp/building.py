@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oprel.core.config import child_environment
+from oprel.core.config import tool_environment
 from oprel.core.exceptions import NoEngineError
 from oprel.runtime.binaries.llama_cpp.listing import ComputeApi, SourcePatch
 
@@ -102,7 +102,7 @@ def build(order: BuildOrder, show: Show) -> Path:
 
 def _run(command: Sequence[str], order: BuildOrder, show: Show, step: str) -> None:
     show(step, 0, 0)
-    pipe, environment = subprocess.PIPE, child_environment()
+    pipe, environment = subprocess.PIPE, tool_environment()
     with (
         order.log.open("ab") as log,
         subprocess.Popen(

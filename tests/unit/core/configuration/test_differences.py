@@ -83,6 +83,9 @@ def test_a_line_that_was_removed_from_the_same_file_is_a_difference() -> None:
 def test_no_secret_is_shown() -> None:
     running = daemon({"hf_endpoint": "https://mirror.example", "engine_args": "--api-key 'to ken' --mlock"})
     assert running.settings["engine_args"].value == "--api-key *** --mlock"
+    variables = daemon({"engine_variables": "RAY_TOKEN=secret MY_KEY='a b' MY_KEYS CUDA_VISIBLE_DEVICES=0"})
+    shown = "RAY_TOKEN=*** MY_KEY=*** MY_KEYS CUDA_VISIBLE_DEVICES=0"
+    assert variables.settings["engine_variables"].value == shown
     (difference,) = differences(here({"hf_endpoint": SECRET}), FILE, running)
     assert difference.here == "https://***@mirror.example"
     assert "secret" not in repr(

@@ -84,22 +84,21 @@ def is_running(pid: int) -> bool:
 
 async def test_a_program_without_devices_is_asked_once(program: Path) -> None:
     lists, command = DeviceLists(), write(program, "print('Available devices:\\n  (none)')")
-    assert [await lists.of(command, "build") for _ in range(3)] == [(), (), ()] and starts(program) == 1
+    assert [await lists.of(command, "build", os.environ) for _ in range(3)] == [(), (), ()] and starts(program) == 1
 
 
 async def test_what_is_free_is_looked_up_again(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "FRESH_SECONDS", 0.0)
     lists, command = DeviceLists(), write(program, f"print({LIST!r})")
-    assert await lists.of(command, "build") == await lists.of(command, "build")
+    assert await lists.of(command, "build", os.environ) == await lists.of(command, "build", os.environ)
     assert starts(program) == 2
 
 
-async def test_another_build_or_environment_has_its_own_list(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_build_or_environment_has_its_own_list(program: Path) -> None:
     lists, command = DeviceLists(), write(program, "print('Available devices:\\n  (none)')")
-    await lists.of(command, "old")
-    await lists.of(command, "new")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    await lists.of(command, "new")
+    await lists.of(command, "old", os.environ)
+    await lists.of(command, "new", os.environ)
+    await lists.of(command, "new", os.environ | {"CUDA_VISIBLE_DEVICES": "1"})
     assert starts(program) == 3
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from oprel.core.exceptions import BackendStartError
+from oprel.runtime.confinement.limits import MIB, EngineLimits
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
 from oprel.runtime.supervisor.process import EngineProcess
@@ -185,6 +187,33 @@ async def test_an_engine_that_refuses_everything_is_killed(engine):
                 work.kill_as(why)
     ended = await one.why_it_ended(within=DEADLINE)
     assert ended and ended.reason is Reason.HUNG and "refused 5" in ended.detail
+
+
+LIMITS = EngineLimits(reserved=64 * MIB, memory=128 * MIB)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of other processes may not be told")
+@pytest.mark.parametrize("stays", [True, False], ids=["waiting client", "client that left"])
+async def test_an_engine_that_outgrows_its_plan_is_killed(engine, ends, stays: bool):
+    one = engine({"fill_at_token": 1}, limits=LIMITS)
+    await one.ensure_ready()
+    if stays:
+        await answer(one)
+    else:
+        with one.at_work(about_tokens=5):
+            async with one.http.stream("/v1/completions", orjson.dumps({"prompt": "hello"})) as response:
+                await response.read()
+    ended = await one.why_it_ended(within=DEADLINE)
+    assert ended and ended.reason is Reason.OUTGREW_PLAN and "67 MB were reserved" in ended.detail
+    assert [told.exit.reason for told in ends] == [Reason.OUTGREW_PLAN]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of other processes may not be told")
+async def test_one_that_outgrows_its_plan_while_it_loads_does_not_start(engine, ends):
+    one = engine({"filling_load": 3600.0}, limits=EngineLimits(reserved=MIB, memory=32 * MIB))
+    with pytest.raises(BackendStartError, match="did not start: it took .* and 1.0 MB were reserved for it"):
+        await one.ensure_ready()
+    assert [told.exit.reason for told in ends] == [Reason.OUTGREW_PLAN] and one.starts == 1
 
 
 async def test_what_hung_is_replaced_when_it_is_asked_for(engine):

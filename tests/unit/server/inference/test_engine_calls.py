@@ -20,7 +20,7 @@ from oprel.runtime.engine import EngineLost, EngineRefused, EngineState, NeverSe
 from oprel.runtime.exits import Exit
 from oprel.server.history.quarantine import EngineRequest
 from oprel.server.inference.engine_calls import ALONE, EngineCall, engine_errors, is_too_long
-from tests.fixtures.memory_engine import CRASH, KILLED, OUT_OF_MEMORY, MemoryEngine, ready
+from tests.fixtures.memory_engine import CRASH, KILLED, OUT_OF_MEMORY, OUTGROWN, MemoryEngine, ready
 from tests.fixtures.pool import MODEL, MakePool, MemoryPool, settled
 
 REQUEST = ("some text",)
@@ -61,6 +61,20 @@ async def test_a_call_is_repeated_with_the_next_engine(pool: MemoryPool, dies_of
     async with called(pool) as call:
         assert len(await tokenized(call)) == 2
     assert pool.engines[0].starts == 2
+
+
+async def test_a_call_that_alone_made_an_engine_outgrow_its_plan_gets_no_other(pool: MemoryPool) -> None:
+    pool.engines[0].dies_at_calls, pool.engines[0].dies_of = 1, OUTGROWN
+    async with called(pool) as call:
+        with pytest.raises(BackendCrashedError, match="it took 3.2 GB of memory, and 1.1 GB were reserved for it"):
+            async with engine_errors(call.lease.engine):
+                await tokenized(call)
+    assert pool.engines[0].starts == 1
+
+
+async def test_one_of_two_calls_in_an_engine_that_outgrew_its_plan_goes_on(pool: MemoryPool) -> None:
+    async with called(pool) as first, called(pool, ("another",)):
+        assert await died(pool, first, OUTGROWN)
 
 
 async def test_a_call_outlives_two_engines_that_were_killed_from_outside(pool: MemoryPool) -> None:

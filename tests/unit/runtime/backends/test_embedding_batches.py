@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from oprel.core.completion import Embeddings
-from oprel.runtime.embedding_batches import (
+from oprel.runtime.backends.embedding_batches import (
     AT_ONCE,
     MOST_INPUTS,
     MOST_TOKENS,
