@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError, not_stored
 from oprel.core.models.file_uses import FileUses, ManifestUses, read_uses
 from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
@@ -124,10 +124,7 @@ class Manifests:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
         except OSError as error:
-            raise OprelError(
-                f"the model {ref.text} cannot be saved: {error.strerror}",
-                f"Check the free space and the permissions of {self._folder}.",
-            ) from error
+            raise not_stored(f"the model {ref.text} cannot be saved", error, self._folder) from error
         for key in older_keys(ref):
             self._file_of(key).unlink(missing_ok=True)
         if instead_of and instead_of.key != ref.key:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from oprel.runtime.supervisor import _posix, procstat
-from oprel.utils.files import read_own
+from oprel.utils.files import open_own, read_own
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,9 @@ def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
         return None
     path, temporary = folder / f"{pid}.json", folder / f".{pid}"
     folder.mkdir(exist_ok=True)
-    temporary.write_text(json.dumps(asdict(record)))
+    temporary.unlink(missing_ok=True)
+    with open(open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+        json.dump(asdict(record), file)
     temporary.replace(path)  # no fsync: after a power failure the process is gone too
     return path
 
