@@ -17,6 +17,7 @@ ABANDONED_SECONDS = 3600.0  # without a change, where the file system has no loc
 LARGEST_OWN = 64 * 2**20  # bytes of a file that oprel wrote itself
 LARGEST_LOG = 10 * 1024**2  # bytes, from which a log is continued in a new file
 OLD_LOGS = 2
+SET_ASIDE = ".set-aside-"
 
 # Names of temporary files, also those that earlier versions gave them.
 _TEMPORARY = re.compile(r"\..+\.oprel-new|\.upload-[a-z0-9_]{8}|\..+\.(json|jsonl|gguf)\.[a-z0-9_]{8}")
@@ -133,6 +134,15 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
+def set_aside(path: Path, suffixes: Iterable[str] = ("",)) -> Path:
+    """Rename whatever is at `path`, and what has one of the suffixes, and return the new path. Raises OSError."""
+    aside = path.with_name(f"{path.name}{SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    for suffix in suffixes:
+        if os.path.lexists(f"{path}{suffix}"):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside
+
+
 def make_private(folder: Path) -> None:
     """Create `folder` for this user alone (mode 0700). Raises OSError, PermissionError if it is another user's."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -182,7 +192,7 @@ def port_owner(port: int, tables: Iterable[str] = ("/proc/net/tcp", "/proc/net/t
 def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024) -> list[str]:
     """The last lines of a text file after its first `since` bytes, reading at most `limit_bytes`; [] without a file."""
     try:
-        with path.open("rb") as file:
+        with open(open_own(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(since, size - limit_bytes))
             return file.read().decode(errors="replace").splitlines()[-lines:]

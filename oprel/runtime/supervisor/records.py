@@ -70,10 +70,11 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     deadline = time.monotonic() + GONE_WITHIN
     while any(map(_runs, left)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
-        path.unlink(missing_ok=True)
-    for folder in run_dir.glob(f"*{FOLDER}"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja"), *run_dir.glob(f"*{FOLDER}")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return left
 
 
