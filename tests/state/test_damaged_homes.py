@@ -43,7 +43,6 @@ def test_a_daemon_starts_and_doctor_names_the_damage(
         report = json.loads(oprel(config, "doctor", "--json").stdout)
         faults = [finding for finding in report["findings"] if finding["level"] == "warning"]
         assert FAULTS & {finding["subject"] for finding in faults}, report
-        assert oprel(config, "run", "guide", "hi", "--option", "num_predict=1").returncode == 0
     finally:
         assert oprel(config, "stop", "--daemon", "--now").returncode == 0
 

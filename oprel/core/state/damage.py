@@ -61,9 +61,8 @@ def fault(file: Path, parse: Callable[[bytes], object]) -> str | None:
     except FileNotFoundError:
         return None
     except DAMAGED as error:
-        return (
-            (error.strerror if isinstance(error, OSError) else "") or str(error).partition("\n")[0] or "it is damaged"
-        )
+        text = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        return text or "it is damaged"
     return None
 
 

@@ -23,8 +23,11 @@ PARSERS: Mapping[str, Callable[[bytes], object]] = {
 
 
 def heal_home(config: Config) -> None:
-    """Set aside the state files that cannot be used, and delete stray temporary files. Raises OSError."""
+    """Set aside the state files that cannot be used, and delete stray temporary files."""
     for path in sweep_home(config):
         logger.info("deleted %s, which a killed process left", path)
     for name, parse in PARSERS.items():
-        heal(config.home_dir / name, parse)
+        try:
+            heal(config.home_dir / name, parse)
+        except OSError as error:
+            logger.error("%s can neither be used nor renamed: %s", config.home_dir / name, error)
