@@ -21,7 +21,7 @@ from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
 from oprel.utils.file_cache import FileCache, states_of
-from oprel.utils.files import read_own, write_atomically
+from oprel.utils.files import read_own, set_aside, write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
 
@@ -137,7 +137,10 @@ class Manifests:
         Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError.
         """
         if file := self._existing(ref):
-            file.unlink(missing_ok=True)
+            if file.is_dir() and not file.is_symlink():
+                set_aside(file)  # whoever made it may want what is in it
+            else:
+                file.unlink(missing_ok=True)
             return ref.name
         if other := resolve_in_repository(ref, self._like(ref)):
             self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
@@ -213,7 +216,7 @@ class Manifests:
 
     def _existing(self, ref: ModelRef) -> Path | None:
         files = map(self._file_of, (ref.key, *older_keys(ref)))
-        return next((file for file in files if _is_file(file)), None)
+        return next(filter(os.path.lexists, files), None)
 
     def _exact(self, ref: ModelRef) -> Manifest | None:
         """The manifest with exactly that name. Raises InvalidModelError."""
@@ -325,10 +328,3 @@ def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | No
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:
     return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows all names.")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # the name is too long for a file
-        return False
