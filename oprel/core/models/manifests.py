@@ -138,7 +138,7 @@ class Manifests:
         """
         if file := self._existing(ref):
             if file.is_dir() and not file.is_symlink():
-                set_aside(file)  # whoever made it may want what is in it
+                set_aside(file)  # it may have content that its user wants
             else:
                 file.unlink(missing_ok=True)
             return ref.name
