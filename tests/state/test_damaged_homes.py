@@ -23,7 +23,14 @@ CONFIG_FILES = {"garbage": b"\x00\xff\xfe", "not YAML": b"a: [", "unknown key": 
 
 
 def oprel(config: Config, *words: str) -> "subprocess.CompletedProcess[str]":
-    variables = {"HOME": config.home, "SERVER_PORT": "0", "HF_ENDPOINT": NOWHERE, "OLLAMA_REGISTRY": NOWHERE}
+    file = str(config.home_dir / "config.yaml")
+    variables = {
+        "HOME": config.home,
+        "CONFIG": file,
+        "SERVER_PORT": "0",
+        "HF_ENDPOINT": NOWHERE,
+        "OLLAMA_REGISTRY": NOWHERE,
+    }
     environment = os.environ | {f"OPREL_{name}": value for name, value in variables.items()}
     command = [sys.executable, "-P", "-m", "oprel", *words]
     return subprocess.run(
@@ -36,6 +43,7 @@ def test_a_daemon_starts_and_doctor_names_the_damage(
     config: Config, tiny: Path, place: str, damaging: Damaging
 ) -> None:
     write_home(config, tiny)
+    (config.home_dir / "config.yaml").write_text("")
     damage(config, place, damaging)
     try:
         listed = oprel(config, "list")
