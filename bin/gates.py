@@ -16,7 +16,7 @@ TOOLS = Path(sys.executable).parent
 
 PYTEST = ["pytest", "-n", "3", "--durations=10"]  # on two cores: a third of their time the tests wait
 # Markers with gates of their own.
-JOBS = ("slow", "engines", "programs", "real", "templates", "gpu", "packages", "transcripts", "fuzz")
+JOBS = ("slow", "engines", "programs", "real", "templates", "gpu", "packages", "transcripts", "fuzz", "state")
 ALL_BUT_JOBS = " and ".join(f"not {marker}" for marker in JOBS)
 QUICK = f"not long and {ALL_BUT_JOBS}"
 LONG = f"long and {ALL_BUT_JOBS}"
@@ -50,6 +50,7 @@ GATES: dict[str, list[list[str]]] = {
     "packages": [["pytest", "-s", "-m", "packages", "tests/packaging"]],  # pipx, uv, lock, steps of the image: minutes
     "fuzz": [["pytest", "-s", "--hypothesis-profile=fuzz", "--timeout=900", "tests/fuzz"]],  # prints counts; 20 minutes
     "transcripts": [["pytest", "-m", "transcripts", "--durations=5", "tests/transcripts"]],  # first hours at terminals
+    "state": [["pytest", "-s", "-m", "state", "--durations=3", "tests/state"]],  # kills and damaged homes: some minutes
     "guide": [  # the bundled model's examinations
         ["python", "tools/guide/everyday.py", "oprel/bundled/guide.gguf"],
         ["python", "tools/guide/evaluate.py", "oprel/bundled/guide.gguf"],

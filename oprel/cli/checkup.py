@@ -18,6 +18,7 @@ import psutil
 
 from oprel import __version__
 from oprel.api_models import Wire
+from oprel.cli.home_checks import home_faults
 from oprel.cli.options import without_daemon
 from oprel.cli.screen.settings_notes import running_daemon
 from oprel.client.own_daemon import daemon_pid, is_ending
@@ -29,7 +30,6 @@ from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusa
 from oprel.runtime.selection.engines import unused_gpu
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
-from oprel.utils import database
 from oprel.utils.files import listens, port_owner
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
@@ -76,7 +76,7 @@ def examined(config: Config, notes: Sequence[str] = ()) -> Iterator[CheckupFindi
     yield from check_graphics(seen_by(machine, _listed(binaries, machine) or None), uses_gpus=binaries.uses_gpus)
     yield check_folder("home", config.home_dir)
     yield check_folder("run folder", config.run_dir)
-    yield check_state(config.home_dir / "state.db")
+    yield from check_state(config)
     yield check_disk(config.home_dir)
     yield check_port(config, health)
     yield check_crashes(config.crashes_dir)
@@ -251,16 +251,12 @@ def check_folder(subject: str, folder: Path) -> CheckupFinding:
     return _ok(subject, f"{folder} is private to this user")
 
 
-def check_state(file: Path) -> CheckupFinding:
-    """The database of conversations and downloads, and those that could not be used."""
-    if why := database.fault(file, ()):
-        return _warning("state.db", f"it cannot be used ({why})", "The next daemon sets it aside and begins a new one.")
-    if aside := database.set_aside(file):
-        text = f"one could not be used, and was set aside as {aside[-1]}"
-        return _warning(
-            "state.db", text, "It has earlier conversations and downloads. Delete it when you need neither."
-        )
-    return _ok("state.db", "conversations and downloads can be kept")
+def check_state(config: Config) -> Iterator[CheckupFinding]:
+    """What is damaged in the home, and what was."""
+    faults = list(home_faults(config))
+    if all(fault.subject != "state.db" for fault in faults):
+        yield _ok("state.db", "conversations and downloads can be kept")
+    yield from (_warning(fault.subject, fault.text, fault.advice) for fault in faults)
 
 
 def check_disk(folder: Path) -> CheckupFinding:

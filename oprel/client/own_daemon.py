@@ -18,7 +18,7 @@ from oprel.client.plain.unix_http import connected, exchange
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import prepare_home
-from oprel.utils.files import LARGEST_LOG, listens, locked, shift_logs, tail
+from oprel.utils.files import LARGEST_LOG, listens, locked, open_own, shift_logs, tail
 
 if TYPE_CHECKING:
     import subprocess
@@ -107,8 +107,8 @@ def daemon_pid(config: Config) -> int | None:
 def _held_lock(config: Config) -> Iterator[int | None]:
     """The home's lock file if a daemon holds it, else None. It contains the daemon's process ID."""
     try:
-        descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR)
-    except FileNotFoundError:
+        descriptor = open_own(config.run_dir / "daemon.lock", os.O_RDWR)
+    except OSError:  # none, or no file: the next daemon makes one
         yield None
         return
     try:
@@ -120,7 +120,7 @@ def _held_lock(config: Config) -> Iterator[int | None]:
 @contextlib.contextmanager
 def _start_lock(config: Config) -> Iterator[None]:
     prepare_home(config)
-    descriptor = os.open(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_own(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -132,7 +132,7 @@ def _spawn(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
     """Start the daemon detached: in its own session, without a terminal, with its output in the log."""
     import subprocess
 
-    with log.open("ab") as output:
+    with open(open_own(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -18,7 +18,7 @@
     │   ├── EngineBrokenError      the engine failed too often to be restarted now
     │   └── InsufficientMemoryError  the model needs more memory than available (`oprel.MemoryError`)
     ├── DownloadError              a download failed; the partial file is kept
-    │   └── DiskFullError          the disk has not enough space for it
+    │   └── DiskFullError          the disk has not enough space for it, or for anything else that is stored
     ├── QuarantinedError           the request has killed its engine twice
     ├── BusyError                  too many requests are waiting for the model
     └── ShuttingDownError          the daemon is stopping
@@ -27,9 +27,14 @@ Each class has `code` (its name on the wire), `http_status` and `exit_code`. Eac
 happened and `resolution_steps` that say what to do next. Both may quote a stranger's text, so they are made harmless.
 """
 
+import errno
+import os
 from typing import ClassVar
 
 from oprel.utils.text import harmless
+
+# Of a write. The last one: the file would be larger than its file system, or a limit of this process, allows.
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class OprelError(Exception):
@@ -148,6 +153,8 @@ class DownloadError(OprelError):
 
 
 class DiskFullError(DownloadError):
+    """There is no space for a download, an upload, a model or anything else that a request stores."""
+
     code = "disk_full"
     http_status = 507
 
@@ -170,6 +177,15 @@ class ShuttingDownError(OprelError):
     code = "shutting_down"
     http_status = 503
     exit_code = 7
+
+
+def not_stored(what: str, error: OSError, folder: "os.PathLike[str] | str") -> OprelError:
+    """The error for `what`, such as "the file cannot be stored", after a failed write: DiskFullError without space."""
+    message = f"{what}: {error.strerror or error}"
+    if error.errno in NO_SPACE:
+        step = f"Free some space for {folder} and try again: `oprel cache prune` deletes files that no model uses."
+        return DiskFullError(message, step)
+    return OprelError(message, f"Check the permissions of {folder}.")
 
 
 def error_classes() -> dict[str, type[OprelError]]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
-from oprel.utils.files import check_private, make_private
+from oprel.core.state.damage import clear_the_way
+from oprel.utils.files import check_private, make_private, temporary_file
 
 
 def prepare_home(config: Config) -> None:
@@ -14,12 +15,14 @@ def prepare_home(config: Config) -> None:
         config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if config.home_dir.stat().st_uid == os.getuid():
             config.home_dir.chmod(0o700)  # conversations are private, and no other user adds a model
-        for folder in (config.models_dir, config.logs_dir):
-            folder.mkdir(exist_ok=True)
+        clear_the_way(config)
+        config.models_dir.mkdir(exist_ok=True)
+        config.logs_dir.mkdir(exist_ok=True)
+        if not os.access(config.logs_dir, os.W_OK | os.X_OK):
+            config.logs_dir.chmod(0o700)
         make_private(config.run_dir)
-        probe = config.home_dir / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process may be probing too
+        with temporary_file(config.home_dir, "writable"):
+            pass
     except OSError as error:
         raise ConfigError(
             f"cannot write to {config.home_dir}: {error.strerror}",

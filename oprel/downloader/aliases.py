@@ -91,10 +91,10 @@ def _package() -> Mapping[str, Alias]:
 
 
 def _read(file: Path) -> dict[str, Alias]:
-    from oprel.core.configuration.yaml_file import read_yaml  # imported late: with it comes the parser
+    from oprel.core.configuration.yaml_file import read_yaml_file  # imported late: with it comes the parser
 
     try:
-        content = read_yaml(file.read_bytes(), str(file)).content or {}
+        content = read_yaml_file(file).content or {}
     except FileNotFoundError:
         return {}
     except OSError as error:

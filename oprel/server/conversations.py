@@ -34,8 +34,8 @@ class Conversations:
         try:
             with self._database:
                 self._database.executemany("INSERT INTO messages (conversation, role, content) VALUES (?, ?, ?)", rows)
-        except sqlite3.Error:
-            logger.exception("conversation %s was not stored", conversation)
+        except sqlite3.Error as error:
+            logger.error("conversation %s was not stored: %s", conversation, error)
             return False
         return True
 

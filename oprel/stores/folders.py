@@ -119,7 +119,7 @@ def _snapshot(repository: Path) -> Path | None:
     """The folder of the latest downloaded revision: that of `main`, else the most recently written."""
     snapshots = [folder for folder in repository.glob("snapshots/*/") if REVISION.fullmatch(folder.name)]
     try:
-        main = (repository / "refs" / "main").read_text().strip()
+        main = ref.read_text().strip() if (ref := repository / "refs" / "main").is_file() else ""
     except OSError:
         main = ""
     by_name = {folder.name: folder for folder in snapshots}

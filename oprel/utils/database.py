@@ -4,14 +4,14 @@ import logging
 import os
 import sqlite3
 import stat
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from oprel.utils.files import set_aside
+
 logger = logging.getLogger(__name__)
 
-SET_ASIDE = ".set-aside-"
 BESIDE = ("", "-wal", "-shm")
 BUSY_SECONDS = 1.0
 # Other codes are about the disk, its rights, or another process, and say nothing about the content.
@@ -39,10 +39,7 @@ def heal(file: Path, schemas: Iterable[str]) -> Path | None:
     why = fault(file, schemas)
     if why is None:
         return None
-    aside = file.with_name(f"{file.name}{SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-    for suffix in BESIDE:
-        if os.path.lexists(f"{file}{suffix}"):
-            os.replace(f"{file}{suffix}", f"{aside}{suffix}")
+    aside = set_aside(file, BESIDE)
     logger.warning("%s cannot be used: %s. It is now %s, and a new one is begun.", file, why, aside.name)
     return aside
 
@@ -50,8 +47,11 @@ def heal(file: Path, schemas: Iterable[str]) -> Path | None:
 def fault(file: Path, schemas: Iterable[str]) -> str | None:
     """Why this version cannot use the content of the file; None if it can, or if there is no such file."""
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # a FIFO would never open
-            return "it is not a file"
+        for path in (Path(f"{file}{suffix}") for suffix in BESIDE):
+            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):  # a FIFO would never open
+                return f"{path.name} is not a file"
+        if not (file.stat().st_size or os.path.exists(f"{file}-wal")):
+            return "it is empty"
         with closing(
             sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
         ) as database:
@@ -69,12 +69,6 @@ def fault(file: Path, schemas: Iterable[str]) -> str | None:
     except OSError:
         return None
     return None
-
-
-def set_aside(file: Path) -> list[Path]:
-    """The files that were set aside, oldest first."""
-    pattern = f"{file.name}{SET_ASIDE}*"
-    return sorted(path for path in file.parent.glob(pattern) if not path.name.endswith(BESIDE[1:]))
 
 
 def connected(file: Path) -> sqlite3.Connection:

@@ -4,15 +4,23 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import socket
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+TEMPORARY = ".oprel-new"  # suffix of files that get their name when they are whole
+ABANDONED_SECONDS = 3600.0  # without a change, where the file system has no locks
 LARGEST_OWN = 64 * 2**20  # bytes of a file that oprel wrote itself
 LARGEST_LOG = 10 * 1024**2  # bytes, from which a log is continued in a new file
 OLD_LOGS = 2
+SET_ASIDE = ".set-aside-"
+
+# Names of temporary files, also those that earlier versions gave them.
+_TEMPORARY = re.compile(r"\..+\.oprel-new|\.upload-[a-z0-9_]{8}|\..+\.(json|jsonl|gguf)\.[a-z0-9_]{8}")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -27,32 +35,112 @@ def write_atomically(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
     """The same for content that is written in pieces: the file of the block. Raises OSError."""
-    import tempfile
+    with temporary_file(path.parent, path.name) as (file, temporary):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        temporary.replace(path)
 
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+
+@contextlib.contextmanager
+def temporary_file(folder: Path, name: str) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file in `folder` that will be called `name`, deleted at the end unless it was moved.
+
+    It is held meanwhile, so that `sweep` in another process leaves it. Raises OSError.
+    """
+    descriptor, path = _new_temporary(folder, name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            yield file, path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _new_temporary(folder: Path, name: str) -> tuple[int, Path]:
+    import tempfile
+
+    while True:
+        descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=TEMPORARY)
+        if held(descriptor) and is_same_file(Path(path), descriptor):  # else it was swept at once
+            return descriptor, Path(path)
+        os.close(descriptor)
+
+
+def held(descriptor: int) -> bool:
+    """Mark an open file as in use until it is closed; False if `sweep` is about to delete it.
+
+    True also on a file system without locks, where its age has to tell.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Delete the temporary files of processes that have ended, and return their paths. Blocks to list the folder."""
+    try:
+        with os.scandir(folder) as entries:
+            paths = [Path(entry) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    except OSError:  # nothing was stored yet
+        return []
+    return [path for path in paths if _swept(path)]
+
+
+def _swept(path: Path) -> bool:
+    try:
+        descriptor = open_own(path)
+    except OSError:  # a file of another kind, of another user, or just renamed
+        return False
+    try:
+        if not _is_abandoned(descriptor):
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_abandoned(descriptor: int) -> bool:
+    try:
+        return locked(descriptor)
+    except OSError:  # no locks here
+        return time.time() - os.fstat(descriptor).st_mtime > ABANDONED_SECONDS
 
 
 def read_own(path: Path) -> bytes:
-    """The content of a file in one of our folders, which must be a regular one: a FIFO would never end, and a link may
-    lead anywhere.
+    """The content of a file in one of our folders, see `open_own`. Raises OSError, also if it is too large."""
+    with open(open_own(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_OWN:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return file.read()
 
+
+def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file in one of our folders, which must be a regular one, and return its descriptor.
+
+    A FIFO might never open, and a link may lead anywhere. A file that is created is for this user alone.
     Raises OSError.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_OWN:
-            raise OSError(errno.EINVAL, "it is not a regular file, or too large")
-        return file.read()
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def set_aside(path: Path, suffixes: Iterable[str] = ("",)) -> Path:
+    """Rename whatever is at `path`, and what has one of the suffixes, and return the new path. Raises OSError."""
+    aside = path.with_name(f"{path.name}{SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    for suffix in suffixes:
+        if os.path.lexists(f"{path}{suffix}"):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside
 
 
 def make_private(folder: Path) -> None:
@@ -104,7 +192,7 @@ def port_owner(port: int, tables: Iterable[str] = ("/proc/net/tcp", "/proc/net/t
 def tail(path: Path, lines: int, *, since: int = 0, limit_bytes: int = 64 * 1024) -> list[str]:
     """The last lines of a text file after its first `since` bytes, reading at most `limit_bytes`; [] without a file."""
     try:
-        with path.open("rb") as file:
+        with open(open_own(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(since, size - limit_bytes))
             return file.read().decode(errors="replace").splitlines()[-lines:]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from oprel.cli import benchmark
+from oprel.cli.benchmarks import benchmark
 from oprel.cli.main import main
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import GUIDE

@@ -356,8 +356,8 @@ def test_a_client_that_leaves_during_its_upload_leaves_no_file(daemon: RunningDa
             f"POST /api/blobs/{ZEROS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n".encode()
         )
         connection.sendall(bytes(6_000_000))
-        eventually(lambda: [path for path in folder.glob(".upload-*") if path.stat().st_size])
-    eventually(lambda: not list(folder.glob(".upload-*")))
+        eventually(lambda: [path for path in folder.glob(".upload.*") if path.stat().st_size])
+    eventually(lambda: not list(folder.glob(".upload.*")))
     assert not blob(daemon, ZEROS).exists()
     assert "unexpected error" not in daemon.log
 
@@ -408,7 +408,7 @@ class TestQuantizing:
     def test_its_last_words_are_told(self, client: ollama.Client, daemon: RunningDaemon, tiny: Path):
         with pytest.raises(ollama.ResponseError, match="llama-quantize failed: .* this kind is too small"):
             client.create(model="small", files={"m.gguf": client.create_blob(tiny)}, quantize="q2_K", stream=False)
-        assert list((daemon.config.models_dir / "blobs").glob(".upload-*")) == []
+        assert list((daemon.config.models_dir / "blobs").glob(".upload.*")) == []
 
     def test_it_ends_with_the_client_that_asked(
         self, client: ollama.Client, http: httpx.Client, daemon: RunningDaemon, tiny: Path
@@ -417,8 +417,8 @@ class TestQuantizing:
         with http.stream("POST", "/api/create", json=asked) as answer:
             lines = answer.iter_lines()
             assert [json.loads(next(lines))["status"] for _ in range(2)][1] == "quantizing F16 model to Q3_K_S"
-            assert list((daemon.config.models_dir / "blobs").glob(".upload-*"))
-        eventually(lambda: not list((daemon.config.models_dir / "blobs").glob(".upload-*")))
+            assert list((daemon.config.models_dir / "blobs").glob(".upload.*"))
+        eventually(lambda: not list((daemon.config.models_dir / "blobs").glob(".upload.*")))
 
 
 def test_without_a_quantizer_the_error_says_what_to_install(http: httpx.Client, tiny: Path):

@@ -26,6 +26,7 @@ from oprel.cli.screen import render
 from oprel.client_api import Client
 from oprel.core.exceptions import OprelError
 from oprel.core.names import DEFAULT_TAG
+from oprel.utils.files import open_own
 
 HINT = "Send a message (/? for help)"
 
@@ -120,9 +121,13 @@ class _History(FileHistory):
         if self.enabled:
             super().append_string(string)
 
+    def load_history_strings(self) -> Iterable[str]:
+        """None from a FIFO, which would not end."""
+        return super().load_history_strings() if Path(os.fsdecode(self.filename)).is_file() else ()
+
     def store_string(self, string: str) -> None:
         try:
-            os.close(os.open(self.filename, os.O_WRONLY | os.O_CREAT, 0o600))
+            os.close(open_own(Path(os.fsdecode(self.filename)), os.O_WRONLY | os.O_CREAT))
             super().store_string(string)
         except OSError:
             pass  # it stays in memory until the end

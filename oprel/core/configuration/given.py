@@ -55,10 +55,10 @@ def from_file(path: Path) -> dict[str, GivenSetting]:
 
 def examined_file(path: Path) -> tuple[dict[str, GivenSetting], list[ConfigError]]:
     """The valid settings of a file, and what is wrong with the others."""
-    from oprel.core.configuration.yaml_file import read_yaml
+    from oprel.core.configuration.yaml_file import read_yaml_file
 
     try:
-        content, lines = read_yaml(path.read_bytes(), str(path))
+        content, lines = read_yaml_file(path)
     except ConfigError as error:
         return {}, [error]
     except OSError as error:

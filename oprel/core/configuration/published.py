@@ -9,7 +9,7 @@ from typing import NamedTuple
 from oprel.core.config import SETTINGS, Config
 from oprel.core.configuration.given import Given
 from oprel.core.settings import Value
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 FILE = "settings.json"
 HIDDEN = "***"
@@ -107,7 +107,7 @@ def withdraw(config: Config) -> None:
 def published(config: Config) -> PublishedSettings | None:
     """What this machine's daemon last published; None if it is no daemon of this kind. It may have ended since."""
     try:
-        content = json.loads((config.run_dir / FILE).read_bytes())
+        content = json.loads(read_own(config.run_dir / FILE))
         settings = {name: EffectiveSetting(*entry) for name, entry in content.pop("settings").items()}
         others = {name: content[name] for name in PublishedSettings._fields if name != "settings"}
         return PublishedSettings(**others, settings=settings)

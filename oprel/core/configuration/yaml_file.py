@@ -1,6 +1,8 @@
 """YAML whose keys are unique, and the lines that they are on."""
 
+import errno
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from oprel.core.exceptions import ConfigError
@@ -17,6 +19,16 @@ class YamlDocument(NamedTuple):
 
     content: object
     lines: Mapping[KeyPath, int]
+
+
+def read_yaml_file(file: Path) -> YamlDocument:
+    """Raises ConfigError like `read_yaml`, and OSError, also for a FIFO, which might never open.
+
+    One of a shell, as in `OPREL_CONFIG=<(command)`, is in /dev.
+    """
+    if file.is_fifo() and not file.is_relative_to("/dev"):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return read_yaml(file.read_bytes(), str(file))
 
 
 def read_yaml(text: str | bytes, source: str) -> YamlDocument:

@@ -8,20 +8,19 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.exceptions import OprelError, ValidationError
+from oprel.core.exceptions import ValidationError, not_stored
+from oprel.utils.files import sweep, temporary_file
 
 BLOB_NAME = r"sha256-[0-9a-f]{64}"
 SPLIT_NAME = r"split-[0-9a-f]{64}"
 GRACE_SECONDS = 3600.0  # from an upload to the request that creates a model from it
 WRITE_BYTES = 4 * 1024**2  # per write in a worker thread
-UPLOAD_PREFIX = ".upload-"
 
 _NAME = re.compile(f"{BLOB_NAME}|{SPLIT_NAME}")
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
@@ -34,9 +33,10 @@ class Blobs:
     although no model uses it yet.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
-        self._promised: dict[str, float] = {}  # file name -> expiry, in seconds since 1970
+        self._clock = clock
+        self._promised: dict[str, float] = {}  # file name -> expiry, by the clock
 
     def path(self, digest: str) -> Path:
         """The path of the blob, whether it exists or not. Raises ValidationError for an invalid digest."""
@@ -48,10 +48,13 @@ class Blobs:
     def find(self, digest: str) -> Path | None:
         """The blob, promised for another hour; None without one. Raises ValidationError."""
         path = self.path(digest)
-        if not path.is_file():
+        if path.is_symlink() or not path.is_file():  # a link could lead to a file of any content
             return None
-        self._promised[path.name] = time.time() + GRACE_SECONDS
+        self._promise(path)
         return path
+
+    def _promise(self, path: Path) -> None:
+        self._promised[path.name] = self._clock() + GRACE_SECONDS
 
     def release(self, paths: Collection[Path]) -> None:
         """End the promise, since a model now uses them."""
@@ -73,12 +76,14 @@ class Blobs:
                 want, got = with_colon(target.name), f"sha256:{hexadecimal}"
                 raise ValidationError(f'digest mismatch, expected "{want}", got "{got}"', "Upload the file again.")
             temporary.replace(target)
+        self._promise(target)
         return True
 
     def adopt(self, file: Path) -> Path:
         """Move a finished `temporary()` file to its blob's path and return that. Blocks to hash the file."""
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
+            os.fsync(content.fileno())  # whatever has a blob's name is whole, also after a loss of power
         return file.replace(self.path(f"sha256:{digest}"))
 
     def join(self, parts: Sequence[Path]) -> Path:
@@ -87,36 +92,34 @@ class Blobs:
         return self.folder(dict(zip(names, parts, strict=True))) / names[0]
 
     def folder(self, files: Mapping[str, Path]) -> Path:
-        """A folder of links to blobs. `files` maps the links' paths in it to blobs."""
+        """A folder of links to blobs. `files` maps the links' paths in it to blobs. Raises OprelError."""
         content = "".join(f"{name}\0{blob.name}\0" for name, blob in files.items())
         folder = self._folder / f"split-{hashlib.sha256(content.encode()).hexdigest()}"
-        folder.mkdir(exist_ok=True)
-        self._promised[folder.name] = time.time() + GRACE_SECONDS
-        for name, blob in files.items():
-            link = folder / name
-            link.parent.mkdir(exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                link.symlink_to(Path(*[".."] * (len(Path(name).parts)), blob.name))
+        self._promise(folder)
+        with self._writing():
+            folder.mkdir(exist_ok=True)
+            for name, blob in files.items():
+                link = folder / name
+                link.parent.mkdir(exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    link.symlink_to(Path(*[".."] * (len(Path(name).parts)), blob.name))
         return folder
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
         """An empty file in this folder, deleted at the end unless it was moved. Raises OprelError."""
-        path = None
-        try:
+        with self._writing():
             self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=UPLOAD_PREFIX)
-            os.close(descriptor)
-            path = Path(name)
-            yield path
+            with temporary_file(self._folder, "upload") as (_, path):
+                yield path
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises OprelError for an OSError in the block."""
+        try:
+            yield
         except OSError as error:
-            raise OprelError(
-                f"the file cannot be stored: {error.strerror}",
-                f"Check the free space and the permissions of {self._folder}.",
-            ) from error
-        finally:
-            if path:
-                path.unlink(missing_ok=True)
+            raise not_stored("the file cannot be stored", error, self._folder) from error
 
     def files(self) -> list[Path]:
         """All blobs, including partial downloads. Blocks to list the folder."""
@@ -141,7 +144,7 @@ class Blobs:
 
         Promised blobs stay. A file with another hard link elsewhere frees nothing.
         """
-        freed, kept = 0, self._kept(used, time.time())
+        freed, kept = 0, self._kept(used)
         for entry in self._entries():
             is_one = entry.name.startswith("split-") or (entry.name.startswith("sha256-") and entry.is_file())
             with contextlib.suppress(FileNotFoundError):  # a concurrent request removed it
@@ -152,19 +155,20 @@ class Blobs:
     def prune(self, used: Collection[str], now: float) -> list[str]:
         """Remove blobs that are not `used`, and return their names; recent and promised ones stay.
 
-        `now` is in seconds since 1970. Touches only blobs and the remains of failed uploads.
+        `now` is in seconds since 1970. Touches only blobs and the remains of killed processes.
         """
-        kept = self._kept(used, now)
-        removed = []
+        kept = self._kept(used)
+        removed = [path.name for path in sweep(self._folder)]
         for entry in self._entries():
-            is_ours = _NAME.fullmatch(entry.name) or entry.name.startswith(UPLOAD_PREFIX)
-            with contextlib.suppress(FileNotFoundError):  # an upload ended, or a concurrent request
+            is_ours = _NAME.fullmatch(entry.name)
+            with contextlib.suppress(FileNotFoundError):  # a concurrent request removed it
                 if is_ours and entry.name not in kept and now - Path(entry).lstat().st_mtime > GRACE_SECONDS:
                     _remove(Path(entry))
                     removed.append(entry.name)
         return removed
 
-    def _kept(self, used: Collection[str], now: float) -> set[str]:
+    def _kept(self, used: Collection[str]) -> set[str]:
+        now = self._clock()
         return {name for name, until in self._promised.items() if until > now}.union(used)
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError, not_stored
 from oprel.core.models.file_uses import FileUses, ManifestUses, read_uses
 from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
 from oprel.utils.file_cache import FileCache, states_of
-from oprel.utils.files import read_own, write_atomically
+from oprel.utils.files import read_own, set_aside, write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
 
@@ -124,10 +124,7 @@ class Manifests:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file(ref), json.dumps(self._content(manifest), indent=2).encode())
         except OSError as error:
-            raise OprelError(
-                f"the model {ref.text} cannot be saved: {error.strerror}",
-                f"Check the free space and the permissions of {self._folder}.",
-            ) from error
+            raise not_stored(f"the model {ref.text} cannot be saved", error, self._folder) from error
         for key in older_keys(ref):
             self._file_of(key).unlink(missing_ok=True)
         if instead_of and instead_of.key != ref.key:
@@ -140,7 +137,10 @@ class Manifests:
         Raises ModelNotFoundError, UnsupportedError for a bundled model, OSError.
         """
         if file := self._existing(ref):
-            file.unlink(missing_ok=True)
+            if file.is_dir() and not file.is_symlink():
+                set_aside(file)  # it may have content that its user wants
+            else:
+                file.unlink(missing_ok=True)
             return ref.name
         if other := resolve_in_repository(ref, self._like(ref)):
             self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
@@ -216,7 +216,7 @@ class Manifests:
 
     def _existing(self, ref: ModelRef) -> Path | None:
         files = map(self._file_of, (ref.key, *older_keys(ref)))
-        return next((file for file in files if _is_file(file)), None)
+        return next(filter(os.path.lexists, files), None)
 
     def _exact(self, ref: ModelRef) -> Manifest | None:
         """The manifest with exactly that name. Raises InvalidModelError."""
@@ -328,10 +328,3 @@ def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | No
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:
     return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows all names.")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # the name is too long for a file
-        return False

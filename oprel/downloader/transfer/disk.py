@@ -1,16 +1,15 @@
 """The disk side of a transfer: locking the partial file, checking free space, publishing the finished file."""
 
-import errno
 import os
+import stat
 from pathlib import Path
 
-from oprel.core.exceptions import DiskFullError, DownloadError
+from oprel.core.exceptions import NO_SPACE, DiskFullError, DownloadError
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.segments import temporary_of
-from oprel.utils.files import locked
+from oprel.utils.files import locked, open_own
 from oprel.utils.text import human_size
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 PART = ".part"  # suffix of partial files
 
 
@@ -20,8 +19,13 @@ def is_there(file: RemoteFile, destination: Path) -> bool:
 
 
 def open_alone(part: Path) -> int | None:
-    """Open or create `part` and lock it; None while another process holds the lock. Raises OSError."""
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Open or create `part` and lock it; None while another process holds the lock.
+
+    Something else of that name, such as a link that leads elsewhere, is removed first. Raises OSError.
+    """
+    if _is_foreign(part):
+        part.unlink()
+    descriptor = open_own(part, os.O_RDWR | os.O_CREAT)
     try:
         # If the file was renamed or removed meanwhile, its lock protects nothing.
         if locked(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat()):
@@ -30,6 +34,13 @@ def open_alone(part: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+def _is_foreign(part: Path) -> bool:
+    try:
+        return not stat.S_ISREG(part.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def part_of(destination: Path) -> Path:
@@ -87,7 +98,7 @@ def free_bytes(folder: Path) -> int:
 
 def storage_error(error: OSError, name: str, size_bytes: int, folder: Path) -> DownloadError:
     """Turn a failed write into a DownloadError."""
-    if error.errno in FULL:
+    if error.errno in NO_SPACE:
         return _disk_full(name, size_bytes, folder)
     return DownloadError(f"{name} cannot be written: {error.strerror or error}", f"Make {folder} writable.")
 

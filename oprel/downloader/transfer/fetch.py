@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from oprel.core.exceptions import DownloadError
+from oprel.core.exceptions import NO_SPACE, DownloadError
 from oprel.downloader.backoff import Throttle, backoff
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
@@ -293,7 +293,7 @@ class _Transfer:
         except FileNotFoundError:
             pass  # the transfer was discarded together with its state
         except OSError as error:
-            if error.errno not in disk.FULL:  # the older state is still valid
+            if error.errno not in NO_SPACE:  # the older state is still valid
                 raise
 
     def _tell(self) -> None:

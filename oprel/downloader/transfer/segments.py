@@ -1,11 +1,14 @@
 """Which parts of a file are complete, and how that state is saved beside it. Pure except for `load` and `save`."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from oprel.utils.files import open_own, read_own
 
 VERSION = 1
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged state file raises
@@ -108,7 +111,9 @@ def save(path: Path, version: Version, segments: Segments) -> None:
         **segments.state,
     }
     temporary = temporary_of(path)  # a fixed name: there is one writer, and a killed one leaves a single file
-    temporary.write_text(json.dumps(content))
+    temporary.unlink(missing_ok=True)
+    with open(open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+        json.dump(content, file)
     temporary.replace(path)
 
 
@@ -123,7 +128,7 @@ def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
     the file.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_own(path))
         version = Version(*(content[key] for key in ("size", "sha256", "etag", "host")))
         trusted = content["version"] == VERSION and (wanted.sha256 != "" or content["boot"] == _boot())
         segments = _segments(content)
@@ -135,7 +140,7 @@ def load(path: Path, wanted: Version) -> tuple[Version, Segments] | None:
 def saved_segments(path: Path) -> Segments | None:
     """The saved segments of a file; None if there is no readable state."""
     try:
-        return _segments(json.loads(path.read_bytes()))
+        return _segments(json.loads(read_own(path)))
     except DAMAGED:
         return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,13 @@ class Choices:
 def read_choices(home: Path) -> Choices:
     """The stored choices; the defaults if the file is missing or damaged."""
     try:
-        stored = orjson.loads((home / "engines.json").read_bytes())
-        programs = {str(name): str(path) for name, path in stored.get("programs", {}).items()}
-        return Choices(str(stored.get("preferred", "")), programs)
-    except (OSError, ValueError, AttributeError):
+        return parsed(read_own(home / "engines.json"))
+    except (OSError, ValueError, TypeError, AttributeError):
         return Choices()
+
+
+def parsed(content: bytes) -> Choices:
+    """Raises ValueError, TypeError or AttributeError for anything else, also for a file of a later version."""
+    choices = Choices(**orjson.loads(content))
+    programs = {str(name): str(path) for name, path in choices.programs.items()}
+    return Choices(str(choices.preferred), programs)

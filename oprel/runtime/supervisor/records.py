@@ -19,7 +19,7 @@ from pathlib import Path
 
 from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import _posix, procstat
-from oprel.utils.files import read_own
+from oprel.utils.files import open_own, read_own
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,9 @@ def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
         return None
     path, temporary = folder / f"{pid}.json", folder / f".{pid}"
     folder.mkdir(exist_ok=True)
-    temporary.write_text(json.dumps(asdict(record)))
+    temporary.unlink(missing_ok=True)
+    with open(open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+        json.dump(asdict(record), file)
     temporary.replace(path)  # no fsync: after a power failure the process is gone too
     return path
 
@@ -69,11 +71,12 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     deadline = time.monotonic() + GONE_WITHIN
     while any(map(_runs, left)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
-        path.unlink(missing_ok=True)
+    for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja"), *run_dir.glob(f"*{FOLDER}")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     control_groups.sweep()
-    for folder in run_dir.glob(f"*{FOLDER}"):
-        shutil.rmtree(folder, ignore_errors=True)
     return left
 
 

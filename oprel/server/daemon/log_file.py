@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from oprel.utils.files import LARGEST_LOG, is_same_file, shift_logs
+from oprel.utils.files import LARGEST_LOG, is_same_file, open_own, shift_logs
 
 STDOUT, STDERR = 1, 2
 
@@ -38,7 +38,7 @@ class DaemonLog(logging.StreamHandler[TextIO]):
             return
         if is_current:
             shift_logs(self._path)
-        new = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        new = open_own(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             for stream in (STDOUT, STDERR):
                 if os.path.samestat(os.fstat(stream), old):

@@ -35,11 +35,12 @@ from oprel.server.api.http_protocol import HttpProtocol
 from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
 from oprel.server.daemon.garbage import ModuleFreezer
+from oprel.server.daemon.healing import heal_home
 from oprel.server.daemon.log_file import DaemonLog
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
-from oprel.utils.files import listens, locked, port_owner
+from oprel.utils.files import listens, locked, open_own, port_owner
 from oprel.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     with _only_daemon(config):
         control_groups.settle()
         records.reconcile(config.run_dir)
+        heal_home(config)
         tcp = _tcp_socket(config)
         address = _url(tcp)
         publish(start, __version__, address)  # before a client can connect
@@ -231,7 +233,7 @@ def _only_daemon(config: Config) -> Iterator[None]:
 
     Waits for a daemon that holds the lock but no longer listens, because it is about to end. Raises ConfigError.
     """
-    descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_own(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
     while not locked(descriptor):
         if listens(config.socket_path) or time.monotonic() > deadline:

@@ -255,8 +255,8 @@ class Downloads:
     def _save(self, download: Download) -> None:
         try:
             self._records.put(download.record)
-        except sqlite3.Error:  # the disk is full, perhaps because of this download
-            logger.exception("cannot record the download of %s", download.ref.text)
+        except sqlite3.Error as error:  # the disk is full, perhaps because of this download
+            logger.error("cannot record the download of %s: %s", download.ref.text, error)
         download.tell()
 
     async def _work(self, download: Download, before: "asyncio.Task[None] | None") -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from oprel.core.completion import CompletionRequest, Prompt, Tokens
-from oprel.core.crash_files import CrashFiles
+from oprel.core.state.crash_files import CrashFiles
 from oprel.runtime.binaries.engine_binaries import BinarySource, wheel_version
 from oprel.runtime.supervisor.child import Ended
 from oprel.server.history.quarantine import request_hash

@@ -89,10 +89,14 @@ class OomHistory:
 
     def _read(self) -> dict[str, Enough]:
         try:
-            content = orjson.loads(read_own(self._path))
-            return {str(key): _entry(*values) for key, values in content.items()}
+            return parsed(read_own(self._path))
         except (OSError, ValueError, AttributeError, TypeError):  # also a file of an older version
             return {}
+
+
+def parsed(content: bytes) -> dict[str, Enough]:
+    """The file's entries. Raises ValueError, TypeError or AttributeError for anything else."""
+    return {str(key): _entry(*values) for key, values in orjson.loads(content).items()}
 
 
 def _entry(bytes: int, on_gpus: bool, at: float, loads: int) -> Enough:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from oprel.core.exceptions import OprelError
+from oprel.core.exceptions import not_stored
 from oprel.formats.checks.validation import require_sound
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.hugging_face.conversion.bert import conversion
@@ -56,9 +56,8 @@ def convert(source: Path, target: Path) -> None:
         with written_atomically(target) as file:
             plan.write(file)
     except (OSError, EOFError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
-        step = f"Check the free space and the permissions of {target.parent}."
-        raise OprelError(f"{source} cannot be converted to GGUF: {reason}", step) from error
+        cause = error if isinstance(error, OSError) else OSError(str(error))
+        raise not_stored(f"{source} cannot be converted to GGUF", cause, target.parent) from error
     for other in target.parent.glob(f"{_hash(str(source))}-*.gguf"):
         if other != target:
             other.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from oprel.core.variants import RepoFile, folder_files, projector_of, variants
 from oprel.formats.checks.validation import require_sound
 from oprel.formats.gguf import read_gguf
 from oprel.server.models.library import Library
+from oprel.utils.files import held
 from oprel.wire.library import ImportHow
 
 FICLONE = 0x40049409  # linux/fs.h: a copy-on-write clone
@@ -124,7 +125,8 @@ def _manifest(name: ModelRef, files: ImportedFiles, stored: Mapping[Path, Path],
 
 def _store(blobs: Blobs, path: Path, how: ImportHow) -> Path:
     """Store a file as a blob. Blocks to hash it. Raises OprelError, ValidationError."""
-    with blobs.temporary() as temporary:
+    with blobs.temporary() as temporary, path.open("rb") as source:
+        held(source.fileno())  # a hard link of it is as temporary as the file that it replaces
         is_text = path.suffix not in WEIGHTS  # users edit these in place, so they are never hard-linked
         if how == "copy" or not (_cloned(path, temporary) or (not is_text and _linked(path, temporary))):
             shutil.copyfile(path, temporary)

@@ -41,8 +41,13 @@ class LastUse:
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 
 
+def parsed(content: bytes) -> dict[str, float]:
+    """Raises ValueError, TypeError or AttributeError for anything else."""
+    return {str(key): float(value) for key, value in json.loads(content).items()}
+
+
 def _read(path: Path) -> dict[str, float]:
     try:
-        return {str(key): float(value) for key, value in json.loads(read_own(path)).items()}
+        return parsed(read_own(path))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

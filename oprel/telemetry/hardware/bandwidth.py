@@ -10,7 +10,7 @@ import mmap
 import platform
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,13 +125,20 @@ def recall(home: Path, hardware: Hardware) -> Hardware:
     )
 
 
+def parsed(content: bytes) -> dict[str, list[int]]:
+    """The file's entries, by machine. Raises ValueError or AttributeError for anything else."""
+    measured = {str(machine): rates for machine, rates in json.loads(content).items()}
+    if not all(isinstance(rates, list) for rates in measured.values()):
+        raise ValueError("its entries are not lists")
+    return measured
+
+
 def _stored(home: Path, machine: str) -> Rates | None:
     try:
-        measured = json.loads(read_own(home / FILE))
-    except (OSError, ValueError):
+        rates = parsed(read_own(home / FILE)).get(machine, [])
+    except (OSError, ValueError, AttributeError):
         return None
-    rates = measured.get(machine) if isinstance(measured, Mapping) else None
-    if not isinstance(rates, list) or len(rates) != 2 or not all(isinstance(each, int) and each > 0 for each in rates):
+    if len(rates) != 2 or not all(isinstance(each, int) and each > 0 for each in rates):
         return None  # also a file of an older version, which measured less: it is measured again
     return Rates(*rates)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from oprel.api_models import ListedModel, ModelDetails
-from oprel.cli.benchmark import LONG, prompt, subjects
-from oprel.cli.benchmark_history import MOST, history, previous, remember
+from oprel.cli.benchmarks.benchmark import LONG, prompt, subjects
+from oprel.cli.benchmarks.history import MOST, history, previous, remember
 from oprel.cli.commands.machine.bench import changes
 from oprel.cli.main import main
 from oprel.core.exceptions import ModelNotFoundError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.utils.database import UnusableError, fault, heal, opened, set_aside
+from oprel.utils.database import UnusableError, fault, heal, opened
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, text TEXT NOT NULL, size INTEGER NOT NULL DEFAULT 7);"
 
@@ -42,6 +42,11 @@ def fifo(file: Path) -> None:
     os.mkfifo(file)
 
 
+def link_to_itself(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file)
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "noise": lambda file: file.write_bytes(os.urandom(8192)),
     "text": lambda file: file.write_text("not a database" * 1000),
@@ -51,6 +56,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no key": lambda file: run(file, "DROP TABLE notes; CREATE TABLE notes (text)"),
     "folder": folder,
     "FIFO": fifo,
+    "link to itself": link_to_itself,
+    "log is a folder": lambda file: file.with_name("state.db-wal").mkdir(),
 }
 
 
@@ -60,7 +67,7 @@ def test_a_file_that_cannot_be_used_is_set_aside(file: Path, damage: str) -> Non
     before = file.read_bytes() if file.is_file() else None
     assert fault(file, [SCHEMA])
     aside = heal(file, [SCHEMA])
-    assert aside and set_aside(file) == [aside]
+    assert aside and {path.name for path in file.parent.glob("*.set-aside-*[0-9]")} == {aside.name}
     assert before is None or aside.read_bytes() == before
     with closing(opened(file, SCHEMA)) as database, database:
         database.execute("INSERT INTO notes (id, text) VALUES ('1', 'new')")

@@ -3,11 +3,23 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from oprel.utils.files import check_private, make_private, port_owner, read_own, tail, write_atomically
+from oprel.utils.files import (
+    check_private,
+    make_private,
+    open_own,
+    port_owner,
+    read_own,
+    sweep,
+    tail,
+    write_atomically,
+)
 
 
 def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
@@ -119,3 +131,53 @@ def test_the_owner_of_a_port_is_read_from_the_systems_table(tmp_path: Path) -> N
 def test_the_owner_of_an_own_port_is_this_user() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert port_owner(listener.getsockname()[1]) == os.getuid()
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [link, fifo, Path.mkdir])
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT])
+def test_only_a_regular_file_is_opened(tmp_path: Path, make: Callable[[Path], object], flags: int) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    make(tmp_path / "own")
+    with pytest.raises(OSError):
+        open_own(tmp_path / "own", flags)
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+# A process that begins to write a file, says so, and is killed.
+WRITER = """
+import pathlib, sys
+from oprel.utils.files import written_atomically
+with written_atomically(pathlib.Path(sys.argv[1])) as file:
+    file.write(b"half")
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_temporary_file_of_a_killed_process_is_swept_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, tmp_path / "state.json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline()
+        [temporary] = tmp_path.iterdir()
+        assert sweep(tmp_path) == []
+        process.kill()
+    assert sweep(tmp_path) == [temporary]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_temporary_files_are_swept(tmp_path: Path) -> None:
+    for name in (".config.yaml.swp", ".gitignore", "state.json", ".notes.abcdefgh"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / ".folder.oprel-new").mkdir()
+    os.mkfifo(tmp_path / ".fifo.oprel-new")
+    (tmp_path / ".last-used.json.k3_a9xyz").write_text("of an earlier version")
+    assert [path.name for path in sweep(tmp_path)] == [".last-used.json.k3_a9xyz"]
+    assert sweep(tmp_path / "absent") == []

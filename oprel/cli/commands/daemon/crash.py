@@ -54,7 +54,7 @@ class CrashReader(Protocol):
 @contextlib.contextmanager
 def _reader(config: Config) -> Iterator[CrashReader]:
     from oprel.client_api import Client
-    from oprel.core.crash_files import CrashFiles
+    from oprel.core.state.crash_files import CrashFiles
 
     if not config.host:
         yield CrashFiles(config.crashes_dir)

@@ -11,7 +11,7 @@ from oprel.cli.screen import render
 from oprel.cli.screen.settings_notes import running_daemon
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, ValidationError
-from oprel.utils.files import is_same_file, old_log, tail
+from oprel.utils.files import is_same_file, old_log, open_own, tail
 
 LINES, MOST_BYTES = 200, 64 * 1024  # of the daemon's log
 POLL_INTERVAL = 0.2  # s
@@ -54,7 +54,7 @@ def _show_daemon(config: Config, *, follow: bool) -> None:
     log = config.logs_dir / "daemon.log"
     if not log.exists():
         raise OprelError(f"there is no log {log}", "A daemon started with `oprel serve` logs to its terminal.")
-    with log.open("rb") as file:
+    with open(open_own(log), "rb") as file:
         for line in _last_lines(log, file):
             render.verbatim(line)
         if follow:
@@ -76,4 +76,4 @@ def _follow(log: Path, file: BinaryIO) -> None:
         if is_current or not log.exists():
             time.sleep(POLL_INTERVAL)
         else:
-            file = log.open("rb")
+            file = open(open_own(log), "rb")

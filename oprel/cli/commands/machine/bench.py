@@ -49,8 +49,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from oprel.cli.benchmark import benchmark, subjects
-    from oprel.cli.benchmark_history import history, previous, remember
+    from oprel.cli.benchmarks.benchmark import benchmark, subjects
+    from oprel.cli.benchmarks.history import history, previous, remember
     from oprel.client_api import Client
     from oprel.telemetry.hardware.probing import probe
     from oprel.wire.benchmarks import BenchmarksResponse, ComparedBenchmark

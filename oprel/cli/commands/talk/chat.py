@@ -61,9 +61,10 @@ def converse(args: argparse.Namespace) -> int:
 
 def _resumed(last: "Path", session: "Session") -> "Session":
     from oprel.cli.conversation.session import load
+    from oprel.utils.files import read_own
 
     try:
-        return load(last.read_bytes(), session)
+        return load(read_own(last), session)
     except OSError as error:
         raise ValidationError("there is no conversation to continue", "Leave out --resume to start one.") from error
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 
 FOLDER, STATE, RECORD = "llama.cpp", "state.json", "engine.json"
 NEW = ".new-"  # prefix of folders that are not complete
@@ -70,7 +70,7 @@ class InstalledEngines:
     def find(self, id: str) -> InstalledEngine | None:
         """The installed engine with this ID, None if there is none or its record is damaged."""
         try:
-            record = orjson.loads((self.folder / id / RECORD).read_bytes()) if id else {}
+            record = orjson.loads(read_own(self.folder / id / RECORD)) if id else {}
             engine = InstalledEngine(id=id, **record)
         except (OSError, ValueError, TypeError):
             return None
@@ -137,7 +137,7 @@ class InstalledEngines:
 
     def _used(self) -> UsedEngines:
         try:
-            return UsedEngines(**orjson.loads((self.folder / STATE).read_bytes()))
+            return UsedEngines(**orjson.loads(read_own(self.folder / STATE)))
         except (OSError, ValueError, TypeError):
             return UsedEngines()
 

@@ -6,13 +6,14 @@ import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import pytest
 from starlette.requests import ClientDisconnect
 
-from oprel.core.exceptions import OprelError, ValidationError
+from oprel.core.exceptions import DiskFullError, ValidationError
 from oprel.core.models.blobs import GRACE_SECONDS, WRITE_BYTES, Blobs
 
 CONTENT = b"weights" * 1000
@@ -24,9 +25,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "models" / "blobs"
 
 
+@dataclass
+class SettableClock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def blobs(folder: Path) -> Blobs:
-    return Blobs(folder)
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def blobs(folder: Path, clock: SettableClock) -> Blobs:
+    return Blobs(folder, clock)
 
 
 async def pieces(content: bytes = CONTENT, size: int = 1024) -> AsyncIterator[bytes]:
@@ -124,7 +138,7 @@ def small_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_files")
 async def test_what_does_not_fit_is_told_and_leaves_nothing(blobs: Blobs, folder: Path):
-    with pytest.raises(OprelError, match="the file cannot be stored: File too large") as caught:
+    with pytest.raises(DiskFullError, match="the file cannot be stored: File too large") as caught:
         await blobs.add(DIGEST, pieces(bytes(2**21)))
     assert str(folder) in caught.value.resolution_steps[0]
     assert files(folder) == []
@@ -144,9 +158,18 @@ def aged(path: Path) -> Path:
     return path
 
 
+def linked(path: Path, other: Path) -> Path:
+    """Another file, to which `path` leads."""
+    path.parent.mkdir(parents=True)
+    path.symlink_to(other)
+    other.write_bytes(b"mine")
+    return other
+
+
 class TestPruning:
-    async def test_what_nothing_uses_goes(self, blobs: Blobs, folder: Path):
-        await blobs.add(DIGEST, pieces())
+    async def test_what_nothing_uses_goes(self, folder: Path):
+        await Blobs(folder).add(DIGEST, pieces())
+        blobs = Blobs(folder)  # of the next daemon, which has promised nothing
         unused = aged(blobs.path(DIGEST))
         assert blobs.prune(set(), time.time()) == [unused.name]
         assert files(folder) == []
@@ -156,8 +179,9 @@ class TestPruning:
         assert blobs.prune({aged(blobs.path(DIGEST)).name}, time.time()) == []
         assert blobs.find(DIGEST)
 
-    async def test_what_was_just_uploaded_stays(self, blobs: Blobs):
-        await blobs.add(DIGEST, pieces())
+    async def test_what_was_just_uploaded_stays(self, folder: Path):
+        await Blobs(folder).add(DIGEST, pieces())
+        blobs = Blobs(folder)
         assert blobs.prune(set(), time.time()) == []
         assert blobs.prune(set(), time.time() + GRACE_SECONDS + 1) == [blobs.path(DIGEST).name]
 
@@ -169,17 +193,28 @@ class TestPruning:
         blobs.release([path])
         assert blobs.prune(set(), time.time()) == [path.name]
 
-    async def test_a_promise_ends_with_the_hour(self, blobs: Blobs):
+    async def test_a_promise_ends_with_the_hour_whatever_the_time_of_day(self, blobs: Blobs, clock: SettableClock):
         await blobs.add(DIGEST, pieces())
-        assert blobs.find(DIGEST)
-        assert blobs.prune(set(), time.time() + GRACE_SECONDS + 1) == [blobs.path(DIGEST).name]
+        tomorrow = time.time() + 24 * 3600
+        clock.now += GRACE_SECONDS - 1
+        assert blobs.prune(set(), tomorrow) == []
+        clock.now += 2
+        assert blobs.prune(set(), tomorrow) == [blobs.path(DIGEST).name]
 
     def test_what_a_killed_daemon_left_goes(self, blobs: Blobs, folder: Path):
         folder.mkdir(parents=True)
-        (folder / ".upload-x1y2").write_bytes(b"half")
-        aged(folder / ".upload-x1y2")
-        blobs.prune(set(), time.time())
-        assert files(folder) == []
+        left = {".upload-x1y2z3w4", ".upload.x1y2z3w4.oprel-new"}
+        for name in left:
+            (folder / name).write_bytes(b"half")
+        with blobs.temporary() as temporary:
+            assert {*blobs.prune(set(), time.time())} == left
+            assert files(folder) == [temporary.name]
+
+    async def test_a_link_is_no_blob(self, blobs: Blobs, folder: Path, tmp_path: Path):
+        other = linked(blobs.path(DIGEST), tmp_path / "other")
+        assert blobs.find(DIGEST) is None
+        assert await blobs.add(DIGEST, pieces())
+        assert (blobs.path(DIGEST).is_symlink(), other.read_bytes()) == (False, b"mine")
 
     def test_what_is_not_ours_stays(self, blobs: Blobs, folder: Path):
         folder.mkdir(parents=True)
@@ -194,7 +229,9 @@ class TestPruning:
         assert blobs.prune(set(), time.time()) == []
 
 
-async def test_the_parts_of_a_split_model_stand_under_names_that_an_engine_knows(blobs: Blobs, folder: Path):
+async def test_the_parts_of_a_split_model_stand_under_names_that_an_engine_knows(
+    blobs: Blobs, folder: Path, clock: SettableClock
+):
     other = f"sha256:{hashlib.sha256(b'two').hexdigest()}"
     await blobs.add(DIGEST, pieces())
     await blobs.add(other, pieces(b"two"))
@@ -204,5 +241,6 @@ async def test_the_parts_of_a_split_model_stand_under_names_that_an_engine_knows
     assert [(first.parent / name).read_bytes() for name in files(first.parent)] == [CONTENT, b"two"]
     later = time.time() + GRACE_SECONDS + 1
     parts = {blobs.path(DIGEST).name, blobs.path(other).name}
+    clock.now += GRACE_SECONDS + 1
     assert blobs.prune(parts, later) == [first.parent.name]
     assert files(folder) == sorted(parts)

@@ -1,6 +1,8 @@
 """Names on disk, and beside them the models that come with the package."""
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -323,3 +325,19 @@ def test_a_name_that_a_pull_found_a_better_one_for_goes(manifests: Manifests) ->
     manifests.put(hub_model("Q8_0"), instead_of=ModelRef.parse("hf.co/Org/Repo"))
     manifests.put(hub_model("Q8_0"), instead_of=ModelRef.parse("hf.co/Org/Repo:q8_0"))
     assert names(manifests) == ["hf.co/Org/Repo:Q8_0", "smol:latest"]
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["folder", "FIFO", "loop"]
+)
+def test_what_is_in_the_place_of_a_manifest_is_damaged_and_can_be_removed(
+    manifests: Manifests, folder: Path, make: Callable[[Path], object]
+) -> None:
+    folder.mkdir()
+    make(folder / "bad%3Alatest.json")
+    with pytest.raises(InvalidModelError, match="cannot be read"):
+        manifests.get(ModelRef.parse("bad"))
+    assert manifests.delete(ModelRef.parse("bad")) == "bad:latest"
+    assert manifests.uses().unreadable == ()
+    manifests.put(replace(FULL, name="bad:latest"))
+    assert manifests.get(ModelRef.parse("bad")).name == "bad:latest"

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -107,6 +108,22 @@ async def test_a_file_that_is_there_is_not_asked_for(hub, client, tmp_path):
     target.write_bytes(content(hub))
     await fetch(offered(hub), target, client=client, limits=HURRIED)
     assert not hub.seen
+
+
+@pytest.mark.parametrize("name", ["model.part", "model.part.json", "model.part.json.new"])
+@pytest.mark.parametrize("kind", ["link", "FIFO"])
+async def test_what_was_put_in_the_place_of_a_partial_file_is_replaced_and_not_followed(
+    name, kind, hub, client, tmp_path
+):
+    target, other = tmp_path / "model", tmp_path / "other"
+    other.write_bytes(b"mine")
+    if kind == "link":
+        (tmp_path / name).symlink_to(other)
+    else:
+        os.mkfifo(tmp_path / name)
+    await fetch(offered(hub), target, client=client, limits=HURRIED)
+    assert (target.read_bytes(), other.read_bytes()) == (content(hub), b"mine")
+    assert not target.is_symlink() and leftovers(target) == ["other", "served"]
 
 
 async def test_secrets_stay_with_the_host_they_are_for(hub, client, tmp_path):

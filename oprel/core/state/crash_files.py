@@ -27,6 +27,10 @@ class CrashFiles:
         entries = (_read(path, wire.CrashEntry) for path in reversed(self.paths()))
         return [entry for entry in entries if entry]
 
+    def damaged(self) -> list[Path]:
+        """The files that cannot be read."""
+        return [path for path in self.paths() if _read(path, wire.CrashEntry) is None]
+
     def find(self, text: str) -> wire.Crash:
         """The newest crash whose ID contains `text`. Raises ValidationError without a match."""
         for path in reversed(self.paths()):

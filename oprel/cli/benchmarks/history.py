@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from oprel.utils.files import write_atomically
+from oprel.utils.files import read_own, write_atomically
 from oprel.wire.benchmarks import Benchmark
 
 MOST = 500
@@ -15,7 +15,7 @@ MOST = 500
 def history(file: Path) -> list[Benchmark]:
     """What the file holds, without lines that cannot be read. Raises OSError."""
     try:
-        lines = file.read_bytes().splitlines()
+        lines = read_own(file).splitlines()
     except FileNotFoundError:
         return []
     benchmarks = []
