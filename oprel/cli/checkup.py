@@ -161,8 +161,10 @@ def check_engines(
 
 def _first_that_runs(binaries: EngineBinaries) -> tuple[Binary, str]:
     """The first engine that starts, and its version line. Raises NoEngineError."""
+    tried = set[Binary]()
     while True:
-        binary, _ = asyncio.run(binaries.choose())
+        binary, _ = asyncio.run(binaries.choose(tried))
+        tried.add(binary)
         try:
             done = _output(*binary.command, "--version", seconds=ENGINE_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -28,10 +28,11 @@ VENVS = ("venv", ".venv")
 def launch(backend: Backend, spec: EngineSpec, label: str, *, load_timeout: float, stall_timeout: float) -> Launch:
     """How to start the engine for `spec`. Timeouts in seconds."""
     folder = spec.socket.with_suffix(FOLDER) if backend.leaves_children else None
+    texts = {spec.template_file: spec.files.chat_template} if spec.files.chat_template else {}
     runner = partial(_wrapped, spec.socket) if backend.listens is Listens.WRAPPED else unwrapped
     return Launch(
         label=label,
-        run_dir=RunDir(spec.socket, backend.environment(spec), folder),
+        run_dir=RunDir(spec.socket, backend.environment(spec), folder, texts),
         arguments=partial(backend.arguments, spec),
         load_timeout=load_timeout,
         stall_timeout=stall_timeout,
