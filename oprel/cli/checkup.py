@@ -18,19 +18,18 @@ import psutil
 
 from oprel import __version__
 from oprel.api_models import Wire
-from oprel.cli.options import without_daemon
 from oprel.cli.screen.settings_notes import running_daemon
-from oprel.client.own_daemon import daemon_pid, is_ending
+from oprel.client.plain.daemon_state import daemon_pid, is_ending, why_silent
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
-from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
+from oprel.core.exceptions import ConnectError, NoEngineError, OprelError, ShuttingDownError
 from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
 from oprel.runtime.selection.engines import unused_gpu
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils import database
-from oprel.utils.files import listens, port_owner
+from oprel.utils.files import port_owner
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
 
@@ -101,20 +100,22 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
         with Client(config=config, start=False, timeout=SECONDS) as client:
             health = client.health()
     except OprelError as error:
-        if config.host or not isinstance(error, ConnectError):
-            return None, _error("daemon", error.message, *error.resolution_steps)
-        if is_ending(config):
-            ending = without_daemon(config)
-            return None, _warning("daemon", ending.message, *ending.resolution_steps)
-        if config.socket_path.exists() and listens(config.socket_path):
-            step = "`oprel restart --now` starts another one; `oprel logs` shows its log."
-            return None, _error("daemon", f"the daemon of {config.home_dir} is running but does not answer", step)
-        return None, _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
+        return None, _without_health(config, error)
     summary = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
     if health.version != __version__:
         step = f"Update it on {config.host}." if config.host else "`oprel restart`"
         return health, _warning("daemon", f"{summary}, but this command has version {__version__}", step)
     return health, _ok("daemon", summary)
+
+
+def _without_health(config: Config, error: OprelError) -> CheckupFinding:
+    """`error`: what the daemon was not reached by, or did not answer by."""
+    if not config.host and isinstance(error, ConnectError):
+        if daemon_pid(config) is None:
+            return _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
+        error = why_silent(config)
+    report = _warning if isinstance(error, ShuttingDownError) else _error
+    return report("daemon", error.message, *error.resolution_steps)
 
 
 def in_effect(config: Config) -> Config:

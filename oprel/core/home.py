@@ -7,6 +7,8 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
 from oprel.utils.files import check_private, make_private
 
+LOCK = "daemon.lock"
+
 
 def prepare_home(config: Config) -> None:
     """Create the folders of `config`'s home. Raises ConfigError if they cannot be written."""
@@ -25,6 +27,11 @@ def prepare_home(config: Config) -> None:
             f"cannot write to {config.home_dir}: {error.strerror}",
             "Make the folder writable, or choose another with --home or OPREL_HOME.",
         ) from error
+
+
+def lock_files(config: Config) -> tuple[Path, Path]:
+    """The files that the daemon has locks on as long as it runs; they contain its process ID."""
+    return config.home_dir / LOCK, config.run_dir / LOCK
 
 
 def check_home(config: Config) -> None:

@@ -55,6 +55,18 @@ def read_own(path: Path) -> bytes:
         return file.read()
 
 
+def open_own(path: Path) -> int:
+    """Open a file in one of our folders to read and write it; make it if it is missing, or anything but a file.
+
+    Returns a descriptor. Raises OSError.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.rename(path.with_name(f"{path.name}.set-aside-{os.getpid()}"))
+    return os.open(path, flags, 0o600)
+
+
 def make_private(folder: Path) -> None:
     """Create `folder` for this user alone (mode 0700). Raises OSError, PermissionError if it is another user's."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
