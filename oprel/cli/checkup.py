@@ -29,7 +29,7 @@ from oprel.runtime.selection.engines import unused_gpu
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils import database
-from oprel.utils.files import port_owner
+from oprel.utils.files import listens, port_owner
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
 
@@ -111,7 +111,7 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
 def _without_health(config: Config, error: OprelError) -> CheckupFinding:
     """`error`: what the daemon was not reached by, or did not answer by."""
     if not config.host and isinstance(error, ConnectError):
-        if daemon_pid(config) is None:
+        if daemon_pid(config) is None and not listens(config.socket_path):
             return _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
         error = why_silent(config)
     report = _warning if isinstance(error, ShuttingDownError) else _error

@@ -168,9 +168,11 @@ def _answers_again(config: Config) -> bool:
     """
     deadline = time.monotonic() + PROBE_SECONDS
     while (pid := daemon_pid(config)) is not None and not is_ending(config):
+        if is_stopped(pid):
+            raise why_silent(config)
         if is_up(config):
             return True
-        if is_stopped(pid) or time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             raise why_silent(config)
         time.sleep(POLL_INTERVAL)
     return False

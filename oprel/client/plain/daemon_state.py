@@ -20,7 +20,7 @@ POLL_INTERVAL = 0.005  # s
 MOST_SILENCES = 12  # between two looks
 
 
-def answers(path: Path, seconds: float = ANSWER_SECONDS) -> bool:
+def answers(path: Path, seconds: float) -> bool:
     """True if a daemon answers at the Unix socket `path`."""
     try:
         with connected(str(path), seconds) as connection, exchange(connection, "GET", "/") as answer:
@@ -31,7 +31,7 @@ def answers(path: Path, seconds: float = ANSWER_SECONDS) -> bool:
 
 def is_up(config: Config) -> bool:
     """True if the daemon of `config`'s home answers on its socket."""
-    return answers(config.socket_path)
+    return answers(config.socket_path, ANSWER_SECONDS)
 
 
 def daemon_pid(config: Config) -> int | None:
@@ -112,13 +112,13 @@ class Patience:
 
 def why_silent(config: Config) -> OprelError:
     """The error when this machine's own daemon does not answer, and none may be started."""
-    pid = daemon_pid(config)
-    if pid is None:
+    pid, hears = daemon_pid(config), listens(config.socket_path)
+    if pid is None and not hears:
         return ConnectError(
             f"no daemon runs for {config.home_dir}", "So no model is loaded. `oprel serve` starts a daemon."
         )
     named = f"the daemon (pid {pid})" if pid else "the daemon"
-    if is_stopped(pid):
+    if pid and is_stopped(pid):
         return ConnectError(
             f"{named} is stopped, as by Ctrl-Z in its terminal",
             f"`fg` there, or `kill -CONT {pid}`, lets it go on; `oprel stop --daemon` ends it.",
@@ -128,7 +128,7 @@ def why_silent(config: Config) -> OprelError:
             f"{named} is stopping, and lets answers finish",
             "Try again in a moment, or stop it at once: `oprel stop --daemon --now`.",
         )
-    if listens(config.socket_path):
+    if pid is None or hears:
         return ConnectError(
             f"the daemon of {config.home_dir} is running{f' (pid {pid})' if pid else ''} but does not answer",
             "`oprel restart --now` starts another one; `oprel logs` shows its log.",

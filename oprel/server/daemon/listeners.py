@@ -64,12 +64,14 @@ def urls_of(listeners: Sequence[socket.socket]) -> list[str]:
 
 
 def unix_socket(path: Path) -> socket.socket:
-    """A listener at `path`, where there is nothing yet. Raises OSError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    """A listener at `path`, in place of whatever file is there. Raises OSError."""
+    listener, unnamed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path.with_name(f".{path.name}")
     try:
-        listener.bind(str(path))
-        path.chmod(0o600)
+        unnamed.unlink(missing_ok=True)
+        listener.bind(str(unnamed))
+        unnamed.chmod(0o600)
         listener.listen(BACKLOG)
+        unnamed.replace(path)  # now: one that does not listen yet looks like that of a daemon that is about to end
     except OSError:
         listener.close()
         raise

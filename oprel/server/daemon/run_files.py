@@ -81,7 +81,6 @@ class RunFiles:
         path = self._config.socket_path
         if listens(path):
             raise OSError(f"another program listens on {path}")
-        path.unlink(missing_ok=True)
         listener = unix_socket(path)
         self._socket = path.stat()
         return listener
