@@ -2,7 +2,8 @@
 
 import logging
 
-from oprel.core.exceptions import OprelError
+from oprel.core.configuration import installation
+from oprel.core.exceptions import OprelError, ReinstalledError
 
 logger = logging.getLogger(__name__)
 
@@ -10,4 +11,9 @@ logger = logging.getLogger(__name__)
 def unexpected(error: Exception) -> OprelError:
     """The error to send for a fault of oprel. The log has the traceback."""
     logger.error("unexpected error", exc_info=error)
+    if installation.is_due_to_replacement(error):
+        return ReinstalledError(
+            f"oprel, or a package that it needs, was reinstalled or moved while this daemon ran ({error})",
+            f"Restart the daemon: {installation.RESTART}",
+        )
     return OprelError(f"internal error: {type(error).__name__}", "This is a fault of oprel: see the daemon's log.")

@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
+from oprel.core.configuration import installation
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
 from oprel.runtime import restarts
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
@@ -260,7 +261,7 @@ class EngineProcess:
         if ended.restart is Restart.NEXT_BINARY:
             return False
         self._binaries.forget_flags(binary)
-        raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
+        raise BackendStartError(f"the engine did not start: {ended.detail}", *_first_steps(), ended.advice)
 
     async def _spawn(self, binary: Binary, flags: frozenset[str]) -> ChildProcess:
         self._starts += 1
@@ -271,7 +272,9 @@ class EngineProcess:
                 command, self.launch.run_dir, self._log, on_exit=self._note_exit, clock=self._clock
             )
         except OSError as error:
-            raise BackendStartError(f"the engine {binary} cannot be started: {error.strerror}") from error
+            raise BackendStartError(
+                f"the engine {binary} cannot be started: {error.strerror}", *_first_steps()
+            ) from error
         self.http.close()
         self.http = self.launch.client(lambda why: child.kill_as(declared(why)), self._end_without_socket)
         return child
@@ -332,6 +335,13 @@ class EngineProcess:
 
 def _ignore(why: str) -> None:
     """The `on_death` of a client before the first start: no engine runs that could die."""
+
+
+def _first_steps() -> list[str]:
+    """What to do first about an engine that does not start."""
+    if not installation.was_replaced():
+        return []
+    return [f"oprel was reinstalled or moved while this daemon ran: {installation.RESTART}"]
 
 
 def _broken(last: Exit, wait: float) -> EngineBrokenError:

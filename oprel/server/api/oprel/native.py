@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, CompletionRequest, Mode, PromptMessage
+from oprel.core.configuration import installation
 from oprel.core.exceptions import ValidationError
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
@@ -56,9 +57,11 @@ async def health(request: Request) -> Response:
 
 
 def _warnings(manager: ModelManager) -> list[str]:
-    """Those about llama.cpp, unless all that is loaded runs on other engines."""
-    loaded = manager.loaded
-    return manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else []
+    """Of the installation; and of llama.cpp, unless all that is loaded runs on other engines."""
+    loaded, notes = manager.loaded, []
+    if installation.was_replaced():
+        notes.append(f"oprel was reinstalled or moved while this daemon ran: {installation.RESTART}")
+    return [*notes, *(manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else ())]
 
 
 @router.api_route("/models", methods=READ)
