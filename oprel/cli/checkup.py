@@ -23,6 +23,7 @@ from oprel.client.plain.daemon_state import daemon_pid, is_ending, why_silent
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError, ShuttingDownError
+from oprel.core.home import foreign_advice, owner_advice
 from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
 from oprel.runtime.selection.engines import unused_gpu
@@ -75,6 +76,7 @@ def examined(config: Config, notes: Sequence[str] = ()) -> Iterator[CheckupFindi
     yield from check_graphics(seen_by(machine, _listed(binaries, machine) or None), uses_gpus=binaries.uses_gpus)
     yield check_folder("home", config.home_dir)
     yield check_folder("run folder", config.run_dir)
+    yield from (_error("home", advice) for advice in filter(None, [foreign_advice(config)]))
     yield check_state(config.home_dir / "state.db")
     yield check_disk(config.home_dir)
     yield check_port(config, health)
@@ -244,9 +246,8 @@ def check_folder(subject: str, folder: Path) -> CheckupFinding:
     except OSError as error:
         return _error(subject, f"{folder}: {error.strerror}", "Choose another home with --home or OPREL_HOME.")
     if not folder.is_dir() or status.st_uid != os.getuid():
-        return _error(
-            subject, f"{folder} is not a folder owned by this user", "Choose another with --home or OPREL_HOME."
-        )
+        steps = filter(None, [owner_advice(folder), "Choose another with --home or OPREL_HOME."])
+        return _error(subject, f"{folder} is not a folder owned by this user", *steps)
     if not os.access(folder, os.W_OK | os.X_OK):
         return _error(subject, f"{folder} is not writable", f"chmod 700 {folder}")
     if stat.S_IMODE(status.st_mode) & 0o077:

@@ -1,9 +1,11 @@
 """Faults of oprel itself, as errors that a client can be sent."""
 
 import logging
+from pathlib import Path
 
 from oprel.core.configuration import installation
-from oprel.core.exceptions import OprelError, ReinstalledError
+from oprel.core.exceptions import ConfigError, OprelError, ReinstalledError
+from oprel.core.home import owner_advice
 
 logger = logging.getLogger(__name__)
 
@@ -16,4 +18,6 @@ def unexpected(error: Exception) -> OprelError:
             f"oprel, or a package that it needs, was reinstalled or moved while this daemon ran ({error})",
             f"Restart the daemon: {installation.RESTART}",
         )
+    if isinstance(error, PermissionError) and error.filename and (advice := owner_advice(Path(str(error.filename)))):
+        return ConfigError(f"cannot use {error.filename}: {error.strerror}", advice)
     return OprelError(f"internal error: {type(error).__name__}", "This is a fault of oprel: see the daemon's log.")
