@@ -10,7 +10,7 @@ import httpx
 
 from oprel.client.base import Address, NotReachedError, Scheme, lost_connection, scheme_of
 from oprel.client.own_daemon import reached_again
-from oprel.client.plain.daemon_state import PROBE_SECONDS, Patience, check_alive
+from oprel.client.plain.daemon_state import PROBE_SECONDS, SilenceChecks, check_alive
 from oprel.client.shared.patient_network import patient, patient_async
 from oprel.client.transports import transports
 from oprel.core.config import Config
@@ -39,24 +39,24 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     """A transport to `address`; one to this machine's own daemon starts it when it does not answer."""
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open(address.target)
-    patience = _patience(address, config)
+    new_checks = _silence_checks(address, config)
     if address.scheme is Scheme.HTTP:
-        return patient(httpx.HTTPTransport(verify=_has_certificate(address)), patience)
+        return patient(httpx.HTTPTransport(verify=_has_certificate(address)), new_checks)
     if address.own:
         check_home(config)
-    return _Reconnecting(patient(_SocketTransport(address.target), patience), address, config)
+    return _Reconnecting(patient(_SocketTransport(address.target), new_checks), address, config)
 
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open_async(address.target)
-    patience = _patience(address, config)
+    new_checks = _silence_checks(address, config)
     if address.scheme is Scheme.HTTP:
-        return patient_async(httpx.AsyncHTTPTransport(verify=_has_certificate(address)), patience)
+        return patient_async(httpx.AsyncHTTPTransport(verify=_has_certificate(address)), new_checks)
     if address.own:
         check_home(config)
     transport = httpx.AsyncHTTPTransport(uds=address.target, verify=False)
-    return _AsyncReconnecting(patient_async(transport, patience), address, config)
+    return _AsyncReconnecting(patient_async(transport, new_checks), address, config)
 
 
 def _has_certificate(address: Address) -> bool:
@@ -64,10 +64,10 @@ def _has_certificate(address: Address) -> bool:
     return address.target.startswith("https:")
 
 
-def _patience(address: Address, config: Config) -> Callable[[], Patience]:
+def _silence_checks(address: Address, config: Config) -> Callable[[], SilenceChecks]:
     if address.scheme is Scheme.UNIX:
-        return lambda: Patience(partial(check_alive, Path(address.target), config))
-    return lambda: Patience(partial(_check_reachable, address))
+        return lambda: SilenceChecks(partial(check_alive, Path(address.target), config))
+    return lambda: SilenceChecks(partial(_check_reachable, address))
 
 
 def _check_reachable(address: Address) -> None:

@@ -103,8 +103,8 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
         if descriptor is None:
             return False
         pid = _pid_of(config, descriptor)
-        patience = NOW_SECONDS if now else _drain_seconds(config) + END_SECONDS
-        deadline = time.monotonic() + patience
+        limit = NOW_SECONDS if now else _drain_seconds(config) + END_SECONDS
+        deadline = time.monotonic() + limit
         signalled = signalled_twice = False
         while not locked(descriptor):
             ending = is_ending(config)
@@ -115,7 +115,7 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
             if time.monotonic() > deadline:
                 if not now:
                     step = f"`oprel stop --daemon --now` ends it at once, and kills it if need be (pid {pid})."
-                    raise ConnectError(f"the daemon has not ended within {patience:.0f} s", step)
+                    raise ConnectError(f"the daemon has not ended within {limit:.0f} s", step)
                 _signal(pid, signal.SIGKILL)  # its engines end with it
             time.sleep(POLL_INTERVAL)
         return True
@@ -153,7 +153,7 @@ def _start_lock(config: Config) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise DaemonStartError(
                     f"another command has been starting the daemon for {LOCK_SECONDS:.0f} s",
-                    "Was it put aside with Ctrl-Z? Let it go on with `fg`, or end it.",
+                    "Was it put aside with Ctrl-Z? Continue it with `fg`, or end it.",
                 )
             time.sleep(LOCK_POLL_INTERVAL)
         yield

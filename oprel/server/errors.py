@@ -16,7 +16,7 @@ def unexpected(error: Exception) -> OprelError:
     if installation.is_due_to_replacement(error):
         return ReinstalledError(
             f"oprel, or a package that it needs, was reinstalled or moved while this daemon ran ({error})",
-            f"Restart the daemon: {installation.RESTART}",
+            "Restart the daemon: `oprel restart`",
         )
     if isinstance(error, PermissionError) and error.filename and (advice := owner_advice(Path(str(error.filename)))):
         return ConfigError(f"cannot use {error.filename}: {error.strerror}", advice)

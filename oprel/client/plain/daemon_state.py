@@ -95,7 +95,7 @@ def check_alive(path: Path, config: Config) -> None:
         raise why_silent(config) if pid is not None else ConnectError(f"the daemon at {path} does not answer any more")
 
 
-class Patience:
+class SilenceChecks:
     """Called at each silence of a daemon; runs `check` at the first one, and then less and less often."""
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -121,7 +121,7 @@ def why_silent(config: Config) -> OprelError:
     if pid and is_stopped(pid):
         return ConnectError(
             f"{named} is stopped, as by Ctrl-Z in its terminal",
-            f"`fg` there, or `kill -CONT {pid}`, lets it go on; `oprel stop --daemon` ends it.",
+            f"`fg` there, or `kill -CONT {pid}`, continues it; `oprel stop --daemon` ends it.",
         )
     if is_ending(config):
         return ShuttingDownError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from oprel.client.base import Address, NotReachedError, lost_connection
 from oprel.client.plain import requests
-from oprel.client.plain.daemon_state import QUIET_SECONDS, Patience, check_alive
+from oprel.client.plain.daemon_state import QUIET_SECONDS, SilenceChecks, check_alive
 from oprel.client.plain.requests import Answer, PlainRequest
 from oprel.client.plain.unix_http import Incoming, connected, exchange
 from oprel.core.config import Config
@@ -144,8 +144,8 @@ class PlainClient:
         body = b"" if request.body is None else json.dumps(request.body).encode()
         with self._connected() as connection:
             try:
-                patience = Patience(partial(check_alive, Path(self.address.target), self.config))
-                with exchange(connection, request.method, request.path, body, patience) as incoming:
+                checks = SilenceChecks(partial(check_alive, Path(self.address.target), self.config))
+                with exchange(connection, request.method, request.path, body, checks) as incoming:
                     yield incoming
             except OprelError:
                 raise

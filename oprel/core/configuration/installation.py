@@ -4,11 +4,8 @@ What was not imported until then is missing, or belongs to another version.
 """
 
 import os
-from pathlib import Path
 
 import oprel
-
-RESTART = "`oprel restart`"
 
 _Version = tuple[int, int, int] | None
 
@@ -24,11 +21,15 @@ def _present() -> _Version:
 
 
 _AT_START = _present()
-PACKAGE = Path(str(oprel.__file__)).parent
 
 
 def was_replaced() -> bool:
     return _present() != _AT_START
+
+
+def advice() -> list[str]:
+    """What to do about it, first of all; nothing where it was not replaced."""
+    return ["oprel was reinstalled or moved while this daemon ran: `oprel restart`"] if was_replaced() else []
 
 
 def is_due_to_replacement(error: BaseException) -> bool:

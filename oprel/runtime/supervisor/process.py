@@ -261,7 +261,7 @@ class EngineProcess:
         if ended.restart is Restart.NEXT_BINARY:
             return False
         self._binaries.forget_flags(binary)
-        raise BackendStartError(f"the engine did not start: {ended.detail}", *_first_steps(), ended.advice)
+        raise BackendStartError(f"the engine did not start: {ended.detail}", *installation.advice(), ended.advice)
 
     async def _spawn(self, binary: Binary, flags: frozenset[str]) -> ChildProcess:
         self._starts += 1
@@ -273,7 +273,7 @@ class EngineProcess:
             )
         except OSError as error:
             raise BackendStartError(
-                f"the engine {binary} cannot be started: {error.strerror}", *_first_steps()
+                f"the engine {binary} cannot be started: {error.strerror}", *installation.advice()
             ) from error
         self.http.close()
         self.http = self.launch.client(lambda why: child.kill_as(declared(why)), self._end_without_socket)
@@ -335,13 +335,6 @@ class EngineProcess:
 
 def _ignore(why: str) -> None:
     """The `on_death` of a client before the first start: no engine runs that could die."""
-
-
-def _first_steps() -> list[str]:
-    """What to do first about an engine that does not start."""
-    if not installation.was_replaced():
-        return []
-    return [f"oprel was reinstalled or moved while this daemon ran: {installation.RESTART}"]
 
 
 def _broken(last: Exit, wait: float) -> EngineBrokenError:

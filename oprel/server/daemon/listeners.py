@@ -107,8 +107,8 @@ def _listeners(host: str, port: int) -> list[socket.socket]:
 
 def _addresses(host: str) -> list[_Address]:
     hosts = dict.fromkeys([host, *(LOCALHOST if host == "localhost" else ())])
-    found = dict.fromkeys(address for each in hosts for address in _resolved(each))
-    return sorted(found, key=lambda address: address.family != socket.AF_INET)
+    addresses = dict.fromkeys(address for each in hosts for address in _resolved(each))
+    return sorted(addresses, key=lambda address: address.family != socket.AF_INET)
 
 
 def _resolved(host: str) -> Iterator[_Address]:

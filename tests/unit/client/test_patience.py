@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oprel.client.plain import daemon_state, plain_client
-from oprel.client.plain.daemon_state import MOST_SILENCES, Patience
+from oprel.client.plain.daemon_state import MOST_SILENCES, SilenceChecks
 from oprel.client.plain.plain_client import PlainClient
 from oprel.client.shared import patient_network
 from oprel.client_api import Client
@@ -151,8 +151,8 @@ def test_a_limit_of_the_caller_holds(serve: Serve, family: str) -> None:
 
 def test_a_daemon_is_asked_less_and_less_often() -> None:
     checked, silences = list[int](), count(1)
-    patience = Patience(lambda: checked.append(number))
+    new_checks = SilenceChecks(lambda: checked.append(number))
     while (number := next(silences)) < 100:
-        patience()
+        new_checks()
     assert checked[:5] == [1, 2, 4, 8, 16]
     assert {after - before for before, after in zip(checked[5:], checked[6:], strict=False)} == {MOST_SILENCES}

@@ -58,10 +58,9 @@ async def health(request: Request) -> Response:
 
 def _warnings(manager: ModelManager) -> list[str]:
     """Of the installation; and of llama.cpp, unless all that is loaded runs on other engines."""
-    loaded, notes = manager.loaded, []
-    if installation.was_replaced():
-        notes.append(f"oprel was reinstalled or moved while this daemon ran: {installation.RESTART}")
-    return [*notes, *(manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else ())]
+    loaded = manager.loaded
+    of_engine = manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else []
+    return [*installation.advice(), *of_engine]
 
 
 @router.api_route("/models", methods=READ)
