@@ -71,14 +71,27 @@ def _silence_checks(address: Address, config: Config) -> Callable[[], SilenceChe
 
 
 def _check_reachable(address: Address) -> None:
-    """Ask whatever serves at `address` for any answer. Raises ConnectError."""
-    transport = httpx.HTTPTransport(verify=_has_certificate(address))
+    """Ask whatever serves at `address` for any answer; one that refuses connections may let answers finish.
+
+    Raises ConnectError.
+    """
+    import http.client  # imported late: few daemons are silent for so long
+    import ssl
+    from urllib.parse import urlsplit
+
+    server = urlsplit(address.target)
+    kind = http.client.HTTPSConnection if _has_certificate(address) else http.client.HTTPConnection
+    connection = kind(server.netloc, timeout=PROBE_SECONDS)
     try:
-        with httpx.Client(transport=transport, timeout=PROBE_SECONDS) as http:
-            http.get(f"{address.target}/")
-    except httpx.TransportError as error:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (ConnectionRefusedError, ConnectionResetError, ssl.SSLError, http.client.HTTPException):
+        return
+    except OSError as error:
         step = "Look after it on its machine, or correct OPREL_HOST."
         raise ConnectError(f"the daemon at {address} does not answer any more", step) from error
+    finally:
+        connection.close()
 
 
 class _SocketTransport(httpx.HTTPTransport):

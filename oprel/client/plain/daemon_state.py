@@ -89,10 +89,24 @@ def is_stopped(pid: int) -> bool:
 
 
 def check_alive(path: Path, config: Config) -> None:
-    """Ask the daemon behind the socket `path`, which has been silent, for a sign of life. Raises ConnectError."""
+    """Ask the daemon behind the socket `path`, which has been silent, for a sign of life. Raises ConnectError.
+
+    One that no longer listens lives: it lets answers finish. At its end the connection would end too.
+    """
     pid = daemon_pid(config) if path == config.socket_path else None
-    if (pid and is_stopped(pid)) or not answers(path, PROBE_SECONDS):
+    if (pid and is_stopped(pid)) or _is_deaf(path):
         raise why_silent(config) if pid is not None else ConnectError(f"the daemon at {path} does not answer any more")
+
+
+def _is_deaf(path: Path) -> bool:
+    """True if something listens at the socket `path`, and does not answer."""
+    try:
+        with connected(str(path), PROBE_SECONDS) as connection, exchange(connection, "GET", "/"):
+            return False
+    except (TimeoutError, BlockingIOError):
+        return True
+    except OSError:
+        return False
 
 
 class SilenceChecks:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from oprel.client import connect
+from oprel.client.base import Address
 from oprel.client.plain import daemon_state, plain_client
 from oprel.client.plain.daemon_state import MOST_SILENCES, SilenceChecks
 from oprel.client.plain.plain_client import PlainClient
@@ -147,6 +149,18 @@ def test_a_limit_of_the_caller_holds(serve: Serve, family: str) -> None:
     with Client(address, timeout=0.08) as client, pytest.raises(ConnectError, match="timed out"):
         client.list()
     assert daemon.asked < SILENCES
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_a_daemon_that_lets_answers_finish_lives(tmp_path: Path, *, is_bound: bool) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as ending:
+        if is_bound:
+            ending.bind(str(path))
+        daemon_state.check_alive(path, Config(home=str(tmp_path)))
+    with socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))
+        connect._check_reachable(Address.parse(f"127.0.0.1:{refusing.getsockname()[1]}"))
 
 
 def test_a_daemon_is_asked_less_and_less_often() -> None:
