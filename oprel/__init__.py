@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         NoEngineError,
         OprelError,
         QuarantinedError,
+        ReinstalledError,
         RequestTooLargeError,
         ShuttingDownError,
         UnsupportedError,
@@ -87,7 +88,7 @@ _NAMES_IN = {
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
     "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ImageTooLargeError "
     "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
-    "RequestTooLargeError ShuttingDownError UnsupportedError ValidationError",
+    "ReinstalledError RequestTooLargeError ShuttingDownError UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
     "oprel.utils.logging": "setup_logging",
@@ -129,6 +130,7 @@ __all__ = [
     "ProcessResponse",
     "ProgressResponse",
     "QuarantinedError",
+    "ReinstalledError",
     "RequestError",
     "RequestTooLargeError",
     "ResponseError",

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from oprel.client.own_daemon import is_up, serve_command
+from oprel.client.own_daemon import serve_command
+from oprel.client.plain.daemon_state import is_up
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.models.manifests import Manifest, Manifests

@@ -19,12 +19,12 @@ import psutil
 from oprel import __version__
 from oprel.api_models import Wire
 from oprel.cli.home_checks import home_faults
-from oprel.cli.options import without_daemon
 from oprel.cli.screen.settings_notes import running_daemon
-from oprel.client.own_daemon import daemon_pid, is_ending
+from oprel.client.plain.daemon_state import daemon_pid, is_ending, why_silent
 from oprel.client_api import Client
 from oprel.core.config import Config, child_environment
-from oprel.core.exceptions import ConnectError, NoEngineError, OprelError
+from oprel.core.exceptions import ConnectError, NoEngineError, OprelError, ShuttingDownError
+from oprel.core.home import foreign_advice, owner_advice
 from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
 from oprel.runtime.selection.engines import unused_gpu
@@ -76,6 +76,7 @@ def examined(config: Config, notes: Sequence[str] = ()) -> Iterator[CheckupFindi
     yield from check_graphics(seen_by(machine, _listed(binaries, machine) or None), uses_gpus=binaries.uses_gpus)
     yield check_folder("home", config.home_dir)
     yield check_folder("run folder", config.run_dir)
+    yield from (_error("home", advice) for advice in filter(None, [foreign_advice(config)]))
     yield from check_state(config)
     yield check_disk(config.home_dir)
     yield check_port(config, health)
@@ -101,20 +102,22 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
         with Client(config=config, start=False, timeout=SECONDS) as client:
             health = client.health()
     except OprelError as error:
-        if config.host or not isinstance(error, ConnectError):
-            return None, _error("daemon", error.message, *error.resolution_steps)
-        if is_ending(config):
-            ending = without_daemon(config)
-            return None, _warning("daemon", ending.message, *ending.resolution_steps)
-        if config.socket_path.exists() and listens(config.socket_path):
-            step = "`oprel restart --now` starts another one; `oprel logs` shows its log."
-            return None, _error("daemon", f"the daemon of {config.home_dir} is running but does not answer", step)
-        return None, _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
+        return None, _without_health(config, error)
     summary = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
     if health.version != __version__:
         step = f"Update it on {config.host}." if config.host else "`oprel restart`"
         return health, _warning("daemon", f"{summary}, but this command has version {__version__}", step)
     return health, _ok("daemon", summary)
+
+
+def _without_health(config: Config, error: OprelError) -> CheckupFinding:
+    """`error`: what the daemon was not reached by, or did not answer by."""
+    if not config.host and isinstance(error, ConnectError):
+        if daemon_pid(config) is None and not listens(config.socket_path):
+            return _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
+        error = why_silent(config)
+    report = _warning if isinstance(error, ShuttingDownError) else _error
+    return report("daemon", error.message, *error.resolution_steps)
 
 
 def in_effect(config: Config) -> Config:
@@ -161,8 +164,10 @@ def check_engines(
 
 def _first_that_runs(binaries: EngineBinaries) -> tuple[Binary, str]:
     """The first engine that starts, and its version line. Raises NoEngineError."""
+    tried = set[Binary]()
     while True:
-        binary, _ = asyncio.run(binaries.choose())
+        binary, _ = asyncio.run(binaries.choose(tried))
+        tried.add(binary)
         try:
             done = _output(*binary.command, "--version", seconds=ENGINE_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -241,9 +246,8 @@ def check_folder(subject: str, folder: Path) -> CheckupFinding:
     except OSError as error:
         return _error(subject, f"{folder}: {error.strerror}", "Choose another home with --home or OPREL_HOME.")
     if not folder.is_dir() or status.st_uid != os.getuid():
-        return _error(
-            subject, f"{folder} is not a folder owned by this user", "Choose another with --home or OPREL_HOME."
-        )
+        steps = filter(None, [owner_advice(folder), "Choose another with --home or OPREL_HOME."])
+        return _error(subject, f"{folder} is not a folder owned by this user", *steps)
     if not os.access(folder, os.W_OK | os.X_OK):
         return _error(subject, f"{folder} is not writable", f"chmod 700 {folder}")
     if stat.S_IMODE(status.st_mode) & 0o077:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -155,7 +156,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _give_up_output()
         render.note(f"Error: {error}")
+        _explain_owner(error)
         return 1
+
+
+def _explain_owner(error: OSError) -> None:
+    """Say what to do about a file of another user."""
+    from oprel.core.home import owner_advice
+
+    if isinstance(error, PermissionError) and error.filename:
+        if advice := owner_advice(Path(os.fsdecode(error.filename))):
+            render.note(advice)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, ColumnChoice, argument, named
 from oprel.core.config import Config, config_of, flag, given_settings, settings
-from oprel.core.exceptions import ConnectError, InvalidModelError, ModelNotFoundError, OprelError, ShuttingDownError
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
 
 if TYPE_CHECKING:
@@ -159,29 +159,18 @@ def _keep_alive(text: str | None) -> float | str | None:
         return text
 
 
-def without_daemon(config: Config) -> OprelError:
-    """The error when this machine's own daemon does not answer and none may be started."""
-    from oprel.client.own_daemon import daemon_pid, is_ending
-
-    if is_ending(config):
-        message = f"the daemon (pid {daemon_pid(config)}) is stopping, and lets answers finish"
-        return ShuttingDownError(message, "Try again in a moment, or stop it at once: `oprel stop --daemon --now`.")
-    return ConnectError(
-        f"no daemon runs for {config.home_dir}", "So no model is loaded. `oprel serve` starts a daemon."
-    )
-
-
 @contextmanager
 def asking_own_daemon(client: "AnyClient") -> Iterator[None]:
     """Explains why this machine's own daemon does not answer, where none may be started."""
     from oprel.client.base import NotReachedError
+    from oprel.client.plain.daemon_state import why_silent
 
     try:
         yield
     except NotReachedError as error:
         if client.config.host:
             raise
-        raise without_daemon(client.config) from error
+        raise why_silent(client.config) from error
 
 
 @contextmanager

@@ -1,20 +1,24 @@
 """Connects to daemons by httpx."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
 import httpx
 
 from oprel.client.base import Address, NotReachedError, Scheme, lost_connection, scheme_of
-from oprel.client.own_daemon import ensure_daemon
+from oprel.client.own_daemon import reached_again
+from oprel.client.plain.daemon_state import PROBE_SECONDS, SilenceChecks, check_alive
+from oprel.client.shared.patient_network import patient, patient_async
 from oprel.client.transports import transports
 from oprel.core.config import Config
+from oprel.core.exceptions import ConnectError
 from oprel.core.home import check_home
 from oprel.utils.files import listens
 
-# Answers have no time limit, since models and queues can be slow. Only connecting has one.
+# Answers have no time limit, since models and queues can be slow; but a daemon that is silent must show that it lives.
 TIMEOUT = httpx.Timeout(None, connect=10.0)
 # httpx needs a URL; over a Unix socket or in-process its host is a dummy.
 LOCAL_URL = "http://localhost"
@@ -33,32 +37,61 @@ def connection_errors(address: Address) -> Iterator[None]:
 
 def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     """A transport to `address`; one to this machine's own daemon starts it when it does not answer."""
-    if address.scheme is Scheme.HTTP:
-        return httpx.HTTPTransport(verify=_has_certificate(address))
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open(address.target)
-    transport = _SocketTransport(address.target)
-    if not address.own:
-        return transport
-    check_home(config)
-    return _Autostart(transport, config)
+    new_checks = _silence_checks(address, config)
+    if address.scheme is Scheme.HTTP:
+        return patient(httpx.HTTPTransport(verify=_has_certificate(address)), new_checks)
+    if address.own:
+        check_home(config)
+    return _Reconnecting(patient(_SocketTransport(address.target), new_checks), address, config)
 
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
-    if address.scheme is Scheme.HTTP:
-        return httpx.AsyncHTTPTransport(verify=_has_certificate(address))
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open_async(address.target)
+    new_checks = _silence_checks(address, config)
+    if address.scheme is Scheme.HTTP:
+        return patient_async(httpx.AsyncHTTPTransport(verify=_has_certificate(address)), new_checks)
+    if address.own:
+        check_home(config)
     transport = httpx.AsyncHTTPTransport(uds=address.target, verify=False)
-    if not address.own:
-        return transport
-    check_home(config)
-    return _AutostartAsync(transport, config)
+    return _AsyncReconnecting(patient_async(transport, new_checks), address, config)
 
 
 def _has_certificate(address: Address) -> bool:
     """False for plain HTTP: loading certificates takes 25 ms."""
     return address.target.startswith("https:")
+
+
+def _silence_checks(address: Address, config: Config) -> Callable[[], SilenceChecks]:
+    if address.scheme is Scheme.UNIX:
+        return lambda: SilenceChecks(partial(check_alive, Path(address.target), config))
+    return lambda: SilenceChecks(partial(_check_reachable, address))
+
+
+def _check_reachable(address: Address) -> None:
+    """Ask whatever serves at `address` for any answer; one that refuses connections may let answers finish.
+
+    Raises ConnectError.
+    """
+    import http.client  # imported late: few daemons are silent for so long
+    import ssl
+    from urllib.parse import urlsplit
+
+    server = urlsplit(address.target)
+    kind = http.client.HTTPSConnection if _has_certificate(address) else http.client.HTTPConnection
+    connection = kind(server.netloc, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (ConnectionRefusedError, ConnectionResetError, ssl.SSLError, http.client.HTTPException):
+        return
+    except OSError as error:
+        step = "Look after it on its machine, or correct OPREL_HOST."
+        raise ConnectError(f"the daemon at {address} does not answer any more", step) from error
+    finally:
+        connection.close()
 
 
 class _SocketTransport(httpx.HTTPTransport):
@@ -74,32 +107,36 @@ class _SocketTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
-class _Autostart(httpx.BaseTransport):
-    def __init__(self, inner: httpx.BaseTransport, config: Config) -> None:
+class _Reconnecting(httpx.BaseTransport):
+    """Sends a request again where nothing accepted the connection, once a daemon may do so."""
+
+    def __init__(self, inner: httpx.BaseTransport, address: Address, config: Config) -> None:
         self._inner = inner
-        self._config = config
+        self._address, self._config = address, config
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         try:
             return self._inner.handle_request(request)
         except httpx.ConnectError:
-            ensure_daemon(self._config)
+            if not reached_again(self._address, self._config):
+                raise
             return self._inner.handle_request(request)
 
     def close(self) -> None:
         self._inner.close()
 
 
-class _AutostartAsync(httpx.AsyncBaseTransport):
-    def __init__(self, inner: httpx.AsyncBaseTransport, config: Config) -> None:
+class _AsyncReconnecting(httpx.AsyncBaseTransport):
+    def __init__(self, inner: httpx.AsyncBaseTransport, address: Address, config: Config) -> None:
         self._inner = inner
-        self._config = config
+        self._address, self._config = address, config
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
             return await self._inner.handle_async_request(request)
         except httpx.ConnectError:
-            await anyio.to_thread.run_sync(ensure_daemon, self._config)
+            if not await anyio.to_thread.run_sync(reached_again, self._address, self._config):
+                raise
             return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:

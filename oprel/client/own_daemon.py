@@ -1,11 +1,10 @@
 """Starts and stops this machine's own daemon.
 
-Two locks in the run folder prevent races: clients queue on `start.lock` and check again once they hold it, and the
-daemon holds `daemon.lock` as long as it runs. Twenty clients that find no daemon start exactly one.
+Two locks prevent races: clients queue on `start.lock` and check again once they hold it, and the daemon holds
+`daemon.lock` as long as it runs. Twenty clients that find no daemon start exactly one.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -14,18 +13,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.client.plain.unix_http import connected, exchange
+from oprel.client.base import Address, Scheme
+from oprel.client.plain.daemon_state import (
+    POLL_INTERVAL,
+    PROBE_SECONDS,
+    await_socket,
+    daemon_pid,
+    held_lock,
+    is_ending,
+    is_stopped,
+    is_up,
+    pid_in,
+    why_silent,
+)
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
-from oprel.core.exceptions import DaemonStartError
+from oprel.core.configuration.published import published
+from oprel.core.exceptions import ConnectError, DaemonStartError
 from oprel.core.home import prepare_home
-from oprel.utils.files import LARGEST_LOG, listens, locked, open_own, shift_logs, tail
+from oprel.utils.files import LARGEST_LOG, listens, locked, open_lock, open_own, shift_logs, tail
+from oprel.utils.text import parse_duration
 
 if TYPE_CHECKING:
     import subprocess
 
 START_SECONDS = 60.0
-ANSWER_SECONDS = 5.0
-POLL_INTERVAL = 0.005  # s
+LOCK_SECONDS = 90.0  # for another command that starts the daemon
+END_SECONDS = 25.0  # for a daemon to end after its last answer
+NOW_SECONDS = 15.0  # for one that is to end at once, before it is killed
+LOCK_POLL_INTERVAL = 0.02  # s; many commands may wait
 LOG_LINES = 15
 STARTING_LINES = 100  # more than a daemon logs before it answers
 
@@ -33,10 +48,11 @@ STARTING_LINES = 100  # more than a daemon logs before it answers
 def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
     """Return once this machine's daemon answers; start it if necessary.
 
-    Raises DaemonStartError with the end of its log, or ConfigError when OPREL_HOME is not writable.
+    Raises DaemonStartError with the end of its log, ConnectError for one that runs but does not answer, or ConfigError
+    when OPREL_HOME is not writable.
     """
     with _start_lock(config):
-        if not is_up(config):
+        if not (is_up(config) or _answers_again(config)):
             log = config.logs_dir / "daemon.log"
             old_bytes = log.stat().st_size if log.exists() else 0
             if old_bytes > LARGEST_LOG:
@@ -48,16 +64,20 @@ def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
             _tell_of_port(config, log, old_bytes)
 
 
-def is_up(config: Config) -> bool:
-    """True if the daemon of `config`'s home answers on its socket."""
-    try:
-        with (
-            connected(str(config.socket_path), ANSWER_SECONDS) as connection,
-            exchange(connection, "GET", "/") as answer,
-        ):
-            return answer.status == 200
-    except OSError:
+def reached_again(address: Address, config: Config) -> bool:
+    """After nothing accepted a connection at `address`: True where the next attempt may succeed.
+
+    This machine's own daemon is started, or had its socket removed and makes another one. Raises ConnectError where it
+    runs all the same, and what `ensure_daemon` raises.
+    """
+    if address.own:
+        ensure_daemon(config)
+        return True
+    if address != Address(Scheme.UNIX, str(config.socket_path)):
         return False
+    if not await_socket(config) and daemon_pid(config) is not None:
+        raise why_silent(config)
+    return listens(config.socket_path)
 
 
 def serve_command(config: Config) -> list[str]:
@@ -76,56 +96,86 @@ def serve_command(config: Config) -> list[str]:
 def stop_daemon(config: Config, *, now: bool = False) -> bool:
     """Stop this machine's daemon and wait until it has exited; False when none is running.
 
-    A daemon that is already stopping gets no second signal, unless `now` asks it not to let answers finish.
+    A daemon that is already stopping gets no second signal, unless `now` asks it not to let answers finish. One that
+    was put aside (Ctrl-Z) goes on, in order to end. Raises ConnectError where it does not end: it is killed only `now`.
     """
-    with _held_lock(config) as descriptor:
+    with held_lock(config) as descriptor:
         if descriptor is None:
             return False
+        pid = _pid_of(config, descriptor)
+        limit = NOW_SECONDS if now else _drain_seconds(config) + END_SECONDS
+        deadline = time.monotonic() + limit
         signalled = signalled_twice = False
         while not locked(descriptor):
             ending = is_ending(config)
             if not (ending or signalled) or (ending and now and not signalled_twice):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
+                _signal(pid, signal.SIGTERM)
+                _signal(pid, signal.SIGCONT)
                 signalled, signalled_twice = True, ending
+            if time.monotonic() > deadline:
+                if not now:
+                    step = f"`oprel stop --daemon --now` ends it at once, and kills it if need be (pid {pid})."
+                    raise ConnectError(f"the daemon has not ended within {limit:.0f} s", step)
+                _signal(pid, signal.SIGKILL)  # its engines end with it
             time.sleep(POLL_INTERVAL)
         return True
 
 
-def is_ending(config: Config) -> bool:
-    """True while this machine's daemon lets answers finish: its socket exists, but no longer accepts connections."""
-    return config.socket_path.exists() and not listens(config.socket_path) and daemon_pid(config) is not None
+def _pid_of(config: Config, descriptor: int) -> int:
+    """Raises ConnectError."""
+    daemon = published(config)
+    if pid := pid_in(descriptor) or (daemon.pid if daemon else 0):
+        return pid
+    raise ConnectError("a daemon runs, but its lock does not say which process it is", "End `oprel serve` by hand.")
 
 
-def daemon_pid(config: Config) -> int | None:
-    """The process ID of this machine's daemon, whether it answers or not; None when none is running."""
-    with _held_lock(config) as descriptor:
-        return int(os.pread(descriptor, 32, 0)) if descriptor is not None else None
+def _drain_seconds(config: Config) -> float:
+    """How long the running daemon lets answers finish."""
+    daemon = published(config)
+    if daemon and "drain_timeout" in daemon.settings:
+        return parse_duration(str(daemon.settings["drain_timeout"].value))
+    return config.drain_timeout_seconds
 
 
-@contextlib.contextmanager
-def _held_lock(config: Config) -> Iterator[int | None]:
-    """The home's lock file if a daemon holds it, else None. It contains the daemon's process ID."""
-    try:
-        descriptor = open_own(config.run_dir / "daemon.lock", os.O_RDWR)
-    except OSError:  # none, or no file: the next daemon makes one
-        yield None
-        return
-    try:
-        yield None if locked(descriptor) else descriptor
-    finally:
-        os.close(descriptor)
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @contextlib.contextmanager
 def _start_lock(config: Config) -> Iterator[None]:
+    """Inside the block no other command starts the daemon, or it is there. Raises DaemonStartError."""
     prepare_home(config)
-    descriptor = open_own(config.run_dir / "start.lock", os.O_RDWR | os.O_CREAT)
+    descriptor = open_lock(config.run_dir / "start.lock")
+    deadline = time.monotonic() + LOCK_SECONDS
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not locked(descriptor) and not is_up(config):  # the command that has it may have been put aside since
+            if time.monotonic() > deadline:
+                raise DaemonStartError(
+                    f"another command has been starting the daemon for {LOCK_SECONDS:.0f} s",
+                    "Was it put aside with Ctrl-Z? Continue it with `fg`, or end it.",
+                )
+            time.sleep(LOCK_POLL_INTERVAL)
         yield
     finally:
         os.close(descriptor)
+
+
+def _answers_again(config: Config) -> bool:
+    """Wait for a daemon that runs but did not answer, and may not be replaced; False where there is none, or it ends.
+
+    Raises ConnectError where it does not answer.
+    """
+    deadline = time.monotonic() + PROBE_SECONDS
+    while (pid := daemon_pid(config)) is not None and not is_ending(config):
+        if is_stopped(pid):
+            raise why_silent(config)
+        if is_up(config):
+            return True
+        if time.monotonic() > deadline:
+            raise why_silent(config)
+        time.sleep(POLL_INTERVAL)
+    return False
 
 
 def _spawn(command: list[str], log: Path) -> "subprocess.Popen[bytes]":

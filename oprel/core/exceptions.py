@@ -21,6 +21,7 @@
     │   └── DiskFullError          the disk has not enough space for it, or for anything else that is stored
     ├── QuarantinedError           the request has killed its engine twice
     ├── BusyError                  too many requests are waiting for the model
+    ├── ReinstalledError           the daemon's own files were replaced while it ran
     └── ShuttingDownError          the daemon is stopping
 
 Each class has `code` (its name on the wire), `http_status` and `exit_code`. Each instance has a message that says what
@@ -171,6 +172,10 @@ class BusyError(OprelError):
     code = "server_busy"
     http_status = 503
     exit_code = 7
+
+
+class ReinstalledError(OprelError):
+    code = "reinstalled"
 
 
 class ShuttingDownError(OprelError):

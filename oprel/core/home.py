@@ -8,6 +8,8 @@ from oprel.core.exceptions import ConfigError
 from oprel.core.state.damage import clear_the_way
 from oprel.utils.files import check_private, make_private, temporary_file
 
+LOCK = "daemon.lock"
+
 
 def prepare_home(config: Config) -> None:
     """Create the folders of `config`'s home. Raises ConfigError if they cannot be written."""
@@ -26,8 +28,14 @@ def prepare_home(config: Config) -> None:
     except OSError as error:
         raise ConfigError(
             f"cannot write to {config.home_dir}: {error.strerror}",
+            *filter(None, [foreign_advice(config)]),
             "Make the folder writable, or choose another with --home or OPREL_HOME.",
         ) from error
+
+
+def lock_files(config: Config) -> tuple[Path, Path]:
+    """The files that the daemon has locks on as long as it runs; they contain its process ID."""
+    return config.home_dir / LOCK, config.run_dir / LOCK
 
 
 def check_home(config: Config) -> None:
@@ -35,7 +43,49 @@ def check_home(config: Config) -> None:
     try:
         check_private(config.run_dir)
     except OSError as error:
-        raise ConfigError(f"cannot use {config.run_dir}: {error.strerror}", "Choose another --home.") from error
+        steps = [*filter(None, [foreign_advice(config)]), "Choose another --home."]
+        raise ConfigError(f"cannot use {config.run_dir}: {error.strerror}", *steps) from error
+
+
+def foreign_advice(config: Config) -> str:
+    """What to do about files of another user among those that oprel needs first; "" if there are none."""
+    folders = (config.home_dir, config.run_dir, config.logs_dir, config.models_dir)
+    paths = (path for folder in folders for path in (folder, *_within(folder)))
+    return next(filter(None, (owner_advice(path, config.home_dir) for path in paths)), "")
+
+
+def owner_advice(path: Path, whole: Path | None = None) -> str:
+    """What to do about a path of another user, as after one `sudo oprel`; "" for others.
+
+    `whole`: the folder to change with all that is in it, by default the path.
+    """
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return ""
+    if os.getuid() in (owner, 0):
+        return ""
+    import shlex  # imported late: this is a rare case
+
+    command = f"sudo chown -R {_user(os.getuid())} {shlex.quote(str(whole or path))}"
+    return f"{path} belongs to {_user(owner)}, as after `sudo oprel`: `{command}`"
+
+
+def _within(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _user(number: int) -> str:
+    """The name of a user, or the number of one without a name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def home_instead_of(home: str, *, keeps_models: bool) -> str:

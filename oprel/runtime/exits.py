@@ -133,6 +133,14 @@ class Reason(Enum):
             advice="The engine crashed. Ask again to restart it; if it repeats, try another engine build.",
         ),
     )
+    SOCKET_LOST = (
+        "socket_lost",
+        Consequences(
+            advice="Something removed files from the run folder in OPREL_HOME. Ask again.",
+            restart=Restart.EXTERNAL,
+            is_blamable=False,
+        ),
+    )
     HUNG = (
         "hung",
         Consequences(
@@ -257,6 +265,9 @@ def _memory_of(detail: str) -> MemoryPlace | None:
     if ON_HOST.search(detail):
         return MemoryPlace.HOST
     return MemoryPlace.DEVICE if ON_DEVICE.search(detail) else None
+
+
+SOCKET_LOST = Exit(Reason.SOCKET_LOST, "its socket was removed while it ran", Reason.SOCKET_LOST.consequences.advice)
 
 
 def hung(detail: str, advice: str = Reason.HUNG.consequences.advice) -> Exit:

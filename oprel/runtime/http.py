@@ -109,11 +109,15 @@ class EngineHttp:
 
 @dataclass(frozen=True)
 class SocketTransport:
-    """Sends requests to the Unix socket `path`, or to `port` of this machine, where the engine requires the `key`."""
+    """Sends requests to the Unix socket `path`, or to `port` of this machine, where the engine requires the `key`.
+
+    `on_socket_lost` is called where there is no such socket.
+    """
 
     path: Path
     port: int = 0
     key: str = ""
+    on_socket_lost: Callable[[], None] = lambda: None
     _open: "set[_OneRequest]" = field(default_factory=set, compare=False)
 
     async def send(self, method: str, path: str, body: bytes) -> Answer:
@@ -138,6 +142,9 @@ class SocketTransport:
                     await loop.create_connection(lambda: request, "127.0.0.1", self.port)
                 else:
                     await loop.create_unix_connection(lambda: request, str(self.path))
+        except FileNotFoundError as error:
+            self.on_socket_lost()
+            raise ConnectionBroken("the engine's socket is gone") from error
         except OSError as error:  # the timeout is one too
             raise ConnectionBroken(str(error) or "the engine does not accept connections") from error
 

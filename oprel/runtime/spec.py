@@ -63,5 +63,5 @@ class EngineSpec:
 
     @property
     def template_file(self) -> Path:
-        """Where the engine reads `files.chat_template`. The engine's owner writes the file."""
+        """Where the engine reads `files.chat_template`. The file is made at each start."""
         return self.socket.with_suffix(".jinja")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from oprel.client.own_daemon import is_up
+from oprel.client.plain.daemon_state import is_up
 from oprel.core.exceptions import OprelError
 from oprel.selftest.checks import Check, CheckResult
 from oprel.selftest.dialects import ANTHROPIC, NATIVE, OPENAI, TestedDialect

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from oprel.client.own_daemon import is_up, serve_command
+from oprel.client.own_daemon import serve_command
+from oprel.client.plain.daemon_state import is_up
 from oprel.client.plain.requests import rebuilt
 from oprel.client_api import Client
 from oprel.core.config import Config

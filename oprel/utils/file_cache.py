@@ -48,6 +48,11 @@ class FileCache(Generic[Value]):
                 del self._entries[next(iter(self._entries))]
         return value
 
+    def forget(self, key: Hashable) -> None:
+        """Make its value anew the next time."""
+        with self._changing:
+            self._entries.pop(key, None)
+
     def keep_only(self, keys: Collection[Hashable]) -> None:
         """Forget the others, whose files may be gone."""
         with self._changing:

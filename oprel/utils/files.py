@@ -143,6 +143,17 @@ def set_aside(path: Path, suffixes: Iterable[str] = ("",)) -> Path:
     return aside
 
 
+def open_lock(path: Path) -> int:
+    """Open a file of ours to lock it; make it if it is missing, or anything but a file. Returns a descriptor.
+
+    Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            set_aside(path)
+    return open_own(path, os.O_RDWR | os.O_CREAT)
+
+
 def make_private(folder: Path) -> None:
     """Create `folder` for this user alone (mode 0700). Raises OSError, PermissionError if it is another user's."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

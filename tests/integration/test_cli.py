@@ -19,7 +19,8 @@ import pytest
 
 import oprel
 from oprel.cli.main import COMMANDS
-from oprel.client.own_daemon import is_up, stop_daemon
+from oprel.client.own_daemon import stop_daemon
+from oprel.client.plain.daemon_state import is_up
 from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, QuarantinedError
 from oprel.core.models.manifests import Manifest, Manifests

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oprel.client.own_daemon import is_up
+from oprel.client.plain.daemon_state import is_up
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually
 from tests.fixtures.fake_engine import install
 

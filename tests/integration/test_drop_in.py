@@ -13,7 +13,7 @@ import ollama
 import pytest
 
 import oprel
-from oprel.client.own_daemon import is_up
+from oprel.client.plain.daemon_state import is_up
 from oprel.core.config import Config
 from tests.conftest import DEADLINE, RunningDaemon, eventually
 

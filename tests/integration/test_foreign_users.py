@@ -164,3 +164,23 @@ def test_a_second_user_gets_another_port_and_is_told(network: Path, users: tuple
     finally:
         for user in (first, second):
             user("stop", "--daemon", "--now")
+
+
+@pytest.mark.parametrize("path", ["", "run", "run/daemon.lock", "run/start.lock", "daemon.lock", "logs/daemon.log"])
+def test_what_belongs_to_root_since_a_sudo_is_named_with_the_remedy(users: tuple[User, User], path: str) -> None:
+    user, _ = users
+    home = user.folder / "home"
+    for folder in (home, home / "run", home / "logs", home / "models"):
+        folder.mkdir()
+        folder.chmod(0o700)
+        os.chown(folder, user.id, user.id)
+    (home / "run" / "daemon.lock").touch(0o600)
+    for name in ("run/daemon.lock", "run/start.lock", "daemon.lock", "logs/daemon.log"):
+        (home / name).touch(0o600)
+        os.chown(home / name, user.id, user.id)
+    os.chown(home / path, 0, 0)
+    done = user("list", OPREL_HOME=str(home), OPREL_SERVER_PORT="0")
+    assert done.returncode != 0 and b"Traceback" not in done.stderr
+    words = " ".join(done.stderr.decode().split())
+    named = home / path if path else home
+    assert f"{named} belongs to root, as after `sudo oprel`: `sudo chown -R {user.id} {home}" in words

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import oprel
-from oprel.client.own_daemon import daemon_pid, serve_command, stop_daemon
+from oprel.client.own_daemon import serve_command, stop_daemon
+from oprel.client.plain.daemon_state import daemon_pid
 from oprel.core.config import Config
 from oprel.core.configuration.published import published
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually

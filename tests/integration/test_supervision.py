@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 import oprel
-from oprel.client.own_daemon import is_up, stop_daemon
+from oprel.client.own_daemon import stop_daemon
+from oprel.client.plain.daemon_state import is_up
 from oprel.core.config import Config
 from tests.conftest import DEADLINE, RunningDaemon, alive, eventually, running_daemon
 from tests.fixtures.fake_engine import install

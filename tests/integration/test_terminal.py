@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from oprel.client.own_daemon import is_up, stop_daemon
+from oprel.client.own_daemon import stop_daemon
+from oprel.client.plain.daemon_state import is_up
 from oprel.core.config import Config
 from tests.conftest import RunningDaemon, eventually, running_daemon, temporary_home
 from tests.fixtures.fake_engine import install

@@ -49,7 +49,7 @@ def _agree(daemon: PublishedSettings, given: Given, file: str) -> bool:
 
 def running_daemon(config: Config) -> PublishedSettings | None:
     """What this machine's own daemon says of itself; None if it does not run."""
-    from oprel.client.own_daemon import daemon_pid
+    from oprel.client.plain.daemon_state import daemon_pid
 
     daemon = None if config.host else published(config)
     return daemon if daemon and daemon.pid == daemon_pid(config) else None

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from oprel.client.base import Address, NotReachedError, lost_connection
 from oprel.client.plain import requests
+from oprel.client.plain.daemon_state import QUIET_SECONDS, SilenceChecks, check_alive
 from oprel.client.plain.requests import Answer, PlainRequest
 from oprel.client.plain.unix_http import Incoming, connected, exchange
 from oprel.core.config import Config
@@ -141,7 +144,8 @@ class PlainClient:
         body = b"" if request.body is None else json.dumps(request.body).encode()
         with self._connected() as connection:
             try:
-                with exchange(connection, request.method, request.path, body) as incoming:
+                checks = SilenceChecks(partial(check_alive, Path(self.address.target), self.config))
+                with exchange(connection, request.method, request.path, body, checks) as incoming:
                     yield incoming
             except OprelError:
                 raise
@@ -151,15 +155,14 @@ class PlainClient:
     def _connected(self) -> "socket":
         """A connection, to this machine's own daemon after starting it if necessary. Raises ConnectError."""
         try:
-            return connected(self.address.target)
+            return connected(self.address.target, QUIET_SECONDS)
         except OSError as error:
-            if not self.address.own:
-                raise NotReachedError.at(self.address) from error
-        from oprel.client.own_daemon import ensure_daemon
+            from oprel.client.own_daemon import reached_again
 
-        ensure_daemon(self.config)
+            if not reached_again(self.address, self.config):
+                raise NotReachedError.at(self.address) from error
         try:
-            return connected(self.address.target)
+            return connected(self.address.target, QUIET_SECONDS)
         except OSError as error:
             raise NotReachedError.at(self.address) from error
 

@@ -1,9 +1,18 @@
 """HTTP over a Unix socket, one connection for each request."""
 
+import io
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+BUSY_SECONDS = 0.01  # between two attempts to connect where too many others do
+
+OnSilence = Callable[[], None]
 
 
 class ConnectionLost(OSError):
@@ -32,23 +41,68 @@ def connected(path: str, timeout: float | None = None) -> socket.socket:
     Raises OSError.
     """
     connection = socket.socket(socket.AF_UNIX)
+    deadline = None if timeout is None else time.monotonic() + timeout
     try:
         connection.settimeout(timeout)
-        connection.connect(path)
+        while True:
+            try:
+                connection.connect(path)
+                return connection
+            except BlockingIOError:  # the queue of connections is full, for which the timeout does not wait
+                if deadline is None or time.monotonic() > deadline:
+                    raise
+                time.sleep(BUSY_SECONDS)
     except OSError:
         connection.close()
         raise
-    return connection
 
 
 @contextmanager
-def exchange(connection: socket.socket, method: str, target: str, body: bytes = b"") -> Iterator[Incoming]:
-    """Send a request; yield the answer. Raises OSError if the connection breaks."""
+def exchange(
+    connection: socket.socket, method: str, target: str, body: bytes = b"", on_silence: OnSilence | None = None
+) -> Iterator[Incoming]:
+    """Send a request; yield the answer. Raises OSError if the connection breaks.
+
+    `on_silence` is called whenever nothing was sent or received for the connection's timeout, and may raise; without it
+    that is a TimeoutError.
+    """
     # An HTTP/1.0 answer has no chunks: it ends with the connection.
     head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body)
-    with connection.makefile("rb") as stream:
-        yield _incoming(stream)
+    patient = _PatientSocket(connection, on_silence)
+    patient.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body)
+    with io.BufferedReader(patient) as stream:
+        yield _incoming(cast(BinaryIO, stream))
+
+
+class _PatientSocket(io.RawIOBase):
+    """Reads from a socket and writes to it, however long that takes, as long as `on_silence` does not raise."""
+
+    def __init__(self, connection: socket.socket, on_silence: OnSilence | None) -> None:
+        self._connection = connection
+        self._on_silence = on_silence
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        while True:
+            try:
+                return self._connection.recv_into(buffer)
+            except TimeoutError:
+                self._be_patient()
+
+    def send_all(self, content: bytes) -> None:
+        rest = memoryview(content)
+        while rest:
+            try:
+                rest = rest[self._connection.send(rest) :]
+            except TimeoutError:
+                self._be_patient()
+
+    def _be_patient(self) -> None:
+        if self._on_silence is None:
+            raise TimeoutError("timed out")
+        self._on_silence()
 
 
 def _incoming(stream: BinaryIO) -> Incoming:

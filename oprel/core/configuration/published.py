@@ -100,6 +100,10 @@ def publish(start: DaemonStart, version: str, address: str) -> None:
     write_atomically(start.config.run_dir / FILE, json.dumps(content).encode())
 
 
+def is_published(config: Config) -> bool:
+    return (config.run_dir / FILE).is_file()
+
+
 def withdraw(config: Config) -> None:
     (config.run_dir / FILE).unlink(missing_ok=True)
 

@@ -37,6 +37,7 @@ def launch(
 ) -> Launch:
     """How to start the engine for `spec`. Timeouts in seconds. `extra_environment`: what the user has engines get."""
     folder = spec.socket.with_suffix(FOLDER) if backend.leaves_children else None
+    texts = {spec.template_file: spec.files.chat_template} if spec.files.chat_template else {}
     runner = partial(_wrapped, spec.socket) if backend.listens is Listens.WRAPPED else unwrapped
     return Launch(
         label=label,
@@ -47,6 +48,7 @@ def launch(
             limits=replace(
                 spec.limits, offline=backend.offline and not spec.port and not _needs_network(spec.extra_arguments)
             ),
+            texts=texts,
         ),
         arguments=partial(backend.arguments, spec),
         load_timeout=load_timeout,

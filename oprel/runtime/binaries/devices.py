@@ -1,23 +1,25 @@
 """Asks an engine's program which devices it sees: `llama-server --list-devices`.
 
 What it sees depends on the program, the drivers and the variables that choose devices (CUDA_VISIBLE_DEVICES and the
-like). How much of a device is free changes all the time, so a list with devices is made again before each plan.
+like). How much of a device is free changes all the time, so a list with devices is made again before each plan. One
+without devices is kept for a while: a daemon may start before the drivers are loaded.
 """
 
 import asyncio
 import contextlib
+import math
 import os
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from oprel.telemetry.hardware.listed import ListedDevice, parse_devices
 
 SECONDS = 20.0  # drivers may take some to wake up a GPU; a program that hangs is given up
 LONGEST_BYTES = 256 * 1024
-FRESH_SECONDS = 1.0  # a list of devices is not made again within
+FRESH_SECONDS, EMPTY_SECONDS = 1.0, 600.0  # a list with and without devices is not made again within
 FLAG = "--list-devices"
 
 Listed = tuple[ListedDevice, ...] | None
@@ -26,7 +28,8 @@ Listed = tuple[ListedDevice, ...] | None
 class DeviceLists:
     """Owner of the lists, by program, its build and its environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lists: dict[tuple[object, ...], tuple[float, Listed]] = {}
         self._lock = asyncio.Lock()
 
@@ -34,12 +37,11 @@ class DeviceLists:
         """The devices that the program sees; None if it does not list them."""
         key = (tuple(command), build, tuple(sorted(environment.items())))
         async with self._lock:
-            made_at, devices = self._lists.get(key, (0.0, None))
-            # Devices that are not there do not appear while a daemon runs.
-            if key in self._lists and (not devices or time.monotonic() - made_at < FRESH_SECONDS):
+            made_at, devices = self._lists.get(key, (-math.inf, None))
+            if self._clock() - made_at < (FRESH_SECONDS if devices else EMPTY_SECONDS):
                 return devices
             devices = await asyncio.to_thread(list_devices, command, environment)
-            self._lists[key] = time.monotonic(), devices
+            self._lists[key] = self._clock(), devices
         return devices
 
 

@@ -15,7 +15,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -28,11 +29,12 @@ from oprel.runtime.binaries import wheel
 from oprel.runtime.binaries.devices import FLAG, DeviceLists, Listed
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
-from oprel.utils.file_cache import FileCache, states_of
+from oprel.utils.file_cache import FileCache, FileStates, states_of
 
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 20.0
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 3600.0  # s until a program that was set aside is tried again; each time twice as long
 
 
 class BinarySource(Enum):
@@ -82,27 +84,45 @@ _versions: FileCache[str] = FileCache()  # of the wheel; reading it takes 7 ms
 
 
 def wheel_version() -> str:
-    """The version of the installed wheel. Raises PackageNotFoundError."""
-    spec = importlib.util.find_spec("xllamacpp")
-    file = str(spec.origin if spec else "")
+    """The version of the installed wheel; "" while pip replaces it."""
+    file = _wheel_file()
     version = _versions.get(file)
     if version is None:
         states = states_of([file])
-        version = _versions.put(file, importlib.metadata.version("xllamacpp"), states)
+        try:
+            version = importlib.metadata.version("xllamacpp")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+        _versions.put(file, version, states)
     return version
+
+
+def _wheel_file() -> str:
+    spec = importlib.util.find_spec("xllamacpp")
+    return str(spec.origin if spec else "")
 
 
 @dataclass(frozen=True)
 class Aside:
+    """A program that is not used: its file was in the state `files`, and it is tried again after `pause` seconds."""
+
     binary: Binary
     reason: str
+    files: FileStates
+    since: float
+    pause: float
+
+    @property
+    def is_unchanged(self) -> bool:
+        return self.files == states_of(files_of(self.binary))
 
 
 class EngineBinaries:
     """Owner of the choice among programs of one engine. Without `probes` it does not read their flags.
 
-    `find` lists the programs again: engines are installed while a daemon runs. `extra_environment` is what they get
-    beside the usual variables of engines.
+    `find` lists the programs again: engines are installed, replaced and removed while a daemon runs. One that was set
+    aside returns when its file changes, and is tried again from time to time, since a fault may pass.
+    `extra_environment` is what they get beside the usual variables of engines.
     """
 
     def __init__(
@@ -112,13 +132,15 @@ class EngineBinaries:
         probes: bool = True,
         find: Callable[[], Sequence[Binary]] | None = None,
         extra_environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._binaries = tuple(binaries)
         self._probes = probes
         self._find = find
         self._extra_environment = dict(extra_environment or {})
+        self._clock = clock
         self._aside: dict[Binary, Aside] = {}
-        self._flags: dict[Binary, frozenset[str]] = {}
+        self._flags = FileCache[frozenset[str]]()
         self._device_lists = DeviceLists()
         self._devices: dict[Binary, Listed] = {}  # as they were last seen
 
@@ -132,6 +154,7 @@ class EngineBinaries:
     def look_again(self) -> None:
         """Take notice of engines that were installed or removed meanwhile."""
         if self._find:
+            importlib.invalidate_caches()  # else a package that was just installed may not be found
             self._binaries = tuple(self._find())
 
     @property
@@ -140,28 +163,47 @@ class EngineBinaries:
 
     @property
     def usable(self) -> list[Binary]:
-        return [binary for binary in self._binaries if binary not in self._aside]
+        return [binary for binary in self._binaries if not self._is_aside(binary)]
 
     @property
     def aside(self) -> list[Aside]:
-        return list(self._aside.values())
+        """Those that failed the last time that they were tried, and are still what they were then."""
+        return [aside for aside in self._aside.values() if aside.is_unchanged and aside.binary in self._binaries]
 
     def set_aside(self, binary: Binary, reason: str) -> None:
-        """Stop using `binary` as long as this daemon runs."""
-        self._aside[binary] = Aside(binary, reason)
+        """Stop using `binary` until its file changes, or for a while, which is longer each time."""
+        before = self._aside.get(binary)
+        pause = min(2 * before.pause, LONGEST_PAUSE) if before and before.is_unchanged else FIRST_PAUSE
+        self._aside[binary] = Aside(binary, reason, states_of(files_of(binary)), self._clock(), pause)
+        self.forget_flags(binary)
         remaining = self.usable
         logger.warning(
             "engine %s set aside: %s; %s", binary, reason, f"using {remaining[0]}" if remaining else "none is left"
         )
 
-    async def choose(self) -> tuple[Binary, frozenset[str]]:
-        """The first engine that runs, with the flags it knows. Raises NoEngineError with every reason."""
+    def note_start(self, binary: Binary) -> None:
+        """It runs: what it failed of before has passed."""
+        self._aside.pop(binary, None)
+
+    def forget_flags(self, binary: Binary) -> None:
+        """Ask the program for its flags again before its next start: it did not take those that it was given."""
+        self._flags.forget(binary)
+
+    async def choose(self, besides: Collection[Binary] = ()) -> tuple[Binary, frozenset[str]]:
+        """The first engine that runs, with the flags it knows; none of `besides`, which were just tried in vain.
+
+        Raises NoEngineError with every reason.
+        """
+        if not self.usable:
+            self.look_again()
         for binary in self.usable:
+            if binary in besides:
+                continue
             try:
                 return binary, await self._known_flags(binary)
             except ProbeError as error:
                 self.set_aside(binary, str(error))
-        tried = "; ".join(f"{aside.binary}: {aside.reason}" for aside in self.aside) or "none is installed"
+        tried = "; ".join(f"{aside.binary}: {aside.reason}" for aside in self._aside.values()) or "none is installed"
         raise NoEngineError(
             f"no inference engine runs on this machine ({tried})",
             "Install one: `pip install xllamacpp`, or put llama.cpp's llama-server on PATH.",
@@ -196,14 +238,25 @@ class EngineBinaries:
     async def _known_flags(self, binary: Binary) -> frozenset[str]:
         if not self._probes:
             return frozenset()
-        if binary not in self._flags:
+        flags = self._flags.get(binary)
+        if flags is None:
+            files = states_of(files_of(binary))
             text = (
                 wheel.build_parser().format_help()
                 if binary.source is BinarySource.WHEEL
                 else await _help(binary, self._environment)
             )
-            self._flags[binary] = frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text))
-        return self._flags[binary]
+            flags = self._flags.put(binary, frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text)), files)
+        return flags
+
+    def _is_aside(self, binary: Binary) -> bool:
+        aside = self._aside.get(binary)
+        return aside is not None and self._clock() - aside.since < aside.pause and aside.is_unchanged
+
+
+def files_of(binary: Binary) -> list[str]:
+    """The files whose change makes it another program."""
+    return [_wheel_file()] if binary.source is BinarySource.WHEEL else [binary.command[0]]
 
 
 class ProbeError(Exception):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence, Set
+from functools import partial
 
 from oprel.core.completion import Mode
 from oprel.core.config import Config
@@ -10,7 +11,7 @@ from oprel.formats.model_info import ModelInfo
 from oprel.runtime.backends.backend import Accelerator, Backend
 from oprel.runtime.backends.registry import backends, named
 from oprel.runtime.binaries.choices import read_choices
-from oprel.runtime.binaries.engine_binaries import EngineBinaries
+from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.selection.engines import LLAMA_CPP, accelerators_of, programs_of, rank_engines
 from oprel.runtime.selection.routing import Route
 from oprel.telemetry.hardware.probing import this_machine
@@ -26,16 +27,19 @@ class BinaryCatalog:
         self._binaries = {LLAMA_CPP: llama_cpp}
 
     def of(self, backend: Backend) -> EngineBinaries:
-        """The backend's programs, as they were at the first call."""
+        """The backend's programs."""
         if backend.name not in self._binaries:
-            programs = programs_of(backend, self._config, read_choices(self._config.home_dir))
+            find = partial(self._programs_of, backend)
             self._binaries[backend.name] = EngineBinaries(
-                list(programs), probes=backend.probes, extra_environment=self._config.extra_environment
+                find(), probes=backend.probes, find=find, extra_environment=self._config.extra_environment
             )
         return self._binaries[backend.name]
 
+    def _programs_of(self, backend: Backend) -> list[Binary]:
+        return list(programs_of(backend, self._config, read_choices(self._config.home_dir)))
+
     async def backends(self, info: ModelInfo, mode: Mode, preferred: str) -> list[Backend]:
-        """The installed backends that can serve the model, best first.
+        """The installed backends that can serve the model, best first. Looks for their programs again.
 
         Raises NoEngineError with the reasons if there is none, and ValidationError for an unknown `preferred`.
         """
@@ -51,6 +55,8 @@ class BinaryCatalog:
         ranked = await asyncio.to_thread(rank_engines, info, hardware, self._config, preferred)
         routes = [route for route in ranked if mode in route.backend.modes]
         if ready := [route.backend for route in routes if route.is_open]:
+            for backend in ready:
+                self.of(backend).look_again()
             return ready
         raise _no_engine(info, mode, routes, accelerators_of(hardware))
 

@@ -17,6 +17,7 @@ from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.exits import Exit, classify_exit, outgrew
 from oprel.runtime.supervisor import _posix, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
+from oprel.utils.files import make_private
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +53,15 @@ class RunDir:
     """Where an engine runs: the `socket` that it listens on, and additions to its environment.
 
     `folder`, if given, is its working folder and takes its temporary files, and a tether kills its children with it.
-    `limits` are what it may have.
+    `limits` are what it may have. `texts` are files that it reads at its start. All of them are made anew for each
+    process.
     """
 
     socket: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     limits: EngineLimits = EngineLimits()
+    texts: Mapping[Path, str] = field(default_factory=dict)
 
 
 class ChildProcess:
@@ -193,18 +196,28 @@ async def start_child(
     clock: Callable[[], float],
 ) -> ChildProcess:
     """Start an engine in `run_dir`. `on_exit` is called before `ended` is done. Raises OSError."""
-    _clean(run_dir)  # a killed engine leaves its socket, and the next bind would fail
+    _prepare(run_dir)
     log.begin()
     environment, tethered = {**child_environment(), **run_dir.environment}, _posix.TETHERED
     if run_dir.folder:
-        run_dir.folder.mkdir(mode=0o700)
         environment["TMPDIR"], tethered = str(run_dir.folder), True
     folder = run_dir.folder or NOWHERE
     spawned = await _posix.spawn(command, environment, folder, tethered=tethered, limits=run_dir.limits)
     return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 
+def _prepare(run_dir: RunDir) -> None:
+    """Raises OSError."""
+    make_private(run_dir.socket.parent)  # cleaners of temporary folders may have removed it
+    _clean(run_dir)  # a killed engine leaves its socket, and the next bind would fail
+    for path, text in run_dir.texts.items():
+        path.write_text(text, encoding="utf-8")
+    if run_dir.folder:
+        run_dir.folder.mkdir(mode=0o700)
+
+
 def _clean(run_dir: RunDir) -> None:
-    run_dir.socket.unlink(missing_ok=True)
+    for path in (run_dir.socket, *run_dir.texts):
+        path.unlink(missing_ok=True)
     if run_dir.folder:
         shutil.rmtree(run_dir.folder, ignore_errors=True)

@@ -40,7 +40,7 @@ class Launch:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}" if self.port else f"unix:{self.run_dir.socket}"
 
-    def client(self, on_death: Callable[[str], None]) -> EngineHttp:
-        """A client of the engine."""
-        engine = SocketTransport(self.run_dir.socket, self.port, self.key)
+    def client(self, on_death: Callable[[str], None], on_socket_lost: Callable[[], None]) -> EngineHttp:
+        """A client of the engine. `on_socket_lost` is called where its socket has no file any more."""
+        engine = SocketTransport(self.run_dir.socket, self.port, self.key, on_socket_lost)
         return EngineHttp(self.translator(engine, on_death))

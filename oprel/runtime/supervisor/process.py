@@ -18,11 +18,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
+from oprel.core.configuration import installation
 from oprel.core.exceptions import BackendStartError, EngineBrokenError, ShuttingDownError
 from oprel.runtime import restarts
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries
 from oprel.runtime.engine import EngineState
-from oprel.runtime.exits import Exit, Restart, declared
+from oprel.runtime.exits import SOCKET_LOST, Exit, Restart, declared
 from oprel.runtime.http import ConnectionBroken
 from oprel.runtime.restarts import End, History
 from oprel.runtime.supervisor import loading, procstat
@@ -86,7 +87,7 @@ class EngineProcess:
         self._closed = False
         self._starts = 0
         self.load_seconds = 0.0  # from the last start until it was ready
-        self.http = launch.client(_ignore)
+        self.http = launch.client(_ignore, lambda: None)
 
     @property
     def state(self) -> EngineState:
@@ -226,8 +227,9 @@ class EngineProcess:
             if wait:
                 await asyncio.sleep(wait)
                 self._enter(EngineState.STARTING)
-            while not await self._start_with(*await self._binaries.choose()):
-                pass
+            tried = set[Binary]()
+            while not await self._start_with(*await self._binaries.choose(tried)):
+                tried.update(filter(None, [self._binary]))
             self._enter(EngineState.READY)
         except BaseException as error:
             if self._child:
@@ -241,13 +243,14 @@ class EngineProcess:
     async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
         """True once ready; False if the program cannot run on this machine and was set aside."""
         self._binary = binary
-        child = await self._spawn([*self.launch.runner(binary.command), *self.launch.arguments(flags)])
+        child = await self._spawn(binary, flags)
         loaded = loading.until_ready(child, self._healthy, self.launch.load_timeout, self._clock)
         ready = asyncio.create_task(loaded, name=f"ready {self.launch.label}")
         try:
             await asyncio.wait({ready, child.ended}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done() and not child.ended.done():
                 ready.result()
+                self._binaries.note_start(binary)
                 self._ready_since, self.load_seconds = self._clock(), child.uptime
                 self._watchdog.begin(child, compiles=self.launch.uses_gpu)
                 child.sample_memory()
@@ -257,20 +260,29 @@ class EngineProcess:
         ended = child.ended.result()
         if ended.restart is Restart.NEXT_BINARY:
             return False
-        raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
+        self._binaries.forget_flags(binary)
+        raise BackendStartError(f"the engine did not start: {ended.detail}", *installation.advice(), ended.advice)
 
-    async def _spawn(self, command: list[str]) -> ChildProcess:
+    async def _spawn(self, binary: Binary, flags: frozenset[str]) -> ChildProcess:
         self._starts += 1
-        logger.debug("%s: %s", self.launch.label, " ".join(command))
         try:
+            command = [*self.launch.runner(binary.command), *self.launch.arguments(flags)]
+            logger.debug("%s: %s", self.launch.label, " ".join(command))
             child = self._child = await start_child(
                 command, self.launch.run_dir, self._log, on_exit=self._note_exit, clock=self._clock
             )
         except OSError as error:
-            raise BackendStartError(f"the engine {command[0]} cannot be started: {error.strerror}") from error
+            raise BackendStartError(
+                f"the engine {binary} cannot be started: {error.strerror}", *installation.advice()
+            ) from error
         self.http.close()
-        self.http = self.launch.client(lambda why: child.kill_as(declared(why)))
+        self.http = self.launch.client(lambda why: child.kill_as(declared(why)), self._end_without_socket)
         return child
+
+    def _end_without_socket(self) -> None:
+        """A cleaner of temporary folders has removed its socket: the engine can be asked nothing more."""
+        if self._state is EngineState.READY and self._child:
+            self._child.kill_as(SOCKET_LOST)
 
     def _note_exit(self, child: ChildProcess, ended: Exit) -> None:
         """The process has exited. If the engine was READY and not being stopped, it has crashed."""

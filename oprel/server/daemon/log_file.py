@@ -38,6 +38,7 @@ class DaemonLog(logging.StreamHandler[TextIO]):
             return
         if is_current:
             shift_logs(self._path)
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
         new = open_own(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             for stream in (STDOUT, STDERR):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -13,17 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from uvicorn.server import ServerState
 
-from oprel import __version__
 from oprel.core.config import Config, service_variables
 from oprel.core.configuration.given import Given
-from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
-from oprel.core.configuration.published import DaemonStart, publish, withdraw
+from oprel.core.configuration.published import DaemonStart
 from oprel.core.exceptions import ConfigError, OprelError
 from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
@@ -36,19 +32,20 @@ from oprel.server.api.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
 from oprel.server.daemon.garbage import ModuleFreezer
 from oprel.server.daemon.healing import heal_home
+from oprel.server.daemon.home_lock import HomeLock
+from oprel.server.daemon.listeners import BACKLOG, tcp_sockets, urls_of
 from oprel.server.daemon.log_file import DaemonLog
+from oprel.server.daemon.run_files import RunFiles
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
-from oprel.utils.files import listens, locked, open_own, port_owner
+from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75  # of idle connections; longer than in clients (httpx: 5), or both might close at once
 STOP_SECONDS = 15  # for a daemon to stop its engines after its last answer
-NEXT_PORTS = 20  # that are tried where another user has the default one
 
 
 def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = ()) -> None:
@@ -69,28 +66,28 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     prepare_home(config)
     raise_file_limit()
     check_configured(config)
-    with _only_daemon(config):
+    run_files = RunFiles(start)
+    with _only_daemon(config, run_files.lock):
         control_groups.settle()
         records.reconcile(config.run_dir)
         heal_home(config)
-        tcp = _tcp_socket(config)
-        address = _url(tcp)
-        publish(start, __version__, address)  # before a client can connect
-        unix = _unix_socket(config.socket_path)
+        tcp = tcp_sockets(config)
+        addresses = urls_of(tcp)
+        unix = run_files.make(addresses[0])
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
-        logger.info("oprel listens on %s and unix:%s (pid %s)", address, config.socket_path, os.getpid())
+        listening = ", ".join(addresses)
+        logger.info("oprel listens on %s and unix:%s (pid %s)", listening, config.socket_path, os.getpid())
         if not is_loopback(config.server_host):
-            logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", address)
+            logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
-        server = DaemonServer(state, ServiceManager(service_variables()), address)
+        server = DaemonServer(state, ServiceManager(service_variables()), addresses[0], run_files)
         hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
         signal.signal(signal.SIGHUP, lambda *_: hung_up())
         try:
-            server.run(sockets=[unix, tcp])
+            server.run(sockets=[unix, *tcp])
         finally:
-            config.socket_path.unlink(missing_ok=True)
-            withdraw(config)
+            run_files.remove()
 
 
 class DaemonServer(uvicorn.Server):
@@ -100,7 +97,9 @@ class DaemonServer(uvicorn.Server):
     second signal ends everything at once.
     """
 
-    def __init__(self, state: AppState, service: ServiceManager, address: str = "") -> None:
+    def __init__(
+        self, state: AppState, service: ServiceManager, address: str = "", run_files: RunFiles | None = None
+    ) -> None:
         settings = uvicorn.Config(
             create_app(state),
             http=HttpProtocol,
@@ -114,6 +113,8 @@ class DaemonServer(uvicorn.Server):
         self.server_state = DatedState(settings)
         self._manager, self._library = state.manager, state.library
         self._service, self._address = service, address
+        self._run_files = run_files
+        self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_requested = asyncio.Event()
 
@@ -125,7 +126,11 @@ class DaemonServer(uvicorn.Server):
         measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
         self._service.ready(self._status())
         with self._service.watched(), self._manager.observed(lambda: self._service.status(self._status())):
-            async with Preloading(self._manager, self._library).at_work(), measurement.at_work():
+            async with contextlib.AsyncExitStack() as at_work:
+                await at_work.enter_async_context(Preloading(self._manager, self._library).at_work())
+                await at_work.enter_async_context(measurement.at_work())
+                if self._run_files:
+                    await at_work.enter_async_context(self._run_files.kept(self._listen_on))
                 if not self.should_exit:
                     await self._exit_requested.wait()
 
@@ -156,6 +161,24 @@ class DaemonServer(uvicorn.Server):
                 await self._library.find(name, may_use_paths=True)
             except OprelError as error:
                 logger.warning("`models` has settings for a model that cannot be loaded: %s", error)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._sockets = sockets or []
+        await super().startup(sockets)
+
+    async def _listen_on(self, unix: socket.socket) -> None:
+        """Listen on another Unix socket in place of the first one, whose file is gone. Its connections stay."""
+        # As in uvicorn's startup.
+        protocol = partial(
+            HttpProtocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        server = await asyncio.get_running_loop().create_server(protocol, sock=unix, backlog=BACKLOG)
+        self.servers[0].close()
+        self._sockets[0].close()
+        self.servers[0], self._sockets[0] = server, unix
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
@@ -228,77 +251,20 @@ def _ends_at_hangup() -> bool:
 
 
 @contextlib.contextmanager
-def _only_daemon(config: Config) -> Iterator[None]:
-    """Hold the home's lock. The kernel releases it however this process ends.
+def _only_daemon(config: Config, lock: HomeLock) -> Iterator[None]:
+    """Hold the home's lock. Waits for a daemon that has it but no longer listens, because it is about to end.
 
-    Waits for a daemon that holds the lock but no longer listens, because it is about to end. Raises ConfigError.
+    Raises ConfigError.
     """
-    descriptor = open_own(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
-    while not locked(descriptor):
+    while not lock.take():
         if listens(config.socket_path) or time.monotonic() > deadline:
-            pid = os.pread(descriptor, 32, 0).decode() or "unknown"
             raise ConfigError(
-                f"a daemon already runs for {config.home_dir} (pid {pid})",
+                f"a daemon already runs for {config.home_dir} (pid {lock.holder})",
                 "Use that one, stop it with `oprel stop --daemon`, or start this one with another --home.",
             )
         time.sleep(0.05)
-    # Write, then truncate: `oprel stop` may read the file at any time, and must never find it empty.
-    os.ftruncate(descriptor, os.pwrite(descriptor, str(os.getpid()).encode(), 0))
     try:
         yield
     finally:
-        os.close(descriptor)
-
-
-def _tcp_socket(config: Config) -> socket.socket:
-    """Where another user has the default port, the next free one. Raises ConfigError."""
-    host, port = config.server_host, config.server_port
-    try:
-        return _listener(host, port)
-    except OSError as error:
-        owner = port_owner(port) if error.errno == errno.EADDRINUSE and port == Config.server_port else None
-        if owner not in (None, os.getuid()) and (listener := _next_listener(host, port)):
-            other = listener.getsockname()[1]
-            logger.warning("port %s belongs to another user (user ID %s): listening on %s instead", port, owner, other)
-            return listener
-        step = "Check --server-host."
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            step = "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one)."
-        if error.errno == errno.EADDRINUSE and port == OLLAMA_PORT:
-            step = "Is Ollama running? Stop it, or choose another port with --server-port."
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"
-
-
-def _next_listener(host: str, port: int) -> socket.socket | None:
-    """A listener on one of the next ports, so that a user finds it there again, else on any free one."""
-    for other in (*range(port + 1, port + 1 + NEXT_PORTS), 0):
-        with contextlib.suppress(OSError):
-            return _listener(host, other)
-    return None
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(BACKLOG)
-    return listener
+        lock.release()

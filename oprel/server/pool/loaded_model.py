@@ -277,11 +277,6 @@ class LoadedModel:
         self.on_gpus_before = None
         self.starts_seen = self.shortage.handled_start = 0
 
-    def write_template(self) -> None:
-        """Put the template where the engine looks for it."""
-        if self.spec.files.chat_template:
-            self.spec.template_file.write_text(self.spec.files.chat_template, encoding="utf-8")
-
     @property
     def may_go(self) -> bool:
         return self._use() is Use.IDLE and not self.pinned

@@ -174,8 +174,6 @@ class ModelManager:
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, OprelError):
                 logger.error("%s", result)
-        for loaded in self.loaded:
-            loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.clear()
         self.planning.close()
         self.crashes.close()  # a file of some kilobytes, and at the end of a program no thread can be started
@@ -234,7 +232,6 @@ class ModelManager:
             raise BusyError(f"there is no room for {loaded.model.name} beside the models that are loaded")
         async with self.admission.admitted(loaded.model.name, loaded.needs, makes_room=makes_room):
             self._check_open()
-            loaded.write_template()
             self._loaded[loaded.key] = loaded
         self._changed()
 
@@ -320,7 +317,6 @@ class ModelManager:
             loaded.leaving = True
             self._start(self._leave(loaded), f"retire {loaded.model.name}")
             raise
-        loaded.spec.template_file.unlink(missing_ok=True)
         self._loaded.pop(loaded.key, None)
         self._gone.append(loaded)
         self.metrics.eviction(loaded.model.name, why)

@@ -250,6 +250,7 @@ def test_the_names_on_the_wire() -> None:
 def test_only_ends_that_a_request_can_cause_are_held_against_it() -> None:
     assert {reason for reason in Reason if not Exit(reason, "", "").is_blamable} == {
         Reason.KILLED,
+        Reason.SOCKET_LOST,
         Reason.OUT_OF_MEMORY,
         Reason.DEVICE_LOST,
     }
@@ -273,7 +274,7 @@ def test_only_ends_that_a_request_can_cause_are_held_against_it() -> None:
         (Restart.STEP_DOWN, {Reason.OUT_OF_MEMORY}),
         (Restart.NEXT_BINARY, {Reason.UNUSABLE_ENGINE}),
         (Restart.HOPELESS, {Reason.UNKNOWN_ARCHITECTURE, Reason.FILE_CORRUPT, Reason.BAD_FLAG}),
-        (Restart.EXTERNAL, {Reason.KILLED}),
+        (Restart.EXTERNAL, {Reason.KILLED, Reason.SOCKET_LOST}),
     ],
 )
 def test_the_restart_class_of_each_reason(restart: Restart, reasons: set[Reason]) -> None:

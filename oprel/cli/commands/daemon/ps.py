@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, add_columns, columns_from, config_from, open_client, without_daemon
+from oprel.cli.options import add_address, add_columns, columns_from, config_from, open_client
 from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, ColumnChoice, named, shorter_name
-from oprel.core.exceptions import ConnectError
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
@@ -62,15 +61,13 @@ def main(args: argparse.Namespace) -> int:
 
 def _answers(client: "AnyClient") -> "tuple[ModelsResponse, ProcessResponse, HealthResponse] | None":
     """What the daemon says; None when this machine's own does not run. Raises ConnectError."""
+    from oprel.client.base import NotReachedError
+
     try:
         return client.engines(), client.ps(), client.health()
-    except ConnectError:
-        from oprel.client.own_daemon import is_ending
-
+    except NotReachedError:
         if client.config.host:  # on another machine: nothing is known about it
             raise
-        if is_ending(client.config):
-            raise without_daemon(client.config) from None
     render.note("no daemon is running, so nothing is loaded; `oprel list` lists the installed models")
     return None
 

@@ -4,10 +4,10 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oprel.cli.options import add_address, add_columns, columns_from, config_from, without_daemon
+from oprel.cli.options import add_address, add_columns, columns_from, config_from
 from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, shorter_name
-from oprel.core.exceptions import ConnectError, ValidationError
+from oprel.core.exceptions import ValidationError
 from oprel.utils.text import human_interval
 
 if TYPE_CHECKING:
@@ -30,17 +30,15 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.client.own_daemon import is_ending
+    from oprel.client.base import NotReachedError
     from oprel.client_api import Client
 
     with Client(config=config_from(args), start=False) as client:
         try:
             return _clear(client, args.hash) if args.action == "clear" else _list(client, args)
-        except ConnectError:
+        except NotReachedError:
             if client.config.host:  # on another machine: nothing is known about it
                 raise
-            if is_ending(client.config):
-                raise without_daemon(client.config) from None
             render.note("no daemon is running, so nothing is in quarantine")
             return 0
 

@@ -3,9 +3,9 @@
 import argparse
 
 from oprel import __version__
-from oprel.cli.options import add_address, config_from, open_client, without_daemon
+from oprel.cli.options import add_address, config_from, open_client
 from oprel.cli.screen import render
-from oprel.core.exceptions import ConnectError
+from oprel.core.exceptions import ConnectError, ShuttingDownError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,13 +15,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
+    from oprel.client.base import NotReachedError
+    from oprel.client.plain.daemon_state import why_silent
+
     render.line(f"oprel {__version__}")
     with open_client(config_from(args, compared=False), start=False) as client:
         try:
             daemon = client.health().version
-        except ConnectError as error:
-            problem = error if client.config.host else without_daemon(client.config)
+        except NotReachedError as error:
+            problem = error if client.config.host else why_silent(client.config)
             render.note(f"Warning: {problem.message}")
+            return 0
+        except (ConnectError, ShuttingDownError) as error:
+            render.note(f"Warning: {error.message}")
             return 0
     if daemon != __version__:
         step = f"update it on {client.config.host}" if client.config.host else "`oprel restart`"

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, CompletionRequest, Mode, PromptMessage
+from oprel.core.configuration import installation
 from oprel.core.exceptions import ValidationError
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
@@ -56,9 +57,10 @@ async def health(request: Request) -> Response:
 
 
 def _warnings(manager: ModelManager) -> list[str]:
-    """Those about llama.cpp, unless all that is loaded runs on other engines."""
+    """Of the installation; and of llama.cpp, unless all that is loaded runs on other engines."""
     loaded = manager.loaded
-    return manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else []
+    of_engine = manager.planning.warnings if not loaded or any(each.model.is_gguf for each in loaded) else []
+    return [*installation.advice(), *of_engine]
 
 
 @router.api_route("/models", methods=READ)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oprel.runtime.binaries import devices
-from oprel.runtime.binaries.devices import DeviceLists, list_devices
+from oprel.runtime.binaries.devices import EMPTY_SECONDS, DeviceLists, list_devices
 from oprel.runtime.binaries.engine_binaries import Binary, BinarySource, EngineBinaries
 
 LIST = "Available devices:\n  Vulkan0: a card (2048 MiB, 1024 MiB free)\n"
@@ -85,6 +85,16 @@ def is_running(pid: int) -> bool:
 async def test_a_program_without_devices_is_asked_once(program: Path) -> None:
     lists, command = DeviceLists(), write(program, "print('Available devices:\\n  (none)')")
     assert [await lists.of(command, "build", os.environ) for _ in range(3)] == [(), (), ()] and starts(program) == 1
+
+
+async def test_devices_whose_driver_is_loaded_later_are_found(program: Path) -> None:
+    now = 0.0
+    lists, command = DeviceLists(lambda: now), write(program, "print('Available devices:\\n  (none)')")
+    assert await lists.of(command, "build") == ()
+    write(program, f"print({LIST!r})")
+    assert await lists.of(command, "build") == ()
+    now = EMPTY_SECONDS
+    assert await lists.of(command, "build")
 
 
 async def test_what_is_free_is_looked_up_again(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,3 +261,80 @@ def test_engines_that_are_installed_meanwhile_are_used(tmp_path: Path) -> None:
     assert binaries.usable[0] == first
     binaries.look_again()
     assert binaries.usable[0] == installed
+
+
+async def test_a_program_that_is_replaced_is_asked_again(tmp_path: Path) -> None:
+    binaries = EngineBinaries([script(tmp_path, "echo --model --mmap")])
+    assert "--mmap" in (await binaries.choose())[1]
+    script(tmp_path, "echo --model")
+    assert (await binaries.choose())[1] == {"--model"}
+
+
+async def test_a_program_is_asked_again_for_flags_that_it_did_not_take(tmp_path: Path) -> None:
+    listed = tmp_path / "listed"  # as in a library beside the program
+    listed.write_text("--model --mmap")
+    binary = script(tmp_path, f"cat {listed}")
+    binaries = EngineBinaries([binary])
+    await binaries.choose()
+    listed.write_text("--model")
+    binaries.forget_flags(binary)
+    assert (await binaries.choose())[1] == {"--model"}
+
+
+async def test_what_was_set_aside_returns_when_its_file_changes(tmp_path: Path) -> None:
+    broken, other = script(tmp_path / "broken", "exit 1"), fake(tmp_path / "working")
+    binaries = EngineBinaries([broken, other])
+    assert (await binaries.choose())[0] == other
+    script(tmp_path / "broken", "echo --model")
+    assert binaries.usable == [broken, other]
+    assert binaries.aside == []
+    assert (await binaries.choose())[0] == broken
+
+
+async def test_what_was_set_aside_is_tried_again_after_ever_longer_pauses(tmp_path: Path) -> None:
+    now = 0.0
+    flag = tmp_path / "flag"
+    broken, other = script(tmp_path / "broken", f"test -e {flag} && echo --model"), fake(tmp_path / "working")
+    binaries = EngineBinaries([broken, other], clock=lambda: now)
+    await binaries.choose()
+    pauses = []
+    for _ in range(14):
+        while broken not in binaries.usable:
+            now += shelf_module.FIRST_PAUSE / 2
+        pauses.append(now)
+        assert [aside.binary for aside in binaries.aside] == [broken]  # still told, until it runs
+        assert (await binaries.choose())[0] == other
+    lengths = [after - before for before, after in zip([0.0, *pauses], pauses, strict=False)]
+    assert lengths == [min(2.0 * 2**number, shelf_module.LONGEST_PAUSE) for number in range(14)]
+    flag.touch()
+    now += shelf_module.LONGEST_PAUSE
+    assert (await binaries.choose())[0] == broken
+    binaries.note_start(broken)
+    assert binaries.aside == []
+    binaries.set_aside(broken, "again")
+    now += shelf_module.FIRST_PAUSE
+    assert broken in binaries.usable
+
+
+async def test_what_was_just_tried_is_not_chosen_again(tmp_path: Path) -> None:
+    first, second = fake(tmp_path / "first"), fake(tmp_path / "second")
+    binaries = EngineBinaries([first, second])
+    assert (await binaries.choose({first}))[0] == second
+    with pytest.raises(NoEngineError):
+        await binaries.choose({first, second})
+
+
+async def test_without_a_usable_program_they_are_looked_for_again(tmp_path: Path) -> None:
+    config = Config(home=str(tmp_path))
+    binaries = EngineBinaries([], find=lambda: find_binaries(config))
+    installed = Binary(BinarySource.INSTALLED, (str(fake_engine.install(config.engines_dir / "b1")),))
+    assert (await binaries.choose())[0] == installed
+
+
+def test_the_wheel_has_no_version_while_it_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(shelf_module, "_versions", shelf_module.FileCache())
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert WHEEL.build == "xllamacpp wheel "

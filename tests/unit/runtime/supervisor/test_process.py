@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDown
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
 from oprel.runtime.http import ConnectionBroken
+from oprel.runtime.supervisor.child import RunDir
 from oprel.runtime.supervisor.process import TRANSITIONS
 from tests.conftest import DEADLINE, alive, eventually
+from tests.fixtures.fake_engine import install
 
 
 def starts(journal: Path) -> int:
@@ -153,6 +157,43 @@ async def test_a_death_is_noticed_at_once_and_named(engine):
 async def test_a_socket_left_by_a_killed_engine_hinders_nobody(engine, folder: Path):
     one = engine()
     (folder / "0.sock").touch()
+    await one.ensure_ready()
+    assert one.state is EngineState.READY
+
+
+async def test_an_engine_whose_socket_was_removed_is_replaced(engine, folder: Path, ends):
+    one = engine({})
+    await one.ensure_ready()
+    (folder / "0.sock").unlink()
+    with pytest.raises(ConnectionBroken, match="socket is gone"):
+        await one.http.get_status("/health")
+    ended = await one.why_it_ended(DEADLINE)
+    assert (ended.reason, [end.exit.reason for end in ends]) == (Reason.SOCKET_LOST, [Reason.SOCKET_LOST])
+    await one.ensure_ready()
+    assert await one.http.get_status("/health") == 200
+
+
+async def test_what_was_removed_of_the_run_folder_is_made_anew_for_the_next_start(engine, folder: Path):
+    one = engine({})
+    run_dir, text = folder / "run", folder / "run" / "0.jinja"
+    one.launch = replace(
+        one.launch,
+        run_dir=RunDir(run_dir / "0.sock", texts={text: "template"}),
+        arguments=lambda flags: ["--host", str(run_dir / "0.sock")],
+    )
+    for _ in range(2):
+        await one.ensure_ready()
+        assert (text.read_text(), oct(run_dir.stat().st_mode)[-3:]) == ("template", "700")
+        await one.stop()
+        assert not text.exists()
+        shutil.rmtree(run_dir)
+
+
+async def test_an_engine_that_could_not_run_is_used_once_it_was_replaced(engine, folder: Path):
+    one = engine({"exit_at_start": -signal.SIGILL})
+    with pytest.raises(NoEngineError):
+        await one.ensure_ready()
+    install(folder / "0")
     await one.ensure_ready()
     assert one.state is EngineState.READY
 

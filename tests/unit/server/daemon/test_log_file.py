@@ -40,6 +40,13 @@ def test_a_log_that_another_process_moved_or_removed_is_begun_again(tmp_path: Pa
     assert path.read_text() == "c\n"
 
 
+def test_a_log_whose_folder_was_removed_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "daemon.log"
+    path.parent.mkdir()
+    logged(path, f"log.error('a'); import shutil; shutil.rmtree({str(path.parent)!r}); log.error('b')")
+    assert path.read_text() == "b\n"
+
+
 def test_two_daemons_write_to_the_same_current_file(tmp_path: Path) -> None:
     """One that ends, and the next one, which waits for it."""
     path = tmp_path / "daemon.log"
