@@ -1,6 +1,6 @@
 """Resolves model names to installed models with their headers; independent of engines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ import anyio.to_thread
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
-from oprel.core.models.manifests import Manifest, Manifests
+from oprel.core.models.manifests import Manifest, Manifests, resolve_in_repository
 from oprel.core.names import ModelRef, NameKind
 from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
@@ -173,6 +173,18 @@ class Library:
             version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
             header = kept_in.put(files, read(version), states)
         return header
+
+
+def named(name: str, models: Iterable[InstalledModel]) -> InstalledModel | None:
+    """The one of these models that the name means."""
+    among = {model.manifest.name: model for model in models}
+    try:
+        ref = ModelRef.parse(name)
+    except ValidationError:
+        return None
+    same = next((model.manifest for model in among.values() if model.manifest.key == ref.key), None)
+    manifest = same or resolve_in_repository(ref, [model.manifest for model in among.values()])
+    return among[manifest.name] if manifest else None
 
 
 def _may_be_model(path: Path) -> bool:

@@ -14,7 +14,8 @@ from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
 from oprel.server.models.installed_model import InstalledModel
-from oprel.server.models.library import Library
+from oprel.server.models.library import Library, named
+from oprel.server.pool.loaded_model import served_by
 from oprel.server.pool.manager import ModelManager
 
 # How the models of other programs are removed.
@@ -83,8 +84,9 @@ class Removal:
             raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
         deleted = await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
         freed, busy = 0, False
+        if served := model or named(name, served_by(self.manager.loaded)):
+            busy = await self._stop(served)
         if model:
-            busy = await self._stop(model)
             freed = await self._free_blobs(_blobs(model.manifest).__contains__)
             freed += await self._free_fetched(model.manifest.files if model.manifest.source else ())
         await self.prune()

@@ -115,9 +115,9 @@ async def _plan(request: Request, model: InstalledModel) -> dict[str, JsonValue]
 @router.post("/api/generate")
 async def generate(request: Request) -> Response:
     body = await decode.parse_body(request, wire.GenerateRequest)
-    model = await decode.model(request, body.model)
     if not body.prompt and decode.keep_alive(body.keep_alive) == 0:
-        return await _unload(request, model, wire.GenerateResponse(model=body.model))
+        return await _unload(request, body.model, _unloaded(wire.GenerateResponse(model=body.model)))
+    model = await decode.model(request, body.model)
     if body.raw and (body.template or body.system or body.context):
         raise ValidationError("raw mode does not support template, system, or context")
     decode.refuse_unsupported(model, body.model, "generate", images=bool(body.images))
@@ -146,10 +146,11 @@ async def generate(request: Request) -> Response:
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
     body = await decode.parse_body(request, wire.ChatRequest)
-    model = await decode.model(request, decode.required(body.model))
-    empty = wire.OllamaChatResponse(model=body.model, message=wire.OllamaMessage(role="assistant", content=""))
+    name = decode.required(body.model)
+    empty = wire.OllamaChatResponse(model=name, message=wire.OllamaMessage(role="assistant", content=""))
     if not body.messages and decode.keep_alive(body.keep_alive) == 0:
-        return await _unload(request, model, empty)
+        return await _unload(request, name, _unloaded(empty))
+    model = await decode.model(request, name)
     images = any(message.images for message in body.messages)
     decode.refuse_unsupported(model, body.model, "chat", images=images)
     prompt = decode.with_system("", decode.messages(body.messages), model)
@@ -178,6 +179,8 @@ def _answer(request: Request, job: Job, encoder: NdjsonEncoder, *, stream: bool)
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
     body = await decode.parse_body(request, wire.EmbedRequest)
+    if not _inputs(body) and decode.keep_alive(body.keep_alive) == 0:
+        return await _unload(request, body.model, wire.EmbedResponse(model=body.model, embeddings=[]))
     job = await _embed_job(request, body, _inputs(body), truncate=body.truncate)
     job = replace(job, input_type=body.input_type, normalised=body.normalize)
     manager = state_of(request).manager
@@ -200,6 +203,8 @@ async def embed(request: Request) -> Response:
 async def embed_one(request: Request) -> Response:
     body = await decode.parse_body(request, wire.EmbeddingsRequest)
     decode.required(body.model)
+    if not body.prompt and decode.keep_alive(body.keep_alive) == 0:
+        return await _unload(request, body.model, wire.EmbeddingsResponse(embedding=()))
     job = await _embed_job(request, body, (body.prompt,) if body.prompt else (), truncate=True)
 
     async def make() -> wire.EmbeddingsResponse:
@@ -236,9 +241,13 @@ async def _prompt(body: wire.GenerateRequest, model: InstalledModel) -> Prompt:
 Loaded = wire.GenerateResponse | wire.OllamaChatResponse
 
 
-async def _unload(request: Request, model: InstalledModel, reply: Loaded) -> Response:
-    await state_of(request).manager.unload(model)
-    return json_response(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"}))
+async def _unload(request: Request, model: str, reply: wire.Wire) -> Response:
+    await state_of(request).manager.unload(await decode.model_to_unload(request, model))
+    return json_response(reply)
+
+
+def _unloaded(reply: Loaded) -> Loaded:
+    return reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"})
 
 
 def _load(request: Request, job: Job, reply: Loaded) -> Response:
