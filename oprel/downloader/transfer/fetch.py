@@ -18,7 +18,7 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.backoff import Throttle, backoff
+from oprel.downloader.backoff import Throttle, Unreachable, backoff
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
 from oprel.downloader.transfer.block import Block
@@ -304,7 +304,7 @@ class _Transfer:
 
     async def _wait(self, failures: int, error: TryAgain) -> None:
         if failures >= self._limits.tries:
-            raise DownloadError(
+            raise Unreachable(
                 f"cannot download {self._file.name}: {error} ({failures} attempts in a row)",
                 "The partial file is kept: try again to continue.",
             ) from error

@@ -19,6 +19,8 @@ from oprel.server.downloads.records import DownloadRecord, DownloadState
 class Download:
     """The download of one model. `files` maps file names to their progress; `waiting` counts the following clients.
 
+    `waits_for`: what keeps it from going on for now, in words; "" for nothing.
+
     `insecure`: access registries over http, as the client requested. `public_only`: it is not for this machine's own
     user, so only public addresses are connected to. `chosen` is the model that was chosen if `ref`
     leaves a choice; a resumed download keeps it.
@@ -36,6 +38,7 @@ class Download:
     files: dict[str, Progress] = field(default_factory=dict)
     destinations: frozenset[Path] = frozenset()
     waiting: int = 0
+    waits_for: str = ""
     job: "asyncio.Task[None] | None" = None
     recorded: tuple[int, int] = (0, 0)  # total and completed bytes, from the record of an earlier daemon
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -66,12 +69,14 @@ class Download:
             total=self.total,
             completed=self.completed,
             places=places,
+            insecure=self.insecure,
             public_only=self.public_only,
+            chosen=self.chosen.text if self.chosen else "",
         )
 
     def offered(self, offer: Offer) -> None:
         """Set the files to download."""
-        self.title = offer.title
+        self.title, self.waits_for = offer.title, ""
         self.chosen = ModelRef.parse(offer.name) if offer.name else None
         self.destinations = frozenset(target.destination for target in offer.targets)
         self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}

@@ -147,7 +147,7 @@ def _unfinished(client: "Client") -> Iterator[str]:
         name = download.model.removesuffix(f":{DEFAULT_TAG}")
         progress = f"{human_size(download.completed)} of {human_size(download.total)}"
         if download.status == "running":
-            yield f"{name}, {progress}: downloading"
+            yield f"{name}, {progress}: {download.waiting or 'downloading'}"
         elif download.status != "done":
             yield f"{name}, {progress}: {download.status}; `oprel pull {name}` resumes it, `oprel rm {name}` deletes it"
 

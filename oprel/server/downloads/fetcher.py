@@ -1,0 +1,152 @@
+"""Fetches and installs one model: looks it up, transfers its files, and writes its manifest."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
+from oprel.core.names import ModelRef, hub_origin
+from oprel.downloader.backoff import Throttle, Unreachable
+from oprel.downloader.cache import HubCache
+from oprel.downloader.offers import Choose, Offer
+from oprel.downloader.transfer import disk
+from oprel.server.downloads.task import Download
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
+
+if TYPE_CHECKING:
+    import httpx
+
+    from oprel.downloader.sources import Sources
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 10**6
+TRIES = 3  # requests in a row without data, before the download waits and looks the model up again
+
+
+class ModelFetcher:
+    """`choose` picks the variant if the name does not; `serves_folders` tells whether an engine for safetensors
+    repositories is installed.
+    """
+
+    def __init__(self, config: Config, library: Library, choose: Choose, serves_folders: Callable[[], bool]) -> None:
+        self._config, self._library = config, library
+        self._choose, self._serves_folders = choose, serves_folders
+        self._slots = anyio.Semaphore(config.max_concurrent_downloads)
+        self._pace = Throttle(config.download_rate * MEGABYTE)
+
+    @cached_property
+    def _client(self) -> "httpx.AsyncClient":
+        from oprel.downloader.connections import open_client  # imported late: a daemon may download nothing
+
+        return open_client()
+
+    @cached_property
+    def _public_client(self) -> "httpx.AsyncClient":
+        from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
+
+        return open_client(PublicOnly(exempt_hosts(self._config)))
+
+    @cached_property
+    def sources(self) -> "Sources":
+        return self._sources(self._client)
+
+    @cached_property
+    def _public_sources(self) -> "Sources":
+        return self._sources(self._public_client)
+
+    def _sources(self, client: "httpx.AsyncClient") -> "Sources":
+        from oprel.downloader.sources import Sources
+
+        return Sources(self._config, client, self._choose, self._serves_folders)
+
+    async def close(self) -> None:
+        for name in {"_client", "_public_client"} & vars(self).keys():
+            await getattr(self, name).aclose()
+
+    async def fetch(self, download: Download, save: Callable[[], None]) -> None:
+        """Return once the model is installed. `save` records the download when its files are known.
+
+        Raises Unreachable if a later attempt may succeed, and other OprelErrors.
+        """
+        model = await self._installed(download.ref)
+        if model and not model.manifest.source:
+            return  # it was not downloaded, so there is no source to check for a newer one
+        async with self._slots:
+            try:
+                offer = await self._offer(download)
+            except OprelError as error:
+                if model is None or (isinstance(error, Unreachable) and download.destinations):
+                    raise
+                logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
+                return
+            await self._transfer(download, offer, save)
+
+    async def _offer(self, download: Download) -> Offer:
+        """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
+        sources = self._public_sources if download.public_only else self.sources
+        if download.chosen:
+            with contextlib.suppress(ModelNotFoundError):
+                return await sources.find(download.chosen, insecure=download.insecure)
+        return await sources.find(download.ref, insecure=download.insecure)
+
+    async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
+        from oprel.downloader.transfer.fetch import Limits, fetch
+
+        download.offered(offer)
+        save()
+        await anyio.to_thread.run_sync(_check_space, offer)
+        client = self._public_client if download.public_only else self._client
+        for target in offer.targets:
+            await fetch(
+                target.file,
+                target.destination,
+                client=client,
+                progress=download.update,
+                limits=Limits(tries=TRIES),
+                pace=self._pace,
+            )
+        await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+
+    def _adopt(self, ref: ModelRef, offer: Offer) -> None:
+        """Make the downloaded files a model. Raises OprelError."""
+        try:
+            manifest = offer.manifest(offer.name or ref.text)
+        except OSError as error:
+            raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
+        try:
+            self._library.check(manifest)
+        except InvalidModelError as error:
+            others = self._library.manifests.uses().unreadable  # of a later version, which may be able to read it
+            for target in offer.targets:
+                if not (target.file.sha256 or others):  # it could not be verified: let the next attempt repeat it
+                    HubCache(self._config.hub_dir).discard(target.destination)
+            message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
+            raise InvalidModelError(message, *error.resolution_steps) from error
+        requested = hub_origin(ref)
+        chosen = time.time() if requested and not requested.names_one else 0.0
+        self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
+
+    async def _installed(self, ref: ModelRef) -> InstalledModel | None:
+        try:
+            return await self._library.find(ref.text, may_use_paths=False)
+        except (ModelNotFoundError, InvalidModelError):
+            return None
+
+
+def _check_space(offer: Offer) -> None:
+    """Raises DiskFullError if all files together do not fit; an OSError is left to the first write."""
+    folder = offer.targets[0].destination.parent
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
+        disk.check_space(offer.title, needed, folder)
