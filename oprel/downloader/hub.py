@@ -136,7 +136,7 @@ class Hub:
 
     def _target(self, listing: _Listing, name: str) -> Target:
         file = listing.files[name]
-        return Target(file, self._cache.blob(listing.repository, file.etag))
+        return Target(file, self._content(listing, file))
 
     async def repository(self, origin: HubOrigin) -> Repository | None:
         """The variants of a repository; None for a model in Hugging Face's format. Raises the same as `offer`."""
@@ -238,8 +238,11 @@ class Hub:
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]
         if not file.sha256:
-            check_git_hash(self._cache.blob(listing.repository, file.etag), file)
+            check_git_hash(self._content(listing, file), file)
         return self._cache.link(listing.repository, listing.commit, name, file.etag)
+
+    def _content(self, listing: _Listing, file: RemoteFile) -> Path:
+        return self._cache.content(listing.repository, listing.commit, file.name, file.etag, file.size_bytes)
 
 
 def check_git_hash(path: Path, file: RemoteFile) -> None:

@@ -11,6 +11,7 @@ from oprel.utils.files import locked
 from oprel.utils.text import human_size
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # how file systems say so
 PART = ".part"  # suffix of partial files
 
 
@@ -24,12 +25,25 @@ def open_alone(part: Path) -> int | None:
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         # If the file was renamed or removed meanwhile, its lock protects nothing.
-        if locked(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat()):
+        if _is_ours(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat()):
             return descriptor
     except FileNotFoundError:
         pass
+    except BaseException:
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     return None
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Lock an open file. On a file system without locks it counts as ours: what two write at once is verified."""
+    try:
+        return locked(descriptor)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return True
 
 
 def part_of(destination: Path) -> Path:

@@ -17,7 +17,8 @@ from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle, Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.offers import Choose, Offer
-from oprel.downloader.transfer import disk
+from oprel.downloader.transfer import disk, file_system
+from oprel.downloader.transfer.file_system import FileSystem
 from oprel.server.downloads.task import Download
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library
@@ -104,7 +105,7 @@ class ModelFetcher:
 
         download.offered(offer)
         save()
-        await anyio.to_thread.run_sync(_check_space, offer)
+        system = await anyio.to_thread.run_sync(_checked, offer)
         client = self._public_client if download.public_only else self._client
         for target in offer.targets:
             await fetch(
@@ -112,7 +113,7 @@ class ModelFetcher:
                 target.destination,
                 client=client,
                 progress=download.update,
-                limits=Limits(tries=TRIES),
+                limits=Limits(tries=TRIES, sparse=system.sparse),
                 pace=self._pace,
             )
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
@@ -143,10 +144,16 @@ class ModelFetcher:
             return None
 
 
-def _check_space(offer: Offer) -> None:
-    """Raises DiskFullError if all files together do not fit; an OSError is left to the first write."""
+def _checked(offer: Offer) -> FileSystem:
+    """What the disk of the files can do. Raises DownloadError if it cannot keep them, before the first byte comes."""
     folder = offer.targets[0].destination.parent
-    with contextlib.suppress(OSError):
+    files = [(target.destination, target.file.size_bytes) for target in offer.targets]
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+        system = file_system.tried(folder)
+        file_system.check(system, folder, files)
         needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
         disk.check_space(offer.title, needed, folder)
+    except OSError as error:
+        raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
+    return system

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,13 @@ from oprel.downloader.backoff import Unreachable, backoff
 from oprel.downloader.offers import Choose, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.transfer import disk
-from oprel.server.downloads.fetcher import ModelFetcher
 from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected
 from oprel.server.models.library import Library
 
 if TYPE_CHECKING:
+    from oprel.server.downloads.fetcher import ModelFetcher
     from oprel.downloader.sources import Sources
 
 logger = logging.getLogger(__name__)
@@ -56,10 +56,16 @@ class Downloads:
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._draining = draining
-        self._fetcher = ModelFetcher(config, library, choose, serves_folders)
+        self._fetcher_of = config, library, choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
         self._all: dict[str, Download] = {}
         self.unreadable = 0
+
+    @cached_property
+    def _fetcher(self) -> "ModelFetcher":
+        from oprel.server.downloads.fetcher import ModelFetcher  # imported late: a daemon may download nothing
+
+        return ModelFetcher(*self._fetcher_of)
 
     @property
     def sources(self) -> "Sources":
@@ -99,7 +105,8 @@ class Downloads:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         self._records.close()
-        await self._fetcher.close()
+        if "_fetcher" in vars(self):
+            await self._fetcher.close()
 
     def all(self) -> Sequence[Download]:
         """Oldest first."""

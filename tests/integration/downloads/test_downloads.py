@@ -326,6 +326,36 @@ def test_a_download_outlives_a_daemon_that_starts_before_the_network(
         await_status(client, task, "done")
 
 
+NO_LINKS = """
+import errno, os
+
+def refuse(*paths, **options):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+os.symlink = refuse
+"""
+
+
+def test_on_a_disk_without_links_a_model_is_pulled_once_runs_and_goes(
+    start_daemon: Callable[..., RunningDaemon],
+    hub: HubServer,
+    repo: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (tmp_path / "sitecustomize.py").write_text(NO_LINKS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    daemon = start_daemon(hf_endpoint=hub.url)
+    with daemon.client as client:
+        for _ in range(2):
+            client.pull(named(repo))
+        assert client.generate(named(repo), "x", options=ONE_TOKEN).response is not None
+        assert sent(hub, repo) == size(hub, repo)
+        client.remove(named(repo))
+        client.clear_cache()
+        assert files_of(daemon, repo) == []
+
+
 def test_a_failed_task_says_why_and_can_be_resumed(client: Client, hub: HubServer, repo: str):
     hub.gated.add(repo)
     task = client.download(named(repo))
