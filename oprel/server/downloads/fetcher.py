@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
+from oprel.core.models.disks import is_bare
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle, Unreachable
 from oprel.downloader.cache import HubCache
@@ -32,6 +33,13 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 10**6
 TRIES = 3  # requests in a row without data, before the download waits and looks the model up again
+
+
+class StoreAway(Unreachable):
+    """The disk for downloaded files is not there: nothing is written to the folder that it would be mounted on."""
+
+    what = "disk"
+    is_worth_waiting = False
 
 
 class ModelFetcher:
@@ -103,6 +111,7 @@ class ModelFetcher:
     async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         from oprel.downloader.transfer.fetch import Limits, fetch
 
+        await anyio.to_thread.run_sync(self._check_store, download)
         download.offered(offer)
         save()
         system = await anyio.to_thread.run_sync(_checked, offer)
@@ -117,6 +126,20 @@ class ModelFetcher:
                 pace=self._pace,
             )
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+
+    def _check_store(self, download: Download) -> None:
+        """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
+        folder = self._library.disks.cache
+        if folder is None or not is_bare(folder):
+            return
+        begun = download.destinations if download.completed else ()
+        files = (*begun, *(file for manifest in self._library.manifests for file in manifest.files))
+        if any(file.is_relative_to(folder) for file in files):
+            raise StoreAway(
+                f"{folder} is missing, empty or not readable, though models have files there",
+                "Mount its disk.",
+                "If the files were deleted, remove the models that had them with `oprel rm`: `oprel list` shows them.",
+            )
 
     def _adopt(self, ref: ModelRef, offer: Offer) -> None:
         """Make the downloaded files a model. Raises OprelError."""
@@ -151,6 +174,8 @@ def _checked(offer: Offer) -> FileSystem:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         system = file_system.tried(folder)
+        if system.lacks:
+            logger.info("%s has no %s: files are kept without", folder, ", ".join(system.lacks))
         file_system.check(system, folder, files)
         needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
         disk.check_space(offer.title, needed, folder)

@@ -31,8 +31,8 @@ from oprel.server.errors import unexpected
 from oprel.server.models.library import Library
 
 if TYPE_CHECKING:
-    from oprel.server.downloads.fetcher import ModelFetcher
     from oprel.downloader.sources import Sources
+    from oprel.server.downloads.fetcher import ModelFetcher
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ class Downloads:
             try:
                 return await self._fetcher.fetch(download, partial(self._save, download))
             except Unreachable as error:
-                if not (download.keep or download.destinations):  # the name may be mistyped: its client decides
+                if not download.outlives(error):
                     raise
                 failures = 1 if download.completed > done else failures + 1
                 await self._wait(download, failures, error)
@@ -254,7 +254,7 @@ class Downloads:
     async def _wait(self, download: Download, failures: int, error: Unreachable) -> None:
         seconds = max(backoff(failures, FIRST_WAIT), error.seconds)
         logger.info("the download of %s goes on in %.0f s: %s", download.ref.text, seconds, error.message)
-        download.waits_for = f"waiting for the network: {error.message}"
+        download.waits_for = f"waiting for the {error.what}: {error.message}"
         download.tell()
         await anyio.sleep(seconds)
 

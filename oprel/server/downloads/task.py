@@ -10,6 +10,7 @@ import anyio
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import OprelError
 from oprel.core.names import ModelRef
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
@@ -73,6 +74,10 @@ class Download:
             public_only=self.public_only,
             chosen=self.chosen.text if self.chosen else "",
         )
+
+    def outlives(self, error: Unreachable) -> bool:
+        """Whether it waits until that is over. Else its client decides: of an unknown name, it may be mistyped."""
+        return self.keep or (error.is_worth_waiting and bool(self.destinations))
 
     def offered(self, offer: Offer) -> None:
         """Set the files to download."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
+from oprel.core.exceptions import InvalidModelError, ModelAwayError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
@@ -78,8 +78,10 @@ class Removal:
         try:
             model = await self.library.find(name, may_use_paths=False)
             _check_own(model.manifest)
-        except InvalidModelError:  # a damaged model can be removed too
+        except InvalidModelError as error:  # a damaged model can be removed too
             model = None
+            if isinstance(error, ModelAwayError) and error.is_elsewhere:
+                raise
         except ModelNotFoundError as error:  # no advice to fetch it
             raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
         deleted = await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
@@ -101,8 +103,10 @@ class Removal:
         conversions = [loaded.model.converted for loaded in self.manager.loaded if loaded.model.converted]
         await anyio.to_thread.run_sync(self.library.conversions.prune, self._folders, conversions)
 
-    def _folders(self) -> list[Path]:
-        """The folders of models; those of other programs count."""
+    def _folders(self) -> list[Path] | None:
+        """The folders of models, those of other programs too; None while some cannot be seen."""
+        if not self.library.sees_everything():
+            return None
         return [manifest.weights for manifest in self.library.all_manifests()]
 
     async def sweep(self) -> Removed:

@@ -1,6 +1,7 @@
 """`oprel list`: lists the installed models and where they come from."""
 
 import argparse
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,14 @@ def _models(client: "AnyClient", prefix: str) -> "ListResponse":
 
 def _print(listing: "ListResponse", choice: ColumnChoice = WHAT_FITS) -> None:
     render.table(COLUMNS, map(_row, listing.models), choice)
+    for folder, count in Counter(model.away for model in listing.models if model.away).items():
+        models = "1 model is" if count == 1 else f"{count} models are"
+        render.note(f"{models} on a disk that is away: {folder} is missing, empty or not readable")
 
 
 def _row(model: "ListResponse.Model") -> tuple[str, ...]:
+    if model.away:
+        return model.name, "", "away", "", model.source or ""
     digest = model.digest.removeprefix("sha256:")[:12]
     return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 

@@ -1,6 +1,8 @@
 """Ollama's API as codecs around the shared completions path."""
 
+import hashlib
 from dataclasses import replace
+from datetime import datetime
 
 import anyio.to_thread
 from fastapi import Request, Response
@@ -10,7 +12,8 @@ from pydantic import JsonValue
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, Mode, Prompt, PromptMessage
-from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
+from oprel.core.exceptions import ModelAwayError, ModelNotFoundError, NoEngineError, ValidationError
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.templates.go_template import is_jinja
@@ -38,7 +41,7 @@ from oprel.server.inference import completions, embeddings
 from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel, with_every_array
-from oprel.server.models.summaries import ModelSummary
+from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.utils.text import timestamp
 
 router = dialect_router(encode_error)
@@ -62,7 +65,11 @@ async def version() -> Response:
 
 @router.api_route("/api/tags", methods=READ)
 async def tags(request: Request) -> Response:
-    return await state_of(request).library.survey(lambda models: listed(models, _tag, b'{"models":[%b]}'))
+    def reply(models: ModelList) -> Response:
+        away = [_away(manifest, error) for manifest, error in models.faults if isinstance(error, ModelAwayError)]
+        return listed(models, _tag, b'{"models":[%b]}', away)
+
+    return await state_of(request).library.survey(reply)
 
 
 def _tag(model: ModelSummary) -> bytes:
@@ -76,6 +83,22 @@ def _tag(model: ModelSummary) -> bytes:
             details=details(model),
             capabilities=list(model.capabilities),
             source=model.source,
+            away=None,
+        )
+    )
+
+
+def _away(manifest: Manifest, error: ModelAwayError) -> bytes:
+    return json_bytes(
+        wire.ListedModel(
+            name=manifest.name,
+            model=manifest.name,
+            modified_at=datetime.fromtimestamp(manifest.written).astimezone().isoformat(),
+            size=0,
+            digest=hashlib.sha256(manifest.name.encode()).hexdigest(),
+            details=wire.ModelDetails(),
+            source=manifest.source or manifest.provider,
+            away=error.folder,
         )
     )
 
