@@ -145,7 +145,10 @@ class Config(SettingsGroup):
         import tempfile
 
         digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
+        try:
+            return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
+        except FileNotFoundError:  # nothing but the home can be written
+            return near
 
     @property
     def socket_path(self) -> Path:
@@ -305,7 +308,7 @@ def _ensure_home() -> None:
     if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
         from oprel.core.home import home_instead_of
 
-        os.environ["HOME"] = home_instead_of(home, keeps_models=not os.environ.get("OPREL_HOME"))
+        os.environ["HOME"] = home_instead_of(home, oprel_home=os.environ.get("OPREL_HOME", ""))
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
