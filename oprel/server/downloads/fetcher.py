@@ -111,7 +111,7 @@ class ModelFetcher:
     async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         from oprel.downloader.transfer.fetch import Limits, fetch
 
-        await anyio.to_thread.run_sync(self._check_store, download)
+        await anyio.to_thread.run_sync(self._check_store, download, offer)
         download.offered(offer)
         save()
         system = await anyio.to_thread.run_sync(_checked, offer)
@@ -127,10 +127,11 @@ class ModelFetcher:
             )
         await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
 
-    def _check_store(self, download: Download) -> None:
+    def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
         folder = self._library.disks.cache
-        if folder is None or not is_bare(folder):
+        is_concerned = folder and any(target.destination.is_relative_to(folder) for target in offer.targets)
+        if folder is None or not is_concerned or not is_bare(folder):
             return
         begun = download.destinations if download.completed else ()
         files = (*begun, *(file for manifest in self._library.manifests for file in manifest.files))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from oprel.cli.options import add_address, add_columns, columns_from, config_from, open_client
 from oprel.cli.screen import render
 from oprel.cli.screen.table import WHAT_FITS, Column, ColumnChoice, shorter_name
+from oprel.core.exceptions import OprelError
 from oprel.utils.text import human_interval, human_size
 
 COLUMNS = (Column("NAME", shorter=shorter_name), Column("ID", 1), "SIZE", "MODIFIED", Column("SOURCE", 2))
@@ -29,11 +30,27 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     with open_client(config_from(args), checked=args.json) as client:
         listing = _models(client, args.prefix)
+        downloads = [] if args.json or args.prefix else _downloads(client)
     if args.json:
         render.json(listing)
-    else:
-        _print(listing, columns_from(args))
+        return 0
+    _print(listing, columns_from(args))
+    for note in downloads:
+        render.note(note)
     return 0
+
+
+def _downloads(client: "AnyClient") -> list[str]:
+    """What there is to say of unfinished downloads."""
+    try:
+        downloads = [download for download in client.downloads().downloads if download.status != "done"]
+    except OprelError:  # not an oprel daemon: it has only Ollama's API
+        return []
+    if not downloads:
+        return []
+    from oprel.cli.pulling import unfinished
+
+    return [*unfinished(downloads)]
 
 
 def print_models(client: "AnyClient", prefix: str) -> None:
