@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from oprel.core.config import Config
+from oprel.core.config import Config, use_for_temporary_files
 from oprel.core.exceptions import ConfigError
 from oprel.utils.files import check_private, make_private
 
@@ -46,7 +46,20 @@ def ensure_temporary_folder(config: Config) -> None:
                 f"there is no folder for temporary files, and {folder} cannot be one: {error.strerror}",
                 "Set TMPDIR to a folder that can be written, or OPREL_HOME to a folder on such a disk.",
             ) from error
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        tempfile.tempdir = str(folder)
+        use_for_temporary_files(tempfile.tempdir)
+
+
+def short_run_dir(near: Path) -> Path:
+    """The run folder of a home whose own, `near`, has too long a path; that one where nothing else can be written."""
+    import hashlib
+    import tempfile
+
+    digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
+    try:
+        return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
+    except FileNotFoundError:
+        return near
 
 
 def check_home(config: Config) -> None:

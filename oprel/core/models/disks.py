@@ -1,5 +1,6 @@
 """Whether files that are not there are gone, or on a disk that is away: then nothing is deleted or forgotten."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,8 @@ class Disks:
             return None
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except OSError:  # no right to look, or a disk or network that fails
-            return file.parent
+        except OSError as error:  # no right to look, or a disk or network that fails
+            return None if error.errno == errno.ENAMETOOLONG else file.parent
         real = _real(file)
         if self.cache and real.is_relative_to(_real(self.cache)):
             return self.cache if is_bare(self.cache) else None

@@ -130,8 +130,9 @@ class ModelFetcher:
     def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
         folder = self._library.disks.cache
-        is_concerned = folder and any(target.destination.is_relative_to(folder) for target in offer.targets)
-        if folder is None or not is_concerned or not is_bare(folder):
+        if folder is None or not any(target.destination.is_relative_to(folder) for target in offer.targets):
+            return
+        if not is_bare(folder):
             return
         begun = download.destinations if download.completed else ()
         files = (*begun, *(file for manifest in self._library.manifests for file in manifest.files))

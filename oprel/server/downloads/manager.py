@@ -56,7 +56,7 @@ class Downloads:
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._draining = draining
-        self._fetcher_of = config, library, choose, serves_folders
+        self._for_fetcher = config, library, choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
         self._all: dict[str, Download] = {}
         self.unreadable = 0
@@ -65,7 +65,7 @@ class Downloads:
     def _fetcher(self) -> "ModelFetcher":
         from oprel.server.downloads.fetcher import ModelFetcher  # imported late: a daemon may download nothing
 
-        return ModelFetcher(*self._fetcher_of)
+        return ModelFetcher(*self._for_fetcher)
 
     @property
     def sources(self) -> "Sources":
