@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from oprel.core.completion import LoadOptions, Mode
 from oprel.core.exceptions import ModelAwayError, OprelError, ShuttingDownError
+from oprel.core.models.disks import is_bare
 from oprel.core.names import ModelRef, is_path
 from oprel.server.models.library import Library
 from oprel.server.pool.loaded_model import LoadedModel
@@ -102,7 +103,7 @@ class Preloading:
         """Whether its files are on a disk that is not there."""
         try:
             if is_path(entry.name):
-                return bool(await anyio.to_thread.run_sync(self._library.disks.away, ModelRef.parse(entry.name).path))
+                return await anyio.to_thread.run_sync(is_bare, ModelRef.parse(entry.name).path.parent)
             await self._library.find(entry.name, may_use_paths=False)
         except OprelError as error:
             return isinstance(error, ModelAwayError)

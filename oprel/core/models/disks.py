@@ -14,10 +14,14 @@ MADE_WITH_THE_DISK = ("lost+found", ".Trash-1000")  # they do not tell that a fo
 
 @dataclass(frozen=True)
 class Disks:
-    """`home` is on the disk that is always there. `cache`: the folder of fetched files, if it may be on another one."""
+    """`home` is on the disk that is always there. `cache`: the folder of fetched files, if it may be on another one.
+
+    `fstab` lists the folders that disks are mounted on.
+    """
 
     home: Path
     cache: Path | None = None
+    fstab: Path = Path("/etc/fstab")
 
     @classmethod
     def of(cls, config: Config) -> "Disks":
@@ -25,7 +29,7 @@ class Disks:
         return cls(config.home_dir, config.hub_dir if moved else None)
 
     def away(self, file: Path) -> Path | None:
-        """The folder that a file cannot be seen in, because it is missing or empty, as a mount point without its disk.
+        """The folder that a file cannot be seen in: it is missing, or a mount point without its disk; a cache is empty.
 
         None if the file is there, or if its folder is there without it: then it is gone. Blocks to look.
         """
@@ -41,7 +45,17 @@ class Disks:
             return self.cache if is_bare(self.cache) else None
         if real.is_relative_to(_real(self.home)):
             return None
-        return real.parent if is_bare(real.parent) else None
+        is_mount_point = real.parent in self._mount_points() and is_bare(real.parent)
+        return real.parent if is_mount_point or not real.parent.is_dir() else None
+
+    def _mount_points(self) -> list[Path]:
+        """See fstab(5): the second field, in which blanks are written in octal."""
+        try:
+            lines = self.fstab.read_text(errors="replace").splitlines()
+        except OSError:
+            return []
+        fields = (line.split() for line in lines if not line.lstrip().startswith("#"))
+        return [Path(field[1].replace("\\040", " ")) for field in fields if len(field) > 1]
 
 
 def is_bare(folder: Path) -> bool:

@@ -29,11 +29,19 @@ def test_a_file_is_gone_if_its_folder_has_others(tmp_path: Path, home: Path):
     assert Disks(home).away(tmp_path / "disk" / "m.gguf") is None
 
 
-@pytest.mark.parametrize("left", [(), ("disk",), ("disk/lost+found",)])
-def test_a_file_is_away_if_its_folder_is_missing_or_a_bare_mount_point(tmp_path: Path, home: Path, left: tuple[str]):
-    for folder in left:
-        (tmp_path / folder).mkdir(parents=True)
+def test_a_file_is_away_if_its_folder_is_missing(tmp_path: Path, home: Path):
     assert Disks(home).away(tmp_path / "disk" / "m.gguf") == tmp_path / "disk"
+
+
+@pytest.mark.parametrize("left", ["my disk", "my disk/lost+found"])
+def test_or_if_its_folder_is_a_mount_point_without_its_disk(tmp_path: Path, home: Path, left: str):
+    (tmp_path / left).mkdir(parents=True)
+    file, fstab = tmp_path / "my disk" / "m.gguf", tmp_path / "fstab"
+    assert Disks(home, fstab=fstab).away(file) is None  # its only file was deleted
+    fstab.write_text(f"# disks\nproc\nUUID=5 {tmp_path}/my\\040disk ext4 noauto 0 2\n")
+    assert Disks(home, fstab=fstab).away(file) == file.parent
+    written(file.with_name("other.gguf"))
+    assert Disks(home, fstab=fstab).away(file) is None
 
 
 def test_a_link_to_such_a_file_is_away_with_it(tmp_path: Path, home: Path):
