@@ -41,6 +41,7 @@ LITTLE_DISK, LITTLE_SHARE = 5 * 10**9, 0.05
 LITTLE_MEMORY = 10**9  # bytes
 LAST_FAULTY_BUILD = 10_252  # of llama.cpp
 MUCH_SWAP = 0.25  # of the memory
+MOUNT = "Mount the disk. If the files were deleted, remove the names with `oprel rm`."
 CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port", "cache_dir", "in_place"}
 
 
@@ -79,7 +80,8 @@ def examined(config: Config, notes: Sequence[str] = ()) -> Iterator[CheckupFindi
     yield check_folder("run folder", config.run_dir)
     yield check_state(config.home_dir / "state.db")
     yield check_disk(config.home_dir)
-    yield from check_disks_of_models(config)
+    for folder, names in away_models(config).items():
+        yield _warning("disk", f"{folder}, which has {', '.join(names)}, is missing, empty or not readable", MOUNT)
     yield check_port(config, health)
     yield check_crashes(config.crashes_dir)
     yield from check_system()
@@ -272,14 +274,6 @@ def check_disk(folder: Path) -> CheckupFinding:
     if free < max(LITTLE_DISK, LITTLE_SHARE * total):
         return _warning("disk", text, "Remove models (`oprel rm`), or move the home folder with --home.")
     return _ok("disk", text)
-
-
-def check_disks_of_models(config: Config) -> Iterator[CheckupFinding]:
-    """The folders of models that cannot be seen."""
-    for folder, names in away_models(config).items():
-        text = f"{folder} is missing, empty or not readable, and has the files of {', '.join(sorted(names))}"
-        forget = "If the files were deleted, remove the names with `oprel rm`."
-        yield _warning("disk", text, "Mount its disk: the models are then there again, without a download.", forget)
 
 
 def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
