@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         ImageTooLargeError,
         InsufficientMemoryError,
         InvalidModelError,
+        ModelAwayError,
         ModelNotFoundError,
         NoEngineError,
         OprelError,
@@ -87,8 +88,8 @@ _NAMES_IN = {
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
     "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ImageTooLargeError "
-    "InsufficientMemoryError InvalidModelError ModelNotFoundError NoEngineError OprelError QuarantinedError "
-    "ReinstalledError RequestTooLargeError ShuttingDownError UnsupportedError ValidationError",
+    "InsufficientMemoryError InvalidModelError ModelAwayError ModelNotFoundError NoEngineError OprelError "
+    "QuarantinedError ReinstalledError RequestTooLargeError ShuttingDownError UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
     "oprel.utils.logging": "setup_logging",
@@ -123,6 +124,7 @@ __all__ = [
     "MemoryError",
     "Message",
     "Model",
+    "ModelAwayError",
     "ModelNotFoundError",
     "NoEngineError",
     "OprelError",

@@ -28,6 +28,7 @@ from oprel.core.home import foreign_advice, owner_advice
 from oprel.runtime.binaries.devices import Listed
 from oprel.runtime.binaries.engine_binaries import Binary, EngineBinaries, unusable
 from oprel.runtime.selection.engines import unused_gpu
+from oprel.stores.seen import away_models
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils.files import listens, port_owner
@@ -40,7 +41,8 @@ LITTLE_DISK, LITTLE_SHARE = 5 * 10**9, 0.05
 LITTLE_MEMORY = 10**9  # bytes
 LAST_FAULTY_BUILD = 10_252  # of llama.cpp
 MUCH_SWAP = 0.25  # of the memory
-CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port"}
+MOUNT = "Mount the disk. If the files were deleted, remove the names with `oprel rm`."
+CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port", "cache_dir", "in_place"}
 
 
 class CheckupFinding(Wire):
@@ -79,6 +81,8 @@ def examined(config: Config, notes: Sequence[str] = ()) -> Iterator[CheckupFindi
     yield from (_error("home", advice) for advice in filter(None, [foreign_advice(config)]))
     yield from check_state(config)
     yield check_disk(config.home_dir)
+    for folder, names in away_models(config).items():
+        yield _warning("disk", f"{folder}, which has {', '.join(names)}, is missing, empty or not readable", MOUNT)
     yield check_port(config, health)
     yield check_crashes(config.crashes_dir)
     yield from check_system()

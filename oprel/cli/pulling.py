@@ -1,13 +1,13 @@
 """Downloading a model with visible progress: at a terminal a bar for each file, elsewhere a line for each step."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oprel.cli.screen import render
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
-from oprel.core.names import ModelRef, is_path
+from oprel.core.names import DEFAULT_TAG, ModelRef, is_path
 from oprel.utils.text import human_size
 
 if TYPE_CHECKING:
@@ -85,6 +85,17 @@ def cancel_download(client: "AnyClient", model: str) -> bool:
         return False
     client.cancel_download(download.id)
     return True
+
+
+def unfinished(downloads: "Iterable[DownloadResponse]") -> Iterator[str]:
+    """The progress of each unfinished download."""
+    for download in downloads:
+        name = download.model.removesuffix(f":{DEFAULT_TAG}")
+        progress = f"{human_size(download.completed)} of {human_size(download.total)}"
+        if download.status == "running":
+            yield f"{name}, {progress}: {download.waiting or 'downloading'}"
+        elif download.status != "done":
+            yield f"{name}, {progress}: {download.status}; `oprel pull {name}` resumes it, `oprel rm {name}` deletes it"
 
 
 def _with_own_message(error: ModelNotFoundError) -> ModelNotFoundError:

@@ -145,11 +145,9 @@ class Config(SettingsGroup):
         near = self.home_dir / "run"
         if len(os.fsencode(near)) <= LONGEST_RUN_DIR:
             return near
-        import hashlib
-        import tempfile
+        from oprel.core.home import short_run_dir
 
-        digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
+        return short_run_dir(near)
 
     @property
     def socket_path(self) -> Path:
@@ -285,6 +283,11 @@ def tool_environment() -> dict[str, str]:
     return child_environments.for_trusted_programs(os.environ, SERVICE_VARIABLES)
 
 
+def use_for_temporary_files(folder: str) -> None:
+    """Let programs that are started from now on make their temporary files there."""
+    os.environ["TMPDIR"] = folder
+
+
 def is_dumb_terminal() -> bool:
     """True for a terminal that cannot move its cursor."""
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
@@ -312,16 +315,14 @@ def _ensure_home() -> None:
     if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
         from oprel.core.home import home_instead_of
 
-        os.environ["HOME"] = home_instead_of(home, keeps_models=not os.environ.get("OPREL_HOME"))
+        os.environ["HOME"] = home_instead_of(home, oprel_home=os.environ.get("OPREL_HOME", ""))
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
     """The configuration file that is read where none is given; None if there is none."""
     environ = os.environ if environ is None else environ
-    if named := environ.get("OPREL_CONFIG"):
-        return Path(named)
-    usual = usual_config_file(environ)
-    return usual if usual.is_file() else None
+    named, usual = environ.get("OPREL_CONFIG"), usual_config_file(environ)
+    return Path(named) if named else usual if usual.is_file() else None
 
 
 def usual_config_file(environ: Mapping[str, str] | None = None) -> Path:

@@ -7,6 +7,7 @@
     │   ├── RequestTooLargeError   the request has more bytes or items than any conversation needs
     │   ├── ImageTooLargeError     an image has more bytes or pixels than an engine could take
     │   └── InvalidModelError      the model file is damaged or of an unknown format (also a ValueError)
+    │       └── ModelAwayError     the model's files are on a disk that is away
     ├── ModelNotFoundError         no model of that name
     ├── UnsupportedError           the model or engine cannot do what was asked
     ├── ConnectError               no daemon answers at the address
@@ -94,6 +95,17 @@ class ImageTooLargeError(ValidationError):
 class InvalidModelError(ValidationError, ValueError):
     code = "invalid_model"
     exit_code = 4
+
+
+class ModelAwayError(InvalidModelError):
+    """The model is known, and its files cannot be seen now. `folder` is the one that is missing or empty.
+
+    `is_elsewhere`: it is a model of another program.
+    """
+
+    code = "model_away"
+    folder = ""
+    is_elsewhere = False
 
 
 class ModelNotFoundError(OprelError):

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from oprel.core.config import Config
+from oprel.core.config import Config, use_for_temporary_files
 from oprel.core.exceptions import ConfigError
 from oprel.core.state.damage import clear_the_way
 from oprel.utils.files import check_private, make_private, temporary_file
@@ -13,6 +13,7 @@ LOCK = "daemon.lock"
 
 def prepare_home(config: Config) -> None:
     """Create the folders of `config`'s home. Raises ConfigError if they cannot be written."""
+    ensure_temporary_folder(config)
     try:
         config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if config.home_dir.stat().st_uid == os.getuid():
@@ -36,6 +37,40 @@ def prepare_home(config: Config) -> None:
 def lock_files(config: Config) -> tuple[Path, Path]:
     """The files that the daemon has locks on as long as it runs; they contain its process ID."""
     return config.home_dir / LOCK, config.run_dir / LOCK
+
+
+def ensure_temporary_folder(config: Config) -> None:
+    """Where the system has no folder for temporary files, as with a read-only root, let them be made in the home.
+
+    This holds for programs started from now on, too. Raises ConfigError if there is no place for them at all.
+    """
+    import tempfile  # imported late: most commands make no such file
+
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = config.home_dir / "tmp"
+        try:
+            make_private(folder)
+        except OSError as error:
+            raise ConfigError(
+                f"there is no folder for temporary files, and {folder} cannot be one: {error.strerror}",
+                "Set TMPDIR to a folder that can be written, or OPREL_HOME to a folder on such a disk.",
+            ) from error
+        tempfile.tempdir = str(folder)
+        use_for_temporary_files(tempfile.tempdir)
+
+
+def short_run_dir(near: Path) -> Path:
+    """The run folder of a home whose own, `near`, has too long a path; that one where nothing else can be written."""
+    import hashlib
+    import tempfile
+
+    digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
+    try:
+        return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
+    except FileNotFoundError:
+        return near
 
 
 def check_home(config: Config) -> None:
@@ -88,17 +123,23 @@ def _user(number: int) -> str:
         return str(number)
 
 
-def home_instead_of(home: str, *, keeps_models: bool) -> str:
+def home_instead_of(home: str, *, oprel_home: str) -> str:
     """A folder for a user whose home is `home`, which does not exist: that one if it can be made, else a temporary one.
 
     A user ID without an entry in the passwd file, as in containers, has "~" or "/". The first time a warning says where
-    models are kept, if `keeps_models`. Raises ConfigError.
+    models are kept, unless `oprel_home` does. Without temporary files that is the only folder. Raises ConfigError.
     """
     if os.path.isabs(home) and home != "/" and os.access(os.path.dirname(home), os.W_OK):
         return home
     import tempfile  # imported late: only such users need it
 
-    folder = Path(tempfile.gettempdir()) / f"oprel-home-{os.getuid()}"
+    try:
+        folder = Path(tempfile.gettempdir()) / f"oprel-home-{os.getuid()}"
+    except FileNotFoundError:
+        if oprel_home:
+            return os.path.abspath(oprel_home)
+        step = "Set HOME or OPREL_HOME to a folder that can be written."
+        raise ConfigError("this user has no home folder, and there is none for temporary files", step) from None
     is_new = not folder.exists()
     try:
         make_private(folder)
@@ -107,7 +148,7 @@ def home_instead_of(home: str, *, keeps_models: bool) -> str:
             f"this user has no home folder, and {folder} cannot be one: {error.strerror}",
             "Set HOME to your own folder.",
         ) from error
-    if is_new and keeps_models:
+    if is_new and not oprel_home:
         import logging
 
         logging.getLogger(__name__).warning(

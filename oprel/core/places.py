@@ -7,22 +7,29 @@ else ~/.docker.
 """
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
+# In the user's home, for programs without settings of their own.
+USUAL = (".ollama/models", ".cache/huggingface/hub", ".lmstudio/models", ".cache/lm-studio/models", ".cache/llama.cpp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Folders of models and Docker's file of logins; none of them has to exist."""
+    """Folders of models and Docker's file of logins; none of them has to exist.
+
+    `moved` are those of the folders that the user keeps elsewhere than usual, perhaps on another disk.
+    """
 
     ollama: tuple[Path, ...] = ()
     hub: tuple[Path, ...] = ()
     lm_studio: tuple[Path, ...] = ()
     llama_cpp: tuple[Path, ...] = ()
     docker_config: Path | None = None
+    moved: tuple[Path, ...] = ()
 
 
 def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
@@ -34,13 +41,23 @@ def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub_home = environ.get("HF_HOME") or cache / "huggingface"
     ollama = environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
-    return Places(
+    chosen = Places(
         ollama=(Path(ollama).expanduser(),) if ollama else (home / ".ollama" / "models", Path(OLLAMA_SERVICE)),
         hub=(Path(environ.get("HF_HUB_CACHE") or Path(hub_home, "hub")).expanduser(),),
         lm_studio=tuple(dict.fromkeys(_lm_studio(home))),
         llama_cpp=(Path(environ.get("LLAMA_CACHE") or cache / "llama.cpp").expanduser(),),
         docker_config=docker_config,
     )
+    folders = (*chosen.ollama, *chosen.hub, *chosen.lm_studio, *chosen.llama_cpp)
+    return replace(chosen, moved=tuple(folder for folder in folders if _is_moved(folder, home)))
+
+
+def _is_moved(folder: Path, home: Path) -> bool:
+    """Whether it is not a usual folder, or one that is a link out of the home folder."""
+    if folder == Path(OLLAMA_SERVICE):
+        return False
+    is_usual = folder in [home / name for name in USUAL]
+    return not (is_usual and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(home)))
 
 
 def _lm_studio(home: Path) -> list[Path]:

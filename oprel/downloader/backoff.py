@@ -1,14 +1,34 @@
-"""How long to wait before a retry, and how fast to read. Pure except for `Throttle.take`, which waits."""
+"""When to try again, how long to wait before, and how fast to read. Pure except for `Throttle.take`, which waits."""
 
 import email.utils
 import random
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 import anyio
 
+from oprel.core.exceptions import DownloadError
+
 LONGEST_WAIT = 60.0  # s between two attempts
-LONGEST_PROMISE = 600.0  # s that a server may ask us to wait; the user decides about longer waits
+LONGEST_PROMISE = 600.0  # s that a server may ask one transfer to wait
+NOT_NOW = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class Unreachable(DownloadError):
+    """A server gave no answer, or none yet: a later attempt may succeed. `seconds`: how long it asks to wait.
+
+    `what` is not there, in a word. A client that waits is told at once unless `is_worth_waiting`.
+    """
+
+    seconds: float = 0.0
+    what: str = "network"
+    is_worth_waiting: bool = True
+
+
+def is_passing(status: int) -> bool:
+    """Whether an answer with that HTTP status says nothing about the next one."""
+    return status in NOT_NOW or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def backoff(failures: int, first: float, chance: Callable[[], float] = random.random) -> float:

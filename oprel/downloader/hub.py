@@ -20,6 +20,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError,
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
+from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import reason
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
@@ -136,7 +137,7 @@ class Hub:
 
     def _target(self, listing: _Listing, name: str) -> Target:
         file = listing.files[name]
-        return Target(file, self._cache.blob(listing.repository, file.etag))
+        return Target(file, self._content(listing, file))
 
     async def repository(self, origin: HubOrigin) -> Repository | None:
         """The variants of a repository; None for a model in Hugging Face's format. Raises the same as `offer`."""
@@ -193,7 +194,7 @@ class Hub:
             with anyio.fail_after(self._seconds):
                 return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
         except TimeoutError:
-            raise DownloadError(
+            raise Unreachable(
                 f"{self._endpoint} did not answer within {self._seconds:.0f} s", "Try again later."
             ) from None
 
@@ -238,8 +239,11 @@ class Hub:
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]
         if not file.sha256:
-            check_git_hash(self._cache.blob(listing.repository, file.etag), file)
+            check_git_hash(self._content(listing, file), file)
         return self._cache.link(listing.repository, listing.commit, name, file.etag)
+
+    def _content(self, listing: _Listing, file: RemoteFile) -> Path:
+        return self._cache.content(listing.repository, listing.commit, file.name, file.etag, file.size_bytes)
 
 
 def check_git_hash(path: Path, file: RemoteFile) -> None:
@@ -275,7 +279,7 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("HF_HUB_OFFLINE is set for the daemon", f"Unset it, then {RESTART}") from error
     except (httpx.HTTPError, OSError) as error:
-        raise DownloadError(
+        raise Unreachable(
             f"{endpoint} cannot be reached: {reason(error)}",
             "Check the address and the network.",
             f"To use another endpoint, set hf_endpoint or HF_ENDPOINT. The daemon reads them at its start: {RESTART}",
@@ -285,7 +289,8 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
 def _http_error(endpoint: str, status: int) -> OprelError:
     if status == httpx.codes.UNAUTHORIZED:
         return ValidationError(f"{endpoint} rejects the token", "Log in again with `oprel hf login`.", OTHER_TOKEN)
-    return DownloadError(f"{endpoint} answered HTTP {status}", "Try again later.")
+    kind = Unreachable if is_passing(status) else DownloadError
+    return kind(f"{endpoint} answered HTTP {status}", "Try again later.")
 
 
 def _name(repository: str, tag: str) -> str:

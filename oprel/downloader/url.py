@@ -11,7 +11,7 @@ import httpx
 from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
-from oprel.downloader.backoff import backoff
+from oprel.downloader.backoff import Unreachable, backoff
 from oprel.downloader.connections import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.source import RemoteFile, checked_name
@@ -50,7 +50,7 @@ class Urls:
                 failures += 1
                 if failures == TRIES:
                     step = "Check the URL and the network." if is_unknown_host(error) else "Try again later."
-                    raise DownloadError(f"{urlsplit(url).hostname}: {error}", step) from error
+                    raise Unreachable(f"{urlsplit(url).hostname}: {error}", step) from error
                 await anyio.sleep(max(backoff(failures, self._first_wait), error.seconds or 0.0))
 
     async def _first_byte(self, url: str) -> RemoteFile:

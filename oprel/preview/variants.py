@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, ValidationError
+from oprel.core.home import ensure_temporary_folder
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import HubOrigin, ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, named, quantization_of, variants
@@ -101,6 +102,7 @@ def _in_repository(origin: HubOrigin, config: Config) -> list[ModelVariant]:
     hub = hub_of(config)
     if repository := awaited(hub.repository(origin)):
         return _in_variants(repository, origin)
+    ensure_temporary_folder(config)
     with tempfile.TemporaryDirectory() as folder:
         variant = _of_other(awaited(hub.skeleton(origin, Path(folder))))
     return [replace(variant, files=ModelFiles(Path(origin.repository)))]

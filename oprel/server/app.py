@@ -65,7 +65,7 @@ def assemble(
     state_file = config.home_dir / "state.db"
     heal(state_file, (conversations.SCHEMA, records.SCHEMA))
     library = Library(config)
-    last_use = LastUse(config.home_dir / "last-used.json")
+    last_use = LastUse(config.home_dir / "last-used.json", is_away=library.disks.away)
     manager = ModelManager(config, binaries, run_dir, clock, on_use=last_use.note)
     downloads = Downloads(
         config,

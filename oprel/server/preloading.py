@@ -1,7 +1,8 @@
 """Loads models before the first request: the configured ones, and those that the previous daemon had loaded.
 
-They load one after the other and never evict another model. A file records the loaded models at each change, so that
-they are loaded again after the daemon is killed or the machine restarts.
+They load one after the other and never evict another model; one whose disk is away loads when that is back. A file
+records the loaded models at each change, so that they are loaded again after the daemon is killed or the machine
+restarts.
 """
 
 import asyncio
@@ -12,10 +13,13 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import anyio.to_thread
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from oprel.core.completion import LoadOptions, Mode
-from oprel.core.exceptions import OprelError, ShuttingDownError
+from oprel.core.exceptions import ModelAwayError, OprelError, ShuttingDownError
+from oprel.core.models.disks import is_bare
+from oprel.core.names import ModelRef, is_path
 from oprel.server.api.common.encode import FOREVER
 from oprel.server.models.library import Library
 from oprel.server.pool.loaded_model import LoadedModel
@@ -25,6 +29,7 @@ from oprel.utils.files import read_own, write_atomically
 logger = logging.getLogger(__name__)
 
 WRITE_DELAY = 1.0  # s in which changes are collected
+LOOK_INTERVAL = 5.0  # s between two looks for the disks of models that are away
 GRAIN = 10  # s to which `until` is rounded: it moves with each request
 
 FOR_EVER = -1.0
@@ -42,6 +47,9 @@ class Preload(BaseModel):
     keep_alive: float | None = None
     until: datetime | None = None
 
+    def is_due(self, now: datetime) -> bool:
+        return self.until is None or self.until > now
+
 
 ENTRIES = TypeAdapter(list[Preload])
 
@@ -56,6 +64,7 @@ class Preloading:
         self._written = b""
         self._trying: list[Preload] = []
         self._pending: list[Preload] = []
+        self._away: list[Preload] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
@@ -66,16 +75,40 @@ class Preloading:
             with self._manager.observed(self._note):
                 group.start_soon(self._load_all)
                 yield
-            self._pending[:0] = self._trying
+            self._pending[:0] = [*self._trying, *self._away]
+            self._away = []
             self._write()
             group.cancel_scope.cancel()
 
     async def _load_all(self) -> None:
         while self._pending:
-            self._trying = [self._pending.pop(0)]
-            self._write()  # before the attempt: a model that crashes the daemon is not tried forever
-            await self._load(*self._trying)
-            self._trying = []
+            if await self._is_away(self._pending[0]):
+                logger.warning("%s is loaded when its disk is there again", self._pending[0].name)
+                self._away.append(self._pending.pop(0))
+            else:
+                self._trying = [self._pending.pop(0)]
+                self._write()  # before the attempt: a model that crashes the daemon is not tried forever
+                await self._load(*self._trying)
+                self._trying = []
+            while self._away and not self._pending:
+                await anyio.sleep(LOOK_INTERVAL)
+                await self._look_for_disks()
+
+    async def _look_for_disks(self) -> None:
+        """Move the models whose files can be seen again to those that are to be loaded."""
+        due = [entry for entry in self._away if entry.is_due(datetime.now(UTC))]
+        self._away = [entry for entry in due if await self._is_away(entry)]
+        self._pending += [entry for entry in due if entry not in self._away]
+
+    async def _is_away(self, entry: Preload) -> bool:
+        """Whether its files are on a disk that is not there."""
+        try:
+            if is_path(entry.name):
+                return await anyio.to_thread.run_sync(is_bare, ModelRef.parse(entry.name).path.parent)
+            await self._library.find(entry.name, may_use_paths=False)
+        except OprelError as error:
+            return isinstance(error, ModelAwayError)
+        return False
 
     async def _load(self, entry: Preload) -> None:
         keep_alive = math.inf if entry.keep_alive == FOR_EVER else entry.keep_alive
@@ -101,7 +134,7 @@ class Preloading:
             logger.warning("cannot load the previous models again: %s cannot be read: %s", self._path, error)
             return
         now = datetime.now(UTC)
-        yield from (entry for entry in entries if entry.until is None or entry.until > now)
+        yield from (entry for entry in entries if entry.is_due(now))
 
     def _note(self) -> None:
         if self._timer is None:
@@ -112,7 +145,7 @@ class Preloading:
             self._timer.cancel()
             self._timer = None
         loaded = [self._entry(model) for model in self._manager.loaded if _stays(model)]
-        content = ENTRIES.dump_json([*loaded, *self._pending], exclude_defaults=True)
+        content = ENTRIES.dump_json([*loaded, *self._pending, *self._away], exclude_defaults=True)
         if content == self._written:
             return
         try:

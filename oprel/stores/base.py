@@ -9,6 +9,7 @@ from typing import Protocol
 
 from oprel.core.models.manifests import Manifest, resolve_in_repository
 from oprel.core.names import ModelRef
+from oprel.stores.seen import SeenStores
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ class StoredModel:
 class Store(Protocol):
     """A folder of models that belongs to another program."""
 
+    @property
+    def folder(self) -> Path: ...
+
     def models(self) -> Iterator[StoredModel]:
         """All models with a valid name; unreadable ones are skipped. Blocks to walk the folder."""
         ...
@@ -51,8 +55,9 @@ def is_inside(path: Path, root: Path) -> bool:
 class Stores:
     """All stores. If two models have the same name, the first store wins."""
 
-    def __init__(self, stores: Sequence[Store]) -> None:
+    def __init__(self, stores: Sequence[Store], seen: SeenStores | None = None) -> None:
         self._stores = stores
+        self._seen = seen or SeenStores()
         self._models: dict[str, StoredModel] = {}
 
     def all(self) -> list[Manifest]:
@@ -60,12 +65,18 @@ class Stores:
         models: dict[str, StoredModel] = {}
         for store in self._stores:
             try:
-                for model in store.models():
+                own = list(store.models())
+                self._seen.note(store.folder, [model.manifest for model in own])
+                for model in own:
                     models.setdefault(model.manifest.key, model)
             except OSError as error:  # another user's folder, or changed while it was read
                 logger.info("skipped the models of %s: %s", type(store).__name__, error)
         self._models = models
         return [model.manifest for model in models.values()]
+
+    def away(self) -> list[Manifest]:
+        """Models that were seen in folders that are missing or empty now, which are their weights. Blocks to look."""
+        return self._seen.away()
 
     def find(self, ref: ModelRef) -> Manifest | None:
         """The model of that name. Walks the folders unless the model was seen before and has not changed."""

@@ -14,6 +14,7 @@ from oprel.utils.file_cache import FileCache, states_of
 
 class OllamaStore:
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._manifests = folder / "manifests"
         self._blobs = folder / "blobs"
         self._models: FileCache[StoredModel] = FileCache()

@@ -22,7 +22,10 @@ class DownloadedFile(Wire):
 
 
 class DownloadResponse(Wire):
-    """One download. `title` and `files` are set once its source has answered; `error` says why it failed."""
+    """One download. `title` and `files` are set once its source has answered; `error` says why it failed.
+
+    `waiting`: what a running one waits for, such as "waiting for the network: …"; it goes on by itself.
+    """
 
     id: str
     model: str
@@ -31,6 +34,7 @@ class DownloadResponse(Wire):
     total: int = 0
     completed: int = 0
     files: list[DownloadedFile] = []
+    waiting: str | None = None
     error: str | None = None
     resolution_steps: list[str] = []
 

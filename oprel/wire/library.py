@@ -4,11 +4,13 @@ from typing import Literal
 
 from oprel.api_models import RequestBody, Wire
 
-ModelStatus = Literal["installed", "loaded", "damaged", "available"]
+ModelStatus = Literal["installed", "loaded", "damaged", "away", "available"]
 
 
 class LibraryModel(Wire):
     """A model in `GET /api/models/library`: installed, or with the status "available" one that can be pulled.
+
+    "away": its files are on a disk that is not there.
 
     `provider`: the program that stores it. `source`: where it came from. `repositories`: those of an alias, by size.
     """

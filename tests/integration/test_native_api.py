@@ -43,6 +43,27 @@ def test_load_and_unload_say_what_they_did(start_daemon, tiny: Path):
         assert http.get("/models").json()["models"] == []
 
 
+UNLOADS = [
+    ("/unload", {}),
+    ("/api/generate", {"keep_alive": 0}),
+    ("/api/chat", {"keep_alive": "0s"}),
+    ("/api/embed", {"keep_alive": 0}),
+    ("/api/embeddings", {"keep_alive": 0}),
+]
+
+
+def test_a_model_whose_file_is_gone_can_be_unloaded(start_daemon, tiny: Path, tmp_path: Path):
+    with httpx.Client(base_url=start_daemon().url, timeout=DEADLINE, trust_env=False) as http:
+        for number, (path, body) in enumerate(UNLOADS):
+            weights = tmp_path / f"{number}.gguf"
+            weights.write_bytes(tiny.read_bytes())
+            http.post("/load", json={"model": str(weights), "keep_alive": -1}).raise_for_status()
+            weights.unlink()
+            http.post(path, json={"model": str(weights), **body}).raise_for_status()
+            assert http.get("/models").json()["models"] == [], path
+            assert http.post(path, json={"model": str(weights), **body}).status_code == 404
+
+
 def test_an_error_is_an_object_with_steps_to_take(http: httpx.Client):
     response = http.post("/load", json={"model": "nonesuch"})
     assert response.status_code == 404

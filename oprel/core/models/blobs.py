@@ -102,7 +102,7 @@ class Blobs:
                 link = folder / name
                 link.parent.mkdir(exist_ok=True)
                 with contextlib.suppress(FileExistsError):
-                    link.symlink_to(Path(*[".."] * (len(Path(name).parts)), blob.name))
+                    _link(link, Path(*[".."] * (len(Path(name).parts)), blob.name))
         return folder
 
     @contextlib.contextmanager
@@ -170,6 +170,16 @@ class Blobs:
     def _kept(self, used: Collection[str]) -> set[str]:
         now = self._clock()
         return {name for name, until in self._promised.items() if until > now}.union(used)
+
+
+def _link(link: Path, target: Path) -> None:
+    """A symbolic link, or where there are none, another name of the file. Raises OSError."""
+    try:
+        link.symlink_to(target)
+    except FileExistsError:
+        raise
+    except OSError:
+        link.hardlink_to(link.parent / target)
 
 
 def _remove(path: Path) -> int:

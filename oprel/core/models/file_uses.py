@@ -32,10 +32,14 @@ class ManifestUses:
 
 @dataclass(frozen=True)
 class FileUses:
-    """The uses of all manifests, by file. `absolute` reads a path in a manifest."""
+    """The uses of all manifests, by file. `absolute` reads a path in a manifest.
+
+    `unlisted`: a folder whose manifests cannot be listed, so that any file may be in use.
+    """
 
     manifests: Mapping[Path, ManifestUses]
     absolute: Callable[[str], Path]
+    unlisted: Path | None = None
 
     @cached_property
     def paths(self) -> frozenset[str]:
@@ -55,12 +59,13 @@ class FileUses:
 
         They may name files in a way that this version does not know, so they may use any fetched file.
         """
-        return tuple(file for file, manifest in self.manifests.items() if not manifest.is_readable)
+        unreadable = [file for file, manifest in self.manifests.items() if not manifest.is_readable]
+        return (*([self.unlisted] if self.unlisted else ()), *unreadable)
 
     @cached_property
     def is_broken(self) -> bool:
         """Whether a manifest may even have lost digests."""
-        return not all(manifest.is_whole for manifest in self.manifests.values())
+        return self.unlisted is not None or not all(manifest.is_whole for manifest in self.manifests.values())
 
     def may_include(self, path: Path) -> bool:
         """Whether a manifest may use this fetched file."""

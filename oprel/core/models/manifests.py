@@ -156,7 +156,8 @@ class Manifests:
         """The files that a manifest uses, or may use. Blocks to look at each."""
         files = self._files("")
         self._uses.keep_only(set(files))
-        return FileUses({Path(file): self._uses_of(file) for file in files}, self._absolute)
+        manifests = {Path(file): self._uses_of(file) for file in files}
+        return FileUses(manifests, self._absolute, None if _can_list(self._folder) else self._folder)
 
     def places(self, ref: ModelRef) -> tuple[Path, ...]:
         """What changes when the name gets another manifest: the folder, and the files that the name may have."""
@@ -328,3 +329,11 @@ def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | No
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:
     return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows all names.")
+
+
+def _can_list(folder: Path) -> bool:
+    try:
+        os.listdir(folder)
+    except OSError:
+        return False
+    return True

@@ -18,6 +18,7 @@ import httpx
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
 from oprel.core.names import OLLAMA_HOST, RegistryOrigin
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.connections import is_unknown_host, reason
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
@@ -147,13 +148,13 @@ class Registry:
                 return RegistryReply(response.status_code, response.headers, await _read(response))
             finally:
                 await response.aclose()
-        except (httpx.TransportError, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+        except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            raise DownloadError(f"the registry {self.origin.host} redirects to nowhere: {reason(error)}") from error
+        except httpx.TransportError as error:
             steps = ["Check the name and the network. `oprel list` shows the installed models."]
             if self.base.scheme == "https" and not is_unknown_host(error):
                 steps.append(f"If it has no encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
-            raise DownloadError(
-                f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps
-            ) from error
+            raise Unreachable(f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps) from error
 
     def _check_redirects(self, response: httpx.Response) -> None:
         """Raises DownloadError for a redirect from https to http."""

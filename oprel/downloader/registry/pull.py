@@ -12,6 +12,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import RegistryOrigin
+from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.offers import Offer, Target
 from oprel.downloader.registry.client import USUAL_ACCESS, Access, Registry, RegistryReply
 from oprel.downloader.source import RemoteFile
@@ -136,7 +137,8 @@ async def _text(registry: Registry, layer: Layer) -> bytes:
 
 def _check(answer: RegistryReply, registry: Registry) -> None:
     if not answer.is_success:
-        raise DownloadError(
+        kind = Unreachable if is_passing(answer.status) else DownloadError
+        raise kind(
             f"{registry.origin.host} answered HTTP {answer.status} for {registry.origin.repository}",
             "Try again later.",
         )

@@ -1,5 +1,6 @@
 """The disk side of a transfer: locking the partial file, checking free space, publishing the finished file."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from oprel.downloader.transfer.segments import temporary_of
 from oprel.utils.files import locked, open_own
 from oprel.utils.text import human_size
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # how file systems say so
 PART = ".part"  # suffix of partial files
 
 
@@ -28,10 +30,13 @@ def open_alone(part: Path) -> int | None:
     descriptor = open_own(part, os.O_RDWR | os.O_CREAT)
     try:
         # If the file was renamed or removed meanwhile, its lock protects nothing.
-        if locked(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat()):
+        if _is_ours(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat()):
             return descriptor
     except FileNotFoundError:
         pass
+    except BaseException:
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     return None
 
@@ -41,6 +46,16 @@ def _is_foreign(part: Path) -> bool:
         return not stat.S_ISREG(part.lstat().st_mode)
     except FileNotFoundError:
         return False
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Lock an open file. On a file system without locks it counts as ours: what two write at once is verified."""
+    try:
+        return locked(descriptor)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return True
 
 
 def part_of(destination: Path) -> Path:

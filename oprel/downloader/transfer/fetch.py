@@ -18,7 +18,7 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.exceptions import NO_SPACE, DownloadError
-from oprel.downloader.backoff import Throttle, backoff
+from oprel.downloader.backoff import Throttle, Unreachable, backoff
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
 from oprel.downloader.transfer.block import Block
@@ -42,7 +42,8 @@ class Limits:
 
     `segments` is the number of concurrent requests, `segment_bytes` the size of one, an upper bound for what is fetched
     again after a crash. `tries` is the limit of consecutive requests without data; `first_wait` follows the first of
-    them. `rate` is in bytes per second, 0 for no limit.
+    them. `rate` is in bytes per second, 0 for no limit. Unless files may be `sparse`, one grows from its start, in one
+    request after the other.
     """
 
     segments: int = 8
@@ -52,6 +53,7 @@ class Limits:
     tries: int = 8
     first_wait: float = 0.5
     rate: int = 0
+    sparse: bool = True
 
 
 def _ignore(progress: Progress) -> None:
@@ -160,7 +162,8 @@ class _Transfer:
     def _resume(self) -> bool:
         """Restore the saved state; returns whether it has any bytes."""
         state = segments.load(disk.state_of(self._part), self._requests.version)
-        if state is None or os.fstat(self._descriptor).st_size != self._file.size_bytes:
+        size = os.fstat(self._descriptor).st_size
+        if state is None or size < state[1].end or (self._limits.sparse and size != self._file.size_bytes):
             self._restart()
             return False
         self._requests.version, self._segments = state
@@ -170,7 +173,8 @@ class _Transfer:
     def _restart(self) -> None:
         disk.forget(self._part)
         os.ftruncate(self._descriptor, 0)
-        os.ftruncate(self._descriptor, self._file.size_bytes)
+        if self._limits.sparse:
+            os.ftruncate(self._descriptor, self._file.size_bytes)
         self._requests.version = segments.Version(self._file.size_bytes, self._file.sha256)
         self._segments = Segments(self._file.size_bytes, self._limits.segment_bytes)
         self._digest = self._new_digest()
@@ -216,7 +220,7 @@ class _Transfer:
             await self._requests.answered.wait()  # else each would discover a lack of range support
             await work()
 
-        helpers = min(self._limits.segments, len(missing)) - 1
+        helpers = min(self._limits.segments, len(missing)) - 1 if self._limits.sparse else 0
         await together(work, *[help] * helpers)
 
     async def _segment(self, number: int, reading: RangeRequests | XetReading) -> None:
@@ -304,7 +308,7 @@ class _Transfer:
 
     async def _wait(self, failures: int, error: TryAgain) -> None:
         if failures >= self._limits.tries:
-            raise DownloadError(
+            raise Unreachable(
                 f"cannot download {self._file.name}: {error} ({failures} attempts in a row)",
                 "The partial file is kept: try again to continue.",
             ) from error

@@ -11,13 +11,12 @@ import anyio
 import httpx
 
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.backoff import LONGEST_PROMISE, retry_after
+from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable, is_passing, retry_after
 from oprel.downloader.connections import reason
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.segments import Version, host_of
 
 REDIRECTS = 8
-NOT_NOW = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 FINAL = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)  # in any form
 _XET_HASH = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -220,11 +219,13 @@ def check_status(response: httpx.Response, name: str) -> None:
             raise DownloadError(message, "The file does not exist: check the name.")
         case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise Changed(message)
-    if status not in NOT_NOW and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if not is_passing(status):
         raise DownloadError(message, "Check the address.")
     seconds = retry_after(response.headers.get("retry-after", ""), time.time())
     if seconds is not None and seconds > LONGEST_PROMISE:
-        raise DownloadError(f"{host} answered HTTP {status} and asks to wait {seconds:.0f} s")
+        later = Unreachable(f"{host} answered HTTP {status} and asks to wait {seconds:.0f} s")
+        later.seconds = seconds
+        raise later
     raise TryAgain(f"{host} answered HTTP {status}", seconds)
 
 

@@ -65,6 +65,12 @@ class Segments:
         return self._frontier + self._beyond.get(self._frontier // self.segment_bytes, 0)
 
     @property
+    def end(self) -> int:
+        """Where the last byte ends that is there."""
+        last = max(self._beyond, default=None)
+        return self._frontier if last is None else last * self.segment_bytes + self._beyond[last]
+
+    @property
     def is_complete(self) -> bool:
         return self.done_bytes == self.size_bytes
 

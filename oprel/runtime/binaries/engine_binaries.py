@@ -25,6 +25,7 @@ from typing import IO, Self
 
 from oprel.core.config import Config, child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
+from oprel.core.home import ensure_temporary_folder
 from oprel.runtime.binaries import wheel
 from oprel.runtime.binaries.devices import FLAG, DeviceLists, Listed
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
@@ -146,7 +147,8 @@ class EngineBinaries:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """llama.cpp's programs on this machine."""
+        """llama.cpp's programs on this machine. Raises ConfigError if there is no folder for temporary files."""
+        ensure_temporary_folder(config)
         return cls(
             find_binaries(config), find=partial(find_binaries, config), extra_environment=config.extra_environment
         )

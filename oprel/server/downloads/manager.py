@@ -1,17 +1,15 @@
 """The owner of all downloads of models.
 
 A download is recorded in state.db from its start, so it continues after a restart. Clients that request the same model
-share a download. It runs while a client follows it, or on its own if requested (`keep`).
+share a download. It runs while a client follows it, or on its own if requested (`keep`). A network or a server that is
+away does not end it: it waits, and goes on by itself.
 """
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
-import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,42 +19,30 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
-from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
-from oprel.core.names import ModelRef, hub_origin
-from oprel.downloader.backoff import Throttle
-from oprel.downloader.cache import HubCache
-from oprel.downloader.offers import Choose, Offer, usual
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
+from oprel.core.names import ModelRef
+from oprel.downloader.backoff import Unreachable, backoff
+from oprel.downloader.offers import Choose, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.transfer import disk
 from oprel.server.downloads.records import DownloadState, Records
 from oprel.server.downloads.task import Download
 from oprel.server.errors import unexpected
-from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library
 
 if TYPE_CHECKING:
-    import httpx
-
     from oprel.downloader.sources import Sources
+    from oprel.server.downloads.fetcher import ModelFetcher
 
 logger = logging.getLogger(__name__)
 
 TELL_INTERVAL = 0.06  # s between two lines about one file, as with Ollama
 VERIFYING = "verifying sha256 digest"
-MEGABYTE = 10**6
-
-
-@dataclass(frozen=True)
-class Network:
-    """Where downloads come from."""
-
-    client: "httpx.AsyncClient"
-    sources: "Sources"
+FIRST_WAIT = 1.0  # s until a source is asked again that could not be reached
 
 
 class Downloads:
-    """`choose` picks the variant if the name does not; `serves_folders` tells whether an engine for safetensors
-    repositories is installed; `draining` is true once the daemon is stopping.
+    """`choose` and `serves_folders` are for `ModelFetcher`; `draining` is true once the daemon is stopping.
 
     `unreadable` counts records of a later version; it is not known which files those downloads want.
     """
@@ -69,35 +55,28 @@ class Downloads:
         serves_folders: Callable[[], bool] = lambda: False,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._config, self._library, self._draining = config, library, draining
-        self._choose, self._serves_folders = choose, serves_folders
+        self._draining = draining
+        self._for_fetcher = config, library, choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
-        self._slots = anyio.Semaphore(config.max_concurrent_downloads)
-        self._pace = Throttle(config.download_rate * MEGABYTE)
-        self._networks: dict[bool, Network] = {}  # by whether it reaches public addresses only
+        self._opened: ModelFetcher | None = None
         self._opening = asyncio.Lock()
         self._all: dict[str, Download] = {}
         self.unreadable = 0
 
     async def sources(self) -> "Sources":
-        return (await self._network(public_only=False)).sources
+        return await (await self._fetcher()).sources()
 
-    async def _network(self, *, public_only: bool) -> "Network":
-        """Opened at the first download: imports and the system's certificates take half a second."""
+    async def _fetcher(self) -> "ModelFetcher":
+        """Made at the first download: the imports take half a second."""
         async with self._opening:
-            if public_only not in self._networks:
-                self._networks[public_only] = await anyio.to_thread.run_sync(self._open_network, public_only)
-        return self._networks[public_only]
+            if self._opened is None:
+                self._opened = await anyio.to_thread.run_sync(self._open_fetcher)
+        return self._opened
 
-    def _open_network(self, public_only: bool) -> "Network":
-        import psutil  # noqa: F401 - a transfer and its state need these at once
+    def _open_fetcher(self) -> "ModelFetcher":
+        from oprel.server.downloads.fetcher import ModelFetcher
 
-        from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
-        from oprel.downloader.sources import Sources
-        from oprel.downloader.transfer import fetch  # noqa: F401
-
-        client = open_client(PublicOnly(exempt_hosts(self._config)) if public_only else None)
-        return Network(client, Sources(self._config, client, self._choose, self._serves_folders))
+        return ModelFetcher(*self._for_fetcher)
 
     def open(self) -> None:
         """Resume the downloads of the last daemon."""
@@ -105,6 +84,7 @@ class Downloads:
         for record in records:
             try:
                 ref = ModelRef.parse(record.name)
+                chosen = ModelRef.parse(record.chosen) if record.chosen else None
             except OprelError:  # written by a later version
                 self.unreadable += 1
                 continue
@@ -115,7 +95,9 @@ class Downloads:
                 state=record.state,
                 keep=True,
                 error=error,
+                insecure=record.insecure,
                 public_only=record.public_only,
+                chosen=chosen,
                 recorded=(record.total, record.completed),
                 destinations=frozenset(Path(place) for place in record.places),
             )
@@ -130,8 +112,8 @@ class Downloads:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         self._records.close()
-        for network in self._networks.values():
-            await network.client.aclose()
+        if self._opened:
+            await self._opened.close()
 
     def all(self) -> Sequence[Download]:
         """Oldest first."""
@@ -191,11 +173,14 @@ class Downloads:
         """Yield each step until the model is installed, in Ollama's words. Raises the error that ended the download."""
         download.waiting += 1
         sent: dict[str, Progress] = {}
-        verifying = False
+        verifying, waits_for = False, ""
         try:
             yield ProgressResponse(status="pulling manifest")
             while True:
                 changed = download.changed
+                if download.waits_for not in ("", waits_for):
+                    yield ProgressResponse(status=download.waits_for)
+                waits_for = download.waits_for
                 for line in () if verifying else download.news(sent):
                     yield line
                 if download.is_verifying and not verifying:
@@ -221,14 +206,14 @@ class Downloads:
                 self._forget(download)  # nothing to resume
 
     def _stop(self, download: Download, state: DownloadState) -> None:
-        download.state = state
+        download.state, download.waits_for = state, ""
         if download.job:
             download.job.cancel()
         self._save(download)
 
     def _run(self, download: Download) -> None:
         before = download.job
-        download.state, download.error = DownloadState.RUNNING, None
+        download.state, download.error, download.waits_for = DownloadState.RUNNING, None, ""
         download.job = asyncio.create_task(self._work(download, before))
         download.job.add_done_callback(partial(self._ended, download))
         self._save(download)
@@ -262,73 +247,26 @@ class Downloads:
     async def _work(self, download: Download, before: "asyncio.Task[None] | None") -> None:
         if before:
             await asyncio.wait([before])
-        model = await self._installed(download.ref)
-        if model and not model.manifest.source:
-            return  # it was not downloaded, so there is no source to check for a newer one
-        async with self._slots:
+        failures = 0
+        while True:
+            done = download.completed
             try:
-                offer = await self._offer(download)
-            except OprelError as error:
-                if model is None:
+                fetcher = await self._fetcher()
+                return await fetcher.fetch(download, partial(self._save, download))
+            except Unreachable as error:
+                if not download.outlives(error):
                     raise
-                logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
-                return
-            await self._fetch(download, offer)
+                failures = 1 if download.completed > done else failures + 1
+                await self._wait(download, failures, error)
 
-    async def _offer(self, download: Download) -> Offer:
-        """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
-        sources = (await self._network(public_only=download.public_only)).sources
-        if download.chosen:
-            with contextlib.suppress(ModelNotFoundError):
-                return await sources.find(download.chosen, insecure=download.insecure)
-        return await sources.find(download.ref, insecure=download.insecure)
-
-    async def _fetch(self, download: Download, offer: Offer) -> None:
-        from oprel.downloader.transfer.fetch import fetch
-
-        download.offered(offer)
-        self._save(download)
-        await anyio.to_thread.run_sync(_check_space, offer)
-        client = (await self._network(public_only=download.public_only)).client
-        for target in offer.targets:
-            await fetch(target.file, target.destination, client=client, progress=download.update, pace=self._pace)
-        await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
-
-    def _adopt(self, ref: ModelRef, offer: Offer) -> None:
-        """Make the downloaded files a model. Raises OprelError."""
-        try:
-            manifest = offer.manifest(offer.name or ref.text)
-        except OSError as error:
-            raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
-        try:
-            self._library.check(manifest)
-        except InvalidModelError as error:
-            others = self._library.manifests.uses().unreadable  # of a later version, which may be able to read it
-            for target in offer.targets:
-                if not (target.file.sha256 or others):  # it could not be verified: let the next attempt repeat it
-                    HubCache(self._config.hub_dir).discard(target.destination)
-            message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
-            raise InvalidModelError(message, *error.resolution_steps) from error
-        requested = hub_origin(ref)
-        chosen = time.time() if requested and not requested.names_one else 0.0
-        self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
-
-    async def _installed(self, ref: ModelRef) -> InstalledModel | None:
-        try:
-            return await self._library.find(ref.text, may_use_paths=False)
-        except (ModelNotFoundError, InvalidModelError):
-            return None
+    async def _wait(self, download: Download, failures: int, error: Unreachable) -> None:
+        seconds = max(backoff(failures, FIRST_WAIT), error.seconds)
+        logger.info("the download of %s goes on in %.0f s: %s", download.ref.text, seconds, error.message)
+        download.waits_for = f"waiting for the {error.what}: {error.message}"
+        download.tell()
+        await anyio.sleep(seconds)
 
     def _discard(self, download: Download) -> None:
         others = (other for other in self._all.values() if other is not download)
         for destination in download.destinations - {path for other in others for path in other.destinations}:
             disk.discard(disk.part_of(destination))
-
-
-def _check_space(offer: Offer) -> None:
-    """Raises DiskFullError if all files together do not fit; an OSError is left to the first write."""
-    folder = offer.targets[0].destination.parent
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
-        disk.check_space(offer.title, needed, folder)

@@ -9,19 +9,21 @@ from oprel.utils.database import opened
 
 KEPT = 200  # records; the oldest finished ones are deleted
 
-COLUMNS = "id, name, state, error, total, completed, places, public_only"
+COLUMNS = "id, name, state, error, total, completed, places, insecure, public_only, chosen"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '',
     total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0, places TEXT NOT NULL DEFAULT '[]',
-    public_only INTEGER NOT NULL DEFAULT 0,
+    insecure INTEGER NOT NULL DEFAULT 0, public_only INTEGER NOT NULL DEFAULT 0, chosen TEXT NOT NULL DEFAULT '',
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
 );
 """
 
 
 class DownloadState(Enum):
-    """`RUNNING` downloads continue when the next daemon starts; `PAUSED` and `FAILED` ones on request."""
+    """`RUNNING` downloads, which may wait for the network, continue when the next daemon starts; `PAUSED` and `FAILED`
+    ones on request.
+    """
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -33,8 +35,9 @@ class DownloadState(Enum):
 class DownloadRecord:
     """The stored state of a download. Counts in bytes.
 
-    `name` is the model's; `places` are the paths of its files, if known. `public_only`: it may connect to public
-    addresses only.
+    `name` is the model's; `places` are the paths of its files, if known. `insecure`: it accesses registries over http.
+    `public_only`: it may connect to public addresses only. `chosen`: the model that was chosen if the name leaves a
+    choice.
     """
 
     id: str
@@ -44,7 +47,9 @@ class DownloadRecord:
     total: int = 0
     completed: int = 0
     places: tuple[str, ...] = ()
+    insecure: bool = False
     public_only: bool = False
+    chosen: str = ""
 
 
 class Records:
@@ -70,9 +75,10 @@ class Records:
         with self._database:
             self._database.execute(
                 f"INSERT INTO downloads ({COLUMNS})"
-                " VALUES (:id, :name, :state, :error, :total, :completed, :places, :public_only)"
+                " VALUES (:id, :name, :state, :error, :total, :completed, :places, :insecure, :public_only, :chosen)"
                 " ON CONFLICT (id) DO UPDATE SET state = :state, error = :error, total = :total,"
-                " completed = :completed, places = :places, public_only = :public_only",
+                " completed = :completed, places = :places, insecure = :insecure, public_only = :public_only,"
+                " chosen = :chosen",
                 values,
             )
             self._database.execute(
@@ -89,9 +95,9 @@ class Records:
         self._database.close()
 
 
-def _record(row: tuple[str, str, str, str, int, int, str, int]) -> DownloadRecord:
+def _record(row: tuple[str, str, str, str, int, int, str, int, int, str]) -> DownloadRecord:
     """Raises ValueError for a record of a later version."""
-    id, name, state, error, total, completed, places, public_only = row
+    id, name, state, error, total, completed, places, insecure, public_only, chosen = row
     return DownloadRecord(
         id=id,
         name=name,
@@ -100,5 +106,7 @@ def _record(row: tuple[str, str, str, str, int, int, str, int]) -> DownloadRecor
         total=total,
         completed=completed,
         places=tuple(json.loads(places)),
+        insecure=bool(insecure),
         public_only=bool(public_only),
+        chosen=chosen,
     )

@@ -10,6 +10,7 @@ import anyio
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import OprelError
 from oprel.core.names import ModelRef
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
@@ -18,6 +19,8 @@ from oprel.server.downloads.records import DownloadRecord, DownloadState
 @dataclass(kw_only=True)
 class Download:
     """The download of one model. `files` maps file names to their progress; `waiting` counts the following clients.
+
+    `waits_for`: what keeps it from going on for now, in words; "" for nothing.
 
     `insecure`: access registries over http, as the client requested. `public_only`: it is not for this machine's own
     user, so only public addresses are connected to. `chosen` is the model that was chosen if `ref`
@@ -36,6 +39,7 @@ class Download:
     files: dict[str, Progress] = field(default_factory=dict)
     destinations: frozenset[Path] = frozenset()
     waiting: int = 0
+    waits_for: str = ""
     job: "asyncio.Task[None] | None" = None
     recorded: tuple[int, int] = (0, 0)  # total and completed bytes, from the record of an earlier daemon
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -66,12 +70,18 @@ class Download:
             total=self.total,
             completed=self.completed,
             places=places,
+            insecure=self.insecure,
             public_only=self.public_only,
+            chosen=self.chosen.text if self.chosen else "",
         )
+
+    def outlives(self, error: Unreachable) -> bool:
+        """Whether it waits until that is over. Else its client decides: of an unknown name, it may be mistyped."""
+        return self.keep or (error.is_worth_waiting and bool(self.destinations))
 
     def offered(self, offer: Offer) -> None:
         """Set the files to download."""
-        self.title = offer.title
+        self.title, self.waits_for = offer.title, ""
         self.chosen = ModelRef.parse(offer.name) if offer.name else None
         self.destinations = frozenset(target.destination for target in offer.targets)
         self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}

@@ -33,10 +33,15 @@ class Conversions:
         """The header of that file. Blocks to read the folder. Raises UnsupportedError, InvalidModelError."""
         return conversion(source).header(self.path(source, version))
 
-    def prune(self, sources: Callable[[], Iterable[Path]], used: Collection[Path]) -> None:
-        """Remove the files of other folders than `sources`, except `used` ones. Blocks to list folders."""
+    def prune(self, sources: Callable[[], Iterable[Path] | None], used: Collection[Path]) -> None:
+        """Remove the files of other folders than `sources`, except `used` ones. Blocks to list folders.
+
+        `sources` is None where folders may be missing from it: then all files stay.
+        """
         files = list(self._folder.glob("*.gguf"))
-        kept = {_hash(str(source)) for source in sources()} if files else set()
+        if not files or (folders := sources()) is None:
+            return
+        kept = {_hash(str(source)) for source in folders}
         for file in files:
             if file not in used and file.name.partition("-")[0] not in kept:
                 file.unlink(missing_ok=True)

@@ -12,14 +12,23 @@ from oprel.utils.files import read_own, write_atomically
 logger = logging.getLogger(__name__)
 
 WRITE_INTERVAL = 60.0  # s
+MOST = 10_000  # models that are remembered
 
 
 class LastUse:
-    """Owns the file `last-used.json`, which maps paths of weights to times in seconds since 1970."""
+    """Owns the file `last-used.json`, which maps paths of weights to times in seconds since 1970.
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    A file that is gone is forgotten, but not one that `is_away` with its disk.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        is_away: Callable[[Path], object] = lambda path: False,
+    ) -> None:
         self._path = path
-        self._clock = clock
+        self._clock, self._is_away = clock, is_away
         self._times = _read(path)
         self._written = 0.0
 
@@ -34,9 +43,10 @@ class LastUse:
 
     def close(self) -> None:
         self._written = self._clock()
-        existing = {path: moment for path, moment in self._times.items() if Path(path).exists()}
+        latest = sorted(self._times.items(), key=lambda item: item[1])[-MOST:]
+        kept = {path: moment for path, moment in latest if Path(path).exists() or self._is_away(Path(path))}
         try:
-            write_atomically(self._path, json.dumps(existing).encode())
+            write_atomically(self._path, json.dumps(kept).encode())
         except OSError as error:  # an answer must not fail because of this
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 

@@ -1,6 +1,6 @@
 """Resolves model names to installed models with their headers; independent of engines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,8 @@ import anyio.to_thread
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
-from oprel.core.models.manifests import Manifest, Manifests
+from oprel.core.models.disks import Disks, away_error
+from oprel.core.models.manifests import Manifest, Manifests, resolve_in_repository
 from oprel.core.names import ModelRef, NameKind
 from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
@@ -25,6 +26,7 @@ from oprel.server.models.conversions import Conversions, Version
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.summaries import ModelList, Summaries, model_files, places_of
 from oprel.stores import stores_in
+from oprel.stores.seen import FILE, SeenStores
 from oprel.telemetry.memory.estimator import projector_bytes
 from oprel.telemetry.memory.image_tokens import ImageTokens, image_tokens
 from oprel.utils.file_cache import FileCache, states_of
@@ -46,7 +48,8 @@ class Library:
         self.manifests = Manifests(config.models_dir)
         self.blobs = Blobs(config.models_dir / "blobs")
         self.conversions = Conversions(config.models_dir / "converted")
-        self._stores = stores_in(config.places)
+        self.disks = Disks.of(config)
+        self._stores = stores_in(places := config.places, SeenStores(config.home_dir / FILE, places.moved))
         self._headers: FileCache[GGUFFile] = FileCache(MAX_HEADERS)
         self._models: FileCache[InstalledModel] = FileCache(MAX_HEADERS)
         self._summaries = Summaries(partial(self._installed, headers=FileCache(HEADERS_OF_LISTS)))
@@ -95,6 +98,8 @@ class Library:
         except ModelNotFoundError:
             if model := self._stores.find(ref):
                 return model
+            if away := next((model for model in self._stores.away() if model.key == ref.key), None):
+                raise away_error(away, away.weights) from None
             raise
 
     def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
@@ -119,8 +124,16 @@ class Library:
         others = (manifest for manifest in self._stores.all() if manifest.weights not in files)
         return [*own, *(manifest for manifest in others if manifest.key not in names)]
 
+    def sees_everything(self) -> bool:
+        """Whether no manifest is unreadable, and no disk with models away. Blocks to look at each file."""
+        files = [file for manifest in self.all_manifests() for file in manifest.files]
+        return not (self.manifests.uses().unreadable or self._stores.away() or any(map(self.disks.away, files)))
+
     def _survey(self) -> ModelList:
-        return self._summaries.of(self.all_manifests())
+        models = self._summaries.of(manifests := self.all_manifests())
+        names = {manifest.key for manifest in manifests}
+        away = [model for model in self._stores.away() if model.key not in names]
+        return replace(models, faults=[*models.faults, *((model, away_error(model, model.weights)) for model in away)])
 
     def _installed(self, manifest: Manifest, headers: FileCache[GGUFFile] | None = None) -> InstalledModel:
         """The model of a manifest. A header that is not in memory is kept in `headers`. Raises InvalidModelError."""
@@ -128,6 +141,8 @@ class Library:
             manifest.weights.stat()
             files = {file: file.stat() for file in manifest.files}
         except OSError as error:
+            if folder := self.disks.away(Path(error.filename)):
+                raise away_error(manifest, folder) from error
             raise InvalidModelError(
                 f"the file of model '{manifest.name}' cannot be read: {error.strerror}",
                 f"Check that {error.filename} still exists.",
@@ -174,6 +189,18 @@ class Library:
             version = tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files))
             header = kept_in.put(files, read(version), states)
         return header
+
+
+def named(name: str, models: Iterable[InstalledModel]) -> InstalledModel | None:
+    """The one of these models that the name means."""
+    among = {model.manifest.name: model for model in models}
+    try:
+        ref = ModelRef.parse(name)
+    except ValidationError:
+        return None
+    same = next((model.manifest for model in among.values() if model.manifest.key == ref.key), None)
+    manifest = same or resolve_in_repository(ref, [model.manifest for model in among.values()])
+    return among[manifest.name] if manifest else None
 
 
 def _may_be_model(path: Path) -> bool:

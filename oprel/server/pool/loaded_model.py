@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -190,6 +190,10 @@ class LoadedModel:
         self.lifetime.keep_alive = max(self.lifetime.keep_alive, settings.keep_alive_seconds)
         return True
 
+    def has(self, model: InstalledModel) -> bool:
+        """Whether it was requested by that name, or runs the same weights."""
+        return model.name in self.names or self.spec.files.weights == model.engine_file
+
     def leave(self, model: InstalledModel) -> bool:
         """Serve it no longer under the name of `model`; True when it has no other name."""
         self.names.pop(model.name, None)
@@ -300,6 +304,11 @@ class LoadedModel:
         if not (self.engine.is_ready or self.engine.is_down):
             return Use.LOADING
         return Use.BUSY if self.leases else Use.IDLE
+
+
+def served_by(engines: Iterable[LoadedModel]) -> list[InstalledModel]:
+    """Their models, under each name that they were requested by."""
+    return [model for loaded in engines for model in loaded.names.values()]
 
 
 def _smoothed(before: float | None, now: float) -> float:

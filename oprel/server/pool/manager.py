@@ -148,7 +148,7 @@ class ModelManager:
 
         `removed`: the model was removed, so engines that serve its weights under another name stay.
         """
-        engines = [loaded for loaded in self.loaded if loaded.spec.files.weights == model.engine_file]
+        engines = [loaded for loaded in self.loaded if loaded.has(model)]
         engines = [loaded for loaded in engines if not removed or loaded.leave(model)]
         for loaded in engines:
             loaded.lifetime.keep_alive = 0.0

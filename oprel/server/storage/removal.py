@@ -9,12 +9,13 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
+from oprel.core.exceptions import InvalidModelError, ModelAwayError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
 from oprel.server.models.installed_model import InstalledModel
-from oprel.server.models.library import Library
+from oprel.server.models.library import Library, named
+from oprel.server.pool.loaded_model import served_by
 from oprel.server.pool.manager import ModelManager
 
 # How the models of other programs are removed.
@@ -77,14 +78,17 @@ class Removal:
         try:
             model = await self.library.find(name, may_use_paths=False)
             _check_own(model.manifest)
-        except InvalidModelError:  # a damaged model can be removed too
+        except InvalidModelError as error:  # a damaged model can be removed too
             model = None
+            if isinstance(error, ModelAwayError) and error.is_elsewhere:
+                raise
         except ModelNotFoundError as error:  # no advice to fetch it
             raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
         deleted = await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
         freed, busy = 0, False
+        if served := model or named(name, served_by(self.manager.loaded)):
+            busy = await self._stop(served)
         if model:
-            busy = await self._stop(model)
             freed = await self._free_blobs(_blobs(model.manifest).__contains__)
             freed += await self._free_fetched(model.manifest.files if model.manifest.source else ())
         await self.prune()
@@ -99,8 +103,10 @@ class Removal:
         conversions = [loaded.model.converted for loaded in self.manager.loaded if loaded.model.converted]
         await anyio.to_thread.run_sync(self.library.conversions.prune, self._folders, conversions)
 
-    def _folders(self) -> list[Path]:
-        """The folders of models; those of other programs count."""
+    def _folders(self) -> list[Path] | None:
+        """The folders of models, those of other programs too; None while some cannot be seen."""
+        if not self.library.sees_everything():
+            return None
         return [manifest.weights for manifest in self.library.all_manifests()]
 
     async def sweep(self) -> Removed:

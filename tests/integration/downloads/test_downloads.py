@@ -299,6 +299,63 @@ def test_a_download_goes_on_after_a_restart_of_the_daemon(
         assert client.show(named(repo)).details
 
 
+def test_a_task_waits_for_a_server_that_is_away(client: Client, hub: HubServer, repo: str):
+    hub.behaviour = Behaviour(Mode.DOWN)
+    task = client.download(named(repo))
+    eventually(lambda: (client.download_status(task.id).waiting or "").startswith("waiting for the network: "))
+    assert client.download_status(task.id).status == "running"
+    hub.behaviour = Behaviour()
+    await_status(client, task, "done")
+    assert client.download_status(task.id).waiting is None
+
+
+def test_a_download_outlives_a_daemon_that_starts_before_the_network(
+    start_daemon: Callable[..., RunningDaemon], hub: HubServer, repo: str
+):
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
+    first = start_daemon(hf_endpoint=hub.url)
+    with first.client as client:
+        task = begun(client, named(repo))
+    first.end(signal.SIGKILL)
+    second = start_daemon(hf_endpoint="http://127.0.0.1:9")
+    with second.client as client:
+        eventually(lambda: client.download_status(task.id).waiting)
+    second.end(signal.SIGTERM)
+    hub.behaviour = Behaviour()
+    with start_daemon(hf_endpoint=hub.url).client as client:
+        await_status(client, task, "done")
+
+
+NO_LINKS = """
+import errno, os
+
+def refuse(*paths, **options):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+os.symlink = refuse
+"""
+
+
+def test_on_a_disk_without_links_a_model_is_pulled_once_runs_and_goes(
+    start_daemon: Callable[..., RunningDaemon],
+    hub: HubServer,
+    repo: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (tmp_path / "sitecustomize.py").write_text(NO_LINKS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    daemon = start_daemon(hf_endpoint=hub.url)
+    with daemon.client as client:
+        for _ in range(2):
+            client.pull(named(repo))
+        assert client.generate(named(repo), "x", options=ONE_TOKEN).response is not None
+        assert sent(hub, repo) == size(hub, repo)
+        client.remove(named(repo))
+        client.clear_cache()
+        assert files_of(daemon, repo) == []
+
+
 def test_a_failed_task_says_why_and_can_be_resumed(client: Client, hub: HubServer, repo: str):
     hub.gated.add(repo)
     task = client.download(named(repo))

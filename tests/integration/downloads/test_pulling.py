@@ -84,6 +84,7 @@ def test_a_paused_download_is_told_of_kept_and_given_up(
     eventually(lambda: client.download_status(task.id).completed > 0)
     client.pause_download(task.id)
     advice = f"paused; `oprel pull hf.co/{repo}:Q8_0` resumes it, `oprel rm hf.co/{repo}:Q8_0` deletes it"
+    assert advice in oprel("list")[2] and repo not in oprel("list", "gui")[2]
     _, said, beside = oprel("cache")
     (row,) = [line for line in said.splitlines() if repo in line]
     assert re.match(rf"[0-9a-f]{{12}}\.part +\S+ [KM]?B of 275 KB .* hf\.co/{repo}:Q8_0$", row)

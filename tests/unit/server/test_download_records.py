@@ -1,11 +1,31 @@
 """Records of downloads that another version wrote."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from oprel.server.downloads.records import DownloadRecord, DownloadState, Records
+
+
+def test_a_record_has_all_that_the_next_daemon_needs(tmp_path: Path) -> None:
+    record = DownloadRecord(
+        id="1",
+        name="host/org/model:latest",
+        state=DownloadState.RUNNING,
+        total=5,
+        completed=3,
+        places=("/a", "/b"),
+        insecure=True,
+        public_only=True,
+        chosen="hf.co/org/model:Q8_0",
+    )
+    records = Records(tmp_path / "state.db")
+    records.put(replace(record, insecure=False, chosen=""))
+    records.put(record)
+    assert records.all() == ([record], 0)
+    records.close()
 
 
 @pytest.mark.parametrize("change", ["state = 'dreaming'", "places = '{'", "places = '5'"])

@@ -101,6 +101,7 @@ def test_folders_are_where_the_environment_says(tmp_path: Path):
         lm_studio=(Path("/big/disk"),),
         llama_cpp=(Path("/l"),),
         docker_config=Path("/d/config.json"),
+        moved=(Path("/m"), Path("/hf/hub"), Path("/big/disk"), Path("/l")),
     )
     assert places({"HOME": str(tmp_path), "HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}).hub == (Path("/hub"),)
 

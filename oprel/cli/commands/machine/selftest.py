@@ -28,15 +28,18 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(args: argparse.Namespace) -> int:
+    from oprel.core.home import ensure_temporary_folder
     from oprel.selftest.checks import CHECKS
     from oprel.selftest.faults import FAULTS
     from oprel.selftest.running import Outcomes, outcomes
 
+    config = config_from(args)
+    ensure_temporary_folder(config)
     folder = Path(tempfile.mkdtemp(prefix="oprel-"))
     checks = (*CHECKS, *FAULTS) if args.chaos else CHECKS
     results: list[Outcome] = []
     try:
-        for outcome in outcomes(checks, config_from(args), folder):
+        for outcome in outcomes(checks, config, folder):
             results.append(outcome)
             if not args.json:
                 _show(outcome)

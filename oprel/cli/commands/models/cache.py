@@ -2,16 +2,15 @@
 
 import argparse
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, add_columns, columns_from, config_from
+from oprel.cli.pulling import unfinished
 from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, shorter_path
 from oprel.core.exceptions import ValidationError
-from oprel.core.names import DEFAULT_TAG
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def _list(client: "Client", args: argparse.Namespace) -> None:
         render.json(cache)
         return
     render.table(COLUMNS, map(_row, cache.files), columns_from(args))
-    for note in (*_unfinished(client), *_duplicates(cache)):
+    for note in (*unfinished(client.downloads().downloads), *_duplicates(cache)):
         render.note(note)
 
 
@@ -87,7 +86,7 @@ def _prune(client: "Client") -> None:
     for file in before:
         if file.path not in remaining:
             render.note(f"removed {_file(file)}, {_size(file)}")
-    for note in _unfinished(client):
+    for note in unfinished(client.downloads().downloads):
         render.note(f"kept: {note}")
     print_kept(removed)
     _print_freed(removed)
@@ -139,17 +138,6 @@ def _short(path: str) -> str:
     """A shortened path: ~ for the home directory, and digests cut to their first digits."""
     name = LONG_NAME.sub(r"\1…\2", PurePath(path).name)
     return shorter_path(str(PurePath(path).with_name(name)))
-
-
-def _unfinished(client: "Client") -> Iterator[str]:
-    """The progress of each unfinished download."""
-    for download in client.downloads().downloads:
-        name = download.model.removesuffix(f":{DEFAULT_TAG}")
-        progress = f"{human_size(download.completed)} of {human_size(download.total)}"
-        if download.status == "running":
-            yield f"{name}, {progress}: downloading"
-        elif download.status != "done":
-            yield f"{name}, {progress}: {download.status}; `oprel pull {name}` resumes it, `oprel rm {name}` deletes it"
 
 
 def _duplicates(cache: "CacheResponse") -> list[str]:

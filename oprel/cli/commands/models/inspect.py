@@ -67,9 +67,11 @@ def _inspected(model: str, config: "Config") -> "Inspection":
 
 
 def _in_repository(origin: "HubOrigin", config: "Config") -> "Inspection":
+    from oprel.core.home import ensure_temporary_folder
     from oprel.formats.checks.validation import inspect
     from oprel.preview.variants import awaited, hub_of
 
+    ensure_temporary_folder(config)
     with TemporaryDirectory() as folder:
         path = awaited(hub_of(config).skeleton(origin, Path(folder)))
         return inspect(path).moved(Path(folder), Path("hf.co"))

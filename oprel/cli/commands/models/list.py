@@ -1,12 +1,14 @@
 """`oprel list`: lists the installed models and where they come from."""
 
 import argparse
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from oprel.cli.options import add_address, add_columns, columns_from, config_from, open_client
 from oprel.cli.screen import render
 from oprel.cli.screen.table import WHAT_FITS, Column, ColumnChoice, shorter_name
+from oprel.core.exceptions import OprelError
 from oprel.utils.text import human_interval, human_size
 
 COLUMNS = (Column("NAME", shorter=shorter_name), Column("ID", 1), "SIZE", "MODIFIED", Column("SOURCE", 2))
@@ -28,11 +30,27 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def main(args: argparse.Namespace) -> int:
     with open_client(config_from(args), checked=args.json) as client:
         listing = _models(client, args.prefix)
+        downloads = [] if args.json or args.prefix else _downloads(client)
     if args.json:
         render.json(listing)
-    else:
-        _print(listing, columns_from(args))
+        return 0
+    _print(listing, columns_from(args))
+    for note in downloads:
+        render.note(note)
     return 0
+
+
+def _downloads(client: "AnyClient") -> list[str]:
+    """What there is to say of unfinished downloads."""
+    try:
+        downloads = [download for download in client.downloads().downloads if download.status != "done"]
+    except OprelError:  # not an oprel daemon: it has only Ollama's API
+        return []
+    if not downloads:
+        return []
+    from oprel.cli.pulling import unfinished
+
+    return [*unfinished(downloads)]
 
 
 def print_models(client: "AnyClient", prefix: str) -> None:
@@ -47,9 +65,14 @@ def _models(client: "AnyClient", prefix: str) -> "ListResponse":
 
 def _print(listing: "ListResponse", choice: ColumnChoice = WHAT_FITS) -> None:
     render.table(COLUMNS, map(_row, listing.models), choice)
+    for folder, count in Counter(model.away for model in listing.models if model.away).items():
+        models = "1 model is" if count == 1 else f"{count} models are"
+        render.note(f"{models} on a disk that is away: {folder} is missing, empty or not readable")
 
 
 def _row(model: "ListResponse.Model") -> tuple[str, ...]:
+    if model.away:
+        return model.name, "", "away", "", model.source or ""
     digest = model.digest.removeprefix("sha256:")[:12]
     return model.name, digest, human_size(model.size), _ago(model.modified_at), model.source or ""
 

@@ -14,8 +14,8 @@ from starlette.requests import Request
 
 from oprel import api_models as wire
 from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, PromptMessage, Sampling, Tokens, ToolCall
-from oprel.core.exceptions import UnsupportedError, ValidationError
-from oprel.core.names import ModelRef, NameKind
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
+from oprel.core.names import ModelRef, NameKind, is_path
 from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, OptionType, RequestOption
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
@@ -26,6 +26,8 @@ from oprel.server.inference.structured_output.checks import check_schema, check_
 from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import named
+from oprel.server.pool.loaded_model import served_by
 from oprel.utils.text import parse_duration
 
 Body = TypeVar("Body", bound=wire.RequestBody)
@@ -99,6 +101,17 @@ def model_name(text: str, complaint: str) -> ModelRef:
 async def model(request: Request, name: str) -> InstalledModel:
     """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
     return await state_of(request).library.find(name, may_use_paths=is_own_user(request))
+
+
+async def model_to_unload(request: Request, name: str) -> InstalledModel:
+    """The same, or the one that an engine was loaded with under that name: its files may be gone by now."""
+    try:
+        return await model(request, name)
+    except (ModelNotFoundError, InvalidModelError):
+        loaded = named(name, served_by(state_of(request).manager.loaded))
+        if loaded is None or (is_path(name) and not is_own_user(request)):
+            raise
+        return loaded
 
 
 def job(

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -37,9 +37,10 @@ def json_response(reply: BaseModel, *, nulls: bool = False) -> Response:
     return Response(reply.model_dump_json() if nulls else json_bytes(reply), media_type=JSON)
 
 
-def listed(models: ModelList, encode: Encoder, around: bytes) -> Response:
-    """The usable models as a JSON array; `around` has %b in its place."""
-    return Response(around % b",".join(model.encoded(encode) for model in models.usable), media_type=JSON)
+def listed(models: ModelList, encode: Encoder, around: bytes, others: Iterable[bytes] = ()) -> Response:
+    """The usable models and `others` as a JSON array; `around` has %b in its place."""
+    rows = (model.encoded(encode) for model in models.usable)
+    return Response(around % b",".join((*rows, *others)), media_type=JSON)
 
 
 def metrics(done: Done) -> dict[str, object]:

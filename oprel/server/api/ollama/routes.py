@@ -1,6 +1,8 @@
 """Ollama's API as codecs around the shared completions path."""
 
+import hashlib
 from dataclasses import replace
+from datetime import datetime
 
 import anyio.to_thread
 from fastapi import Request, Response
@@ -10,7 +12,8 @@ from pydantic import JsonValue
 from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, Mode, Prompt, PromptMessage
-from oprel.core.exceptions import ModelNotFoundError, NoEngineError, ValidationError
+from oprel.core.exceptions import ModelAwayError, ModelNotFoundError, NoEngineError, ValidationError
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.templates.go_template import is_jinja
@@ -38,7 +41,7 @@ from oprel.server.inference import completions, embeddings
 from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel, with_every_array
-from oprel.server.models.summaries import ModelSummary
+from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.utils.text import timestamp
 
 router = dialect_router(encode_error)
@@ -62,7 +65,11 @@ async def version() -> Response:
 
 @router.api_route("/api/tags", methods=READ)
 async def tags(request: Request) -> Response:
-    return await state_of(request).library.survey(lambda models: listed(models, _tag, b'{"models":[%b]}'))
+    def reply(models: ModelList) -> Response:
+        away = [_away(manifest, error) for manifest, error in models.faults if isinstance(error, ModelAwayError)]
+        return listed(models, _tag, b'{"models":[%b]}', away)
+
+    return await state_of(request).library.survey(reply)
 
 
 def _tag(model: ModelSummary) -> bytes:
@@ -76,6 +83,22 @@ def _tag(model: ModelSummary) -> bytes:
             details=details(model),
             capabilities=list(model.capabilities),
             source=model.source,
+            away=None,
+        )
+    )
+
+
+def _away(manifest: Manifest, error: ModelAwayError) -> bytes:
+    return json_bytes(
+        wire.ListedModel(
+            name=manifest.name,
+            model=manifest.name,
+            modified_at=datetime.fromtimestamp(manifest.written).astimezone().isoformat(),
+            size=0,
+            digest=hashlib.sha256(manifest.name.encode()).hexdigest(),
+            details=wire.ModelDetails(),
+            source=manifest.source or manifest.provider,
+            away=error.folder,
         )
     )
 
@@ -115,9 +138,9 @@ async def _plan(request: Request, model: InstalledModel) -> dict[str, JsonValue]
 @router.post("/api/generate")
 async def generate(request: Request) -> Response:
     body = await decode.parse_body(request, wire.GenerateRequest)
-    model = await decode.model(request, body.model)
     if not body.prompt and decode.keep_alive(body.keep_alive) == 0:
-        return await _unload(request, model, wire.GenerateResponse(model=body.model))
+        return await _unload(request, body.model, _unloaded(wire.GenerateResponse(model=body.model)))
+    model = await decode.model(request, body.model)
     if body.raw and (body.template or body.system or body.context):
         raise ValidationError("raw mode does not support template, system, or context")
     decode.refuse_unsupported(model, body.model, "generate", images=bool(body.images))
@@ -147,10 +170,11 @@ async def generate(request: Request) -> Response:
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
     body = await decode.parse_body(request, wire.ChatRequest)
-    model = await decode.model(request, decode.required(body.model))
-    empty = wire.OllamaChatResponse(model=body.model, message=wire.OllamaMessage(role="assistant", content=""))
+    name = decode.required(body.model)
+    empty = wire.OllamaChatResponse(model=name, message=wire.OllamaMessage(role="assistant", content=""))
     if not body.messages and decode.keep_alive(body.keep_alive) == 0:
-        return await _unload(request, model, empty)
+        return await _unload(request, name, _unloaded(empty))
+    model = await decode.model(request, name)
     images = any(message.images for message in body.messages)
     decode.refuse_unsupported(model, body.model, "chat", images=images)
     job = await decode.apart(request, lambda: _chat_job(body, model))
@@ -183,6 +207,8 @@ def _answer(request: Request, job: Job, encoder: NdjsonEncoder, *, stream: bool)
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
     body = await decode.parse_body(request, wire.EmbedRequest)
+    if not _inputs(body) and decode.keep_alive(body.keep_alive) == 0:
+        return await _unload(request, body.model, wire.EmbedResponse(model=body.model, embeddings=[]))
     job = await _embed_job(request, body, _inputs(body), truncate=body.truncate)
     job = replace(job, input_type=body.input_type, normalised=body.normalize)
     manager = state_of(request).manager
@@ -205,6 +231,8 @@ async def embed(request: Request) -> Response:
 async def embed_one(request: Request) -> Response:
     body = await decode.parse_body(request, wire.EmbeddingsRequest)
     decode.required(body.model)
+    if not body.prompt and decode.keep_alive(body.keep_alive) == 0:
+        return await _unload(request, body.model, wire.EmbeddingsResponse(embedding=()))
     job = await _embed_job(request, body, (body.prompt,) if body.prompt else (), truncate=True)
 
     async def make() -> wire.EmbeddingsResponse:
@@ -242,9 +270,13 @@ async def _prompt(request: Request, body: wire.GenerateRequest, model: Installed
 Loaded = wire.GenerateResponse | wire.OllamaChatResponse
 
 
-async def _unload(request: Request, model: InstalledModel, reply: Loaded) -> Response:
-    await state_of(request).manager.unload(model)
-    return json_response(reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"}))
+async def _unload(request: Request, model: str, reply: wire.Wire) -> Response:
+    await state_of(request).manager.unload(await decode.model_to_unload(request, model))
+    return json_response(reply)
+
+
+def _unloaded(reply: Loaded) -> Loaded:
+    return reply.model_copy(update={"created_at": timestamp(), "done": True, "done_reason": "unload"})
 
 
 def _load(request: Request, job: Job, reply: Loaded) -> Response:

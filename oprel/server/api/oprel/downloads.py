@@ -77,6 +77,7 @@ def _download(download: Download) -> wire.DownloadResponse:
         total=download.total,
         completed=download.completed,
         files=[_file(progress) for progress in download.files.values()],
+        waiting=download.waits_for or None,
         error=error.message if error else None,
         resolution_steps=list(error.resolution_steps) if error else [],
     )

@@ -10,7 +10,7 @@ from typing import get_args
 import anyio.to_thread
 from fastapi import Request, Response
 
-from oprel.core.exceptions import ModelNotFoundError, OprelError, ValidationError
+from oprel.core.exceptions import ModelAwayError, ModelNotFoundError, OprelError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
 from oprel.server.api.common import decode
@@ -174,7 +174,7 @@ def _damaged(manifest: Manifest, error: OprelError) -> LibraryModel:
     return LibraryModel(
         name=manifest.name,
         provider=manifest.provider,
-        status="damaged",
+        status="away" if isinstance(error, ModelAwayError) else "damaged",
         source=manifest.source or manifest.provider,
         path=str(manifest.weights),
         notes=[error.message],

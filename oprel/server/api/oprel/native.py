@@ -98,7 +98,7 @@ async def load(request: Request) -> Response:
 @router.post("/unload")
 async def unload(request: Request) -> Response:
     body = await decode.parse_body(request, wire.UnloadRequest)
-    model = await decode.model(request, decode.required(body.model))
+    model = await decode.model_to_unload(request, decode.required(body.model))
     unloaded = await state_of(request).manager.unload(model)
     in_flight = sum(loaded.leases for loaded in unloaded)
     return json_response(wire.UnloadResponse(model=body.model, unloaded=bool(unloaded), in_flight=in_flight))

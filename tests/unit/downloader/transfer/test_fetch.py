@@ -15,6 +15,7 @@ import pytest
 
 from oprel.core.exceptions import DiskFullError, DownloadError
 from oprel.downloader.source import Progress, RemoteFile
+from oprel.downloader.transfer.disk import part_of
 from oprel.downloader.transfer.fetch import Limits, fetch
 from tests.fixtures import xet_store
 from tests.fixtures.hub_server import PIECE, Behaviour, HubServer, Mode
@@ -302,3 +303,33 @@ async def test_xet_storage_that_takes_no_token_is_told_of(
     with pytest.raises(DownloadError, match="Xet storage"):
         await fetch(offered(hub), tmp_path / "model.gguf", client=client, limits=HURRIED)
     assert leftovers(tmp_path / "model.gguf") == ["served"]
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+async def test_without_sparse_files_a_file_grows_from_its_start(
+    hub: HubServer, client: httpx.AsyncClient, tmp_path: Path, sparse: bool
+):
+    target = tmp_path / "new" / "m.gguf"
+    sizes: list[int] = []
+
+    def note(progress: Progress) -> None:
+        if (part := part_of(target)).exists():
+            sizes.append(part.stat().st_size)
+
+    await fetch(offered(hub), target, client=client, progress=note, limits=replace(HURRIED, sparse=sparse))
+    assert target.read_bytes() == content(hub) and leftovers(target) == []
+    assert (sizes[0] == SIZE) is sparse and sizes == sorted(sizes)
+
+
+async def test_a_download_without_sparse_files_is_continued(hub: HubServer, client: httpx.AsyncClient, tmp_path: Path):
+    target, limits = tmp_path / "new" / "m.gguf", replace(HURRIED, sparse=False)
+
+    def stop_half_way(progress: Progress) -> None:
+        if progress.done_bytes > SIZE / 2:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fetch(offered(hub), target, client=client, progress=stop_half_way, limits=limits)
+    await fetch(offered(hub), target, client=client, limits=limits)
+    assert target.read_bytes() == content(hub)
+    assert sum(hub.sent.values()) < 1.5 * SIZE

@@ -64,3 +64,18 @@ async def test_nothing_is_pulled_after_the_digest_is_verified(downloads: Downloa
     at = statuses.index(VERIFYING)
     assert [status for status in statuses[at:] if status.startswith("pulling")] == []
     assert statuses[at:] == [VERIFYING, "writing manifest", "success"]
+
+
+async def test_what_a_download_waits_for_is_said_once_each_time(downloads: Downloads) -> None:
+    download = Download(id="1", ref=ModelRef.parse("hf.co/a/b"), keep=True)
+    events = iter(["waiting for the network: no answer", "", "waiting for the network: no answer"])
+    statuses: list[str] = []
+    async with aclosing(downloads.follow(download)) as lines:
+        async for line in lines:
+            statuses.append(line.status)
+            move(download, 0, len(statuses), "downloading")
+            download.waits_for = next(events, "")
+            if len(statuses) > len(FILES) * 4:
+                download.state = DownloadState.DONE
+            download.tell()
+    assert statuses.count("waiting for the network: no answer") == 2

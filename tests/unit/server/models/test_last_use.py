@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from oprel.core.models.disks import Disks
 from oprel.server.models.last_use import WRITE_INTERVAL, LastUse
 
 
@@ -34,6 +35,14 @@ def test_it_is_written_down_once_a_minute(tmp_path: Path):
     now[0] += WRITE_INTERVAL
     last_use.note(model(weights))
     assert LastUse(path).of(weights) == now[0]
+
+
+def test_a_model_whose_disk_is_away_is_not_forgotten(tmp_path: Path):
+    path, weights = tmp_path / "last-used.json", tmp_path / "disk" / "m.gguf"
+    last_use = LastUse(path, clock=lambda: 100.0, is_away=Disks(tmp_path / "home").away)
+    last_use.note(model(weights))
+    last_use.close()
+    assert LastUse(path).of(weights) == 100.0
 
 
 def test_a_model_that_is_gone_is_forgotten(tmp_path: Path):

@@ -13,7 +13,7 @@ from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.server.models.installed_model import InstalledModel
-from oprel.server.models.library import Library
+from oprel.server.models.library import Library, named
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector
 
@@ -159,3 +159,9 @@ def test_a_copy_has_everything_but_the_name(library: Library, tiny: Path):
 def test_a_bundled_model_can_be_copied(library: Library):
     library.copy(ModelRef.parse("guide"), ModelRef.parse("mine"))
     assert library.manifests.get(ModelRef.parse("mine")).weights.name == "guide.gguf"
+
+
+def test_a_loaded_model_is_named_as_an_installed_one(header: GGUFFile):
+    models = [model(header, Manifest(name=name, weights=header.path)) for name in ("m:latest", "hf.co/org/repo:Q8_0")]
+    names = {name: named(name, models) for name in ("M", "hf.co/Org/repo", "hf.co/org/repo:Q4_0", "other", "a b")}
+    assert [each and each.manifest.name for each in names.values()] == ["m:latest", "hf.co/org/repo:Q8_0", *[None] * 3]

@@ -149,6 +149,15 @@ async def test_what_a_manifest_may_use_that_cannot_be_read_stays(
     assert await removal(engines, library).sweep() == Removed(size)
 
 
+async def test_nothing_goes_while_the_names_cannot_be_listed(
+    library: Library, engines: Engines, fetched: tuple[Path, Path], tmp_path: Path
+):
+    library.manifests.put(Manifest(name="m1", weights=fetched[0], source="hf.co/org/repo"))
+    os.rename(engines.config.models_dir, tmp_path / "unplugged")
+    assert await removal(engines, library).sweep() == Removed(0, kept_for=engines.config.models_dir)
+    assert all(map(is_there, fetched))
+
+
 @pytest.mark.parametrize(("content", "freed"), [(LATER, True), (LATER[:20], False)])
 async def test_blobs_stay_only_when_a_manifest_may_have_lost_their_digests(
     library: Library, engines: Engines, content: str, freed: bool

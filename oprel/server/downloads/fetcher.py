@@ -1,0 +1,182 @@
+"""Fetches and installs one model: looks it up, transfers its files, and writes its manifest."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
+from oprel.core.models.disks import is_bare
+from oprel.core.names import ModelRef, hub_origin
+from oprel.downloader.backoff import Throttle, Unreachable
+from oprel.downloader.cache import HubCache
+from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
+from oprel.downloader.offers import Choose, Offer
+from oprel.downloader.sources import Sources
+from oprel.downloader.transfer import disk, file_system
+from oprel.downloader.transfer.fetch import Limits, fetch
+from oprel.downloader.transfer.file_system import FileSystem
+from oprel.server.downloads.task import Download
+from oprel.server.models.installed_model import InstalledModel
+from oprel.server.models.library import Library
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 10**6
+TRIES = 3  # requests in a row without data, before the download waits and looks the model up again
+
+
+class StoreAway(Unreachable):
+    """The disk for downloaded files is not there: nothing is written to the folder that it would be mounted on."""
+
+    what = "disk"
+    is_worth_waiting = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where downloads come from."""
+
+    client: httpx.AsyncClient
+    sources: Sources
+
+
+class ModelFetcher:
+    """`choose` picks the variant if the name does not; `serves_folders` tells whether an engine for safetensors
+    repositories is installed.
+    """
+
+    def __init__(self, config: Config, library: Library, choose: Choose, serves_folders: Callable[[], bool]) -> None:
+        self._config, self._library = config, library
+        self._choose, self._serves_folders = choose, serves_folders
+        self._slots = anyio.Semaphore(config.max_concurrent_downloads)
+        self._pace = Throttle(config.download_rate * MEGABYTE)
+
+        self._networks: dict[bool, Network] = {}  # by whether it reaches public addresses only
+        self._opening = asyncio.Lock()
+
+    async def sources(self) -> Sources:
+        return (await self._network(public_only=False)).sources
+
+    async def _network(self, *, public_only: bool) -> Network:
+        """Opened at the first use: the system's certificates take a while."""
+        async with self._opening:
+            if public_only not in self._networks:
+                self._networks[public_only] = await anyio.to_thread.run_sync(self._open_network, public_only)
+        return self._networks[public_only]
+
+    def _open_network(self, public_only: bool) -> Network:
+        client = open_client(PublicOnly(exempt_hosts(self._config)) if public_only else None)
+        return Network(client, Sources(self._config, client, self._choose, self._serves_folders))
+
+    async def close(self) -> None:
+        for network in self._networks.values():
+            await network.client.aclose()
+
+    async def fetch(self, download: Download, save: Callable[[], None]) -> None:
+        """Return once the model is installed. `save` records the download when its files are known.
+
+        Raises Unreachable if a later attempt may succeed, and other OprelErrors.
+        """
+        model = await self._installed(download.ref)
+        if model and not model.manifest.source:
+            return  # it was not downloaded, so there is no source to check for a newer one
+        async with self._slots:
+            try:
+                offer = await self._offer(download)
+            except OprelError as error:
+                if model is None or (isinstance(error, Unreachable) and download.destinations):
+                    raise
+                logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
+                return
+            await self._transfer(download, offer, save)
+
+    async def _offer(self, download: Download) -> Offer:
+        """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
+        sources = (await self._network(public_only=download.public_only)).sources
+        if download.chosen:
+            with contextlib.suppress(ModelNotFoundError):
+                return await sources.find(download.chosen, insecure=download.insecure)
+        return await sources.find(download.ref, insecure=download.insecure)
+
+    async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
+        await anyio.to_thread.run_sync(self._check_store, download, offer)
+        download.offered(offer)
+        save()
+        system = await anyio.to_thread.run_sync(_checked, offer)
+        client = (await self._network(public_only=download.public_only)).client
+        for target in offer.targets:
+            await fetch(
+                target.file,
+                target.destination,
+                client=client,
+                progress=download.update,
+                limits=Limits(tries=TRIES, sparse=system.sparse),
+                pace=self._pace,
+            )
+        await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+
+    def _check_store(self, download: Download, offer: Offer) -> None:
+        """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
+        folder = self._library.disks.cache
+        if folder is None or not any(target.destination.is_relative_to(folder) for target in offer.targets):
+            return
+        if not is_bare(folder):
+            return
+        begun = download.destinations if download.completed else ()
+        files = (*begun, *(file for manifest in self._library.manifests for file in manifest.files))
+        if any(file.is_relative_to(folder) for file in files):
+            raise StoreAway(
+                f"{folder} is missing, empty or not readable, though models have files there",
+                "Mount its disk.",
+                "If the files were deleted, remove the models that had them with `oprel rm`: `oprel list` shows them.",
+            )
+
+    def _adopt(self, ref: ModelRef, offer: Offer) -> None:
+        """Make the downloaded files a model. Raises OprelError."""
+        try:
+            manifest = offer.manifest(offer.name or ref.text)
+        except OSError as error:
+            raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
+        try:
+            self._library.check(manifest)
+        except InvalidModelError as error:
+            others = self._library.manifests.uses().unreadable  # of a later version, which may be able to read it
+            for target in offer.targets:
+                if not (target.file.sha256 or others):  # it could not be verified: let the next attempt repeat it
+                    HubCache(self._config.hub_dir).discard(target.destination)
+            message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
+            raise InvalidModelError(message, *error.resolution_steps) from error
+        requested = hub_origin(ref)
+        chosen = time.time() if requested and not requested.names_one else 0.0
+        self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
+
+    async def _installed(self, ref: ModelRef) -> InstalledModel | None:
+        try:
+            return await self._library.find(ref.text, may_use_paths=False)
+        except (ModelNotFoundError, InvalidModelError):
+            return None
+
+
+def _checked(offer: Offer) -> FileSystem:
+    """What the disk of the files can do. Raises DownloadError if it cannot keep them, before the first byte comes."""
+    folder = offer.targets[0].destination.parent
+    files = [(target.destination, target.file.size_bytes) for target in offer.targets]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        system = file_system.tried(folder)
+        if system.lacks:
+            logger.info("%s has no %s: files are kept without", folder, ", ".join(system.lacks))
+        file_system.check(system, folder, files)
+        needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
+        disk.check_space(offer.title, needed, folder)
+    except OSError as error:
+        raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
+    return system

@@ -1,0 +1,85 @@
+"""A download never fills the folder that a disk with models is mounted on, and waits for what may come back."""
+
+from pathlib import Path
+
+import pytest
+
+from oprel.core.config import Config
+from oprel.core.exceptions import DownloadError
+from oprel.core.models.manifests import Manifest
+from oprel.core.names import ModelRef
+from oprel.downloader.backoff import Unreachable, is_passing
+from oprel.downloader.offers import Offer, Target, usual
+from oprel.downloader.source import RemoteFile
+from oprel.server.downloads.fetcher import ModelFetcher, StoreAway
+from oprel.server.downloads.task import Download
+from oprel.server.models.library import Library
+
+FILE = RemoteFile(name="m.gguf", url="https://x.example/m.gguf", size_bytes=100)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(home=str(tmp_path / "home"), cache_dir=str(tmp_path / "disk"))
+
+
+def offer(folder: Path) -> Offer:
+    def manifest(name: str) -> Manifest:
+        raise AssertionError("nothing is installed here")
+
+    return Offer("m", (Target(FILE, folder / "m.gguf"),), manifest)
+
+
+def download(*destinations: Path, completed: int = 0) -> Download:
+    ref = ModelRef.parse("hf.co/org/repo")
+    return Download(id="1", ref=ref, recorded=(100, completed), destinations=frozenset(destinations))
+
+
+def check(config: Config, begun: Download, folder: Path) -> None:
+    ModelFetcher(config, Library(config), usual, lambda: False)._check_store(begun, offer(folder))
+
+
+def test_a_folder_that_never_had_a_model_may_be_new(config: Config):
+    check(config, download(), config.hub_dir)
+
+
+def test_one_that_models_are_said_to_be_in_is_mounted_first(config: Config):
+    file = config.hub_dir / "models--org--repo" / "m.gguf"
+    Library(config).manifests.put(Manifest(name="m", weights=file, source="hf.co/org/repo"))
+    with pytest.raises(StoreAway, match=str(config.hub_dir)):
+        check(config, download(), config.hub_dir)
+    check(config, download(), config.models_dir / "blobs")  # that is another disk
+    file.parent.mkdir(parents=True)
+    check(config, download(), config.hub_dir)
+
+
+def test_so_is_one_that_a_download_has_begun_in(config: Config):
+    part = config.hub_dir / "models--org--repo" / "m.gguf"
+    check(config, download(part), config.hub_dir)
+    with pytest.raises(StoreAway):
+        check(config, download(part, completed=5), config.hub_dir)
+
+
+@pytest.mark.parametrize(
+    ("keep", "begun", "error", "waits"),
+    [
+        (True, False, Unreachable("no network"), True),
+        (True, False, StoreAway("no disk"), True),
+        (False, True, Unreachable("no network"), True),
+        (False, True, StoreAway("no disk"), False),
+        (False, False, Unreachable("no network"), False),
+    ],
+)
+def test_a_client_that_waits_is_told_what_it_may_be_able_to_mend(
+    keep: bool, begun: bool, error: Unreachable, waits: bool
+):
+    task = download(*[Path("/m.gguf")] * begun)
+    task.keep = keep
+    assert task.outlives(error) is waits
+
+
+def test_only_answers_that_may_change_by_themselves_are_waited_for():
+    assert [status for status in (200, 401, 403, 404, 408, 410, 425, 429, 500, 503) if is_passing(status)] == [
+        *(408, 425, 429, 500, 503)
+    ]
+    assert issubclass(Unreachable, DownloadError) and Unreachable.code == DownloadError.code
