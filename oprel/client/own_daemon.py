@@ -19,6 +19,7 @@ from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.exceptions import DaemonStartError
 from oprel.core.home import prepare_home
 from oprel.utils.files import LARGEST_LOG, listens, locked, shift_logs, tail
+from oprel.utils.process.observed_time import ObservedTime
 
 if TYPE_CHECKING:
     import subprocess
@@ -160,10 +161,11 @@ def _tell_of_port(config: Config, log: Path, old_bytes: int) -> None:
 
 def _await_up(config: Config, process: "subprocess.Popen[bytes]", log: Path, old_bytes: int) -> None:
     """Wait until the daemon answers. The first `old_bytes` of `log` are from earlier daemons."""
-    deadline = time.monotonic() + START_SECONDS
+    now = ObservedTime()
+    deadline = now() + START_SECONDS
     while not is_up(config):
         status = process.poll()
-        if status is not None or time.monotonic() > deadline:
+        if status is not None or now() > deadline:
             why = (
                 f"ended with status {status}" if status is not None else f"did not answer within {START_SECONDS:.0f} s"
             )

@@ -16,6 +16,7 @@ from oprel.core.exceptions import BackendError
 from oprel.runtime.exits import Exit, classify_exit
 from oprel.runtime.supervisor import _posix, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ class ChildProcess:
         for step, deadline in STOP_STEPS:
             _posix.signal_group(self.pid, step)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self.ended), deadline)
+                async with Clock().timeout(deadline):
+                    await asyncio.shield(self.ended)
                 return step
             logger.warning("engine %s did not end within %.0f s of %s", self.pid, deadline, step.name)
         raise BackendError(f"the engine (pid {self.pid}) cannot be killed")
@@ -139,7 +141,9 @@ class ChildProcess:
         reading = asyncio.create_task(self.log.read(self._spawned.output), name=f"log {self.pid}")
         status = await self._spawned.process.wait()
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
-        await asyncio.wait({reading}, timeout=LOG_DRAIN)
+        with contextlib.suppress(TimeoutError):
+            async with Clock().timeout(LOG_DRAIN):
+                await asyncio.wait({reading})
         reading.cancel()
         self._spawned.close()
         if self._sampling:

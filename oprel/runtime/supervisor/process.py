@@ -14,7 +14,6 @@ import contextlib
 import logging
 import random
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
@@ -31,6 +30,7 @@ from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.log import EngineLog
 from oprel.runtime.supervisor.watchdog import Watchdog, WatchedWork
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class EngineProcess:
         launch: Launch,
         binaries: EngineBinaries,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         history: History | None = None,
         pace: Pace | None = None,
         on_end: Callable[[Ended], None] | None = None,
@@ -72,11 +72,11 @@ class EngineProcess:
         self.launch = launch
         self._history = history or History()
         self._on_end = on_end
+        self._clock = clock = clock or Clock()
         self._watchdog = Watchdog(launch.stall_timeout, pace or Pace(), clock)
         self._child: ChildProcess | None = None
         self._ready_since = 0.0
         self._binaries = binaries
-        self._clock = clock
         self._state = EngineState.STOPPED
         self._binary: Binary | None = None
         self._log = EngineLog(launch.label, clock)
@@ -204,7 +204,9 @@ class EngineProcess:
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit. Waits up to `within` seconds: a broken connection precedes the exit."""
         if self._state is EngineState.READY and self._child:
-            await asyncio.wait({self._child.ended}, timeout=within)
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(within):
+                    await asyncio.wait({self._child.ended})
         return self._last_exit if self._state is not EngineState.READY else None
 
     def _enter(self, state: EngineState) -> None:
@@ -224,10 +226,11 @@ class EngineProcess:
     async def _start(self, wait: float) -> None:
         try:
             if wait:
-                await asyncio.sleep(wait)
+                await self._clock.sleep(wait)
                 self._enter(EngineState.STARTING)
-            while not await self._start_with(*await self._binaries.choose()):
-                pass
+            with self._clock.watched():
+                while not await self._start_with(*await self._binaries.choose()):
+                    pass
             self._enter(EngineState.READY)
         except BaseException as error:
             if self._child:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from oprel.runtime.supervisor import _posix, procstat
 from oprel.utils.files import read_own
+from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +66,9 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     for record in left:
         logger.warning("killing an engine left by an earlier daemon (pid %s)", record.pid)
         _posix.signal_group(record.pid, signal.SIGKILL)
-    deadline = time.monotonic() + GONE_WITHIN
-    while any(map(_runs, left)) and time.monotonic() < deadline:
+    now = ObservedTime()
+    deadline = now() + GONE_WITHIN
+    while any(map(_runs, left)) and now() < deadline:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja")):
         path.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ import contextlib
 import errno
 import gc
 import logging
-import math
 import os
 import signal
 import socket
@@ -40,6 +39,7 @@ from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens, locked, port_owner
 from oprel.utils.logging import setup_logging
+from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class DaemonServer(uvicorn.Server):
     def __init__(self, state: AppState, service: ServiceManager, address: str = "") -> None:
         settings = uvicorn.Config(
             create_app(state),
-            http=HttpProtocol,
+            http=partial(HttpProtocol, clock=state.manager.clock),  # type: ignore[arg-type]  # uvicorn calls it
             ws="none",
             log_config=None,
             access_log=False,
@@ -111,6 +111,7 @@ class DaemonServer(uvicorn.Server):
         self._manager, self._library = state.manager, state.library
         self._service, self._address = service, address
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain_left = 0.0  # s for requests without an engine
         self._exit_requested = asyncio.Event()
 
     async def main_loop(self) -> None:
@@ -120,7 +121,8 @@ class DaemonServer(uvicorn.Server):
         await self._warn_of_unusable_settings()
         measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
         self._service.ready(self._status())
-        with self._service.watched(), self._manager.observed(lambda: self._service.status(self._status())):
+        observed = self._manager.observed(lambda: self._service.status(self._status()))
+        with self._service.watched(), observed, self._manager.clock.observed(_log_gap):
             async with Preloading(self._manager, self._library).at_work(), measurement.at_work():
                 if not self.should_exit:
                     await self._exit_requested.wait()
@@ -156,14 +158,21 @@ class DaemonServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
         self._service.stopping(self._manager.config.drain_timeout_seconds + STOP_SECONDS)
-        deadline = time.monotonic() + self._manager.config.drain_timeout_seconds
         self._silence_unix((sockets or [])[0])
-        try:
-            await asyncio.wait_for(self._manager.drain(), self._manager.config.drain_timeout_seconds)
-        except TimeoutError:
-            logger.warning("shutting down: breaking off the answers that took longer")
-        self.config.timeout_graceful_shutdown = max(0, math.ceil(deadline - time.monotonic()))
+        with self._manager.clock.watched():
+            deadline = self._manager.clock() + self._manager.config.drain_timeout_seconds
+            try:
+                async with self._manager.clock.timeout(self._manager.config.drain_timeout_seconds):
+                    await self._manager.drain()
+            except TimeoutError:
+                logger.warning("shutting down: breaking off the answers that took longer")
+            self._drain_left = max(0.0, deadline - self._manager.clock())
         await super().shutdown(sockets)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Uvicorn breaks off what is left after a TimeoutError. A limit of its own would count gaps."""
+        async with self._manager.clock.timeout(self._drain_left):
+            await super()._wait_tasks_to_complete()
 
     def _silence_unix(self, listener: socket.socket) -> None:
         self.servers[0].close()
@@ -189,6 +198,10 @@ class DaemonServer(uvicorn.Server):
         self._manager.kill()
         records.reconcile(self._manager.config.run_dir)
         os._exit(128 + number)
+
+
+def _log_gap(seconds: float) -> None:
+    logger.info("nothing could run for %.0f s, as after a suspend: that time does not count", seconds)
 
 
 class DatedState(ServerState):
@@ -230,9 +243,10 @@ def _only_daemon(config: Config) -> Iterator[None]:
     Waits for a daemon that holds the lock but no longer listens, because it is about to end. Raises ConfigError.
     """
     descriptor = os.open(config.run_dir / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
+    now = ObservedTime()
+    deadline = now() + config.drain_timeout_seconds + STOP_SECONDS
     while not locked(descriptor):
-        if listens(config.socket_path) or time.monotonic() > deadline:
+        if listens(config.socket_path) or now() > deadline:
             pid = os.pread(descriptor, 32, 0).decode() or "unknown"
             raise ConfigError(
                 f"a daemon already runs for {config.home_dir} (pid {pid})",
