@@ -32,6 +32,7 @@ GATES: dict[str, list[list[str]]] = {
     "long": [[*PYTEST, "-m", LONG]],  # crashes, hangs and endurance: some minutes; a part of .ci/run
     "slow": [[*PYTEST, "-m", "slow"]],
     "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # 200 clients for three minutes
+    "day": [["pytest", "-s", "-m", "slow", "tests/integration/test_a_day.py"]],  # 200 random days: a quarter of an hour
     "vllm": [  # real vLLM and transformers, in an environment of their own: some minutes
         ["python", "bin/engines_env.py"],
         ["pytest", "-m", "engines", "--durations=5", "tests/engines"],
