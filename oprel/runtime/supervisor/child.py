@@ -82,6 +82,8 @@ class ChildProcess:
         self._clock = clock
         self._started_at = clock()
         self._verdict: Exit | None = None
+        self._record: Path | None = None
+        self._lost_files = False
         self._sampling: asyncio.Task[None] | None = None
         self._sampled_at = -MEMORY_INTERVAL
         self.ended = asyncio.create_task(self._watch(), name=f"watch {self.pid}")
@@ -93,6 +95,11 @@ class ChildProcess:
     @property
     def uptime(self) -> float:
         return self._clock() - self._started_at
+
+    @property
+    def lost_files(self) -> bool:
+        """Its files in the run folder were removed, as by a cleaner: perhaps its socket too."""
+        return self._lost_files or (self._record is not None and not self._record.exists())
 
     async def stop(self) -> signal.Signals | None:
         """Stop it with ever stronger signals, and return the one that worked. Raises BackendError if none does."""
@@ -137,9 +144,11 @@ class ChildProcess:
     async def _watch(self) -> Exit:
         """Read the log until the exit, then clean up and classify the exit."""
         kills_before = _posix.memory_kills()
-        record = await self._record()
+        self._record = await self._write_record()
         reading = asyncio.create_task(self.log.read(self._spawned.output), name=f"log {self.pid}")
         status = await self._spawned.process.wait()
+        self._lost_files = self.lost_files
+        record, self._record = self._record, None
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
         with contextlib.suppress(TimeoutError):
             async with Clock().timeout(LOG_DRAIN):
@@ -159,7 +168,7 @@ class ChildProcess:
         self._on_exit(self, exit)
         return exit
 
-    async def _record(self) -> Path | None:
+    async def _write_record(self) -> Path | None:
         """Write its record and return the file; None if the disk refuses it: the engine then runs without."""
         run_dir = self._run_dir
         try:
@@ -169,6 +178,7 @@ class ChildProcess:
                 await asyncio.sleep(EXEC_INTERVAL)
         except OSError as error:
             logger.warning("cannot write a record of engine %s: %s", self.pid, error)
+            self._lost_files = not run_dir.socket.parent.exists()
         return None
 
 

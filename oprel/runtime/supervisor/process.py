@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 LINES_SHOWN = 20
 HEALTH_SECONDS = 10.0  # for an answer of /health
+MOST_REPEATS = 3  # of a start whose files in the run folder are removed meanwhile
 
 DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, although oprel did not stop it
 
@@ -241,7 +242,7 @@ class EngineProcess:
                 self._enter(EngineState.CRASHED)
             raise
 
-    async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
+    async def _start_with(self, binary: Binary, flags: frozenset[str], repeats: int = 0) -> bool:
         """True once ready; False if the program cannot run on this machine and was set aside."""
         self._binary = binary
         child = await self._spawn([*self.launch.runner(binary.command), *self.launch.arguments(flags)])
@@ -260,6 +261,9 @@ class EngineProcess:
         ended = child.ended.result()
         if ended.restart is Restart.NEXT_BINARY:
             return False
+        if child.lost_files and repeats < MOST_REPEATS:
+            logger.warning("%s: files of the starting engine were removed: it is started again", self.launch.label)
+            return await self._start_with(binary, flags, repeats + 1)
         raise BackendStartError(f"the engine did not start: {ended.detail}", ended.advice)
 
     async def _spawn(self, command: list[str]) -> ChildProcess:
@@ -280,7 +284,7 @@ class EngineProcess:
         if child is not self._child:
             return  # an earlier process, which took so long to die that it was given up
         self._last_exit = ended
-        if child.is_stopping:
+        if child.is_stopping or (child.lost_files and self._state is EngineState.STARTING):
             return
         served, is_unusable = self.served_seconds, ended.restart is Restart.NEXT_BINARY
         if is_unusable and self._binary:
