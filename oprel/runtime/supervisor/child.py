@@ -1,7 +1,6 @@
 """One process of an engine, from spawn to exit: its log, its record on disk, its memory, and why it ended."""
 
 import asyncio
-import contextlib
 import logging
 import shutil
 import signal
@@ -108,9 +107,8 @@ class ChildProcess:
             return None
         for step, deadline in STOP_STEPS:
             _posix.signal_group(self.pid, step)
-            with contextlib.suppress(TimeoutError):
-                async with Clock().timeout(deadline):
-                    await asyncio.shield(self.ended)
+            await Clock().wait(self.ended, deadline)
+            if self.ended.done():
                 return step
             logger.warning("engine %s did not end within %.0f s of %s", self.pid, deadline, step.name)
         raise BackendError(f"the engine (pid {self.pid}) cannot be killed")
@@ -150,9 +148,7 @@ class ChildProcess:
         self._lost_files = self.lost_files
         record, self._record = self._record, None
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
-        with contextlib.suppress(TimeoutError):
-            async with Clock().timeout(LOG_DRAIN):
-                await asyncio.wait({reading})
+        await Clock().wait(reading, LOG_DRAIN)
         reading.cancel()
         self._spawned.close()
         if self._sampling:

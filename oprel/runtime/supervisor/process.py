@@ -205,9 +205,7 @@ class EngineProcess:
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit. Waits up to `within` seconds: a broken connection precedes the exit."""
         if self._state is EngineState.READY and self._child:
-            with contextlib.suppress(TimeoutError):
-                async with self._clock.timeout(within):
-                    await asyncio.wait({self._child.ended})
+            await self._clock.wait(self._child.ended, within)
         return self._last_exit if self._state is not EngineState.READY else None
 
     def _enter(self, state: EngineState) -> None:

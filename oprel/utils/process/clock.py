@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeVar
 
 from oprel.utils.process.observed_time import LONGEST_LOOK, ObservedTime
+
+Result = TypeVar("Result")
 
 LOOK_INTERVAL = 1.0  # s
 
@@ -82,6 +85,12 @@ class Clock(ObservedTime):
                 yield
             finally:
                 timer.cancel()
+
+    async def wait(self, task: "asyncio.Task[Result]", seconds: float) -> None:
+        """Return when the task is done, at the latest when so much time has passed."""
+        with contextlib.suppress(TimeoutError):
+            async with self.timeout(seconds):
+                await asyncio.wait({task})
 
     def _look_later(self) -> None:
         self._next_look = asyncio.get_running_loop().call_later(LOOK_INTERVAL, self._look_again)
