@@ -269,13 +269,14 @@ def day(tmp_path_factory: pytest.TempPathFactory):
         yield type("Day", (Day,), {"hub": hub, "digests": digests})
 
 
-def live(day: type[Day], examples: int, steps: int) -> None:
+def live(day: type[Day], examples: int, steps: int, *, chosen_anew: bool) -> None:
     run_state_machine_as_test(
         day,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            derandomize=not chosen_anew,
             database=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
@@ -286,10 +287,10 @@ def live(day: type[Day], examples: int, steps: int) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_some_orders(day: type[Day]) -> None:
-    live(day, examples=3, steps=12)
+    live(day, examples=3, steps=12, chosen_anew=False)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_two_hundred_orders(day: type[Day]) -> None:
-    live(day, examples=200, steps=25)
+    live(day, examples=200, steps=25, chosen_anew=True)
