@@ -31,7 +31,8 @@ GATES: dict[str, list[list[str]]] = {
     "registry": [[*PYTEST, "-m", "registry"]],  # against Debian's docker-registry, which is unpacked for it
     "long": [[*PYTEST, "-m", LONG]],  # crashes, hangs and endurance: some minutes; a part of .ci/run
     "slow": [[*PYTEST, "-m", "slow"]],
-    "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # 200 clients for three minutes
+    "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # three minutes and half an hour
+    "day": [["pytest", "-s", "-m", "slow", "tests/integration/test_a_day.py"]],  # 200 random days: a quarter of an hour
     "load": [["pytest", "-s", "-m", "slow", "tests/integration/test_load.py"]],  # a crowd of bad clients: two minutes
     "vllm": [  # real vLLM and transformers, in an environment of their own: some minutes
         ["python", "bin/engines_env.py"],

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message
 
 from oprel.core.config import Config
 from oprel.core.home import prepare_home
-from oprel.utils import forks
+from oprel.utils.process import forks
 
 END_SECONDS = 5.0  # for requests to end after their client has left, before they are cancelled
 

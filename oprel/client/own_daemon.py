@@ -31,6 +31,7 @@ from oprel.core.configuration.published import published
 from oprel.core.exceptions import ConnectError, DaemonStartError
 from oprel.core.home import prepare_home
 from oprel.utils.files import LARGEST_LOG, listens, locked, open_lock, open_own, shift_logs, tail
+from oprel.utils.process.observed_time import ObservedTime
 from oprel.utils.text import parse_duration
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
             return False
         pid = _pid_of(config, descriptor)
         limit = NOW_SECONDS if now else _drain_seconds(config) + END_SECONDS
-        deadline = time.monotonic() + limit
+        clock = ObservedTime()
+        deadline = clock() + limit
         signalled = signalled_twice = False
         while not locked(descriptor):
             ending = is_ending(config)
@@ -112,7 +114,7 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
                 _signal(pid, signal.SIGTERM)
                 _signal(pid, signal.SIGCONT)
                 signalled, signalled_twice = True, ending
-            if time.monotonic() > deadline:
+            if clock() > deadline:
                 if not now:
                     step = f"`oprel stop --daemon --now` ends it at once, and kills it if need be (pid {pid})."
                     raise ConnectError(f"the daemon has not ended within {limit:.0f} s", step)
@@ -147,10 +149,11 @@ def _start_lock(config: Config) -> Iterator[None]:
     """Inside the block no other command starts the daemon, or it is there. Raises DaemonStartError."""
     prepare_home(config)
     descriptor = open_lock(config.run_dir / "start.lock")
-    deadline = time.monotonic() + LOCK_SECONDS
+    now = ObservedTime()
+    deadline = now() + LOCK_SECONDS
     try:
         while not locked(descriptor) and not is_up(config):  # the command that has it may have been put aside since
-            if time.monotonic() > deadline:
+            if now() > deadline:
                 raise DaemonStartError(
                     f"another command has been starting the daemon for {LOCK_SECONDS:.0f} s",
                     "Was it put aside with Ctrl-Z? Continue it with `fg`, or end it.",
@@ -166,13 +169,14 @@ def _answers_again(config: Config) -> bool:
 
     Raises ConnectError where it does not answer.
     """
-    deadline = time.monotonic() + PROBE_SECONDS
+    now = ObservedTime()
+    deadline = now() + PROBE_SECONDS
     while (pid := daemon_pid(config)) is not None and not is_ending(config):
         if is_stopped(pid):
             raise why_silent(config)
         if is_up(config):
             return True
-        if time.monotonic() > deadline:
+        if now() > deadline:
             raise why_silent(config)
         time.sleep(POLL_INTERVAL)
     return False
@@ -210,10 +214,11 @@ def _tell_of_port(config: Config, log: Path, old_bytes: int) -> None:
 
 def _await_up(config: Config, process: "subprocess.Popen[bytes]", log: Path, old_bytes: int) -> None:
     """Wait until the daemon answers. The first `old_bytes` of `log` are from earlier daemons."""
-    deadline = time.monotonic() + START_SECONDS
+    now = ObservedTime()
+    deadline = now() + START_SECONDS
     while not is_up(config):
         status = process.poll()
-        if status is not None or time.monotonic() > deadline:
+        if status is not None or now() > deadline:
             why = (
                 f"ended with status {status}" if status is not None else f"did not answer within {START_SECONDS:.0f} s"
             )

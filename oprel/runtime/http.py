@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from oprel.utils import forks
+from oprel.utils.process import forks
 
 CONNECT_SECONDS = 10.0  # only connecting has a time limit: decoding may take any time
 MOST_WAITING = 1 << 18  # bytes of an answer that wait here for a slow reader; then the engine waits

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
 from oprel.utils.database import heal
+from oprel.utils.process.clock import Clock
 
 # The routers beside Ollama's main one, by the beginnings of their paths. The first router of a path serves it.
 LAZY_ROUTERS = {
@@ -55,7 +56,7 @@ def assemble(
     config: Config,
     binaries: EngineBinaries,
     run_dir: Path,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Clock | None = None,
     given: Given = MappingProxyType({}),
 ) -> AppState:
     """Build everything that the routes use. Only this function connects the parts of the daemon.
@@ -80,7 +81,7 @@ def assemble(
         conversations=conversations.Conversations(state_file),
         last_use=last_use,
         downloads=downloads,
-        started=clock(),
+        started=time.monotonic(),
         given=given,
     )
 

@@ -72,7 +72,7 @@ class Preloading:
         """Load the models and keep the file inside the block. After it, the file lists what was loaded at its end."""
         self._pending = [*(Preload(name=name) for name in self._manager.config.preloaded), *self._restored()]
         async with anyio.create_task_group() as group:
-            with self._manager.observed(self._note):
+            with self._manager.observed(self._note), self._manager.clock.observed(lambda gap: self._note()):
                 group.start_soon(self._load_all)
                 yield
             self._pending[:0] = [*self._trying, *self._away]

@@ -1,6 +1,11 @@
-"""Two hundred clients of three models that do not fit together: nobody starves, nothing is lost, the memory is kept."""
+"""Endurance of a daemon.
+
+Two hundred clients of three models that do not fit together: nobody starves, nothing is lost, the memory is kept. And
+models that come and go all the time, while something cleans the run folder: no request fails.
+"""
 
 import asyncio
+import random
 import shutil
 import time
 from collections import Counter
@@ -21,6 +26,8 @@ pytestmark = pytest.mark.long
 CLIENTS = 200
 MODELS = ("one", "two", "three")
 TOKENS = 8
+FEW = 6
+QUICK_KEEP_ALIVE = 1.0  # s
 
 
 @dataclass
@@ -123,3 +130,72 @@ async def test_two_hundred_clients_share_what_fits(tiny: Path) -> None:
 @pytest.mark.timeout(400)
 async def test_two_hundred_clients_share_what_fits_for_three_minutes(tiny: Path) -> None:
     await soak(tiny, 180)
+
+
+@dataclass
+class SweptTally:
+    """What a few clients saw of a daemon whose run folder is removed again and again."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    sweeps: int = 0
+    failed: list[str] = field(default_factory=list)
+    longest: float = 0.0  # s
+
+    def __str__(self) -> str:
+        return (
+            f"answers {dict(self.answers)}, {self.sweeps} sweeps, {len(self.failed)} failed requests,"
+            f" the longest took {self.longest:.1f} s"
+        )
+
+
+async def one_of_few(number: int, http: httpx.AsyncClient, until: float, tally: SweptTally) -> None:
+    """Asks, and pauses for about as long as models stay."""
+    chance = random.Random(number)
+    while time.monotonic() < until:
+        model, began = chance.choice(MODELS), time.monotonic()
+        body = {"model": model, "prompt": "hello", "stream": False, "options": {"num_predict": TOKENS, "num_ctx": 256}}
+        try:
+            reply = await http.post("/api/generate", json=body)
+        except httpx.TransportError as error:
+            tally.failed.append(repr(error))
+            continue
+        tally.longest = max(tally.longest, time.monotonic() - began)
+        tally.answers[model] += 1
+        if reply.status_code != 200 or not reply.json().get("done"):
+            tally.failed.append(f"{reply.status_code} {reply.text}")
+        await asyncio.sleep(chance.uniform(0.0, 2 * QUICK_KEEP_ALIVE))
+
+
+async def sweep(daemon: RunningDaemon, until: float, every: float, tally: SweptTally) -> None:
+    while (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(min(every, left))
+        shutil.rmtree(daemon.config.run_dir, ignore_errors=True)
+        tally.sweeps += 1
+
+
+async def swept(tiny: Path, seconds: float, every: float) -> None:
+    with temporary_home() as home:
+        config = Config(home=str(home), server_port=0, n_threads=1, keep_alive=f"{QUICK_KEEP_ALIVE:.0f}s")
+        for model in MODELS:
+            weights = shutil.copy(tiny, home / f"{model}.gguf")
+            Manifests(config.models_dir).put(Manifest(name=f"{model}:latest", weights=Path(weights)))
+        tally = SweptTally()
+        with running_daemon(config) as daemon:
+            until = time.monotonic() + seconds
+            async with httpx.AsyncClient(base_url=daemon.url, timeout=120, trust_env=False) as http:
+                clients = [one_of_few(number, http, until, tally) for number in range(FEW)]
+                await asyncio.gather(sweep(daemon, until, every, tally), *clients)
+    print(f"\nswept for {seconds:.0f} s: {tally}")  # noqa: T201 - the figures are what the test is for
+    assert not tally.failed, tally.failed[:3]
+    assert all(tally.answers[model] for model in MODELS) and tally.sweeps, tally
+
+
+@pytest.mark.timeout(120)
+async def test_no_request_fails_while_the_run_folder_is_swept(tiny: Path) -> None:
+    await swept(tiny, seconds=20, every=5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2000)
+async def test_no_request_fails_in_half_an_hour_while_the_run_folder_is_swept(tiny: Path) -> None:
+    await swept(tiny, seconds=1800, every=60)

@@ -11,7 +11,7 @@ import httpx
 from oprel.client.base import Address, Scheme
 from oprel.client.connect import LOCAL_URL
 from oprel.core.config import Config, load_config
-from oprel.utils import forks
+from oprel.utils.process import forks
 
 # Arguments of httpx's clients that configure its own transport.
 TRANSPORT_ARGUMENTS = frozenset(("cert", "http1", "http2", "limits", "proxy", "trust_env", "verify"))

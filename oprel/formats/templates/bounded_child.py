@@ -8,6 +8,8 @@ from collections.abc import Callable
 import anyio
 from anyio.lowlevel import RunVar
 
+from oprel.utils.process.clock import Clock
+
 WALL_FACTOR = 10  # times its CPU time may pass on a busy machine
 OUT_OF_MEMORY = 7  # the exit status of a child
 AT_ONCE = 2  # children
@@ -36,7 +38,8 @@ async def run(module: str, payload: bytes, *, seconds: float, memory: int) -> by
             env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # an empty one is the current folder
         )
         try:
-            output, errors = await asyncio.wait_for(process.communicate(payload), WALL_FACTOR * seconds)
+            async with Clock().timeout(WALL_FACTOR * seconds):
+                output, errors = await process.communicate(payload)
         except TimeoutError:
             raise OutOfBudgetError from None
         finally:

@@ -22,6 +22,7 @@ from oprel.runtime.supervisor.child import Ended
 from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
+from oprel.utils.process.clock import Clock
 
 DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
 LOADING = frozenset({EngineState.STARTING, EngineState.BACKING_OFF})
@@ -213,12 +214,18 @@ class EngineOrder:
     binaries: EngineBinaries
     record: EngineRecord
     on_end: Callable[[Ended], None]
+    clock: Clock
 
 
 def local_engine(order: EngineOrder) -> Engine:
     """An engine that runs as a process of this machine."""
     record = order.record
     process = EngineProcess(
-        order.launch(order.spec), order.binaries, history=record.history, pace=record.pace, on_end=order.on_end
+        order.launch(order.spec),
+        order.binaries,
+        clock=order.clock,
+        history=record.history,
+        pace=record.pace,
+        on_end=order.on_end,
     )
     return LocalEngine(process, order.launch, record.template)

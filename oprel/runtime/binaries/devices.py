@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from oprel.telemetry.hardware.listed import ListedDevice, parse_devices
+from oprel.utils.process.observed_time import ObservedTime
 
 SECONDS = 20.0  # drivers may take some to wake up a GPU; a program that hangs is given up
 LONGEST_BYTES = 256 * 1024
@@ -69,7 +70,7 @@ def _output(command: Sequence[str], environment: Mapping[str, str], seconds: flo
         return b""
     assert process.stdout is not None
     try:
-        return _read(process, process.stdout.fileno(), time.monotonic() + seconds)
+        return _read(process, process.stdout.fileno(), seconds)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -77,10 +78,11 @@ def _output(command: Sequence[str], environment: Mapping[str, str], seconds: flo
         process.stdout.close()
 
 
-def _read(process: "subprocess.Popen[bytes]", pipe: int, deadline: float) -> bytes:
-    output = b""
+def _read(process: "subprocess.Popen[bytes]", pipe: int, seconds: float) -> bytes:
+    output, now = b"", ObservedTime()
+    deadline = now() + seconds
     while len(output) < LONGEST_BYTES:
-        has_ended, left = process.poll() is not None, deadline - time.monotonic()
+        has_ended, left = process.poll() is not None, deadline - now()
         if left <= 0:
             return b""
         # After its end nothing more is waited for: a child may hold the pipe open.

@@ -31,6 +31,7 @@ from oprel.runtime.binaries.devices import FLAG, DeviceLists, Listed
 from oprel.runtime.binaries.llama_cpp.installed import InstalledEngines
 from oprel.telemetry.memory.process import NATIVE, WHEEL, Program
 from oprel.utils.file_cache import FileCache, FileStates, states_of
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -335,7 +336,8 @@ async def _status_of_help(binary: Binary, environment: Mapping[str, str], output
     except OSError as error:
         raise ProbeError(f"it cannot be started: {error.strerror}") from error
     try:
-        return await asyncio.wait_for(process.wait(), PROBE_SECONDS)
+        async with Clock().timeout(PROBE_SECONDS):
+            return await process.wait()
     except TimeoutError:
         raise ProbeError(f"`--help` did not end within {PROBE_SECONDS:.0f} s") from None
     finally:

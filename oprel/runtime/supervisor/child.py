@@ -1,7 +1,6 @@
 """One process of an engine, from spawn to exit: its log, its record on disk, its memory, and why it ended."""
 
 import asyncio
-import contextlib
 import logging
 import shutil
 import signal
@@ -18,6 +17,7 @@ from oprel.runtime.exits import Exit, classify_exit, outgrew
 from oprel.runtime.supervisor import _posix, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
 from oprel.utils.files import make_private
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,8 @@ class ChildProcess:
         self._clock = clock
         self._started_at = clock()
         self._verdict: Exit | None = None
+        self._record: Path | None = None
+        self._lost_files = False
         self._sampling: asyncio.Task[None] | None = None
         self._sampled_at = -MEMORY_INTERVAL
         self.ended = asyncio.create_task(self._watch(), name=f"watch {self.pid}")
@@ -100,6 +102,11 @@ class ChildProcess:
     def uptime(self) -> float:
         return self._clock() - self._started_at
 
+    @property
+    def lost_files(self) -> bool:
+        """Its files in the run folder were removed, as by a cleaner: perhaps its socket too."""
+        return self._lost_files or (self._record is not None and not self._record.exists())
+
     async def stop(self) -> signal.Signals | None:
         """Stop it with ever stronger signals, and return the one that worked. Raises BackendError if none does."""
         self.is_stopping = True
@@ -107,8 +114,8 @@ class ChildProcess:
             return None
         for step, deadline in STOP_STEPS:
             _posix.signal_group(self.pid, step)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self.ended), deadline)
+            await Clock().wait(self.ended, deadline)
+            if self.ended.done():
                 return step
             logger.warning("engine %s did not end within %.0f s of %s", self.pid, deadline, step.name)
         raise BackendError(f"the engine (pid {self.pid}) cannot be killed")
@@ -151,11 +158,13 @@ class ChildProcess:
     async def _watch(self) -> Exit:
         """Read the log until the exit, then clean up and classify the exit."""
         kills_before = _posix.memory_kills()
-        record = await self._record()
+        self._record = await self._write_record()
         reading = asyncio.create_task(self.log.read(self._spawned.output), name=f"log {self.pid}")
         status = await self._spawned.process.wait()
+        self._lost_files = self.lost_files
+        record, self._record = self._record, None
         _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
-        await asyncio.wait({reading}, timeout=LOG_DRAIN)
+        await Clock().wait(reading, LOG_DRAIN)
         reading.cancel()
         if self._spawned.group and self._spawned.group.has_killed:
             limits = self._run_dir.limits
@@ -174,7 +183,7 @@ class ChildProcess:
         self._on_exit(self, exit)
         return exit
 
-    async def _record(self) -> Path | None:
+    async def _write_record(self) -> Path | None:
         """Write its record and return the file; None if the disk refuses it: the engine then runs without."""
         run_dir = self._run_dir
         try:
@@ -184,6 +193,7 @@ class ChildProcess:
                 await asyncio.sleep(EXEC_INTERVAL)
         except OSError as error:
             logger.warning("cannot write a record of engine %s: %s", self.pid, error)
+            self._lost_files = not run_dir.socket.parent.exists()
         return None
 
 

@@ -26,7 +26,8 @@ async def until_ready(
     """Wait until the engine listens and is healthy. Kills a load that stalls, and raises BackendStartError.
 
     A new line in the log is progress, and so are bytes read from disk or allocated: large weights load silently. Time
-    in which other programs had the CPUs does not count.
+    in which other programs had the CPUs does not count. Also kills an engine that can never be asked, as its socket was
+    removed, and returns then.
     """
     await _until_listening(child, QUIET_START)
     moved = last = procstat.ProcessStats()
@@ -42,6 +43,8 @@ async def until_ready(
             if has_moved or child.log.moved_at >= looked_at:
                 moved, idle = now, 0.0
             last, looked_at = now, looked_at + elapsed
+            if child.log.listening.is_set() and child.lost_files:
+                return await child.kill()
         if idle > load_timeout:
             what = f"the engine made no progress for {load_timeout:.0f} s while loading"
             child.kill_as(hung(what, ADVICE))

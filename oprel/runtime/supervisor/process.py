@@ -14,7 +14,6 @@ import contextlib
 import logging
 import random
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
@@ -32,11 +31,13 @@ from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.log import EngineLog
 from oprel.runtime.supervisor.watchdog import Watchdog, WatchedWork
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 LINES_SHOWN = 20
 HEALTH_SECONDS = 10.0  # for an answer of /health
+MOST_REPEATS = 3  # of a start whose files in the run folder are removed meanwhile
 
 DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})  # no process, although oprel did not stop it
 
@@ -65,7 +66,7 @@ class EngineProcess:
         launch: Launch,
         binaries: EngineBinaries,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         history: History | None = None,
         pace: Pace | None = None,
         on_end: Callable[[Ended], None] | None = None,
@@ -73,11 +74,11 @@ class EngineProcess:
         self.launch = launch
         self._history = history or History()
         self._on_end = on_end
+        self._clock = clock = clock or Clock()
         self._watchdog = Watchdog(launch.stall_timeout, pace or Pace(), clock)
         self._child: ChildProcess | None = None
         self._ready_since = 0.0
         self._binaries = binaries
-        self._clock = clock
         self._state = EngineState.STOPPED
         self._binary: Binary | None = None
         self._log = EngineLog(launch.label, clock)
@@ -205,7 +206,7 @@ class EngineProcess:
     async def why_it_ended(self, within: float) -> Exit | None:
         """The reason of the last exit. Waits up to `within` seconds: a broken connection precedes the exit."""
         if self._state is EngineState.READY and self._child:
-            await asyncio.wait({self._child.ended}, timeout=within)
+            await self._clock.wait(self._child.ended, within)
         return self._last_exit if self._state is not EngineState.READY else None
 
     def _enter(self, state: EngineState) -> None:
@@ -225,11 +226,12 @@ class EngineProcess:
     async def _start(self, wait: float) -> None:
         try:
             if wait:
-                await asyncio.sleep(wait)
+                await self._clock.sleep(wait)
                 self._enter(EngineState.STARTING)
             tried = set[Binary]()
-            while not await self._start_with(*await self._binaries.choose(tried)):
-                tried.update(filter(None, [self._binary]))
+            with self._clock.watched():
+                while not await self._start_with(*await self._binaries.choose(tried)):
+                    tried.update(filter(None, [self._binary]))
             self._enter(EngineState.READY)
         except BaseException as error:
             if self._child:
@@ -240,7 +242,7 @@ class EngineProcess:
                 self._enter(EngineState.CRASHED)
             raise
 
-    async def _start_with(self, binary: Binary, flags: frozenset[str]) -> bool:
+    async def _start_with(self, binary: Binary, flags: frozenset[str], repeats: int = 0) -> bool:
         """True once ready; False if the program cannot run on this machine and was set aside."""
         self._binary = binary
         child = await self._spawn(binary, flags)
@@ -260,6 +262,9 @@ class EngineProcess:
         ended = child.ended.result()
         if ended.restart is Restart.NEXT_BINARY:
             return False
+        if child.lost_files and repeats < MOST_REPEATS:
+            logger.warning("%s: files of the starting engine were removed: it is started again", self.launch.label)
+            return await self._start_with(binary, flags, repeats + 1)
         self._binaries.forget_flags(binary)
         raise BackendStartError(f"the engine did not start: {ended.detail}", *installation.advice(), ended.advice)
 
@@ -289,7 +294,7 @@ class EngineProcess:
         if child is not self._child:
             return  # an earlier process, which took so long to die that it was given up
         self._last_exit = ended
-        if child.is_stopping:
+        if child.is_stopping or (child.lost_files and self._state is EngineState.STARTING):
             return
         served, is_unusable = self.served_seconds, ended.restart is Restart.NEXT_BINARY
         if is_unusable and self._binary:

@@ -20,6 +20,7 @@ from pathlib import Path
 from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import _posix, procstat
 from oprel.utils.files import open_own, read_own
+from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,9 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     for record in left:
         logger.warning("killing an engine left by an earlier daemon (pid %s)", record.pid)
         _posix.signal_group(record.pid, signal.SIGKILL)
-    deadline = time.monotonic() + GONE_WITHIN
-    while any(map(_runs, left)) and time.monotonic() < deadline:
+    now = ObservedTime()
+    deadline = now() + GONE_WITHIN
+    while any(map(_runs, left)) and now() < deadline:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja"), *run_dir.glob(f"*{FOLDER}")):
         if path.is_dir() and not path.is_symlink():

@@ -6,12 +6,13 @@ What follows is the same as after a crash: its streams break off, and the answer
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from oprel.runtime.exits import hung
 from oprel.runtime.supervisor import procstat
 from oprel.runtime.supervisor.child import ChildProcess
 from oprel.runtime.supervisor.hang_detector import BUSY_CPU, HangDetector, Pace
+from oprel.utils.process.clock import Clock
 
 INTERVAL = 0.5  # s, the longest time between looks
 
@@ -54,7 +55,7 @@ class WatchedWork:
 class Watchdog:
     """Watches one engine at a time, only while it has work. `stall` in seconds; see `HangDetector`."""
 
-    def __init__(self, stall: float, pace: Pace, clock: Callable[[], float]) -> None:
+    def __init__(self, stall: float, pace: Pace, clock: Clock) -> None:
         self.clock = clock
         self._stall, self._pace = stall, pace
         self._child: ChildProcess | None = None
@@ -74,7 +75,8 @@ class Watchdog:
         if not self._timer and (self._looking is None or self._looking.done()) and self._child:
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._start_looking, self._child)
         try:
-            yield work
+            with self.clock.watched():
+                yield work
         finally:
             work.end()
 

@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import httptools
 from starlette.types import Message
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from oprel.server.api import request_limits as limits
 from oprel.server.api.client_transport import Intake, JoiningTransport
+from oprel.utils.process.clock import Clock, Timer
 
 INTAKE = Intake(limits.INTAKE_BYTES)
 OFFER_HEADERS = (b"upgrade", b"http2-settings")  # besides the words for them in `Connection`
@@ -27,7 +28,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     _is_offer = False  # the current request's head offers another protocol
     _cycles: tuple[RequestResponseCycle, ...] = ()  # requests of the connection that may not be answered yet
-    _timer: asyncio.TimerHandle | None = None  # for the rest of a head or a body
+    _timer: Timer | None = None  # for the rest of a head or a body
     _in_head = True  # bytes of a head are awaited, or arriving
     _head_bytes = 0  # that were fed since the last event of the parser
     _header_bytes = 0
@@ -35,13 +36,17 @@ class HttpProtocol(HttpToolsProtocol):
     _request_bytes = 0  # of the current request, so far
     _excess_bytes = 0  # of a body after its answer
     _is_refused = False
-    idle_since = 0.0  # when it began to wait for a request; infinite while one is answered
+    idle_since = 0.0  # by the clock, when it began to wait for a request; infinite while one is answered
+
+    def __init__(self, *arguments: Any, clock: Clock | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._clock = clock or Clock()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Close the connection that waited longest for a request if there are too many."""
         self._joining = JoiningTransport(transport)
         super().connection_made(cast(asyncio.Transport, self._joining))
-        self.idle_since = self.loop.time()
+        self.idle_since = self._clock()
         self._set_timer(limits.HEAD_SECONDS, self._end_head)
         if len(self.connections) > limits.most_connections():
             oldest = min(self.connections, key=lambda connection: connection.idle_since)  # type: ignore[union-attr]
@@ -88,7 +93,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _set_timer(self, seconds: float, end: Callable[[], None]) -> None:
         self._unset_timer()
-        self._timer = self.loop.call_later(seconds, end)
+        self._timer = self._clock.call_later(seconds, end)
 
     def _unset_timer(self) -> None:
         if self._timer is not None:
@@ -105,7 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _end_body(self) -> None:
         """A body takes too long, unless the daemon itself does not read it at the moment."""
-        self._timer, now = None, self.loop.time()
+        self._timer, now = None, self._clock()
         if self.flow.read_paused:
             self._body_heard = now
         rest = limits.PART_SECONDS - (now - self._body_heard)
@@ -148,6 +153,11 @@ class HttpProtocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the idle connection, unless a request came while the daemon could not run: that is read first."""
+        close = super().timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(limits.LAST_READ_SECONDS, close)
+
     def on_message_begin(self) -> None:
         self._is_offer = False
         self._in_head, self._head_bytes, self._header_bytes, self._request_bytes = True, 0, 0, 0
@@ -178,7 +188,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(429, "too many requests at once on one connection")
             raise ValueError("too many requests")
         self.idle_since = math.inf
-        self._body_began = self._body_heard = self.loop.time()
+        self._body_began = self._body_heard = self._clock()
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if self._is_offer:  # the request begins again without it
             return
@@ -191,7 +201,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.send = _Unframed(self.cycle)  # type: ignore[method-assign, assignment]
 
     def on_body(self, body: bytes) -> None:
-        self._body_heard = self.loop.time()
+        self._body_heard = self._clock()
         if self._is_offer:
             return
         if self.cycle.response_complete:  # it was refused, or needed no body
@@ -211,7 +221,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.pipeline:
-            self.idle_since = self.loop.time()
+            self.idle_since = self._clock()
 
     def _decline(self, rest: bytes) -> None:
         """Read the request again, without its offer, and what follows its head."""

@@ -20,6 +20,7 @@ DEPTH = 64  # of lists and objects in each other
 ITEMS = 200_000  # in all lists and objects
 MESSAGES = 10_000
 TOOLS = 512
+LAST_READ_SECONDS = 1.0  # before an idle connection is closed
 REFUSED_BYTES = 128 * 2**20  # that are still read after a refusal, so that the client sends all and reads it
 REFUSED_SECONDS = 30.0  # for a client to read why its request was refused before it is sent whole
 ABORT = "oprel.abort"  # the key, in a request's ASGI scope, of what ends its connection at once

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
@@ -41,6 +40,7 @@ from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
+from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class DaemonServer(uvicorn.Server):
     ) -> None:
         settings = uvicorn.Config(
             create_app(state),
-            http=HttpProtocol,
+            http=partial(HttpProtocol, clock=state.manager.clock),  # type: ignore[arg-type]  # uvicorn calls it
             ws="none",
             log_config=None,
             access_log=False,
@@ -116,6 +116,7 @@ class DaemonServer(uvicorn.Server):
         self._run_files = run_files
         self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain_left = 0.0  # s for requests without an engine
         self._exit_requested = asyncio.Event()
 
     async def main_loop(self) -> None:
@@ -125,7 +126,8 @@ class DaemonServer(uvicorn.Server):
         await self._warn_of_unusable_settings()
         measurement = MemoryMeasurement(self._manager.planning, self._is_quiet)
         self._service.ready(self._status())
-        with self._service.watched(), self._manager.observed(lambda: self._service.status(self._status())):
+        observed = self._manager.observed(lambda: self._service.status(self._status()))
+        with self._service.watched(), observed, self._manager.clock.observed(_log_gap):
             async with contextlib.AsyncExitStack() as at_work:
                 await at_work.enter_async_context(Preloading(self._manager, self._library).at_work())
                 await at_work.enter_async_context(measurement.at_work())
@@ -183,14 +185,21 @@ class DaemonServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
         self._service.stopping(self._manager.config.drain_timeout_seconds + STOP_SECONDS)
-        deadline = time.monotonic() + self._manager.config.drain_timeout_seconds
         self._silence_unix((sockets or [])[0])
-        try:
-            await asyncio.wait_for(self._manager.drain(), self._manager.config.drain_timeout_seconds)
-        except TimeoutError:
-            logger.warning("shutting down: breaking off the answers that took longer")
-        self.config.timeout_graceful_shutdown = max(0, math.ceil(deadline - time.monotonic()))
+        with self._manager.clock.watched():
+            deadline = self._manager.clock() + self._manager.config.drain_timeout_seconds
+            try:
+                async with self._manager.clock.timeout(self._manager.config.drain_timeout_seconds):
+                    await self._manager.drain()
+            except TimeoutError:
+                logger.warning("shutting down: breaking off the answers that took longer")
+            self._drain_left = max(0.0, deadline - self._manager.clock())
         await super().shutdown(sockets)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Uvicorn breaks off what is left after a TimeoutError. A limit of its own would count gaps."""
+        async with self._manager.clock.timeout(self._drain_left):
+            await super()._wait_tasks_to_complete()
 
     def _silence_unix(self, listener: socket.socket) -> None:
         self.servers[0].close()
@@ -216,6 +225,10 @@ class DaemonServer(uvicorn.Server):
         self._manager.kill()
         records.reconcile(self._manager.config.run_dir)
         os._exit(128 + number)
+
+
+def _log_gap(seconds: float) -> None:
+    logger.info("nothing could run for %.0f s, as after a suspend: that time does not count", seconds)
 
 
 class DatedState(ServerState):
@@ -256,9 +269,10 @@ def _only_daemon(config: Config, lock: HomeLock) -> Iterator[None]:
 
     Raises ConfigError.
     """
-    deadline = time.monotonic() + config.drain_timeout_seconds + STOP_SECONDS
+    now = ObservedTime()
+    deadline = now() + config.drain_timeout_seconds + STOP_SECONDS
     while not lock.take():
-        if listens(config.socket_path) or time.monotonic() > deadline:
+        if listens(config.socket_path) or now() > deadline:
             raise ConfigError(
                 f"a daemon already runs for {config.home_dir} (pid {lock.holder})",
                 "Use that one, stop it with `oprel stop --daemon`, or start this one with another --home.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from oprel.core.exceptions import InsufficientMemoryError
 from oprel.server.pool import scheduling
 from oprel.server.pool.scheduling import Amount, Resident, SchedulingDecision, Use, Wanted, total_of
+from oprel.utils.process.clock import Clock, Timer
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class AdmissionQueue:
     def __init__(
         self,
         budget: Callable[[], Amount],
-        clock: Callable[[], float],
+        clock: Clock,
         engines: Callable[[], Sequence[Resident]],
         apply: Callable[[SchedulingDecision], None],
     ) -> None:
@@ -47,7 +48,7 @@ class AdmissionQueue:
         self._queue: dict[int, _Ticket] = {}
         self._numbers = itertools.count(1)
         self._changed = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._has_ended = False
 
     @property
@@ -146,7 +147,7 @@ class AdmissionQueue:
         if not (math.isinf(moment) or self._has_ended):
             delay = max(0.0, moment - self._clock())
             # uvloop's timers may fire a millisecond before the clock says so.
-            self._timer = asyncio.get_running_loop().call_later(delay + 0.002, self.reconsider)
+            self._timer = self._clock.call_later(delay + 0.002, self.reconsider)
 
     def _residents(self) -> list[Resident]:
         admitted = [ticket.wanted for ticket in self._queue.values() if ticket.admitted]

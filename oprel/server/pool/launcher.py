@@ -44,6 +44,7 @@ from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender import step_down
 from oprel.telemetry.recommender.plan_wire import plan_response
 from oprel.telemetry.recommender.speed.threads import LONG_IDLE, is_worth_restart
+from oprel.utils.process.clock import Clock
 from oprel.wire.daemon import PlanResponse
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Launcher:
         binaries: EngineBinaries,
         planning: Planning,
         run_dir: Path,
+        clock: Clock,
         *,
         on_end: Callable[[int, Ended], None],
         make_engine: Callable[[EngineOrder], Engine] = local_engine,
@@ -79,7 +81,7 @@ class Launcher:
         self._config = config
         self._planning = planning
         self._catalog = BinaryCatalog(config, binaries)
-        self._run_dir = run_dir
+        self._run_dir, self._clock = run_dir, clock
         self._on_end = on_end
         self._make_engine = make_engine
         self._oom_history = OomHistory(config.home_dir / "memory.json")
@@ -257,6 +259,7 @@ class Launcher:
                 binaries=self._catalog.of(decision.backend),
                 record=self._record(decision, model, request),
                 on_end=partial(self._on_end, number),
+                clock=self._clock,
             )
         )
 

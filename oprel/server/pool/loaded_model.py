@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from oprel.core.completion import LoadOptions
@@ -24,6 +25,7 @@ from oprel.server.pool.slots import SlotGrant, Slots
 from oprel.telemetry.calibration.learning import Buffers
 from oprel.telemetry.recommender.budgets import Reservation
 from oprel.telemetry.recommender.step_down import given_up, on_cpu
+from oprel.utils.process.clock import Clock, Timer
 
 NO_GPU = "the engine found no GPU"
 PACE_MEMORY = 0.7  # weight of earlier answers in an engine's pace
@@ -35,7 +37,7 @@ class Lifetime:
     def __init__(self, keep_alive: float) -> None:
         self.keep_alive = keep_alive
         self.expires_at = math.inf
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     @property
     def is_running(self) -> bool:
@@ -45,12 +47,12 @@ class Lifetime:
     def is_endless(self) -> bool:
         return math.isinf(self.keep_alive)
 
-    def start(self, now: float, on_expiry: Callable[[], None]) -> None:
+    def start(self, clock: Clock, on_expiry: Callable[[], None]) -> None:
         """Count from now on; an endless keep-alive never expires."""
         self.cancel()
-        self.expires_at = now + self.keep_alive
+        self.expires_at = clock() + self.keep_alive
         if not self.is_endless:
-            self._timer = asyncio.get_running_loop().call_later(self.keep_alive, self._expire, on_expiry)
+            self._timer = clock.call_later(self.keep_alive, partial(self._expire, on_expiry))
 
     def cancel(self) -> None:
         if self._timer:

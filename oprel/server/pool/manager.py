@@ -7,7 +7,6 @@ after the last. Its lock orders joining, replacing and unloading. A new one wait
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
@@ -37,6 +36,7 @@ from oprel.server.pool.slots import too_many
 from oprel.server.pool.starter import EngineStarter
 from oprel.telemetry.hardware.probing import Hardware
 from oprel.telemetry.recommender.settings import SLOTS
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -54,21 +54,21 @@ class ModelManager:
         config: Config,
         binaries: EngineBinaries,
         run_dir: Path,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         *,
         on_use: Callable[[InstalledModel], None] = lambda model: None,
         hardware: Hardware | None = None,
         make_engine: Callable[[EngineOrder], Engine] = local_engine,
     ) -> None:
-        self.config = config
-        self.binaries = binaries
-        self.clock = clock
+        self.config, self.binaries = config, binaries
+        self.clock = clock = clock or Clock()
         self.draining = False
-        self.quarantine = Quarantine()
-        self.metrics = Metrics()
+        self.quarantine, self.metrics = Quarantine(), Metrics()
         self.crashes = Crashes(config.crashes_dir, prompts=config.crash_prompts == "on")
         self.planning = planning = Planning(config, binaries, hardware)
-        self.launcher = Launcher(config, binaries, planning, run_dir, on_end=self._note_end, make_engine=make_engine)
+        self.launcher = Launcher(
+            config, binaries, planning, run_dir, clock, on_end=self._note_end, make_engine=make_engine
+        )
         self.admission = AdmissionQueue(
             budget=lambda: self.planning.budget,
             clock=clock,
@@ -273,7 +273,7 @@ class ModelManager:
         if loaded.leases == 0:
             if not self.draining:
                 expire = partial(self._expire, loaded)
-                loaded.lifetime.start(self.clock(), lambda: self._start(expire(), f"expire {loaded.model.name}"))
+                loaded.lifetime.start(self.clock, lambda: self._start(expire(), f"expire {loaded.model.name}"))
             self._changed()
             if loaded.engine.is_loading:
                 self._start(self._finish_load(loaded), f"finish the load of {loaded.model.name}")

@@ -20,7 +20,7 @@ from oprel.server.storage.removal import Arriving, Removal
 
 @dataclass(frozen=True, kw_only=True)
 class AppState:
-    """`started` is in seconds of the manager's clock. `given`: the settings that are set, and where."""
+    """`started` is in seconds of `time.monotonic`. `given`: the settings that are set, and where."""
 
     manager: ModelManager
     library: Library

@@ -14,6 +14,7 @@ from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import encode_for, error_response
 from oprel.server.api.request_limits import ABORT
 from oprel.server.errors import unexpected
+from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class _Outbox:
         while self._size > MOST_UNSENT:
             self._emptied.clear()
             try:
-                async with asyncio.timeout(most_seconds):  # `wait_for` may lose a cancellation (python/cpython#86296)
+                async with Clock().timeout(most_seconds):
                     await self._emptied.wait()
             except TimeoutError:
                 if self._gives_up():

@@ -1,6 +1,7 @@
 """oprel's own API: health, engines, loading and unloading, and answers in a stored conversation."""
 
 import os
+import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -48,7 +49,7 @@ async def health(request: Request) -> Response:
             status="draining" if state.manager.draining else "ok",
             version=__version__,
             pid=os.getpid(),
-            uptime_seconds=round(state.manager.clock() - state.started, 3),
+            uptime_seconds=round(time.monotonic() - state.started, 3),
             engines=[str(binary) for binary in binaries.usable],
             engines_set_aside=aside,
             warnings=_warnings(state.manager),

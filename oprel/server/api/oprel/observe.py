@@ -1,5 +1,6 @@
 """oprel's own API for observing it: metrics, logs of engines, crashes, and requests in quarantine."""
 
+import time
 from collections.abc import AsyncGenerator
 
 import anyio.to_thread
@@ -42,7 +43,7 @@ async def metrics(request: Request) -> Response:
     )  # imports prometheus_client, which is slow and which most daemons never need
 
     state = state_of(request)
-    uptime = state.manager.clock() - state.started
+    uptime = time.monotonic() - state.started
     return Response(exposition(state.manager, uptime), media_type=PROMETHEUS)
 
 

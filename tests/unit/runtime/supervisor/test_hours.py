@@ -1,5 +1,6 @@
 """What hours do to one engine, with real processes and with the types of production. Only the time is stepped."""
 
+import math
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from oprel.runtime.restarts import HEALTHY, MOST, WINDOW
 from oprel.runtime.supervisor.child import RunDir
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
+from oprel.utils.process.clock import Clock
 from tests.conftest import DEADLINE
 from tests.fixtures import stepped_loop
 from tests.fixtures.fake_engine import install
@@ -39,7 +41,7 @@ def play(folder: Path) -> Callable[..., None]:
 
         async def body(loop: SteppedLoop) -> None:
             binaries = EngineBinaries([Binary(BinarySource.CONFIGURED, (str(program),))])
-            engine = EngineProcess(launch, binaries, clock=loop.time)
+            engine = EngineProcess(launch, binaries, clock=Clock(loop.time, longest=math.inf))
             try:
                 await scene(engine, loop)
             finally:

@@ -13,7 +13,7 @@ from oprel.core.exceptions import BackendStartError, NoEngineError, ShuttingDown
 from oprel.runtime.engine import EngineState
 from oprel.runtime.exits import Reason
 from oprel.runtime.http import ConnectionBroken
-from oprel.runtime.supervisor.child import RunDir
+from oprel.runtime.supervisor.child import Ended, RunDir
 from oprel.runtime.supervisor.process import TRANSITIONS
 from tests.conftest import DEADLINE, alive, eventually
 from tests.fixtures.fake_engine import install
@@ -341,3 +341,31 @@ async def test_an_engine_on_a_tether_starts_and_stops_as_any_other(engine, monke
     os.kill(int(journal.read_text().split()[-1]), signal.SIGSEGV)
     ended = await one.why_it_ended(within=DEADLINE)
     assert ended and ended.detail == "SIGSEGV"
+
+
+async def sweep(folder: Path) -> int:
+    """Remove the record of the engine that starts, as a cleaner of the run folder does; returns its process ID."""
+    records = folder / "engines"
+    await asyncio.to_thread(eventually, lambda: records.exists() and any(records.iterdir()))
+    pid = int(next(records.iterdir()).stem)
+    shutil.rmtree(records)
+    return pid
+
+
+async def test_a_start_whose_files_are_removed_is_repeated(engine, folder: Path, ends: list[Ended]):
+    one = engine({"silent_load": 0.5})
+    ready = asyncio.create_task(one.ensure_ready())
+    os.kill(await sweep(folder), signal.SIGKILL)  # it could not bind its socket
+    await ready
+    assert one.state is EngineState.READY and one.starts == 2 and not ends
+
+
+async def test_an_engine_whose_socket_is_removed_before_it_is_ready_is_replaced(engine, folder: Path):
+    one = engine({"never_ready": True}, load_timeout=1.0)
+    ready = asyncio.create_task(one.ensure_ready())
+    await asyncio.to_thread(eventually, lambda: any("listening" in line for line in one.log))
+    first = await sweep(folder)
+    await asyncio.to_thread(eventually, lambda: one.starts == 2)
+    assert not alive(first)
+    with pytest.raises(BackendStartError):
+        await ready

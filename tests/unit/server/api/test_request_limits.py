@@ -1,6 +1,7 @@
 """Requests that are too large, too slow or too many, on real sockets."""
 
 import asyncio
+import contextlib
 import json
 import resource
 from collections.abc import AsyncIterator
@@ -14,6 +15,9 @@ from uvicorn.server import ServerState
 
 from oprel.server.api import request_limits as limits
 from oprel.server.api.http_protocol import HttpProtocol
+from oprel.utils.process.clock import Clock
+from tests.fixtures import stepped_loop
+from tests.fixtures.stepped_loop import SteppedLoop
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SHORT = 0.05  # s
@@ -46,19 +50,25 @@ class Address:
         await asyncio.gather(*(writer.wait_closed() for _, writer in self._open), return_exceptions=True)
 
 
-@pytest.fixture
-async def address() -> AsyncIterator[Address]:
+@contextlib.asynccontextmanager
+async def serving(clock: Clock | None = None) -> AsyncIterator[Address]:
     config = uvicorn.Config(echo, http=HttpProtocol, ws="none", lifespan="off", log_config=None)
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
     async with await loop.create_server(
-        lambda: HttpProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: HttpProtocol(config=config, server_state=state, app_state={}, clock=clock), "127.0.0.1", 0
     ) as server:
         address = Address(*server.sockets[0].getsockname())
         yield address
         await address.close()
         for connection in list(state.connections):
             connection.transport.abort()
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[Address]:
+    async with serving() as address:
+        yield address
 
 
 async def answer(streams: Streams) -> tuple[int, dict[str, object]]:
@@ -118,6 +128,30 @@ async def test_who_stops_sending_is_refused(
 ) -> None:
     monkeypatch.setattr(limits, limit, SHORT)
     assert (await answer(await address.connected(begin)))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("begin", "rest"),
+    [
+        (b"", HEAD + b"Content-Length: 9\r\n\r\nabcdefghi"),
+        (HEAD + b"Content-Le", b"ngth: 9\r\n\r\nabcdefghi"),
+        (HEAD + b"Content-Length: 9\r\n\r\nab", b"cdefghi"),
+        (HEAD + b"Content-Length: 0\r\n\r\n", HEAD + b"Content-Length: 9\r\n\r\nabcdefghi"),
+    ],
+    ids=["connection", "head", "body", "idle connection"],
+)
+def test_the_time_in_which_a_daemon_could_not_run_is_not_the_client_s(begin: bytes, rest: bytes) -> None:
+    async def scene(loop: SteppedLoop) -> None:
+        async with serving(Clock(loop.time)) as address:
+            streams = await address.connected(begin)
+            if begin.endswith(b": 0\r\n\r\n"):
+                assert await answer(streams) == (200, {"size": 0})
+            await loop.step(1.0)
+            await loop.step(3600.0)
+            streams[1].write(rest)
+            assert await answer(streams) == (200, {"size": 9})
+
+    stepped_loop.run(scene)
 
 
 async def test_a_connection_without_a_request_is_closed(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,14 @@ from oprel.core.exceptions import BackendCrashedError, OprelError
 from oprel.server.history.metrics import Metrics
 from oprel.server.inference.request_metrics import RequestMetrics
 from tests.fixtures.memory_engine import CRASH, KILLED, MemoryEngine
-from tests.fixtures.pool import MODEL, Clock, MakePool, MemoryPool, settled
+from tests.fixtures.pool import MODEL, MakePool, MemoryPool, SetClock, settled
 
 HELLO = CompletionRequest("Hello")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> SetClock:
+    return SetClock()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def seconds(metrics: Metrics, name: str) -> tuple[int, float]:
     ids=["answered", "an error of ours", "closed", "cancelled", "a bug", "any error"],
 )
 def test_a_request_is_counted_by_how_it_ended(
-    metrics: Metrics, clock: Clock, error: BaseException | None, outcome: str
+    metrics: Metrics, clock: SetClock, error: BaseException | None, outcome: str
 ) -> None:
     expected = pytest.raises(type(error)) if error else contextlib.nullcontext()
     with expected, RequestMetrics(metrics, clock, "model"):
@@ -57,7 +57,9 @@ def test_a_request_is_counted_by_how_it_ended(
     assert counted(metrics, "requests") == {("model", outcome): 1}
 
 
-def test_the_first_token_counts_from_the_request_and_others_from_the_one_before(metrics: Metrics, clock: Clock) -> None:
+def test_the_first_token_counts_from_the_request_and_others_from_the_one_before(
+    metrics: Metrics, clock: SetClock
+) -> None:
     with RequestMetrics(metrics, clock, "model") as request:
         clock.advance(2.0)
         request.tokens(1)
@@ -69,14 +71,14 @@ def test_the_first_token_counts_from_the_request_and_others_from_the_one_before(
     assert seconds(metrics, "inter_token_seconds") == (2, 0.75)
 
 
-def test_an_answer_without_a_token_has_no_first_one(metrics: Metrics, clock: Clock) -> None:
+def test_an_answer_without_a_token_has_no_first_one(metrics: Metrics, clock: SetClock) -> None:
     with RequestMetrics(metrics, clock, "model"):
         clock.advance(2.0)
     assert seconds(metrics, "first_token_seconds") == (0, 0.0)
     assert seconds(metrics, "queue_seconds") == (1, 0.0)
 
 
-def test_a_recovery_takes_from_the_loss_to_the_next_token(metrics: Metrics, clock: Clock) -> None:
+def test_a_recovery_takes_from_the_loss_to_the_next_token(metrics: Metrics, clock: SetClock) -> None:
     with RequestMetrics(metrics, clock, "model") as request:
         request.tokens(1)
         request.lost()
@@ -88,7 +90,7 @@ def test_a_recovery_takes_from_the_loss_to_the_next_token(metrics: Metrics, cloc
 
 
 def test_a_loss_without_a_further_token_counts_as_the_error_that_ended_the_answer(
-    metrics: Metrics, clock: Clock
+    metrics: Metrics, clock: SetClock
 ) -> None:
     with pytest.raises(BackendCrashedError), RequestMetrics(metrics, clock, "model") as request:
         request.lost()
@@ -97,7 +99,7 @@ def test_a_loss_without_a_further_token_counts_as_the_error_that_ended_the_answe
     assert seconds(metrics, "recovery_seconds") == (0, 0.0)
 
 
-def test_the_age_of_a_request_is_known_at_any_time(metrics: Metrics, clock: Clock) -> None:
+def test_the_age_of_a_request_is_known_at_any_time(metrics: Metrics, clock: SetClock) -> None:
     with RequestMetrics(metrics, clock, "model") as request:
         clock.advance(4.0)
         assert request.seconds == 4.0

@@ -10,7 +10,7 @@ from oprel.core.exceptions import InsufficientMemoryError
 from oprel.server.pool.admission import AdmissionQueue
 from oprel.server.pool.scheduling import OVERTAKING, SHORTEST_TURN, Amount, Resident, SchedulingDecision, Use
 from tests.conftest import DEADLINE
-from tests.fixtures.pool import Clock, settled
+from tests.fixtures.pool import SetClock, settled
 
 LONG_AGO = 0.0
 
@@ -19,7 +19,7 @@ class Machine:
     """100 bytes of memory, the engines that have some of it, and the queue for the rest."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = SetClock()
         self.budget = Amount(100)
         self.engines: dict[str, Resident] = {}
         self.evicted: list[str] = []

@@ -9,6 +9,7 @@ import pytest
 from oprel.core.completion import CompletionRequest, PromptMessage
 from oprel.core.exceptions import QuarantinedError
 from oprel.server.history.quarantine import Quarantine
+from oprel.utils.process.clock import Clock
 from tests.fixtures import stepped_loop
 from tests.fixtures.memory_engine import MemoryEngine
 from tests.fixtures.pool import MODEL, MemoryPool
@@ -93,3 +94,21 @@ def test_a_quarantined_request_is_tried_again_after_a_day(play: Play) -> None:
         assert (await pool.ask(HELLO)).text == STORY
 
     play(scene, MemoryEngine(deaths=[1, 1]))
+
+
+def test_a_suspended_machine_keeps_its_models_and_lists_them_as_long(memory_folder: Path) -> None:
+    async def body(loop: SteppedLoop) -> None:
+        pool = MemoryPool(memory_folder, clock=Clock(loop.time))
+        gaps: list[float] = []
+        with pool.manager.clock.observed(gaps.append):
+            loaded = await pool.load(MODEL, keep_alive=10.0)
+            await loop.step(1.0)
+            await loop.step(8 * HOUR)
+            assert pool.names == ["model"] and len(gaps) == 1
+            assert 0.0 < loaded.lifetime.expires_at - pool.manager.clock() <= 10.0
+            for _ in range(12):
+                await loop.step(1.0)
+            assert pool.names == []
+        await pool.end()
+
+    stepped_loop.run(body)

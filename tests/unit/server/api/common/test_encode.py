@@ -25,6 +25,7 @@ from oprel.server.pool.load_decision import RequestedLoad, resolved
 from oprel.server.pool.loaded_model import LoadedModel
 from oprel.server.pool.planning import Planning
 from oprel.telemetry.hardware.probing import probe
+from oprel.utils.process.clock import Clock
 
 MODIFIED = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -44,7 +45,9 @@ def loaded(model: InstalledModel, tmp_path: Path) -> LoadedModel:
     """An engine as the manager keeps it; it was never started. The clock stands at 1000 s."""
     config = Config(home=str(tmp_path))
     binaries = EngineBinaries([])
-    launcher = Launcher(config, binaries, Planning(config, binaries, probe()), tmp_path, on_end=lambda *_: None)
+    launcher = Launcher(
+        config, binaries, Planning(config, binaries, probe()), tmp_path, Clock(), on_end=lambda *_: None
+    )
     settings, requested = config.for_model(model.name), LoadOptions(num_ctx=512)
     request = RequestedLoad(requested, resolved(model, settings, requested))
     return launcher.prepare(model, settings, request, Mode.COMPLETION, residents=[])
