@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oprel.core.config import Config
+from oprel.server.api.connections.request_limits import ALL_BODIES_BYTES
 from oprel.server.api.request_content import BODY, BODY_BYTES, DECODING, BodyBudget
-from oprel.server.api.request_limits import ALL_BODIES_BYTES
 
 LOCAL_ORIGINS = (
     *(

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from starlette.requests import Request
 
 from oprel.core.exceptions import BusyError, RequestTooLargeError, ValidationError
-from oprel.server.api import request_limits as limits
+from oprel.server.api.connections import request_limits as limits
 from oprel.utils.unpacking import unpacked
 
 # Keys in a request's ASGI scope: the limit, what the budget of all requests counts, and who may decode large bodies.

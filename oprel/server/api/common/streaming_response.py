@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from oprel.core.exceptions import OprelError, ShuttingDownError
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import encode_for, error_response
-from oprel.server.api.request_limits import ABORT
+from oprel.server.api.connections.request_limits import ABORT
 from oprel.server.errors import unexpected
 from oprel.utils.process.clock import Clock
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from oprel.core.exceptions import BusyError
-from oprel.server.api import request_limits as limits
+from oprel.server.api.connections import request_limits as limits
 from oprel.server.api.request_content import Body, BodyBudget
 
 LARGE = 10 * limits.SMALL_BYTES

@@ -9,9 +9,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from oprel.server.api.client_transport import JoiningTransport
 from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
-from oprel.server.api.http_protocol import HttpProtocol
+from oprel.server.api.connections.client_transport import JoiningTransport
+from oprel.server.api.connections.http_protocol import HttpProtocol
 
 Joining = Callable[[], JoiningTransport]
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from oprel.server.api import request_limits as limits
-from oprel.server.api.http_protocol import HttpProtocol
+from oprel.server.api.connections import request_limits as limits
+from oprel.server.api.connections.http_protocol import HttpProtocol
 from oprel.utils.process.clock import Clock
 from tests.fixtures import stepped_loop
 from tests.fixtures.stepped_loop import SteppedLoop

@@ -13,7 +13,7 @@ from starlette.types import Message, Scope
 
 from oprel.server.api.common import streaming_response
 from oprel.server.api.common.streaming_response import NDJSON, StreamingReply
-from oprel.server.api.request_limits import ABORT
+from oprel.server.api.connections.request_limits import ABORT
 from oprel.server.history.metrics import Metrics
 
 SCOPE = {"type": "http", "path": "/api/chat", "method": "POST", "headers": []}

@@ -15,8 +15,8 @@ import httptools
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from oprel.server.api import request_limits as limits
-from oprel.server.api.client_transport import Intake, JoiningTransport
+from oprel.server.api.connections import request_limits as limits
+from oprel.server.api.connections.client_transport import Intake, JoiningTransport
 from oprel.utils.process.clock import Clock, Timer
 
 INTAKE = Intake(limits.INTAKE_BYTES)
