@@ -24,7 +24,7 @@ from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import reason
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
-from oprel.downloader.source import RemoteFile, checked_name
+from oprel.downloader.source import RemoteFile, checked_name, is_allowed
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
 from oprel.utils.files import write_atomically
 
@@ -206,7 +206,8 @@ class Hub:
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
         commit, token = info.sha or "", self._api.token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        files = [self._file(info.id, commit, entry, headers) for entry in info.siblings or ()]
+        entries = [entry for entry in info.siblings or () if is_allowed(entry.rfilename)]
+        files = [self._file(info.id, commit, entry, headers) for entry in entries]
         kind = (info.config or {}).get("model_type")
         return _Listing(info.id, commit, {file.name: file for file in files}, kind if isinstance(kind, str) else "")
 
