@@ -97,7 +97,9 @@ class Config(SettingsGroup):
         "", "folder of downloaded files, in the layout of Hugging Face's cache; empty = hub/ in home"
     )
     max_concurrent_downloads: int = setting(3, "models to download at the same time", smallest=1)
-    download_rate: int = setting(0, "MB per second for all downloads together; 0 = no limit")
+    download_rate: str = setting(
+        "0", "rate of all downloads together, such as 500KB/s; 8-18 500KB/s, 5MB/s = by the hour; 0 = no limit"
+    )
     offline: str = setting("off", "whether to block all downloads and online lookups", SWITCH)
     hf_endpoint: str = setting(
         "https://huggingface.co", "address of Hugging Face's hub or of a mirror; HF_ENDPOINT works too"

@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
+from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle
@@ -43,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 TELL_INTERVAL = 0.06  # s between two lines about one file, as with Ollama
 VERIFYING = "verifying sha256 digest"
-MEGABYTE = 10**6
 
 
 class Downloads:
@@ -65,7 +65,7 @@ class Downloads:
         self._choose, self._serves_folders = choose, serves_folders
         self._records = Records(config.home_dir / "state.db")
         self._slots = anyio.Semaphore(config.max_concurrent_downloads)
-        self._pace = Throttle(config.download_rate * MEGABYTE)
+        self._pace = Throttle(parse_rates(config.download_rate))
         self._all: dict[str, Download] = {}
         self.unreadable = 0
 
