@@ -5,6 +5,8 @@
     tiny  tiny:latest  user/tiny:q4  host:5000/user/tiny:q4 -> NAME  ([host/][namespace/]model[:tag])
     hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME of a repository, its quant or a file
     library/tiny  registry.ollama.ai/library/tiny:latest    -> NAME, of the model that is called tiny:latest here
+    hf://ORG/REPO  ollama://tiny  https://ollama.com/library/tiny  https://huggingface.co/ORG/REPO/tree/main
+                                                            -> NAME, by an address or the page that people copy
 
 A name refers to a manifest in OPREL_HOME/models, to a model bundled with the package, or to one of another program.
 Models of a repository are called hf.co/ORG/REPO:QUANT, however they were requested. The grammar is Ollama's: parts
@@ -17,7 +19,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.variants import QUANTIZATION, quantization_of
@@ -41,7 +43,20 @@ _HUB_NAME = re.compile(
 )
 # Parts that a name has by default. After another host, `library` is a namespace like any other.
 _DEFAULTS = re.compile(r"(?i:registry\.ollama\.ai/)?(?i:library/(?=[^/]+$))?")
-_SCHEME = re.compile(r"(?i)https?://(?=registry\.ollama\.ai/)")
+# Addresses that people copy or know from other programs, and how the name begins that they stand for.
+_ADDRESSES = (
+    (re.compile(r"(?i)https?://(?=registry\.ollama\.ai/)"), ""),
+    (re.compile(r"(?i)(?:ollama://|https?://(?:www\.)?ollama\.com/)(?:library/)?"), ""),
+    (re.compile(r"(?i)(?:hf|huggingface)://(?:(?:hf\.co|huggingface\.co)/)?"), f"{HUB_HOST}/"),
+)
+_HUB_ADDRESS = re.compile(r"(?i)https?://(?:www\.)?(?:hf\.co|huggingface\.co)/")
+# The page of a repository or of one of its files, below the hub's address.
+_HUB_PAGE = re.compile(
+    rf"(?P<repository>{_PART}/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
+    r"(?:/tree/main(?:/[^?#]*)?|/blob/main/(?P<file>[^?#]+))?/?(?:[?#].*)?"
+)
+# A file as Hugging Face's file system names it: hf://ORG/REPO/FILE, perhaps with @main.
+_HUB_FILE = re.compile(rf"(?P<repository>{HUB_HOST}/[^/]+/[^/:@]+)(?:@main)?/(?P<file>[^:]+\.gguf)", re.IGNORECASE)
 _FILE_SUFFIXES = (".gguf", ".safetensors")
 
 
@@ -121,7 +136,7 @@ class ModelRef:
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
         """Raises ValidationError if `text` is not a valid model name."""
-        text = _SCHEME.sub("", text, count=1)
+        text = _without_address(text)
         if is_url(text):
             return cls(NameKind.URL, _checked_url(text))
         if is_path(text):
@@ -186,6 +201,19 @@ def hub_name(repository: str, tag: str) -> str:
     return f"{HUB_HOST}/{repository}:{quantization or tag}"
 
 
+def hub_page(path: str) -> str:
+    """The name of what a page of the hub shows, by its path; "" for other paths, such as those of the files themselves.
+
+    >>> hub_page("a/b/blob/main/x%20y.gguf?show_file_info=x"), hub_page("a/b/tree/main"), hub_page("a/b/resolve/main/x")
+    ('hf.co/a/b:x y.gguf', 'hf.co/a/b', '')
+    """
+    match = _HUB_PAGE.fullmatch(path)
+    if match is None:
+        return ""
+    file = unquote(match["file"] or "")
+    return f"{HUB_HOST}/{match['repository']}" + (f":{file}" if file else "")
+
+
 def spellings(ref: ModelRef) -> tuple[str, ...]:
     """The keys of all names that a user may use for the model, those of the whole repository last.
 
@@ -230,6 +258,17 @@ def is_url(text: str) -> bool:
 def absolute(text: str) -> str:
     """A path made absolute, so that it is valid in any process; a name unchanged."""
     return os.path.abspath(os.path.expanduser(text)) if is_path(text) else text
+
+
+def _without_address(text: str) -> str:
+    """A name for an address or page of the hub or of Ollama's library; other texts unchanged."""
+    for pattern, start in _ADDRESSES:
+        if match := pattern.match(text):
+            text = start + text[match.end() :]
+    if match := _HUB_FILE.fullmatch(text):
+        return f"{match['repository']}:{match['file']}"
+    match = _HUB_ADDRESS.match(text)
+    return (match and hub_page(text[match.end() :])) or text
 
 
 def _match(text: str) -> re.Match[str] | None:

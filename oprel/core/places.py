@@ -1,9 +1,9 @@
 """Where other programs keep their models on this machine. Pure except for reading LM Studio's settings.
 
-Ollama: OLLAMA_MODELS, else ~/.ollama/models and the folder of its Linux service. Hugging Face: HF_HUB_CACHE, HF_HOME,
-else ~/.cache/huggingface/hub. LM Studio: the folder in ~/.lmstudio-home-pointer and its settings, else
-~/.lmstudio/models. llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. Also the logins of `docker login`: DOCKER_CONFIG,
-else ~/.docker.
+Ollama: OLLAMA_MODELS, else ~/.ollama/models and the folder of its Linux service. Hugging Face: HF_HUB_CACHE, the older
+HUGGINGFACE_HUB_CACHE, HF_HOME, else ~/.cache/huggingface/hub. LM Studio: the folder in ~/.lmstudio-home-pointer and its
+settings, else ~/.lmstudio/models. llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. Also the logins of `docker login`:
+DOCKER_CONFIG, else ~/.docker.
 """
 
 import json
@@ -33,10 +33,11 @@ def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
         return Places(docker_config=docker_config)
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub_home = environ.get("HF_HOME") or cache / "huggingface"
+    hub = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
     ollama = environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
     return Places(
         ollama=(Path(ollama).expanduser(),) if ollama else (home / ".ollama" / "models", Path(OLLAMA_SERVICE)),
-        hub=(Path(environ.get("HF_HUB_CACHE") or Path(hub_home, "hub")).expanduser(),),
+        hub=(Path(hub or Path(hub_home, "hub")).expanduser(),),
         lm_studio=tuple(dict.fromkeys(_lm_studio(home))),
         llama_cpp=(Path(environ.get("LLAMA_CACHE") or cache / "llama.cpp").expanduser(),),
         docker_config=docker_config,

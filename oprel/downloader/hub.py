@@ -18,7 +18,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
-from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
+from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name, hub_origin, hub_page
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.connections import reason
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 REVISION = "main"
+WEIGHTS = (".gguf", ".safetensors")
 # The daemon's environment counts, which may be older than the user's.
 RESTART = "`oprel restart`"
 OTHER_TOKEN = f"The daemon reads HF_TOKEN at its start: {RESTART}"
@@ -181,6 +182,19 @@ class Hub:
 
         logout()
 
+    def shown_at(self, url: str) -> HubOrigin | None:
+        """What the page at that URL shows; None if it is no page of this hub."""
+        page = hub_page(url.removeprefix(f"{self._endpoint}/")) if self._has(url) else ""
+        return hub_origin(ModelRef.parse(page)) if page else None
+
+    def login_for(self, url: str) -> dict[str, str]:
+        """The header with the stored token if the URL is one of this hub. Blocks to import the hub's library."""
+        token = self._api.token if self._has(url) else None
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def _has(self, url: str) -> bool:
+        return url.startswith(f"{self._endpoint}/")
+
     @property
     def _api(self) -> "HfApi":
         from huggingface_hub import HfApi, get_token
@@ -204,10 +218,8 @@ class Hub:
     def _listing(self, repository: str) -> _Listing:
         with hub_errors(self._endpoint, repository):
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
-        commit, token = info.sha or "", self._api.token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        entries = [entry for entry in info.siblings or () if is_allowed(entry.rfilename)]
-        files = [self._file(info.id, commit, entry, headers) for entry in entries]
+        commit, headers = info.sha or "", self.login_for(f"{self._endpoint}/")
+        files = [self._file(info.id, commit, entry, headers) for entry in _allowed(info.siblings or ())]
         kind = (info.config or {}).get("model_type")
         return _Listing(info.id, commit, {file.name: file for file in files}, kind if isinstance(kind, str) else "")
 
@@ -286,6 +298,15 @@ def _http_error(endpoint: str, status: int) -> OprelError:
     if status == httpx.codes.UNAUTHORIZED:
         return ValidationError(f"{endpoint} rejects the token", "Log in again with `oprel hf login`.", OTHER_TOKEN)
     return DownloadError(f"{endpoint} answered HTTP {status}", "Try again later.")
+
+
+def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
+    """The entries without those whose names no file may have here. Raises ValidationError if no weights are left."""
+    allowed = [entry for entry in entries if is_allowed(entry.rfilename)]
+    if not any(entry.rfilename.lower().endswith(WEIGHTS) for entry in allowed):
+        for entry in entries:
+            checked_name(entry.rfilename)
+    return allowed
 
 
 def _name(repository: str, tag: str) -> str:

@@ -102,7 +102,9 @@ def test_folders_are_where_the_environment_says(tmp_path: Path):
         llama_cpp=(Path("/l"),),
         docker_config=Path("/d/config.json"),
     )
-    assert places({"HOME": str(tmp_path), "HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}).hub == (Path("/hub"),)
+    older = {"HOME": str(tmp_path), "HUGGINGFACE_HUB_CACHE": "/old", "HF_HOME": "/hf"}
+    assert places(older).hub == (Path("/old"),)
+    assert places({**older, "HF_HUB_CACHE": "/hub"}).hub == (Path("/hub"),)
 
 
 @pytest.mark.parametrize("settings", ["", "{", "[]", '{"downloadsFolder": 1}'])
