@@ -272,6 +272,12 @@ def service_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in SERVICE_VARIABLES if name in os.environ}
 
 
+def network_variables() -> dict[str, str]:
+    """The variables that name proxies, and files of trusted authorities as OpenSSL, requests and curl read them."""
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return {name: value for name, value in os.environ.items() if name in names or name.lower().endswith("_proxy")}
+
+
 def child_environment() -> dict[str, str]:
     """The environment of an engine: ours, without variables that would silently change llama-server's flags."""
     unwanted = ("LLAMA_", "HF_", "OPREL_", *SERVICE_VARIABLES)

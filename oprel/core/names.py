@@ -3,6 +3,7 @@
     ./tiny.gguf  ~/m.gguf  /models/m.gguf  folder/m.gguf    -> PATH
     https://host/folder/m.gguf                              -> URL
     tiny  tiny:latest  user/tiny:q4  host:5000/user/tiny:q4 -> NAME  ([host/][namespace/]model[:tag])
+    docker.io/ai/smollm2  ghcr.io/a/b/c/tiny:q4             -> NAME, of a repository of a registry
     hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME of a repository, its quant or a file
     library/tiny  registry.ollama.ai/library/tiny:latest    -> NAME, of the model that is called tiny:latest here
     hf://ORG/REPO  ollama://tiny  https://ollama.com/library/tiny  https://huggingface.co/ORG/REPO/tree/main
@@ -30,11 +31,13 @@ GUIDE = "guide"
 HUB_HOST = "hf.co"  # the form in model names
 HUB_HOSTS = (HUB_HOST, "huggingface.co")
 OLLAMA_HOST, OLLAMA_NAMESPACE = "registry.ollama.ai", "library"
+# Docker Hub under its names; like Ollama's, its official repositories are in `library`.
+DOCKER_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 LONGEST_URL = 2000  # characters
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAME = re.compile(
-    rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
+    rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART}(?:/{_PART}){{0,15}})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
 )
 # Repository names may be longer than model names, and the tag may be a file name.
 _HUB_NAME = re.compile(
@@ -172,8 +175,10 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
         return (_hub(_repository(match), tag),)
     if host and host.lower() == OLLAMA_HOST:
         host = OLLAMA_HOST
-    elif host and not namespace and ":" not in host:
+    elif host and not namespace and ":" not in host and host.lower() not in DOCKER_HOSTS:
         host, namespace = None, host  # in `a/b` the first part is a namespace, as in Ollama
+    if host and host.lower() in DOCKER_HOSTS:
+        host, namespace = DOCKER_HOSTS[0], namespace or OLLAMA_NAMESPACE
     if namespace and namespace.lower() == OLLAMA_NAMESPACE and host in (None, OLLAMA_HOST):
         host, namespace = OLLAMA_HOST, OLLAMA_NAMESPACE
     registry = RegistryOrigin(
@@ -274,8 +279,15 @@ def _without_address(text: str) -> str:
 def _match(text: str) -> re.Match[str] | None:
     match = _HUB_NAME.fullmatch(text)
     if match is None:
-        return _NAME.fullmatch(text)
+        match = _NAME.fullmatch(text)
+        # Repositories of registries may have more parts; elsewhere that would be a path with a forgotten start.
+        is_deep = match is not None and "/" in (match["namespace"] or "")
+        return None if match and is_deep and not _is_host(match["host"]) else match
     return match if _stays_inside(match["tag"] or "") else None
+
+
+def _is_host(text: str) -> bool:
+    return "." in text or ":" in text or text.lower() == "localhost"
 
 
 def _repository(match: re.Match[str]) -> str:

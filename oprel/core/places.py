@@ -3,11 +3,12 @@
 Ollama: OLLAMA_MODELS, else ~/.ollama/models and the folder of its Linux service. Hugging Face: HF_HUB_CACHE, the older
 HUGGINGFACE_HUB_CACHE, HF_HOME, else ~/.cache/huggingface/hub. LM Studio: the folder in ~/.lmstudio-home-pointer and its
 settings, else ~/.lmstudio/models. llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. Also the logins of `docker login`:
-DOCKER_CONFIG, else ~/.docker.
+DOCKER_CONFIG, else ~/.docker; and of `podman login`: REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers,
+~/.config/containers.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,21 +17,21 @@ OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Folders of models and Docker's file of logins; none of them has to exist."""
+    """Folders of models, and the files of Docker's and Podman's logins; none of them has to exist."""
 
     ollama: tuple[Path, ...] = ()
     hub: tuple[Path, ...] = ()
     lm_studio: tuple[Path, ...] = ()
     llama_cpp: tuple[Path, ...] = ()
-    docker_config: Path | None = None
+    logins: tuple[Path, ...] = ()
 
 
 def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
     """The places of the user with that environment."""
     home = Path(environ.get("HOME") or Path.home())
-    docker_config = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    logins = tuple(_logins(home, environ))
     if not with_models:
-        return Places(docker_config=docker_config)
+        return Places(logins=logins)
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub_home = environ.get("HF_HOME") or cache / "huggingface"
     hub = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
@@ -40,8 +41,17 @@ def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
         hub=(Path(hub or Path(hub_home, "hub")).expanduser(),),
         lm_studio=tuple(dict.fromkeys(_lm_studio(home))),
         llama_cpp=(Path(environ.get("LLAMA_CACHE") or cache / "llama.cpp").expanduser(),),
-        docker_config=docker_config,
+        logins=logins,
     )
+
+
+def _logins(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    yield Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if named := environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+    for folder in (environ.get("XDG_RUNTIME_DIR"), environ.get("XDG_CONFIG_HOME") or home / ".config"):
+        if folder:
+            yield Path(folder) / "containers" / "auth.json"
 
 
 def _lm_studio(home: Path) -> list[Path]:

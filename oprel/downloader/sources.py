@@ -13,8 +13,8 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError,
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
-from oprel.downloader.connections import reason
 from oprel.downloader.hub import Hub
+from oprel.downloader.network.failures import reason
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, together, usual
 from oprel.downloader.registry.client import Access
 from oprel.downloader.registry.pull import Registries

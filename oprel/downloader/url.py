@@ -15,7 +15,7 @@ from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
 from oprel.downloader.backoff import backoff
-from oprel.downloader.connections import is_unknown_host, reason
+from oprel.downloader.network.failures import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.downloader.transfer.ranges import Changed, TryAgain, check_status

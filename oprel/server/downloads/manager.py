@@ -71,13 +71,14 @@ class Downloads:
 
     @cached_property
     def _client(self) -> "httpx.AsyncClient":
-        from oprel.downloader.connections import open_client  # imported late: a daemon may download nothing
+        from oprel.downloader.network.clients import open_client  # imported late: a daemon may download nothing
 
         return open_client()
 
     @cached_property
     def _public_client(self) -> "httpx.AsyncClient":
-        from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
+        from oprel.downloader.network.clients import open_client
+        from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
 
         return open_client(PublicOnly(exempt_hosts(self._config)))
 

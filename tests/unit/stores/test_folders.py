@@ -100,7 +100,7 @@ def test_folders_are_where_the_environment_says(tmp_path: Path):
         hub=(Path("/hf/hub"),),
         lm_studio=(Path("/big/disk"),),
         llama_cpp=(Path("/l"),),
-        docker_config=Path("/d/config.json"),
+        logins=(Path("/d/config.json"), tmp_path / ".config" / "containers" / "auth.json"),
     )
     older = {"HOME": str(tmp_path), "HUGGINGFACE_HUB_CACHE": "/old", "HF_HOME": "/hf"}
     assert places(older).hub == (Path("/old"),)

@@ -8,7 +8,7 @@ from pathlib import Path
 from oprel.core.config import Config
 from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.connections import open_client
+from oprel.downloader.network.clients import open_client
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer.fetch import Limits, fetch
 from oprel.runtime.binaries.llama_cpp.listing import EngineRelease, ListedFile

@@ -1,8 +1,6 @@
 """What registries may say, and what is made of it; test_registry.py of the integration tests talks to a real one."""
 
-import base64
 import hashlib
-import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ import pytest
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.registry import push
-from oprel.downloader.registry.client import Access, Registry, login_of
+from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.pull import Registries, manifest
 from oprel.downloader.registry.push import Blob, Pushed
 from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT, Layer
@@ -236,6 +234,7 @@ async def test_docker_s_own_models_are_read_too():
         ("localhost:5000", Access(), "http://localhost:5000/v2/team/tiny/"),
         ("127.0.0.1:5000", Access(), "http://127.0.0.1:5000/v2/team/tiny/"),
         ("127.0.0.1.example", Access(), "https://127.0.0.1.example/v2/team/tiny/"),
+        ("docker.io", Access(), "https://registry-1.docker.io/v2/team/tiny/"),
         ("registry.ollama.ai", Access("https://mirror.example/"), "https://mirror.example/v2/team/tiny/"),
     ],
 )
@@ -249,16 +248,6 @@ async def test_who_calls_a_registry_insecure_has_all_of_a_model_over_http():
     found = await manifest(replace(ORIGIN, insecure=True), registry.client)
     assert {request.url.scheme for request in registry.seen} == {"http"}
     assert found.weights[0].url.startswith(f"http://{HOST}/")
-
-
-def test_a_login_is_read_from_docker_s_file(tmp_path: Path):
-    file = tmp_path / "config.json"
-    auth = base64.b64encode(b"me:a:b").decode()
-    file.write_text(json.dumps({"auths": {HOST: {"auth": auth}, "odd": {}, "worse": {"auth": "%"}}}))
-    login = login_of(file, HOST)
-    assert login and (login.user, login.password) == ("me", "a:b")
-    assert [login_of(file, host) for host in ("odd", "worse", "other")] == [None] * 3
-    assert login_of(tmp_path / "none", HOST) is None
 
 
 @dataclass
