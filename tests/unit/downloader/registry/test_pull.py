@@ -1,6 +1,7 @@
 """What registries may say, and what is made of it; test_registry.py of the integration tests talks to a real one."""
 
 import hashlib
+import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -224,6 +225,48 @@ async def test_a_model_of_other_files_is_not_for_us():
 async def test_docker_s_own_models_are_read_too():
     gguf = {"mediaType": "application/vnd.docker.ai.gguf.v3", "digest": WEIGHTS, "size": 7}
     assert len((await manifest(ORIGIN, FakeRegistry([gguf]).client)).weights) == 1
+
+
+def model_pack(digest: str, path: str, kind: str = "weight", owner: str = "cncf") -> dict[str, object]:
+    annotations = {f"org.{owner}.model.filepath": path}
+    return {
+        "mediaType": f"application/vnd.{owner}.model.{kind}.v1.raw",
+        "digest": digest,
+        "size": 7,
+        "annotations": annotations,
+    }
+
+
+@pytest.mark.parametrize("owner", ["cncf", "cnai"])
+async def test_a_model_pack_is_read_by_the_names_of_its_files(owner: str):
+    registry = FakeRegistry([])
+    registry.add("license", b"MIT")
+    license = {**model_pack(digest_of(b"MIT"), "LICENSE", "doc", owner), "size": 3}
+    registry.layers = [
+        model_pack("sha256:" + "c" * 64, "README.md", "doc", owner),
+        model_pack(WEIGHTS, "tiny-Q8_0.gguf", owner=owner),
+        model_pack("sha256:" + "b" * 64, "mmproj-tiny-F16.gguf", owner=owner),
+        model_pack("sha256:" + "d" * 64, "tokenizer.json", owner=owner),
+        license,
+    ]
+    found = await manifest(ORIGIN, registry.client)
+    assert [file.sha256 for file in found.files] == ["a" * 64, "b" * 64]
+    assert found.texts.license == "MIT"
+
+
+async def test_of_an_index_the_first_manifest_with_a_model_is_taken():
+    other, model = (
+        json.dumps({"layers": [entry]}).encode()
+        for entry in (model_pack("sha256:" + "c" * 64, "model.safetensors"), layer("model", WEIGHTS, 7))
+    )
+    entries = [{"mediaType": "x", "digest": digest_of(content), "size": len(content)} for content in (other, model)]
+    registry = FakeRegistry()
+    registry.changed["/manifests/v1"] = lambda request: httpx.Response(200, json={"manifests": entries})
+    registry.blobs = {digest_of(content): content for content in (other, model)}
+    assert [file.sha256 for file in (await manifest(ORIGIN, registry.client)).weights] == ["a" * 64]
+    registry.blobs[digest_of(model)] = other
+    with pytest.raises(DownloadError, match="wrong digest"):
+        await manifest(ORIGIN, registry.client)
 
 
 @pytest.mark.parametrize(
