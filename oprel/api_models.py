@@ -374,7 +374,9 @@ class ListedModel(Wire):
     source: str | None = Field(
         None, description="oprel's own: where it was downloaded from, or which program stores it"
     )
-    away: str | None = Field(None, description="oprel's own: the missing or empty folder of its files; `size` is 0")
+    away: str | None = Field(
+        default=None, description="oprel's own: the missing or empty folder of its files; `size` is 0"
+    )
 
 
 class OllamaListResponse(Wire):

@@ -123,7 +123,14 @@ def temporary_home() -> Iterator[Path]:
 def _without_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("OPREL_", "OLLAMA_", "HF_"))]:
         monkeypatch.delenv(name)
-    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS", "HF_HUB_CACHE", "LLAMA_CACHE"):
+    for name in (
+        "XDG_CONFIG_HOME",
+        "XDG_CACHE_HOME",
+        "OLLAMA_MODELS",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "LLAMA_CACHE",
+    ):
         monkeypatch.setenv(name, "/nonexistent")
 
 

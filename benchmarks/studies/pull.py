@@ -27,7 +27,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.processes import ROOT
-from oprel.downloader.connections import open_client
+from oprel.downloader.network.clients import open_client
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.fetch import Limits, fetch
 

@@ -22,7 +22,8 @@ from oprel.cli.home_checks import home_faults
 from oprel.cli.screen.settings_notes import running_daemon
 from oprel.client.plain.daemon_state import daemon_pid, is_ending, why_silent
 from oprel.client_api import Client
-from oprel.core.config import Config, child_environment
+from oprel.core.config import Config
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import ConnectError, NoEngineError, OprelError, ShuttingDownError
 from oprel.core.home import foreign_advice, owner_advice
 from oprel.runtime.binaries.devices import Listed

@@ -14,7 +14,7 @@ from oprel import __version__
 from oprel.cli.screen import render
 from oprel.cli.screen.encodings import replace_missing_characters
 from oprel.cli.screen.table import wrapped
-from oprel.core.config import help_columns
+from oprel.core.configuration.environment import help_columns
 from oprel.core.exceptions import OprelError, ValidationError
 
 # Command -> its module in oprel.cli.commands. `oprel.cli.guidance.manual` says what each does.

@@ -2,10 +2,9 @@
 
 Order: defaults < config file < environment < arguments. The file is the one given, else $OPREL_CONFIG, else
 $XDG_CONFIG_HOME/oprel/config.yaml. A drop-in daemon also uses Ollama's port and its OLLAMA_* variables, which override
-the file. This is the only module that reads the environment.
+the file. This module reads settings from the environment, `configuration/environment` all else; no other does.
 """
 
-import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from oprel.core.places import Places
 
 ENV_PREFIX = "OPREL_"
-# Set by service managers for the daemon alone: an engine must not answer in its place.
-SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 # A Unix socket path is limited to 107 bytes on Linux (sun_path, unix(7)) and 103 on macOS, engine names included.
 LONGEST_RUN_DIR = 80
 
@@ -101,7 +98,9 @@ class Config(SettingsGroup):
         "", "folder of downloaded files, in the layout of Hugging Face's cache; empty = hub/ in home"
     )
     max_concurrent_downloads: int = setting(3, "models to download at the same time", smallest=1)
-    download_rate: int = setting(0, "MB per second for all downloads together; 0 = no limit")
+    download_rate: str = setting(
+        "0", "rate of all downloads together, such as 500KB/s; 8-18 500KB/s, 5MB/s = by the hour; 0 = no limit"
+    )
     offline: str = setting("off", "whether to block all downloads and online lookups", SWITCH)
     hf_endpoint: str = setting(
         "https://huggingface.co", "address of Hugging Face's hub or of a mirror; HF_ENDPOINT works too"
@@ -268,47 +267,6 @@ def settings() -> Iterable[DeclaredSetting]:
 SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 
 
-def service_variables() -> dict[str, str]:
-    """What a service manager told this process: sd_notify(3), sd_watchdog_enabled(3)."""
-    return {name: os.environ[name] for name in SERVICE_VARIABLES if name in os.environ}
-
-
-def child_environment() -> dict[str, str]:
-    """The environment of an engine: what it needs of ours."""
-    return child_environments.for_engines(os.environ)
-
-
-def tool_environment() -> dict[str, str]:
-    """The environment of programs that the user trusts with secrets, such as pip: ours, without what is oprel's own."""
-    return child_environments.for_trusted_programs(os.environ, SERVICE_VARIABLES)
-
-
-def use_for_temporary_files(folder: str) -> None:
-    """Let programs that are started from now on make their temporary files there."""
-    os.environ["TMPDIR"] = folder
-
-
-def is_dumb_terminal() -> bool:
-    """True for a terminal that cannot move its cursor."""
-    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
-
-
-@functools.cache
-def help_columns() -> int:
-    """The width of help texts: $COLUMNS, else the terminal's, else 80."""
-    if (columns := os.environ.get("COLUMNS", "")).isdigit() and int(columns):
-        return int(columns)
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:
-        return 80
-
-
-def wants_colour() -> bool:
-    """False if the user disabled colours: https://no-color.org."""
-    return not os.environ.get("NO_COLOR")
-
-
 def _ensure_home() -> None:
     """Give a user without a home folder another one as HOME, for libraries and engines too. Raises ConfigError."""
     home = os.path.expanduser("~")
@@ -337,11 +295,6 @@ def environment_settings() -> "dict[str, GivenSetting]":
     from oprel.core.configuration import given
 
     return given.from_environment(os.environ)
-
-
-def preferred_editor() -> str:
-    """The command of the editor that the user chose, in shell syntax; empty if none was."""
-    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
 
 
 def unknown_variables() -> "list[UnknownVariable]":

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from oprel.core.config import Config, use_for_temporary_files
+from oprel.core.config import Config
+from oprel.core.configuration.environment import use_for_temporary_files
 from oprel.core.exceptions import ConfigError
 from oprel.core.state.damage import clear_the_way
 from oprel.utils.files import check_private, make_private, temporary_file

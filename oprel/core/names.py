@@ -3,8 +3,11 @@
     ./tiny.gguf  ~/m.gguf  /models/m.gguf  folder/m.gguf    -> PATH
     https://host/folder/m.gguf                              -> URL
     tiny  tiny:latest  user/tiny:q4  host:5000/user/tiny:q4 -> NAME  ([host/][namespace/]model[:tag])
+    docker.io/ai/smollm2  ghcr.io/a/b/c/tiny:q4             -> NAME, of a repository of a registry
     hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME of a repository, its quant or a file
     library/tiny  registry.ollama.ai/library/tiny:latest    -> NAME, of the model that is called tiny:latest here
+    hf://ORG/REPO  ollama://tiny  https://ollama.com/library/tiny  https://huggingface.co/ORG/REPO/tree/main
+                                                            -> NAME, by an address or the page that people copy
 
 A name refers to a manifest in OPREL_HOME/models, to a model bundled with the package, or to one of another program.
 Models of a repository are called hf.co/ORG/REPO:QUANT, however they were requested. The grammar is Ollama's: parts
@@ -17,7 +20,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from oprel.core.exceptions import ValidationError
 from oprel.core.variants import QUANTIZATION, quantization_of
@@ -28,11 +31,13 @@ GUIDE = "guide"
 HUB_HOST = "hf.co"  # the form in model names
 HUB_HOSTS = (HUB_HOST, "huggingface.co")
 OLLAMA_HOST, OLLAMA_NAMESPACE = "registry.ollama.ai", "library"
+# Docker Hub under its names; like Ollama's, its official repositories are in `library`.
+DOCKER_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 LONGEST_URL = 2000  # characters
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAME = re.compile(
-    rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
+    rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART}(?:/{_PART}){{0,15}})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
 )
 # Repository names may be longer than model names, and the tag may be a file name.
 _HUB_NAME = re.compile(
@@ -41,7 +46,20 @@ _HUB_NAME = re.compile(
 )
 # Parts that a name has by default. After another host, `library` is a namespace like any other.
 _DEFAULTS = re.compile(r"(?i:registry\.ollama\.ai/)?(?i:library/(?=[^/]+$))?")
-_SCHEME = re.compile(r"(?i)https?://(?=registry\.ollama\.ai/)")
+# Addresses that people copy or know from other programs, and how the name begins that they stand for.
+_ADDRESSES = (
+    (re.compile(r"(?i)https?://(?=registry\.ollama\.ai/)"), ""),
+    (re.compile(r"(?i)(?:ollama://|https?://(?:www\.)?ollama\.com/)(?:library/)?"), ""),
+    (re.compile(r"(?i)(?:hf|huggingface)://(?:(?:hf\.co|huggingface\.co)/)?"), f"{HUB_HOST}/"),
+)
+_HUB_ADDRESS = re.compile(r"(?i)https?://(?:www\.)?(?:hf\.co|huggingface\.co)/")
+# The page of a repository or of one of its files, below the hub's address.
+_HUB_PAGE = re.compile(
+    rf"(?P<repository>{_PART}/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
+    r"(?:/tree/main(?:/[^?#]*)?|/blob/main/(?P<file>[^?#]+))?/?(?:[?#].*)?"
+)
+# A file as Hugging Face's file system names it: hf://ORG/REPO/FILE, perhaps with @main.
+_HUB_FILE = re.compile(rf"(?P<repository>{HUB_HOST}/[^/]+/[^/:@]+)(?:@main)?/(?P<file>[^:]+\.gguf)", re.IGNORECASE)
 _FILE_SUFFIXES = (".gguf", ".safetensors")
 
 
@@ -121,7 +139,7 @@ class ModelRef:
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
         """Raises ValidationError if `text` is not a valid model name."""
-        text = _SCHEME.sub("", text, count=1)
+        text = _without_address(text)
         if is_url(text):
             return cls(NameKind.URL, _checked_url(text))
         if is_path(text):
@@ -157,8 +175,10 @@ def origins(ref: ModelRef) -> tuple[Origin, ...]:
         return (_hub(_repository(match), tag),)
     if host and host.lower() == OLLAMA_HOST:
         host = OLLAMA_HOST
-    elif host and not namespace and ":" not in host:
+    elif host and not namespace and ":" not in host and host.lower() not in DOCKER_HOSTS:
         host, namespace = None, host  # in `a/b` the first part is a namespace, as in Ollama
+    if host and host.lower() in DOCKER_HOSTS:
+        host, namespace = DOCKER_HOSTS[0], namespace or OLLAMA_NAMESPACE
     if namespace and namespace.lower() == OLLAMA_NAMESPACE and host in (None, OLLAMA_HOST):
         host, namespace = OLLAMA_HOST, OLLAMA_NAMESPACE
     registry = RegistryOrigin(
@@ -184,6 +204,19 @@ def hub_name(repository: str, tag: str) -> str:
     """
     quantization = quantization_of(f"{tag}.gguf") if QUANTIZATION.fullmatch(tag) else None
     return f"{HUB_HOST}/{repository}:{quantization or tag}"
+
+
+def hub_page(path: str) -> str:
+    """The name of what a page of the hub shows, by its path; "" for other paths, such as those of the files themselves.
+
+    >>> hub_page("a/b/blob/main/x%20y.gguf?show_file_info=x"), hub_page("a/b/tree/main"), hub_page("a/b/resolve/main/x")
+    ('hf.co/a/b:x y.gguf', 'hf.co/a/b', '')
+    """
+    match = _HUB_PAGE.fullmatch(path)
+    if match is None:
+        return ""
+    file = unquote(match["file"] or "")
+    return f"{HUB_HOST}/{match['repository']}" + (f":{file}" if file else "")
 
 
 def spellings(ref: ModelRef) -> tuple[str, ...]:
@@ -232,11 +265,29 @@ def absolute(text: str) -> str:
     return os.path.abspath(os.path.expanduser(text)) if is_path(text) else text
 
 
+def _without_address(text: str) -> str:
+    """A name for an address or page of the hub or of Ollama's library; other texts unchanged."""
+    for pattern, start in _ADDRESSES:
+        if match := pattern.match(text):
+            text = start + text[match.end() :]
+    if match := _HUB_FILE.fullmatch(text):
+        return f"{match['repository']}:{match['file']}"
+    match = _HUB_ADDRESS.match(text)
+    return (match and hub_page(text[match.end() :])) or text
+
+
 def _match(text: str) -> re.Match[str] | None:
     match = _HUB_NAME.fullmatch(text)
     if match is None:
-        return _NAME.fullmatch(text)
+        match = _NAME.fullmatch(text)
+        # Repositories of registries may have more parts; elsewhere that would be a path with a forgotten start.
+        is_deep = match is not None and "/" in (match["namespace"] or "")
+        return None if match and is_deep and not _is_host(match["host"]) else match
     return match if _stays_inside(match["tag"] or "") else None
+
+
+def _is_host(text: str) -> bool:
+    return "." in text or ":" in text or text.lower() == "localhost"
 
 
 def _repository(match: re.Match[str]) -> str:

@@ -1,14 +1,15 @@
 """Where other programs keep their models on this machine. Pure except for reading LM Studio's settings.
 
-Ollama: OLLAMA_MODELS, else ~/.ollama/models and the folder of its Linux service. Hugging Face: HF_HUB_CACHE, HF_HOME,
-else ~/.cache/huggingface/hub. LM Studio: the folder in ~/.lmstudio-home-pointer and its settings, else
-~/.lmstudio/models. llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. Also the logins of `docker login`: DOCKER_CONFIG,
-else ~/.docker.
+Ollama: OLLAMA_MODELS, else ~/.ollama/models and the folder of its Linux service. Hugging Face: HF_HUB_CACHE, the older
+HUGGINGFACE_HUB_CACHE, HF_HOME, else ~/.cache/huggingface/hub. LM Studio: the folder in ~/.lmstudio-home-pointer and its
+settings, else ~/.lmstudio/models. llama.cpp: LLAMA_CACHE, else ~/.cache/llama.cpp. Also the logins of `docker login`:
+DOCKER_CONFIG, else ~/.docker; and of `podman login`: REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers,
+~/.config/containers.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ USUAL = (".ollama/models", ".cache/huggingface/hub", ".lmstudio/models", ".cache
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Folders of models and Docker's file of logins; none of them has to exist.
+    """Folders of models, and the files of Docker's and Podman's logins; none of them has to exist.
 
     `moved` are those of the folders that the user keeps elsewhere than usual, perhaps on another disk.
     """
@@ -28,25 +29,26 @@ class Places:
     hub: tuple[Path, ...] = ()
     lm_studio: tuple[Path, ...] = ()
     llama_cpp: tuple[Path, ...] = ()
-    docker_config: Path | None = None
+    logins: tuple[Path, ...] = ()
     moved: tuple[Path, ...] = ()
 
 
 def places(environ: Mapping[str, str], *, with_models: bool = True) -> Places:
     """The places of the user with that environment."""
     home = Path(environ.get("HOME") or Path.home())
-    docker_config = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    logins = tuple(_logins(home, environ))
     if not with_models:
-        return Places(docker_config=docker_config)
+        return Places(logins=logins)
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub_home = environ.get("HF_HOME") or cache / "huggingface"
+    hub = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
     ollama = environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
     chosen = Places(
         ollama=(Path(ollama).expanduser(),) if ollama else (home / ".ollama" / "models", Path(OLLAMA_SERVICE)),
-        hub=(Path(environ.get("HF_HUB_CACHE") or Path(hub_home, "hub")).expanduser(),),
+        hub=(Path(hub or Path(hub_home, "hub")).expanduser(),),
         lm_studio=tuple(dict.fromkeys(_lm_studio(home))),
         llama_cpp=(Path(environ.get("LLAMA_CACHE") or cache / "llama.cpp").expanduser(),),
-        docker_config=docker_config,
+        logins=logins,
     )
     folders = (*chosen.ollama, *chosen.hub, *chosen.lm_studio, *chosen.llama_cpp)
     return replace(chosen, moved=tuple(folder for folder in folders if _is_moved(folder, home)))
@@ -58,6 +60,15 @@ def _is_moved(folder: Path, home: Path) -> bool:
         return False
     is_usual = folder in [home / name for name in USUAL]
     return not (is_usual and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(home)))
+
+
+def _logins(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    yield Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if named := environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+    for folder in (environ.get("XDG_RUNTIME_DIR"), environ.get("XDG_CONFIG_HOME") or home / ".config"):
+        if folder:
+            yield Path(folder) / "containers" / "auth.json"
 
 
 def _lm_studio(home: Path) -> list[Path]:

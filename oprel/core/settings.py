@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import ConfigError
 from oprel.utils.frozen import Frozen
 from oprel.utils.text import parse_duration
@@ -111,6 +112,8 @@ def converted(entry: DeclaredSetting, value: object, source: str, base: str = ""
         _check_bounds(entry, result, source)
     elif entry.name in DURATIONS:
         _check_duration(entry.name, result, source)
+    elif entry.name == "download_rate":
+        _check_rate(result, source)
     elif entry.name == "home" and not result:
         raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
     elif entry.name in PATHS and result and not result.startswith("~"):
@@ -149,3 +152,11 @@ def _check_duration(name: str, text: str, source: str) -> None:
         raise ConfigError(f"{source}: {name}: {error}", step) from None
     if name != "keep_alive" and seconds <= 0:
         raise ConfigError(f"{source}: {name} must be positive, not {text}")
+
+
+def _check_rate(text: str, source: str) -> None:
+    try:
+        parse_rates(text)
+    except ValueError as error:
+        step = "Write a number with a unit, such as 500KB/s or 2MB/s, or with hours, such as `8-18 500KB/s, 5MB/s`."
+        raise ConfigError(f"{source}: download_rate: {error}", step) from None

@@ -4,22 +4,27 @@ Rules and names follow llama.cpp's own downloader (common/download.cpp) and the 
 as `X-q4_k_m-00001-of-00002.gguf`, `X.i1-Q4_K_M.gguf`, `UD-Q2_K_XL/X-UD-Q2_K_XL-00001-of-00005.gguf`.
 """
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 UNKNOWN = "unknown"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
-# GGUF files that are not models by themselves: projectors, importance matrices, multi-token draft models.
-NO_MODEL = re.compile(r"mmproj|imatrix|(?:^|[-_./])(?:mtp|eagle3|dflash|dspark)-", re.IGNORECASE)
-PROJECTOR = re.compile(r"mmproj", re.IGNORECASE)
+PROJECTOR = re.compile(r"mmproj|(?:^|/)projectors?/", re.IGNORECASE)
+IMPORTANCE_MATRIX = re.compile(r"imatrix", re.IGNORECASE)
+# Draft models: by their first word, or by a folder of their own. Within a name, `mtp` is a model with its draft head.
+DRAFT = re.compile(r"(?:^|/)(?:mtp|draft)[-_./]|(?:^|[-_./])(?:eagle3|dflash|dspark)-", re.IGNORECASE)
 QUANTIZATION = re.compile(
     r"(?:^|[-._/])(?P<prefix>UD-|i1-)?"
-    r"(?P<name>IQ[1-5]_(?:XXS|XS|NL|K[STL]*|S|M)|Q[2-8]_K(?:_(?:XXL|XL|S|M|L))?|Q[1-8]_[01]|TQ[12]_0"
+    r"(?P<name>IQ[1-5]_(?:XXS|XS|NL|K[STL]*|S|M)|Q[2-8]_K(?:_(?:XXL|XL|S|M|L))?|Q4_0_[48]_[48]|Q[1-8]_[01]|TQ[12]_0"
     r"|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?:_R\d+)?(?=$|[-.])",
     re.IGNORECASE,
 )
+# A publisher's own, such as Q4_K_P, Q8 and Q4_K_M_v2.
+OWN_QUANTIZATION = re.compile(r"(?:^|[-._/])(?P<name>I?Q[1-8](?:_[0-9A-Z]{1,3})*)(?=$|[-._])", re.IGNORECASE)
+NOT_QUANTIZED = ("F16", "BF16", "F32")
 FOLDER_FILE = re.compile(
     r"[^/]+\.(?:safetensors|json|jinja|txt|model)"
     r"|\d+_[A-Za-z]+/(?:config\.json|model\.safetensors)"  # the steps of sentence-transformers, such as 1_Pooling
@@ -71,6 +76,16 @@ class Variant:
         """
         return self.label.removeprefix("UD-")
 
+    @property
+    def stem(self) -> str:
+        """The name of its files, without folder, suffix and shard number; "" without files."""
+        return _stem(PurePosixPath(self.files[0].path)) if self.files else ""
+
+    def name_ends_in(self, ending: str) -> bool:
+        """Whether its name, or that of its folder, ends in these words, ignoring case."""
+        names = (self.stem, PurePosixPath(self.files[0].path).parent.name) if self.files else ()
+        return any(re.search(rf"(?:^|[-.]){re.escape(ending)}$", name, re.IGNORECASE) for name in names)
+
 
 def quantization_of(path: str) -> str | None:
     """The quantization in the name of a file, else in that of its folder.
@@ -86,7 +101,23 @@ def quantization_of(path: str) -> str | None:
             name = matches[-1]["name"].upper()
             prefix = (matches[-1]["prefix"] or "").upper()
             return ("UD-" if prefix == "UD-" else "") + SPELLINGS.get(name, name)
+        if own := list(OWN_QUANTIZATION.finditer(text)):
+            return own[-1]["name"].upper()
     return None
+
+
+def is_model(path: str) -> bool:
+    """Whether the name of a GGUF file is that of a model, not of a projector, importance matrix or draft model.
+
+    >>> is_model("Orn-9B-MTP-IQ4_XS.gguf"), is_model("mtp-Orn-9B-Q8_0.gguf"), is_model("MTP/Orn-9B-Q8_0.gguf")
+    (True, False, False)
+    >>> is_model("Orn-9B-iMatrix-Q4_K_M.gguf"), is_model("Orn-9B.imatrix.gguf"), is_model("Orn-9B-F16-imatrix.gguf")
+    (True, False, False)
+    """
+    if PROJECTOR.search(path) or DRAFT.search(path):
+        return False
+    # A model that was quantized with the help of a matrix may say so; the matrix itself may name what it was made from.
+    return not IMPORTANCE_MATRIX.search(path) or quantization_of(path) not in (None, *NOT_QUANTIZED)
 
 
 def bits_per_weight(label: str) -> float | None:
@@ -96,48 +127,66 @@ def bits_per_weight(label: str) -> float | None:
     (4.894, 4.894)
     """
     name = label.removeprefix("UD-")
-    for candidate in (name, re.sub(r"_(XXL|XL|L)$", "_M", name), re.sub(r"_(XXL|XL|L|M|S)$", "", name)):
+    larger = re.sub(r"_(XXL|XL|L|P)$", "_M", name)
+    for candidate in (name, larger, re.sub(r"_(XXL|XL|L|M|S|P)$", "", name), f"{name}_0"):
         if candidate in BITS_PER_WEIGHT:
             return BITS_PER_WEIGHT[candidate]
     return None
 
 
 def variants(files: Iterable[RepoFile]) -> tuple[Variant, ...]:
-    """The models among `files`, largest first. Models with missing shards are left out."""
+    """The models among `files`, largest first. Models with missing shards are left out.
+
+    If the names speak of projectors, matrices and drafts only, all but projectors count: a name is only a hint.
+    """
+    weights = [file for file in files if file.path.lower().endswith(".gguf")]
+    models = [file for file in weights if is_model(file.path)]
     groups: dict[str, list[RepoFile]] = {}
-    for file in files:
-        place = PurePosixPath(file.path)
-        if place.suffix.lower() == ".gguf" and not NO_MODEL.search(file.path):
-            groups.setdefault(f"{place.parent}/{_stem(place)}", []).append(file)
-    complete = [
-        Variant(quantization_of(group[0].path) or UNKNOWN, tuple(sorted(group, key=lambda file: file.path)))
-        for group in groups.values()
-        if _is_complete(group)
-    ]
-    return tuple(sorted(complete, key=lambda variant: variant.size_bytes, reverse=True))
+    for file in models or [file for file in weights if not PROJECTOR.search(file.path)]:
+        groups.setdefault(_whole(file.path), []).append(file)
+    complete = {
+        name: sorted(group, key=lambda file: file.path) for name, group in groups.items() if _is_complete(group)
+    }
+    labels = _labels(list(complete))
+    grouped = [Variant(labels[name], tuple(group)) for name, group in complete.items()]
+    return tuple(sorted(grouped, key=lambda variant: variant.size_bytes, reverse=True))
 
 
-def named(variants: Sequence[Variant], quantization: str) -> Variant | None:
-    """The variant with that label or file name, ignoring case."""
-    labels = {quantization.casefold(), SPELLINGS.get(quantization.upper(), "").casefold()}
+def named(variants: Sequence[Variant], name: str) -> Variant | None:
+    """The variant with that label, file name, or ending of a file's name, ignoring case; None if several have it."""
+    matching = all_named(variants, name)
+    return matching[0] if len({variant.stem for variant in matching}) == 1 else None
 
-    def has_file(variant: Variant) -> bool:
-        return any(PurePosixPath(file.path).name.casefold() in labels for file in variant.files)
 
-    by_label = [variant for variant in variants if variant.label.casefold() in labels]
-    by_file = [variant for variant in variants if has_file(variant)]
-    prefixed = [variant for variant in variants if variant.quantization.casefold() in labels]
-    return next(iter([*by_label, *by_file, *prefixed]), None)
+def all_named(variants: Sequence[Variant], name: str) -> Sequence[Variant]:
+    """The variants with that label; if there is none, those with that file name, and so on, as for `named`."""
+    wanted = {name.casefold(), SPELLINGS.get(name.upper(), "").casefold()} - {""}
+    rules: tuple[Callable[[Variant], bool], ...] = (
+        lambda variant: variant.label.casefold() in wanted,
+        lambda variant: any(PurePosixPath(file.path).name.casefold() in wanted for file in variant.files),
+        lambda variant: variant.quantization.casefold() in wanted,
+        lambda variant: any(variant.name_ends_in(ending) for ending in wanted),
+    )
+    matches = ([variant for variant in variants if rule(variant)] for rule in rules)
+    return next((matching for matching in matches if matching), ())
 
 
 def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None:
-    """The vision projector for a variant: in its folder, else at the top, with the closest bits per weight."""
-    folders = [str(PurePosixPath(variant.files[0].path).parent), "."]
+    """The vision projector for a variant: in its folder, else at the top, else anywhere.
+
+    Of several, the one whose name has most words of the variant's, then the one with the closest bits per weight. F16
+    comes before BF16, which many CPUs do not compute with.
+    """
     eyes = [file for file in files if file.path.lower().endswith(".gguf") and PROJECTOR.search(file.path)]
-    bits = bits_per_weight(variant.label) or 16.0
-    for folder in folders:
-        if near := [file for file in eyes if str(PurePosixPath(file.path).parent) == folder]:
-            return min(near, key=lambda file: abs((bits_per_weight(quantization_of(file.path) or "") or 16.0) - bits))
+    bits, words = bits_per_weight(variant.label) or 16.0, _words(variant.files[0].path)
+
+    def order(file: RepoFile) -> tuple[int, float, bool]:
+        label = quantization_of(file.path) or ""
+        return -len(words & _words(file.path)), abs((bits_per_weight(label) or 16.0) - bits), label != "F16"
+
+    for folder in (str(PurePosixPath(variant.files[0].path).parent), ".", None):
+        if near := [file for file in eyes if folder in (None, str(PurePosixPath(file.path).parent))]:
+            return min(near, key=order)
     return None
 
 
@@ -149,6 +198,29 @@ def folder_files(files: Iterable[RepoFile]) -> tuple[RepoFile, ...]:
     """
     needed = tuple(file for file in files if FOLDER_FILE.fullmatch(file.path) and not OTHER_FORM.match(file.path))
     return needed if any("/" not in file.path and file.path.endswith(".safetensors") for file in needed) else ()
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """The label of each model: its quantization, else that in which its name differs from the others without one."""
+    labels = {name: quantization_of(f"{name}.gguf") or UNKNOWN for name in names}
+    others = {name: re.split(r"([-._/])", name) for name in names if labels[name] == UNKNOWN}
+    if len(others) > 1:
+        before = len(os.path.commonprefix(list(others.values())))
+        after = len(os.path.commonprefix([words[before:][::-1] for words in others.values()]))
+        for name, words in others.items():
+            labels[name] = "".join(words[before : len(words) - after]).strip("-._/") or UNKNOWN
+    return labels
+
+
+def _words(path: str) -> set[str]:
+    """The words of a file's name, without its quantization."""
+    return set(re.split(r"[-._]", QUANTIZATION.sub("", _stem(PurePosixPath(path))).casefold()))
+
+
+def _whole(path: str) -> str:
+    """The path of a model without suffix and shard number."""
+    place = PurePosixPath(path)
+    return str(place.with_name(_stem(place)))
 
 
 def _stem(place: PurePosixPath) -> str:

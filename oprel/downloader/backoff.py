@@ -3,11 +3,12 @@
 import email.utils
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import anyio
 
+from oprel.core.configuration.rates import HourlyRate, rate_at
 from oprel.core.exceptions import DownloadError
 
 LONGEST_WAIT = 60.0  # s between two attempts
@@ -53,15 +54,21 @@ def retry_after(text: str, now: float) -> float | None:
 
 
 class Throttle:
-    """Limits the bytes per second that all users of this object read together; a rate of 0 means no limit."""
+    """Limits the bytes per second that all users of this object read together."""
 
-    def __init__(self, rate: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate = rate
+    def __init__(self, rates: Sequence[HourlyRate] = (), clock: Callable[[], float] = time.monotonic) -> None:
+        """`rates`: by the hour of this machine's local time; without any there is no limit."""
+        self._rates = rates if any(rate.bytes_per_second for rate in rates) else ()
         self._clock = clock
         self._due = 0.0
 
+    @property
+    def limits(self) -> bool:
+        """Whether there is a limit at some hour."""
+        return bool(self._rates)
+
     async def take(self, count: int) -> None:
         """Wait until the `count` bytes just read are within the rate."""
-        if self.rate:
-            self._due = max(self._due, self._clock()) + count / self.rate
+        if rate := rate_at(self._rates, time.localtime().tm_hour):
+            self._due = max(self._due, self._clock()) + count / rate
             await anyio.sleep(self._due - self._clock())

@@ -5,8 +5,7 @@ library reads the token from HF_TOKEN or from where `oprel hf login` and `hf aut
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-import httpx
 
-from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.exceptions import DownloadError, UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
-from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
+from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name, hub_origin, hub_page
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
-from oprel.downloader.backoff import Unreachable, is_passing
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
-from oprel.downloader.connections import reason
+from oprel.downloader.network.hub_access import hub_errors, use_our_client
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
-from oprel.downloader.source import RemoteFile, checked_name
+from oprel.downloader.source import RemoteFile, checked_name, is_allowed
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
 from oprel.utils.files import write_atomically
 
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 REVISION = "main"
-# The daemon's environment counts, which may be older than the user's.
-RESTART = "`oprel restart`"
-OTHER_TOKEN = f"The daemon reads HF_TOKEN at its start: {RESTART}"
+WEIGHTS = (".gguf", ".safetensors")
 ANSWER_SECONDS = 30.0
 Result = TypeVar("Result")
 
@@ -170,6 +166,7 @@ class Hub:
         """Verify a token, store it where Hugging Face's own programs do, and return its user's name."""
         from huggingface_hub import HfApi, constants
 
+        use_our_client()
         with hub_errors(self._endpoint):
             user = str(HfApi(endpoint=self._endpoint, token=token).whoami()["name"])
         path = Path(constants.HF_TOKEN_PATH)
@@ -183,10 +180,24 @@ class Hub:
 
         logout()
 
+    def shown_at(self, url: str) -> HubOrigin | None:
+        """What the page at that URL shows; None if it is no page of this hub."""
+        page = hub_page(url.removeprefix(f"{self._endpoint}/")) if self._has(url) else ""
+        return hub_origin(ModelRef.parse(page)) if page else None
+
+    def login_for(self, url: str) -> dict[str, str]:
+        """The header with the stored token if the URL is one of this hub. Blocks to import the hub's library."""
+        token = self._api.token if self._has(url) else None
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def _has(self, url: str) -> bool:
+        return url.startswith(f"{self._endpoint}/")
+
     @property
     def _api(self) -> "HfApi":
         from huggingface_hub import HfApi, get_token
 
+        use_our_client()
         return HfApi(endpoint=self._endpoint, token=get_token() or False)
 
     async def _within_time(self, ask: Callable[[], Result]) -> Result:
@@ -206,9 +217,8 @@ class Hub:
     def _listing(self, repository: str) -> _Listing:
         with hub_errors(self._endpoint, repository):
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
-        commit, token = info.sha or "", self._api.token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        files = [self._file(info.id, commit, entry, headers) for entry in info.siblings or ()]
+        commit, headers = info.sha or "", self.login_for(f"{self._endpoint}/")
+        files = [self._file(info.id, commit, entry, headers) for entry in _allowed(info.siblings or ())]
         kind = (info.config or {}).get("model_type")
         return _Listing(info.id, commit, {file.name: file for file in files}, kind if isinstance(kind, str) else "")
 
@@ -255,42 +265,13 @@ def check_git_hash(path: Path, file: RemoteFile) -> None:
         raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {digest}", "Try again.")
 
 
-@contextmanager
-def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
-    """Translate the library's errors to ours."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise DownloadError(
-            f"{repository} requires you to accept its terms",
-            f"Accept them at {endpoint}/{repository}, then log in with `oprel hf login`.",
-            OTHER_TOKEN,
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        raise ModelNotFoundError(
-            f"there is no repository {repository} at {endpoint}",
-            "Check the name; a private repository requires `oprel hf login`.",
-            OTHER_TOKEN,
-        ) from error
-    except errors.HfHubHTTPError as error:
-        raise _http_error(endpoint, error.response.status_code) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise DownloadError("HF_HUB_OFFLINE is set for the daemon", f"Unset it, then {RESTART}") from error
-    except (httpx.HTTPError, OSError) as error:
-        raise Unreachable(
-            f"{endpoint} cannot be reached: {reason(error)}",
-            "Check the address and the network.",
-            f"To use another endpoint, set hf_endpoint or HF_ENDPOINT. The daemon reads them at its start: {RESTART}",
-        ) from error
-
-
-def _http_error(endpoint: str, status: int) -> OprelError:
-    if status == httpx.codes.UNAUTHORIZED:
-        return ValidationError(f"{endpoint} rejects the token", "Log in again with `oprel hf login`.", OTHER_TOKEN)
-    kind = Unreachable if is_passing(status) else DownloadError
-    return kind(f"{endpoint} answered HTTP {status}", "Try again later.")
+def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
+    """The entries without those whose names no file may have here. Raises ValidationError if no weights are left."""
+    allowed = [entry for entry in entries if is_allowed(entry.rfilename)]
+    if not any(entry.rfilename.lower().endswith(WEIGHTS) for entry in allowed):
+        for entry in entries:
+            checked_name(entry.rfilename)
+    return allowed
 
 
 def _name(repository: str, tag: str) -> str:

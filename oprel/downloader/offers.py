@@ -7,7 +7,7 @@ from pathlib import Path
 
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.models.manifests import Manifest
-from oprel.core.variants import UNKNOWN, Variant, named
+from oprel.core.variants import UNKNOWN, Variant, all_named, named
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
 
@@ -88,7 +88,8 @@ def tag_of(variant: Variant, variants: Sequence[Variant]) -> str:
 def usual(repository: Repository) -> Variant:
     """The default variant, chosen without knowledge of the machine. `repository` must have one."""
     variants = repository.variants
-    return next((variant for label in USUAL if (variant := named(variants, label))), variants[0])
+    by_label = {variant.quantization: variant for variant in reversed(variants)}
+    return next((by_label[label] for label in USUAL if label in by_label), variants[0])
 
 
 def wanted(repository: Repository, quantization: str, choose: Choose) -> Variant:
@@ -97,6 +98,10 @@ def wanted(repository: Repository, quantization: str, choose: Choose) -> Variant
         return choose(repository) if len(repository.variants) > 1 else repository.variants[0]
     if variant := named(repository.variants, quantization):
         return variant
-    labels = ", ".join(dict.fromkeys(variant.label for variant in repository.variants))
-    title = repository.title
-    raise NoSuchVariant(f"{title} has no {quantization}", f"It has {labels}. Name one as hf.co/{title}:QUANT.")
+    title, tags = repository.title, ", ".join(tag_of(variant, repository.variants) for variant in repository.variants)
+    fault = (
+        f"{title} has several {quantization}"
+        if all_named(repository.variants, quantization)
+        else f"{title} has no {quantization}"
+    )
+    raise NoSuchVariant(fault, f"It has {tags}. Name one as hf.co/{title}:NAME.")

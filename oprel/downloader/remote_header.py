@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.connections import reason
+from oprel.downloader.network.clients import open_blocking_client
+from oprel.downloader.network.failures import reason
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
@@ -54,7 +55,7 @@ def _without_weights(client: httpx.Client, file: RemoteFile) -> bytes:
 
 def _client(file: RemoteFile) -> httpx.Client:
     # On a redirect to another host, httpx drops the token.
-    return httpx.Client(headers=dict(file.headers), timeout=SECONDS, follow_redirects=True)
+    return open_blocking_client(file.headers, SECONDS)
 
 
 def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:

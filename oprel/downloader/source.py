@@ -73,3 +73,11 @@ def checked_name(name: str) -> str:
     if "\\" in name or not name.isprintable():
         raise ValidationError(f"the file name {shown} has forbidden characters")
     return name
+
+
+def is_allowed(name: str) -> bool:
+    """Whether `checked_name` lets the name pass."""
+    try:
+        return bool(checked_name(name))
+    except ValidationError:
+        return False

@@ -13,8 +13,8 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError,
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.cache import URLS, HubCache
-from oprel.downloader.connections import reason
 from oprel.downloader.hub import Hub
+from oprel.downloader.network.failures import reason
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, together, usual
 from oprel.downloader.registry.client import Access
 from oprel.downloader.registry.pull import Registries
@@ -63,7 +63,7 @@ class Sources:
         self._home = config.home_dir
         self._client, self._root = client, config.hub_dir / URLS
         self._registries = Registries(client, config.models_dir / "blobs", Access.of(config))
-        urls = Urls(client, self._root)
+        urls = Urls(client, self._root, headers=self.hub.login_for)
         self._offers: dict[type, Callable[[Any], Awaitable[Offer]]] = {
             HubOrigin: lambda origin: self.hub.offer(origin, choose),
             RegistryOrigin: self._named,
@@ -80,6 +80,8 @@ class Sources:
         aliases = await anyio.to_thread.run_sync(Aliases.load, self._home)
         failures: list[OprelError] = [error] if (error := aliases.missing_tag(ref)) else []
         for origin in aliases.origins(ref):
+            if isinstance(origin, UrlOrigin):
+                origin = self.hub.shown_at(origin.url) or origin
             if isinstance(origin, RegistryOrigin):
                 origin = replace(origin, insecure=insecure)
             if ask := self._offers.get(type(origin)):

@@ -2,17 +2,20 @@
 
 import base64
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
 from oprel.downloader.backoff import Unreachable, backoff
-from oprel.downloader.connections import is_unknown_host, reason
+from oprel.downloader.network.failures import is_unknown_host, reason
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.downloader.transfer.ranges import Changed, TryAgain, check_status
@@ -28,8 +31,16 @@ class Urls:
     """Puts files into `root`, each version of a file into its own folder."""
 
     def __init__(
-        self, client: httpx.AsyncClient, root: Path, *, seconds: float = ANSWER_SECONDS, first_wait: float = 0.5
+        self,
+        client: httpx.AsyncClient,
+        root: Path,
+        *,
+        headers: Callable[[str], Mapping[str, str]] = lambda url: {},
+        seconds: float = ANSWER_SECONDS,
+        first_wait: float = 0.5,
     ) -> None:
+        """`headers`: what a URL's own host needs, such as the hub's token. A redirect to another host drops a token."""
+        self._headers = headers
         self._client = client
         self._root = root
         self._seconds = seconds
@@ -55,11 +66,12 @@ class Urls:
 
     async def _first_byte(self, url: str) -> RemoteFile:
         name = checked_name(unquote(urlsplit(url).path.rsplit("/", 1)[-1]))
-        headers = {"Range": "bytes=0-0"}
+        login = await anyio.to_thread.run_sync(self._headers, url)
+        headers = {"Range": "bytes=0-0", **login}
         try:
             with anyio.fail_after(self._seconds):
                 async with self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
-                    return _described(response, name, url)
+                    return replace(_described(response, name, url), headers=login)
         except Changed:  # the file has no first byte
             raise UnsupportedError(f"{name} at {urlsplit(url).hostname} is empty", "Give the URL of a model.") from None
         except TimeoutError:

@@ -67,7 +67,7 @@ def _models_of_repository(repository: Path) -> Iterator[StoredModel]:
 
 @dataclass(frozen=True)
 class LmStudioStore:
-    """`PUBLISHER/REPO/*.gguf`."""
+    """`PUBLISHER/REPO/*.gguf`, perhaps in folders. Its user may have linked files and folders of other drives."""
 
     folder: Path
     _read: _Folders = field(default_factory=_Folders, compare=False, repr=False)
@@ -76,15 +76,19 @@ class LmStudioStore:
         repositories = sorted(self.folder.glob("*/*/"))
         self._read.keep_only(set(repositories))
         for repository in repositories:
-            yield from self._read.of(repository, _with_files, self._models_of)
+            yield from self._read.of(repository, _with_subfolders, self._models_of)
 
     def _models_of(self, repository: Path) -> Iterator[StoredModel]:
-        files = _files(repository.glob("*.gguf"), self.folder)
+        files = [path for path in sorted(repository.rglob("*.gguf")) if path.is_file()]
         yield from _models(files, repository, f"{repository.parent.name}/{repository.name}", "lmstudio")
 
 
 def _with_files(folder: Path) -> tuple[Path, ...]:
     return (folder, *folder.glob("*.gguf"))
+
+
+def _with_subfolders(folder: Path) -> tuple[Path, ...]:
+    return (folder, *(path for path in folder.rglob("*") if path.suffix == ".gguf" or path.is_dir()))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from oprel.client.own_daemon import is_up, serve_command
+from oprel.client.own_daemon import serve_command
+from oprel.client.plain.daemon_state import is_up
 from oprel.client_api import Client
 from oprel.core.config import Config
 from tests.conftest import DEADLINE, eventually

@@ -43,7 +43,7 @@ def test_load_and_unload_say_what_they_did(start_daemon, tiny: Path):
         assert http.get("/models").json()["models"] == []
 
 
-UNLOADS = [
+UNLOADS: list[tuple[str, dict[str, object]]] = [
     ("/unload", {}),
     ("/api/generate", {"keep_alive": 0}),
     ("/api/chat", {"keep_alive": "0s"}),

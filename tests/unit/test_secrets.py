@@ -9,7 +9,7 @@ import pytest
 
 import oprel
 from oprel.core.exceptions import ValidationError
-from oprel.downloader.registry.client import Login
+from oprel.downloader.registry.logins import Login
 from oprel.downloader.source import LARGEST_FILE, RemoteFile
 
 SECRET = re.compile(r"password|secret|api_?key|credentials?|headers|(access|hf|bearer)_?token")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oprel.cli.screen import render
-from oprel.core.config import is_dumb_terminal, wants_colour
+from oprel.core.configuration.environment import is_dumb_terminal, wants_colour
 from oprel.utils.text import CONTROLS
 
 if TYPE_CHECKING:

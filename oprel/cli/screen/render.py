@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from oprel.cli.screen.table import WHAT_FITS, ColumnChoice, cell_width, drawn, named, wrapped
-from oprel.core.config import is_dumb_terminal
+from oprel.core.configuration.environment import is_dumb_terminal
 from oprel.core.exceptions import OprelError, ValidationError
 from oprel.utils.text import harmless, harmless_json, one_line
 

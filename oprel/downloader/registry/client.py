@@ -4,63 +4,51 @@ It uses https, except for registries on this machine and those that the user dec
 settings, or for a single pull or push.
 """
 
-import base64
 import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
-from oprel.core.names import OLLAMA_HOST, RegistryOrigin
+from oprel.core.names import DOCKER_HOSTS, OLLAMA_HOST, RegistryOrigin
 from oprel.downloader.backoff import Unreachable
-from oprel.downloader.connections import is_unknown_host, reason
+from oprel.downloader.network.failures import is_unknown_host, reason
+from oprel.downloader.registry.logins import Login, find_login
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
 TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
+DOCKER_REGISTRY = "registry-1.docker.io"
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True)
-class Login:
-    """The credentials that `docker login` stored for one registry."""
-
-    user: str
-    password: str = field(repr=False)
-
-    @property
-    def header(self) -> str:
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-
-
-@dataclass(frozen=True)
 class Access:
-    """How to access registries: `insecure` hosts over http, with credentials from Docker's `config.json`.
+    """How to access registries: `insecure` hosts over http, with the logins in these files of Docker and Podman.
 
     `ollama` is the address to use for Ollama's registry.
     """
 
     ollama: str = f"https://{OLLAMA_HOST}"
     insecure: frozenset[str] = frozenset()
-    docker_config: Path | None = None
+    login_files: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> "Access":
         hosts = (host.strip() for host in config.insecure_registries.split(","))
-        return cls(config.ollama_registry, frozenset(filter(None, hosts)), config.places.docker_config)
-
-    def login(self, host: str) -> Login | None:
-        return login_of(self.docker_config, host) if self.docker_config else None
+        return cls(config.ollama_registry, frozenset(filter(None, hosts)), config.places.logins)
 
     def base(self, origin: RegistryOrigin) -> httpx.URL:
         """The address of a repository. Raises ValidationError."""
         over_http = origin.insecure or origin.host in self.insecure or _is_this_machine(origin.host)
-        address = f"{'http' if over_http else 'https'}://{origin.host}"
+        host = DOCKER_REGISTRY if origin.host in DOCKER_HOSTS else origin.host
+        address = f"{'http' if over_http else 'https'}://{host}"
         if origin.host == OLLAMA_HOST:
             address = self.ollama.rstrip("/")
         try:
@@ -70,16 +58,6 @@ class Access:
 
 
 USUAL_ACCESS = Access()
-
-
-def login_of(config_file: Path, host: str) -> Login | None:
-    """The login for `host` in Docker's `config.json`; None without one, or if it needs a credential helper."""
-    try:
-        entry = json.loads(config_file.read_bytes())["auths"][host]["auth"]
-        user, _, password = base64.b64decode(entry, validate=True).decode().partition(":")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return Login(user, password)
 
 
 @dataclass(frozen=True)
@@ -104,7 +82,7 @@ class Registry:
         self.origin = origin
         self.base = access.base(origin)
         self._client = client
-        self._login = access.login(origin.host)
+        self._login_files = access.login_files
         self._scope = f"repository:{origin.repository}:{actions}"
         self.headers: dict[str, str] = {}  # authentication
 
@@ -165,14 +143,17 @@ class Registry:
     async def _identify(self, challenge: str) -> None:
         """Authenticate as the challenge requires: with name and password, or with a token from another server."""
         kind, _, rest = challenge.partition(" ")
-        if kind.lower() == "basic" and self._login:
-            self.headers["Authorization"] = self._login.header
+        login = await anyio.to_thread.run_sync(
+            find_login, self._login_files, self.origin.host, self.origin.repository, abandon_on_cancel=True
+        )
+        if kind.lower() == "basic" and login:
+            self.headers["Authorization"] = login.header
         elif kind.lower() == "bearer":
-            self.headers["Authorization"] = f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)))}"
+            self.headers["Authorization"] = f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)), login)}"
         else:
             raise self._refused(HTTPStatus.UNAUTHORIZED)
 
-    async def _token(self, challenge: Mapping[str, str]) -> str:
+    async def _token(self, challenge: Mapping[str, str], login: Login | None) -> str:
         try:
             realm = httpx.URL(challenge["realm"])
         except (KeyError, httpx.InvalidURL):
@@ -180,7 +161,7 @@ class Registry:
         if realm.scheme != "https" and _host(realm) != _host(self.base):
             raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
         query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
-        headers = {"Authorization": self._login.header} if self._login else {}
+        headers = {"Authorization": login.header} if login else {}
         answer = await self._send("GET", realm.copy_merge_params(query), headers, None, False)
         try:
             reply = json.loads(answer.content)

@@ -1,5 +1,6 @@
 """Models in Ollama's registry and in other OCI registries with such manifests, such as hf.co."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from oprel.core.exceptions import DownloadError, ModelNotFoundError
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import RegistryOrigin
@@ -18,6 +19,7 @@ from oprel.downloader.registry.client import USUAL_ACCESS, Access, Registry, Reg
 from oprel.downloader.source import RemoteFile
 from oprel.formats import ollama_manifest
 from oprel.formats.ollama_manifest import (
+    INDEX_TYPES,
     LONGEST_TEXT,
     MANIFEST_TYPE,
     OCI_MANIFEST_TYPE,
@@ -84,19 +86,7 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
     model that does not consist of GGUF files.
     """
     registry = Registry(origin, client, access)
-    answer = await registry.ask(
-        "GET",
-        registry.url(f"manifests/{origin.tag}"),
-        headers={"Accept": f"{MANIFEST_TYPE}, {OCI_MANIFEST_TYPE}"},
-        follow_redirects=True,
-    )
-    if answer.status == HTTPStatus.NOT_FOUND:
-        raise ModelNotFoundError(
-            f"the registry {origin.host} has no {origin.repository}:{origin.tag}",
-            "`oprel list-models` shows short names, and `oprel search` finds other models.",
-        )
-    _check(answer, registry)
-    parsed = ollama_manifest.parse(answer.content, origin.title)
+    parsed = await _parsed(registry, await _manifest(registry, origin.tag))
     contents = {layer.digest: await _text(registry, layer) for layer in parsed.of(*TEXTS)}
     projectors = _files(registry, parsed, "projector")
     return RemoteModel(
@@ -106,6 +96,33 @@ async def manifest(origin: RegistryOrigin, client: httpx.AsyncClient, access: Ac
         adapters=_files(registry, parsed, "adapter"),
         texts=ollama_manifest.texts(parsed, contents, origin.title),
     )
+
+
+async def _parsed(registry: Registry, content: bytes) -> OllamaManifest:
+    """The manifest, of an index the first one with a model. Raises the same as `manifest`."""
+    title = registry.origin.title
+    *others, last = ollama_manifest.choices(content, title) or ("",)
+    for digest in others:
+        with contextlib.suppress(UnsupportedError, ModelNotFoundError):
+            return ollama_manifest.parse(await _manifest(registry, digest), title)
+    return ollama_manifest.parse(await _manifest(registry, last) if last else content, title)
+
+
+async def _manifest(registry: Registry, reference: str) -> bytes:
+    """The manifest or index with that tag or digest. Raises ModelNotFoundError, DownloadError."""
+    origin = registry.origin
+    accepted = ", ".join((MANIFEST_TYPE, OCI_MANIFEST_TYPE, *INDEX_TYPES))
+    url = registry.url(f"manifests/{reference}")
+    answer = await registry.ask("GET", url, headers={"Accept": accepted}, follow_redirects=True)
+    if answer.status == HTTPStatus.NOT_FOUND:
+        raise ModelNotFoundError(
+            f"the registry {origin.host} has no {origin.repository}:{origin.tag}",
+            "`oprel list-models` shows short names, and `oprel search` finds other models.",
+        )
+    _check(answer, registry)
+    if reference != origin.tag:
+        _check_digest(registry, "manifest", answer.content, reference)
+    return answer.content
 
 
 def _files(registry: Registry, parsed: OllamaManifest, kind: str) -> tuple[RemoteFile, ...]:
@@ -127,12 +144,16 @@ async def _text(registry: Registry, layer: Layer) -> bytes:
         raise DownloadError(f"the {layer.kind} of {registry.origin.repository} is too large: {layer.size_bytes} bytes")
     answer = await registry.ask("GET", registry.url(f"blobs/{layer.digest}"), follow_redirects=True)
     _check(answer, registry)
-    if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != layer.digest:
+    _check_digest(registry, layer.kind, answer.content, layer.digest)
+    return answer.content
+
+
+def _check_digest(registry: Registry, kind: str, content: bytes, digest: str) -> None:
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
         raise DownloadError(
-            f"{registry.origin.host} sent a {layer.kind} of {registry.origin.repository} with a wrong digest",
+            f"{registry.origin.host} sent a {kind} of {registry.origin.repository} with a wrong digest",
             "Try again. If it happens again, the registry's copy is damaged.",
         )
-    return answer.content
 
 
 def _check(answer: RegistryReply, registry: Registry) -> None:

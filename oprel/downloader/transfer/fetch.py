@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from oprel.core.configuration.rates import HourlyRate
 from oprel.core.exceptions import NO_SPACE, DownloadError
 from oprel.downloader.backoff import Throttle, Unreachable, backoff
 from oprel.downloader.source import Progress, RemoteFile
@@ -42,8 +43,8 @@ class Limits:
 
     `segments` is the number of concurrent requests, `segment_bytes` the size of one, an upper bound for what is fetched
     again after a crash. `tries` is the limit of consecutive requests without data; `first_wait` follows the first of
-    them. `rate` is in bytes per second, 0 for no limit. Unless files may be `sparse`, one grows from its start, in one
-    request after the other.
+    them. Without `rates` there is no limit. Unless files may be `sparse`, one grows from its start, in one request
+    after the other.
     """
 
     segments: int = 8
@@ -52,7 +53,7 @@ class Limits:
     stall_timeout: float = 30.0
     tries: int = 8
     first_wait: float = 0.5
-    rate: int = 0
+    rates: tuple[HourlyRate, ...] = ()
     sparse: bool = True
 
 
@@ -72,7 +73,7 @@ async def fetch(
     """Download `file` to `destination` and verify it. An existing file of the right size is accepted as it is.
 
     Partial state lies beside it as `destination.name + ".part"` and `".part.json"`. It is kept on cancellation, and the
-    next call, from any process, continues it. A `pace` shared by several transfers replaces `limits.rate`. Raises
+    next call, from any process, continues it. A `pace` shared by several transfers replaces `limits.rates`. Raises
     DownloadError.
     """
     part = disk.part_of(destination)
@@ -81,7 +82,7 @@ async def fetch(
         descriptor = await _lock(part, destination, file, progress)
         if descriptor is not None:
             try:
-                transfer = _Transfer(file, part, descriptor, client, progress, limits, pace or Throttle(limits.rate))
+                transfer = _Transfer(file, part, descriptor, client, progress, limits, pace or Throttle(limits.rates))
                 await transfer.run()
                 await anyio.to_thread.run_sync(disk.publish, part, descriptor, destination)
             finally:
@@ -240,7 +241,7 @@ class _Transfer:
         try:
             async for piece in pieces:
                 block.add(piece)
-                if self._pace.rate:
+                if self._pace.limits:
                     await self._pace.take(len(piece))
                 if block.is_full(self._block_bytes) or time.monotonic() > due:
                     count = await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
@@ -267,7 +268,7 @@ class _Transfer:
         """Write the bytes that the file does not have yet."""
         position = 0
         async for piece in pieces:
-            if self._pace.rate:
+            if self._pace.limits:
                 await self._pace.take(len(piece))
             end = min(position + len(piece), self._file.size_bytes)
             frontier = self._segments.frontier

@@ -12,7 +12,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable, is_passing, retry_after
-from oprel.downloader.connections import reason
+from oprel.downloader.network.failures import reason
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.segments import Version, host_of
 

@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
-from oprel.core.config import Config, child_environment
+from oprel.core.config import Config
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import ConfigError, NoEngineError
 from oprel.core.home import ensure_temporary_folder
 from oprel.runtime.binaries import wheel

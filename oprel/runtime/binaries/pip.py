@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from platform import machine
 
-from oprel.core.config import tool_environment
+from oprel.core.configuration.environment import tool_environment
 from oprel.core.exceptions import DownloadError
 
 LOG = "pip.log"

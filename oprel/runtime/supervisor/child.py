@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oprel.core.config import child_environment
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import BackendError
 from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.exits import Exit, classify_exit, outgrew

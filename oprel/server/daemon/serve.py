@@ -16,7 +16,8 @@ from types import FrameType
 import uvicorn
 from uvicorn.server import ServerState
 
-from oprel.core.config import Config, service_variables
+from oprel.core.config import Config
+from oprel.core.configuration.environment import service_variables
 from oprel.core.configuration.given import Given
 from oprel.core.configuration.published import DaemonStart
 from oprel.core.exceptions import ConfigError, OprelError

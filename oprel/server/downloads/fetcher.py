@@ -12,12 +12,14 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
+from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.models.disks import is_bare
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle, Unreachable
 from oprel.downloader.cache import HubCache
-from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
+from oprel.downloader.network.clients import open_client
+from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
 from oprel.downloader.offers import Choose, Offer
 from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import disk, file_system
@@ -29,7 +31,6 @@ from oprel.server.models.library import Library
 
 logger = logging.getLogger(__name__)
 
-MEGABYTE = 10**6
 TRIES = 3  # requests in a row without data, before the download waits and looks the model up again
 
 
@@ -57,7 +58,7 @@ class ModelFetcher:
         self._config, self._library = config, library
         self._choose, self._serves_folders = choose, serves_folders
         self._slots = anyio.Semaphore(config.max_concurrent_downloads)
-        self._pace = Throttle(config.download_rate * MEGABYTE)
+        self._pace = Throttle(parse_rates(config.download_rate))
 
         self._networks: dict[bool, Network] = {}  # by whether it reaches public addresses only
         self._opening = asyncio.Lock()

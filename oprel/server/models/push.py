@@ -15,7 +15,8 @@ from oprel.core.config import Config
 from oprel.core.exceptions import OprelError, UnsupportedError
 from oprel.core.models.blobs import BLOB_NAME, with_colon
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
-from oprel.downloader.connections import PublicOnly, exempt_hosts, open_client
+from oprel.downloader.network.clients import open_client
+from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.push import Blob, push
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from oprel.api_models import ProgressResponse
-from oprel.core.config import Config, child_environment
+from oprel.core.config import Config
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
 from oprel.formats.ggml_types import FILE_TYPES

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oprel.core.config import child_environment
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import ValidationError
 from oprel.telemetry.hardware import apple, linux, nvidia, pci
 from oprel.telemetry.hardware.devices import CPU, GPU, Device, Memory

@@ -374,7 +374,14 @@ def test_a_gated_repository_is_fetched_with_the_users_token(
     hub.gated.add(repo)
     with start_daemon(hf_endpoint=hub.url).client as client:
         client.pull(named(repo))
+        client.pull(f"{hub.url}/{repo}/resolve/main/tiny-Q8_0.gguf?download=true")
     assert not [path for _, path in hub.authorized if path.startswith("/cdn/")]
+
+
+@pytest.mark.parametrize("page", ["", "/tree/main", "/blob/main/tiny-Q8_0.gguf?show_file_info=tiny-Q8_0.gguf"])
+def test_a_page_of_the_hub_is_the_model_that_it_shows(client: Client, hub: HubServer, repo: str, page: str):
+    client.pull(f"{hub.url}/{repo}{page}")
+    assert client.show(f"{hub.url}/{repo}{page}").details
 
 
 @pytest.mark.parametrize(
@@ -394,13 +401,15 @@ def test_what_nobody_has_is_told_and_not_kept(client: Client, name: str, step: s
 
 
 @pytest.mark.parametrize("file", ["../tiny", "a/../../b", "/etc/x", "a\0b", "x" * 10_000, "a\\b", "a//b"])
-def test_names_that_play_tricks_are_refused(
+def test_a_file_whose_name_plays_tricks_is_passed_over(
     client: Client, shared: RunningDaemon, hub: HubServer, repo: str, file: str
 ):
     hub.tricks[repo] = f"{file}-Q8_0.gguf"
-    with pytest.raises(ValidationError, match="the file name"):
+    with pytest.raises(ModelNotFoundError, match="has no Q8_0"):
         client.pull(named(repo))
     assert files_of(shared, repo) == []
+    client.pull(f"hf.co/{repo}")
+    assert {path.name for path in files_of(shared, repo) if path.suffix == ".gguf"} == {"tiny-Q4_K_M.gguf"}
 
 
 def test_a_damaged_model_gets_no_name(client: Client, hub: HubServer, repo: str):

@@ -59,7 +59,7 @@ CHANGED: dict[str, str | int] = {
     "ollama_registry": "https://mirror.example",
     "cache_dir": "/srv/hub",
     "max_concurrent_downloads": 1,
-    "download_rate": 10,
+    "download_rate": "2MB/s",
     "offline": "on",
     "hf_endpoint": "https://mirror.example",
     "models": '{"tiny:latest": {"pin": "on"}}',

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.config import LONGEST_RUN_DIR, Config, child_environment, load_config, settings
+from oprel.core.config import LONGEST_RUN_DIR, Config, load_config, settings
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import ConfigError
 from oprel.core.settings import parse_keep_alive
 

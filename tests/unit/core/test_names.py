@@ -170,6 +170,19 @@ def test_path_tricks_are_no_names(text: str) -> None:
     assert len(caught.value.message) < 300
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://huggingface.co/org/repo/resolve/main/m.gguf",
+        "https://huggingface.co/org/repo/resolve/0123abc/m.gguf?download=true",
+        "https://huggingface.co/org/repo/blob/v1/m.gguf",  # another revision than the one that names mean
+        "https://example.com/org/repo",
+    ],
+)
+def test_the_address_of_a_file_stays_one(url: str) -> None:
+    assert ModelRef.parse(url).text == url
+
+
 LIBRARY = RegistryOrigin(host="registry.ollama.ai", namespace="library", model="tiny")
 
 
@@ -179,6 +192,17 @@ LIBRARY = RegistryOrigin(host="registry.ollama.ai", namespace="library", model="
         *((f"{prefix}tiny{tag}", "tiny:latest") for prefix in DEFAULTS for tag in ("", ":latest")),
         ("registry.ollama.ai/user/tiny:q4", "user/tiny:q4"),
         ("https://registry.ollama.ai/library/tiny:q4", "tiny:q4"),
+        ("ollama://tiny", "tiny:latest"),
+        ("https://ollama.com/library/tiny:q4", "tiny:q4"),
+        ("https://www.ollama.com/user/tiny", "user/tiny:latest"),
+        ("hf://org/repo", "hf.co/org/repo:latest"),
+        ("HF://org/repo@main/sub/m.gguf", "hf.co/org/repo:sub/m.gguf"),
+        ("hf://org/repo:Q4_K_M", "hf.co/org/repo:Q4_K_M"),
+        ("huggingface://org/repo", "hf.co/org/repo:latest"),
+        ("https://huggingface.co/org/repo", "hf.co/org/repo:latest"),
+        ("https://huggingface.co/org/repo/", "hf.co/org/repo:latest"),
+        ("https://hf.co/org/repo/tree/main/sub?not-for-all-audiences=true", "hf.co/org/repo:latest"),
+        ("https://huggingface.co/org/repo/blob/main/m%20x.gguf#top", "hf.co/org/repo:m x.gguf"),
         ("box:5000/library/tiny", "box:5000/library/tiny:latest"),
         ("library/library/tiny", "library/library/tiny:latest"),
         ("hf.co/library/tiny", "hf.co/library/tiny:latest"),
@@ -201,6 +225,11 @@ def test_a_model_is_called_without_the_parts_that_a_name_has_by_default(text: st
         ("library/tiny", [LIBRARY]),
         ("Registry.Ollama.ai/Library/tiny", [LIBRARY]),
         ("registry.ollama.ai/tiny", [LIBRARY]),
+        ("docker.io/ai/tiny", [RegistryOrigin(host="docker.io", namespace="ai", model="tiny")]),
+        ("index.docker.io/ai/tiny:q4", [RegistryOrigin(host="docker.io", namespace="ai", model="tiny", tag="q4")]),
+        ("docker.io/tiny", [RegistryOrigin(host="docker.io", namespace="library", model="tiny")]),
+        ("ghcr.io/a/b/c/tiny", [RegistryOrigin(host="ghcr.io", namespace="a/b/c", model="tiny")]),
+        ("localhost/a/b/tiny", [RegistryOrigin(host="localhost", namespace="a/b", model="tiny")]),
         ("https://registry.ollama.ai/library/tiny", [LIBRARY]),
         ("registry.ollama.ai/user/t", [RegistryOrigin(host="registry.ollama.ai", namespace="user", model="t")]),
         ("hf.co/gpt2", [HubOrigin("gpt2")]),

@@ -31,7 +31,11 @@ MIB = 1024**2
         ("X-BF16.gguf", "BF16"),
         ("X-F32.gguf", "F32"),
         ("X-TQ1_0.gguf", "TQ1_0"),
-        ("X-Q4_0_4_8.gguf", None),
+        ("X-Q4_0_4_8.gguf", "Q4_0_4_8"),
+        ("Q-9B-Q4_K_P.gguf", "Q4_K_P"),
+        ("Phi-3-mini-4k-instruct-q4.gguf", "Q4"),
+        ("L_V2_Q8.gguf", "Q8"),
+        ("x_q4_k_m_imat.gguf", "Q4_K_M"),
         ("mmproj-X-f16.gguf", "F16"),
         ("X-IQ4_KS.gguf", "IQ4_KS"),
         ("X-IQ2_K_R4-00001-of-00005.gguf", "IQ2_K"),
@@ -68,6 +72,61 @@ def test_a_publishers_variant_serves_where_there_is_no_plain_one() -> None:
     variant = named(variants([RepoFile("a-UD-Q4_K_XL.gguf", 6)]), "q4_k_xl")
     assert variant and variant.label == "UD-Q4_K_XL"
     assert named([], "Q4_K_M") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("S-APEX-Balanced", "S-APEX-Compact"), ["Balanced", "Compact"]),
+        (("muse-kquant-17gb", "muse-kquant-dynamic"), ["17gb", "dynamic"]),
+        (("large/model", "small/model"), ["large", "small"]),
+        (("model", "model-v2"), ["unknown", "v2"]),
+        (("one", "other"), ["one", "other"]),
+        (("only",), ["unknown"]),
+        (("only", "only-Q8_0"), ["unknown", "Q8_0"]),
+    ],
+)
+def test_models_without_a_quantization_are_labelled_by_what_differs(names: tuple[str, ...], labels: list[str]) -> None:
+    assert [one.label for one in variants(RepoFile(f"{name}.gguf", 1) for name in names)] == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("compact", "S-APEX-Compact.gguf"),
+        ("apex-compact", "S-APEX-Compact.gguf"),
+        ("Q8_0", "both/A-Q8_0.gguf"),  # the same model twice
+        ("Q4_0", None),  # two models
+        ("A-7B-Q4_0", "A-7B-Q4_0.gguf"),
+        ("pact", None),
+        ("A", None),
+    ],
+)
+def test_a_name_stands_for_one_model_or_none(name: str, expected: str | None) -> None:
+    names = ("S-APEX-Balanced", "S-APEX-Compact", "both/A-Q8_0", "A-Q8_0", "A-7B-Q4_0", "A-13B-Q4_0")
+    found = named(variants(RepoFile(f"{one}.gguf", 1) for one in names), name)
+    assert (found and found.files[0].path) == expected
+
+
+def test_what_is_called_a_draft_or_matrix_is_a_model_where_nothing_else_is() -> None:
+    names = ["A-eagle3-Q8_0.gguf", "mmproj-A.gguf"]
+    assert [one.stem for one in variants(RepoFile(name, 1) for name in names)] == ["A-eagle3-Q8_0"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("mmproj-a-BF16.gguf", "mmproj-a-F16.gguf", "mmproj-a-F32.gguf"), "mmproj-a-F16.gguf"),
+        (("vision/mmproj-a-F16.gguf",), "vision/mmproj-a-F16.gguf"),
+        (("projector/a-F16.gguf",), "projector/a-F16.gguf"),
+        (("mmproj-b-13b-f16.gguf", "mmproj-a-7b-f16.gguf"), "mmproj-a-7b-f16.gguf"),
+    ],
+)
+def test_the_projector_that_fits_comes_along(names: tuple[str, ...], expected: str) -> None:
+    files = [RepoFile("a-7b-Q4_K_M.gguf", 9), *(RepoFile(name, 1) for name in names)]
+    (model,) = variants(files)
+    eye = projector_of(files, model)
+    assert eye and eye.path == expected
 
 
 def test_the_nearest_projector_with_about_as_many_bits_comes_along() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from oprel.core.configuration.rates import parse_rates, rate_at
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
 from oprel.core.variants import RepoFile, Variant
 from oprel.downloader.backoff import LONGEST_WAIT, Throttle, backoff, retry_after
@@ -92,8 +93,33 @@ def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None):
 
 async def test_a_pace_is_shared_by_all_who_read():
     now = [0.0]
-    pace = Throttle(1000, clock=lambda: now[0])
+    pace = Throttle(parse_rates("1KB/s"), clock=lambda: now[0])
     await pace.take(10)
     now[0] = 1.0
     await pace.take(20)  # an idle second is no credit
     assert pace._due == pytest.approx(1.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("0", {0: 0}),
+        ("2", {0: 2_000_000}),
+        ("0.5", {12: 500_000}),
+        ("500 KB/s", {23: 500_000}),
+        ("1MiB/s", {0: 1_048_576}),
+        ("16mbit/s", {0: 2_000_000}),
+        ("8-18 500KB/s, 5MB/s", {7: 5_000_000, 8: 500_000, 17: 500_000, 18: 5_000_000}),
+        ("22:00-06:00 0, 1MB/s", {21: 1_000_000, 22: 0, 0: 0, 5: 0, 6: 1_000_000}),
+        ("8-18 1MB/s", {7: 0, 8: 1_000_000}),
+    ],
+)
+def test_a_rate_has_a_unit_and_perhaps_hours(text: str, rates: dict[int, int]):
+    parsed = parse_rates(text)
+    assert {hour: rate_at(parsed, hour) for hour in rates} == rates
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1", "1 parsec/s", "8-25 1MB/s", "1MB/s,", "9" * 400, "1e9"])
+def test_what_is_no_rate_is_refused(text: str):
+    with pytest.raises(ValueError, match="is not a rate"):
+        parse_rates(text)

@@ -51,6 +51,16 @@ def test_of_several_snapshots_the_one_that_is_main_counts(tmp_path: Path):
     assert len(found(HubStore(tmp_path))) == 1
 
 
+def test_models_that_the_user_linked_into_lm_studio_are_listed(tmp_path: Path):
+    add_files(tmp_path / "drive", {"B/B-Q4_0.gguf": b"1", "c.gguf": b"2"})
+    add_files(tmp_path / "models", {"pub/C/README.md": b"#", "pub/D/Q8_0/D-Q8_0.gguf": b"3"})
+    publisher = tmp_path / "models" / "pub"
+    (publisher / "B").symlink_to(tmp_path / "drive" / "B")
+    (publisher / "C" / "C-Q4_0.gguf").symlink_to(tmp_path / "drive" / "c.gguf")
+    (publisher / "E").symlink_to(tmp_path / "unplugged")
+    assert set(found(LmStudioStore(tmp_path / "models"))) == {"pub/B:Q4_0", "pub/C:Q4_0", "pub/D:Q8_0"}
+
+
 def test_a_link_out_of_a_repository_is_not_followed(tmp_path: Path):
     snapshot = add_to_hub_cache(tmp_path / "hub", "org/r", {"m-Q4_0.gguf": b"1"})
     add_files(tmp_path, {"secret.gguf": b"GGUF"})
@@ -100,10 +110,12 @@ def test_folders_are_where_the_environment_says(tmp_path: Path):
         hub=(Path("/hf/hub"),),
         lm_studio=(Path("/big/disk"),),
         llama_cpp=(Path("/l"),),
-        docker_config=Path("/d/config.json"),
+        logins=(Path("/d/config.json"), tmp_path / ".config" / "containers" / "auth.json"),
         moved=(Path("/m"), Path("/hf/hub"), Path("/big/disk"), Path("/l")),
     )
-    assert places({"HOME": str(tmp_path), "HF_HUB_CACHE": "/hub", "HF_HOME": "/hf"}).hub == (Path("/hub"),)
+    older = {"HOME": str(tmp_path), "HUGGINGFACE_HUB_CACHE": "/old", "HF_HOME": "/hf"}
+    assert places(older).hub == (Path("/old"),)
+    assert places({**older, "HF_HUB_CACHE": "/hub"}).hub == (Path("/hub"),)
 
 
 @pytest.mark.parametrize("settings", ["", "{", "[]", '{"downloadsFolder": 1}'])

@@ -163,7 +163,7 @@ with written_atomically(pathlib.Path(sys.argv[1])) as file:
 
 
 def test_the_temporary_file_of_a_killed_process_is_swept_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITER, tmp_path / "state.json"]
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "state.json")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout and process.stdout.readline()
         [temporary] = tmp_path.iterdir()

@@ -9,8 +9,9 @@ from oprel.cli.options import add_address, given_from
 from oprel.cli.screen import render
 from oprel.cli.screen.settings_notes import remedy, running_daemon, variable_notes
 from oprel.cli.screen.table import Column, shorter_path
-from oprel.core.config import SETTINGS, Config, config_file, config_of, preferred_editor, usual_config_file
+from oprel.core.config import SETTINGS, Config, config_file, config_of, usual_config_file
 from oprel.core.configuration.differences import NOT_COMPARED, is_in_effect
+from oprel.core.configuration.environment import preferred_editor
 from oprel.core.configuration.published import PublishedSettings, effective
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError
 

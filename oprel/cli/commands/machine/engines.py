@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from oprel.cli.options import add_address, add_columns, add_settings, columns_from, config_from
 from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, ColumnChoice, shorter_path
-from oprel.core.config import Config, child_environment
+from oprel.core.config import Config
+from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import NoEngineError, ValidationError
 from oprel.utils.text import human_size
 

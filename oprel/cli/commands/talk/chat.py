@@ -18,7 +18,7 @@ from oprel.cli.options import (
 )
 from oprel.cli.pulling import pulling_if_missing
 from oprel.cli.screen import render
-from oprel.core.config import is_dumb_terminal
+from oprel.core.configuration.environment import is_dumb_terminal
 from oprel.core.exceptions import ValidationError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ and similar flags disable (common/fit.cpp). An engine that ran out of a GPU's me
 from dataclasses import replace
 
 from oprel.core.completion import LoadOptions, Mode
-from oprel.core.config import child_environment
+from oprel.core.configuration.environment import child_environment
 from oprel.core.settings import ModelSettings
 from oprel.runtime.backends.backend import Backend
 from oprel.runtime.spec import EngineSpec

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oprel.core.config import tool_environment
+from oprel.core.configuration.environment import tool_environment
 from oprel.core.exceptions import NoEngineError
 from oprel.runtime.binaries.llama_cpp.listing import ComputeApi, SourcePatch
 

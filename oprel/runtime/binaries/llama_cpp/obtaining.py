@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oprel.core.config import Config
+from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.connections import open_client
+from oprel.downloader.network.clients import open_client
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer.fetch import Limits, fetch
 from oprel.runtime.binaries.llama_cpp.listing import EngineRelease, ListedFile
@@ -15,7 +16,6 @@ from oprel.runtime.binaries.pip import LOG, run_pip
 from oprel.utils.text import human_size
 
 LIMITS = Limits()
-MB = 10**6
 
 Show = Callable[[str, int, int], None]  # a step, the bytes that are done, and all of them
 
@@ -55,7 +55,7 @@ async def _fetch(listed: ListedFile, url: str, path: Path, config: Config, show:
 
     remote = RemoteFile(name=listed.file, url=url, size_bytes=listed.size_bytes, sha256=listed.sha256)
     async with open_client() as client:
-        limits = Limits(**{**vars(LIMITS), "rate": config.download_rate * MB})
+        limits = Limits(**{**vars(LIMITS), "rates": parse_rates(config.download_rate)})
         await fetch(remote, path, client=client, progress=tell, limits=limits)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from oprel.cli import main as cli
 from oprel.cli.guidance.manual import GROUPS, MANUAL
-from oprel.core.config import help_columns
+from oprel.core.configuration.environment import help_columns
 
 EXAMPLES = [example for page in MANUAL.values() for example in page.examples]
 

@@ -1,6 +1,5 @@
 """What registries may say, and what is made of it; test_registry.py of the integration tests talks to a real one."""
 
-import base64
 import hashlib
 import json
 import socket
@@ -14,7 +13,7 @@ import pytest
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.registry import push
-from oprel.downloader.registry.client import Access, Registry, login_of
+from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.pull import Registries, manifest
 from oprel.downloader.registry.push import Blob, Pushed
 from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT, Layer
@@ -228,6 +227,48 @@ async def test_docker_s_own_models_are_read_too():
     assert len((await manifest(ORIGIN, FakeRegistry([gguf]).client)).weights) == 1
 
 
+def model_pack(digest: str, path: str, kind: str = "weight", owner: str = "cncf") -> dict[str, object]:
+    annotations = {f"org.{owner}.model.filepath": path}
+    return {
+        "mediaType": f"application/vnd.{owner}.model.{kind}.v1.raw",
+        "digest": digest,
+        "size": 7,
+        "annotations": annotations,
+    }
+
+
+@pytest.mark.parametrize("owner", ["cncf", "cnai"])
+async def test_a_model_pack_is_read_by_the_names_of_its_files(owner: str):
+    registry = FakeRegistry([])
+    registry.add("license", b"MIT")
+    license = {**model_pack(digest_of(b"MIT"), "LICENSE", "doc", owner), "size": 3}
+    registry.layers = [
+        model_pack("sha256:" + "c" * 64, "README.md", "doc", owner),
+        model_pack(WEIGHTS, "tiny-Q8_0.gguf", owner=owner),
+        model_pack("sha256:" + "b" * 64, "mmproj-tiny-F16.gguf", owner=owner),
+        model_pack("sha256:" + "d" * 64, "tokenizer.json", owner=owner),
+        license,
+    ]
+    found = await manifest(ORIGIN, registry.client)
+    assert [file.sha256 for file in found.files] == ["a" * 64, "b" * 64]
+    assert found.texts.license == "MIT"
+
+
+async def test_of_an_index_the_first_manifest_with_a_model_is_taken():
+    other, model = (
+        json.dumps({"layers": [entry]}).encode()
+        for entry in (model_pack("sha256:" + "c" * 64, "model.safetensors"), layer("model", WEIGHTS, 7))
+    )
+    entries = [{"mediaType": "x", "digest": digest_of(content), "size": len(content)} for content in (other, model)]
+    registry = FakeRegistry()
+    registry.changed["/manifests/v1"] = lambda request: httpx.Response(200, json={"manifests": entries})
+    registry.blobs = {digest_of(content): content for content in (other, model)}
+    assert [file.sha256 for file in (await manifest(ORIGIN, registry.client)).weights] == ["a" * 64]
+    registry.blobs[digest_of(model)] = other
+    with pytest.raises(DownloadError, match="wrong digest"):
+        await manifest(ORIGIN, registry.client)
+
+
 @pytest.mark.parametrize(
     ("host", "access", "base"),
     [
@@ -236,6 +277,7 @@ async def test_docker_s_own_models_are_read_too():
         ("localhost:5000", Access(), "http://localhost:5000/v2/team/tiny/"),
         ("127.0.0.1:5000", Access(), "http://127.0.0.1:5000/v2/team/tiny/"),
         ("127.0.0.1.example", Access(), "https://127.0.0.1.example/v2/team/tiny/"),
+        ("docker.io", Access(), "https://registry-1.docker.io/v2/team/tiny/"),
         ("registry.ollama.ai", Access("https://mirror.example/"), "https://mirror.example/v2/team/tiny/"),
     ],
 )
@@ -249,16 +291,6 @@ async def test_who_calls_a_registry_insecure_has_all_of_a_model_over_http():
     found = await manifest(replace(ORIGIN, insecure=True), registry.client)
     assert {request.url.scheme for request in registry.seen} == {"http"}
     assert found.weights[0].url.startswith(f"http://{HOST}/")
-
-
-def test_a_login_is_read_from_docker_s_file(tmp_path: Path):
-    file = tmp_path / "config.json"
-    auth = base64.b64encode(b"me:a:b").decode()
-    file.write_text(json.dumps({"auths": {HOST: {"auth": auth}, "odd": {}, "worse": {"auth": "%"}}}))
-    login = login_of(file, HOST)
-    assert login and (login.user, login.password) == ("me", "a:b")
-    assert [login_of(file, host) for host in ("odd", "worse", "other")] == [None] * 3
-    assert login_of(tmp_path / "none", HOST) is None
 
 
 @dataclass

@@ -13,6 +13,7 @@ import anyio
 import httpx
 import pytest
 
+from oprel.core.configuration.rates import HourlyRate
 from oprel.core.exceptions import DiskFullError, DownloadError
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer.disk import part_of
@@ -240,7 +241,9 @@ async def test_an_empty_file_is_a_file(hub, client, tmp_path):
 
 async def test_a_rate_is_kept(hub, client, tmp_path):
     began = asyncio.get_running_loop().time()
-    await fetch(offered(hub), tmp_path / "model", client=client, limits=replace(HURRIED, rate=4 * SIZE))
+    await fetch(
+        offered(hub), tmp_path / "model", client=client, limits=replace(HURRIED, rates=(HourlyRate(0, 0, 4 * SIZE),))
+    )
     assert 0.2 < asyncio.get_running_loop().time() - began
 
 

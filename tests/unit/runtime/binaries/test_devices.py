@@ -90,11 +90,11 @@ async def test_a_program_without_devices_is_asked_once(program: Path) -> None:
 async def test_devices_whose_driver_is_loaded_later_are_found(program: Path) -> None:
     now = 0.0
     lists, command = DeviceLists(lambda: now), write(program, "print('Available devices:\\n  (none)')")
-    assert await lists.of(command, "build") == ()
+    assert await lists.of(command, "build", os.environ) == ()
     write(program, f"print({LIST!r})")
-    assert await lists.of(command, "build") == ()
+    assert await lists.of(command, "build", os.environ) == ()
     now = EMPTY_SECONDS
-    assert await lists.of(command, "build")
+    assert await lists.of(command, "build", os.environ)
 
 
 async def test_what_is_free_is_looked_up_again(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

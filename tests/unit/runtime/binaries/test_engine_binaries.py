@@ -21,6 +21,7 @@ from oprel.runtime.binaries.engine_binaries import (
     unusable,
 )
 from oprel.telemetry.memory import process
+from oprel.utils.file_cache import FileCache
 from tests.fixtures import fake_engine
 
 
@@ -335,6 +336,6 @@ def test_the_wheel_has_no_version_while_it_is_replaced(monkeypatch: pytest.Monke
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(shelf_module, "_versions", shelf_module.FileCache())
+    monkeypatch.setattr(shelf_module, "_versions", FileCache())
     monkeypatch.setattr(importlib.metadata, "version", missing)
     assert WHEEL.build == "xllamacpp wheel "

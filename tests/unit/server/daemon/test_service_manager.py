@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.core.config import SERVICE_VARIABLES, child_environment
+from oprel.core.configuration.environment import SERVICE_VARIABLES, child_environment
 from oprel.server.daemon.service_manager import ServiceManager
 from tests.conftest import DEADLINE
 

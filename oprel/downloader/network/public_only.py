@@ -1,4 +1,4 @@
-"""The HTTP client for downloads, where it may connect, and messages for connection failures.
+"""Where downloads for others than this machine's own user may connect.
 
 The machine's own user may have anything fetched. For everyone else, such as a web page, the daemon connects to public
 addresses only: it must not be a way to what only this machine can reach, or tell which of its ports are open
@@ -8,14 +8,12 @@ addresses only: it must not be a way to what only this machine can reach, or tel
 import asyncio
 import contextlib
 import ipaddress
-import re
 import socket
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpcore
-import httpx
 from httpcore._backends.auto import AutoBackend
 
 from oprel.core.config import Config
@@ -24,8 +22,7 @@ from oprel.core.exceptions import DownloadError
 if TYPE_CHECKING:
     from httpcore._backends.base import SOCKET_OPTION
 
-READ_BYTES = 256 * 1024
-KEPT_ALIVE = 32  # connections: enough for a few transfers
+NEXT_ADDRESS_SECONDS = 2.0  # for one address of a host before the next: some networks swallow what is sent by IPv6
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -74,8 +71,15 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: "Iterable[SOCKET_OPTION] | None" = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = await self.checked(host, port)
-        return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+        *others, last = await self._checked(host, port)
+        for address in others:
+            try:
+                return await self._network.connect_tcp(
+                    address, port, NEXT_ADDRESS_SECONDS, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(
         self,
@@ -88,17 +92,22 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         await self._network.sleep(seconds)
 
-    async def checked(self, host: str, port: int) -> str:
-        """An address of the host to connect to. Raises DownloadError, and httpcore.ConnectError if there is none."""
+    async def check_name(self, host: str, port: int) -> None:
+        """Raises DownloadError if the host is not public. One that a proxy alone can resolve is left to it."""
+        with contextlib.suppress(httpcore.ConnectError):
+            await self._checked(host, port)
+
+    async def _checked(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of the host. Raises DownloadError, and httpcore.ConnectError if there are none."""
         if self._exempt & {(host.lower(), port), (host.lower(), 0)}:
-            return host
+            return [host]
         addresses = await _resolved(host, port)
         if not all(map(is_public, addresses)):
             raise DownloadError(
                 f"{host} is no public address, and only this machine's own user may have oprel connect to others",
                 "Run `oprel pull` on the machine itself, or name the host in `insecure_registries`.",
             )
-        return str(addresses[0])
+        return list(dict.fromkeys(map(str, addresses)))
 
 
 async def _resolved(host: str, port: int) -> Sequence[IPAddress]:
@@ -108,64 +117,3 @@ async def _resolved(host: str, port: int) -> Sequence[IPAddress]:
     except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError(str(error)) from error
     return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
-
-
-def open_client(network: PublicOnly | None = None) -> httpx.AsyncClient:
-    """A client without a connection limit, since transfers limit themselves. `network` says where it may connect."""
-    # httpcore has no setting for it. Four times its default saves a fast transfer a fifth of its CPU time.
-    httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE)
-    client = httpx.AsyncClient(limits=limits, headers={"Accept-Encoding": "identity"})
-    # A transport of our own would lose the proxies of the environment.
-    transports = {url: PlainAnswers(transport, network) for url, transport in client._mounts.items() if transport}
-    client._mounts.update(transports)
-    client._transport = PlainAnswers(client._transport, network)
-    return client
-
-
-class PlainAnswers(httpx.AsyncBaseTransport):
-    """Answers as they were sent: a small packed one may fill the memory, so none is unpacked (CVE-2024-12886).
-
-    A redirect has no body: httpx would read all of it.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, network: PublicOnly | None) -> None:
-        self._inner = inner
-        self._checks: PublicOnly | None = network  # what a proxy connects to
-        if (
-            network
-            and isinstance(inner, httpx.AsyncHTTPTransport)
-            and type(inner._pool) is httpcore.AsyncConnectionPool
-        ):
-            inner._pool._network_backend = network  # httpx has no parameter for it
-            self._checks = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self._checks:
-            with contextlib.suppress(httpcore.ConnectError):  # a name that the proxy alone knows
-                await self._checks.checked(request.url.host, request.url.port or 0)
-        response = await self._inner.handle_async_request(request)
-        if response.has_redirect_location:
-            await response.aclose()
-            return httpx.Response(response.status_code, headers=response.headers, extensions=response.extensions)
-        if (coding := response.headers.get("content-encoding", "identity")) != "identity":
-            await response.aclose()
-            raise DownloadError(f"{request.url.host} sends a packed answer ({coding[:20]}), which was not requested")
-        return response
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-def reason(error: Exception) -> str:
-    """Why a server could not be reached, in words."""
-    if is_unknown_host(error):
-        return "the host name is unknown"
-    first = str(error).partition("\n")[0]  # further lines are httpx's hints for developers
-    return re.sub(r"^\[Errno -?\d+\] ", "", first) or type(error).__name__
-
-
-def is_unknown_host(error: BaseException) -> bool:
-    """True if a host name could not be resolved: it is wrong, or there is no network."""
-    cause = error.__cause__ or error.__context__
-    return isinstance(error, socket.gaierror) or (cause is not None and is_unknown_host(cause))

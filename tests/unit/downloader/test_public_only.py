@@ -13,7 +13,8 @@ import zstandard
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError
-from oprel.downloader.connections import PublicOnly, exempt_hosts, is_public, open_client
+from oprel.downloader.network.clients import open_client
+from oprel.downloader.network.public_only import PublicOnly, exempt_hosts, is_public
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "::ffff:1.1.1.1", "64:ff9b::808:808"])
