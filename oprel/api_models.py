@@ -374,9 +374,7 @@ class ListedModel(Wire):
     source: str | None = Field(
         None, description="oprel's own: where it was downloaded from, or which program stores it"
     )
-    away: str | None = Field(
-        default=None, description="oprel's own: the missing or empty folder of its files; `size` is 0"
-    )
+    away: str | None = Field(default=None, description="oprel's own: the folder of its files that is missing or empty")
 
 
 class OllamaListResponse(Wire):

@@ -15,10 +15,13 @@ from typing import Any
 from oprel.core.exceptions import ValidationError
 
 LARGEST = 2**53  # what JSON numbers hold exactly everywhere
+LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 LARGEST_INTEGER = 2**31 - 1  # the largest integer of an engine: a larger one would wrap around
 INT32 = (-LARGEST_INTEGER, LARGEST_INTEGER)
 SEEDS = 2**32 - 1  # seeds of an engine; the number after the last one means a random seed
 SMALLEST_BATCH = 32  # a batch of fewer tokens than parallel requests would abort the engine
+
+OptionValue = bool | int | float | tuple[str, ...]
 
 # The load options of which more serves less.
 SIZES = ("num_ctx", "num_batch", "num_gpu", "num_thread")
@@ -255,3 +258,28 @@ def nearest_option(name: str) -> str | None:
     ('temperature', 'num_ctx', None)
     """
     return next((ALL_NAMES[near] for near in get_close_matches(name.lower(), ALL_NAMES, n=1)), None)
+
+
+def value_of(option: RequestOption, value: object) -> OptionValue | None:
+    """A value of a request in the option's type and bounds; None if it sets nothing. Raises ValidationError."""
+    match option.type:
+        case OptionType.TEXTS:
+            if value == "":
+                return None
+            texts = [value] if isinstance(value, str) else value
+            if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+                return tuple(text for text in texts if text)  # an empty one stops nothing
+        case OptionType.BOOLEAN:
+            if isinstance(value, bool):
+                return value
+        case _:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return _number(option, value)
+    raise ValidationError(f'option "{option.name}" must be of {option.type.value}')
+
+
+def _number(option: RequestOption, value: float) -> int | float | None:
+    largest = LARGEST_SEED if option.is_folded else LARGEST
+    if not -largest <= value <= largest:  # excludes infinities and NaN too
+        raise ValidationError(f'option "{option.name}" is out of range')
+    return option.number(value)

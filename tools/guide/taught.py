@@ -44,7 +44,19 @@ ROUTES = {
     "/api/": FOR_PROGRAMS,
     "/v1/": "guide gives the base URL, http://127.0.0.1:11435/v1, for all of them",
     **dict.fromkeys(
-        ("/", "/crashes", "/logs", "/quarantine", "/health", "/settings", "/models", "/load", "/unload", "/generate"),
+        (
+            "/",
+            "/crashes",
+            "/logs",
+            "/quarantine",
+            "/health",
+            "/settings",
+            "/models",
+            "/load",
+            "/unload",
+            "/generate",
+            "/openapi.json",
+        ),
         "the commands ask them; people ask the commands",
     ),
 }

@@ -31,7 +31,10 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 
 def open_client(network: PublicOnly | None = None) -> httpx.AsyncClient:
-    """A client without a connection limit, since transfers limit themselves. `network` says where it may connect."""
+    """A client without a connection limit, since transfers limit themselves. `network` says where it may connect.
+
+    Blocks to read the trusted certificates.
+    """
     # httpcore has no setting for it. Four times its default saves a fast transfer a fifth of its CPU time.
     httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES
     return httpx.AsyncClient(transport=Routed(_rules(), network), headers=PLAIN)
@@ -81,7 +84,7 @@ class Routed(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, rules: ProxyRules, network: PublicOnly | None) -> None:
-        self._rules, self._network = rules, network
+        self._rules, self._network, self._trusted = rules, network, _trusted()
         self._transports: dict[Proxy | None, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -104,7 +107,7 @@ class Routed(httpx.AsyncBaseTransport):
 
     def _transport(self, proxy: Proxy | None) -> httpx.AsyncHTTPTransport:
         if proxy not in self._transports:
-            made = httpx.AsyncHTTPTransport(_trusted(), limits=LIMITS, proxy=proxy.url if proxy else None)
+            made = httpx.AsyncHTTPTransport(self._trusted, limits=LIMITS, proxy=proxy.url if proxy else None)
             if self._network and not proxy:
                 made._pool._network_backend = self._network  # httpx has no parameter for it
             self._transports[proxy] = made
@@ -119,7 +122,7 @@ class BlockingRouted(httpx.BaseTransport):
     """`Routed` for code that blocks. It also tries the next address of a host when one does not answer."""
 
     def __init__(self, rules: ProxyRules) -> None:
-        self._rules = rules
+        self._rules, self._trusted = rules, _trusted()
         self._transports: dict[Proxy | None, httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -137,7 +140,7 @@ class BlockingRouted(httpx.BaseTransport):
 
     def _transport(self, proxy: Proxy | None) -> httpx.HTTPTransport:
         if proxy not in self._transports:
-            made = httpx.HTTPTransport(_trusted(), limits=LIMITS, proxy=proxy.url if proxy else None)
+            made = httpx.HTTPTransport(self._trusted, limits=LIMITS, proxy=proxy.url if proxy else None)
             made._pool._network_backend = EachAddress()
             self._transports[proxy] = made
         return self._transports[proxy]

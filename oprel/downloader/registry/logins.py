@@ -85,10 +85,10 @@ def _helped(content: Mapping[str, object], key: str) -> Login | None:
     if not isinstance(name, str) or not _HELPER.fullmatch(name):
         return None
     program = shutil.which(f"docker-credential-{name}")
-    return _asked(program, key) if program else None
+    return _answered(program, key) if program else None
 
 
-def _asked(program: str, key: str) -> Login | None:
+def _answered(program: str, key: str) -> Login | None:
     try:
         answer = subprocess.run(
             [program, "get"],

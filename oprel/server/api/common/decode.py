@@ -16,7 +16,7 @@ from oprel import api_models as wire
 from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, PromptMessage, Sampling, Tokens, ToolCall
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.names import ModelRef, NameKind, is_path
-from oprel.core.request_options import LARGEST, LARGEST_INTEGER, OPTIONS, OptionType, RequestOption
+from oprel.core.request_options import LARGEST_INTEGER, OPTIONS, OptionValue, value_of
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.guard import is_loopback
@@ -33,14 +33,12 @@ from oprel.utils.text import parse_duration
 Body = TypeVar("Body", bound=wire.RequestBody)
 Result = TypeVar("Result")
 Options = dict[str, JsonValue]
-OptionValue = bool | int | float | tuple[str, ...]
 
 MOST_THREADS = 512
 QUICK_BYTES = 64 * 1024  # of a body that is read at once
 SLOW_WORDS = (b"pattern", b'"properties"')  # of schemas, which are checked
 TAKES_LONG = "oprel.takes_long"  # the key, in a request's ASGI scope, of whether others would wait for its decoding
 OLLAMA_LEVELS = ("high", "medium", "low", "max")  # of `think`
-LARGEST_SEED = 2**64  # above the largest integer of JSON that can be passed on; clients round it up to a float
 
 
 async def parse_body(request: Request, kind: type[Body]) -> Body:
@@ -310,33 +308,9 @@ def refuse_unsupported(model: InstalledModel, name: str, verb: str, *, images: b
 def _values(given: Mapping[str, object]) -> dict[str, OptionValue]:
     """The options that are set. Raises ValidationError."""
     decoded = {
-        name: _value_of(OPTIONS[name], value) for name, value in given.items() if value is not None and name in OPTIONS
+        name: value_of(OPTIONS[name], value) for name, value in given.items() if value is not None and name in OPTIONS
     }
     return {name: value for name, value in decoded.items() if value is not None}
-
-
-def _value_of(option: RequestOption, value: object) -> OptionValue | None:
-    match option.type:
-        case OptionType.TEXTS:
-            if value == "":
-                return None
-            texts = [value] if isinstance(value, str) else value
-            if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-                return tuple(text for text in texts if text)  # an empty one stops nothing
-        case OptionType.BOOLEAN:
-            if isinstance(value, bool):
-                return value
-        case _:
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return _number(option, value)
-    raise ValidationError(f'option "{option.name}" must be of {option.type.value}')
-
-
-def _number(option: RequestOption, value: float) -> int | float | None:
-    largest = LARGEST_SEED if option.is_folded else LARGEST
-    if not -largest <= value <= largest:  # excludes infinities and NaN too
-        raise ValidationError(f'option "{option.name}" is out of range')
-    return option.number(value)
 
 
 Kind = TypeVar("Kind", Sampling, LoadOptions)
