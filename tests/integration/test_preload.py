@@ -106,7 +106,7 @@ def test_a_damaged_file_hinders_nothing(start_daemon: StartDaemon, home: Path, c
     daemon = start_daemon()
     with daemon.client as client:
         assert client.health().status == "ok"
-    assert "loaded.json cannot be read" in daemon.log
+    assert "loaded.json cannot be used" in daemon.log
 
 
 def test_a_model_that_takes_the_daemon_along_is_tried_once(

@@ -34,10 +34,10 @@ with oprel.Model("guide", use_server=False) as model:
 """
 
 
-def test_a_model_runs_where_only_the_home_can_be_written(tmp_path: Path) -> None:
+def test_a_model_runs_where_only_the_home_can_be_written(home: Path) -> None:
     if subprocess.run(["unshare", "-rm", "mount", "--make-rprivate", "/"], capture_output=True).returncode:
         pytest.skip("namespaces of mounts are not available here")
-    command = ["unshare", "-rm", "sh", "-c", SCRIPT, "sh", str(tmp_path), sys.executable, PROGRAM]
+    command = ["unshare", "-rm", "sh", "-c", SCRIPT, "sh", str(home), sys.executable, PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["no temporary files", "True"]

@@ -4,7 +4,8 @@
   daemon with all answers. Raising it needs no right.
 - **Network.** An engine on a Unix socket gets an empty network namespace: code of an attacker in it reaches no network
   and no port of this machine. Sockets that are files work as before. Root may just make one; others need a user
-  namespace, in which they stay who they are. Where the system forbids both, the child keeps the network.
+  namespace, in which they stay who they are, but lose rights that they were given. Where the system forbids both, or
+  there are such rights, the child keeps the network.
 - **Life.** The kernel kills it when the thread that forked it ends.
 """
 
@@ -37,13 +38,15 @@ def preparation(
         return None
     # All is resolved here: after the fork, do not import.
     libc, parent, score = ctypes.CDLL(None), os.getpid(), _score()
+    flags = CLONE_NEWUSER | CLONE_NEWNET
+    has_rights = _has_rights()  # such as that to read all files, which a user namespace would take from the program
     identity = {"setgroups": b"deny", "uid_map": _same(os.geteuid()), "gid_map": _same(os.getegid())}
 
     def prepare() -> None:
         _write(str(SCORE), score)
         if group:
             _write(str(group.members), b"0")
-        if offline and libc.unshare(CLONE_NEWNET) and not libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
+        if offline and libc.unshare(CLONE_NEWNET) and not has_rights and not libc.unshare(flags):
             for name, content in identity.items():
                 _write(f"/proc/self/{name}", content)
         if dies_with_parent:
@@ -52,6 +55,15 @@ def preparation(
                 os._exit(1)
 
     return prepare
+
+
+def _has_rights() -> bool:
+    """Whether this process has any capability: capabilities(7)."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return False
+    return any(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
 
 
 def _score() -> bytes:
