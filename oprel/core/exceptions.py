@@ -26,17 +26,24 @@
     └── ShuttingDownError          the daemon is stopping
 
 Each class has `code` (its name on the wire), `http_status` and `exit_code`. Each instance has a message that says what
-happened and `resolution_steps` that say what to do next. Both may quote a stranger's text, so they are made harmless.
+happened and `resolution_steps` that say what to do next. Both may quote a stranger's text, so they are made
+harmless, and abridged.
 """
 
 import errno
 import os
 from typing import ClassVar
 
-from oprel.utils.text import harmless
+from oprel.utils.text import abridged, harmless
 
 # Of a write. The last one: the file would be larger than its file system, or a limit of this process, allows.
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+LONGEST = 8000  # characters of a message or a step: each may quote a name of megabytes
+
+
+def _quotable(text: str) -> str:
+    return harmless(abridged(text, LONGEST))
 
 
 class OprelError(Exception):
@@ -53,9 +60,9 @@ class OprelError(Exception):
     retry_after: float = 1.0  # s; sent to clients if `http_status` is 503
 
     def __init__(self, message: str, *resolution_steps: str) -> None:
-        self.message = harmless(message)
+        self.message = _quotable(message)
         super().__init__(self.message)
-        self.resolution_steps = tuple(map(harmless, resolution_steps))
+        self.resolution_steps = tuple(map(_quotable, resolution_steps))
         self.status_code = self.http_status
         for step in filter(None, self.resolution_steps):
             self.add_note(step)

@@ -62,6 +62,16 @@ def harmless(text: str) -> str:
     return CONTROLS.sub(_escaped, _HIDDEN_BYTES.sub(_as_written, text.replace("\r\n", "\n")))
 
 
+def abridged(text: str, most: int) -> str:
+    """`text`, or its beginning and end in about `most` characters.
+
+    >>> abridged("model 'aaaaaaaaaaaa' not found", 20)
+    "model 'aaa … not found"
+    """
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} … {text[-half:].lstrip()}"
+
+
 def one_line(text: str) -> str:
     r"""`text` made harmless, in one line.
 

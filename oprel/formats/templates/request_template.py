@@ -13,6 +13,7 @@ MISUSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErro
 
 SECONDS = 2.0  # of CPU time; a real template takes a millisecond
 MEMORY = 64 << 20  # bytes
+LONGEST = 1 << 20  # characters of a template; the longest real ones have some ten thousand
 
 
 async def rendered(template: str, messages: Sequence[PromptMessage]) -> str:
@@ -23,6 +24,8 @@ async def rendered(template: str, messages: Sequence[PromptMessage]) -> str:
     Raises ValidationError for a template with errors or beyond its budget, UnsupportedError for one that cannot be
     translated.
     """
+    if len(template) > LONGEST:
+        raise ValidationError(f"the template has more than {LONGEST:,} characters", "Send a simpler template.")
     plain = [{"role": message.role, "content": message.content} for message in messages]
     payload = json.dumps({"template": template, "messages": plain}).encode()
     try:

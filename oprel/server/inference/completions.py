@@ -28,6 +28,7 @@ from oprel.server.inference.structured_output.requests import begun
 from oprel.server.inference.truncation import (
     Truncation,
     about_tokens,
+    check_length,
     image_count,
     prompt_length,
     prompt_text,
@@ -80,6 +81,7 @@ async def run(manager: ModelManager, job: Job) -> AsyncGenerator[Piece, None]:
             engine_errors(lease.engine),
         ):
             check_tokens(job.request, job.model.image_tokens, lease.num_ctx)
+            check_length(job.request, lease.num_ctx)
             metrics.start(lease)
             call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
             with lease.loaded.in_flight.entered(job.model.name, job.request, manager.clock()):
@@ -342,5 +344,6 @@ async def _about_prompt(
         manager.lease(job.model, job.load, job.keep_alive, slots=0) as lease,
         engine_errors(lease.engine),
     ):
+        check_length(job.request, lease.num_ctx)
         call = EngineCall(lease, job.request, manager.quarantine, manager.metrics)
         return await call.ask_once(lambda: ask(lease.engine, job.request))

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from oprel.core.completion import Embeddings, LoadOptions, Mode, Scores
+from oprel.core.completion import CompletionRequest, Embeddings, LoadOptions, Mode, Scores
 from oprel.core.exceptions import ContextLengthError, UnsupportedError, ValidationError
 from oprel.formats.templates.prompts import Prompts, family_prompts, prompts_of
 from oprel.runtime.engine import EngineRefused
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
-from oprel.server.inference.truncation import about_length
+from oprel.server.inference.truncation import about_length, check_length, most_bytes
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.pool.loaded_model import Lease
 from oprel.server.pool.manager import ModelManager
@@ -118,14 +118,19 @@ def _spelled(model: InstalledModel, text: str) -> str:
 
 
 async def _embedded(call: EngineCall, inputs: Sequence[Input], job: EmbedJob) -> Embeddings:
-    lease = call.lease
+    lease, longest = call.lease, most_bytes(call.lease.num_ctx)
+    too_long = ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
+    if job.truncate:
+        inputs = [item[:longest] for item in inputs]  # more is not in the first `num_ctx` tokens
+    elif any(len(item) > longest for item in inputs):
+        raise too_long
     try:
         return await call.ask_once(lambda: lease.engine.embed(inputs, normalised=job.normalised))
     except EngineRefused as refusal:
         if not is_too_long(refusal):
             raise
     if not job.truncate:
-        raise ContextLengthError("the input length exceeds the context length", "Shorten it, or allow `truncate`.")
+        raise too_long
     shorter = await call.ask(lambda: _cut(lease, inputs))
     return await call.ask_once(lambda: lease.engine.embed(shorter, normalised=job.normalised))
 
@@ -175,6 +180,8 @@ async def rerank(manager: ModelManager, job: RerankJob) -> Scores:
         manager.lease(job.model, job.load, job.keep_alive, Mode.RERANK) as lease,
         engine_errors(lease.engine),
     ):
+        for text in (job.query, *job.documents):
+            check_length(CompletionRequest(text), lease.num_ctx)
         call = EngineCall(lease, (job.query, *job.documents), manager.quarantine, manager.metrics)
         about_tokens = sum(about_length(job.query) + about_length(document) + MARKS for document in job.documents)
         return await call.ask_once(lambda: lease.engine.rerank(job.query, job.documents), about_tokens)
@@ -187,6 +194,7 @@ async def tokenize(
         manager.lease(model, None, keep_alive, model.usual_mode, slots=0) as lease,
         engine_errors(lease.engine),
     ):
+        check_length(CompletionRequest(text), lease.num_ctx)
         call = EngineCall(lease, (text, special), manager.quarantine, manager.metrics)
         return await call.ask_once(lambda: lease.engine.tokenize(text, parse=special, begin=special))
 

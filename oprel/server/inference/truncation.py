@@ -18,6 +18,8 @@ MARK_TOKENS = 8  # that a template puts around a message, about
 IMAGE_TOKENS = 768  # what an image counts, as in Ollama: only the engine knows better, and it does not report it
 ANSWER_SHARE = 4  # a truncated prompt leaves at most this part of the context to its answer
 KEPT_IN_FRONT = 4  # tokens; Ollama's default of num_keep
+LONG_TOKEN = 32  # bytes: no real text has so many for each of its tokens
+READABLE = 1 << 20  # bytes that any engine may read: its tokenizer takes about 120 times as much memory (b11549)
 ATTEMPTS = 4  # text that is cut and tokenized again may have grown
 
 
@@ -54,6 +56,20 @@ def _about_message(message: PromptMessage) -> int:
     """Many short messages are mostly what a template puts around each."""
     calls = sum(len(call.name) + len(orjson.dumps(call.arguments)) for call in message.tool_calls)
     return MARK_TOKENS + about_length(message.content) + about_length(message.thinking) + calls // TOKEN_BYTES
+
+
+def most_bytes(num_ctx: int) -> int:
+    """How long a prompt may be at all, in bytes. What is longer would cost its engine the memory of others."""
+    return max(READABLE, num_ctx * LONG_TOKEN)
+
+
+def check_length(request: CompletionRequest, num_ctx: int) -> None:
+    """Raises ContextLengthError for a prompt that no engine is to read, not even to truncate it."""
+    if about_tokens(request) * TOKEN_BYTES > (most := most_bytes(num_ctx)):
+        raise ContextLengthError(
+            f"the prompt has more than {most:,} bytes, and the context {num_ctx} tokens",
+            "Shorten it: so much is not read, even to be truncated.",
+        )
 
 
 async def prompt_length(engine: Engine, request: CompletionRequest) -> int:

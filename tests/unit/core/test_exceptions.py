@@ -53,6 +53,12 @@ def test_an_error_reads_as_its_message() -> None:
     assert (str(error), error.message, error.resolution_steps) == ("it broke", "it broke", ("Mend it.",))
 
 
+def test_what_it_quotes_of_megabytes_is_abridged() -> None:
+    error = OprelError(f"model '{'a' * 10**7}' not found", "a" * 10**7)
+    assert error.message.startswith("model 'aaa") and error.message.endswith("aaa' not found")
+    assert max(map(len, (error.message, *error.resolution_steps))) < 10_000
+
+
 @pytest.mark.parametrize("encode", FORMS)
 @pytest.mark.parametrize("cls", CLASSES)
 def test_an_answer_is_rebuilt_as_the_error_it_was(cls: type[OprelError], encode: ErrorEncoder) -> None:

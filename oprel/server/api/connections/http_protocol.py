@@ -26,6 +26,7 @@ OFFER_HEADERS = (b"upgrade", b"http2-settings")  # besides the words for them in
 class HttpProtocol(HttpToolsProtocol):
     """One connection. What does not become a request within the limits is refused, and the connection closed."""
 
+    url = b""  # of the current request: the parser sets it only once a line of one began
     _is_offer = False  # the current request's head offers another protocol
     _cycles: tuple[RequestResponseCycle, ...] = ()  # requests of the connection that may not be answered yet
     _timer: Timer | None = None  # for the rest of a head or a body

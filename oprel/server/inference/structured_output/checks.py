@@ -12,13 +12,14 @@ import orjson
 from pydantic import JsonValue
 
 from oprel.core.exceptions import BackendError, ValidationError
-from oprel.utils.json.json_schema import schemas_in
+from oprel.utils.json.json_schema import alternatives, schemas_in
 
 if TYPE_CHECKING:
     import jsonschema_rs
 
 
 MOST_NODES = 5000  # schemas within one
+MOST_ALTERNATIVES = 5000  # that are open at once, references followed: with a million an engine stands still
 LONGEST_SCHEMA = 256 * 1024  # bytes
 METASCHEMA = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
 
@@ -54,6 +55,13 @@ def check_size(schema: Mapping[str, JsonValue], name: str) -> None:
             f"invalid {name}: it is larger than {LONGEST_SCHEMA // 1024} KiB or {MOST_NODES:,} schemas",
             "Ask for less at once.",
         )
+    try:
+        is_endless = alternatives(schema) > MOST_ALTERNATIVES
+    except RecursionError:
+        is_endless = True
+    if is_endless:
+        message = f"invalid {name}: its references make more than {MOST_ALTERNATIVES:,} alternatives of it"
+        raise ValidationError(message, "Use fewer references within `anyOf` and `oneOf`.")
 
 
 def check_answer(text: str, schema: Mapping[str, JsonValue]) -> None:

@@ -98,3 +98,8 @@ async def test_a_child_renders_what_a_request_sends():
 async def test_a_template_has_a_budget(template: str, messages: list[PromptMessage]):
     with pytest.raises(ValidationError, match="more than 2 s or 64 MiB"):
         await rendered(template, messages)
+
+
+async def test_a_template_of_megabytes_is_not_even_tried():
+    with pytest.raises(ValidationError, match="more than 1,048,576 characters"):
+        await rendered("{{ x }}" * 150_000, MESSAGES)

@@ -100,6 +100,11 @@ async def test_a_head_beyond_measure_is_refused(address: Address, request_bytes:
     assert (await answer((reader, writer)))[0] == status
 
 
+async def test_empty_lines_without_a_request_are_refused(address: Address) -> None:
+    async with asyncio.timeout(30):
+        assert (await answer(await address.connected(b"\r\n" * 70_000)))[0] == 431
+
+
 async def test_a_large_head_is_taken(address: Address) -> None:
     headers = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(60))
     assert (await answer(await address.connected(HEAD + headers + b"Content-Length: 1\r\n\r\n", b"a")))[0] == 200

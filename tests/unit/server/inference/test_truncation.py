@@ -7,8 +7,10 @@ from oprel.core.exceptions import ContextLengthError
 from oprel.server.inference.truncation import (
     IMAGE_TOKENS,
     MARK_TOKENS,
+    READABLE,
     Truncation,
     about_tokens,
+    check_length,
     image_count,
     prompt_length,
     prompt_text,
@@ -240,3 +242,15 @@ async def test_the_token_that_the_engine_adds_itself_is_not_in_the_text(engine: 
     prompt = Tokens((token_of("<s> "), "a b"))
     assert await prompt_text(engine, CompletionRequest(prompt), token_of("<s> ")) == "a b"
     assert await prompt_text(engine, CompletionRequest(prompt), None) == "<s> a b"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a " * READABLE, Tokens(("a" * (READABLE + 2),)), chat("short", "a" * (READABLE + 2))],
+    ids=["text", "tokens", "messages"],
+)
+def test_what_is_hundreds_of_times_too_long_is_not_even_read(prompt: Prompt) -> None:
+    with pytest.raises(ContextLengthError, match="more than 1,048,576 bytes"):
+        check_length(CompletionRequest(prompt), 2048)
+    check_length(CompletionRequest(prompt), 128 * 1024)
+    check_length(CompletionRequest("a " * (READABLE // 2)), 2048)
