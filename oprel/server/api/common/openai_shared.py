@@ -1,10 +1,10 @@
 """What OpenAI's two APIs share: fields of requests, reasoning efforts, arguments of tool calls, images."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import orjson
-from pydantic import JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from oprel.api_models import KeepAlive, RequestBody
 from oprel.core.completion import LoadOptions, Sampling
@@ -21,6 +21,8 @@ DEFAULTS: Mapping[str, JsonValue] = {"temperature": 1.0, "top_p": 1.0}
 OPTION_NAMES = {**ALL_NAMES, "repetition_penalty": "repeat_penalty"}  # the last is vLLM's
 THINKING_VARIABLES = ("enable_thinking", "thinking")  # of chat templates
 SYSTEM_ROLES = ("system", "developer")
+
+MOST_BIASES = 5000  # llama.cpp (b11549) takes a minute for 100,000: each is compared with all
 
 
 class StreamOptions(RequestBody):
@@ -59,7 +61,7 @@ class SamplingFields(RequestBody):
     stop: str | list[str] | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=MOST_BIASES)] | None = None
     n: int = 1
     options: dict[str, JsonValue] = {}
     keep_alive: KeepAlive | None = None

@@ -250,3 +250,10 @@ def test_nothing_is_cut_unless_asked_for(model: InstalledModel) -> None:
 def test_there_is_at_least_one_answer(model: InstalledModel) -> None:
     with pytest.raises(ValidationError, match="(?m)^n must be at least 1$"):
         chat(model, n=0)
+
+
+def test_as_many_biases_as_an_engine_can_compare_are_taken(model: InstalledModel) -> None:
+    most = {str(token): 1.0 for token in range(openai_shared.MOST_BIASES)}
+    assert chat(model, logit_bias=most).logit_bias == most
+    with pytest.raises(ValueError, match="at most 5000 items"):
+        chat(model, logit_bias={**most, "-1": 1.0})
