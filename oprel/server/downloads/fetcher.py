@@ -113,16 +113,20 @@ class ModelFetcher:
         download.offered(offer)  # after its folder was made: one without it is then on a disk that is away
         save()
         client = (await self._network(public_only=download.public_only)).client
-        for target in offer.targets:
-            await fetch(
-                target.file,
-                target.destination,
-                client=client,
-                progress=download.update,
-                limits=Limits(tries=TRIES, sparse=system.sparse),
-                pace=self._pace,
-            )
-        await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+        try:
+            for target in offer.targets:
+                await fetch(
+                    target.file,
+                    target.destination,
+                    client=client,
+                    progress=download.update,
+                    limits=Limits(tries=TRIES, sparse=system.sparse),
+                    pace=self._pace,
+                )
+            await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+        except OprelError:
+            await anyio.to_thread.run_sync(self._check_store, download, offer)  # the disk may have gone meanwhile
+            raise
 
     def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""

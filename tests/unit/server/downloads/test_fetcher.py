@@ -1,5 +1,6 @@
 """A download never fills the folder that a disk with models is mounted on, and waits for what may come back."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from oprel.core.names import ModelRef
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.offers import Offer, Target, usual
 from oprel.downloader.source import RemoteFile
+from oprel.server.downloads import fetcher
 from oprel.server.downloads.fetcher import ModelFetcher, StoreAway
 from oprel.server.downloads.task import Download
 from oprel.server.models.library import Library
@@ -82,3 +84,15 @@ def test_only_answers_that_may_change_by_themselves_are_waited_for():
         *(408, 425, 429, 500, 503)
     ]
     assert issubclass(Unreachable, DownloadError) and Unreachable.code == DownloadError.code
+
+
+async def test_one_that_goes_in_the_middle_is_waited_for(config: Config, monkeypatch: pytest.MonkeyPatch):
+    async def unplugged(*_: object, **__: object) -> None:
+        shutil.rmtree(config.hub_dir)
+        raise DownloadError("m.gguf cannot be written: No such file or directory")
+
+    monkeypatch.setattr(fetcher, "fetch", unplugged)
+    downloads = ModelFetcher(config, Library(config), usual, lambda: False)
+    with pytest.raises(StoreAway):
+        await downloads._transfer(download(), offer(config.hub_dir), lambda: None)
+    await downloads.close()
