@@ -297,8 +297,10 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
         if daemon.pid == own:
             return _ok("port", f"the daemon listens on {address}")
         text = f"{address} is in use by another oprel daemon (pid {daemon.pid})"
+    elif (holder := _holder(port)) and holder.pid == daemon_pid(config):  # it does not answer, as said before
+        return _ok("port", f"the daemon has {address}")
     else:
-        text = f"{address} is not available: {why}{_holder(port)}"
+        text = f"{address} is not available: {why}{f' (in use by {holder.name()}, pid {holder.pid})' if holder else ''}"
     return _warning("port", text, other) if health else _error("port", text, other)
 
 
@@ -311,18 +313,18 @@ def _daemon_at(host: str, port: int) -> HealthResponse | None:
         return None
 
 
-def _holder(port: int) -> str:
-    """Which program listens on the port; empty if the system hides it from this user."""
+def _holder(port: int) -> psutil.Process | None:
+    """The process that listens on the port; None if the system hides it from this user."""
     try:
         for connection in psutil.net_connections("tcp"):
             listens_there = (
                 connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
             )
             if listens_there and connection.pid:
-                return f" (in use by {psutil.Process(connection.pid).name()}, pid {connection.pid})"
+                return psutil.Process(connection.pid)
     except psutil.Error:
         pass
-    return ""
+    return None
 
 
 def check_crashes(folder: Path) -> CheckupFinding:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, ValidationError
 from oprel.core.home import ensure_temporary_folder
+from oprel.core.models.disks import Disks, away_error
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import HubOrigin, ModelRef, NameKind
 from oprel.core.variants import UNKNOWN, RepoFile, Variant, named, quantization_of, variants
@@ -72,11 +73,17 @@ def variant_named(available: Sequence[ModelVariant], quantization: str) -> Model
 
 
 def installed_manifest(name: str, config: Config) -> Manifest:
-    """The manifest of an installed model, or of a path. Raises ModelNotFoundError, also if the path does not exist."""
+    """The manifest of an installed model, or of a path.
+
+    Raises ModelNotFoundError, also if the path does not exist, and ModelAwayError.
+    """
     ref = ModelRef.parse(name)
     if ref.kind is NameKind.PATH and not (ref.path.exists() or ref.path.is_symlink()):
         raise ModelNotFoundError(f"there is no file {name}", "Check the path; `oprel list` shows the named models.")
-    return Manifests(config.models_dir).get(ref)
+    manifest = Manifests(config.models_dir).get(ref)
+    if ref.kind is not NameKind.PATH and (folder := Disks.of(config).away(manifest.weights)):
+        raise away_error(manifest, folder)
+    return manifest
 
 
 def repository_meant(ref: ModelRef, config: Config) -> HubOrigin | None:

@@ -142,7 +142,7 @@ class SocketTransport:
                     await loop.create_connection(lambda: request, "127.0.0.1", self.port)
                 else:
                     await loop.create_unix_connection(lambda: request, str(self.path))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             self.on_socket_lost()
             raise ConnectionBroken("the engine's socket is gone") from error
         except OSError as error:  # the timeout is one too

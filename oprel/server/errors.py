@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from oprel.core.configuration import installation
-from oprel.core.exceptions import NO_SPACE, ConfigError, DiskFullError, OprelError, ReinstalledError, not_stored
+from oprel.core.exceptions import NO_SPACE, ConfigError, DiskFullError, OprelError, not_stored
 from oprel.core.home import owner_advice
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,7 @@ def unexpected(error: Exception) -> OprelError:
         return without_space
     logger.error("unexpected error", exc_info=error)
     if installation.is_due_to_replacement(error):
-        return ReinstalledError(
-            f"oprel, or a package that it needs, was reinstalled or moved while this daemon ran ({error})",
-            "Restart the daemon: `oprel restart`",
-        )
+        return installation.reinstalled(str(error))
     if isinstance(error, PermissionError) and error.filename and (advice := owner_advice(Path(str(error.filename)))):
         return ConfigError(f"cannot use {error.filename}: {error.strerror}", advice)
     return OprelError(f"internal error: {type(error).__name__}", "This is a fault of oprel: see the daemon's log.")

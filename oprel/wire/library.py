@@ -4,6 +4,7 @@ from typing import Literal
 
 from oprel.api_models import RequestBody, Wire
 
+NOT_CHECKED = "not checked"  # how the step of what cannot be seen begins
 ModelStatus = Literal["installed", "loaded", "damaged", "away", "available"]
 
 

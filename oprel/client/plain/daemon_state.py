@@ -67,13 +67,13 @@ def pid_in(descriptor: int) -> int:
 
 def is_ending(config: Config) -> bool:
     """True while this machine's daemon lets answers finish: its socket exists, but no longer accepts connections."""
-    return config.socket_path.exists() and not listens(config.socket_path) and daemon_pid(config) is not None
+    return config.socket_path.is_socket() and not listens(config.socket_path) and daemon_pid(config) is not None
 
 
 def await_socket(config: Config) -> bool:
     """Wait while a daemon runs whose socket was removed: it makes another one. True if something listens there."""
     deadline = time.monotonic() + REMADE_SECONDS
-    while not config.socket_path.exists() and time.monotonic() < deadline and daemon_pid(config) is not None:
+    while not config.socket_path.is_socket() and time.monotonic() < deadline and daemon_pid(config) is not None:
         time.sleep(POLL_INTERVAL)
     return listens(config.socket_path)
 

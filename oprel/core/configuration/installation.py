@@ -6,6 +6,7 @@ What was not imported until then is missing, or belongs to another version.
 import os
 
 import oprel
+from oprel.core.exceptions import ReinstalledError
 
 _Version = tuple[int, int, int] | None
 
@@ -30,6 +31,14 @@ def was_replaced() -> bool:
 def advice() -> list[str]:
     """What to do about it, first of all; nothing where it was not replaced."""
     return ["oprel was reinstalled or moved while this daemon ran: `oprel restart`"] if was_replaced() else []
+
+
+def reinstalled(what: str) -> ReinstalledError:
+    """The error for something that is missing because of it."""
+    return ReinstalledError(
+        f"oprel, or a package that it needs, was reinstalled or moved while this daemon ran ({what})",
+        "Restart the daemon: `oprel restart`",
+    )
 
 
 def is_due_to_replacement(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from oprel.core.exceptions import ModelAwayError
 from oprel.core.models.manifests import Manifest
 
 MADE_WITH_THE_DISK = ("lost+found", ".Trash-1000")  # they do not tell that a folder was ever used
+UNSEEN = "which is missing, empty or not readable"
 
 
 @dataclass(frozen=True)

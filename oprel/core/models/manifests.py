@@ -215,6 +215,10 @@ class Manifests:
             name = f"{name[:SHORTENED]}~{hashlib.sha256(key.encode()).hexdigest()}"
         return self._folder / f"{name}.json"
 
+    def sees_bundled(self) -> bool:
+        """Whether the folder of the bundled models is there."""
+        return self._bundled.is_dir()
+
     def _existing(self, ref: ModelRef) -> Path | None:
         files = map(self._file_of, (ref.key, *older_keys(ref)))
         return next(filter(os.path.lexists, files), None)

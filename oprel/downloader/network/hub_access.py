@@ -59,6 +59,12 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
             "Check the address and the network.",
             f"To use another endpoint, set hf_endpoint or HF_ENDPOINT. The daemon reads them at its start: {RESTART}",
         ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # the library trusts what answers
+        raise Unreachable(
+            f"{endpoint} gave an answer that no hub gives",
+            "Networks with a login page answer in its place until you log in.",
+            f"If it is not a hub's address, set another one: hf_endpoint or HF_ENDPOINT. Then {RESTART}",
+        ) from error
 
 
 def _http_error(endpoint: str, status: int) -> OprelError:

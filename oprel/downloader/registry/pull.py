@@ -120,6 +120,11 @@ async def _manifest(registry: Registry, reference: str) -> bytes:
             "`oprel list-models` shows short names, and `oprel search` finds other models.",
         )
     _check(answer, registry)
+    if answer.headers.get("content-type", "").startswith("text/html"):
+        raise Unreachable(
+            f"{origin.host} answered with a web page instead of a manifest",
+            "Networks with a login page answer in its place until you log in.",
+        )
     if reference != origin.tag:
         _check_digest(registry, "manifest", answer.content, reference)
     return answer.content

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from oprel import __version__
 from oprel.core.configuration.published import DaemonStart, is_published, publish, withdraw
 from oprel.core.home import lock_files
+from oprel.core.state.damage import clear_the_way
 from oprel.server.daemon.home_lock import HomeLock
 from oprel.server.daemon.listeners import unix_socket
 from oprel.utils.files import listens, make_private
@@ -70,7 +71,8 @@ class RunFiles:
                 self._tell_once(f"{error}")
 
     def made_again(self) -> socket.socket | None:
-        """Make what is gone; the listener of the socket, if that was gone too."""
+        """Make what is gone, in place of what is no such file; the listener of the socket, if that was gone too."""
+        clear_the_way(self._config)
         make_private(self._config.run_dir)
         if not self.lock.take():
             raise OSError(f"another daemon (pid {self.lock.holder}) has the lock of this home")

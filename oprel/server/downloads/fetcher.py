@@ -109,20 +109,24 @@ class ModelFetcher:
 
     async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         await anyio.to_thread.run_sync(self._check_store, download, offer)
-        download.offered(offer)
-        save()
         system = await anyio.to_thread.run_sync(_checked, offer)
+        download.offered(offer)  # after its folder was made: one without it is then on a disk that is away
+        save()
         client = (await self._network(public_only=download.public_only)).client
-        for target in offer.targets:
-            await fetch(
-                target.file,
-                target.destination,
-                client=client,
-                progress=download.update,
-                limits=Limits(tries=TRIES, sparse=system.sparse),
-                pace=self._pace,
-            )
-        await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+        try:
+            for target in offer.targets:
+                await fetch(
+                    target.file,
+                    target.destination,
+                    client=client,
+                    progress=download.update,
+                    limits=Limits(tries=TRIES, sparse=system.sparse),
+                    pace=self._pace,
+                )
+            await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+        except OprelError:
+            await anyio.to_thread.run_sync(self._check_store, download, offer)  # the disk may have gone meanwhile
+            raise
 
     def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
@@ -131,8 +135,7 @@ class ModelFetcher:
             return
         if not is_bare(folder):
             return
-        begun = download.destinations if download.completed else ()
-        files = (*begun, *(file for manifest in self._library.manifests for file in manifest.files))
+        files = (*download.destinations, *(file for manifest in self._library.manifests for file in manifest.files))
         if any(file.is_relative_to(folder) for file in files):
             raise StoreAway(
                 f"{folder} is missing, empty or not readable, though models have files there",

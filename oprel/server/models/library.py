@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from oprel.core.config import Config
+from oprel.core.configuration import installation
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.disks import Disks, away_error
@@ -59,7 +60,7 @@ class Library:
         """The model called `name`.
 
         Only the machine's own user may use paths (`may_use_paths`). Anything that is not a model is "not found", so the
-        answer reveals nothing about other files. Raises ModelNotFoundError, InvalidModelError.
+        answer reveals nothing about other files. Raises ModelNotFoundError, InvalidModelError, ReinstalledError.
         """
         message, names = f"model '{name}' not found", "`oprel list` shows the names there are"
         try:
@@ -77,6 +78,10 @@ class Library:
             model = self._models.get(ref)
             return model if model else await anyio.to_thread.run_sync(self._find, ref)
         except ModelNotFoundError:
+            if installation.was_replaced() and not self.manifests.sees_bundled():
+                raise installation.reinstalled(
+                    f"model '{name}' is not found, and the bundled models are gone"
+                ) from None
             raise unknown from None
 
     def _find(self, ref: ModelRef) -> InstalledModel:

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
+from oprel.core.models.disks import UNSEEN
 from oprel.core.models.manifests import Manifest, Provider
 from oprel.downloader.cache import HubCache
 from oprel.downloader.transfer import disk, segments
@@ -18,6 +19,7 @@ from oprel.formats.gguf import looks_like_gguf, read_gguf
 from oprel.server.downloads.task import Download
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
+from oprel.wire.library import NOT_CHECKED
 
 READ_BYTES = 8 * 2**20
 STEP_BYTES = 64 * READ_BYTES  # per line of progress
@@ -95,11 +97,16 @@ def duplicates(files: Sequence[StoredFile]) -> list[list[StoredFile]]:
     return [[*group.values()] for group in groups.values() if len(group) > 1]
 
 
-async def verify(files: Sequence[StoredFile]) -> AsyncGenerator[ProgressResponse, None]:
+async def verify(
+    files: Sequence[StoredFile], away: Mapping[Path, Sequence[str]]
+) -> AsyncGenerator[ProgressResponse, None]:
     """Verify each file and yield each step; "success" is the last. Raises InvalidModelError, which lists damaged files.
 
-    A step without a digest belongs to a file of unknown digest, of which only the header was checked.
+    A step without a digest belongs to a file of unknown digest, of which only the header was checked, or to what cannot
+    be seen: `away` maps folders to the models that have files there.
     """
+    for folder, names in away.items():
+        yield ProgressResponse(status=f"{NOT_CHECKED}: {', '.join(names)} in {folder}, {UNSEEN}")
     damaged = []
     for file in files:
         status = f"verifying {file.title}"

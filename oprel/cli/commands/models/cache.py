@@ -65,6 +65,8 @@ def _row(file: "CachedFile") -> tuple[str, ...]:
 
 
 def _verify(client: "Client", *, include_others: bool) -> None:
+    from oprel.wire.library import NOT_CHECKED
+
     progress, notes = render.ProgressLines(), []
     try:
         for step in client.verify_cache(all=include_others):
@@ -74,7 +76,9 @@ def _verify(client: "Client", *, include_others: bool) -> None:
                 notes.append(step.status or "")
     finally:
         progress.end()
-    render.line(f"every file{' with a digest' if notes else ''} is intact")
+    unseen = any(note.startswith(NOT_CHECKED) for note in notes)
+    which = " that can be seen" if unseen else " with a digest" if notes else ""
+    render.line(f"every file{which} is intact")
     for text in dict.fromkeys(notes):  # once, though a model may have several such files
         render.line(text)
 

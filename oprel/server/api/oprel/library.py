@@ -26,6 +26,7 @@ from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.server.storage import cache
 from oprel.server.storage.cache import StoredFile
 from oprel.server.storage.removal import Removed
+from oprel.stores.seen import away_models
 from oprel.wire import library as library_wire
 from oprel.wire.library import LibraryModel, ModelStatus
 
@@ -92,7 +93,8 @@ async def verify(request: Request) -> Response:
     body = await decode.parse_body(request, library_wire.CacheRequest)
     files = await _files(state_of(request))
     chosen = [file for file in files if not file.is_partial and (body.all or file.provider == "oprel")]
-    return progress_reply(cache.verify(chosen), stream=True)
+    away = await anyio.to_thread.run_sync(away_models, state_of(request).manager.config)
+    return progress_reply(cache.verify(chosen, away), stream=True)
 
 
 @router.delete(CACHE)

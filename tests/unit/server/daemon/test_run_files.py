@@ -44,6 +44,16 @@ def replace_socket(config: Config) -> None:
     config.socket_path.touch()
 
 
+def replace_run_folder(config: Config) -> None:
+    shutil.rmtree(config.run_dir)
+    config.run_dir.touch()
+
+
+def put_a_folder(config: Config) -> None:
+    unlink("oprel.sock")(config)
+    (config.socket_path / "with content").mkdir(parents=True)
+
+
 REMOVALS: dict[str, Callable[[Config], None]] = {
     "socket": unlink("oprel.sock"),
     "lock": unlink("daemon.lock"),
@@ -52,6 +62,8 @@ REMOVALS: dict[str, Callable[[Config], None]] = {
     "everything in it": unlink("oprel.sock", "daemon.lock", "settings.json"),
     "run folder": lambda config: shutil.rmtree(config.run_dir),
     "another file in place of the socket": replace_socket,
+    "a folder in place of the socket": put_a_folder,
+    "a file in place of the run folder": replace_run_folder,
 }
 
 

@@ -1,5 +1,6 @@
 """A download never fills the folder that a disk with models is mounted on, and waits for what may come back."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from oprel.core.names import ModelRef
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.offers import Offer, Target, usual
 from oprel.downloader.source import RemoteFile
+from oprel.server.downloads import fetcher
 from oprel.server.downloads.fetcher import ModelFetcher, StoreAway
 from oprel.server.downloads.task import Download
 from oprel.server.models.library import Library
@@ -30,9 +32,9 @@ def offer(folder: Path) -> Offer:
     return Offer("m", (Target(FILE, folder / "m.gguf"),), manifest)
 
 
-def download(*destinations: Path, completed: int = 0) -> Download:
+def download(*destinations: Path) -> Download:
     ref = ModelRef.parse("hf.co/org/repo")
-    return Download(id="1", ref=ref, recorded=(100, completed), destinations=frozenset(destinations))
+    return Download(id="1", ref=ref, recorded=(100, 0), destinations=frozenset(destinations))
 
 
 def check(config: Config, begun: Download, folder: Path) -> None:
@@ -55,9 +57,8 @@ def test_one_that_models_are_said_to_be_in_is_mounted_first(config: Config):
 
 def test_so_is_one_that_a_download_has_begun_in(config: Config):
     part = config.hub_dir / "models--org--repo" / "m.gguf"
-    check(config, download(part), config.hub_dir)
-    with pytest.raises(StoreAway):
-        check(config, download(part, completed=5), config.hub_dir)
+    with pytest.raises(StoreAway):  # also where the daemon was killed before it could record a byte
+        check(config, download(part), config.hub_dir)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,15 @@ def test_only_answers_that_may_change_by_themselves_are_waited_for():
         *(408, 425, 429, 500, 503)
     ]
     assert issubclass(Unreachable, DownloadError) and Unreachable.code == DownloadError.code
+
+
+async def test_one_that_goes_in_the_middle_is_waited_for(config: Config, monkeypatch: pytest.MonkeyPatch):
+    async def unplugged(*_: object, **__: object) -> None:
+        shutil.rmtree(config.hub_dir)
+        raise DownloadError("m.gguf cannot be written: No such file or directory")
+
+    monkeypatch.setattr(fetcher, "fetch", unplugged)
+    downloads = ModelFetcher(config, Library(config), usual, lambda: False)
+    with pytest.raises(StoreAway):
+        await downloads._transfer(download(), offer(config.hub_dir), lambda: None)
+    await downloads.close()

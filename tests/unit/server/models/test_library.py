@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from oprel.core.config import Config
-from oprel.core.exceptions import InvalidModelError, ModelNotFoundError
-from oprel.core.models.manifests import Manifest
+from oprel.core.configuration import installation
+from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, ReinstalledError
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef
 from oprel.formats.gguf import GGUFFile, Value, read_gguf
 from oprel.server.models.installed_model import InstalledModel
@@ -145,6 +146,17 @@ async def test_every_file_of_a_model_counts_and_must_be_there(library: Library, 
 async def test_whatever_is_no_model_is_not_found(library: Library, name: str):
     with pytest.raises(ModelNotFoundError, match=f"model '{name}' not found"):
         await library.find(name, may_use_paths=True)
+
+
+async def test_a_bundled_model_that_went_with_the_installation_is_not_called_unknown(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(installation, "was_replaced", lambda: True)
+    with pytest.raises(ModelNotFoundError):
+        await library.find("nonesuch", may_use_paths=True)
+    library.manifests = Manifests(tmp_path / "models", bundled=tmp_path / "moved")
+    with pytest.raises(ReinstalledError, match="guide"):
+        await library.find("guide", may_use_paths=True)
 
 
 def test_a_copy_has_everything_but_the_name(library: Library, tiny: Path):
