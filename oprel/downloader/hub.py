@@ -21,6 +21,7 @@ from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, v
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
+from oprel.downloader.network.patience import patiently
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name, is_allowed
@@ -96,7 +97,7 @@ class Hub:
 
     async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
-        listing = await self._within_time(partial(self._listing, origin.repository))
+        listing = await self._answer(partial(self._listing, origin.repository))
         if listing.folder and not origin.names_one:
             name = listing.called(origin.repository)
             return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, name)
@@ -137,7 +138,7 @@ class Hub:
 
     async def repository(self, origin: HubOrigin) -> Repository | None:
         """The variants of a repository; None for a model in Hugging Face's format. Raises the same as `offer`."""
-        listing = await self._within_time(partial(self._listing, origin.repository))
+        listing = await self._answer(partial(self._listing, origin.repository))
         return None if listing.folder else _repository(listing, origin)
 
     async def skeleton(self, origin: HubOrigin, folder: Path) -> Path:
@@ -145,7 +146,7 @@ class Hub:
 
         Uses the default variant if `origin` does not name one. Raises the same as `offer`, and OSError.
         """
-        listing = await self._within_time(partial(self._listing, origin.repository))
+        listing = await self._answer(partial(self._listing, origin.repository))
         files = listing.folder or _variant(listing, origin, usual).files
         place = folder / listing.repository
         await anyio.to_thread.run_sync(write_skeleton, [listing.files[file.path] for file in files], place)
@@ -153,7 +154,7 @@ class Hub:
 
     async def search(self, words: str, limit: int) -> list[HubModel]:
         """Repositories with GGUF files, most downloaded first. Raises DownloadError."""
-        return await self._within_time(partial(self._search, words, limit))
+        return await self._answer(partial(self._search, words, limit))
 
     def whoami(self) -> str:
         """The user of the stored token. Raises ValidationError without a token, DownloadError."""
@@ -199,6 +200,9 @@ class Hub:
 
         use_our_client()
         return HfApi(endpoint=self._endpoint, token=get_token() or False)
+
+    async def _answer(self, ask: Callable[[], Result]) -> Result:
+        return await patiently(partial(self._within_time, ask))
 
     async def _within_time(self, ask: Callable[[], Result]) -> Result:
         try:

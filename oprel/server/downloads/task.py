@@ -10,7 +10,7 @@ import anyio
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import OprelError
 from oprel.core.names import ModelRef
-from oprel.downloader.backoff import Unreachable
+from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
@@ -77,7 +77,8 @@ class Download:
 
     def outlives(self, error: Unreachable) -> bool:
         """Whether it waits until that is over. Else its client decides: of an unknown name, it may be mistyped."""
-        return self.keep or (error.is_worth_waiting and bool(self.destinations))
+        is_asked_to_wait = error.is_momentary and 0 < error.seconds <= LONGEST_PROMISE
+        return self.keep or (error.is_worth_waiting and (is_asked_to_wait or bool(self.destinations)))
 
     def offered(self, offer: Offer) -> None:
         """Set the files to download."""

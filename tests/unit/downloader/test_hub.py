@@ -9,8 +9,10 @@ import pytest
 
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.names import HubOrigin, UrlOrigin
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub, check_git_hash
+from oprel.downloader.network import patience
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.url import Urls
 from oprel.formats.hugging_face.safetensors import read_safetensors
@@ -45,6 +47,18 @@ async def test_a_variant_comes_with_all_its_parts_and_a_projector(hub: Hub, serv
         assert target.destination.name == target.file.sha256 == server.repository("org/model").oid(target.file.name)
         assert target.file.size_bytes == (server.folder / "org/model" / target.file.name).stat().st_size
     assert (offer.title, offer.size_bytes) == ("org/model Q8_0", 2 + 3 + 4)
+
+
+async def test_a_listing_is_asked_for_again_while_the_hub_is_busy_or_the_connection_breaks(
+    hub: Hub, server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patience, "FIRST_WAIT", 0.001)
+    server.troubles = [429, 0, 502]
+    assert (await hub.offer(HubOrigin("org/model", quant="Q4_K_M"))).title == "org/model Q4_K_M"
+    server.troubles = [503] * patience.TRIES
+    with pytest.raises(Unreachable, match="answered HTTP 503") as caught:
+        await hub.offer(HubOrigin("org/model"))
+    assert caught.value.is_momentary and not server.troubles
 
 
 async def test_a_plan_of_a_repository_counts_its_projector(hub: Hub):
