@@ -21,7 +21,7 @@ from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, v
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
-from oprel.downloader.network.patience import patiently
+from oprel.downloader.network.retries import patiently
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name, is_allowed

@@ -10,7 +10,7 @@ from oprel.core.exceptions import DownloadError
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.failures import reason
-from oprel.downloader.network.patience import BROKEN, busy, patiently_blocking
+from oprel.downloader.network.retries import BROKEN, busy, patiently_blocking
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.remote import Fetch, fetched_header, read_remote

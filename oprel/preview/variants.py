@@ -76,7 +76,7 @@ def installed_manifest(name: str, config: Config) -> Manifest:
     ref = ModelRef.parse(name)
     if ref.kind is NameKind.PATH and not (ref.path.exists() or ref.path.is_symlink()):
         raise ModelNotFoundError(f"there is no file {name}", "Check the path; `oprel list` shows the named models.")
-    return Manifests(config.models_dir).get(ref)
+    return Manifests.of(config).get(ref)
 
 
 def repository_meant(ref: ModelRef, config: Config) -> HubOrigin | None:

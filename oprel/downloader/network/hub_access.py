@@ -10,7 +10,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError,
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.failures import reason
-from oprel.downloader.network.patience import BROKEN, busy
+from oprel.downloader.network.retries import BROKEN, busy
 
 # The daemon's environment counts, which may be older than the user's.
 RESTART = "`oprel restart`"

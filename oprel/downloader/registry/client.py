@@ -21,7 +21,7 @@ from oprel.core.exceptions import DownloadError, ValidationError
 from oprel.core.names import DOCKER_HOSTS, OLLAMA_HOST, RegistryOrigin
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.failures import is_unknown_host, reason
-from oprel.downloader.network.patience import BROKEN, busy, patiently
+from oprel.downloader.network.retries import BROKEN, busy, patiently
 from oprel.downloader.registry.logins import Login, find_login
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 

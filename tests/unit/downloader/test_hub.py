@@ -12,7 +12,7 @@ from oprel.core.names import HubOrigin, UrlOrigin
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub, check_git_hash
-from oprel.downloader.network import patience
+from oprel.downloader.network import retries
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.url import Urls
 from oprel.formats.hugging_face.safetensors import read_safetensors
@@ -52,10 +52,10 @@ async def test_a_variant_comes_with_all_its_parts_and_a_projector(hub: Hub, serv
 async def test_a_listing_is_asked_for_again_while_the_hub_is_busy_or_the_connection_breaks(
     hub: Hub, server: HubServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patience, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
     server.troubles = [429, 0, 502]
     assert (await hub.offer(HubOrigin("org/model", quant="Q4_K_M"))).title == "org/model Q4_K_M"
-    server.troubles = [503] * patience.TRIES
+    server.troubles = [503] * retries.TRIES
     with pytest.raises(Unreachable, match="answered HTTP 503") as caught:
         await hub.offer(HubOrigin("org/model"))
     assert caught.value.is_momentary and not server.troubles

@@ -13,7 +13,7 @@ import pytest
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.backoff import Unreachable
-from oprel.downloader.network import patience
+from oprel.downloader.network import retries
 from oprel.downloader.registry import push
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.pull import Registries, manifest
@@ -156,7 +156,7 @@ def truncated(request: httpx.Request) -> httpx.Response:
 async def test_a_manifest_that_is_none_is_told(
     answer: Answer, error: type[OprelError], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(patience, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
     registry = FakeRegistry()
     registry.changed["v1"] = answer
     with pytest.raises(error):
@@ -169,7 +169,7 @@ def unresolved(request: httpx.Request) -> httpx.Response:
 
 @pytest.mark.parametrize("question", ["v1", "/token"])
 async def test_a_question_is_asked_again_while_a_registry_is_busy(question: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(patience, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
     registry, troubles = FakeRegistry(token="secret"), [429, 0, 503]
 
     def busy(request: httpx.Request) -> httpx.Response:
