@@ -21,6 +21,7 @@ from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, v
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
+from oprel.downloader.network.hub_files import described
 from oprel.downloader.network.retries import patiently
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
@@ -52,12 +53,13 @@ class HubModel:
 
 @dataclass(frozen=True)
 class _Listing:
-    """A repository at one commit, with its files by path."""
+    """A repository at one commit, with its files by path. `unproven`: files without a hash of their content."""
 
     repository: str
     commit: str
     files: dict[str, RemoteFile]
     model_type: str = ""
+    unproven: frozenset[str] = frozenset()
 
     @property
     def converts(self) -> bool:
@@ -223,8 +225,12 @@ class Hub:
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
         commit, headers = info.sha or "", self.login_for(f"{self._endpoint}/")
         files = [self._file(info.id, commit, entry, headers) for entry in _allowed(info.siblings or ())]
+        by_name = {file.name: file for file in files}
+        if bare := _bare(files):
+            by_name |= {file.name: file for file in described(bare, self._endpoint, info.id, self._seconds)}
+        unproven = frozenset(file.name for file in bare if not by_name[file.name].sha256)
         kind = (info.config or {}).get("model_type")
-        return _Listing(info.id, commit, {file.name: file for file in files}, kind if isinstance(kind, str) else "")
+        return _Listing(info.id, commit, by_name, kind if isinstance(kind, str) else "", unproven)
 
     def _file(self, repository: str, commit: str, entry: "RepoSibling", headers: dict[str, str]) -> RemoteFile:
         from huggingface_hub import hf_hub_url
@@ -252,7 +258,7 @@ class Hub:
 
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]
-        if not file.sha256:
+        if not file.sha256 and name not in listing.unproven:
             check_git_hash(self._content(listing, file), file)
         return self._cache.link(listing.repository, listing.commit, name, file.etag)
 
@@ -276,6 +282,13 @@ def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
         for entry in entries:
             checked_name(entry.rfilename)
     return allowed
+
+
+def _bare(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """Files of models that the listing has only the names of, as with some mirrors."""
+    bare = [file for file in files if not file.etag]
+    in_folder = {file.path for file in folder_files(RepoFile(file.name, 0, "") for file in bare)}
+    return [file for file in bare if file.name.lower().endswith(WEIGHTS) or file.name in in_folder]
 
 
 def _name(repository: str, tag: str) -> str:

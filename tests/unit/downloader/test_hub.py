@@ -61,6 +61,27 @@ async def test_a_listing_is_asked_for_again_while_the_hub_is_busy_or_the_connect
     assert caught.value.is_momentary and not server.troubles
 
 
+async def test_a_mirror_that_lists_names_only_is_asked_for_sizes_and_hashes(hub: Hub, server: HubServer):
+    told = await hub.offer(HubOrigin("org/model", quant="Q8_0"))
+    server.names_only.add("org/model")
+    server.seen.clear()
+    assert (await hub.offer(HubOrigin("org/model", quant="Q8_0"))).targets == told.targets
+    assert not any(line.endswith("a.json") for line in server.seen)  # not a file of this model
+
+
+async def test_a_file_that_nobody_told_a_hash_of_is_stored_by_its_etag(hub: Hub, server: HubServer, tmp_path: Path):
+    write_tiny_llama(server.folder / "org/llama")
+    server.names_only.add("org/llama")
+    folder = Hub(server.url, HubCache(tmp_path / "cache"), serves_folders=lambda: True)
+    offer = await folder.offer(HubOrigin("org/llama"))
+    for target in offer.targets:
+        target.destination.parent.mkdir(parents=True, exist_ok=True)
+        target.destination.write_bytes((server.folder / "org/llama" / target.file.name).read_bytes())
+    manifest = offer.manifest("llama")
+    assert all(path.is_file() for path in manifest.parts)
+    assert {target.file.name for target in offer.targets if not target.file.sha256} >= {"config.json"}
+
+
 async def test_a_plan_of_a_repository_counts_its_projector(hub: Hub):
     repository = await hub.repository(HubOrigin("org/model"))
     assert repository and repository.projector_bytes == 4
