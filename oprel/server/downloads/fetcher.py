@@ -26,6 +26,7 @@ from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import disk, file_system
 from oprel.downloader.transfer.fetch import Limits, fetch
 from oprel.downloader.transfer.file_system import FileSystem
+from oprel.downloader.transfer.ranges import LoginRefused
 from oprel.server.downloads.task import Download, FreeReplaced, keep_replaced
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library
@@ -106,7 +107,20 @@ class ModelFetcher:
                     raise
                 logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
                 return
-            await self._transfer(download, offer, save)
+            await self._transfer_renewed(download, offer, save)
+
+    async def _transfer_renewed(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
+        """`_transfer`, with a new login each time that one has expired, as tokens of registries do within minutes."""
+        before = 0
+        while True:
+            try:
+                return await self._transfer(download, offer, save)
+            except LoginRefused as error:
+                if download.completed <= before:
+                    raise
+                logger.info("looking %s up again for a new login: %s", download.ref.text, error.message)
+                before = download.completed
+            offer = await self._offer(download)
 
     async def _offer(self, download: Download) -> Offer:
         """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
