@@ -52,7 +52,7 @@ def _of_crashes(config: Config) -> Iterator[HomeFault]:
 
 
 def _of_models(config: Config) -> Iterator[HomeFault]:
-    manifests = Manifests(config.models_dir)
+    manifests = Manifests.of(config)
     for file in filter(os.path.lexists, manifests.uses().unreadable):  # a new home has no folder of models yet
         yield HomeFault(
             "models", f"{file} cannot be read", "If no later version wrote it, delete it, and add the model again."

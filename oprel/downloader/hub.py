@@ -21,6 +21,8 @@ from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, v
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
+from oprel.downloader.network.hub_files import described
+from oprel.downloader.network.retries import patiently
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name, is_allowed
@@ -51,12 +53,13 @@ class HubModel:
 
 @dataclass(frozen=True)
 class _Listing:
-    """A repository at one commit, with its files by path."""
+    """A repository at one commit, with its files by path. `unproven`: files without a hash of their content."""
 
     repository: str
     commit: str
     files: dict[str, RemoteFile]
     model_type: str = ""
+    unproven: frozenset[str] = frozenset()
 
     @property
     def converts(self) -> bool:
@@ -96,7 +99,7 @@ class Hub:
 
     async def offer(self, origin: HubOrigin, choose: Choose = usual) -> Offer:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
-        listing = await self._within_time(partial(self._listing, origin.repository))
+        listing = await self._answer(partial(self._listing, origin.repository))
         if listing.folder and not origin.names_one:
             name = listing.called(origin.repository)
             return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, name)
@@ -137,7 +140,7 @@ class Hub:
 
     async def repository(self, origin: HubOrigin) -> Repository | None:
         """The variants of a repository; None for a model in Hugging Face's format. Raises the same as `offer`."""
-        listing = await self._within_time(partial(self._listing, origin.repository))
+        listing = await self._answer(partial(self._listing, origin.repository))
         return None if listing.folder else _repository(listing, origin)
 
     async def skeleton(self, origin: HubOrigin, folder: Path) -> Path:
@@ -145,7 +148,7 @@ class Hub:
 
         Uses the default variant if `origin` does not name one. Raises the same as `offer`, and OSError.
         """
-        listing = await self._within_time(partial(self._listing, origin.repository))
+        listing = await self._answer(partial(self._listing, origin.repository))
         files = listing.folder or _variant(listing, origin, usual).files
         place = folder / listing.repository
         await anyio.to_thread.run_sync(write_skeleton, [listing.files[file.path] for file in files], place)
@@ -153,7 +156,7 @@ class Hub:
 
     async def search(self, words: str, limit: int) -> list[HubModel]:
         """Repositories with GGUF files, most downloaded first. Raises DownloadError."""
-        return await self._within_time(partial(self._search, words, limit))
+        return await self._answer(partial(self._search, words, limit))
 
     def whoami(self) -> str:
         """The user of the stored token. Raises ValidationError without a token, DownloadError."""
@@ -200,6 +203,9 @@ class Hub:
         use_our_client()
         return HfApi(endpoint=self._endpoint, token=get_token() or False)
 
+    async def _answer(self, ask: Callable[[], Result]) -> Result:
+        return await patiently(partial(self._within_time, ask))
+
     async def _within_time(self, ask: Callable[[], Result]) -> Result:
         try:
             with anyio.fail_after(self._seconds):
@@ -219,8 +225,12 @@ class Hub:
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
         commit, headers = info.sha or "", self.login_for(f"{self._endpoint}/")
         files = [self._file(info.id, commit, entry, headers) for entry in _allowed(info.siblings or ())]
+        by_name = {file.name: file for file in files}
+        if bare := _bare(files):
+            by_name |= {file.name: file for file in described(bare, self._endpoint, info.id, self._seconds)}
+        unproven = frozenset(file.name for file in bare if not by_name[file.name].sha256)
         kind = (info.config or {}).get("model_type")
-        return _Listing(info.id, commit, {file.name: file for file in files}, kind if isinstance(kind, str) else "")
+        return _Listing(info.id, commit, by_name, kind if isinstance(kind, str) else "", unproven)
 
     def _file(self, repository: str, commit: str, entry: "RepoSibling", headers: dict[str, str]) -> RemoteFile:
         from huggingface_hub import hf_hub_url
@@ -248,7 +258,7 @@ class Hub:
 
     def _linked(self, listing: _Listing, name: str) -> Path:
         file = listing.files[name]
-        if not file.sha256:
+        if not file.sha256 and name not in listing.unproven:
             check_git_hash(self._content(listing, file), file)
         return self._cache.link(listing.repository, listing.commit, name, file.etag)
 
@@ -272,6 +282,13 @@ def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
         for entry in entries:
             checked_name(entry.rfilename)
     return allowed
+
+
+def _bare(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """Files of models that the listing has only the names of, as with some mirrors."""
+    bare = [file for file in files if not file.etag]
+    in_folder = {file.path for file in folder_files(RepoFile(file.name, 0, "") for file in bare)}
+    return [file for file in bare if file.name.lower().endswith(WEIGHTS) or file.name in in_folder]
 
 
 def _name(repository: str, tag: str) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 import httpx
 
 from oprel.core.exceptions import DownloadError
+from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.failures import reason
+from oprel.downloader.network.retries import BROKEN, busy, patiently_blocking
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
@@ -64,9 +66,16 @@ def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> byte
 
 def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str = "") -> bytes:
     """The file, or a range of it; any excess bytes are ignored."""
+    return patiently_blocking(partial(_once, client, file, most_bytes, range))
+
+
+def _once(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str) -> bytes:
     headers, wanted = ({"Range": range}, httpx.codes.PARTIAL_CONTENT) if range else ({}, httpx.codes.OK)
     try:
         with client.stream("GET", file.url, headers=headers) as answer:
+            if is_passing(answer.status_code):
+                message = f"{file.name} cannot be read: {answer.url.host} answered HTTP {answer.status_code}"
+                raise busy(message, answer.status_code, answer.headers)
             if answer.status_code != wanted:
                 raise DownloadError(
                     f"{file.name} cannot be read{' in part' if range else ''}: HTTP {answer.status_code}"
@@ -76,6 +85,10 @@ def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str 
                 content += piece
                 if len(content) >= most_bytes:
                     break
+    except BROKEN as error:
+        failure = Unreachable(f"{file.name} cannot be read: {reason(error)}")
+        failure.is_momentary = True
+        raise failure from error
     except httpx.HTTPError as error:
         raise DownloadError(f"{file.name} cannot be read: {reason(error)}") from error
     return bytes(content[:most_bytes])

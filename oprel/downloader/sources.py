@@ -12,6 +12,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import URLS, HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.network.failures import reason
@@ -45,7 +46,10 @@ def likeliest(failures: Sequence[OprelError]) -> OprelError | None:
     if len(first) < 2:
         return first[0] if first else None
     cause, *others = first
-    return type(cause)(cause.message, *cause.resolution_steps, *(f"Also: {other.message}." for other in others))
+    merged = type(cause)(cause.message, *cause.resolution_steps, *(f"Also: {other.message}." for other in others))
+    if isinstance(cause, Unreachable) and isinstance(merged, Unreachable):
+        merged.seconds, merged.is_momentary = cause.seconds, cause.is_momentary
+    return merged
 
 
 class Sources:

@@ -80,7 +80,7 @@ def installed_manifest(name: str, config: Config) -> Manifest:
     ref = ModelRef.parse(name)
     if ref.kind is NameKind.PATH and not (ref.path.exists() or ref.path.is_symlink()):
         raise ModelNotFoundError(f"there is no file {name}", "Check the path; `oprel list` shows the named models.")
-    manifest = Manifests(config.models_dir).get(ref)
+    manifest = Manifests.of(config).get(ref)
     if ref.kind is not NameKind.PATH and (folder := Disks.of(config).away(manifest.weights)):
         raise away_error(manifest, folder)
     return manifest

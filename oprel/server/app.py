@@ -74,8 +74,9 @@ def assemble(
         manager.planning.choose,
         serves_folders=lambda: has_engine_for("safetensors", config),
         draining=lambda: manager.draining,
+        free_replaced=lambda before: state.removal.free_replaced(before),
     )
-    return AppState(
+    state = AppState(
         manager=manager,
         library=library,
         conversations=conversations.Conversations(state_file),
@@ -84,6 +85,7 @@ def assemble(
         started=time.monotonic(),
         given=given,
     )
+    return state
 
 
 def create_app(state: AppState) -> FastAPI:

@@ -63,7 +63,7 @@ class SeenStores:
 def away_models(config: Config) -> dict[Path, list[str]]:
     """All models that cannot be seen, by the folder that is missing or empty. Blocks to look at each file."""
     disks, models = Disks.of(config), dict[Path, list[str]]()
-    for manifest in Manifests(config.models_dir):
+    for manifest in Manifests.of(config):
         if folder := next(filter(None, map(disks.away, manifest.files)), None):
             models.setdefault(folder, []).append(manifest.name)
     for manifest in SeenStores(config.home_dir / FILE, config.places.moved).away():

@@ -230,3 +230,12 @@ def is_same_file(path: Path, descriptor: int) -> bool:
         return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
         return False
+
+
+def can_list(folder: Path) -> bool:
+    """Whether the entries of a folder can be listed."""
+    try:
+        os.listdir(folder)
+    except OSError:
+        return False
+    return True

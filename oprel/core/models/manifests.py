@@ -2,6 +2,7 @@
 
 This module owns those manifests. A manifest refers to the weights in place (nothing is copied) and holds what a
 Modelfile adds. Paths inside OPREL_HOME/models and the package are stored relative to it, so both may be moved.
+Downloaded files are found by `core/models/moved` if their folder was moved.
 """
 
 import hashlib
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError, not_stored
 from oprel.core.models.file_uses import FileUses, ManifestUses, read_uses
 from oprel.core.models.modelfile import Modelfile, Parameter
+from oprel.core.models.moved import MovedFiles
 from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
 from oprel.core.variants import Variant, named
 from oprel.utils.file_cache import FileCache, states_of
-from oprel.utils.files import read_own, set_aside, write_atomically
+from oprel.utils.files import can_list, read_own, set_aside, write_atomically
 
 Provider = Literal["oprel", "bundled", "ollama", "huggingface", "lmstudio", "llama.cpp"]
 
@@ -97,11 +100,17 @@ class Manifest:
 class Manifests:
     """The model names of one OPREL_HOME. A file is read once, and again when it changes. Threads may share it."""
 
-    def __init__(self, folder: Path, bundled: Path = BUNDLED) -> None:
+    def __init__(self, folder: Path, bundled: Path = BUNDLED, fetched: Path | None = None) -> None:
+        """`fetched`: the folder of downloaded files, which may have been elsewhere."""
         self._folder = folder
         self._bundled = bundled
+        self._moved = MovedFiles(fetched)
         self._manifests: FileCache[Manifest] = FileCache()
         self._uses: FileCache[ManifestUses] = FileCache()
+
+    @classmethod
+    def of(cls, config: Config) -> "Manifests":
+        return cls(config.models_dir, fetched=config.hub_dir)
 
     def get(self, ref: ModelRef) -> Manifest:
         """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
@@ -157,7 +166,7 @@ class Manifests:
         files = self._files("")
         self._uses.keep_only(set(files))
         manifests = {Path(file): self._uses_of(file) for file in files}
-        return FileUses(manifests, self._absolute, None if _can_list(self._folder) else self._folder)
+        return FileUses(manifests, self._absolute, None if can_list(self._folder) else self._folder)
 
     def places(self, ref: ModelRef) -> tuple[Path, ...]:
         """What changes when the name gets another manifest: the folder, and the files that the name may have."""
@@ -260,8 +269,9 @@ class Manifests:
         """The manifest in a file, the same object until the file changes. Raises InvalidModelError."""
         manifest = self._manifests.get(file)
         if manifest is None:
-            states = states_of([file])
-            manifest = self._manifests.put(file, self._read(Path(file)), states)
+            states, manifest = states_of([file]), self._read(Path(file))
+            there = self._moved.there(manifest.weights)  # it may come there: then the manifest is read again
+            self._manifests.put(file, manifest, states + states_of([there] if there else []))
         return manifest
 
     def _read(self, file: Path) -> Manifest:
@@ -298,7 +308,7 @@ class Manifests:
     def _absolute(self, text: str) -> Path:
         if text.startswith(BUNDLED_PREFIX):
             return self._bundled / text.removeprefix(BUNDLED_PREFIX)
-        return self._folder / text  # an absolute path replaces the folder
+        return self._moved.resolve(self._folder / text)  # an absolute path replaces the folder
 
 
 def resolve_in_repository(ref: ModelRef, manifests: Iterable[Manifest]) -> Manifest | None:
@@ -333,11 +343,3 @@ def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | No
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:
     return ModelNotFoundError(f"model '{ref.text}' not found", "`oprel list` shows all names.")
-
-
-def _can_list(folder: Path) -> bool:
-    try:
-        os.listdir(folder)
-    except OSError:
-        return False
-    return True

@@ -10,6 +10,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError,
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.failures import reason
+from oprel.downloader.network.retries import BROKEN, busy
 
 # The daemon's environment counts, which may be older than the user's.
 RESTART = "`oprel restart`"
@@ -50,15 +51,17 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
             OTHER_TOKEN,
         ) from error
     except errors.HfHubHTTPError as error:
-        raise _http_error(endpoint, error.response.status_code) from error
+        raise _http_error(endpoint, error.response) from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("HF_HUB_OFFLINE is set for the daemon", f"Unset it, then {RESTART}") from error
     except (httpx.HTTPError, OSError) as error:
-        raise Unreachable(
+        unreachable = Unreachable(
             f"{endpoint} cannot be reached: {reason(error)}",
             "Check the address and the network.",
             f"To use another endpoint, set hf_endpoint or HF_ENDPOINT. The daemon reads them at its start: {RESTART}",
-        ) from error
+        )
+        unreachable.is_momentary = isinstance(error, BROKEN)
+        raise unreachable from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # the library trusts what answers
         raise Unreachable(
             f"{endpoint} gave an answer that no hub gives",
@@ -67,8 +70,9 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
         ) from error
 
 
-def _http_error(endpoint: str, status: int) -> OprelError:
+def _http_error(endpoint: str, response: httpx.Response) -> OprelError:
+    status = response.status_code
     if status == httpx.codes.UNAUTHORIZED:
         return ValidationError(f"{endpoint} rejects the token", "Log in again with `oprel hf login`.", OTHER_TOKEN)
-    kind = Unreachable if is_passing(status) else DownloadError
-    return kind(f"{endpoint} answered HTTP {status}", "Try again later.")
+    message = f"{endpoint} answered HTTP {status}"
+    return busy(message, status, response.headers) if is_passing(status) else DownloadError(message, "Try again later.")

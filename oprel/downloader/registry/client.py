@@ -7,8 +7,9 @@ settings, or for a single pull or push.
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -18,12 +19,14 @@ import httpx
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
 from oprel.core.names import DOCKER_HOSTS, OLLAMA_HOST, RegistryOrigin
-from oprel.downloader.backoff import Unreachable
+from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.failures import is_unknown_host, reason
+from oprel.downloader.network.retries import BROKEN, busy, patiently
 from oprel.downloader.registry.logins import Login, find_login
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
 TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
+QUESTIONS = ("GET", "HEAD")  # they may be sent again
 DOCKER_REGISTRY = "registry-1.docker.io"
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
@@ -99,13 +102,34 @@ class Registry:
         content: bytes | None = None,
         follow_redirects: bool = False,
     ) -> RegistryReply:
-        """Send a request, authenticating if the registry requires it. Raises DownloadError."""
-        answer = await self._send(method, url, headers, content, follow_redirects)
+        """Send a request, authenticating if the registry requires it; a question is asked again while the registry is
+        busy. Raises DownloadError.
+        """
+        answer = await self._answer(method, url, headers, content, follow_redirects)
         if answer.status == HTTPStatus.UNAUTHORIZED:  # on the first request, and when a token has expired
             await self._identify(answer.headers.get("www-authenticate", ""))
-            answer = await self._send(method, url, headers, content, follow_redirects)
+            answer = await self._answer(method, url, headers, content, follow_redirects)
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise self._refused(answer.status)
+        return answer
+
+    async def _answer(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+        follow_redirects: bool,
+    ) -> RegistryReply:
+        send = partial(self._send, method, url, headers, content, follow_redirects)
+        return await (patiently(partial(self._settled, send)) if method in QUESTIONS else send())
+
+    async def _settled(self, send: Callable[[], Awaitable[RegistryReply]]) -> RegistryReply:
+        """Raises Unreachable for an answer that says nothing about the next one."""
+        answer = await send()
+        if is_passing(answer.status):
+            message = f"the registry {self.origin.host} answered HTTP {answer.status} for {self.origin.repository}"
+            raise busy(message, answer.status, answer.headers)
         return answer
 
     async def _send(
@@ -132,7 +156,9 @@ class Registry:
             steps = ["Check the name and the network. `oprel list` shows the installed models."]
             if self.base.scheme == "https" and not is_unknown_host(error):
                 steps.append(f"If it has no encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
-            raise Unreachable(f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps) from error
+            failure = Unreachable(f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps)
+            failure.is_momentary = isinstance(error, BROKEN)
+            raise failure from error
 
     def _check_redirects(self, response: httpx.Response) -> None:
         """Raises DownloadError for a redirect from https to http."""
@@ -162,7 +188,7 @@ class Registry:
             raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
         query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
         headers = {"Authorization": login.header} if login else {}
-        answer = await self._send("GET", realm.copy_merge_params(query), headers, None, False)
+        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, False)
         try:
             reply = json.loads(answer.content)
             return str(reply.get("token") or reply["access_token"])

@@ -13,7 +13,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, Unsupported
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import RegistryOrigin
-from oprel.downloader.backoff import Unreachable, is_passing
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.offers import Offer, Target
 from oprel.downloader.registry.client import USUAL_ACCESS, Access, Registry, RegistryReply
 from oprel.downloader.source import RemoteFile
@@ -163,8 +163,7 @@ def _check_digest(registry: Registry, kind: str, content: bytes, digest: str) ->
 
 def _check(answer: RegistryReply, registry: Registry) -> None:
     if not answer.is_success:
-        kind = Unreachable if is_passing(answer.status) else DownloadError
-        raise kind(
+        raise DownloadError(
             f"{registry.origin.host} answered HTTP {answer.status} for {registry.origin.repository}",
             "Try again later.",
         )

@@ -30,6 +30,10 @@ class TryAgain(Exception):
         self.seconds = seconds
 
 
+class LoginRefused(DownloadError):
+    """There is no login, it does not suffice, or it has expired."""
+
+
 class NoRanges(Exception):
     """The server sends whole files only."""
 
@@ -141,7 +145,8 @@ class RangeRequests:
             headers |= self._file.headers
         if wanted:
             headers["Range"] = wanted
-            if self.version.host == host_of(str(url)) and not self.version.etag.startswith("W/"):
+            is_told_by_etag = self.version.host == host_of(str(url)) and not self.version.sha256
+            if is_told_by_etag and not self.version.etag.startswith("W/"):
                 headers["If-Range"] = self.version.etag
         timeout = httpx.Timeout(self._timeouts.stall)
         request = self._client.build_request("GET", url, headers=headers, timeout=timeout)
@@ -214,7 +219,7 @@ def check_status(response: httpx.Response, name: str) -> None:
         case HTTPStatus.OK | HTTPStatus.PARTIAL_CONTENT:
             return
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            raise DownloadError(message, "Log in with `oprel hf login`, and accept the model's terms on its page.")
+            raise LoginRefused(message, "Log in with `oprel hf login`, and accept the model's terms on its page.")
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
             raise DownloadError(message, "The file does not exist: check the name.")
         case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -24,11 +24,13 @@ class Version:
     host: str = ""
 
     def agrees(self, other: "Version") -> bool:
-        """True if both may be the same bytes. Mirrors may use their own ETags for the same content."""
+        """True if both may be the same bytes.
+
+        Mirrors, and nodes of one host, may use their own ETags for the same content; a digest decides at the end.
+        """
         if self.size_bytes != other.size_bytes or self.sha256 != other.sha256:
             return False
-        comparable = self.host == other.host or not self.sha256
-        return self.etag == other.etag or not (self.etag and other.etag and comparable)
+        return bool(self.sha256) or self.etag == other.etag or not (self.etag and other.etag)
 
 
 class Segments:

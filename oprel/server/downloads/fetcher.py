@@ -15,6 +15,7 @@ from oprel.core.config import Config
 from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.models.disks import is_bare
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle, Unreachable
 from oprel.downloader.cache import HubCache
@@ -25,7 +26,8 @@ from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import disk, file_system
 from oprel.downloader.transfer.fetch import Limits, fetch
 from oprel.downloader.transfer.file_system import FileSystem
-from oprel.server.downloads.task import Download
+from oprel.downloader.transfer.ranges import LoginRefused
+from oprel.server.downloads.task import Download, FreeReplaced, keep_replaced
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library
 
@@ -54,7 +56,15 @@ class ModelFetcher:
     repositories is installed.
     """
 
-    def __init__(self, config: Config, library: Library, choose: Choose, serves_folders: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        library: Library,
+        choose: Choose,
+        serves_folders: Callable[[], bool],
+        free_replaced: FreeReplaced = keep_replaced,
+    ) -> None:
+        self._free_replaced = free_replaced
         self._config, self._library = config, library
         self._choose, self._serves_folders = choose, serves_folders
         self._slots = anyio.Semaphore(config.max_concurrent_downloads)
@@ -97,7 +107,20 @@ class ModelFetcher:
                     raise
                 logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
                 return
-            await self._transfer(download, offer, save)
+            await self._transfer_renewed(download, offer, save)
+
+    async def _transfer_renewed(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
+        """`_transfer`, with a new login each time that one has expired, as tokens of registries do within minutes."""
+        before = 0
+        while True:
+            try:
+                return await self._transfer(download, offer, save)
+            except LoginRefused as error:
+                if download.completed <= before:
+                    raise
+                logger.info("looking %s up again for a new login: %s", download.ref.text, error.message)
+                before = download.completed
+            offer = await self._offer(download)
 
     async def _offer(self, download: Download) -> Offer:
         """What was chosen before, unless it is there no more. Raises ModelNotFoundError, DownloadError."""
@@ -123,10 +146,11 @@ class ModelFetcher:
                     limits=Limits(tries=TRIES, sparse=system.sparse),
                     pace=self._pace,
                 )
-            await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
+            before = await anyio.to_thread.run_sync(self._adopt, download.ref, offer)
         except OprelError:
             await anyio.to_thread.run_sync(self._check_store, download, offer)  # the disk may have gone meanwhile
             raise
+        download.of_update = await self._free_replaced(before) if before else ""
 
     def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
@@ -143,8 +167,8 @@ class ModelFetcher:
                 "If the files were deleted, remove the models that had them with `oprel rm`: `oprel list` shows them.",
             )
 
-    def _adopt(self, ref: ModelRef, offer: Offer) -> None:
-        """Make the downloaded files a model. Raises OprelError."""
+    def _adopt(self, ref: ModelRef, offer: Offer) -> Manifest | None:
+        """Make the downloaded files a model; returns its earlier version, if that was downloaded. Raises OprelError."""
         try:
             manifest = offer.manifest(offer.name or ref.text)
         except OSError as error:
@@ -160,7 +184,16 @@ class ModelFetcher:
             raise InvalidModelError(message, *error.resolution_steps) from error
         requested = hub_origin(ref)
         chosen = time.time() if requested and not requested.names_one else 0.0
+        before = self._earlier(ModelRef.parse(manifest.name))
         self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
+        return before
+
+    def _earlier(self, ref: ModelRef) -> Manifest | None:
+        try:
+            before = self._library.manifests.get(ref)
+        except (ModelNotFoundError, InvalidModelError):
+            return None
+        return before if before.source and before.key == ref.key else None
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:
         try:

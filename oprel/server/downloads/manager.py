@@ -26,7 +26,7 @@ from oprel.downloader.offers import Choose, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.transfer import disk
 from oprel.server.downloads.records import DownloadState, Records
-from oprel.server.downloads.task import Download
+from oprel.server.downloads.task import Download, FreeReplaced, keep_replaced
 from oprel.server.errors import unexpected
 from oprel.server.models.library import Library
 
@@ -42,7 +42,8 @@ FIRST_WAIT = 1.0  # s until a source is asked again that could not be reached
 
 
 class Downloads:
-    """`choose` and `serves_folders` are for `ModelFetcher`; `draining` is true once the daemon is stopping.
+    """`choose`, `serves_folders` and `free_replaced` are for `ModelFetcher`.
+    `draining` is true once the daemon is stopping.
 
     `unreadable` counts records of a later version; it is not known which files those downloads want.
     """
@@ -54,9 +55,10 @@ class Downloads:
         choose: Choose = usual,
         serves_folders: Callable[[], bool] = lambda: False,
         draining: Callable[[], bool] = lambda: False,
+        free_replaced: FreeReplaced = keep_replaced,
     ) -> None:
         self._draining = draining
-        self._for_fetcher = config, library, choose, serves_folders
+        self._for_fetcher = config, library, choose, serves_folders, free_replaced
         self._records = Records(config.home_dir / "state.db")
         self._opened: ModelFetcher | None = None
         self._opening = asyncio.Lock()
@@ -195,7 +197,8 @@ class Downloads:
             self._left(download)
         if download.state is not DownloadState.DONE:
             raise download.error or DownloadError("the download was paused", "Try again to continue.")
-        for status in (*([] if verifying else [VERIFYING]), "writing manifest", "success"):
+        of_update = [download.of_update] if download.of_update else []
+        for status in (*([] if verifying else [VERIFYING]), "writing manifest", *of_update, "success"):
             yield ProgressResponse(status=status)
 
     def _left(self, download: Download) -> None:

@@ -1,7 +1,7 @@
 """One download of a model: its progress, and how clients are notified of it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,18 +9,27 @@ import anyio
 
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import OprelError
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
-from oprel.downloader.backoff import Unreachable
+from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
+
+# Removes the files of an updated model that nothing uses any more; returns what there is to say of it.
+FreeReplaced = Callable[[Manifest], Awaitable[str]]
+
+
+async def keep_replaced(before: Manifest) -> str:
+    return ""
 
 
 @dataclass(kw_only=True)
 class Download:
     """The download of one model. `files` maps file names to their progress; `waiting` counts the following clients.
 
-    `waits_for`: what keeps it from going on for now, in words; "" for nothing.
+    `waits_for`: what keeps it from going on for now, in words; "" for nothing. `of_update`: what there is to say of the
+    files of an earlier version, in the same way.
 
     `insecure`: access registries over http, as the client requested. `public_only`: it is not for this machine's own
     user, so only public addresses are connected to. `chosen` is the model that was chosen if `ref`
@@ -40,6 +49,7 @@ class Download:
     destinations: frozenset[Path] = frozenset()
     waiting: int = 0
     waits_for: str = ""
+    of_update: str = ""
     job: "asyncio.Task[None] | None" = None
     recorded: tuple[int, int] = (0, 0)  # total and completed bytes, from the record of an earlier daemon
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -77,7 +87,8 @@ class Download:
 
     def outlives(self, error: Unreachable) -> bool:
         """Whether it waits until that is over. Else its client decides: of an unknown name, it may be mistyped."""
-        return self.keep or (error.is_worth_waiting and bool(self.destinations))
+        is_asked_to_wait = error.is_momentary and 0 < error.seconds <= LONGEST_PROMISE
+        return self.keep or (error.is_worth_waiting and (is_asked_to_wait or bool(self.destinations)))
 
     def offered(self, offer: Offer) -> None:
         """Set the files to download."""

@@ -46,7 +46,7 @@ class Library:
     """
 
     def __init__(self, config: Config) -> None:
-        self.manifests = Manifests(config.models_dir)
+        self.manifests = Manifests.of(config)
         self.blobs = Blobs(config.models_dir / "blobs")
         self.conversions = Conversions(config.models_dir / "converted")
         self.disks = Disks.of(config)

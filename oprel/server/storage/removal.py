@@ -17,6 +17,7 @@ from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library, named
 from oprel.server.pool.loaded_model import served_by
 from oprel.server.pool.manager import ModelManager
+from oprel.utils.text import human_size
 
 # How the models of other programs are removed.
 ELSEWHERE = {
@@ -120,6 +121,27 @@ class Removal:
         if cache.root.is_relative_to(self.manager.config.home_dir):
             freed += await self._free_fetched(await anyio.to_thread.run_sync(cache.files))
         return Removed(freed, kept_for=await self._kept_for())
+
+    async def free_replaced(self, before: Manifest) -> str:
+        """Remove the files of an updated model that only its earlier version had. Returns what there is to say of it.
+
+        A cache shared with other programs is not touched: they may use that version.
+        """
+        config = self.manager.config
+        freed = await self._free_blobs(_blobs(before).__contains__)
+        is_own = config.hub_dir.is_relative_to(config.home_dir)
+        freed += await self._free_fetched(before.files) if is_own else 0
+        if left := await anyio.to_thread.run_sync(self._unused_bytes, before.files):
+            shared = f"in {config.hub_dir}, outside oprel's home: `hf cache prune` frees what no branch has any more"
+            step = "while an engine has them: then `oprel cache prune` frees them" if is_own else shared
+            return f"{human_size(left)} of the earlier version stay {step}"
+        return f"removed {human_size(freed)} of the earlier version" if freed else ""
+
+    def _unused_bytes(self, files: Iterable[Path]) -> int:
+        """The size of those that are downloaded and in use by no manifest."""
+        uses, cache, blobs = self.library.manifests.uses(), HubCache(self.manager.config.hub_dir), self.library.blobs
+        idle = [path for path in files if not uses.may_include(path) and path.is_file()]
+        return sum(path.stat().st_size for path in idle if cache.holds(path) or blobs.holds(path))
 
     async def clear(self) -> Removed:
         """Remove all models with files in oprel's own folders; models with files elsewhere stay."""

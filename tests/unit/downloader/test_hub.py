@@ -9,8 +9,10 @@ import pytest
 
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.names import HubOrigin, UrlOrigin
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub, check_git_hash
+from oprel.downloader.network import retries
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.url import Urls
 from oprel.formats.hugging_face.safetensors import read_safetensors
@@ -45,6 +47,39 @@ async def test_a_variant_comes_with_all_its_parts_and_a_projector(hub: Hub, serv
         assert target.destination.name == target.file.sha256 == server.repository("org/model").oid(target.file.name)
         assert target.file.size_bytes == (server.folder / "org/model" / target.file.name).stat().st_size
     assert (offer.title, offer.size_bytes) == ("org/model Q8_0", 2 + 3 + 4)
+
+
+async def test_a_listing_is_asked_for_again_while_the_hub_is_busy_or_the_connection_breaks(
+    hub: Hub, server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
+    server.troubles = [429, 0, 502]
+    assert (await hub.offer(HubOrigin("org/model", quant="Q4_K_M"))).title == "org/model Q4_K_M"
+    server.troubles = [503] * retries.TRIES
+    with pytest.raises(Unreachable, match="answered HTTP 503") as caught:
+        await hub.offer(HubOrigin("org/model"))
+    assert caught.value.is_momentary and not server.troubles
+
+
+async def test_a_mirror_that_lists_names_only_is_asked_for_sizes_and_hashes(hub: Hub, server: HubServer):
+    told = await hub.offer(HubOrigin("org/model", quant="Q8_0"))
+    server.names_only.add("org/model")
+    server.seen.clear()
+    assert (await hub.offer(HubOrigin("org/model", quant="Q8_0"))).targets == told.targets
+    assert not any(line.endswith("a.json") for line in server.seen)  # not a file of this model
+
+
+async def test_a_file_that_nobody_told_a_hash_of_is_stored_by_its_etag(hub: Hub, server: HubServer, tmp_path: Path):
+    write_tiny_llama(server.folder / "org/llama")
+    server.names_only.add("org/llama")
+    folder = Hub(server.url, HubCache(tmp_path / "cache"), serves_folders=lambda: True)
+    offer = await folder.offer(HubOrigin("org/llama"))
+    for target in offer.targets:
+        target.destination.parent.mkdir(parents=True, exist_ok=True)
+        target.destination.write_bytes((server.folder / "org/llama" / target.file.name).read_bytes())
+    manifest = offer.manifest("llama")
+    assert all(path.is_file() for path in manifest.parts)
+    assert {target.file.name for target in offer.targets if not target.file.sha256} >= {"config.json"}
 
 
 async def test_a_plan_of_a_repository_counts_its_projector(hub: Hub):

@@ -72,7 +72,7 @@ def _models(prefix: str) -> Iterable[str]:
 def _from_disk(config: Config, prefix: str) -> Iterable[str]:
     from oprel.core.models.manifests import Manifests
 
-    return (manifest.name for manifest in Manifests(config.models_dir).starting_with(prefix))
+    return (manifest.name for manifest in Manifests.of(config).starting_with(prefix))
 
 
 def _from_daemon(config: Config) -> Iterable[str]:

@@ -173,6 +173,22 @@ def test_paths_within_the_home_and_the_package_move_with_them(
     )
 
 
+@pytest.mark.parametrize("within", [f"models--org--m/snapshots/{'c' * 40}/a/m.gguf", f"urls/{'a' * 32}/m.gguf"])
+def test_downloaded_files_are_found_where_their_folder_was_moved(
+    manifests: Manifests, folder: Path, tmp_path: Path, within: str
+) -> None:
+    before, now = tmp_path / "one", tmp_path / "two"
+    (before / within).parent.mkdir(parents=True)
+    (before / within).touch()
+    manifests.put(Manifest(name="mine:latest", weights=before / within, parts=(before / within,)))
+    later = Manifests(folder, fetched=now)
+    assert later.get(ModelRef.parse("mine")).weights == before / within  # cache_dir is new, the file is not
+    before.rename(now)
+    moved = later.get(ModelRef.parse("mine"))
+    assert (moved.weights, moved.parts) == (now / within, (now / within,))
+    assert later.uses().may_include(now / within)
+
+
 def test_a_deleted_name_is_unknown(manifests: Manifests, folder: Path) -> None:
     manifests.put(FULL)
     manifests.delete(ModelRef.parse("USER/tiny:Q4"))

@@ -12,6 +12,8 @@ import pytest
 
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError, UnsupportedError
 from oprel.core.names import RegistryOrigin
+from oprel.downloader.backoff import Unreachable
+from oprel.downloader.network import retries
 from oprel.downloader.registry import push
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.pull import Registries, manifest
@@ -151,7 +153,10 @@ def truncated(request: httpx.Request) -> httpx.Response:
     ],
     ids=["fault", "page", "nothing", "endless", "circle", "broken"],
 )
-async def test_a_manifest_that_is_none_is_told(answer: Answer, error: type[OprelError]):
+async def test_a_manifest_that_is_none_is_told(
+    answer: Answer, error: type[OprelError], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
     registry = FakeRegistry()
     registry.changed["v1"] = answer
     with pytest.raises(error):
@@ -160,6 +165,30 @@ async def test_a_manifest_that_is_none_is_told(answer: Answer, error: type[Oprel
 
 def unresolved(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("[Errno -2] Name or service not known") from socket.gaierror(socket.EAI_NONAME, "")
+
+
+@pytest.mark.parametrize("question", ["v1", "/token"])
+async def test_a_question_is_asked_again_while_a_registry_is_busy(question: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
+    registry, troubles = FakeRegistry(token="secret"), [429, 0, 503]
+
+    def busy(request: httpx.Request) -> httpx.Response:
+        if not troubles:
+            del registry.changed[question]
+            return registry(request)
+        status = troubles.pop()
+        return httpx.Response(status, headers={"Retry-After": "0"}) if status else truncated(request)
+
+    registry.changed[question] = busy
+    assert (await manifest(ORIGIN, registry.client)).weights[0].size_bytes == 7
+
+
+async def test_a_long_wait_that_a_registry_asks_for_is_told():
+    registry = FakeRegistry()
+    registry.changed["v1"] = lambda request: httpx.Response(429, headers={"Retry-After": "90"})
+    with pytest.raises(Unreachable, match="answered HTTP 429 for team/tiny and asks to wait 90 s") as caught:
+        await manifest(ORIGIN, registry.client)
+    assert (caught.value.seconds, len(registry.seen)) == (90.0, 1)
 
 
 async def test_a_host_that_is_not_found_is_told_without_advice_on_encryption():

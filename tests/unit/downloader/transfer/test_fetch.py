@@ -68,6 +68,7 @@ HOSTILE = {
     Mode.DROPS: "",
     Mode.WRONG_BYTES: "digest mismatch",
     Mode.CHANGES: "digest mismatch",
+    Mode.NODES: "",
     Mode.BUSY: "",
     Mode.FAILS: "",
     Mode.DOWN: "HTTP 503",

@@ -12,6 +12,7 @@ import pytest
 from oprel.core.config import Config
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.models.manifests import Manifest
+from oprel.core.names import ModelRef
 from oprel.downloader.cache import HubCache
 from oprel.server.models.library import Library
 from oprel.server.storage.removal import Arriving, Removal, Removed
@@ -125,6 +126,46 @@ async def test_a_fetched_file_goes_and_its_neighbour_stays(
     assert [
         path for path in engines.config.hub_dir.rglob("*") if not path.is_dir() and path.parent.name != "refs"
     ] == []
+
+
+async def test_an_update_frees_what_only_the_earlier_version_had(
+    library: Library, engines: Engines, fetched: tuple[Path, Path]
+):
+    old, new = fetched
+    before = library.manifests.put(Manifest(name="m", weights=old, source="hf.co/org/repo"))
+    library.manifests.put(Manifest(name="other", weights=old, source="hf.co/org/repo"))
+    library.manifests.put(Manifest(name="m", weights=new, source="hf.co/org/repo"))
+    assert await removal(engines, library).free_replaced(before) == ""
+    assert old.exists()  # another model has it
+    library.manifests.delete(ModelRef.parse("other"))
+    engines.run(before)
+    said = await removal(engines, library).free_replaced(before)
+    assert old.exists() and said.endswith(
+        "of the earlier version stay while an engine has them: then `oprel cache prune` frees them"
+    )
+    engines.loaded.clear()
+    said = await removal(engines, library).free_replaced(before)
+    assert said.startswith("removed ") and said.endswith(" of the earlier version")
+    assert (old.is_symlink(), new.exists()) == (False, True)
+
+
+async def test_an_update_frees_unused_blobs_of_a_registry(library: Library, engines: Engines):
+    before = library.manifests.put(Manifest(name="m", weights=blob(library, 1), source="box.example/m"))
+    after = library.manifests.put(Manifest(name="m", weights=blob(library, 2), source="box.example/m"))
+    assert (await removal(engines, library).free_replaced(before)).startswith("removed ")
+    assert (before.weights.exists(), after.weights.exists()) == (False, True)
+
+
+async def test_an_update_says_what_stays_in_a_shared_cache(tmp_path: Path):
+    config = Config(home=str(tmp_path / "home"), cache_dir=str(tmp_path / "shared"))
+    config.models_dir.mkdir(parents=True)
+    library, content = Library(config), HubCache(config.hub_dir).blob("org/repo", ETAGS[0])
+    content.parent.mkdir(parents=True)
+    content.write_bytes(bytes(2_000))
+    before = Manifest(name="m", weights=content, source="hf.co/org/repo")
+    said = await removal(Engines(config), library).free_replaced(before)
+    assert content.exists()
+    assert said.startswith("2.0 KB of the earlier version stay") and "`hf cache prune`" in said
 
 
 LATER = '{"name": "later", "version": 9, "weights": {"repository": "org/repo", "file": "m1.gguf"}}'

@@ -1,0 +1,43 @@
+"""What a mirror of the hub says of files in its answers to HEAD, if its listing has nothing but their names."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from oprel.core.exceptions import DownloadError
+from oprel.downloader.network.hub_access import hub_errors
+from oprel.downloader.network.retries import patiently_blocking
+from oprel.downloader.source import RemoteFile
+
+AT_ONCE = 8  # requests
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def described(files: Sequence[RemoteFile], endpoint: str, repository: str, seconds: float) -> list[RemoteFile]:
+    """The files with size and hash, as huggingface_hub reads them. Blocks, `seconds` at most for each answer.
+
+    An ETag that is no hash is replaced by one of itself, as files are stored by it. Raises DownloadError.
+    """
+    ask = partial(_described, endpoint, repository, seconds)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda file: patiently_blocking(partial(ask, file)), files))
+
+
+def _described(endpoint: str, repository: str, seconds: float, file: RemoteFile) -> RemoteFile:
+    from huggingface_hub import get_hf_file_metadata
+
+    with hub_errors(endpoint, repository):
+        answer = get_hf_file_metadata(
+            file.url, token=False, headers=dict(file.headers), timeout=seconds, endpoint=endpoint
+        )
+    if answer.size is None:
+        raise DownloadError(f"{endpoint} does not state the size of {file.name}", "Use another endpoint: hf_endpoint.")
+    etag = answer.etag or ""
+    sha256 = etag if _SHA256.fullmatch(etag) else ""
+    key = f"{file.url} {answer.size} {etag}"
+    etag = etag if _HASH.fullmatch(etag) else hashlib.sha256(key.encode()).hexdigest()
+    return replace(file, size_bytes=answer.size, sha256=sha256, etag=etag)
