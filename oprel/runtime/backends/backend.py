@@ -62,6 +62,7 @@ class Backend:
     shares_cells: bool = False  # a slot may use `EngineSpec.slot_context` cells of the cache that all slots share
     is_planned: bool = False  # what it takes of memory is known, so that one that takes far more is ended
     probes: bool = False  # builds differ, so oprel reads the flags from `--help`; others start too slowly for that
+    rests: bool = False  # uses no CPU time without work, so that one that goes on after its last client is ended
     offline: bool = False  # it needs no network, and gets none where the system permits that
     leaves_children: bool = False  # leaves processes that outlive the first one, and files
     overhead_bytes: int = 0  # memory that it takes for any model, beyond llama.cpp's own

@@ -54,6 +54,7 @@ def launch(
         load_timeout=load_timeout,
         stall_timeout=stall_timeout,
         runner=runner,
+        rests=backend.rests,
         health_path=backend.health_path,
         translator=partial(_translated, backend.dialect, spec.load.num_ctx or 0) if backend.dialect else untranslated,
         port=spec.port,

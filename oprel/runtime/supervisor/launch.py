@@ -35,6 +35,7 @@ class Launch:
     port: int = 0
     key: str = field(default="", repr=False)
     uses_gpu: bool = False
+    rests: bool = False  # it uses no CPU time without work
 
     @property
     def address(self) -> str:

@@ -254,7 +254,7 @@ class EngineProcess:
                 ready.result()
                 self._binaries.note_start(binary)
                 self._ready_since, self.load_seconds = self._clock(), child.uptime
-                self._watchdog.begin(child, compiles=self.launch.uses_gpu)
+                self._watchdog.begin(child, compiles=self.launch.uses_gpu, rests=self.launch.rests)
                 child.sample_memory()
                 return True
         finally:

@@ -1,6 +1,7 @@
 """Watches an engine while it has work. Kills it when `hang_detector` says that it hangs, or when it outgrows its plan.
 
-An engine may go on with a request whose client has left, so its memory is watched until it uses no CPU time any more.
+An engine may go on with a request whose client has left, such as a template that loops: it is watched until it uses no
+CPU time any more, and may use as much of it as the request would have been granted.
 What follows is the same as after a crash: its streams break off, and the answers continue with a new engine.
 """
 
@@ -59,14 +60,18 @@ class Watchdog:
         self.clock = clock
         self._stall, self._pace = stall, pace
         self._child: ChildProcess | None = None
+        self._rests = False
         self._timer: asyncio.TimerHandle | None = None  # until the first look: most requests are over before it
         self._looking: asyncio.Task[None] | None = None
         self.detector = HangDetector(stall, pace)
 
-    def begin(self, child: ChildProcess, *, compiles: bool = False) -> None:
-        """A new process is ready. The work of the previous one does not count for it. `compiles`: it uses a GPU."""
+    def begin(self, child: ChildProcess, *, compiles: bool = False, rests: bool = False) -> None:
+        """A new process is ready. The work of the previous one does not count for it.
+
+        `compiles`: it uses a GPU. `rests`: it uses no CPU time without work.
+        """
         self.rest()
-        self._child = child
+        self._child, self._rests = child, rests
         self.detector = HangDetector(self._stall, self._pace, compiles=compiles)
 
     @contextlib.contextmanager
@@ -100,7 +105,7 @@ class Watchdog:
         self._timer, self._looking = None, asyncio.create_task(self._look(child), name=f"look at {child.pid}")
 
     async def _look(self, child: ChildProcess) -> None:
-        before = procstat.ProcessStats()
+        before, for_nobody, limit = procstat.ProcessStats(), 0.0, self._stall
         while not child.has_exited:
             child.sample_memory()
             stats = await asyncio.to_thread(procstat.look, child.pid)
@@ -109,7 +114,13 @@ class Watchdog:
             if why := self.detector.look(self.clock(), stats):
                 self.kill_as(why)
                 return
-            if not self.detector.is_busy and stats.cpu - before.cpu < BUSY_CPU:
+            used = min(stats.cpu - before.cpu, 2 * self._interval)  # whatever it used before, and with many threads
+            if self.detector.is_busy:
+                for_nobody, limit = 0.0, self.detector.spin_limit
+            elif used + stats.waited - before.waited < BUSY_CPU:
+                return
+            elif (for_nobody := for_nobody + used) > limit and self._rests:
+                self.kill_as(f"it used CPU time for {for_nobody:.1f} s after its clients had left")
                 return
             before = stats
             await asyncio.sleep(self._interval)

@@ -47,6 +47,7 @@ async def engine(folder: Path, ends: list[Ended]) -> AsyncIterator[Callable[...,
             arguments=lambda flags: ["--host", str(socket)],
             load_timeout=load_timeout,
             stall_timeout=stall_timeout,
+            rests=True,
         )
         made.append(EngineProcess(launch, candidates, on_end=ends.append))
         return made[-1]

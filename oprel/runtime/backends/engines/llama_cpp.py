@@ -134,6 +134,7 @@ BACKEND = Backend(
     maps=True,
     shares_cells=True,
     probes=True,
+    rests=True,
     offline=True,
     is_planned=True,
 )

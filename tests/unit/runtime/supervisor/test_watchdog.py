@@ -66,6 +66,16 @@ async def test_an_engine_that_spins_with_green_health_is_killed(engine):
     assert "used CPU time" in await hung(one)
 
 
+async def test_an_engine_that_spins_for_a_client_that_has_left_is_killed(engine):
+    one = engine({"spin_at_token": 1}, stall_timeout=STALL)
+    await one.ensure_ready()
+    with one.at_work(about_tokens=5):
+        async with one.http.stream("/v1/completions", orjson.dumps({"prompt": "hello"})) as response:
+            assert await response.read()
+    ended = await one.why_it_ended(within=DEADLINE)
+    assert ended and ended.reason is Reason.HUNG and "after its clients had left" in ended.detail
+
+
 async def test_a_stopped_engine_is_killed(engine):
     one = engine({"tokens": 10_000, "token_delay": 0.01}, stall_timeout=STALL)
     await one.ensure_ready()
