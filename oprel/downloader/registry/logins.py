@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oprel.core.configuration.environment import tool_environment
 from oprel.core.names import DOCKER_HOSTS
 
 HELPER_SECONDS = 30.0  # a helper may ask the user's keyring
@@ -95,6 +96,7 @@ def _answered(program: str, key: str) -> Login | None:
             input=key.encode(),
             capture_output=True,
             timeout=HELPER_SECONDS,
+            env=tool_environment(),
             check=True,
         )
         content = json.loads(answer.stdout[:LONGEST_ANSWER])
