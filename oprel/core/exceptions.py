@@ -9,6 +9,8 @@
     │   └── InvalidModelError      the model file is damaged or of an unknown format (also a ValueError)
     │       └── ModelAwayError     the model's files are on a disk that is away
     ├── ModelNotFoundError         no model of that name
+    ├── UnauthorizedError          the caller needs a key
+    │   └── ForbiddenError         the caller's key does not allow it
     ├── UnsupportedError           the model or engine cannot do what was asked
     ├── ConnectError               no daemon answers at the address
     │   └── DaemonStartError       the daemon did not start
@@ -119,6 +121,16 @@ class ModelNotFoundError(OprelError):
     code = "model_not_found"
     http_status = 404
     exit_code = 3
+
+
+class UnauthorizedError(OprelError):
+    code = "unauthorized"
+    http_status = 401
+
+
+class ForbiddenError(UnauthorizedError):
+    code = "forbidden"
+    http_status = 403
 
 
 class UnsupportedError(OprelError):

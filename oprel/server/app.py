@@ -18,7 +18,6 @@ from oprel.core.configuration.given import Given
 from oprel.core.exceptions import OprelError
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
-from oprel.server import conversations
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
@@ -27,6 +26,7 @@ from oprel.server.api.ollama import routes as ollama
 from oprel.server.downloads import records
 from oprel.server.downloads.manager import Downloads
 from oprel.server.errors import unexpected
+from oprel.server.history import conversations
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
@@ -42,12 +42,15 @@ LAZY_ROUTERS = {
         "anthropic.routes:router",
     ),
     ("/api/tokenize", "/api/detokenize"): ("oprel.tokens:router",),
-    ("/api/models/", "/api/search"): ("oprel.library:router", "oprel.downloads:router"),
-    ("/api/status", "/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): (
-        "ollama.models:router",
+    ("/api/models/", "/api/search"): (
+        "oprel.library:router",
+        "oprel.library:managing",
+        "oprel.library:private",
+        "oprel.downloads:router",
     ),
+    ("/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): ("ollama.models:router",),
     ("/metrics", "/crashes", "/logs", "/quarantine", "/settings"): ("oprel.observe:router", "oprel.observe:private"),
-    ("/health", "/models", "/load", "/unload", "/generate"): ("oprel.native:router",),
+    ("/health", "/models", "/load", "/unload", "/generate"): ("oprel.native:public", "oprel.native:router"),
     ("/openapi.json",): ("reference.routes:router",),
 }
 
@@ -92,6 +95,7 @@ def create_app(state: AppState) -> FastAPI:
     """The daemon's application. Its lifespan resumes downloads and, at the end, stops every engine."""
     app = FastAPI(title="oprel", openapi_url=None, lifespan=_lifespan(state))
     app.state.daemon = state
+    add_routes(app, ollama.public)
     add_routes(app, ollama.router)
     app.router.routes.extend(LazyRoutes(app, prefixes, routers) for prefixes, routers in LAZY_ROUTERS.items())
     app.add_exception_handler(OprelError, _oprel_error)

@@ -227,9 +227,9 @@ def test_only_the_machine_s_own_user_names_paths(machine: RunningDaemon, tmp_pat
     page = {"Origin": "http://localhost:3000"}
     asked = {"model": "stolen", "path": str(path)}
     with httpx.Client(base_url=machine.url, headers=page, trust_env=False, timeout=DEADLINE) as http:
-        assert http.post("/api/models/import", json=asked).status_code == 404
-        assert http.get("/api/models/cache").status_code == 404
-        assert http.request("DELETE", "/api/models/cache", json={}).status_code == 404
+        assert http.post("/api/models/import", json=asked).status_code == 401
+        assert http.get("/api/models/cache").status_code == 401
+        assert http.request("DELETE", "/api/models/cache", json={}).status_code == 401
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a\0b", "m" * 10_000, "a/../b", "./m.gguf"])

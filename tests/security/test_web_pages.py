@@ -82,7 +82,7 @@ async def test_a_page_of_this_machine_reads_no_logs_and_names_no_files(app: Fast
     async with page(app) as http:
         http.headers["origin"] = "http://localhost:3000"
         for path in ("/logs?model=guide", "/crashes", "/quarantine", "/settings"):
-            assert (await http.get(path)).status_code == 400, path
+            assert (await http.get(path)).status_code == 401, path
         present = await http.post("/api/show", json={"model": str(file)})
         absent = await http.post("/api/show", json={"model": str(tmp_path / "x.gguf")})
     assert present.status_code == absent.status_code == 404

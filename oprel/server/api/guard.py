@@ -15,6 +15,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oprel.core.config import Config
+from oprel.server.access.caller import Policy
+from oprel.server.access.identify import CALLER, identify, is_loopback
 from oprel.server.api.connections.request_limits import ALL_BODIES_BYTES
 from oprel.server.api.request_content import BODY, BODY_BYTES, DECODING, BodyBudget
 
@@ -43,6 +45,7 @@ class Guard:
         self._app = app
         self._origins = (*LOCAL_ORIGINS, *(origin.strip() for origin in config.origins.split(",") if origin.strip()))
         self._checks_host = is_loopback(config.server_host)
+        self._policy = Policy()
         self._most_bytes = config.max_body_mb * 2**20
         self._bodies = BodyBudget(max(ALL_BODIES_BYTES, 2 * self._most_bytes))
         self._decoding = anyio.CapacityLimiter(1)
@@ -73,6 +76,7 @@ class Guard:
         await self._serve(scope, receive, send_with_cors)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[CALLER] = identify(scope, None, self._policy)
         with self._bodies.body() as scope[BODY]:
             await self._app(scope, receive, send)
 
@@ -102,13 +106,6 @@ def is_own_host(header: str) -> bool:
 
 def _matches(origin: str, pattern: str) -> bool:
     return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), origin) is not None
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _cors(origin: str) -> dict[str, str]:

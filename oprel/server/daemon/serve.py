@@ -25,10 +25,10 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import records
+from oprel.server.access.identify import is_loopback
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.connections.http_protocol import HttpProtocol
 from oprel.server.api.connections.request_limits import raise_file_limit
-from oprel.server.api.guard import is_loopback
 from oprel.server.app import assemble, create_app
 from oprel.server.daemon.garbage import ModuleFreezer
 from oprel.server.daemon.healing import heal_home

@@ -6,6 +6,7 @@ from datetime import UTC
 from fastapi import Request, Response
 
 from oprel.core.exceptions import ValidationError
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.anthropic.errors import encode_error
 from oprel.server.api.anthropic.types import AnthropicModel, AnthropicModels
 from oprel.server.api.common import decode
@@ -15,7 +16,7 @@ from oprel.server.api.common.errors import dialect_router
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.summaries import ModelSummary
 
-router = dialect_router(encode_error, prefix="/v1/models", header="anthropic-version")
+router = dialect_router(encode_error, prefix="/v1/models", header="anthropic-version", access=AccessLevel.INFERENCE)
 
 READ = ["GET", "HEAD"]
 USUAL_LIMIT, LARGEST_LIMIT = 20, 1000  # Anthropic's

@@ -2,6 +2,7 @@
 
 from fastapi import Request, Response
 
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.anthropic import decode as anthropic_decode
 from oprel.server.api.anthropic import encode as anthropic_encode
 from oprel.server.api.anthropic.errors import encode_error
@@ -13,7 +14,7 @@ from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.streaming import collected_reply, object_reply, stream_reply
 from oprel.server.inference import completions
 
-router = dialect_router(encode_error, prefix="/v1/messages")
+router = dialect_router(encode_error, prefix="/v1/messages", access=AccessLevel.INFERENCE)
 
 
 @router.post("")

@@ -7,10 +7,10 @@ from starlette.requests import Request
 
 from oprel.core.configuration.given import Given
 from oprel.server.api.common.ignored import IgnoredParts
-from oprel.server.conversations import Conversations
 from oprel.server.downloads.manager import Downloads
 from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download
+from oprel.server.history.conversations import Conversations
 from oprel.server.history.stored_responses import StoredResponses
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library

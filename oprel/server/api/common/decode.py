@@ -17,9 +17,9 @@ from oprel.core.completion import CompletionRequest, LoadOptions, Prompt, Prompt
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.names import ModelRef, NameKind, is_path
 from oprel.core.request_options import LARGEST_INTEGER, OPTIONS, OptionValue, value_of
+from oprel.server.access.identify import caller_of
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
-from oprel.server.api.guard import is_loopback
 from oprel.server.api.request_content import DECODING, content_of, json_value
 from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.checks import check_schema, check_size
@@ -73,9 +73,8 @@ async def apart(request: Request, decode: Callable[[], Result]) -> Result:
 
 
 def is_own_user(request: Request) -> bool:
-    """True for a caller on this machine that is not a web page: local socket, or loopback without an Origin."""
-    local = request.client is None or is_loopback(request.client.host)
-    return local and "origin" not in request.headers
+    """True for the daemon's own user, and for keys that make one its equal."""
+    return caller_of(request).is_admin
 
 
 def required(name: str) -> str:

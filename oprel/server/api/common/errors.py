@@ -13,7 +13,9 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from oprel.api_models import ErrorDetail, ErrorResponse
-from oprel.core.exceptions import OprelError
+from oprel.core.exceptions import ForbiddenError, OprelError, UnauthorizedError
+from oprel.server.access.caller import AccessLevel
+from oprel.server.access.identify import caller_of
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 
@@ -21,7 +23,13 @@ ErrorEncoder = Callable[[OprelError], bytes]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 ENCODER = "oprel.encode_error"  # the key of a request's encoder in its ASGI scope
-OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+NEEDS_KEY = "Send one as `Authorization: Bearer KEY`, or ask as the daemon's own user on its machine."
+OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    400: "invalid_request_error",
+    404: "not_found_error",
+}
 
 
 class AnyText(PathConvertor):
@@ -38,19 +46,18 @@ def dialect_router(
     *,
     prefix: str = "",
     header: str = "",
-    check: Callable[[Request], None] | None = None,
+    access: AccessLevel = AccessLevel.ADMIN,
 ) -> APIRouter:
     """A router whose routes report errors in the form of `encode_error`.
 
-    With a `header` they serve only requests that have it; the others are left to the routers that follow. `check`
-    raises for a request that may not be made.
+    With a `header` they serve only requests that have it; the others are left to the routers that follow. Callers need
+    `access`, or are refused before the request is read.
     """
 
     def in_dialect(handle: Endpoint) -> Endpoint:
         async def handle_in_dialect(request: Request) -> Response:
             request.scope[ENCODER] = encode_error
-            if check:
-                check(request)
+            _check_access(request, access)
             response = await handle(request)
             if names := ignored.ignored_in(request):
                 ignored.set_header(response.headers, names)
@@ -75,6 +82,16 @@ def dialect_router(
             return super().matches(scope)
 
     return APIRouter(prefix=prefix, route_class=DialectRoute)
+
+
+def _check_access(request: Request, needed: AccessLevel) -> None:
+    """Raises UnauthorizedError where a key could help, else ForbiddenError."""
+    caller = caller_of(request)
+    if caller.access >= needed:
+        return
+    if caller.key is None:
+        raise UnauthorizedError("this needs a key", NEEDS_KEY)
+    raise ForbiddenError(f"the key {caller.key.name!r} does not allow this", "Use a key with the scope admin.")
 
 
 def _takes_only_request(route: APIRoute) -> bool:

@@ -12,9 +12,9 @@ from oprel.core.exceptions import ModelNotFoundError, UnsupportedError, Validati
 from oprel.core.models.modelfile import ROLES, Parameter
 from oprel.core.names import ModelRef
 from oprel.core.request_options import OPTIONS
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
-from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.ollama.errors import encode_error
@@ -22,14 +22,9 @@ from oprel.server.downloads.manager import Downloads
 from oprel.server.models import create, push
 from oprel.server.models.create import ModelRecipe, Progress
 
-router = dialect_router(encode_error)
+router = dialect_router(encode_error, access=AccessLevel.MODELS)
 
 BLOB = "/api/blobs/{digest}"
-
-
-@router.api_route("/api/status", methods=["GET", "HEAD"])
-async def status() -> Response:
-    return json_response(wire.CloudStatusResponse())
 
 
 @router.head(BLOB)

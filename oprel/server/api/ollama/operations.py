@@ -51,7 +51,7 @@ OPERATIONS: Operations = {
         answers=json_answer(wire.EmbeddingsResponse),
         headers=EMBEDDING_HEADERS,
     ),
-    models.status: Operation(
+    routes.status: Operation(
         summary="Whether cloud models are on: they never are.", answers=json_answer(wire.CloudStatusResponse)
     ),
     models.has_blob: Operation(

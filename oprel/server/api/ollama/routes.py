@@ -18,6 +18,7 @@ from oprel.core.names import is_path
 from oprel.formats.gguf import read_gguf
 from oprel.formats.templates.go_template import is_jinja
 from oprel.formats.templates.request_template import rendered
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import (
@@ -44,7 +45,8 @@ from oprel.server.models.installed_model import InstalledModel, with_every_array
 from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.utils.text import timestamp
 
-router = dialect_router(encode_error)
+public = dialect_router(encode_error, access=AccessLevel.ANYONE)
+router = dialect_router(encode_error, access=AccessLevel.INFERENCE)
 
 READ = ["GET", "HEAD"]
 # The release of Ollama whose API these routes speak: its `prompt_eval_cached_count` came with 0.34. Clients refuse a
@@ -53,9 +55,14 @@ OLLAMA_LEVEL = "0.34.1"
 COPILOT = "GitHubCopilotChat/"  # uses `general.basename` as the model's name in its requests
 
 
-@router.api_route("/", methods=READ)
+@public.api_route("/", methods=READ)
 async def root() -> Response:
     return PlainTextResponse("Ollama is running")  # clients of Ollama check for this text
+
+
+@router.api_route("/api/status", methods=READ)
+async def status() -> Response:
+    return json_response(wire.CloudStatusResponse())
 
 
 @router.api_route("/api/version", methods=READ)

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from oprel.core.completion import Usage
 from oprel.core.exceptions import ValidationError
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import embedding, listed
@@ -39,7 +40,7 @@ from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.summaries import ModelSummary
 from oprel.server.pool.manager import ModelManager
 
-router = dialect_router(encode_error, prefix="/v1")
+router = dialect_router(encode_error, prefix="/v1", access=AccessLevel.INFERENCE)
 
 READ = ["GET", "HEAD"]
 COUNTS = tuple(field.name for field in fields(Usage))

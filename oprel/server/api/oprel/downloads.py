@@ -6,6 +6,7 @@ from oprel.core.exceptions import ValidationError
 from oprel.core.names import ModelRef, NameKind
 from oprel.downloader.hub import HubModel
 from oprel.downloader.source import Progress
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
@@ -14,7 +15,7 @@ from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.downloads.task import Download
 from oprel.wire import downloads as wire
 
-router = dialect_router(encode_api_error)
+router = dialect_router(encode_api_error, access=AccessLevel.MODELS)
 
 READ = ["GET", "HEAD"]
 DOWNLOADS = "/api/models/download"

@@ -10,9 +10,10 @@ from typing import get_args
 import anyio.to_thread
 from fastapi import Request, Response
 
-from oprel.core.exceptions import ModelAwayError, ModelNotFoundError, OprelError, ValidationError
+from oprel.core.exceptions import ModelAwayError, OprelError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.downloader.aliases import Alias, Aliases
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.encode import details, json_bytes, json_response
@@ -30,7 +31,9 @@ from oprel.stores.seen import away_models
 from oprel.wire import library as library_wire
 from oprel.wire.library import LibraryModel, ModelStatus
 
-router = dialect_router(encode_api_error)
+router = dialect_router(encode_api_error, access=AccessLevel.INFERENCE)
+managing = dialect_router(encode_api_error, access=AccessLevel.MODELS)
+private = dialect_router(encode_api_error, access=AccessLevel.ADMIN)
 
 READ = ["GET", "HEAD"]
 LIBRARY = "/api/models/library"
@@ -68,16 +71,15 @@ async def library(request: Request, provider: str = "", status: str = "", capabi
     return await state.library.survey(reply)
 
 
-@router.delete(LIBRARY + "/{name:text}")
+@managing.delete(LIBRARY + "/{name:text}")
 async def remove(request: Request, name: str) -> Response:
     decode.model_name(name, f'name "{name}" is invalid')
     state = state_of(request)
     return _removed(await state.removal.remove(name))
 
 
-@router.api_route(CACHE, methods=READ)
+@private.api_route(CACHE, methods=READ)
 async def cached(request: Request) -> Response:
-    _check_own_user(request)
     files = await _files(state_of(request))
     reply = library_wire.CacheResponse(
         files=[_cached_file(file) for file in files],
@@ -86,10 +88,9 @@ async def cached(request: Request) -> Response:
     return json_response(reply, nulls=True)
 
 
-@router.post(CACHE + "/verify")
+@private.post(CACHE + "/verify")
 async def verify(request: Request) -> Response:
     """Check the files whose digest is in their names. Each file is a step; an error at the end names damaged files."""
-    _check_own_user(request)
     body = await decode.parse_body(request, library_wire.CacheRequest)
     files = await _files(state_of(request))
     chosen = [file for file in files if not file.is_partial and (body.all or file.provider == "oprel")]
@@ -97,19 +98,17 @@ async def verify(request: Request) -> Response:
     return progress_reply(cache.verify(chosen, away), stream=True)
 
 
-@router.delete(CACHE)
+@private.delete(CACHE)
 async def prune(request: Request) -> Response:
     """Remove files that no model uses; with `all`, also the models whose files belong to oprel."""
-    _check_own_user(request)
     body = await decode.parse_body(request, library_wire.CacheRequest)
     state = state_of(request)
     return _removed(await (state.removal.clear() if body.all else state.removal.sweep()))
 
 
-@router.post("/api/models/import")
+@private.post("/api/models/import")
 async def import_model(request: Request) -> Response:
-    """Give a file of this machine a name. Only for this machine's own user."""
-    _check_own_user(request)
+    """Give a file of this machine a name."""
     body = await decode.parse_body(request, library_wire.ImportRequest)
     name = decode.model_name(body.model, "invalid model name")
     if not Path(body.path).is_absolute():  # the daemon does not know the client's folder
@@ -117,12 +116,6 @@ async def import_model(request: Request) -> Response:
     files = await anyio.to_thread.run_sync(import_files.files_at, Path(body.path))
     steps = import_files.import_model(state_of(request).library, name, files, body.how)
     return progress_reply(steps, stream=body.stream)
-
-
-def _check_own_user(request: Request) -> None:
-    """Only the machine's own user may see and name its paths. Raises ModelNotFoundError for others: 404."""
-    if not decode.is_own_user(request):
-        raise ModelNotFoundError("this is for the machine's own user", "Ask on the machine that the daemon runs on.")
 
 
 def _values(text: str) -> set[str]:

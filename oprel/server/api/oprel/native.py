@@ -13,6 +13,7 @@ from oprel import api_models as wire
 from oprel.core.completion import Chunk, CompletionRequest, Mode, PromptMessage
 from oprel.core.configuration import installation
 from oprel.core.exceptions import ValidationError
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import expiry, json_response, logprobs
@@ -34,12 +35,13 @@ from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
 
-router = dialect_router(encode_error)
+public = dialect_router(encode_error, access=AccessLevel.ANYONE)
+router = dialect_router(encode_error, access=AccessLevel.INFERENCE)
 
 READ = ["GET", "HEAD"]
 
 
-@router.api_route("/health", methods=READ)
+@public.api_route("/health", methods=READ)
 async def health(request: Request) -> Response:
     state = state_of(request)
     binaries = state.manager.binaries

@@ -9,8 +9,9 @@ from fastapi.responses import PlainTextResponse
 
 from oprel.core.config import SETTINGS
 from oprel.core.configuration.published import EffectiveSetting, effective
-from oprel.core.exceptions import ModelNotFoundError, ValidationError
+from oprel.core.exceptions import ModelNotFoundError
 from oprel.runtime.engine import Engine
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
@@ -26,14 +27,8 @@ TEXT = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def _only_own_user(request: Request) -> None:
-    """Logs and prompts are private: web pages and other machines must not read them."""
-    if not decode.is_own_user(request):
-        raise ValidationError("this is for this machine's own user", "Ask there, with `oprel` or without an Origin.")
-
-
-router = dialect_router(encode_error)
-private = dialect_router(encode_error, check=_only_own_user)
+router = dialect_router(encode_error, access=AccessLevel.INFERENCE)
+private = dialect_router(encode_error, access=AccessLevel.ADMIN)
 
 
 @router.api_route("/metrics", methods=READ)

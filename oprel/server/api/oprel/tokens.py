@@ -3,6 +3,7 @@
 from fastapi import Request, Response
 
 from oprel import api_models as wire
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.errors import dialect_router
@@ -10,7 +11,7 @@ from oprel.server.api.common.streaming import object_reply
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.inference import embeddings
 
-router = dialect_router(encode_api_error, prefix="/api")
+router = dialect_router(encode_api_error, prefix="/api", access=AccessLevel.INFERENCE)
 
 
 @router.post("/tokenize")

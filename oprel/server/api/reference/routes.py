@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from oprel import __version__
 from oprel.api_models import ErrorResponse
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common.errors import dialect_router, nested_error
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.api.lazy_routes import LazyRoutes
@@ -19,7 +20,7 @@ from oprel.server.api.reference.operation import DialectReference, Operation, js
 
 DIALECTS = ("ollama", "openai", "responses", "anthropic", "oprel")  # packages whose `operations` have REFERENCES
 
-router = dialect_router(nested_error)
+router = dialect_router(nested_error, access=AccessLevel.ANYONE)
 
 
 @router.api_route("/openapi.json", methods=["GET", "HEAD"])

@@ -5,6 +5,7 @@ Requests may refer to the output items of the last responses, but not yet to a w
 
 from fastapi import Request, Response
 
+from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.errors import dialect_router
@@ -16,7 +17,7 @@ from oprel.server.api.responses.errors import encode_error
 from oprel.server.api.responses.types import ResponsesRequest
 from oprel.server.inference import completions
 
-router = dialect_router(encode_error, prefix="/v1/responses")
+router = dialect_router(encode_error, prefix="/v1/responses", access=AccessLevel.INFERENCE)
 
 
 @router.post("")

@@ -8,9 +8,11 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
+from oprel.core.config import Config
 from oprel.core.exceptions import BusyError, ContextLengthError, ModelNotFoundError, OprelError, ValidationError
 from oprel.server.api.anthropic import errors as anthropic
 from oprel.server.api.common.errors import ErrorEncoder, dialect_router, error_response
+from oprel.server.api.guard import Guard
 from oprel.server.api.lazy_routes import imported_router
 from oprel.server.api.ollama import errors as ollama
 from oprel.server.api.ollama import routes as ollama_routes
@@ -89,6 +91,7 @@ def test_a_request_that_no_route_serves_gets_oprels_own_form() -> None:
 
 async def answered(app: FastAPI, method: str, path: str) -> httpx.Response:
     app.add_exception_handler(OprelError, _oprel_error)
+    app.add_middleware(Guard, config=Config())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         return await http.request(method, path)
 
@@ -106,7 +109,11 @@ async def test_a_new_dialect_only_registers_its_encoder() -> None:
 
 
 def routers() -> list[APIRouter]:
-    return [ollama_routes.router, *(imported_router(name) for names in LAZY_ROUTERS.values() for name in names)]
+    return [
+        ollama_routes.public,
+        ollama_routes.router,
+        *(imported_router(name) for names in LAZY_ROUTERS.values() for name in names),
+    ]
 
 
 def routes() -> list[tuple[str, str]]:

@@ -8,9 +8,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.config import Config
+from oprel.server.access.identify import is_loopback
 from oprel.server.api.common.ignored import IGNORED
 from oprel.server.api.common.streaming import MISSING_PROMPT, TRUNCATED, UNPARSED
-from oprel.server.api.guard import Guard, is_loopback
+from oprel.server.api.guard import Guard
 
 PEER = ("127.0.0.1", 50_000)
 

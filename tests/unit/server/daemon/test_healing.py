@@ -10,9 +10,9 @@ from oprel.core.completion import PromptMessage
 from oprel.core.config import Config
 from oprel.core.home import prepare_home
 from oprel.runtime.supervisor import records
-from oprel.server import conversations
 from oprel.server.daemon.healing import heal_home
 from oprel.server.downloads.records import SCHEMA
+from oprel.server.history import conversations
 from oprel.server.models.last_use import LastUse
 from oprel.utils.database import heal
 from tests.fixtures.damaged_homes import CASES, Damaging, damage, write_home

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from oprel.api_models import ChatRequest, EmbedRequest, GenerateRequest, ShowRequest
 from oprel.core.completion import CompletionRequest, LoadOptions, Sampling, Tokens
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
+from oprel.server.access.caller import Policy
+from oprel.server.access.identify import CALLER, identify
 from oprel.server.api.common import decode
 from oprel.server.models.installed_model import InstalledModel
 
@@ -26,7 +28,8 @@ def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | 
         return {"type": "http.request", "body": content, "more_body": False}
 
     headers = [(b"content-type", b"text/plain"), *([(b"origin", origin.encode())] if origin else [])]
-    return Request({"type": "http", "headers": headers, "client": (peer, 1) if peer else None}, receive)
+    scope: Scope = {"type": "http", "headers": headers, "client": (peer, 1) if peer else None}
+    return Request({**scope, CALLER: identify(scope, None, Policy())}, receive)
 
 
 @pytest.fixture

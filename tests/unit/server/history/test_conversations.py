@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oprel.core.completion import PromptMessage
-from oprel.server.conversations import Conversations
+from oprel.server.history.conversations import Conversations
 
 HELLO, HI, MORE = PromptMessage("user", "héllo\n"), PromptMessage("assistant", "hi"), PromptMessage("user", "more")
 

@@ -1,0 +1,76 @@
+"""Who sends a request, and what they may do. Pure: `rights` is the table of docs/security.md."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+
+class AccessLevel(IntEnum):
+    """What a route demands of its callers. Each level includes those before it."""
+
+    ANYONE = 0
+    INFERENCE = 1  # answers of installed models, and what clients ask about those
+    MODELS = 2  # models are fetched, made, named and removed
+    ADMIN = 3  # files by their paths, logs, crashes, prompts, settings, keys
+
+
+class CallerKind(Enum):
+    OWN_USER = "the daemon's own user, or root"
+    WEB_PAGE = "a page with an allowed origin in the own user's browser"
+    LOCAL_USER = "another user of this machine"
+    OTHER_MACHINE = "another machine"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What callers without a key may do, by the settings of the same names."""
+
+    share_with_local_users: bool = False
+    allow_unauthenticated_lan: bool = False
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that was presented and is valid. `models` are names or patterns; none means all."""
+
+    name: str
+    access: AccessLevel
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`user`: the user ID on this machine, where it is known. `address`: of the client, "" over a local socket."""
+
+    kind: CallerKind
+    access: AccessLevel
+    user: int | None = None
+    address: str = ""
+    key: Key | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.access >= AccessLevel.ADMIN
+
+    @property
+    def owner(self) -> str | None:
+        """Whose conversations this caller goes on with; None for who cannot be told apart from others."""
+        if self.is_admin:
+            return ""
+        if self.key:
+            return f"key:{self.key.name}"
+        return f"user:{self.user}" if self.kind is CallerKind.LOCAL_USER and self.user is not None else None
+
+
+def rights(kind: CallerKind, key: Key | None, policy: Policy) -> AccessLevel:
+    """A key is who one is: it also limits the own user, who sends it deliberately."""
+    if key:
+        return key.access
+    match kind:
+        case CallerKind.OWN_USER:
+            return AccessLevel.ADMIN
+        case CallerKind.WEB_PAGE:
+            return AccessLevel.MODELS
+        case CallerKind.LOCAL_USER:
+            return AccessLevel.INFERENCE if policy.share_with_local_users else AccessLevel.ANYONE
+        case CallerKind.OTHER_MACHINE:
+            return AccessLevel.INFERENCE if policy.allow_unauthenticated_lan else AccessLevel.ANYONE
