@@ -229,6 +229,8 @@ BACKTRACE = re.compile(
     r"|ptrace: |^warning: .*\b(gdb|symbols|source file)|^Download failed|^WARNING: Using native backtrace"
 )
 
+# Without its time, where another line of the process came between: llama.cpp writes both one after the other.
+OF_LEVEL_E = re.compile(r"(?:[\d.]+ )?E ")
 RAISED = re.compile(r"(?:^|\s)((?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception): \S.*)")  # the end of a Python traceback
 LAST_LINES = 10
 
@@ -317,7 +319,7 @@ def _first_match(log: list[str], reasons: Iterable[Reason] = Reason) -> tuple[Re
 
 def _cause(log: list[str]) -> str:
     """The first line of level E, as later ones only report what failed because of it; else Python's last exception."""
-    first = next((line for line in log if re.match(r"[\d.]+ E ", line)), None)
+    first = next((line for line in log if OF_LEVEL_E.match(line)), None)
     raised = next((match[1] for line in reversed(log) if (match := RAISED.search(line))), None)
     return first or raised or (log[-1] if log else "")
 
@@ -331,4 +333,4 @@ def _signal_name(number: int) -> str:
 
 def _bare(line: str) -> str:
     """A log line without llama.cpp's time, level and module."""
-    return re.sub(r"^[\d.]+ [A-Z] +((srv|slot|cmn|que|res|main) +|\w+ {2,})?", "", line).strip()
+    return re.sub(r"^(?:[\d.]+ )?[A-Z] +((srv|slot|cmn|que|res|main) +|\w+ {2,})?", "", line).strip()

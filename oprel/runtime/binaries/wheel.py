@@ -9,9 +9,11 @@ import argparse
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+LOG_SECONDS = 0.2  # for the engine's own thread to write the lines of its log, before the process ends
 MISSING_LIBRARY = 127  # the exit status of a program whose library is missing
 
 MIB = 1024**2
@@ -134,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         server = llama.Server(to_params(llama, options))
     except RuntimeError as error:
+        time.sleep(LOG_SECONDS)
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - an engine's log
         os._exit(1)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})

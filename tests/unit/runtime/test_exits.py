@@ -82,6 +82,11 @@ def test_a_line_is_shown_without_time_level_and_module(line: str, bare: str) -> 
     assert classify_exit(1, [line]).detail == bare
 
 
+def test_the_first_line_of_level_e_is_the_cause_also_where_another_line_came_into_it() -> None:
+    log = ["0.00.056.151 error: Failed to init server", "E mtmd_init: mismatch between text model and mmproj", "more"]
+    assert classify_exit(1, log).detail == "exit status 1: mtmd_init: mismatch between text model and mmproj"
+
+
 def test_the_cause_counts_more_than_what_follows_from_it() -> None:
     log = ["failed to allocate compute buffers", "error loading model: missing tensor 'x'", "couldn't bind"]
     assert classify_exit(-signal.SIGABRT, log).reason is Reason.OUT_OF_MEMORY

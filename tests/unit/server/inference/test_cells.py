@@ -15,6 +15,7 @@ from oprel.server.inference.cells import CellNeeds, lacks_cells
 from oprel.server.inference.completions import Done
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.telemetry.recommender import settings
+from tests.conftest import eventually
 from tests.fixtures.memory_engine import KILLED, OUT_OF_MEMORY, MemoryEngine
 from tests.fixtures.pool import MakePool, MemoryPool, PoolOptions, header, installed, settled
 
@@ -193,10 +194,9 @@ async def test_answers_that_cannot_go_on_and_begin_together_run_at_once(make_poo
     pool = make_pool(MemoryEngine(words=WORDS, start_gate=gate), **WIDE)
     streams = [pool.stream(call_request(), MODEL) for _ in range(4)]
     begun = [asyncio.create_task(anext(stream)) for stream in streams]
-    await settled()
+    await asyncio.to_thread(eventually, lambda: pool.manager.loaded and pool.loaded("model").leases == len(begun))
     gate.set()
-    await settled()
-    assert all(task.done() for task in begun)
+    await asyncio.wait(begun, timeout=60)
     assert sent(pool) == [SHARE - 3] * 4
     for stream in streams:
         await stream.aclose()
