@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         DiskFullError,
         DownloadError,
         EngineBrokenError,
+        ForbiddenError,
         ImageTooLargeError,
         InsufficientMemoryError,
         InvalidModelError,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         ReinstalledError,
         RequestTooLargeError,
         ShuttingDownError,
+        UnauthorizedError,
         UnsupportedError,
         ValidationError,
     )
@@ -87,9 +89,10 @@ _NAMES_IN = {
     "search show unload",
     "oprel.client_async": "AsyncClient",
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
-    "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ImageTooLargeError "
-    "InsufficientMemoryError InvalidModelError ModelAwayError ModelNotFoundError NoEngineError OprelError "
-    "QuarantinedError ReinstalledError RequestTooLargeError ShuttingDownError UnsupportedError ValidationError",
+    "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ForbiddenError "
+    "ImageTooLargeError InsufficientMemoryError InvalidModelError ModelAwayError ModelNotFoundError NoEngineError "
+    "OprelError QuarantinedError ReinstalledError RequestTooLargeError ShuttingDownError UnauthorizedError "
+    "UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.plan": "recommend",
     "oprel.utils.logging": "setup_logging",
@@ -114,6 +117,7 @@ __all__ = [
     "EmbedResponse",
     "EmbeddingsResponse",
     "EngineBrokenError",
+    "ForbiddenError",
     "GenerateResponse",
     "Image",
     "ImageTooLargeError",
@@ -140,6 +144,7 @@ __all__ = [
     "ShuttingDownError",
     "StatusResponse",
     "Tool",
+    "UnauthorizedError",
     "UnsupportedError",
     "ValidationError",
     "__version__",
