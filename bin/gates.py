@@ -105,7 +105,7 @@ def pass_alone(selection: list[str], environment: dict[str, str]) -> bool:
     failed = json.loads(LAST_FAILED.read_text())
     if len(failed) > MOST_UNSTEADY:
         return False
-    again = [TOOLS / "pytest", "--last-failed", "--last-failed-no-failures=none", *selection]
+    again: list[str | Path] = [TOOLS / "pytest", "--last-failed", "--last-failed-no-failures=none", *selection]
     good = subprocess.run(again, cwd=ROOT, env=environment).returncode == 0
     print_line(f"run again    {'ok, so unsteady' if good else 'FAILED'}: {', '.join(failed)}")
     return good
