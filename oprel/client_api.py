@@ -274,9 +274,9 @@ class Client(BlockingClient):
         """Accept again the requests whose hash starts like this, or all."""
         return self._send(calls.clear_quarantine(hash))
 
-    def library(self, *, provider: str = "", status: str = "", capability: str = "") -> library_wire.LibraryResponse:
+    def library(self, **filters: Unpack[calls.LibraryFilters]) -> library_wire.LibraryResponse:
         """Models and the programs that keep them; filters take several values. Status "available": can be pulled."""
-        return self._send(calls.library(provider, status, capability))
+        return self._send(calls.library(filters))
 
     def remove(self, model: str) -> library_wire.RemovedResponse:
         """Delete a model and the files that no other model uses."""

@@ -268,11 +268,9 @@ class AsyncClient(AwaitingClient):
         """Accept again the requests whose hash starts like this, or all."""
         return await self._send(calls.clear_quarantine(hash))
 
-    async def library(
-        self, *, provider: str = "", status: str = "", capability: str = ""
-    ) -> library_wire.LibraryResponse:
+    async def library(self, **filters: Unpack[calls.LibraryFilters]) -> library_wire.LibraryResponse:
         """Models and the programs that keep them; filters take several values. Status "available": can be pulled."""
-        return await self._send(calls.library(provider, status, capability))
+        return await self._send(calls.library(filters))
 
     async def remove(self, model: str) -> library_wire.RemovedResponse:
         """Delete a model and the files that no other model uses."""

@@ -219,9 +219,25 @@ def clear_quarantine(hash: str | None) -> ApiCall[daemon_wire.ClearedResponse]:
     return ApiCall("DELETE", f"/quarantine{path}", daemon_wire.ClearedResponse)
 
 
-def library(provider: str, status: str, capability: str) -> ApiCall[library_wire.LibraryResponse]:
-    query = urlencode({"provider": provider, "status": status, "capability": capability})
-    return ApiCall("GET", f"/api/models/library?{query}", library_wire.LibraryResponse)
+class LibraryFilters(TypedDict, total=False):
+    """Of `GET /api/models/library`. `sort`: the name of an order, with "-" before it for the reverse.
+
+    `page`: from 1, with `per_page` models; without it all come.
+    """
+
+    source: str
+    provider: str
+    served_by: str
+    status: str
+    capability: str
+    q: str
+    sort: str
+    page: int
+    per_page: int
+
+
+def library(filters: LibraryFilters) -> ApiCall[library_wire.LibraryResponse]:
+    return ApiCall("GET", f"/api/models/library?{urlencode(filters)}", library_wire.LibraryResponse)
 
 
 def remove(model: str) -> ApiCall[library_wire.RemovedResponse]:

@@ -43,9 +43,9 @@ LAZY_ROUTERS = {
     ),
     ("/api/tokenize", "/api/detokenize"): ("oprel.tokens:router",),
     ("/api/models/", "/api/search"): (
-        "oprel.library:router",
-        "oprel.library:managing",
-        "oprel.library:private",
+        "oprel.library.routes:router",
+        "oprel.library.routes:managing",
+        "oprel.library.files:private",
         "oprel.downloads:router",
     ),
     ("/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): ("ollama.models:router",),

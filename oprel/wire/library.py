@@ -5,24 +5,58 @@ from typing import Literal
 from oprel.api_models import RequestBody, Wire
 
 NOT_CHECKED = "not checked"  # how the step of what cannot be seen begins
-ModelStatus = Literal["installed", "loaded", "damaged", "away", "available"]
+ModelStatus = Literal["installed", "loaded", "damaged", "away", "downloading", "available"]
+
+
+class LibraryMetadata(Wire):
+    """What the model's own file says of it. `parameters`: how many; `context_length`: in tokens.
+
+    `memory_requirement`: of an engine with a context of 4,096 tokens, or the trained one if that is shorter, without a
+    GPU. It is given for one model, not in lists. `training_data`: the data sets that the file names.
+    """
+
+    parameters: int | None = None
+    quantization: str | None = None
+    memory_requirement: int | None = None
+    context_length: int | None = None
+    license: str | None = None
+    tags: list[str] = []
+    architecture: str | None = None
+    family: str | None = None
+    training_data: list[str] = []
 
 
 class LibraryModel(Wire):
     """A model in `GET /api/models/library`: installed, or with the status "available" one that can be pulled.
 
-    "away": its files are on a disk that is not there.
+    "away": its files are on a disk that is not there. "downloading": its download runs or is paused.
 
-    `provider`: the program that stores it. `source`: where it came from. `repositories`: those of an alias, by size.
+    `source`: the program that stores it; `provider` is its older name. `origin`: where it came from. `served_by`: the
+    engine that has it loaded, or would. `repositories`: those of an alias, by size.
+    `download_progress`: from 0 to 1. `path` and `local_path` are for this machine's own user only. `disk_usage`: bytes
+    on disk now. `checksum`: the SHA-256 of its file, where the file's name tells it; `digest` is that of the model with
+    its settings. `about` and `last_used_at` are older names of `description` and `last_used`.
     """
 
+    id: str
     name: str
     provider: str
+    source: str
     status: ModelStatus
     capabilities: list[str] = []
-    source: str = ""
+    origin: str = ""
+    served_by: str | None = None
+    description: str | None = None
+    metadata: LibraryMetadata = LibraryMetadata()
+    download_progress: float | None = None
+    download_date: str | None = None
+    download_url: str | None = None
     path: str | None = None
+    local_path: str | None = None
     size: int = 0
+    disk_usage: int = 0
+    checksum: str | None = None
+    last_used: str | None = None
     digest: str | None = None
     family: str | None = None
     parameter_size: str | None = None
@@ -37,7 +71,15 @@ class LibraryModel(Wire):
 
 
 class LibraryResponse(Wire):
+    """`total_count`: the models that the request selects, on all pages.
+
+    `local_count` and `available_count`: those that are installed and that can be pulled, whatever status is wanted.
+    """
+
     models: list[LibraryModel]
+    total_count: int
+    local_count: int
+    available_count: int
 
 
 class RemovedResponse(Wire):

@@ -63,6 +63,11 @@ class Download:
         return sum(map(_done_bytes, self.files.values())) if self.files else self.recorded[1]
 
     @property
+    def progress(self) -> float:
+        """From 0 to 1, by bytes."""
+        return min(self.completed / self.total, 1.0) if self.total else 0.0
+
+    @property
     def is_verifying(self) -> bool:
         """All files are complete, and at least one is still being verified."""
         phases = [progress.phase for progress in self.files.values()]

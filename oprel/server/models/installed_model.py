@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from oprel.core.completion import Mode
@@ -19,7 +21,9 @@ from oprel.formats.templates.prompts import NORMALISED
 from oprel.formats.templates.thinking import ThinkingTraits, thinking_of
 from oprel.server.models.conventions import Conventions
 from oprel.telemetry.memory.image_tokens import ImageTokens
+from oprel.utils.text import harmless
 
+MOST_TEXTS, LONGEST_TEXT = 32, 200
 # llama.cpp's keys of the prefix, suffix and middle tokens of a gap, and those it used before September 2024.
 FIM_KEYS = (
     ("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"),
@@ -37,6 +41,9 @@ class HeaderSummary:
     quantization: str
     context_length: int | None
     embedding_length: int | None
+    license: str = ""  # its short name
+    tags: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +88,9 @@ class InstalledModel:
             quantization=info.quantization,
             context_length=self.header.context_length,
             embedding_length=self.header.embedding_length,
+            license=next(_texts(self.header.metadata.get("general.license")), ""),
+            tags=tuple(_texts(self.header.metadata.get("general.tags"))),
+            datasets=tuple(_datasets(self.header.metadata)),
         )
 
     @property
@@ -220,3 +230,17 @@ def with_every_array(model: InstalledModel) -> InstalledModel:
         return model
     whole = read_gguf(model.header.path, every_array=True)
     return replace(model, header=replace(model.header, metadata=whole.metadata))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts of a value that a stranger wrote, at most MOST_TEXTS short ones."""
+    values = value if isinstance(value, tuple) else (value,)
+    texts = (harmless(text) for text in values if isinstance(text, str) and 0 < len(text) <= LONGEST_TEXT)
+    return islice(texts, MOST_TEXTS)
+
+
+def _datasets(metadata: Mapping[str, object]) -> Iterator[str]:
+    """The data sets that a model was trained with: `general.dataset.N.name`, and `general.datasets` before 2024."""
+    yield from _texts(metadata.get("general.datasets"))
+    for number in range(MOST_TEXTS):
+        yield from _texts(metadata.get(f"general.dataset.{number}.name"))

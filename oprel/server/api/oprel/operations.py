@@ -6,7 +6,9 @@ from pydantic import Field
 
 from oprel import api_models as wire
 from oprel.server.api.common.streaming_response import NDJSON
-from oprel.server.api.oprel import downloads, library, native, observe, tokens
+from oprel.server.api.oprel import downloads, native, observe, tokens
+from oprel.server.api.oprel.library import files, routes
+from oprel.server.api.oprel.library.selection import MOST_ON_PAGE, ORDERS, STATUSES
 from oprel.server.api.reference.error_types import FlatError
 from oprel.server.api.reference.operation import (
     COMPLETION_HEADERS,
@@ -25,6 +27,8 @@ from oprel.wire import library as library_wire
 
 DOWNLOAD = json_answer(downloads_wire.DownloadResponse)
 OF_THE_DOWNLOAD = {"task": "$response.body#/id"}
+PAGE = Annotated[int, Field(ge=1, le=10**6)]
+PAGE_ROWS = Annotated[int, Field(ge=1, le=MOST_ON_PAGE)]
 MOST_RESULTS = Annotated[int, Field(ge=1, le=downloads.MOST_RESULTS)]
 
 BELOW_API: Operations = {
@@ -60,33 +64,46 @@ BELOW_API: Operations = {
             QueryParameter("limit", MOST_RESULTS, "How many models to name; 20 by default."),
         ),
     ),
-    library.library: Operation(
+    routes.library: Operation(
         summary="The models, with all that oprel knows of them.",
         answers=json_answer(library_wire.LibraryResponse),
         parameters=(
-            QueryParameter("provider", str, "Only those of these programs, separated by commas."),
+            QueryParameter("source", str, "Only those of these programs, separated by commas."),
+            QueryParameter("provider", str, "The older name of `source`."),
+            QueryParameter("served_by", str, "Only those that one of these engines serves, separated by commas."),
             QueryParameter(
-                "status", library_wire.ModelStatus, "Only those in this state, or in several, separated by commas."
+                "status",
+                str,
+                f"Only those in this state, or in several, separated by commas: {', '.join(STATUSES)}; `local` means "
+                "installed or loaded, `error` damaged. All but the available ones by default.",
             ),
             QueryParameter("capability", str, "Only those that have all of these, separated by commas."),
+            QueryParameter("q", str, "Only those that have all of these words in their name or description."),
+            QueryParameter("sort", str, f"The order: {', '.join(ORDERS)}, with - before it for the reverse."),
+            QueryParameter("page", PAGE, "One page of the rows, from 1; all rows by default."),
+            QueryParameter("per_page", PAGE_ROWS, "How many rows a page has; 50 by default."),
         ),
     ),
-    library.remove: Operation(summary="Delete a model.", answers=json_answer(library_wire.RemovedResponse)),
-    library.cached: Operation(
+    routes.one_model: Operation(
+        summary="All that oprel knows of one model, installed or not.",
+        answers=json_answer(library_wire.LibraryModel),
+    ),
+    routes.remove: Operation(summary="Delete a model.", answers=json_answer(library_wire.RemovedResponse)),
+    files.cached: Operation(
         summary="The files of models. Only for this machine's own user, like the next ones.",
         answers=json_answer(library_wire.CacheResponse),
     ),
-    library.verify: Operation(
+    files.verify: Operation(
         summary="Check the files against their digests.",
         body=library_wire.CacheRequest,
         answers={NDJSON: wire.ProgressResponse},
     ),
-    library.prune: Operation(
+    files.prune: Operation(
         summary="Remove files that no model uses; with `all`, the models too.",
         body=library_wire.CacheRequest,
         answers=json_answer(library_wire.RemovedResponse),
     ),
-    library.import_model: Operation(
+    files.import_model: Operation(
         summary="Give a file of this machine a name.",
         body=library_wire.ImportRequest,
         answers={NDJSON: wire.ProgressResponse, JSON_CONTENT: wire.ProgressResponse},

@@ -1,0 +1,1 @@
+"""oprel's own API of the library: its models, and their files."""
