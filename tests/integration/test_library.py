@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Unpack
 
 import httpx
 import pytest
 
+from oprel.client.calls import LibraryFilters
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError
@@ -116,7 +118,7 @@ def test_a_model_of_another_program_can_have_a_name_of_ours_and_not_be_removed(c
 
 
 def test_filters_choose_among_the_models(client: Client):
-    def names(**filters: str) -> set[str]:
+    def names(**filters: Unpack[LibraryFilters]) -> set[str]:
         return {model.name for model in client.library(**filters).models}
 
     assert names(provider="ollama") == {"fromollama:1b", "odd:latest"}
@@ -124,7 +126,32 @@ def test_filters_choose_among_the_models(client: Client):
     client.load("loose")
     assert "loose:latest" in names(status="loaded") and "loose:latest" not in names(status="installed")
     assert names(status="installed,loaded") == names(status="installed") | names(status="loaded")
+    assert names(source="ollama") == names(provider="ollama") and names(status="local") >= names(status="loaded")
+    assert names(served_by="llama-cpp", q="FROM ollama") == {"fromollama:1b"}
     client.unload("loose")
+
+
+def test_a_page_has_some_of_the_rows_and_tells_how_many_there_are(client: Client):
+    everything = client.library(sort="name")
+    first, second = (client.library(sort="name", page=page, per_page=2) for page in (1, 2))
+    assert [*first.models, *second.models] == everything.models[:4]
+    assert first.total_count == everything.total_count == len(everything.models) == everything.local_count
+    assert everything.available_count == len(client.library(status="available").models)
+    assert client.library(sort="-name").models == everything.models[::-1]
+
+
+def test_one_model_is_described_with_the_memory_that_it_needs(client: Client, machine: RunningDaemon):
+    with httpx.Client(base_url=machine.url, trust_env=False, timeout=DEADLINE) as http:
+        here = http.get("/api/models/library/fromollama:1b").json()
+        there = http.get("/api/models/library/qwencoder").json()
+        nowhere = http.get("/api/models/library/nonesuch")
+        page = {"Origin": "http://localhost:3000"}
+        shown = http.get("/api/models/library/fromollama:1b", headers=page).json()
+    assert here["metadata"]["memory_requirement"] > here["size"] and here["checksum"].startswith("sha256:")
+    assert (here["id"], here["served_by"], here["path"]) == ("fromollama:1b", "llama.cpp", here["local_path"])
+    assert (there["status"], there["name"]) == ("available", "qwen2.5-coder")
+    assert nowhere.status_code == 404
+    assert shown["path"] is None and shown["local_path"] is None
 
 
 def test_what_can_be_pulled_is_listed_when_asked_for(client: Client):

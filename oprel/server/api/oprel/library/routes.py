@@ -9,7 +9,6 @@ from fastapi import Request, Response
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.names import ModelRef
 from oprel.downloader.aliases import Aliases
-from oprel.formats.model_info import Format
 from oprel.runtime.selection.engines import find_engines
 from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode

@@ -9,7 +9,6 @@ from pathlib import Path
 from oprel.core.exceptions import ModelAwayError, OprelError
 from oprel.core.models.manifests import Manifest
 from oprel.downloader.aliases import Alias
-from oprel.formats.model_info import Format
 from oprel.server.api.common.encode import details
 from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download

@@ -72,7 +72,7 @@ class Selection:
 
     @property
     def lists_available(self) -> bool:
-        """Only who wants them sees models that are not here."""
+        """Models that are not here are listed on request only."""
         return "available" in self.statuses
 
     @property
