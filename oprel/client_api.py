@@ -143,7 +143,7 @@ class Client(BlockingClient):
         """Models on Hugging Face that match these words and can be run, the most downloaded first."""
         return self._send(calls.search(words, limit))
 
-    def download(self, model: str) -> downloads_wire.DownloadResponse:
+    def download(self, model: str) -> downloads_wire.DownloadTask:
         """Have the daemon download a model in the background; it resumes after a restart of the daemon."""
         return self._send(calls.download(model))
 
@@ -151,19 +151,19 @@ class Client(BlockingClient):
         """All downloads of the daemon, oldest first."""
         return self._send(calls.downloads())
 
-    def download_status(self, id: str) -> downloads_wire.DownloadResponse:
+    def download_status(self, id: str) -> downloads_wire.DownloadTask:
         """The progress of a download."""
         return self._send(calls.one_download(id))
 
-    def pause_download(self, id: str) -> downloads_wire.DownloadResponse:
+    def pause_download(self, id: str) -> downloads_wire.DownloadTask:
         """Pause a download; `resume_download` continues it."""
         return self._send(calls.one_download(id, "POST", "/pause"))
 
-    def resume_download(self, id: str) -> downloads_wire.DownloadResponse:
+    def resume_download(self, id: str) -> downloads_wire.DownloadTask:
         """Continue a download that was paused or has failed."""
         return self._send(calls.one_download(id, "POST", "/resume"))
 
-    def cancel_download(self, id: str) -> downloads_wire.DownloadResponse:
+    def cancel_download(self, id: str) -> downloads_wire.DownloadTask:
         """Cancel a download and delete its partial files."""
         return self._send(calls.one_download(id, "DELETE"))
 

@@ -137,7 +137,7 @@ class AsyncClient(AwaitingClient):
         """Models on Hugging Face that match these words and can be run, the most downloaded first."""
         return await self._send(calls.search(words, limit))
 
-    async def download(self, model: str) -> downloads_wire.DownloadResponse:
+    async def download(self, model: str) -> downloads_wire.DownloadTask:
         """Have the daemon download a model in the background; it resumes after a restart of the daemon."""
         return await self._send(calls.download(model))
 
@@ -145,19 +145,19 @@ class AsyncClient(AwaitingClient):
         """All downloads of the daemon, oldest first."""
         return await self._send(calls.downloads())
 
-    async def download_status(self, id: str) -> downloads_wire.DownloadResponse:
+    async def download_status(self, id: str) -> downloads_wire.DownloadTask:
         """The progress of a download."""
         return await self._send(calls.one_download(id))
 
-    async def pause_download(self, id: str) -> downloads_wire.DownloadResponse:
+    async def pause_download(self, id: str) -> downloads_wire.DownloadTask:
         """Pause a download; `resume_download` continues it."""
         return await self._send(calls.one_download(id, "POST", "/pause"))
 
-    async def resume_download(self, id: str) -> downloads_wire.DownloadResponse:
+    async def resume_download(self, id: str) -> downloads_wire.DownloadTask:
         """Continue a download that was paused or has failed."""
         return await self._send(calls.one_download(id, "POST", "/resume"))
 
-    async def cancel_download(self, id: str) -> downloads_wire.DownloadResponse:
+    async def cancel_download(self, id: str) -> downloads_wire.DownloadTask:
         """Cancel a download and delete its partial files."""
         return await self._send(calls.one_download(id, "DELETE"))
 

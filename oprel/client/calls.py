@@ -147,16 +147,16 @@ def search(words: str, limit: int) -> ApiCall[downloads_wire.SearchResponse]:
     return ApiCall("GET", f"/api/search?{query}", downloads_wire.SearchResponse)
 
 
-def download(model: str) -> ApiCall[downloads_wire.DownloadResponse]:
-    return _post("/api/models/download", downloads_wire.DownloadResponse, model, {})
+def download(model: str) -> ApiCall[downloads_wire.DownloadTask]:
+    return _post("/api/models/download", downloads_wire.DownloadTask, model, {})
 
 
 def downloads() -> ApiCall[downloads_wire.DownloadsResponse]:
     return _typed(requests.downloads(), downloads_wire.DownloadsResponse)
 
 
-def one_download(id: str, method: str = "GET", verb: str = "") -> ApiCall[downloads_wire.DownloadResponse]:
-    return _typed(requests.one_download(id, method, verb), downloads_wire.DownloadResponse)
+def one_download(id: str, method: str = "GET", verb: str = "") -> ApiCall[downloads_wire.DownloadTask]:
+    return _typed(requests.one_download(id, method, verb), downloads_wire.DownloadTask)
 
 
 def create(

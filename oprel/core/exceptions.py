@@ -34,7 +34,7 @@ harmless, and abridged.
 
 import errno
 import os
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from oprel.utils.text import abridged, harmless
 
@@ -178,10 +178,19 @@ class InsufficientMemoryError(BackendError):
     code = "insufficient_memory"
 
 
+DownloadFault = Literal["network", "authentication", "not_found", "disk", "checksum", "security"]
+
+
 class DownloadError(OprelError):
+    """`fault` is what kind of thing went wrong."""
+
     code = "download_failed"
     http_status = 502
     exit_code = 8
+
+    def __init__(self, message: str, *resolution_steps: str, fault: DownloadFault = "network") -> None:
+        super().__init__(message, *resolution_steps)
+        self.fault: DownloadFault = fault
 
 
 class DiskFullError(DownloadError):
@@ -189,6 +198,9 @@ class DiskFullError(DownloadError):
 
     code = "disk_full"
     http_status = 507
+
+    def __init__(self, message: str, *resolution_steps: str) -> None:
+        super().__init__(message, *resolution_steps, fault="disk")
 
 
 class QuarantinedError(OprelError):

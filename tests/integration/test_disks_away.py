@@ -69,5 +69,5 @@ def test_everything_is_there_again_when_the_disk_is(
             disk.rmdir()
             unplugged.rename(disk)
             eventually(lambda: sorted(model.name for model in client.engines().models) == names)
-            eventually(lambda: client.download_status(task.id).status == "done")
+            eventually(lambda: client.download_status(task.id).state == "done")
             assert not any(model.away for model in client.list().models)

@@ -90,7 +90,7 @@ class PlainClient:
     def downloads(self) -> "downloads_wire.DownloadsResponse":
         return self._send(requests.downloads())
 
-    def cancel_download(self, id: str) -> "downloads_wire.DownloadResponse":
+    def cancel_download(self, id: str) -> "downloads_wire.DownloadTask":
         return self._send(requests.one_download(id, "DELETE"))
 
     def embed(

@@ -49,7 +49,7 @@ def downloads() -> "PlainRequest[downloads_wire.DownloadsResponse]":
     return PlainRequest("GET", "/api/models/download")
 
 
-def one_download(id: str, method: str = "GET", verb: str = "") -> "PlainRequest[downloads_wire.DownloadResponse]":
+def one_download(id: str, method: str = "GET", verb: str = "") -> "PlainRequest[downloads_wire.DownloadTask]":
     return PlainRequest(method, f"/api/models/download/{_quoted(id)}{verb}")
 
 

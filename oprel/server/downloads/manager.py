@@ -26,7 +26,7 @@ from oprel.downloader.offers import Choose, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.transfer import disk
 from oprel.server.downloads.records import DownloadState, Records
-from oprel.server.downloads.task import Download, FreeReplaced, keep_replaced
+from oprel.server.downloads.task import Download, FreeReplaced, keep_replaced, restored_error
 from oprel.server.errors import unexpected
 from oprel.server.models.library import Library
 
@@ -90,7 +90,7 @@ class Downloads:
             except OprelError:  # written by a later version
                 self.unreadable += 1
                 continue
-            error = DownloadError(record.error, "Try again to continue.") if record.error else None
+            error = restored_error(record)
             download = Download(
                 id=record.id,
                 ref=ref,
@@ -100,6 +100,7 @@ class Downloads:
                 insecure=record.insecure,
                 public_only=record.public_only,
                 chosen=chosen,
+                started=record.started,
                 recorded=(record.total, record.completed),
                 destinations=frozenset(Path(place) for place in record.places),
             )

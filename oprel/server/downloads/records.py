@@ -1,7 +1,7 @@
 """Stores downloads across restarts of the daemon, in OPREL_HOME/state.db."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from oprel.utils.database import opened
 
 KEPT = 200  # records; the oldest finished ones are deleted
 
-COLUMNS = "id, name, state, error, total, completed, places, insecure, public_only, chosen"
+COLUMNS = "id, name, state, error, total, completed, places, insecure, public_only, chosen, fault"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '',
     total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0, places TEXT NOT NULL DEFAULT '[]',
     insecure INTEGER NOT NULL DEFAULT 0, public_only INTEGER NOT NULL DEFAULT 0, chosen TEXT NOT NULL DEFAULT '',
+    fault TEXT NOT NULL DEFAULT '',
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
 );
 """
@@ -37,7 +38,7 @@ class DownloadRecord:
 
     `name` is the model's; `places` are the paths of its files, if known. `insecure`: it accesses registries over http.
     `public_only`: it may connect to public addresses only. `chosen`: the model that was chosen if the name leaves a
-    choice.
+    choice. `fault`: the kind of the error, "" without one. `started`: in seconds since 1970; the database sets it.
     """
 
     id: str
@@ -50,6 +51,8 @@ class DownloadRecord:
     insecure: bool = False
     public_only: bool = False
     chosen: str = ""
+    fault: str = ""
+    started: float = field(default=0.0, compare=False)
 
 
 class Records:
@@ -60,7 +63,9 @@ class Records:
 
     def all(self) -> tuple[list[DownloadRecord], int]:
         """The records, oldest first, and the number of unreadable ones, which a later version wrote."""
-        query = f"SELECT {COLUMNS} FROM downloads ORDER BY created_at, rowid"
+        query = (
+            f"SELECT {COLUMNS}, CAST(strftime('%s', created_at) AS INTEGER) FROM downloads ORDER BY created_at, rowid"
+        )
         records, unreadable = [], 0
         for row in self._database.execute(query):
             try:
@@ -75,10 +80,11 @@ class Records:
         with self._database:
             self._database.execute(
                 f"INSERT INTO downloads ({COLUMNS})"
-                " VALUES (:id, :name, :state, :error, :total, :completed, :places, :insecure, :public_only, :chosen)"
+                " VALUES (:id, :name, :state, :error, :total, :completed, :places, :insecure, :public_only, :chosen,"
+                " :fault)"
                 " ON CONFLICT (id) DO UPDATE SET state = :state, error = :error, total = :total,"
                 " completed = :completed, places = :places, insecure = :insecure, public_only = :public_only,"
-                " chosen = :chosen",
+                " chosen = :chosen, fault = :fault",
                 values,
             )
             self._database.execute(
@@ -95,9 +101,9 @@ class Records:
         self._database.close()
 
 
-def _record(row: tuple[str, str, str, str, int, int, str, int, int, str]) -> DownloadRecord:
+def _record(row: tuple[str, str, str, str, int, int, str, int, int, str, str, float]) -> DownloadRecord:
     """Raises ValueError for a record of a later version."""
-    id, name, state, error, total, completed, places, insecure, public_only, chosen = row
+    id, name, state, error, total, completed, places, insecure, public_only, chosen, fault, started = row
     return DownloadRecord(
         id=id,
         name=name,
@@ -109,4 +115,6 @@ def _record(row: tuple[str, str, str, str, int, int, str, int, int, str]) -> Dow
         insecure=bool(insecure),
         public_only=bool(public_only),
         chosen=chosen,
+        fault=fault,
+        started=started,
     )

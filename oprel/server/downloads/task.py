@@ -1,19 +1,22 @@
 """One download of a model: its progress, and how clients are notified of it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import anyio
 
 from oprel.api_models import ProgressResponse
-from oprel.core.exceptions import OprelError
+from oprel.core.exceptions import DownloadError, DownloadFault, ModelNotFoundError, OprelError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
+from oprel.server.downloads.pace import Pace
 from oprel.server.downloads.records import DownloadRecord, DownloadState
 
 # Removes the files of an updated model that nothing uses any more; returns what there is to say of it.
@@ -53,6 +56,8 @@ class Download:
     job: "asyncio.Task[None] | None" = None
     recorded: tuple[int, int] = (0, 0)  # total and completed bytes, from the record of an earlier daemon
     changed: anyio.Event = field(default_factory=anyio.Event)
+    started: float = field(default_factory=time.time)  # s since 1970
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def total(self) -> int:
@@ -74,6 +79,13 @@ class Download:
         return "downloading" not in phases and "verifying" in phases
 
     @property
+    def fault(self) -> str:
+        """The kind of its error: a DownloadFault, or "other"; "" without an error."""
+        if isinstance(self.error, ModelNotFoundError):
+            return "not_found"
+        return self.error.fault if isinstance(self.error, DownloadError) else "other" if self.error else ""
+
+    @property
     def record(self) -> DownloadRecord:
         error = self.error.message if self.error else ""
         places = tuple(str(path) for path in sorted(self.destinations))
@@ -88,6 +100,7 @@ class Download:
             insecure=self.insecure,
             public_only=self.public_only,
             chosen=self.chosen.text if self.chosen else "",
+            fault=self.fault,
         )
 
     def outlives(self, error: Unreachable) -> bool:
@@ -105,6 +118,7 @@ class Download:
 
     def update(self, progress: Progress) -> None:
         self.files[progress.file.name] = progress
+        self.pace.note(self.completed)
         self.tell()
 
     def tell(self) -> None:
@@ -118,6 +132,14 @@ class Download:
             if sent.get(name) != progress:
                 sent[name] = progress
                 yield _line(progress)
+
+
+def restored_error(record: DownloadRecord) -> OprelError | None:
+    """The error of a download of an earlier daemon."""
+    if not record.error:
+        return None
+    faults = [fault for fault in get_args(DownloadFault) if fault == record.fault]
+    return DownloadError(record.error, "Try again to continue.", fault=next(iter(faults), "network"))
 
 
 def _done_bytes(progress: Progress) -> int:

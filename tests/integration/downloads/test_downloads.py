@@ -26,7 +26,7 @@ from oprel.core.exceptions import (
 from oprel.formats.headers.remote import STEPS
 from oprel.preview.plan import recommend
 from oprel.runtime.binaries.choices import Choices
-from oprel.wire.downloads import DownloadResponse
+from oprel.wire.downloads import DownloadResponse, DownloadTask
 from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
 from tests.fixtures.gguf_parts import write_projector
@@ -59,15 +59,15 @@ def of_repo(client: Client, repo: str) -> list[DownloadResponse]:
     return [one for one in client.downloads().downloads if repo in one.model]
 
 
-def begun(client: Client, name: str) -> DownloadResponse:
+def begun(client: Client, name: str) -> DownloadTask:
     """A download of which some bytes are here."""
     task = client.download(name)
     eventually(lambda: client.download_status(task.id).completed > 0)
     return task
 
 
-def await_status(client: Client, task: DownloadResponse, status: str) -> None:
-    eventually(lambda: client.download_status(task.id).status == status)
+def await_status(client: Client, task: DownloadTask, status: str) -> None:
+    eventually(lambda: client.download_status(task.id).state == status)
 
 
 def files_of(daemon: RunningDaemon, repo: str) -> list[Path]:
@@ -245,9 +245,41 @@ def test_a_task_is_paused_resumed_and_done(client: Client, hub: HubServer, repo:
     task = begun(client, named(repo))
     assert client.pause_download(task.id).status == "paused"
     hub.behaviour = Behaviour()
-    assert client.resume_download(task.id).status == "running"
+    assert client.resume_download(task.id).state == "running"
     await_status(client, task, "done")
     assert client.show(named(repo)).details
+
+
+def test_a_task_tells_its_file_its_progress_and_how_it_ended(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    hub.behaviour = Behaviour(Mode.SLOW, pause=0.3)
+    task = begun(client, named(repo))
+    eventually(lambda: client.download_status(task.id).speed > 0)
+    running = client.download_status(task.id)
+    assert (running.task_id, running.model_id, running.status) == (task.id, named(repo), "downloading")
+    assert running.filename == "tiny-Q8_0.gguf" and running.url and running.url.endswith(running.filename)
+    assert 0 < running.progress < 1 and running.total_size == size(hub, repo) > running.downloaded_size
+    assert running.estimated_time_remaining
+    rows = [row for row in client.library(status="downloading").models if row.name == named(repo)]
+    assert [row.status for row in rows] == ["downloading"] and rows[0].download_progress
+    hub.behaviour = Behaviour()
+    await_status(client, task, "done")
+    done = client.download_status(task.id)
+    assert (done.status, done.progress, done.downloaded_size) == ("completed", 1.0, size(hub, repo))
+    assert done.start_time == running.start_time
+    tasks = httpx.get(f"{shared.url}/api/models/downloads", timeout=DEADLINE).json()["downloads"]
+    assert "completed" in {each["status"] for each in tasks if each["task_id"] == task.id}
+    cancelled = client.cancel_download(client.download(f"hf.co/{repo}-nonesuch").id)
+    assert cancelled.status == "cancelled"
+
+
+def test_a_failed_task_tells_what_kind_of_thing_went_wrong(client: Client, repo: str):
+    task = client.download(f"hf.co/{repo}-nonesuch:Q8_0")
+    eventually(lambda: client.download_status(task.id).status == "failed")
+    failed = client.download_status(task.id)
+    assert failed.error_type == "not_found" and failed.error_message == failed.error
+    client.cancel_download(task.id)
 
 
 def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer, repo: str):
@@ -303,7 +335,7 @@ def test_a_task_waits_for_a_server_that_is_away(client: Client, hub: HubServer, 
     hub.behaviour = Behaviour(Mode.DOWN)
     task = client.download(named(repo))
     eventually(lambda: (client.download_status(task.id).waiting or "").startswith("waiting for the network: "))
-    assert client.download_status(task.id).status == "running"
+    assert client.download_status(task.id).state == "running"
     hub.behaviour = Behaviour()
     await_status(client, task, "done")
     assert client.download_status(task.id).waiting is None

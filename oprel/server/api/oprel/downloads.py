@@ -5,12 +5,12 @@ from fastapi import Request, Response
 from oprel.core.exceptions import ValidationError
 from oprel.core.names import ModelRef, NameKind
 from oprel.downloader.hub import HubModel
-from oprel.downloader.source import Progress
 from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.oprel.download_tasks import task_of
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.downloads.task import Download
 from oprel.wire import downloads as wire
@@ -19,43 +19,53 @@ router = dialect_router(encode_api_error, access=AccessLevel.MODELS)
 
 READ = ["GET", "HEAD"]
 DOWNLOADS = "/api/models/download"
+TASKS = "/api/models/downloads"
 MOST_RESULTS = 100
 
 
 @router.post(DOWNLOADS)
 async def start(request: Request) -> Response:
     body = await decode.parse_body(request, wire.DownloadRequest)
-    ref = ModelRef.parse(decode.required(body.model))
+    name = decode.required(body.model or body.model_id)
+    ref = ModelRef.parse(name)
     if ref.kind is NameKind.PATH:
-        raise ValidationError(f"{body.model} is a path, and needs no download")
+        raise ValidationError(f"{name} is a path, and needs no download")
     public_only = not decode.is_own_user(request)
-    return json_response(_download(state_of(request).downloads.start(ref, keep=True, public_only=public_only)))
+    return _task_reply(request, state_of(request).downloads.start(ref, keep=True, public_only=public_only))
 
 
 @router.api_route(DOWNLOADS, methods=READ)
 async def list_downloads(request: Request) -> Response:
+    """The older list, with older words for the state."""
     downloads = [_download(download) for download in state_of(request).downloads.all()]
     return json_response(wire.DownloadsResponse(downloads=downloads))
 
 
+@router.api_route(TASKS, methods=READ)
+async def list_tasks(request: Request) -> Response:
+    own = decode.is_own_user(request)
+    tasks = [task_of(download, shows_url=own) for download in state_of(request).downloads.all()]
+    return json_response(wire.DownloadTasksResponse(downloads=tasks))
+
+
 @router.api_route(DOWNLOADS + "/{task}", methods=READ)
 async def show_download(request: Request, task: str) -> Response:
-    return json_response(_download(state_of(request).downloads.get(task)))
+    return _task_reply(request, state_of(request).downloads.get(task))
 
 
 @router.post(DOWNLOADS + "/{task}/pause")
 async def pause(request: Request, task: str) -> Response:
-    return json_response(_download(state_of(request).downloads.pause(task)))
+    return _task_reply(request, state_of(request).downloads.pause(task))
 
 
 @router.post(DOWNLOADS + "/{task}/resume")
 async def resume(request: Request, task: str) -> Response:
-    return json_response(_download(state_of(request).downloads.resume(task)))
+    return _task_reply(request, state_of(request).downloads.resume(task))
 
 
 @router.delete(DOWNLOADS + "/{task}")
 async def cancel(request: Request, task: str) -> Response:
-    return json_response(_download(await state_of(request).downloads.cancel(task)))
+    return _task_reply(request, await state_of(request).downloads.cancel(task), is_cancelled=True)
 
 
 @router.api_route("/api/search", methods=READ)
@@ -68,31 +78,15 @@ async def search(request: Request, q: str = "", limit: str = "20") -> Response:
     return json_response(wire.SearchResponse(models=[_search_result(model) for model in models]))
 
 
+def _task_reply(request: Request, download: Download, *, is_cancelled: bool = False) -> Response:
+    shows_url = decode.is_own_user(request)
+    return json_response(task_of(download, shows_url=shows_url, is_cancelled=is_cancelled), nulls=True)
+
+
 def _download(download: Download) -> wire.DownloadResponse:
-    error = download.error
-    return wire.DownloadResponse(
-        id=download.id,
-        model=download.ref.text,
-        status=download.state.value,
-        title=download.title,
-        total=download.total,
-        completed=download.completed,
-        files=[_file(progress) for progress in download.files.values()],
-        waiting=download.waits_for or None,
-        error=error.message if error else None,
-        resolution_steps=list(error.resolution_steps) if error else [],
-    )
-
-
-def _file(progress: Progress) -> wire.DownloadedFile:
-    file = progress.file
-    return wire.DownloadedFile(
-        name=file.name,
-        digest=f"sha256:{file.sha256}" if file.sha256 else None,
-        total=file.size_bytes,
-        completed=progress.done_bytes,
-        phase=progress.phase,
-    )
+    task = task_of(download, shows_url=False)
+    common = task.model_dump(include={*wire.DownloadResponse.model_fields} - {"status"})
+    return wire.DownloadResponse(status=task.state, **common)
 
 
 def _search_result(model: HubModel) -> wire.FoundModel:

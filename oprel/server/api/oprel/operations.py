@@ -25,7 +25,7 @@ from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
 from oprel.wire import library as library_wire
 
-DOWNLOAD = json_answer(downloads_wire.DownloadResponse)
+DOWNLOAD = json_answer(downloads_wire.DownloadTask)
 OF_THE_DOWNLOAD = {"task": "$response.body#/id"}
 PAGE = Annotated[int, Field(ge=1, le=10**6)]
 PAGE_ROWS = Annotated[int, Field(ge=1, le=MOST_ON_PAGE)]
@@ -48,8 +48,12 @@ BELOW_API: Operations = {
         ),
     ),
     downloads.list_downloads: Operation(
-        summary="The downloads.",
+        summary="The downloads, with older words for their states.",
         answers=json_answer(downloads_wire.DownloadsResponse),
+    ),
+    downloads.list_tasks: Operation(
+        summary="The downloads as tasks.",
+        answers=json_answer(downloads_wire.DownloadTasksResponse),
         follow_ups=(FollowUp(downloads.show_download, {"task": "$response.body#/downloads/0/id"}),),
     ),
     downloads.show_download: Operation(summary="One download.", answers=DOWNLOAD),
