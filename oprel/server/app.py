@@ -46,7 +46,7 @@ LAZY_ROUTERS = {
         "oprel.library.routes:router",
         "oprel.library.routes:managing",
         "oprel.library.files:private",
-        "oprel.downloads:router",
+        "oprel.library.downloads:router",
     ),
     ("/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): ("ollama.models:router",),
     ("/metrics", "/crashes", "/logs", "/quarantine", "/settings"): ("oprel.observe:router", "oprel.observe:private"),

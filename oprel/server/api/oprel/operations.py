@@ -6,8 +6,8 @@ from pydantic import Field
 
 from oprel import api_models as wire
 from oprel.server.api.common.streaming_response import NDJSON
-from oprel.server.api.oprel import downloads, native, observe, tokens
-from oprel.server.api.oprel.library import files, routes
+from oprel.server.api.oprel import native, observe, tokens
+from oprel.server.api.oprel.library import downloads, files, routes
 from oprel.server.api.oprel.library.selection import MOST_ON_PAGE, ORDERS, STATUSES
 from oprel.server.api.reference.error_types import FlatError
 from oprel.server.api.reference.operation import (

@@ -10,8 +10,8 @@ from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
-from oprel.server.api.oprel.download_tasks import task_of
 from oprel.server.api.oprel.errors import encode_api_error
+from oprel.server.api.oprel.library.download_tasks import task_of
 from oprel.server.downloads.task import Download
 from oprel.wire import downloads as wire
 
