@@ -16,7 +16,7 @@ from oprel.core.names import ModelRef
 from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
-from oprel.server.downloads.pace import Pace
+from oprel.server.downloads.speed import DownloadSpeed
 from oprel.server.downloads.records import DownloadRecord, DownloadState
 
 # Removes the files of an updated model that nothing uses any more; returns what there is to say of it.
@@ -57,7 +57,7 @@ class Download:
     recorded: tuple[int, int] = (0, 0)  # total and completed bytes, from the record of an earlier daemon
     changed: anyio.Event = field(default_factory=anyio.Event)
     started: float = field(default_factory=time.time)  # s since 1970
-    pace: Pace = field(default_factory=Pace)
+    speed: DownloadSpeed = field(default_factory=DownloadSpeed)
 
     @property
     def total(self) -> int:
@@ -118,7 +118,7 @@ class Download:
 
     def update(self, progress: Progress) -> None:
         self.files[progress.file.name] = progress
-        self.pace.note(self.completed)
+        self.speed.note(self.completed)
         self.tell()
 
     def tell(self) -> None:

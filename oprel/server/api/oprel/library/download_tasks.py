@@ -53,7 +53,7 @@ def _status(download: Download) -> wire.TaskStatus:
 
 
 def _speed(download: Download) -> float:
-    return download.pace.bytes_per_second if download.state is DownloadState.RUNNING else 0.0
+    return download.speed.bytes_per_second if download.state is DownloadState.RUNNING else 0.0
 
 
 def _remaining(download: Download) -> float | None:

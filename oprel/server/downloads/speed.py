@@ -9,7 +9,7 @@ INTERVAL = 0.25  # s between two samples
 STALE = 3.0  # s without news after which it is at a standstill
 
 
-class Pace:
+class DownloadSpeed:
     """Bytes per second over the last seconds. `clock` is in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -17,7 +17,7 @@ class Pace:
         self._samples: deque[tuple[float, int]] = deque()
 
     def note(self, completed: int) -> None:
-        """So many bytes are complete now. Fewer than before: the download began again."""
+        """`completed` bytes are there now; fewer than before if the download began again."""
         now = self._clock()
         if self._samples and completed < self._samples[-1][1]:
             self._samples.clear()
