@@ -16,8 +16,8 @@ from oprel.core.names import ModelRef
 from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable
 from oprel.downloader.offers import Offer
 from oprel.downloader.source import Progress
-from oprel.server.downloads.speed import DownloadSpeed
 from oprel.server.downloads.records import DownloadRecord, DownloadState
+from oprel.server.downloads.speed import DownloadSpeed
 
 # Removes the files of an updated model that nothing uses any more; returns what there is to say of it.
 FreeReplaced = Callable[[Manifest], Awaitable[str]]
