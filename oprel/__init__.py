@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     )
     from oprel.core.exceptions import InsufficientMemoryError as MemoryError
     from oprel.model import Model
+    from oprel.preview.inspect_files import inspect
     from oprel.preview.plan import recommend
     from oprel.utils.logging import setup_logging
 
@@ -94,6 +95,7 @@ _NAMES_IN = {
     "OprelError QuarantinedError ReinstalledError RequestTooLargeError ShuttingDownError UnauthorizedError "
     "UnsupportedError ValidationError",
     "oprel.model": "Model",
+    "oprel.preview.inspect_files": "inspect",
     "oprel.preview.plan": "recommend",
     "oprel.utils.logging": "setup_logging",
 }
@@ -156,6 +158,7 @@ __all__ = [
     "embed",
     "embeddings",
     "generate",
+    "inspect",
     "list",
     "load",
     "ps",

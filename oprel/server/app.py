@@ -42,7 +42,7 @@ LAZY_ROUTERS = {
         "anthropic.routes:router",
     ),
     ("/api/tokenize", "/api/detokenize"): ("oprel.tokens:router",),
-    ("/api/models/", "/api/search"): (
+    ("/api/models/", "/api/search", "/api/inspect"): (
         "oprel.library.routes:router",
         "oprel.library.routes:managing",
         "oprel.library.files:private",

@@ -17,26 +17,30 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """`what` is a sentence without full stop about the file or folder `path`; `step` is a full sentence of advice."""
+    """`what` is a sentence without full stop about the file or folder `path`; `step` is a full sentence of advice.
+
+    `code` names the kind of the finding for programs, as in docs/library.md.
+    """
 
     severity: Severity
+    code: str
     path: Path
     what: str
     step: str = ""
 
 
-def error(path: Path, what: str, step: str = "") -> Finding:
-    return Finding(Severity.ERROR, path, what, step)
+def error(code: str, path: Path, what: str, step: str = "") -> Finding:
+    return Finding(Severity.ERROR, code, path, what, step)
 
 
-def warning(path: Path, what: str, step: str = "") -> Finding:
-    return Finding(Severity.WARNING, path, what, step)
+def warning(code: str, path: Path, what: str, step: str = "") -> Finding:
+    return Finding(Severity.WARNING, code, path, what, step)
 
 
-def note(path: Path, what: str, step: str = "") -> Finding:
-    return Finding(Severity.NOTE, path, what, step)
+def note(code: str, path: Path, what: str, step: str = "") -> Finding:
+    return Finding(Severity.NOTE, code, path, what, step)
 
 
 def refusal(path: Path, problem: InvalidModelError) -> Finding:
     """Turn the error from reading `path` into a finding."""
-    return error(path, problem.message, problem.resolution_steps[0] if problem.resolution_steps else "")
+    return error("damaged", path, problem.message, problem.resolution_steps[0] if problem.resolution_steps else "")

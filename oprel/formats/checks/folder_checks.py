@@ -31,12 +31,16 @@ COPY = "Copy it from the original repository."
 def check_folder(folder: Path, info: ModelInfo | None) -> Iterator[Finding]:
     """Check the files that engines need beside the weights."""
     if not (folder / "config.json").exists():
-        yield error(folder, "it has no config.json, which engines need to interpret the weights", COPY)
+        yield error("no-config", folder, "it has no config.json, which engines need to interpret the weights", COPY)
     else:
         yield from _check_config(folder)
     yield from _check_tokenizer(folder)
     if info and "completion" in info.capabilities and not _has_template(folder):
-        yield note(folder, "it has no chat template: it can complete text, but needs a template of yours to chat")
+        yield note(
+            "no-chat-template",
+            folder,
+            "it has no chat template: it can complete text, but needs a template of yours to chat",
+        )
 
 
 def _check_config(folder: Path) -> Iterator[Finding]:
@@ -48,38 +52,42 @@ def _check_config(folder: Path) -> Iterator[Finding]:
         yield refusal(path, problem)
         return
     if not config.classes:
-        yield warning(path, "it does not name its architectures: engines cannot tell which model it is", COPY)
+        yield warning(
+            "no-architecture", path, "it does not name its architectures: engines cannot tell which model it is", COPY
+        )
     if "auto_map" in config.values:
         what = "it requires its own code (auto_map), which oprel does not let engines run"
-        yield warning(path, what, "Use a model that the engine supports without it.")
+        yield warning("needs-own-code", path, what, "Use a model that the engine supports without it.")
     packing = config.values.get("quantization_config")
     if packing is not None and not (isinstance(packing, dict) and packing.get("quant_method")):
-        yield warning(path, "its quantization_config does not name a method", COPY)
+        yield warning("no-quantization-method", path, "its quantization_config does not name a method", COPY)
 
 
 def _check_numbers(path: Path, config: HFConfig) -> Iterator[Finding]:
     heads, kv_heads = (next(iter(config.per_layer(name)), 0) for name in ("heads", "kv_heads"))
     width, head_dim = config.number("embedding_length"), config.number("head_dim")
     if width and heads and not head_dim and width % heads:
-        yield error(path, f"its hidden size of {width} is not divisible by its {heads} heads", COPY)
+        yield error("wrong-heads", path, f"its hidden size of {width} is not divisible by its {heads} heads", COPY)
     if heads and kv_heads and heads % kv_heads:
-        yield error(path, f"its {heads} heads are not divisible by its {kv_heads} KV heads", COPY)
+        yield error("wrong-heads", path, f"its {heads} heads are not divisible by its {kv_heads} KV heads", COPY)
     if config.classes and not config.number("context_length"):
-        yield note(path, "it does not state its context length")
+        yield note("no-context-length", path, "it does not state its context length")
 
 
 def _check_tokenizer(folder: Path) -> Iterator[Finding]:
     tokenizers = [name for name in TOKENIZERS if (folder / name).is_file()]
     if not tokenizers and not any(next(folder.glob(pattern), None) for pattern in OTHER_TOKENIZERS):
-        yield error(folder, "it has no tokenizer", "Copy tokenizer.json or tokenizer.model from the original.")
+        yield error(
+            "no-tokenizer", folder, "it has no tokenizer", "Copy tokenizer.json or tokenizer.model from the original."
+        )
     if tokenizers == ["vocab.json"] and not (folder / "merges.txt").is_file():
-        yield error(folder / "vocab.json", "its merges.txt is missing", COPY)
+        yield error("no-merges", folder / "vocab.json", "its merges.txt is missing", COPY)
     for name in tokenizers:
         path = folder / name
         if path.stat().st_size == 0:
-            yield error(path, "the tokenizer is empty", COPY)
+            yield error("bad-tokenizer", path, "the tokenizer is empty", COPY)
         elif path.suffix == ".json" and not _is_closed(path):
-            yield error(path, "it is not a complete JSON object", COPY)
+            yield error("bad-tokenizer", path, "it is not a complete JSON object", COPY)
     for name in ("tokenizer_config.json", "generation_config.json"):
         yield from _check_object(folder / name)
 
@@ -113,14 +121,16 @@ def check_tensors(folder: Path, files: Sequence[SafetensorsFile], info: ModelInf
     """Check the parts against the index and the configuration."""
     tensors = {tensor.name: (file.path.name, tensor) for file in files for tensor in file.tensors}
     yield from (
-        error(file.path, "it has no tensors", "Was the file written completely?") for file in files if not file.tensors
+        error("no-tensors", file.path, "it has no tensors", "Was the file written completely?")
+        for file in files
+        if not file.tensors
     )
     if (folder / INDEX).is_file():
         names = [file.path.name for file in files]
         yield from _check_index(folder / INDEX, names, {name: part for name, (part, _) in tensors.items()})
     elif len(files) > 1:
         what = f"{INDEX} is missing: engines cannot tell which of {len(files)} parts holds which tensor"
-        yield warning(folder, what, COPY)
+        yield warning("no-index", folder, what, COPY)
     if info:
         yield from _check_against(folder / "config.json", info, [tensor for _, tensor in tensors.values()])
 
@@ -136,10 +146,12 @@ def _check_index(path: Path, files: Sequence[str], parts: Mapping[str, str]) -> 
         return  # detecting the model reports it
     if absent := [name for name, part in listed.items() if parts.get(name) != part]:
         what = f"{len(absent)} of its {len(listed)} tensors are in another file or missing, such as {shown(absent[0])}"
-        yield error(path, what, "The parts and the index belong to different models: download all of them again.")
+        yield error(
+            "wrong-index", path, what, "The parts and the index belong to different models: download all of them again."
+        )
     if unknown := [name for name in parts if name not in listed]:
         what = f"it does not list {len(unknown)} tensors of the parts, such as {shown(unknown[0])}"
-        yield warning(path, what, "Remove files of other models from the folder.")
+        yield warning("extra-files", path, what, "Remove files of other models from the folder.")
 
 
 def _check_against(path: Path, info: ModelInfo, tensors: Sequence[StoredTensor]) -> Iterator[Finding]:
@@ -147,10 +159,10 @@ def _check_against(path: Path, info: ModelInfo, tensors: Sequence[StoredTensor])
     numbers = {int(match[1]) for tensor in tensors if (match := LAYER.search(tensor.name))}
     if info.layers and numbers and (missing := set(range(info.layers)) - numbers):
         what = f"tensors of {len(missing)} of its {info.layers} layers are missing, the first is layer {min(missing)}"
-        yield error(path, what, "A part is missing, or the configuration belongs to another model.")
+        yield error("wrong-tensors", path, what, "A part is missing, or the configuration belongs to another model.")
     for tensor in tensors:
         if EMBEDDING.search(tensor.name) and tensor.dtype in WHOLE and tensor.shape and info.vocabulary_size:
             if tensor.shape[0] < info.vocabulary_size:
                 what = f"it has a vocabulary of {info.vocabulary_size}, but {tensor.shape[0]} embeddings"
-                yield error(path, what, "The configuration belongs to another model.")
+                yield error("wrong-tensors", path, what, "The configuration belongs to another model.")
             return

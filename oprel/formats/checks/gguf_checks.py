@@ -18,9 +18,16 @@ def check_gguf(header: GGUFFile) -> Iterator[Finding]:
     """Check one file. Tensors in the other parts of a split model are not reported as missing."""
     path = header.path
     if header.byte_order != sys.byteorder:
-        yield warning(path, f"it is {header.byte_order}-endian, unlike this machine", "Get a file for this byte order.")
+        yield warning(
+            "byte-order",
+            path,
+            f"it is {header.byte_order}-endian, unlike this machine",
+            "Get a file for this byte order.",
+        )
     if (left := _bytes_left(header)) > PADDING:
-        yield warning(path, f"{left} bytes follow its last tensor", "Compare its size with the original.")
+        yield warning(
+            "trailing-bytes", path, f"{left} bytes follow its last tensor", "Compare its size with the original."
+        )
     number, count = (_integer(header, f"split.{key}") for key in ("no", "count"))
     yield from _check_name(path, number, count)
     if number:  # only the first part describes the model
@@ -37,17 +44,17 @@ def _check_name(path: Path, number: int | None, count: int | None) -> Iterator[F
     ending = f"-{number + 1:05}-of-{count:05}.gguf"
     if not path.name.endswith(ending):
         what = f"its header says part {number + 1} of {count}, but its name does not end in {ending}"
-        yield error(path, what, "Give all parts their original names.")
+        yield error("part-names", path, what, "Give all parts their original names.")
 
 
 def _check_kind(header: GGUFFile) -> Iterator[Finding]:
     path = header.path
     if not header.architecture:
-        yield error(path, "its header does not name an architecture", DAMAGED)
+        yield error("no-architecture", path, "its header does not name an architecture", DAMAGED)
     elif header.architecture == "clip":
-        yield error(path, "it is a projector, not a model", "Give the model that it belongs to.")
+        yield error("projector", path, "it is a projector, not a model", "Give the model that it belongs to.")
     elif header.metadata.get("general.type") == "adapter":
-        yield error(path, "it is an adapter, not a model", "Apply it to its model with `oprel create`.")
+        yield error("adapter", path, "it is an adapter, not a model", "Apply it to its model with `oprel create`.")
     else:
         yield from _check_tokens(header)
 
@@ -55,25 +62,30 @@ def _check_kind(header: GGUFFile) -> Iterator[Finding]:
 def _check_tokens(header: GGUFFile) -> Iterator[Finding]:
     path, size = header.path, header.vocabulary_size
     if "tokenizer.ggml.tokens" not in header.metadata:
-        yield error(path, "it has no vocabulary", "Convert it again together with its tokenizer.")
+        yield error("no-vocabulary", path, "it has no vocabulary", "Convert it again together with its tokenizer.")
         return
     for name in SPECIAL_TOKENS:
         token = _integer(header, f"tokenizer.ggml.{name}_token_id")
         if token is not None and size is not None and token >= size:
-            yield error(path, f"its {name} token {token} is outside the vocabulary of {size}", "Convert it again.")
+            yield error(
+                "token-outside",
+                path,
+                f"its {name} token {token} is outside the vocabulary of {size}",
+                "Convert it again.",
+            )
     if not header.chat_template and header.pooling_type is None:
-        yield note(path, "it has no chat template: a base model, which continues texts")
+        yield note("no-chat-template", path, "it has no chat template: a base model, which continues texts")
 
 
 def _check_tensors(header: GGUFFile) -> Iterator[Finding]:
     if not header.tensors:
-        yield error(header.path, "it has no tensors: it is a vocabulary, not a model", DAMAGED)
+        yield error("vocabulary-only", header.path, "it has no tensors: it is a vocabulary, not a model", DAMAGED)
         return
     layers = {int(match[1]) for tensor in header.tensors if (match := LAYER.match(tensor.name))}
     count = header.block_count
     if count is not None and count <= 1024 and (missing := set(range(count)) - layers):
         what = f"tensors of {len(missing)} of its {count} layers are missing, the first is layer {min(missing)}"
-        yield error(header.path, what, DAMAGED)
+        yield error("wrong-tensors", header.path, what, DAMAGED)
 
 
 def _bytes_left(header: GGUFFile) -> int:

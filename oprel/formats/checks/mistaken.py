@@ -11,13 +11,25 @@ class Mistaken:
 
     what: str
     step: str
+    code: str = "other-file"
 
 
 _PAGE = Mistaken("is a web page", "The download returned a page, perhaps a login page: download the file itself.")
+OLD = "old-format"
+# The magic numbers of llama.cpp before GGUF (August 2023): ggml, ggmf, ggjt, and ggla of adapters.
+_GGML = Mistaken(
+    "is in the old GGML format",
+    "Convert it to GGUF with convert_llama_ggml_to_gguf.py of llama.cpp, or get a GGUF.",
+    OLD,
+)
 _KINDS = {
     b"version https://git-lfs": Mistaken("is a Git LFS pointer instead of the file", "Run `git lfs pull`."),
     b"<!doctype": _PAGE,
     b"<html": _PAGE,
+    **dict.fromkeys((b"lmgg", b"fmgg", b"tjgg"), _GGML),
+    b"algg": Mistaken(
+        "is a LoRA adapter in the old GGML format", "Convert it again with convert_lora_to_gguf.py.", OLD
+    ),
     b"\x1f\x8b": Mistaken("is compressed (gzip)", "Unpack it first."),
     b"7z\xbc\xaf": Mistaken("is compressed (7z)", "Unpack it first."),
     b"rar!": Mistaken("is compressed (RAR)", "Unpack it first."),

@@ -65,7 +65,7 @@ def inspect(path: Path) -> Inspection:
     try:
         findings = list(_check(path, info))
     except OSError as problem:
-        findings = [error(path, f"it cannot be read: {problem.strerror}", "Check its permissions.")]
+        findings = [error("unreadable", path, f"it cannot be read: {problem.strerror}", "Check its permissions.")]
     blamed = [finding.path for finding in findings if finding.severity is Severity.ERROR]
     if refused and not any(refused.what.startswith(f"{file} ") for file in blamed):  # else a finding is more precise
         findings.append(refused)
@@ -86,13 +86,20 @@ def _absent(path: Path) -> Finding | None:
         status = path.stat()
     except OSError as problem:
         if problem.errno == errno.ELOOP:
-            return error(path, "it is a link to itself", "Recreate the link so that it points to the file.")
+            return error(
+                "broken-link", path, "it is a link to itself", "Recreate the link so that it points to the file."
+            )
         if path.is_symlink():
-            return error(path, f"it links to {shown(str(path.readlink()))}, which is missing", "Get the file again.")
+            return error(
+                "broken-link",
+                path,
+                f"it links to {shown(str(path.readlink()))}, which is missing",
+                "Get the file again.",
+            )
         what = "it does not exist" if problem.errno == errno.ENOENT else f"it cannot be read: {problem.strerror}"
-        return error(path, what, "Is the path right?")
+        return error("missing", path, what, "Is the path right?")
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return error(path, "it is not a file", "Give the path of a model file or folder.")
+        return error("not-a-file", path, "it is not a file", "Give the path of a model file or folder.")
     return None
 
 
@@ -109,7 +116,9 @@ def _check(path: Path, info: ModelInfo | None) -> Iterator[Finding]:
         kinds |= {kind} if kind else set()
         yield from _downgraded(_of_file(file, kind, tensors), info, kind)
     if path.is_dir() and (folder / "adapter_config.json").is_file() and info is None:
-        yield error(folder, "it is an adapter (LoRA), not a model", "Load it with the model it was made for.")
+        yield error(
+            "adapter", folder, "it is an adapter (LoRA), not a model", "Load it with the model it was made for."
+        )
     elif (info.format if info else next(iter(kinds), None)) in ("safetensors", "pytorch"):
         yield from check_folder(folder, info)
     if tensors and (info is None or info.format == "safetensors"):
@@ -135,20 +144,24 @@ def _with_parts(path: Path) -> list[Path]:
 def _mistaken(path: Path) -> Finding | None:
     """The finding for a file that is not a model's, by its name or first bytes."""
     if path.suffix in UNFINISHED:
-        return warning(path, "its download is incomplete", "Finish the download or delete the file.")
+        return warning(
+            "unfinished-download", path, "its download is incomplete", "Finish the download or delete the file."
+        )
     with path.open("rb") as file:
         start = file.read(START_BYTES)
     if not start:
-        return error(path, "it is empty", DAMAGED)
+        return error("empty", path, "it is empty", DAMAGED)
     mistake = mistaken(start)
-    return error(path, f"it {mistake.what}", mistake.step) if mistake else None
+    return error(mistake.code, path, f"it {mistake.what}", mistake.step) if mistake else None
 
 
 def _of_file(path: Path, kind: Format | None, tensors: list[SafetensorsFile]) -> Iterator[Finding]:
     """Check one file of weights; safetensors headers are added to `tensors`."""
     if kind and path.suffix not in SUFFIXES[kind] and not re.fullmatch(BLOB_NAME, path.name):
         usual = SUFFIXES[kind][0]
-        yield warning(path, f"it is {kind}, but its name does not end in {usual}", f"Rename it to end in {usual}.")
+        yield warning(
+            "wrong-suffix", path, f"it is {kind}, but its name does not end in {usual}", f"Rename it to end in {usual}."
+        )
     try:
         if kind == "gguf":
             yield from check_gguf(read_gguf(path))
@@ -165,23 +178,23 @@ def _of_file(path: Path, kind: Format | None, tensors: list[SafetensorsFile]) ->
 def _of_pickle(path: Path) -> Iterator[Finding]:
     with path.open("rb") as file:
         if not is_pytorch_start(file.read(4)):
-            yield error(path, "it is not a PyTorch file: neither a ZIP archive nor a pickle", DAMAGED)
+            yield error("not-pytorch", path, "it is not a PyTorch file: neither a ZIP archive nor a pickle", DAMAGED)
             return
     yield from _of_scan(path, scan(path))
 
 
 def _of_scan(path: Path, scanned: Scan) -> Iterator[Finding]:
     if bad := scanned.of(Danger.DANGEROUS):
-        yield error(path, f"loading it runs {', '.join(map(shown, bad[:5]))}", NEVER)
+        yield error("dangerous-pickle", path, f"loading it runs {', '.join(map(shown, bad[:5]))}", NEVER)
     if unknown := scanned.of(Danger.UNKNOWN):
         names = ", ".join(map(shown, unknown[:5]))
-        yield warning(path, f"loading it calls {names}, which may do anything", "Prefer safetensors.")
+        yield warning("unknown-calls", path, f"loading it calls {names}, which may do anything", "Prefer safetensors.")
     if scanned.broken:
-        yield warning(path, scanned.broken, DAMAGED)
+        yield warning("broken-pickle", path, scanned.broken, DAMAGED)
     if scanned.is_program:
-        yield warning(path, "it is a TorchScript program, which runs when loaded", "Prefer safetensors.")
+        yield warning("program", path, "it is a TorchScript program, which runs when loaded", "Prefer safetensors.")
     if not (bad or unknown or scanned.is_program):
-        yield note(path, "it is a pickle, which engines execute to load it; it contains nothing suspicious")
+        yield note("pickle", path, "it is a pickle, which engines execute to load it; it contains nothing suspicious")
 
 
 def _downgraded(findings: Iterator[Finding], info: ModelInfo | None, kind: Format | None) -> Iterator[Finding]:

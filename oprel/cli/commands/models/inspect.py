@@ -1,9 +1,8 @@
-"""`oprel inspect MODEL`: examines a model's files, and shows their faults and which engines can serve it."""
+"""`oprel inspect MODEL...`: examines a model's files, and shows their faults and which engines can serve it."""
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,32 +19,33 @@ if TYPE_CHECKING:
     from oprel.formats.checks.validation import Inspection
     from oprel.runtime.selection.routing import Route
 
-UNSOUND = "its files must be repaired first"
 COLUMNS = ("ENGINE", "SCORE", Column("WHY", wraps=True))
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("inspect", help="check a model's files, and show which engines can serve it")
-    parser.add_argument("model", help="a name, hf.co/ORG/REPO[:QUANT], or the path of a file or folder")
+    what = "a name, hf.co/ORG/REPO[:QUANT], or the path of a file or folder"
+    parser.add_argument("names", nargs="+", metavar="model", help=what)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_address(parser)
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
-    from oprel.runtime.selection.engines import rank_engines
-    from oprel.telemetry.hardware.probing import probe
+    from oprel.runtime.selection.inspections import described, engines_for
 
     config = config_from(args)
-    inspection = _inspected(args.model, config)
-    engines = rank_engines(inspection.info, probe(), config) if inspection.info else ()
-    if inspection.errors:  # never suggest loading it
-        engines = tuple(replace(route, score=0.0, reasons=(UNSOUND, *route.reasons)) for route in engines)
+    inspections = [_inspected(model, config) for model in args.names]
+    results = [(inspection, engines_for(inspection, config)) for inspection in inspections]
     if args.json:
-        render.json(json.dumps(as_json(inspection, engines), indent=2))
+        documents = [described(*result).model_dump(mode="json") for result in results]
+        render.json(json.dumps(documents if len(documents) > 1 else documents[0], indent=2))
     else:
-        _show(inspection, engines)
-    return InvalidModelError.exit_code if inspection.errors else 0
+        for number, result in enumerate(results):
+            if number:
+                render.line()
+            _show(*result)
+    return InvalidModelError.exit_code if any(inspection.errors for inspection in inspections) else 0
 
 
 def _inspected(model: str, config: "Config") -> "Inspection":
@@ -98,20 +98,3 @@ def _show_finding(finding: "Finding", model: Path) -> None:
     render.prose(f"{file}{finding.what}", f"{finding.severity.value:8} ")
     if finding.step:
         render.prose(finding.step, " " * 9)
-
-
-def as_json(inspection: "Inspection", engines: Sequence["Route"]) -> dict[str, object]:
-    """The whole inspection, for programs."""
-    from dataclasses import asdict
-
-    info = inspection.info
-    model = {**asdict(info), "confidence": round(info.confidence, 3)} if info else None
-    findings = [
-        {"severity": finding.severity.value, "path": str(finding.path), "what": finding.what, "step": finding.step}
-        for finding in inspection.findings
-    ]
-    ranking = [
-        {"name": route.backend.name, "score": route.score, "reasons": route.reasons, "installed": route.installed}
-        for route in engines
-    ]
-    return {"path": str(inspection.path), "model": model, "findings": findings, "engines": ranking}

@@ -24,6 +24,7 @@ from oprel.server.api.reference.operation import (
 from oprel.wire import daemon as daemon_wire
 from oprel.wire import downloads as downloads_wire
 from oprel.wire import library as library_wire
+from oprel.wire.inspection import InspectRequest, ModelInspection
 
 DOWNLOAD = json_answer(downloads_wire.DownloadTask)
 OF_THE_DOWNLOAD = {"task": "$response.body#/id"}
@@ -106,6 +107,11 @@ BELOW_API: Operations = {
         summary="Remove files that no model uses; with `all`, the models too.",
         body=library_wire.CacheRequest,
         answers=json_answer(library_wire.RemovedResponse),
+    ),
+    files.inspect: Operation(
+        summary="Examine a model's files: their format, their faults, and the engines that can serve them.",
+        body=InspectRequest,
+        answers=json_answer(ModelInspection),
     ),
     files.import_model: Operation(
         summary="Give a file of this machine a name.",

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oprel.core.exceptions import InvalidModelError
+from oprel.formats.checks import validation
 from oprel.formats.checks.findings import Severity
 from oprel.formats.checks.pickles import scan
 from oprel.formats.checks.validation import Inspection, inspect, require_sound
@@ -347,3 +349,14 @@ def test_a_model_with_errors_is_refused_with_the_first(tmp_path: Path) -> None:
     with pytest.raises(InvalidModelError, match=r"bad: it has no config\.json") as caught:
         require_sound(write_folder(tmp_path / "bad", without(SOUND, "config.json")))
     assert caught.value.resolution_steps[-1] == "`oprel inspect` shows everything."
+
+
+def test_the_code_of_every_finding_is_documented() -> None:
+    checks = Path(validation.__file__).parent
+    source = "".join(file.read_text() for file in checks.glob("*.py"))
+    codes = {
+        *re.findall(r'\b(?:error|warning|note)\(\s*"([a-z-]+)"', source),
+        *re.findall(r'"(other-file|old-format)"', source),
+    }
+    documented = (checks.parents[2] / "docs/library.md").read_text()
+    assert len(codes) > 35 and {code for code in codes if f"`{code}`" not in documented} == set()

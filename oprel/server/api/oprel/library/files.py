@@ -6,7 +6,10 @@ from pathlib import Path
 import anyio.to_thread
 from fastapi import Request, Response
 
+from oprel.core.config import Config
 from oprel.core.exceptions import ValidationError
+from oprel.formats.checks import validation
+from oprel.runtime.selection.inspections import described, engines_for
 from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import AppState, state_of
@@ -21,6 +24,7 @@ from oprel.server.storage.cache import StoredFile
 from oprel.server.storage.removal import Removed
 from oprel.stores.seen import away_models
 from oprel.wire import library as library_wire
+from oprel.wire.inspection import InspectRequest, ModelInspection
 
 private = dialect_router(encode_api_error, access=AccessLevel.ADMIN)
 
@@ -61,11 +65,29 @@ async def import_model(request: Request) -> Response:
     """Give a file of this machine a name."""
     body = await decode.parse_body(request, library_wire.ImportRequest)
     name = decode.model_name(body.model, "invalid model name")
-    if not Path(body.path).is_absolute():  # the daemon does not know the client's folder
-        raise ValidationError(f"{body.path!r} is not an absolute path", "Give the whole path, from the root.")
-    files = await anyio.to_thread.run_sync(import_files.files_at, Path(body.path))
+    files = await anyio.to_thread.run_sync(import_files.files_at, _absolute(body.path))
     steps = import_files.import_model(state_of(request).library, name, files, body.how)
     return progress_reply(steps, stream=body.stream)
+
+
+@private.post("/api/inspect")
+async def inspect(request: Request) -> Response:
+    """Examine a model's files. They are read, and never loaded."""
+    body = await decode.parse_body(request, InspectRequest)
+    path = _absolute(body.path)
+    return json_response(await anyio.to_thread.run_sync(_inspected, path, state_of(request).manager.config), nulls=True)
+
+
+def _inspected(path: Path, config: Config) -> ModelInspection:
+    inspection = validation.inspect(path)
+    return described(inspection, engines_for(inspection, config))
+
+
+def _absolute(path: str) -> Path:
+    """Raises ValidationError for a relative path: the daemon does not know the client's folder."""
+    if not Path(path).is_absolute():
+        raise ValidationError(f"{path!r} is not an absolute path", "Give the whole path, from the root.")
+    return Path(path)
 
 
 async def _files(state: AppState) -> list[StoredFile]:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from oprel import inspect
 from oprel.cli import main as cli
 from oprel.core.models.manifests import Manifest, Manifests
 from oprel.runtime.binaries.choices import Choices, read_choices
+from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.hf_folder import write_folder
 from tests.unit.formats.checks.test_validation import ON_STACK, SOUND, archive, pytorch
 
@@ -65,6 +67,20 @@ def test_json_has_everything(oprel, tmp_path: Path) -> None:
     assert found["model"]["format"] == "pytorch" and found["model"]["confidence"] == 0.9
     assert found["findings"][0]["severity"] == "error" and found["findings"][0]["path"].endswith("pytorch_model.bin")
     assert {"name", "score", "reasons", "installed"} == {*found["engines"][0]}
+
+
+def test_several_models_are_inspected_at_once(oprel, tmp_path: Path) -> None:
+    (tmp_path / "old.bin").write_bytes(b"tjgg" + bytes(100))
+    sound = str(write_tiny_gguf(tmp_path / "tiny.gguf"))
+    status, out, _ = oprel("inspect", "--json", sound, str(tmp_path / "old.bin"))
+    good, old = json.loads(out)
+    assert status == 4 and good["valid"] and not old["valid"] and old["model"] is None
+    assert (good["format"], good["format_version"], good["tokenizer"]) == ("gguf", 3, "gpt2")
+    assert good["tensors"] > 10 and good["metadata"]["general.architecture"] == "llama"
+    assert [finding["code"] for finding in old["findings"]] == ["old-format"]
+    assert "convert" in old["findings"][0]["step"].lower()
+    assert [each.path for each in inspect([sound, str(tmp_path / "old.bin")])] == [good["path"], old["path"]]
+    assert inspect(sound).valid
 
 
 def test_engines_are_listed_with_their_programs(oprel) -> None:
