@@ -39,7 +39,7 @@ CATCHES_EVERYTHING = {
 
 # Only what makes engines knows their processes; only what shows engines knows their states.
 MAKES_PROCESSES = {"server/pool/launcher.py"}
-SHOWS_STATES = {"server/pool/engine_status.py", "server/api/oprel/prometheus.py"}
+SHOWS_STATES = {"server/pool/engine_status.py", "server/api/oprel/monitoring/prometheus.py"}
 # Words that said nothing to a newcomer. `subject` is a field in the JSON of `oprel doctor`.
 OLD_WORDS = frozenset(
     "told heard found one asked known wishes anatomy comfort descend descents ladder launches life pulse vitals "

@@ -49,8 +49,12 @@ LAZY_ROUTERS = {
         "oprel.library.downloads:router",
     ),
     ("/api/blobs/", "/api/create", "/api/copy", "/api/delete", "/api/pull", "/api/push"): ("ollama.models:router",),
-    ("/metrics", "/crashes", "/logs", "/quarantine", "/settings"): ("oprel.observe:router", "oprel.observe:private"),
+    ("/metrics", "/crashes", "/logs", "/quarantine", "/settings"): (
+        "oprel.monitoring.observe:router",
+        "oprel.monitoring.observe:private",
+    ),
     ("/health", "/models", "/load", "/unload", "/generate"): ("oprel.native:public", "oprel.native:router"),
+    ("/api/events",): ("oprel.monitoring.events:router",),
     ("/openapi.json",): ("reference.routes:router",),
 }
 

@@ -1,4 +1,4 @@
-"""The daemon's counters and histograms. Counting is cheap; `api.oprel.prometheus` formats the numbers on request.
+"""The daemon's counters and histograms. Counting is cheap; `monitoring.prometheus` formats the numbers on request.
 
 Times in seconds. All methods belong to the event loop's thread.
 """

@@ -10,28 +10,25 @@ from fastapi import Request, Response
 
 from oprel import __version__
 from oprel import api_models as wire
-from oprel.core.completion import Chunk, CompletionRequest, Mode, PromptMessage
+from oprel.core.completion import Chunk, CompletionRequest, PromptMessage
 from oprel.core.configuration import installation
 from oprel.core.exceptions import ValidationError
 from oprel.server.access.caller import AccessLevel
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
-from oprel.server.api.common.encode import expiry, json_response, logprobs
+from oprel.server.api.common.encode import json_response, logprobs
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
 from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.oprel.errors import encode_error
 from oprel.server.api.oprel.fetching import fetched
+from oprel.server.api.oprel.monitoring.engine_rows import engine_row, waiting_row
 from oprel.server.inference import completions
 from oprel.server.inference.completions import Piece
 from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel
-from oprel.server.pool.admission import WaitingForMemory
-from oprel.server.pool.engine_status import EngineStatus
 from oprel.server.pool.manager import ModelManager
-from oprel.telemetry.calibration.learning import Buffers
-from oprel.telemetry.memory.estimator import Estimate
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
 
@@ -70,8 +67,8 @@ def _warnings(manager: ModelManager) -> list[str]:
 async def models(request: Request) -> Response:
     manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
-        models=[_engine(status) for status in manager.statuses()],
-        waiting=[_waiting(model) for model in manager.admission.waiting],
+        models=[engine_row(status) for status in manager.statuses()],
+        waiting=[waiting_row(model) for model in manager.admission.waiting],
         budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,
         gpu_bytes=[*manager.planning.machine.devices],
@@ -161,67 +158,3 @@ def _in_order(past: Sequence[PromptMessage], new: Sequence[PromptMessage]) -> tu
     everything = (*past, *new)
     systems = [message for message in everything if message.role == "system"]
     return (*systems[-1:], *(message for message in everything if message.role != "system"))
-
-
-def _engine(status: EngineStatus) -> daemon_wire.EngineModel:
-    snapshot, last = status.snapshot, status.snapshot.last_exit
-    return daemon_wire.EngineModel(
-        name=status.latest.name,
-        names=list(status.names),
-        path=str(status.spec.files.weights),
-        state=snapshot.state.value,
-        pid=snapshot.pid,
-        address=snapshot.address,
-        engine=str(snapshot.binary) if snapshot.binary else None,
-        embedding=status.spec.mode is Mode.EMBEDDING,
-        context_length=status.num_ctx,
-        in_flight=status.in_flight,
-        slots=status.slots,
-        threads=status.threads.single,
-        batch_threads=status.threads.batch,
-        reasons=list(status.reasons),
-        slots_taken=status.slots_taken,
-        queued=status.queued,
-        tokens_per_second=status.tokens_per_second,
-        memory_bytes=snapshot.memory_bytes,
-        expected_bytes=status.expected_bytes,
-        predicted_bytes=status.reserved_bytes,
-        host_bytes=status.reserved_host_bytes,
-        gpu_bytes=dict(status.gpu_bytes),
-        device_bytes=dict(status.gpu_use.bytes) if status.gpu_use else {},
-        gpu_share=status.gpu_share,
-        predicted=_predicted(status.estimate),
-        measured=_measured(status.buffers) if status.buffers else None,
-        load_seconds=snapshot.load_seconds,
-        restarts=max(0, snapshot.starts - 1),
-        pinned=status.pinned,
-        adjustments=list(status.adjustments),
-        expires_at=expiry(status),
-        last_exit=f"{last.reason.value}: {last.detail}" if last else None,
-    )
-
-
-def _predicted(estimate: Estimate) -> daemon_wire.BufferSizes:
-    return daemon_wire.BufferSizes(
-        weights=estimate.weights_bytes,
-        kv=estimate.kv_bytes,
-        state=estimate.state_bytes,
-        compute=estimate.compute_bytes,
-        output=estimate.output_bytes,
-    )
-
-
-def _measured(buffers: Buffers) -> daemon_wire.BufferSizes:
-    return daemon_wire.BufferSizes(
-        weights=buffers.weights,
-        kv=buffers.kv,
-        state=buffers.state,
-        compute=buffers.compute,
-        output=buffers.output,
-    )
-
-
-def _waiting(model: WaitingForMemory) -> daemon_wire.WaitingModel:
-    return daemon_wire.WaitingModel(
-        name=model.name, bytes=model.needs.total, seconds=round(model.seconds, 3), why=model.why
-    )

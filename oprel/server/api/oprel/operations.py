@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from oprel import api_models as wire
 from oprel.server.api.common.streaming_response import NDJSON
-from oprel.server.api.oprel import native, observe, tokens
+from oprel.server.api.oprel import native, tokens
 from oprel.server.api.oprel.library import downloads, files, routes
 from oprel.server.api.oprel.library.selection import MOST_ON_PAGE, ORDERS, STATUSES
+from oprel.server.api.oprel.monitoring import events, observe
 from oprel.server.api.reference.error_types import FlatError
 from oprel.server.api.reference.operation import (
     COMPLETION_HEADERS,
@@ -136,6 +137,11 @@ OTHERS: Operations = {
         body=wire.ConversationRequest,
         answers={NDJSON: wire.ConversationResponse, JSON_CONTENT: wire.ConversationResponse},
         headers=COMPLETION_HEADERS,
+    ),
+    events.events: Operation(
+        summary="What changes: engines, downloads, waiting models. First everything as it is, then each change.",
+        answers={events.SSE: JsonValue},  # docs/library.md has the events
+        parameters=(QueryParameter("follow", bool, "Whether to go on with each change; true by default."),),
     ),
     observe.metrics: Operation(summary="Figures for Prometheus.", answers={TEXT_CONTENT: str}),
     observe.crashes: Operation(

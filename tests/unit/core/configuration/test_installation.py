@@ -20,7 +20,7 @@ print("started", flush=True)
 sys.stdin.readline()
 assert installation.was_replaced()
 try:
-    import oprel.server.api.oprel.observe
+    import oprel.server.api.oprel.monitoring.observe
 except ImportError as error:
     print(oprel.server.errors.unexpected(error))
 else:

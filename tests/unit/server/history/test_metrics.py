@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
-from oprel.server.api.oprel.prometheus import exposition
+from oprel.server.api.oprel.monitoring.prometheus import exposition
 from oprel.server.history.metrics import GAPS, MOST_MODELS, Metrics, Observed
 from oprel.server.pool.manager import ModelManager
 

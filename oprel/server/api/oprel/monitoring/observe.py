@@ -33,7 +33,7 @@ private = dialect_router(encode_error, access=AccessLevel.ADMIN)
 
 @router.api_route("/metrics", methods=READ)
 async def metrics(request: Request) -> Response:
-    from oprel.server.api.oprel.prometheus import (
+    from oprel.server.api.oprel.monitoring.prometheus import (
         exposition,
     )  # imports prometheus_client, which is slow and which most daemons never need
 

@@ -1,0 +1,1 @@
+"""What goes on in the daemon: figures, logs, crashes, events."""
