@@ -55,8 +55,7 @@ def pull(client: "AnyClient", model: str, *, insecure: bool = False) -> None:
     first = None
     try:
         steps = client.pull(model, insecure=insecure, stream=True)
-        with render.waiting(f"looking for {model}"):
-            first = next((step for step in steps if step.total), None)
+        first = _first_file(steps, model)
         if first:
             _show(chain([first], steps), _announce(client, model))
     except ModelNotFoundError as error:
@@ -65,6 +64,16 @@ def pull(client: "AnyClient", model: str, *, insecure: bool = False) -> None:
         kept = f" The partial download is kept; `oprel pull {model}` resumes it." if first else ""
         render.note(f"Stopped.{kept}")
         raise
+
+
+def _first_file(steps: "Iterator[ProgressResponse]", model: str) -> "ProgressResponse | None":
+    """The first step with a file. Shows why those before it wait."""
+    while True:
+        with render.waiting(f"looking for {model}"):
+            step = next((step for step in steps if step.total or (step.status or "").startswith("waiting")), None)
+        if step is None or step.total:
+            return step
+        render.note(step.status)
 
 
 def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None:

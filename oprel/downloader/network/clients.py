@@ -20,6 +20,7 @@ from oprel.core.configuration.environment import network_variables
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.network.proxies import Proxy, ProxyRules, proxy_rules
 from oprel.downloader.network.public_only import NEXT_ADDRESS_SECONDS, PublicOnly
+from oprel.downloader.network.unpacking import PACKINGS, BlockingUnpacked, Unpacked, packing, plain_headers
 
 if TYPE_CHECKING:
     from httpcore._backends.base import SOCKET_OPTION
@@ -79,8 +80,8 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE
 class Routed(httpx.AsyncBaseTransport):
     """Sends each request directly or through its proxy.
 
-    A packed answer is refused: a small one may fill the memory (CVE-2024-12886). A redirect loses its body, which httpx
-    would read whole.
+    Nothing packed is requested. What comes packed all the same is unpacked if it is gzip, else refused. A redirect
+    loses its body, which httpx would read whole.
     """
 
     def __init__(self, rules: ProxyRules, network: PublicOnly | None) -> None:
@@ -100,10 +101,15 @@ class Routed(httpx.AsyncBaseTransport):
         if response.has_redirect_location:
             await response.aclose()
             return httpx.Response(response.status_code, headers=response.headers, extensions=response.extensions)
-        if packing := _packing(response):
+        if not (coding := packing(response)):
+            return response
+        if coding not in PACKINGS or not isinstance(response.stream, httpx.AsyncByteStream):
             await response.aclose()
-            raise _refused(request, packing)
-        return response
+            raise _refused(request, coding)
+        unpacked, extensions = Unpacked(response.stream), response.extensions
+        return httpx.Response(
+            response.status_code, headers=plain_headers(response), stream=unpacked, extensions=extensions
+        )
 
     def _transport(self, proxy: Proxy | None) -> httpx.AsyncHTTPTransport:
         if proxy not in self._transports:
@@ -133,10 +139,15 @@ class BlockingRouted(httpx.BaseTransport):
             if proxy is None:
                 raise
             raise _at_proxy(proxy, error) from error
-        if packing := _packing(response):
+        if not (coding := packing(response)):
+            return response
+        if coding not in PACKINGS or not isinstance(response.stream, httpx.SyncByteStream):
             response.close()
-            raise _refused(request, packing)
-        return response
+            raise _refused(request, coding)
+        unpacked, extensions = BlockingUnpacked(response.stream), response.extensions
+        return httpx.Response(
+            response.status_code, headers=plain_headers(response), stream=unpacked, extensions=extensions
+        )
 
     def _transport(self, proxy: Proxy | None) -> httpx.HTTPTransport:
         if proxy not in self._transports:
@@ -180,11 +191,5 @@ def _at_proxy(proxy: Proxy, error: httpx.TransportError) -> httpx.ProxyError:
     return httpx.ProxyError(f"the proxy of {proxy.variable} ({shown.host}:{shown.port}): {why}")
 
 
-def _packing(response: httpx.Response) -> str:
-    """The coding of an answer that was packed without being asked to; "" for a plain one."""
-    coding = response.headers.get("content-encoding", "identity").lower()
-    return "" if coding == "identity" else coding[:20]
-
-
-def _refused(request: httpx.Request, packing: str) -> DownloadError:
-    return DownloadError(f"{request.url.host} sends a packed answer ({packing}), which was not requested")
+def _refused(request: httpx.Request, coding: str) -> DownloadError:
+    return DownloadError(f"{request.url.host} sends a packed answer ({coding}), which was not requested")

@@ -1,22 +1,50 @@
-"""Asks a server again that is busy, or whose connection broke: questions have the patience that transfers have."""
+"""Asks a server again that is busy, or whose connection broke: questions have the patience that transfers have.
+
+Whoever starts a download says with `tell_waits` who is to know of its waits.
+"""
 
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import TypeVar
 
 import anyio
 import httpx
 
 from oprel.downloader.backoff import Unreachable, backoff, is_passing, retry_after
+from oprel.downloader.network.failures import is_passing_failure
 
 logger = logging.getLogger(__name__)
 
 TRIES = 4
+SLOW_TRIES = 2  # where each takes long
+NOTICEABLE = 1.0  # s of a wait that the user is told of
 FIRST_WAIT = 0.5  # s
 LONGEST_WAIT = 20.0  # s that a server may ask for; beyond it the user is told, and a kept download waits on its own
 BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)  # of a server that was reached
 Result = TypeVar("Result")
+_listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
+
+
+def tell_waits(listener: Callable[[str], object]) -> None:
+    """Call `listener`, from any thread, with the reason of each noticeable wait in this context, its threads too."""
+    _listener.set(listener)
+
+
+def announce(why: str, seconds: float) -> None:
+    """Tell the user why the next attempt is so many seconds away."""
+    logger.info("%s; next attempt in %.1f s", why, seconds)
+    if (listener := _listener.get()) and seconds >= NOTICEABLE:
+        listener(f"{why}; next attempt in {seconds:.0f} s")
+
+
+def unreachable(message: str, error: Exception, *steps: str) -> Unreachable:
+    """The error for a request without an answer."""
+    failure = Unreachable(message, *steps)
+    failure.is_slow = isinstance(error, httpx.ReadTimeout) or is_passing_failure(error)
+    failure.is_momentary = failure.is_slow or isinstance(error, BROKEN)
+    return failure
 
 
 def busy(message: str, status: int, headers: Mapping[str, str], *steps: str) -> Unreachable:
@@ -30,7 +58,8 @@ def busy(message: str, status: int, headers: Mapping[str, str], *steps: str) -> 
 
 def next_wait(failures: int, error: Unreachable) -> float | None:
     """Seconds until the next attempt after `failures` in a row; None if there is none."""
-    if not error.is_momentary or failures >= TRIES or error.seconds > LONGEST_WAIT:
+    tries = SLOW_TRIES if error.is_slow else TRIES
+    if not error.is_momentary or failures >= tries or error.seconds > LONGEST_WAIT:
         return None
     return max(backoff(failures, FIRST_WAIT), error.seconds)
 
@@ -45,7 +74,7 @@ async def patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
             failures += 1
             if (seconds := next_wait(failures, error)) is None:
                 raise
-            logger.info("%s; next attempt in %.1f s", error.message, seconds)
+            announce(error.message, seconds)
             await anyio.sleep(seconds)
 
 
@@ -59,5 +88,5 @@ def patiently_blocking(ask: Callable[[], Result]) -> Result:
             failures += 1
             if (seconds := next_wait(failures, error)) is None:
                 raise
-            logger.info("%s; next attempt in %.1f s", error.message, seconds)
+            announce(error.message, seconds)
             time.sleep(seconds)

@@ -22,6 +22,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef
 from oprel.downloader.backoff import Unreachable, backoff
+from oprel.downloader.network.retries import tell_waits
 from oprel.downloader.offers import Choose, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.transfer import disk
@@ -251,6 +252,8 @@ class Downloads:
     async def _work(self, download: Download, before: "asyncio.Task[None] | None") -> None:
         if before:
             await asyncio.wait([before])
+        loop = asyncio.get_running_loop()
+        tell_waits(lambda why: loop.call_soon_threadsafe(download.waits, why))
         failures = 0
         while True:
             done = download.completed

@@ -116,7 +116,13 @@ class Download:
         self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}
         self.tell()
 
+    def waits(self, why: str) -> None:
+        """It waits before its next request."""
+        self.waits_for = f"waiting: {why}"
+        self.tell()
+
     def update(self, progress: Progress) -> None:
+        self.waits_for = ""
         self.files[progress.file.name] = progress
         self.speed.note(self.completed)
         self.tell()
