@@ -8,6 +8,10 @@ import httpx
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (?P<why>.*?)(?: \(_ssl.*)?$")
 
 
+class BusyProxy(httpx.ProxyError):
+    """A proxy could not connect just now."""
+
+
 def reason(error: Exception) -> str:
     """Why a server could not be reached, in words."""
     if is_passing_failure(error):

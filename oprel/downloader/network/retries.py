@@ -1,6 +1,6 @@
 """Asks a server again that is busy, or whose connection broke: questions have the patience that transfers have.
 
-Whoever starts a download says with `tell_waits` who is to know of its waits.
+`tell_waits` names the function to call when a download waits.
 """
 
 import logging
@@ -13,16 +13,16 @@ import anyio
 import httpx
 
 from oprel.downloader.backoff import Unreachable, backoff, is_passing, retry_after
-from oprel.downloader.network.failures import is_passing_failure
+from oprel.downloader.network.failures import BusyProxy, is_passing_failure
 
 logger = logging.getLogger(__name__)
 
 TRIES = 4
 SLOW_TRIES = 2  # where each takes long
-NOTICEABLE = 1.0  # s of a wait that the user is told of
+NOTICEABLE = 1.0  # s: the shortest wait that is shown to the user
 FIRST_WAIT = 0.5  # s
 LONGEST_WAIT = 20.0  # s that a server may ask for; beyond it the user is told, and a kept download waits on its own
-BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)  # of a server that was reached
+BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, BusyProxy)  # of a server that was reached
 Result = TypeVar("Result")
 _listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
 
@@ -33,7 +33,7 @@ def tell_waits(listener: Callable[[str], object]) -> None:
 
 
 def announce(why: str, seconds: float) -> None:
-    """Tell the user why the next attempt is so many seconds away."""
+    """Show the user why the next attempt is `seconds` away."""
     logger.info("%s; next attempt in %.1f s", why, seconds)
     if (listener := _listener.get()) and seconds >= NOTICEABLE:
         listener(f"{why}; next attempt in {seconds:.0f} s")

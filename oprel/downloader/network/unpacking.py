@@ -1,7 +1,7 @@
 """Unpacks answers that a server or a proxy packed without being asked to, piece by piece.
 
-A small answer may unpack to gigabytes (CVE-2024-12886): no piece is larger than `PIECE_BYTES`, and whoever needs the
-whole answer in memory sets a limit.
+A small answer may unpack to gigabytes (CVE-2024-12886): no piece is larger than `PIECE_BYTES`, and an answer that is
+needed whole in memory has a limit.
 """
 
 import zlib
