@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oprel.cli.options import AnyClient
     from oprel.wire.downloads import DownloadResponse
 
+LAST_STEP = "writing manifest"
 Result = TypeVar("Result")
 
 
@@ -83,8 +84,13 @@ def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None
             if step.total:
                 key = step.digest or (step.status or "").removeprefix("pulling ")
                 display.file(names.get(key, key), step.completed or 0, step.total)
-            elif step.status and step.status != render.SUCCESS:  # the command says so itself, last
+            elif step.status:
                 display.step(step.status)
+            if step.status == LAST_STEP:
+                break
+    for step in steps:  # what there is to say of the files stays at a terminal
+        if step.status and step.status != render.SUCCESS:  # the command says so itself, last
+            render.note(step.status)
 
 
 def cancel_download(client: "AnyClient", model: str) -> bool:

@@ -18,7 +18,7 @@ from oprel.downloader.network.failures import is_unknown_host, reason
 from oprel.downloader.network.retries import announce
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.source import RemoteFile, checked_name
-from oprel.downloader.transfer.ranges import Changed, TryAgain, check_status
+from oprel.downloader.transfer.ranges import Changed, Silent, TryAgain, check_status
 
 ANSWER_SECONDS = 30.0
 TRIES = 5
@@ -60,7 +60,7 @@ class Urls:
                     step = "Check the URL and the network." if is_unknown_host(error) else "Try again later."
                     raise Unreachable(f"{urlsplit(url).hostname}: {error}", step) from error
                 seconds = max(backoff(failures, self._first_wait), error.seconds or 0.0)
-                announce(f"{urlsplit(url).hostname}: {error}", seconds)
+                announce(f"{urlsplit(url).hostname}: {error}", seconds, was_silent=isinstance(error, Silent))
                 await anyio.sleep(seconds)
 
     async def _first_byte(self, url: str) -> RemoteFile:
@@ -74,7 +74,7 @@ class Urls:
         except Changed:  # the file has no first byte
             raise UnsupportedError(f"{name} at {urlsplit(url).hostname} is empty", "Give the URL of a model.") from None
         except TimeoutError:
-            raise TryAgain(f"no answer within {self._seconds:.0f} s") from None
+            raise Silent(f"no answer within {self._seconds:.0f} s") from None
         except httpx.HTTPError as error:
             raise TryAgain(f"cannot be reached: {reason(error)}") from error
 

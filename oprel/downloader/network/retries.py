@@ -32,11 +32,11 @@ def tell_waits(listener: Callable[[str], object]) -> None:
     _listener.set(listener)
 
 
-def announce(why: str, seconds: float) -> None:
-    """Show the user why the next attempt is `seconds` away."""
+def announce(why: str, seconds: float, *, was_silent: bool = False) -> None:
+    """Show the user why the next attempt is `seconds` away. `was_silent`: the last one took long for nothing."""
     logger.info("%s; next attempt in %.1f s", why, seconds)
-    if (listener := _listener.get()) and seconds >= NOTICEABLE:
-        listener(f"{why}; next attempt in {seconds:.0f} s")
+    if (listener := _listener.get()) and (was_silent or seconds >= NOTICEABLE):
+        listener(f"{why}; next attempt in {max(seconds, 1.0):.0f} s")
 
 
 def unreachable(message: str, error: Exception, *steps: str) -> Unreachable:
@@ -74,7 +74,7 @@ async def patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
             failures += 1
             if (seconds := next_wait(failures, error)) is None:
                 raise
-            announce(error.message, seconds)
+            announce(error.message, seconds, was_silent=error.is_slow)
             await anyio.sleep(seconds)
 
 
@@ -88,5 +88,5 @@ def patiently_blocking(ask: Callable[[], Result]) -> Result:
             failures += 1
             if (seconds := next_wait(failures, error)) is None:
                 raise
-            announce(error.message, seconds)
+            announce(error.message, seconds, was_silent=error.is_slow)
             time.sleep(seconds)

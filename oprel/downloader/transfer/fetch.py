@@ -25,7 +25,7 @@ from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
 from oprel.downloader.transfer.block import Block
 from oprel.downloader.transfer.digest import Digest
-from oprel.downloader.transfer.ranges import Changed, InXetOnly, NoRanges, RangeRequests, Timeouts, TryAgain
+from oprel.downloader.transfer.ranges import Changed, InXetOnly, NoRanges, RangeRequests, Silent, Timeouts, TryAgain
 from oprel.downloader.transfer.segments import Segments
 from oprel.downloader.transfer.xet import XetReading
 
@@ -321,7 +321,7 @@ class _Transfer:
                 "The partial file is kept: try again to continue.",
             ) from error
         seconds = max(backoff(failures, self._limits.first_wait), error.seconds or 0.0)
-        announce(f"{self._file.name}: {error}", seconds)
+        announce(f"{self._file.name}: {error}", seconds, was_silent=isinstance(error, Silent))
         await anyio.sleep(seconds)
 
 

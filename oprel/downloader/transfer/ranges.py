@@ -31,6 +31,10 @@ class TryAgain(Exception):
         self.seconds = seconds
 
 
+class Silent(TryAgain):
+    """The server sent nothing for a long time."""
+
+
 class LoginRefused(DownloadError):
     """There is no login, it does not suffice, or it has expired."""
 
@@ -124,7 +128,8 @@ class RangeRequests:
                 if response is not self._whole:
                     await response.aclose()
         except httpx.TimeoutException as error:
-            raise self._again(f"{self._host} sent nothing for {self._timeouts.stall:.0f} s") from error
+            self._location = ""
+            raise Silent(f"{self._host} sent nothing for {self._timeouts.stall:.0f} s") from error
         except httpx.TransportError as error:
             raise self._again(f"the connection failed: {reason(error)}") from error
         except httpx.InvalidURL as error:
@@ -171,7 +176,8 @@ class RangeRequests:
             with anyio.fail_after(self._timeouts.header):
                 return await self._client.send(request, stream=True, follow_redirects=False)
         except TimeoutError:
-            raise self._again(f"{url.host} did not answer within {self._timeouts.header:.0f} s") from None
+            self._location = ""
+            raise Silent(f"{url.host} did not answer within {self._timeouts.header:.0f} s") from None
 
     def _check_status(self, response: httpx.Response) -> None:
         try:

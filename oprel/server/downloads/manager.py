@@ -199,8 +199,7 @@ class Downloads:
             self._left(download)
         if download.state is not DownloadState.DONE:
             raise download.error or DownloadError("the download was paused", "Try again to continue.")
-        of_update = [download.of_update] if download.of_update else []
-        for status in (*([] if verifying else [VERIFYING]), "writing manifest", *of_update, "success"):
+        for status in (*([] if verifying else [VERIFYING]), "writing manifest", *download.remarks, "success"):
             yield ProgressResponse(status=status)
 
     def _left(self, download: Download) -> None:

@@ -19,6 +19,7 @@ from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
 from oprel.server.downloads.speed import DownloadSpeed
 
+GIT_HASH_LENGTH = 40  # of the ETags of a hub's small files, which are checked by it
 # Removes the files of an updated model that nothing uses any more; returns what there is to say of it.
 FreeReplaced = Callable[[Manifest], Awaitable[str]]
 
@@ -77,6 +78,14 @@ class Download:
         """All files are complete, and at least one is still being verified."""
         phases = [progress.phase for progress in self.files.values()]
         return "downloading" not in phases and "verifying" in phases
+
+    @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the files once the model is installed."""
+        files = (progress.file for progress in self.files.values())
+        unproven = [file.name for file in files if not (file.sha256 or len(file.etag) == GIT_HASH_LENGTH)]
+        weaker = f"{', '.join(unproven)}: only the size and the header were checked, as the server sent no SHA-256"
+        return [text for text in (weaker if unproven else "", self.of_update) if text]
 
     @property
     def fault(self) -> str:

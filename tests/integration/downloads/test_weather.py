@@ -215,3 +215,5 @@ async def test_the_user_is_told_why_a_download_waits(
     for cell, lines in zip(cells, sent, strict=True):
         assert any(re.match("waiting: .*HTTP 429.*; next attempt in 1 s", line) for line in lines), (cell.name, lines)
         assert lines[-1] == "success", cell.name
+        weaker = [line for line in lines if "the server sent no SHA-256" in line]
+        assert len(weaker) == (cell.source is Source.URL), (cell.name, lines)
