@@ -15,7 +15,7 @@ from oprel.core.variants import SHARD
 from oprel.downloader.backoff import Unreachable, backoff
 from oprel.downloader.network.described import is_page, sha256_of, size_of, unquoted
 from oprel.downloader.network.failures import is_unknown_host, reason
-from oprel.downloader.network.retries import announce
+from oprel.downloader.network.waits import announce
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.downloader.transfer.ranges import Changed, Silent, TryAgain, check_status

@@ -1,12 +1,7 @@
-"""Asks a server again that is busy, or whose connection broke: questions have the patience that transfers have.
+"""Asks a server again that is busy, or whose connection broke: questions have the patience that transfers have."""
 
-`tell_waits` names the function to call when a download waits.
-"""
-
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
 from typing import TypeVar
 
 import anyio
@@ -14,29 +9,14 @@ import httpx
 
 from oprel.downloader.backoff import Unreachable, backoff, is_passing, retry_after
 from oprel.downloader.network.failures import BusyProxy, is_passing_failure
-
-logger = logging.getLogger(__name__)
+from oprel.downloader.network.waits import announce
 
 TRIES = 4
 SLOW_TRIES = 2  # where each takes long
-NOTICEABLE = 1.0  # s: the shortest wait that is shown to the user
 FIRST_WAIT = 0.5  # s
 LONGEST_WAIT = 20.0  # s that a server may ask for; beyond it the user is told, and a kept download waits on its own
 BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, BusyProxy)  # of a server that was reached
 Result = TypeVar("Result")
-_listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
-
-
-def tell_waits(listener: Callable[[str], object]) -> None:
-    """Call `listener`, from any thread, with the reason of each noticeable wait in this context, its threads too."""
-    _listener.set(listener)
-
-
-def announce(why: str, seconds: float, *, was_silent: bool = False) -> None:
-    """Show the user why the next attempt is `seconds` away. `was_silent`: the last one took long for nothing."""
-    logger.info("%s; next attempt in %.1f s", why, seconds)
-    if (listener := _listener.get()) and (was_silent or seconds >= NOTICEABLE):
-        listener(f"{why}; next attempt in {max(seconds, 1.0):.0f} s")
 
 
 def unreachable(message: str, error: Exception, *steps: str) -> Unreachable:

@@ -20,7 +20,7 @@ import httpx
 from oprel.core.configuration.rates import HourlyRate
 from oprel.core.exceptions import NO_SPACE, DownloadError
 from oprel.downloader.backoff import Throttle, Unreachable, backoff
-from oprel.downloader.network.retries import announce
+from oprel.downloader.network.waits import announce
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
 from oprel.downloader.transfer.block import Block

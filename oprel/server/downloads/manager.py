@@ -22,7 +22,6 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError
 from oprel.core.names import ModelRef
 from oprel.downloader.backoff import Unreachable, backoff
-from oprel.downloader.network.retries import tell_waits
 from oprel.downloader.offers import Choose, usual
 from oprel.downloader.source import Progress
 from oprel.downloader.transfer import disk
@@ -249,6 +248,8 @@ class Downloads:
         download.tell()
 
     async def _work(self, download: Download, before: "asyncio.Task[None] | None") -> None:
+        from oprel.downloader.network.waits import tell_waits
+
         if before:
             await asyncio.wait([before])
         loop = asyncio.get_running_loop()

@@ -4,8 +4,9 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from oprel.downloader.network import retries
-from oprel.downloader.network.retries import announce, next_wait, patiently_blocking, tell_waits, unreachable
+from oprel.downloader.network import retries, waits
+from oprel.downloader.network.retries import next_wait, patiently_blocking, unreachable
+from oprel.downloader.network.waits import announce, tell_waits
 
 SHORT, LONG = 0.1, 12.0  # s
 
@@ -24,7 +25,7 @@ async def test_long_waits_and_those_after_silence_are_shown() -> None:
 
 
 async def test_waits_in_threads_are_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "NOTICEABLE", 0.0)
+    monkeypatch.setattr(waits, "NOTICEABLE", 0.0)
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
     texts: list[str] = []
     tell_waits(texts.append)
