@@ -1,10 +1,10 @@
-"""A large file over loopback: oprel's verified, resumable transfer and a plain ranged download with the same client.
+"""A large file over loopback: oprel's verified, resumable transfer, curl with sha256sum, and a plain ranged download.
 
 usage: bin/bench pull [--megabytes 2000] [--rounds 3] [--folder PATH] [--json]
 
-Both request the same ranges with equal concurrency, write to the same disk and end with fsync. The plain download
-keeps no state and computes no digest. The server, which only calls sendfile, and each download are separate processes,
-so that their memory can be measured.
+The plain download requests the same ranges with the same client and equal concurrency; it keeps no state and computes
+no digest. curl's output goes to the file and to sha256sum. All write to the same disk and end with fsync. The server,
+which only calls sendfile, and each download are separate processes, so that their memory can be measured.
 """
 
 import argparse
@@ -34,6 +34,8 @@ from oprel.downloader.transfer.fetch import Limits, fetch
 SERVER = "tests.fixtures.hub_server"
 LIMITS = Limits()
 MEGABYTE = 10**6
+KINDS = ("plain", "curl", "oprel")
+CURL = 'set -o pipefail; curl -fsSL "$0" | tee "$1" | sha256sum; sync "$1"'
 
 
 def main() -> int:
@@ -52,7 +54,9 @@ def main() -> int:
     else:
         print(f"pull of {options.megabytes} MB over loopback, {options.rounds} rounds, on {os.cpu_count()} CPUs")
         print(f"  plain ranged download  {figures['plain_mb_s']:7.0f} MB/s")
-        print(f"  oprel, verified        {figures['oprel_mb_s']:7.0f} MB/s   {figures['ratio']:.2f} of that")
+        print(f"  curl with sha256sum    {figures['curl_mb_s']:7.0f} MB/s")
+        print(f"  oprel, verified        {figures['oprel_mb_s']:7.0f} MB/s   {figures['ratio']:.2f} of the plain one")
+        print(f"                                        {figures['ratio_to_curl']:.2f} of curl's")
         print(f"  peak memory            {figures['small_mb']:7.0f} MB for a tenth of the file")
         print(f"                         {figures['large_mb']:7.0f} MB for the whole file")
     return 0
@@ -65,16 +69,18 @@ def measure(size: int, rounds: int, folder: Path | None) -> dict[str, float]:
         with serving(Path(root)) as url:
             for name in ("large", "small"):  # the server computes their digests once
                 httpx.head(f"{url}/org/{name}/resolve/main/model.gguf", timeout=None, trust_env=False)
-            runs = {kind: list[dict[str, float]]() for kind in ("plain", "oprel")}
+            runs = {kind: list[dict[str, float]]() for kind in KINDS}
             for _ in range(rounds):
                 for kind, results in runs.items():
                     results.append(run(kind, f"{url}/org/large/resolve/main/model.gguf", large, Path(root)))
             light = run("oprel", f"{url}/org/small/resolve/main/model.gguf", small, Path(root))
-    plain, ours = (statistics.median(run["seconds"] for run in runs[kind]) for kind in ("plain", "oprel"))
+    plain, curl, ours = (statistics.median(run["seconds"] for run in runs[kind]) for kind in KINDS)
     return {
         "plain_mb_s": size / plain / MEGABYTE,
+        "curl_mb_s": size / curl / MEGABYTE,
         "oprel_mb_s": size / ours / MEGABYTE,
         "ratio": plain / ours,
+        "ratio_to_curl": curl / ours,
         "small_mb": light["memory"] / MEGABYTE,
         "large_mb": max(run["memory"] for run in runs["oprel"]) / MEGABYTE,
     }
@@ -122,11 +128,20 @@ def environment() -> dict[str, str]:
 def download_once(kind: str, url: str, size: str, sha256: str, target: str) -> int:
     file = RemoteFile(name="model.gguf", url=url, size_bytes=int(size), sha256=sha256)
     began = time.perf_counter()
-    asyncio.run({"plain": plain, "oprel": ours}[kind](file, Path(target)))
+    if kind == "curl":
+        with_curl(file, target)
+    else:
+        asyncio.run({"plain": plain, "oprel": ours}[kind](file, Path(target)))
     seconds = time.perf_counter() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": seconds, "memory": memory}))
     return 0
+
+
+def with_curl(file: RemoteFile, target: str) -> None:
+    words = ["bash", "-c", CURL, file.url, target]
+    output = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert output.startswith(file.sha256), "curl got another file"
 
 
 async def ours(file: RemoteFile, target: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oprel.cli.options import AnyClient
     from oprel.wire.downloads import DownloadResponse
 
+LAST_STEP = "writing manifest"
 Result = TypeVar("Result")
 
 
@@ -55,8 +56,7 @@ def pull(client: "AnyClient", model: str, *, insecure: bool = False) -> None:
     first = None
     try:
         steps = client.pull(model, insecure=insecure, stream=True)
-        with render.waiting(f"looking for {model}"):
-            first = next((step for step in steps if step.total), None)
+        first = _first_file(steps, model)
         if first:
             _show(chain([first], steps), _announce(client, model))
     except ModelNotFoundError as error:
@@ -67,6 +67,16 @@ def pull(client: "AnyClient", model: str, *, insecure: bool = False) -> None:
         raise
 
 
+def _first_file(steps: "Iterator[ProgressResponse]", model: str) -> "ProgressResponse | None":
+    """The first step with a file. Shows why those before it wait."""
+    while True:
+        with render.waiting(f"looking for {model}"):
+            step = next((step for step in steps if step.total or (step.status or "").startswith("waiting")), None)
+        if step is None or step.total:
+            return step
+        render.note(step.status)
+
+
 def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None:
     """Show each step; `names` maps digests to file names."""
     with _display() as display:
@@ -74,8 +84,13 @@ def _show(steps: "Iterator[ProgressResponse]", names: Mapping[str, str]) -> None
             if step.total:
                 key = step.digest or (step.status or "").removeprefix("pulling ")
                 display.file(names.get(key, key), step.completed or 0, step.total)
-            elif step.status and step.status != render.SUCCESS:  # the command says so itself, last
+            elif step.status:
                 display.step(step.status)
+            if step.status == LAST_STEP:
+                break
+    for step in steps:  # what there is to say of the files stays at a terminal
+        if step.status and step.status != render.SUCCESS:  # the command says so itself, last
+            render.note(step.status)
 
 
 def cancel_download(client: "AnyClient", model: str) -> bool:

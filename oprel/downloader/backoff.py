@@ -20,13 +20,14 @@ class Unreachable(DownloadError):
     """A server gave no answer, or none yet: a later attempt may succeed. `seconds`: how long it asks to wait.
 
     `what` is not there, in a word. A client that waits is told at once unless `is_worth_waiting`. `is_momentary`: the
-    server was reached, but is busy, or the connection broke.
+    server was reached, but is busy, or the connection broke. `is_slow`: further attempts take long, too.
     """
 
     seconds: float = 0.0
     what: str = "network"
     is_worth_waiting: bool = True
     is_momentary: bool = False
+    is_slow: bool = False
 
 
 def is_passing(status: int) -> bool:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
+import httpx
 
 from oprel.core.exceptions import DownloadError, UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name, hub_origin, hub_page
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
-from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
-from oprel.downloader.network.hub_files import described
-from oprel.downloader.network.retries import patiently
+from oprel.downloader.network.hub_files import commit_of, described
+from oprel.downloader.network.retries import patiently, unreachable
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import read_header, write_skeleton
 from oprel.downloader.source import RemoteFile, checked_name, is_allowed
@@ -211,9 +211,8 @@ class Hub:
             with anyio.fail_after(self._seconds):
                 return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
         except TimeoutError:
-            raise Unreachable(
-                f"{self._endpoint} did not answer within {self._seconds:.0f} s", "Try again later."
-            ) from None
+            message = f"{self._endpoint} did not answer within {self._seconds:.0f} s"
+            raise unreachable(message, httpx.ReadTimeout(message), "Try again later.") from None
 
     def _search(self, words: str, limit: int) -> list[HubModel]:
         with hub_errors(self._endpoint):
@@ -223,20 +222,21 @@ class Hub:
     def _listing(self, repository: str) -> _Listing:
         with hub_errors(self._endpoint, repository):
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
-        commit, headers = info.sha or "", self.login_for(f"{self._endpoint}/")
-        files = [self._file(info.id, commit, entry, headers) for entry in _allowed(info.siblings or ())]
+        headers = self.login_for(f"{self._endpoint}/")
+        files = [self._file(info.id, info.sha or REVISION, entry, headers) for entry in _allowed(info.siblings or ())]
         by_name = {file.name: file for file in files}
         if bare := _bare(files):
             by_name |= {file.name: file for file in described(bare, self._endpoint, info.id, self._seconds)}
         unproven = frozenset(file.name for file in bare if not by_name[file.name].sha256)
         kind = (info.config or {}).get("model_type")
+        commit = info.sha or commit_of(list(by_name.values()))  # some mirrors have none
         return _Listing(info.id, commit, by_name, kind if isinstance(kind, str) else "", unproven)
 
-    def _file(self, repository: str, commit: str, entry: "RepoSibling", headers: dict[str, str]) -> RemoteFile:
+    def _file(self, repository: str, revision: str, entry: "RepoSibling", headers: dict[str, str]) -> RemoteFile:
         from huggingface_hub import hf_hub_url
 
         name = checked_name(entry.rfilename)
-        url = hf_hub_url(repository, name, revision=commit, endpoint=self._endpoint)
+        url = hf_hub_url(repository, name, revision=revision, endpoint=self._endpoint)
         sha256 = entry.lfs.sha256 if entry.lfs else ""
         return RemoteFile(
             name=name,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -9,8 +10,9 @@ import httpx
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
+from oprel.downloader.network.described import LOGIN_PAGE, is_page, size_of
 from oprel.downloader.network.failures import reason
-from oprel.downloader.network.retries import BROKEN, busy, patiently_blocking
+from oprel.downloader.network.retries import busy, patiently_blocking, unreachable
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
@@ -52,7 +54,7 @@ def _without_weights(client: httpx.Client, file: RemoteFile) -> bytes:
             length = min(int.from_bytes(start, "little"), MAX_HEADER_BYTES, file.size_bytes - len(start))
             return start + (fetch(len(start), len(start) + length) if length else b"")
         case _:
-            return _answer(client, file, MOST_BYTES)
+            return _whole(client, file)
 
 
 def _client(file: RemoteFile) -> httpx.Client:
@@ -61,34 +63,46 @@ def _client(file: RemoteFile) -> httpx.Client:
 
 
 def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:
-    return _answer(client, file, end - start, f"bytes={start}-{end - 1}")
+    return patiently_blocking(partial(_once, client, file, start, end))
 
 
-def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str = "") -> bytes:
-    """The file, or a range of it; any excess bytes are ignored."""
-    return patiently_blocking(partial(_once, client, file, most_bytes, range))
+def _whole(client: httpx.Client, file: RemoteFile) -> bytes:
+    """The file up to MOST_BYTES."""
+    return patiently_blocking(partial(_once, client, file, 0, MOST_BYTES, is_part=False))
 
 
-def _once(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str) -> bytes:
-    headers, wanted = ({"Range": range}, httpx.codes.PARTIAL_CONTENT) if range else ({}, httpx.codes.OK)
+def _once(client: httpx.Client, file: RemoteFile, start: int, end: int, *, is_part: bool = True) -> bytes:
+    """The bytes from `start` to `end`, or to the end of the file. The server may ignore ranges and send it whole."""
+    headers = {"Range": f"bytes={start}-{end - 1}"} if is_part else {}
     try:
         with client.stream("GET", file.url, headers=headers) as answer:
-            if is_passing(answer.status_code):
-                message = f"{file.name} cannot be read: {answer.url.host} answered HTTP {answer.status_code}"
-                raise busy(message, answer.status_code, answer.headers)
-            if answer.status_code != wanted:
-                raise DownloadError(
-                    f"{file.name} cannot be read{' in part' if range else ''}: HTTP {answer.status_code}"
-                )
+            first = _first_byte(answer, file, start)
             content = bytearray()
             for piece in answer.iter_bytes():
-                content += piece
-                if len(content) >= most_bytes:
+                skipped = min(len(piece), start - first)
+                first += skipped
+                content += piece[skipped:]
+                if len(content) >= end - start:
                     break
-    except BROKEN as error:
-        failure = Unreachable(f"{file.name} cannot be read: {reason(error)}")
-        failure.is_momentary = True
-        raise failure from error
     except httpx.HTTPError as error:
-        raise DownloadError(f"{file.name} cannot be read: {reason(error)}") from error
-    return bytes(content[:most_bytes])
+        raise unreachable(f"{file.name} cannot be read: {reason(error)}", error) from error
+    return bytes(content[: end - start])
+
+
+def _first_byte(answer: httpx.Response, file: RemoteFile, start: int) -> int:
+    """Where in the file an answer begins: 0 or `start`. Raises DownloadError for one that is of no use."""
+    status, host = answer.status_code, answer.url.host
+    if is_passing(status):
+        message = f"{file.name} cannot be read: {host} answered HTTP {status}"
+        raise busy(message, status, answer.headers)
+    if is_page(answer) and size_of(answer) != file.size_bytes:
+        raise Unreachable(f"{file.name} cannot be read: {host} answered with a web page", LOGIN_PAGE)
+    if status == HTTPStatus.OK:
+        return 0
+    if status != HTTPStatus.PARTIAL_CONTENT:
+        raise DownloadError(f"{file.name} cannot be read: {host} answered HTTP {status}")
+    if not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
+        error = Unreachable(f"{file.name} cannot be read: {host} did not send the requested part of the file")
+        error.is_momentary = True
+        raise error
+    return start

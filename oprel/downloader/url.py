@@ -1,7 +1,5 @@
 """Downloads single files by URL, together with the other parts of a split model."""
 
-import base64
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +13,15 @@ from oprel.core.exceptions import DownloadError, UnsupportedError
 from oprel.core.names import UrlOrigin
 from oprel.core.variants import SHARD
 from oprel.downloader.backoff import Unreachable, backoff
+from oprel.downloader.network.described import is_page, sha256_of, size_of, unquoted
 from oprel.downloader.network.failures import is_unknown_host, reason
+from oprel.downloader.network.waits import announce
 from oprel.downloader.offers import Offer, together
 from oprel.downloader.source import RemoteFile, checked_name
-from oprel.downloader.transfer.ranges import Changed, TryAgain, check_status
+from oprel.downloader.transfer.ranges import Changed, Silent, TryAgain, check_status
 
 ANSWER_SECONDS = 30.0
 TRIES = 5
-_LINKED = re.compile(r'"?([0-9a-f]{64})"?')
-_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
-_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
 class Urls:
@@ -62,7 +59,9 @@ class Urls:
                 if failures == TRIES:
                     step = "Check the URL and the network." if is_unknown_host(error) else "Try again later."
                     raise Unreachable(f"{urlsplit(url).hostname}: {error}", step) from error
-                await anyio.sleep(max(backoff(failures, self._first_wait), error.seconds or 0.0))
+                seconds = max(backoff(failures, self._first_wait), error.seconds or 0.0)
+                announce(f"{urlsplit(url).hostname}: {error}", seconds, was_silent=isinstance(error, Silent))
+                await anyio.sleep(seconds)
 
     async def _first_byte(self, url: str) -> RemoteFile:
         name = checked_name(unquote(urlsplit(url).path.rsplit("/", 1)[-1]))
@@ -75,31 +74,19 @@ class Urls:
         except Changed:  # the file has no first byte
             raise UnsupportedError(f"{name} at {urlsplit(url).hostname} is empty", "Give the URL of a model.") from None
         except TimeoutError:
-            raise TryAgain(f"no answer within {self._seconds:.0f} s") from None
+            raise Silent(f"no answer within {self._seconds:.0f} s") from None
         except httpx.HTTPError as error:
             raise TryAgain(f"cannot be reached: {reason(error)}") from error
 
 
 def _described(response: httpx.Response, name: str, url: str) -> RemoteFile:
     check_status(response, name)
-    if response.headers.get("content-type", "").startswith("text/html"):
+    if is_page(response):
         raise UnsupportedError(f"{url} is a web page, not a model", "Give the file's own URL.")
-    total = _TOTAL.fullmatch(response.headers.get("content-range", ""))
-    length = total[1] if total else response.headers.get("content-length", "")
-    if not length.isdigit():
+    if (size := size_of(response)) is None:
         raise DownloadError(f"{response.url.host} does not state the size of {name}", "Download it by other means.")
-    etag = response.headers.get("etag", "").removeprefix("W/").strip('"')
-    return RemoteFile(name=name, url=url, size_bytes=int(length), sha256=_sha256(response), etag=etag)
-
-
-def _sha256(response: httpx.Response) -> str:
-    """The digest that the server sends, as Hugging Face does before redirecting, or by RFC 9530; "" without one."""
-    for answer in (*response.history, response):
-        if match := _LINKED.fullmatch(answer.headers.get("x-linked-etag", "")):
-            return match[1]
-        if match := _DIGEST.search(answer.headers.get("repr-digest", "")):
-            return base64.b64decode(match[1]).hex()
-    return ""
+    etag = unquoted(response.headers.get("etag", ""))
+    return RemoteFile(name=name, url=url, size_bytes=size, sha256=sha256_of(response), etag=etag)
 
 
 def _parts(url: str) -> list[str]:

@@ -59,6 +59,8 @@ class Bars:
         name = one_line(name)
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(self._short(name), total=total, completed=completed)
+        if self._progress.step and completed > self._progress.tasks[self._tasks[name]].completed:
+            self._progress.show_step("")  # it waited, and goes on
         self._progress.update(self._tasks[name], completed=completed)
 
     def step(self, text: str) -> None:
@@ -80,13 +82,13 @@ class _SpeedIfMeasured(TransferSpeedColumn):
 class _ProgressWithStep(Progress):
     """Bars, and below them what is being done to all files."""
 
-    _step = ""
+    step = ""
 
     def show_step(self, text: str) -> None:
-        self._step = text
+        self.step = text
         self.refresh()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
-        if self._step:
-            yield Text(self._step)
+        if self.step:
+            yield Text(self.step)

@@ -4,11 +4,13 @@ httpx reads `NO_PROXY` without networks and fails at `[::1]`, knows no `socks://
 authorities; so the proxies and certificates are ours, for the hub's library too.
 """
 
+import re
 import socket
 import ssl
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
@@ -18,8 +20,10 @@ from httpcore._backends.sync import SyncBackend
 
 from oprel.core.configuration.environment import network_variables
 from oprel.core.exceptions import DownloadError
+from oprel.downloader.network.failures import BusyProxy
 from oprel.downloader.network.proxies import Proxy, ProxyRules, proxy_rules
 from oprel.downloader.network.public_only import NEXT_ADDRESS_SECONDS, PublicOnly
+from oprel.downloader.network.unpacking import PACKINGS, BlockingUnpacked, Unpacked, packing, plain_headers
 
 if TYPE_CHECKING:
     from httpcore._backends.base import SOCKET_OPTION
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 READ_BYTES = 256 * 1024
 KEPT_ALIVE = 32  # connections: enough for a few transfers
 CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+NEEDS_LOGIN = "407"
+_BUSY = re.compile(r"(429|5\d\d)\b")
 PLAIN = {"Accept-Encoding": "identity"}
 
 
@@ -79,8 +85,8 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE
 class Routed(httpx.AsyncBaseTransport):
     """Sends each request directly or through its proxy.
 
-    A packed answer is refused: a small one may fill the memory (CVE-2024-12886). A redirect loses its body, which httpx
-    would read whole.
+    Nothing packed is requested. What comes packed all the same is unpacked if it is gzip, else refused. A redirect
+    loses its body, which httpx would read whole.
     """
 
     def __init__(self, rules: ProxyRules, network: PublicOnly | None) -> None:
@@ -97,13 +103,21 @@ class Routed(httpx.AsyncBaseTransport):
             if proxy is None:
                 raise
             raise _at_proxy(proxy, error) from error
+        if proxy and response.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            await response.aclose()
+            raise _at_proxy(proxy, httpx.ProxyError(NEEDS_LOGIN))
         if response.has_redirect_location:
             await response.aclose()
             return httpx.Response(response.status_code, headers=response.headers, extensions=response.extensions)
-        if packing := _packing(response):
+        if not (coding := packing(response)):
+            return response
+        if coding not in PACKINGS or not isinstance(response.stream, httpx.AsyncByteStream):
             await response.aclose()
-            raise _refused(request, packing)
-        return response
+            raise _refused(request, coding)
+        unpacked, extensions = Unpacked(response.stream), response.extensions
+        return httpx.Response(
+            response.status_code, headers=plain_headers(response), stream=unpacked, extensions=extensions
+        )
 
     def _transport(self, proxy: Proxy | None) -> httpx.AsyncHTTPTransport:
         if proxy not in self._transports:
@@ -133,10 +147,18 @@ class BlockingRouted(httpx.BaseTransport):
             if proxy is None:
                 raise
             raise _at_proxy(proxy, error) from error
-        if packing := _packing(response):
+        if proxy and response.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             response.close()
-            raise _refused(request, packing)
-        return response
+            raise _at_proxy(proxy, httpx.ProxyError(NEEDS_LOGIN))
+        if not (coding := packing(response)):
+            return response
+        if coding not in PACKINGS or not isinstance(response.stream, httpx.SyncByteStream):
+            response.close()
+            raise _refused(request, coding)
+        unpacked, extensions = BlockingUnpacked(response.stream), response.extensions
+        return httpx.Response(
+            response.status_code, headers=plain_headers(response), stream=unpacked, extensions=extensions
+        )
 
     def _transport(self, proxy: Proxy | None) -> httpx.HTTPTransport:
         if proxy not in self._transports:
@@ -175,16 +197,15 @@ class EachAddress(SyncBackend):
 
 
 def _at_proxy(proxy: Proxy, error: httpx.TransportError) -> httpx.ProxyError:
-    """The error of a request that failed at its proxy."""
+    """The error of a request that failed at its proxy. What the proxy answered is the start of the error's text."""
     shown, why = httpx.URL(proxy.url), str(error) or type(error).__name__
-    return httpx.ProxyError(f"the proxy of {proxy.variable} ({shown.host}:{shown.port}): {why}")
+    place = f"the proxy of {proxy.variable} ({shown.host}:{shown.port})"
+    if why.startswith(NEEDS_LOGIN):
+        return httpx.ProxyError(f"{place} asks for a login (HTTP 407): write it as http://USER:PASSWORD@HOST:PORT")
+    if _BUSY.match(why):
+        return BusyProxy(f"{place} answered HTTP {why}")
+    return httpx.ProxyError(f"{place}: {why}")
 
 
-def _packing(response: httpx.Response) -> str:
-    """The coding of an answer that was packed without being asked to; "" for a plain one."""
-    coding = response.headers.get("content-encoding", "identity").lower()
-    return "" if coding == "identity" else coding[:20]
-
-
-def _refused(request: httpx.Request, packing: str) -> DownloadError:
-    return DownloadError(f"{request.url.host} sends a packed answer ({packing}), which was not requested")
+def _refused(request: httpx.Request, coding: str) -> DownloadError:
+    return DownloadError(f"{request.url.host} sends a packed answer ({coding}), which was not requested")

@@ -9,8 +9,9 @@ import httpx
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, ValidationError
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
+from oprel.downloader.network.described import LOGIN_PAGE
 from oprel.downloader.network.failures import reason
-from oprel.downloader.network.retries import BROKEN, busy
+from oprel.downloader.network.retries import busy, unreachable
 
 # The daemon's environment counts, which may be older than the user's.
 RESTART = "`oprel restart`"
@@ -55,17 +56,16 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("HF_HUB_OFFLINE is set for the daemon", f"Unset it, then {RESTART}") from error
     except (httpx.HTTPError, OSError) as error:
-        unreachable = Unreachable(
+        raise unreachable(
             f"{endpoint} cannot be reached: {reason(error)}",
+            error,
             "Check the address and the network.",
             f"To use another endpoint, set hf_endpoint or HF_ENDPOINT. The daemon reads them at its start: {RESTART}",
-        )
-        unreachable.is_momentary = isinstance(error, BROKEN)
-        raise unreachable from error
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # the library trusts what answers
         raise Unreachable(
             f"{endpoint} gave an answer that no hub gives",
-            "Networks with a login page answer in its place until you log in.",
+            LOGIN_PAGE,
             f"If it is not a hub's address, set another one: hf_endpoint or HF_ENDPOINT. Then {RESTART}",
         ) from error
 

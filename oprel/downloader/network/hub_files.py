@@ -4,40 +4,71 @@ import hashlib
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
+
+import httpx
 
 from oprel.core.exceptions import DownloadError
+from oprel.downloader.backoff import Unreachable
+from oprel.downloader.network.clients import open_blocking_client
+from oprel.downloader.network.described import LOGIN_PAGE, etag_of, is_page, sha256_of, size_of
 from oprel.downloader.network.hub_access import hub_errors
 from oprel.downloader.network.retries import patiently_blocking
 from oprel.downloader.source import RemoteFile
 
 AT_ONCE = 8  # requests
+NO_HEAD = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def described(files: Sequence[RemoteFile], endpoint: str, repository: str, seconds: float) -> list[RemoteFile]:
-    """The files with size and hash, as huggingface_hub reads them. Blocks, `seconds` at most for each answer.
+    """The files with size and hash. Blocks, `seconds` at most for each answer.
 
     An ETag that is no hash is replaced by one of itself, as files are stored by it. Raises DownloadError.
     """
     ask = partial(_described, endpoint, repository, seconds)
+    jobs = [partial(copy_context().run, patiently_blocking, partial(ask, file)) for file in files]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda file: patiently_blocking(partial(ask, file)), files))
+        return list(pool.map(lambda job: job(), jobs))
+
+
+def commit_of(files: Sequence[RemoteFile]) -> str:
+    """The commit of a listing without one: it depends on the files alone."""
+    return hashlib.sha1("".join(f"{file.name}\0{file.etag}\n" for file in files).encode()).hexdigest()
 
 
 def _described(endpoint: str, repository: str, seconds: float, file: RemoteFile) -> RemoteFile:
-    from huggingface_hub import get_hf_file_metadata
-
-    with hub_errors(endpoint, repository):
-        answer = get_hf_file_metadata(
-            file.url, token=False, headers=dict(file.headers), timeout=seconds, endpoint=endpoint
+    with hub_errors(endpoint, repository), open_blocking_client(file.headers, seconds) as client:
+        answer = _answer(client, file.url)
+    if is_page(answer):
+        raise Unreachable(
+            f"{answer.url.host} answered with a web page instead of {file.name}",
+            LOGIN_PAGE,
         )
-    if answer.size is None:
+    size, etag = size_of(answer), etag_of(answer)
+    if size is None:
         raise DownloadError(f"{endpoint} does not state the size of {file.name}", "Use another endpoint: hf_endpoint.")
-    etag = answer.etag or ""
-    sha256 = etag if _SHA256.fullmatch(etag) else ""
-    key = f"{file.url} {answer.size} {etag}"
-    etag = etag if _HASH.fullmatch(etag) else hashlib.sha256(key.encode()).hexdigest()
-    return replace(file, size_bytes=answer.size, sha256=sha256, etag=etag)
+    sha256 = sha256_of(answer) or (etag if _SHA256.fullmatch(etag) else "")
+    key = f"{file.url} {size} {etag}"
+    etag = sha256 or (etag if _HASH.fullmatch(etag) else hashlib.sha256(key.encode()).hexdigest())
+    return replace(file, size_bytes=size, sha256=sha256, etag=etag)
+
+
+def _answer(client: httpx.Client, url: str) -> httpx.Response:
+    """The answer to HEAD, or where that is not allowed, to a request for the first byte."""
+    from huggingface_hub.utils._http import hf_raise_for_status
+
+    answer = client.head(url, follow_redirects=False)
+    if answer.has_redirect_location and "x-linked-size" not in answer.headers:
+        answer = client.head(url)
+    if answer.status_code in NO_HEAD:
+        with client.stream("GET", url, headers={"Range": "bytes=0-0"}) as answer:
+            if answer.is_error:
+                answer.read()
+    if not answer.has_redirect_location:
+        hf_raise_for_status(answer)
+    return answer

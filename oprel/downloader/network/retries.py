@@ -1,6 +1,5 @@
 """Asks a server again that is busy, or whose connection broke: questions have the patience that transfers have."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -9,14 +8,23 @@ import anyio
 import httpx
 
 from oprel.downloader.backoff import Unreachable, backoff, is_passing, retry_after
-
-logger = logging.getLogger(__name__)
+from oprel.downloader.network.failures import BusyProxy, is_passing_failure
+from oprel.downloader.network.waits import announce
 
 TRIES = 4
+SLOW_TRIES = 2  # where each takes long
 FIRST_WAIT = 0.5  # s
 LONGEST_WAIT = 20.0  # s that a server may ask for; beyond it the user is told, and a kept download waits on its own
-BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)  # of a server that was reached
+BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, BusyProxy)  # of a server that was reached
 Result = TypeVar("Result")
+
+
+def unreachable(message: str, error: Exception, *steps: str) -> Unreachable:
+    """The error for a request without an answer."""
+    failure = Unreachable(message, *steps)
+    failure.is_slow = isinstance(error, httpx.ReadTimeout) or is_passing_failure(error)
+    failure.is_momentary = failure.is_slow or isinstance(error, BROKEN)
+    return failure
 
 
 def busy(message: str, status: int, headers: Mapping[str, str], *steps: str) -> Unreachable:
@@ -30,7 +38,8 @@ def busy(message: str, status: int, headers: Mapping[str, str], *steps: str) -> 
 
 def next_wait(failures: int, error: Unreachable) -> float | None:
     """Seconds until the next attempt after `failures` in a row; None if there is none."""
-    if not error.is_momentary or failures >= TRIES or error.seconds > LONGEST_WAIT:
+    tries = SLOW_TRIES if error.is_slow else TRIES
+    if not error.is_momentary or failures >= tries or error.seconds > LONGEST_WAIT:
         return None
     return max(backoff(failures, FIRST_WAIT), error.seconds)
 
@@ -45,7 +54,7 @@ async def patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
             failures += 1
             if (seconds := next_wait(failures, error)) is None:
                 raise
-            logger.info("%s; next attempt in %.1f s", error.message, seconds)
+            announce(error.message, seconds, was_silent=error.is_slow)
             await anyio.sleep(seconds)
 
 
@@ -59,5 +68,5 @@ def patiently_blocking(ask: Callable[[], Result]) -> Result:
             failures += 1
             if (seconds := next_wait(failures, error)) is None:
                 raise
-            logger.info("%s; next attempt in %.1f s", error.message, seconds)
+            announce(error.message, seconds, was_silent=error.is_slow)
             time.sleep(seconds)

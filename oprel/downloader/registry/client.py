@@ -20,8 +20,9 @@ from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ValidationError
 from oprel.core.names import DOCKER_HOSTS, OLLAMA_HOST, RegistryOrigin
 from oprel.downloader.backoff import Unreachable, is_passing
+from oprel.downloader.network.described import LOGIN_PAGE
 from oprel.downloader.network.failures import is_unknown_host, reason
-from oprel.downloader.network.retries import BROKEN, busy, patiently
+from oprel.downloader.network.retries import busy, patiently, unreachable
 from oprel.downloader.registry.logins import Login, find_login
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
@@ -74,6 +75,11 @@ class RegistryReply:
     @property
     def is_success(self) -> bool:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a web page was sent, such as the login page of a network."""
+        return self.is_success and self.headers.get("content-type", "").lower().startswith("text/html")
 
 
 class Registry:
@@ -156,9 +162,8 @@ class Registry:
             steps = ["Check the name and the network. `oprel list` shows the installed models."]
             if self.base.scheme == "https" and not is_unknown_host(error):
                 steps.append(f"If it has no encryption: --insecure, or `insecure_registries: {self.origin.host}`.")
-            failure = Unreachable(f"the registry {self.origin.host} cannot be reached: {reason(error)}", *steps)
-            failure.is_momentary = isinstance(error, BROKEN)
-            raise failure from error
+            message = f"the registry {self.origin.host} cannot be reached: {reason(error)}"
+            raise unreachable(message, error, *steps) from error
 
     def _check_redirects(self, response: httpx.Response) -> None:
         """Raises DownloadError for a redirect from https to http."""
@@ -188,7 +193,9 @@ class Registry:
             raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
         query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
         headers = {"Authorization": login.header} if login else {}
-        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, False)
+        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, True)
+        if answer.is_page:
+            raise Unreachable(f"{realm.host} answered with a web page instead of a token", LOGIN_PAGE)
         try:
             reply = json.loads(answer.content)
             return str(reply.get("token") or reply["access_token"])

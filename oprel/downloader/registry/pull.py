@@ -14,6 +14,7 @@ from oprel.core.models.blobs import Blobs
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.backoff import Unreachable
+from oprel.downloader.network.described import LOGIN_PAGE
 from oprel.downloader.offers import Offer, Target
 from oprel.downloader.registry.client import USUAL_ACCESS, Access, Registry, RegistryReply
 from oprel.downloader.source import RemoteFile
@@ -120,11 +121,8 @@ async def _manifest(registry: Registry, reference: str) -> bytes:
             "`oprel list-models` shows short names, and `oprel search` finds other models.",
         )
     _check(answer, registry)
-    if answer.headers.get("content-type", "").startswith("text/html"):
-        raise Unreachable(
-            f"{origin.host} answered with a web page instead of a manifest",
-            "Networks with a login page answer in its place until you log in.",
-        )
+    if answer.is_page:
+        raise Unreachable(f"{origin.host} answered with a web page instead of a manifest", LOGIN_PAGE)
     if reference != origin.tag:
         _check_digest(registry, "manifest", answer.content, reference)
     return answer.content
@@ -149,6 +147,8 @@ async def _text(registry: Registry, layer: Layer) -> bytes:
         raise DownloadError(f"the {layer.kind} of {registry.origin.repository} is too large: {layer.size_bytes} bytes")
     answer = await registry.ask("GET", registry.url(f"blobs/{layer.digest}"), follow_redirects=True)
     _check(answer, registry)
+    if answer.is_page:
+        raise Unreachable(f"{registry.origin.host} answered with a web page instead of a {layer.kind}", LOGIN_PAGE)
     _check_digest(registry, layer.kind, answer.content, layer.digest)
     return answer.content
 

@@ -13,9 +13,11 @@ class Block:
         self._position = first
         self._free_bytes = last + 1 - first
         self.size_bytes = 0
+        self.has_dropped = False  # whether there were bytes beyond `last`
 
     def add(self, piece: bytes) -> None:
         kept = piece[: self._free_bytes]
+        self.has_dropped = len(kept) < len(piece)
         self._pieces.append(kept)
         self._free_bytes -= len(kept)
         self.size_bytes += len(kept)

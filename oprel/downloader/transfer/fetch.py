@@ -20,11 +20,12 @@ import httpx
 from oprel.core.configuration.rates import HourlyRate
 from oprel.core.exceptions import NO_SPACE, DownloadError
 from oprel.downloader.backoff import Throttle, Unreachable, backoff
+from oprel.downloader.network.waits import announce
 from oprel.downloader.source import Progress, RemoteFile
 from oprel.downloader.transfer import disk, segments
 from oprel.downloader.transfer.block import Block
 from oprel.downloader.transfer.digest import Digest
-from oprel.downloader.transfer.ranges import Changed, InXetOnly, NoRanges, RangeRequests, Timeouts, TryAgain
+from oprel.downloader.transfer.ranges import Changed, InXetOnly, NoRanges, RangeRequests, Silent, Timeouts, TryAgain
 from oprel.downloader.transfer.segments import Segments
 from oprel.downloader.transfer.xet import XetReading
 
@@ -132,6 +133,8 @@ class _Transfer:
         try:
             await self._until_verified()
         finally:
+            with anyio.CancelScope(shield=True):
+                await self._requests.aclose()
             if not (self._segments.done_bytes or self._segments.is_complete):
                 disk.discard(self._part)
 
@@ -247,6 +250,8 @@ class _Transfer:
                     count = await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
                     due = time.monotonic() + WRITE_INTERVAL
                     self._count(number, count)
+                if block.has_dropped:
+                    break  # the answer may be endless
         finally:
             if block.size_bytes:
                 self._count(number, block.write(self._descriptor))
@@ -278,6 +283,8 @@ class _Transfer:
                 await anyio.to_thread.run_sync(block.write, self._descriptor, limiter=self._writing)
                 self._segments.add_until(end)
                 self._moved(end - frontier)
+            if position + len(piece) > end:
+                break  # the answer may be endless
             position = end
 
     def _count(self, number: int, count: int) -> None:
@@ -314,7 +321,7 @@ class _Transfer:
                 "The partial file is kept: try again to continue.",
             ) from error
         seconds = max(backoff(failures, self._limits.first_wait), error.seconds or 0.0)
-        logger.info("%s: %s; next attempt in %.1f s", self._file.name, error, seconds)
+        announce(f"{self._file.name}: {error}", seconds, was_silent=isinstance(error, Silent))
         await anyio.sleep(seconds)
 
 

@@ -12,6 +12,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.backoff import LONGEST_PROMISE, Unreachable, is_passing, retry_after
+from oprel.downloader.network.described import LOGIN_PAGE, is_page, size_of
 from oprel.downloader.network.failures import reason
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.segments import Version, host_of
@@ -28,6 +29,10 @@ class TryAgain(Exception):
     def __init__(self, why: str, seconds: float | None = None) -> None:
         super().__init__(why)
         self.seconds = seconds
+
+
+class Silent(TryAgain):
+    """The server sent nothing for a long time."""
 
 
 class LoginRefused(DownloadError):
@@ -77,6 +82,9 @@ class RangeRequests:
         self._file = file
         self._timeouts = timeouts
         self._location = ""  # URL of the last answer, to skip the redirects
+        self._refused = False  # by the address that the file's own redirects to, at the last request
+        self._ignored = False  # at the last request for a range
+        self._whole: httpx.Response | None = None  # the answer of a server that ignores ranges
         self._xet: XetPlace | None = None
 
     @asynccontextmanager
@@ -84,30 +92,44 @@ class RangeRequests:
         """The bytes from `first` to `last`. It and the iteration raise TryAgain, NoRanges, Changed, DownloadError."""
         async with self._answer(f"bytes={first}-{last}") as response:
             if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                self._check_ranges_are_ignored()
+                self._whole = self._whole or response
                 raise NoRanges
             self._check_range(response, first, last)
+            self._ignored = False
             self.answered.set()
             yield response.aiter_raw()
 
     @asynccontextmanager
     async def whole(self) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The whole file. Raises the same as `range` except NoRanges."""
-        async with self._answer("") as response:
+        """The whole file. Raises the same as `range` except NoRanges.
+
+        The answer to the request for a range that led here is used first: else its bytes would come twice.
+        """
+        kept, self._whole = self._whole, None
+        async with self._answer("", kept) as response:
             length = response.headers.get("content-length", "")
             if length.isdigit() and int(length) != self._file.size_bytes:
                 raise self._other_size(length)
             yield response.aiter_raw()
 
+    async def aclose(self) -> None:
+        """End an answer that was kept and not used."""
+        if self._whole:
+            await self._whole.aclose()
+
     @asynccontextmanager
-    async def _answer(self, wanted: str) -> AsyncIterator[httpx.Response]:
+    async def _answer(self, wanted: str, kept: httpx.Response | None = None) -> AsyncIterator[httpx.Response]:
         try:
-            response = await self._ask(wanted)
+            response = kept or await self._ask(wanted)
             try:
                 yield response
             finally:
-                await response.aclose()
+                if response is not self._whole:
+                    await response.aclose()
         except httpx.TimeoutException as error:
-            raise self._again(f"{self._host} sent nothing for {self._timeouts.stall:.0f} s") from error
+            self._location = ""
+            raise Silent(f"{self._host} sent nothing for {self._timeouts.stall:.0f} s") from error
         except httpx.TransportError as error:
             raise self._again(f"the connection failed: {reason(error)}") from error
         except httpx.InvalidURL as error:
@@ -154,7 +176,8 @@ class RangeRequests:
             with anyio.fail_after(self._timeouts.header):
                 return await self._client.send(request, stream=True, follow_redirects=False)
         except TimeoutError:
-            raise self._again(f"{url.host} did not answer within {self._timeouts.header:.0f} s") from None
+            self._location = ""
+            raise Silent(f"{url.host} did not answer within {self._timeouts.header:.0f} s") from None
 
     def _check_status(self, response: httpx.Response) -> None:
         try:
@@ -162,14 +185,20 @@ class RangeRequests:
         except TryAgain:
             self._location = ""
             raise
+        except LoginRefused as error:
+            if str(response.url) != self._file.url and not self._refused:
+                self._refused = True  # the signature of an address expires
+                raise self._again(error.message) from None
+            raise
         except DownloadError as error:
             if self._location:  # the redirected address has expired; start again at the first one
                 raise self._again(error.message) from None
             if self._xet and response.status_code not in FINAL:
                 raise InXetOnly(error, self._xet) from None
             raise
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise DownloadError(f"{response.url.host} sends {self._file.name} compressed, which oprel did not request")
+        self._refused = False
+        if is_page(response) and size_of(response) != self._file.size_bytes:
+            raise self._again(f"{response.url.host} answered with a web page instead of the file. {LOGIN_PAGE}")
 
     def _xet_place(self, response: httpx.Response) -> XetPlace | None:
         """The Xet location in a hub's answer, redirects included (huggingface.co/docs/xet, "Authentication")."""
@@ -188,6 +217,12 @@ class RangeRequests:
             raise Changed(f"{self._file.name} has changed at {response.url.host} since the transfer began")
         if etag and not self.version.etag:
             self.version = version
+
+    def _check_ranges_are_ignored(self) -> None:
+        """Raises TryAgain the first time that a server does so which did not before: it may be one of many nodes."""
+        if self.answered.is_set() and not self._ignored:
+            self._ignored = True
+            raise self._again(f"{self._host} sent the whole file instead of a part")
 
     def _check_range(self, response: httpx.Response, first: int, last: int) -> None:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))

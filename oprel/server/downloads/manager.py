@@ -198,8 +198,7 @@ class Downloads:
             self._left(download)
         if download.state is not DownloadState.DONE:
             raise download.error or DownloadError("the download was paused", "Try again to continue.")
-        of_update = [download.of_update] if download.of_update else []
-        for status in (*([] if verifying else [VERIFYING]), "writing manifest", *of_update, "success"):
+        for status in (*([] if verifying else [VERIFYING]), "writing manifest", *download.remarks, "success"):
             yield ProgressResponse(status=status)
 
     def _left(self, download: Download) -> None:
@@ -249,8 +248,12 @@ class Downloads:
         download.tell()
 
     async def _work(self, download: Download, before: "asyncio.Task[None] | None") -> None:
+        from oprel.downloader.network.waits import tell_waits
+
         if before:
             await asyncio.wait([before])
+        loop = asyncio.get_running_loop()
+        tell_waits(lambda why: loop.call_soon_threadsafe(download.waits, why))
         failures = 0
         while True:
             done = download.completed

@@ -19,6 +19,7 @@ from oprel.downloader.source import Progress
 from oprel.server.downloads.records import DownloadRecord, DownloadState
 from oprel.server.downloads.speed import DownloadSpeed
 
+GIT_HASH_LENGTH = 40  # of the ETags of a hub's small files, which are checked by it
 # Removes the files of an updated model that nothing uses any more; returns what there is to say of it.
 FreeReplaced = Callable[[Manifest], Awaitable[str]]
 
@@ -79,6 +80,14 @@ class Download:
         return "downloading" not in phases and "verifying" in phases
 
     @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the files once the model is installed."""
+        files = (progress.file for progress in self.files.values())
+        unproven = [file.name for file in files if not (file.sha256 or len(file.etag) == GIT_HASH_LENGTH)]
+        weaker = f"{', '.join(unproven)}: only the size and the header were checked, as the server sent no SHA-256"
+        return [text for text in (weaker if unproven else "", self.of_update) if text]
+
+    @property
     def fault(self) -> str:
         """The kind of its error: a DownloadFault, or "other"; "" without an error."""
         if isinstance(self.error, ModelNotFoundError):
@@ -116,7 +125,13 @@ class Download:
         self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}
         self.tell()
 
+    def waits(self, why: str) -> None:
+        """It waits before its next request."""
+        self.waits_for = f"waiting: {why}"
+        self.tell()
+
     def update(self, progress: Progress) -> None:
+        self.waits_for = ""
         self.files[progress.file.name] = progress
         self.speed.note(self.completed)
         self.tell()

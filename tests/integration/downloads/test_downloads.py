@@ -1,7 +1,6 @@
 """Models fetched by a real daemon from a server that speaks the hub's protocol."""
 
 import json
-import re
 import signal
 import threading
 import uuid
@@ -19,7 +18,6 @@ from oprel.core.exceptions import (
     DownloadError,
     InvalidModelError,
     ModelNotFoundError,
-    OprelError,
     UnsupportedError,
     ValidationError,
 )
@@ -123,11 +121,11 @@ def test_a_file_whose_name_tells_no_quant_is_named_itself(client: Client, hub: H
     assert client.show("hf.co/org/plain-GGUF").details
 
 
-def test_where_no_header_can_be_read_the_usual_one_is_taken(client: Client, hub: HubServer, repo: str):
+def test_a_header_is_read_from_a_server_without_ranges(client: Client, hub: HubServer, repo: str):
     hub.behaviour = Behaviour(Mode.NO_RANGES)
     client.pull(f"hf.co/{repo}")
     (download,) = of_repo(client, repo)
-    assert (download.title, download.status) == (f"{repo} Q4_K_M", "done")
+    assert (download.title, download.status) == (f"{repo} Q8_0", "done")  # the largest that fits
 
 
 def test_a_repository_is_planned_for_without_its_weights(shared: RunningDaemon, hub: HubServer, repo: str):
@@ -500,27 +498,6 @@ def test_no_more_models_come_at_once_than_allowed(
         hub.behaviour = Behaviour()
         await_status(client, first, "done")
         await_status(client, second, "done")
-
-
-LONG_MODES = (Mode.WELL, Mode.SLOW, Mode.HELD, Mode.SILENT, Mode.STALLS, Mode.DOWN)
-QUICK_MODES = [mode for mode in Mode if mode not in LONG_MODES]
-
-
-@pytest.mark.parametrize("mode", QUICK_MODES, ids=lambda mode: mode.value)
-@pytest.mark.parametrize("name", [HUB, "{hub}/{repo}/resolve/main/tiny-Q8_0.gguf", "{hub}/cdn/{repo}/tiny-Q8_0.gguf"])
-def test_every_source_gives_the_right_file_or_a_clear_error_whatever_the_server_does(
-    client: Client, hub: HubServer, repo: str, mode: Mode, name: str
-):
-    name = name.format(hub=hub.url, repo=repo)
-    hub.behaviour = Behaviour(mode, pause=0.0)
-    try:
-        client.pull(name)
-    except OprelError as error:
-        assert re.search("digest mismatch|not a usable GGUF", error.message), error
-        hub.behaviour = Behaviour()
-        client.pull(name)
-    weights = next(line for line in client.show(name).modelfile.splitlines() if line.startswith("FROM "))
-    assert Path(weights.removeprefix("FROM ")).read_bytes() == (hub.folder / repo / "tiny-Q8_0.gguf").read_bytes()
 
 
 @pytest.fixture

@@ -45,6 +45,19 @@ def test_away_from_a_terminal_each_step_is_one_line(oprel: Oprel, repo: str):
     ]
 
 
+def test_why_a_pull_waits_is_said(oprel: Oprel, hub: HubServer, repo: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "retry_after", "1")
+    hub.troubles = [429]
+    status, _, beside = oprel("pull", f"hf.co/{repo}:Q8_0")
+    assert (status, beside.splitlines()[:2]) == (
+        0,
+        [
+            f"waiting: {hub.url} answered HTTP 429; next attempt in 1 s",
+            f"{repo} Q8_0: 1 file, 275 KB",
+        ],
+    )
+
+
 def test_a_model_that_is_not_here_is_fetched_before_it_runs(oprel: Oprel, repo: str):
     status, said, beside = oprel("run", f"hf.co/{repo}", "Hello", "--option", "num_predict=8")
     assert (status, bool(said.strip())) == (0, True)

@@ -17,7 +17,9 @@ from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download
 from oprel.server.models.library import Library
 
-FILES = [RemoteFile(name=name, url=f"https://x.example/{name}", size_bytes=100, sha256="") for name in ("a", "b")]
+FILES = [
+    RemoteFile(name=name, url=f"https://x.example/{name}", size_bytes=100, sha256=name * 64) for name in ("a", "b")
+]
 
 
 def choose(repository: Repository) -> Variant:

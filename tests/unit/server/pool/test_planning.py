@@ -4,6 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from oprel.core.exceptions import DownloadError
+from oprel.core.variants import RepoFile, Variant
+from oprel.downloader.offers import Repository
+from oprel.formats.gguf import GGUFFile
 from oprel.server.pool import planning
 from oprel.server.pool.planning import Planning
 from oprel.telemetry.hardware.devices import CPU, GPU, Memory, MemoryLimit
@@ -162,3 +166,13 @@ async def test_what_engines_hold_of_a_listed_device_counts_as_free(
     await found.look_around([loaded])
     assert found.budgets.devices == (2 * GIB,)
     found.close()
+
+
+async def test_of_a_repository_whose_headers_cannot_be_read_the_usual_variant_is_chosen(pool: MemoryPool) -> None:
+    def read(variant: Variant) -> GGUFFile:
+        raise DownloadError("no answer")
+
+    variants = tuple(Variant(label, (RepoFile(f"m-{label}.gguf", 1),)) for label in ("Q8_0", "Q4_K_M"))
+    chooser = planner(pool)
+    assert chooser.choose(Repository("org/repo", variants, read)).label == "Q4_K_M"
+    chooser.close()
