@@ -1,12 +1,14 @@
 """Fetches the header of a remote model with range requests, without the weights."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import httpx
 
-from oprel.core.exceptions import DownloadError
+from oprel.core.exceptions import DownloadError, InvalidModelError
+from oprel.core.variants import RepoFile, Variant, are_of_one_model, projectors_for
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.failures import reason
@@ -14,10 +16,52 @@ from oprel.downloader.network.retries import BROKEN, busy, patiently_blocking
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
+from oprel.formats.headers.roles import Role, Start, read_start
 from oprel.formats.hugging_face.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
+logger = logging.getLogger(__name__)
+
 SECONDS = 30.0
+START_SECONDS = 5.0  # for the start of a file, which names can stand in for
 MOST_BYTES = 64 * 1024**2  # of a file other than weights; a large tokenizer has half of it
+
+
+class Starts:
+    """The starts of a repository's files, each read once. Where one cannot be read, names are believed."""
+
+    def __init__(self, files: Mapping[str, RemoteFile]) -> None:
+        self._files = files
+        self._starts: dict[str, Start | None] = {}
+
+    def role(self, variant: Variant) -> Role:
+        """What the variant is by its header. Blocks."""
+        start = self._of(variant.files[0].path)
+        return start.role if start else Role.MODEL
+
+    def projector_for(self, variant: Variant, files: Iterable[RepoFile]) -> RepoFile | None:
+        """Its projector. Of those of several models, the one that makes vectors of the variant's length. Blocks."""
+        projectors = projectors_for(files, variant)
+        if not are_of_one_model(projectors) and (width := self._width(variant.files[0])):
+            return next((file for file in projectors if self._width(file) == width), projectors[0])
+        return next(iter(projectors), None)
+
+    def _width(self, file: RepoFile) -> int:
+        start = self._of(file.path)
+        return start.width if start else 0
+
+    def _of(self, path: str) -> Start | None:
+        if path not in self._starts:
+            self._starts[path] = _start(self._files[path])
+        return self._starts[path]
+
+
+def _start(file: RemoteFile) -> Start | None:
+    try:
+        with open_blocking_client(file.headers, START_SECONDS) as client:
+            return read_start(partial(_first_range, client, file), file.name, file.size_bytes)
+    except (DownloadError, InvalidModelError) as error:
+        logger.info("%s is taken for what its name says: %s", file.name, error.message)
+        return None
 
 
 def read_header(file: RemoteFile) -> GGUFFile:
@@ -64,6 +108,11 @@ def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> byte
     return _answer(client, file, end - start, f"bytes={start}-{end - 1}")
 
 
+def _first_range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:
+    """A range of the file, requested once: the download that follows has the patience."""
+    return _once(client, file, end - start, f"bytes={start}-{end - 1}")
+
+
 def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str = "") -> bytes:
     """The file, or a range of it; any excess bytes are ignored."""
     return patiently_blocking(partial(_once, client, file, most_bytes, range))
@@ -76,7 +125,8 @@ def _once(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str) -
             if is_passing(answer.status_code):
                 message = f"{file.name} cannot be read: {answer.url.host} answered HTTP {answer.status_code}"
                 raise busy(message, answer.status_code, answer.headers)
-            if answer.status_code != wanted:
+            is_whole = answer.status_code == httpx.codes.OK and range.startswith("bytes=0-")
+            if answer.status_code != wanted and not is_whole:
                 raise DownloadError(
                     f"{file.name} cannot be read{' in part' if range else ''}: HTTP {answer.status_code}"
                 )

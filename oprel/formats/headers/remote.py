@@ -4,7 +4,7 @@ Headers have 1 to 16 MB, so three requests suffice for all but the largest vocab
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from oprel.core.exceptions import InvalidModelError
@@ -17,25 +17,25 @@ Fetch = Callable[[int, int], bytes]  # first byte and end (exclusive); its excep
 
 def read_remote(fetch: Fetch, name: str, size_bytes: int) -> GGUFFile:
     """Like `read_gguf`, for a remote file. `name` stands for the path in errors. Raises InvalidModelError."""
-    return read_gguf_from(_Ranges(fetch, size_bytes), name, size_bytes)
+    return read_gguf_from(Ranges(fetch, size_bytes), name, size_bytes)
 
 
 def fetched_header(fetch: Fetch, name: str, size_bytes: int) -> bytes:
     """The raw bytes from the start of the file to the end of its header, or to where the header becomes invalid."""
-    ranges = _Ranges(fetch, size_bytes)
+    ranges = Ranges(fetch, size_bytes)
     with suppress(InvalidModelError):
         read_gguf_from(ranges, name, size_bytes)
     return ranges.getvalue()
 
 
-class _Ranges(io.BytesIO):
-    """A file whose beginning is present; reading further fetches more of it."""
+class Ranges(io.BytesIO):
+    """A file whose beginning is present; reading further fetches more of it, by `steps` of bytes."""
 
-    def __init__(self, fetch: Fetch, size: int) -> None:
+    def __init__(self, fetch: Fetch, size: int, steps: Sequence[int] = STEPS) -> None:
         super().__init__()
         self._fetch = fetch
         self._size = size
-        self._steps = iter(STEPS)
+        self._steps, self._last_step = iter(steps), steps[-1]
         self._there = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -47,7 +47,7 @@ class _Ranges(io.BytesIO):
         return super().read(size)
 
     def _more(self, wanted: int) -> None:
-        step = next(self._steps, STEPS[-1])
+        step = next(self._steps, self._last_step)
         end = min(self._size, max(self._there + step, wanted))
         content = self._fetch(self._there, end)
         self.seek(self._there)
