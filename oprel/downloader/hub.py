@@ -107,7 +107,7 @@ class Hub:
 
     def _model_offer(self, listing: _Listing, origin: HubOrigin, choose: Choose) -> Offer:
         """The offer of a GGUF, with its parts and its projector. Blocks to read headers."""
-        starts = Starts(listing.files)
+        starts = self._starts(listing)
         repository = _repository(listing, starts)
         variant = wanted(repository, origin, choose)
         projector = starts.projector_for(variant, listing.repo_files)
@@ -149,7 +149,7 @@ class Hub:
         listing = await self._answer(partial(self._listing, origin.repository))
         if listing.folder:
             return None
-        repository = _repository(listing, Starts(listing.files))
+        repository = _repository(listing, self._starts(listing))
         if origin.file:
             variant = await anyio.to_thread.run_sync(wanted, repository, origin, usual)
             repository = replace(repository, variants=(variant,))
@@ -164,7 +164,7 @@ class Hub:
         files = listing.folder
         if not files:
             files = (
-                await anyio.to_thread.run_sync(wanted, _repository(listing, Starts(listing.files)), origin, usual)
+                await anyio.to_thread.run_sync(wanted, _repository(listing, self._starts(listing)), origin, usual)
             ).files
         place = folder / listing.repository
         await anyio.to_thread.run_sync(write_skeleton, [listing.files[file.path] for file in files], place)
@@ -277,6 +277,9 @@ class Hub:
         if not file.sha256 and name not in listing.unproven:
             check_git_hash(self._content(listing, file), file)
         return self._cache.link(listing.repository, listing.commit, name, file.etag)
+
+    def _starts(self, listing: _Listing) -> Starts:
+        return Starts(listing.files, partial(self._content, listing))
 
     def _content(self, listing: _Listing, file: RemoteFile) -> Path:
         return self._cache.content(listing.repository, listing.commit, file.name, file.etag, file.size_bytes)

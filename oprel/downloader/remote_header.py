@@ -1,7 +1,7 @@
 """Fetches the header of a remote model with range requests, without the weights."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,10 +27,13 @@ MOST_BYTES = 64 * 1024**2  # of a file other than weights; a large tokenizer has
 
 
 class Starts:
-    """The starts of a repository's files, each read once. Where one cannot be read, names are believed."""
+    """The starts of a repository's files, each read once. Where one cannot be read, names are believed.
 
-    def __init__(self, files: Mapping[str, RemoteFile]) -> None:
-        self._files = files
+    `content` is where a file is once it was downloaded: then it is read there.
+    """
+
+    def __init__(self, files: Mapping[str, RemoteFile], content: Callable[[RemoteFile], Path]) -> None:
+        self._files, self._content = files, content
         self._starts: dict[str, Start | None] = {}
 
     def role(self, variant: Variant) -> Role:
@@ -51,17 +54,26 @@ class Starts:
 
     def _of(self, path: str) -> Start | None:
         if path not in self._starts:
-            self._starts[path] = _start(self._files[path])
+            file = self._files[path]
+            self._starts[path] = _start(file, self._content(file))
         return self._starts[path]
 
 
-def _start(file: RemoteFile) -> Start | None:
+def _start(file: RemoteFile, content: Path) -> Start | None:
     try:
+        if content.is_file():
+            return read_start(partial(_local_range, content), file.name, file.size_bytes)
         with open_blocking_client(file.headers, START_SECONDS) as client:
             return read_start(partial(_first_range, client, file), file.name, file.size_bytes)
-    except (DownloadError, InvalidModelError) as error:
-        logger.info("%s is taken for what its name says: %s", file.name, error.message)
+    except (DownloadError, InvalidModelError, OSError) as error:
+        logger.info("%s is taken for what its name says: %s", file.name, error)
         return None
+
+
+def _local_range(path: Path, start: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)
 
 
 def read_header(file: RemoteFile) -> GGUFFile:
@@ -88,7 +100,7 @@ def write_skeleton(files: Sequence[RemoteFile], folder: Path) -> None:
 
 def _without_weights(client: httpx.Client, file: RemoteFile) -> bytes:
     fetch: Fetch = partial(_range, client, file)
-    match Path(file.name).suffix:
+    match Path(file.name).suffix.lower():
         case ".gguf":
             return fetched_header(fetch, file.name, file.size_bytes)
         case ".safetensors":
@@ -110,7 +122,8 @@ def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> byte
 
 def _first_range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:
     """A range of the file, requested once: the download that follows has the patience."""
-    return _once(client, file, end - start, f"bytes={start}-{end - 1}")
+    statuses = (httpx.codes.PARTIAL_CONTENT, *([] if start else [httpx.codes.OK]))
+    return _once(client, file, end - start, f"bytes={start}-{end - 1}", statuses)
 
 
 def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str = "") -> bytes:
@@ -118,15 +131,15 @@ def _answer(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str 
     return patiently_blocking(partial(_once, client, file, most_bytes, range))
 
 
-def _once(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str) -> bytes:
-    headers, wanted = ({"Range": range}, httpx.codes.PARTIAL_CONTENT) if range else ({}, httpx.codes.OK)
+def _once(client: httpx.Client, file: RemoteFile, most_bytes: int, range: str, wanted: Collection[int] = ()) -> bytes:
+    headers = {"Range": range} if range else {}
+    wanted = wanted or (httpx.codes.PARTIAL_CONTENT if range else httpx.codes.OK,)
     try:
         with client.stream("GET", file.url, headers=headers) as answer:
             if is_passing(answer.status_code):
                 message = f"{file.name} cannot be read: {answer.url.host} answered HTTP {answer.status_code}"
                 raise busy(message, answer.status_code, answer.headers)
-            is_whole = answer.status_code == httpx.codes.OK and range.startswith("bytes=0-")
-            if answer.status_code != wanted and not is_whole:
+            if answer.status_code not in wanted:
                 raise DownloadError(
                     f"{file.name} cannot be read{' in part' if range else ''}: HTTP {answer.status_code}"
                 )
