@@ -25,7 +25,7 @@ from oprel.downloader.network.hub_files import described
 from oprel.downloader.network.retries import patiently
 from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import Starts, read_header, write_skeleton
-from oprel.downloader.source import RemoteFile, checked_name, is_allowed
+from oprel.downloader.source import LARGEST_FILE, RemoteFile, checked_name, is_allowed
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
 from oprel.utils.files import write_atomically
 
@@ -241,10 +241,10 @@ class Hub:
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
         commit, headers = info.sha or "", self.login_for(f"{self._endpoint}/")
         files = [self._file(info.id, commit, entry, headers) for entry in _allowed(info.siblings or ())]
-        by_name = {file.name: file for file in files}
-        if bare := _bare(files):
-            by_name |= {file.name: file for file in described(bare, self._endpoint, info.id, self._seconds)}
-        unproven = frozenset(file.name for file in bare if not by_name[file.name].sha256)
+        bare = _bare(files)
+        present = described(bare, self._endpoint, info.id, self._seconds) if bare else []
+        by_name = {file.name: file for file in (*(file for file in files if file not in bare), *present)}
+        unproven = frozenset(file.name for file in present if not file.sha256)
         kind = (info.config or {}).get("model_type")
         return _Listing(info.id, commit, by_name, kind if isinstance(kind, str) else "", unproven)
 
@@ -295,8 +295,8 @@ def check_git_hash(path: Path, file: RemoteFile) -> None:
 
 
 def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
-    """The entries without those whose names no file may have here. Raises ValidationError if no weights are left."""
-    allowed = [entry for entry in entries if is_allowed(entry.rfilename)]
+    """The entries that may be files here, by name and size. Raises ValidationError if no weights are left."""
+    allowed = [entry for entry in entries if is_allowed(entry.rfilename) and 0 <= (entry.size or 0) <= LARGEST_FILE]
     if not any(entry.rfilename.lower().endswith(WEIGHTS) for entry in allowed):
         for entry in entries:
             checked_name(entry.rfilename)

@@ -11,7 +11,7 @@ from oprel.core.names import HubOrigin
 from oprel.core.variants import IMPORTANCE_MATRIX, UNKNOWN, Variant, all_named, named
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.headers.roles import Role
+from oprel.formats.headers.roles import Role, role_of
 
 USUAL = ("Q4_K_M", "Q8_0")  # llama.cpp's default choice
 MOST_HEADERS = 8  # that are looked at for one that is a model
@@ -44,7 +44,10 @@ class Repository:
     def read_smallest(self) -> GGUFFile:
         """The header of one model, preferably a single file, then the smallest. Raises the same as `read`."""
         ordered = sorted(self.variants, key=lambda variant: (len(variant.files), variant.size_bytes))
-        return self.read(next((each for each in ordered if self.role(each) is Role.MODEL), ordered[0]))
+        for variant in ordered[:MOST_HEADERS]:
+            if role_of(header := self.read(variant)) is Role.MODEL:
+                break
+        return header
 
 
 Choose = Callable[[Repository], Variant]

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from oprel.core.exceptions import DownloadError
+from oprel.core.exceptions import DownloadError, OprelError
+from oprel.downloader.backoff import Unreachable
 from oprel.downloader.network.hub_access import hub_errors
 from oprel.downloader.network.retries import patiently_blocking
 from oprel.downloader.source import RemoteFile
@@ -20,11 +21,26 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 def described(files: Sequence[RemoteFile], endpoint: str, repository: str, seconds: float) -> list[RemoteFile]:
     """The files with size and hash, as huggingface_hub reads them. Blocks, `seconds` at most for each answer.
 
-    An ETag that is no hash is replaced by one of itself, as files are stored by it. Raises DownloadError.
+    An ETag that is no hash is replaced by one of itself, as files are stored by it. A file that the mirror refuses is
+    left out. Raises DownloadError, also if it refuses all.
     """
-    ask = partial(_described, endpoint, repository, seconds)
+    ask = partial(_described_or_refused, endpoint, repository, seconds)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda file: patiently_blocking(partial(ask, file)), files))
+        answers = list(pool.map(ask, files))
+    present = [answer for answer in answers if isinstance(answer, RemoteFile)]
+    refusals = [answer for answer in answers if isinstance(answer, OprelError)]
+    if refusals and not present:
+        raise refusals[0]
+    return present
+
+
+def _described_or_refused(endpoint: str, repository: str, seconds: float, file: RemoteFile) -> RemoteFile | OprelError:
+    try:
+        return patiently_blocking(partial(_described, endpoint, repository, seconds, file))
+    except Unreachable:
+        raise
+    except OprelError as error:
+        return error
 
 
 def _described(endpoint: str, repository: str, seconds: float, file: RemoteFile) -> RemoteFile:

@@ -11,10 +11,10 @@ from enum import Enum
 from pathlib import Path
 
 from oprel.formats.byte_reader import ByteReader
-from oprel.formats.gguf import MAX_HEADER_BYTES, MAX_WORK, Value, begin
+from oprel.formats.gguf import MAX_HEADER_BYTES, MAX_WORK, GGUFFile, Value, begin
 from oprel.formats.headers.remote import Fetch, Ranges
 
-STEPS = (16 * 1024, 256 * 1024, 4 * 1024**2)  # bytes; the first one has what is looked for in nearly all files
+STEPS = (4 * 1024, 64 * 1024, 4 * 1024**2)  # bytes; the first one has what is looked for in nearly all files
 DRAFTS = ("eagle3", "dflash", "dspark", "gemma4-assistant")
 LEAST_TENSORS = 4  # of a layer: each has at least five
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -78,6 +78,11 @@ class Start:
     def _number(self, name: str) -> int:
         value = self.metadata.get(f"{self.architecture}.{name}")
         return value if type(value) is int else 0
+
+
+def role_of(header: GGUFFile) -> Role:
+    """What a file is by its whole header."""
+    return Start(len(header.tensors), header.metadata, bool(SHARD.search(header.path.name))).role
 
 
 def read_start(fetch: Fetch, name: str, size_bytes: int) -> Start:
