@@ -15,8 +15,8 @@ from oprel.downloader.network.failures import reason
 from oprel.downloader.network.retries import BROKEN, busy, patiently_blocking
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
-from oprel.formats.headers.roles import Role, Start, read_start
+from oprel.formats.headers.remote import Fetch, fetched_header, read_remote, read_start
+from oprel.formats.headers.roles import Role, Start
 from oprel.formats.hugging_face.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
 logger = logging.getLogger(__name__)

@@ -8,13 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
-from oprel.formats.byte_reader import ByteReader
-from oprel.formats.gguf import MAX_HEADER_BYTES, MAX_WORK, GGUFFile, Value, begin
-from oprel.formats.headers.remote import Fetch, Ranges
+from oprel.formats.gguf import GGUFFile, Value
 
-STEPS = (4 * 1024, 64 * 1024, 4 * 1024**2)  # bytes; the first one has what is looked for in nearly all files
 DRAFTS = ("eagle3", "dflash", "dspark", "gemma4-assistant")
 LEAST_TENSORS = 4  # of a layer: each has at least five
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -44,7 +40,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Start:
-    """The keys before the tokenizer's, and the number of tensors in this file."""
+    """The first keys of a file, at least those of its architecture, and the number of its tensors."""
 
     tensor_count: int
     metadata: Mapping[str, Value]
@@ -80,19 +76,10 @@ class Start:
         return value if type(value) is int else 0
 
 
+def is_shard(name: str) -> bool:
+    return SHARD.search(name) is not None
+
+
 def role_of(header: GGUFFile) -> Role:
     """What a file is by its whole header."""
-    return Start(len(header.tensors), header.metadata, bool(SHARD.search(header.path.name))).role
-
-
-def read_start(fetch: Fetch, name: str, size_bytes: int) -> Start:
-    """The start of a remote file. Raises InvalidModelError, and what `fetch` raises."""
-    ranges = Ranges(fetch, size_bytes, STEPS)
-    reader = ByteReader(ranges, Path(name), limit_bytes=MAX_HEADER_BYTES, limit_work=MAX_WORK, size_bytes=size_bytes)
-    _, tensor_count, keys = begin(reader)
-    metadata = dict[str, Value]()
-    for key, value in keys:
-        metadata[key] = value
-        if key.startswith("tokenizer.") and f"{metadata.get('general.architecture')}.block_count" in metadata:
-            break
-    return Start(tensor_count, metadata, bool(SHARD.search(name)))
+    return Start(len(header.tensors), header.metadata, is_shard(header.path.name)).role

@@ -9,7 +9,7 @@ from oprel.core.exceptions import ModelNotFoundError, UnsupportedError
 from oprel.core.names import HubOrigin, ModelRef, hub_origin
 from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub
-from oprel.formats.headers.roles import STEPS
+from oprel.formats.headers.remote import START_STEPS
 from tests.fixtures.gguf_factory import Shape
 from tests.fixtures.gguf_parts import write_adapter, write_projector
 from tests.fixtures.hub_server import HubServer, Mode
@@ -43,7 +43,7 @@ async def names(hub: Hub, **origin: str) -> list[str]:
 
 async def test_headers_decide_what_is_pulled_and_which_projector_fits(hub: Hub, server: HubServer) -> None:
     assert await names(hub) == [MODEL, "mmproj-two-F16.gguf"]
-    assert all(count <= STEPS[0] for count in server.sent.values())
+    assert all(count <= START_STEPS[0] for count in server.sent.values())
 
 
 async def test_a_quantization_that_another_kind_of_file_has_is_refused_with_those_there_are(hub: Hub) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from oprel.formats.gguf import Value, read_gguf
-from oprel.formats.headers.roles import STEPS, Role, Start, read_start
+from oprel.formats.headers.remote import START_STEPS, read_start
+from oprel.formats.headers.roles import Role, Start
 from tests.fixtures.gguf_factory import scalar, write_gguf
 from tests.fixtures.gguf_parts import split, write_adapter, write_projector
 
@@ -27,7 +28,7 @@ def test_a_model_is_one_by_whatever_name(tiny: Path, tmp_path: Path) -> None:
     copy.write_bytes(tiny.read_bytes())
     first, fetched = start(copy)
     assert first.role is Role.MODEL and first.width == read_gguf(tiny).embedding_length
-    assert fetched == STEPS[0]
+    assert fetched == START_STEPS[0]
 
 
 def test_projectors_and_adapters_are_told_apart(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_shard_is_a_model_even_if_it_says_little(tiny: Path, tmp_path: Path) -
 
 def test_long_keys_before_those_of_the_architecture_are_read_over(tmp_path: Path) -> None:
     entries = {
-        "general.description": scalar("x" * (STEPS[0] + 1)),
+        "general.description": scalar("x" * (START_STEPS[0] + 1)),
         "general.architecture": scalar("llama"),
         "llama.block_count": scalar(1),
         "tokenizer.ggml.model": scalar("gpt2"),
