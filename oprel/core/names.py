@@ -39,10 +39,10 @@ _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAME = re.compile(
     rf"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{{0,349}})/)?(?:(?P<namespace>{_PART}(?:/{_PART}){{0,15}})/)?(?P<model>{_PART})(?::(?P<tag>{_PART}))?"
 )
-# Repository names may be longer than model names, and the tag may be a file name.
+# Repository names may be longer than model names, and the tag may be a file name, in any script.
 _HUB_NAME = re.compile(
     rf"(?P<host>(?i:hf\.co|huggingface\.co))/(?:(?P<namespace>{_PART})/)?(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.+=@ ()/-]{0,254}))?"
+    r"(?::(?P<tag>[^\s/.:\\*?\"<>|-][^:\\*?\"<>|]{0,254}))?"
 )
 # Parts that a name has by default. After another host, `library` is a namespace like any other.
 _DEFAULTS = re.compile(r"(?i:registry\.ollama\.ai/)?(?i:library/(?=[^/]+$))?")
@@ -295,7 +295,7 @@ def _repository(match: re.Match[str]) -> str:
 
 
 def _stays_inside(file: str) -> bool:
-    return not any(part in ("", ".", "..") for part in file.split("/")) if file else True
+    return file.isprintable() and not any(part in ("", ".", "..") for part in file.split("/")) if file else True
 
 
 def _hub(repository: str, tag: str) -> HubOrigin:

@@ -6,24 +6,25 @@ as `X-q4_k_m-00001-of-00002.gguf`, `X.i1-Q4_K_M.gguf`, `UD-Q2_K_XL/X-UD-Q2_K_XL-
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 UNKNOWN = "unknown"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
-PROJECTOR = re.compile(r"mmproj|(?:^|/)projectors?/", re.IGNORECASE)
+PROJECTOR = re.compile(r"mmproj|(?:^|/)(?:projectors?|vision)/", re.IGNORECASE)
 IMPORTANCE_MATRIX = re.compile(r"imatrix", re.IGNORECASE)
 # Draft models: by their first word, or by a folder of their own. Within a name, `mtp` is a model with its draft head.
 DRAFT = re.compile(r"(?:^|/)(?:mtp|draft)[-_./]|(?:^|[-_./])(?:eagle3|dflash|dspark)-", re.IGNORECASE)
 QUANTIZATION = re.compile(
-    r"(?:^|[-._/])(?P<prefix>UD-|i1-)?"
+    r"(?:^|[-._/ ])(?P<prefix>UD-|i1-)?"
     r"(?P<name>IQ[1-5]_(?:XXS|XS|NL|K[STL]*|S|M)|Q[2-8]_K(?:_(?:XXL|XL|S|M|L))?|Q4_0_[48]_[48]|Q[1-8]_[01]|TQ[12]_0"
-    r"|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?:_R\d+)?(?=$|[-.])",
+    r"|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?:_R\d+)?(?=$|[-. ]|_I?Q\d)",
     re.IGNORECASE,
 )
 # A publisher's own, such as Q4_K_P, Q8 and Q4_K_M_v2.
-OWN_QUANTIZATION = re.compile(r"(?:^|[-._/])(?P<name>I?Q[1-8](?:_[0-9A-Z]{1,3})*)(?=$|[-._])", re.IGNORECASE)
+OWN_QUANTIZATION = re.compile(r"(?:^|[-._/ ])(?P<name>I?Q[1-8](?:_[0-9A-Z]{1,3})*)(?!\.\d)(?=$|[-._ ])", re.IGNORECASE)
 NOT_QUANTIZED = ("F16", "BF16", "F32")
 FOLDER_FILE = re.compile(
     r"[^/]+\.(?:safetensors|json|jinja|txt|model)"
@@ -69,12 +70,12 @@ class Variant:
 
     @property
     def quantization(self) -> str:
-        """The label without a publisher's prefix.
+        """The label without a publisher's prefix, or the type of the output.
 
-        >>> Variant("UD-Q4_K_XL", ()).quantization
-        'Q4_K_XL'
+        >>> Variant("UD-Q4_K_XL", ()).quantization, Variant("BF16-Q8_0", ()).quantization
+        ('Q4_K_XL', 'Q8_0')
         """
-        return self.label.removeprefix("UD-")
+        return re.sub(r"^(?:UD|B?F16|F32)-", "", self.label)
 
     @property
     def stem(self) -> str:
@@ -84,7 +85,13 @@ class Variant:
     def name_ends_in(self, ending: str) -> bool:
         """Whether its name, or that of its folder, ends in these words, ignoring case."""
         names = (self.stem, PurePosixPath(self.files[0].path).parent.name) if self.files else ()
-        return any(re.search(rf"(?:^|[-.]){re.escape(ending)}$", name, re.IGNORECASE) for name in names)
+        whole, parts = _folded(ending), tuple(f"{sign}{_folded(ending)}" for sign in "-. ")
+        return any(name == whole or name.endswith(parts) for name in map(_folded, names))
+
+    def has_file(self, name: str) -> bool:
+        """Whether it has a file of that path or name, ignoring case."""
+        paths = {_folded(file.path) for file in self.files}
+        return _folded(name) in paths | {path.rpartition("/")[2] for path in paths}
 
 
 def quantization_of(path: str) -> str | None:
@@ -97,13 +104,32 @@ def quantization_of(path: str) -> str | None:
     """
     place = PurePosixPath(path)
     for text in (_stem(place), place.parent.name):
-        if matches := list(QUANTIZATION.finditer(text)):
-            name = matches[-1]["name"].upper()
-            prefix = (matches[-1]["prefix"] or "").upper()
-            return ("UD-" if prefix == "UD-" else "") + SPELLINGS.get(name, name)
-        if own := list(OWN_QUANTIZATION.finditer(text)):
-            return own[-1]["name"].upper()
+        if label := _label(text):
+            return label
     return None
+
+
+def _label(text: str) -> str | None:
+    """The last quantization in the text. A type that is not quantized, as of the output, is only part of it before it.
+
+    >>> _label("X-q4_k_m-f32"), _label("X-bf16_q8_0"), _label("X.f16.q6_k"), _label("X-f16")
+    ('Q4_K_M', 'BF16-Q8_0', 'F16-Q6_K', 'F16')
+    """
+    labels = [_of_match(match) for match in QUANTIZATION.finditer(text)]
+    end = max((match.end() for match in QUANTIZATION.finditer(text)), default=1)
+    own = [match["name"].upper() for match in OWN_QUANTIZATION.finditer(text, end - 1)]
+    quantized = [number for number, label in enumerate(labels) if label not in NOT_QUANTIZED]
+    if not quantized and own:
+        labels, quantized = [*labels, own[-1]], [len(labels)]
+    if not quantized:
+        return labels[-1] if labels else None
+    label, before = labels[quantized[-1]], labels[quantized[-1] - 1] if quantized[-1] else ""
+    return f"{before}-{label}" if before in NOT_QUANTIZED else label
+
+
+def _of_match(match: re.Match[str]) -> str:
+    name = match["name"].upper()
+    return ("UD-" if (match["prefix"] or "").upper() == "UD-" else "") + SPELLINGS.get(name, name)
 
 
 def is_model(path: str) -> bool:
@@ -126,7 +152,7 @@ def bits_per_weight(label: str) -> float | None:
     >>> bits_per_weight("Q4_K_M"), bits_per_weight("UD-Q4_K_XL")
     (4.894, 4.894)
     """
-    name = label.removeprefix("UD-")
+    name = Variant(label, ()).quantization
     larger = re.sub(r"_(XXL|XL|L|P)$", "_M", name)
     for candidate in (name, larger, re.sub(r"_(XXL|XL|L|M|S|P)$", "", name), f"{name}_0"):
         if candidate in BITS_PER_WEIGHT:
@@ -139,10 +165,25 @@ def variants(files: Iterable[RepoFile]) -> tuple[Variant, ...]:
 
     If the names speak of projectors, matrices and drafts only, all but projectors count: a name is only a hint.
     """
-    weights = [file for file in files if file.path.lower().endswith(".gguf")]
+    weights = [file for file in files if is_gguf(file.path)]
     models = [file for file in weights if is_model(file.path)]
+    return _grouped(models or [file for file in weights if not PROJECTOR.search(file.path)])
+
+
+def other_variants(files: Iterable[RepoFile]) -> tuple[Variant, ...]:
+    """The files that `variants` leaves out for their names: projectors, matrices and drafts, or so the names say."""
+    files = tuple(files)
+    models = {file.path for variant in variants(files) for file in variant.files}
+    return _grouped(file for file in files if is_gguf(file.path) and file.path not in models)
+
+
+def is_gguf(path: str) -> bool:
+    return path.lower().endswith(".gguf")
+
+
+def _grouped(files: Iterable[RepoFile]) -> tuple[Variant, ...]:
     groups: dict[str, list[RepoFile]] = {}
-    for file in models or [file for file in weights if not PROJECTOR.search(file.path)]:
+    for file in files:
         groups.setdefault(_whole(file.path), []).append(file)
     complete = {
         name: sorted(group, key=lambda file: file.path) for name, group in groups.items() if _is_complete(group)
@@ -159,35 +200,52 @@ def named(variants: Sequence[Variant], name: str) -> Variant | None:
 
 
 def all_named(variants: Sequence[Variant], name: str) -> Sequence[Variant]:
-    """The variants with that label; if there is none, those with that file name, and so on, as for `named`."""
-    wanted = {name.casefold(), SPELLINGS.get(name.upper(), "").casefold()} - {""}
+    """The variants that this names by the first rule that any follows.
+
+    The rules: a label that the file's name ends in, a label, a file, a label without a publisher's prefix, an ending.
+    """
+    wanted = {_folded(name), _folded(SPELLINGS.get(name.upper(), ""))} - {""}
     rules: tuple[Callable[[Variant], bool], ...] = (
-        lambda variant: variant.label.casefold() in wanted,
-        lambda variant: any(PurePosixPath(file.path).name.casefold() in wanted for file in variant.files),
-        lambda variant: variant.quantization.casefold() in wanted,
-        lambda variant: any(variant.name_ends_in(ending) for ending in wanted),
+        lambda variant: _folded(variant.label) in wanted and any(map(variant.name_ends_in, wanted)),
+        lambda variant: _folded(variant.label) in wanted,
+        lambda variant: variant.has_file(name),
+        lambda variant: _folded(variant.quantization) in wanted,
+        lambda variant: any(map(variant.name_ends_in, wanted)),
     )
     matches = ([variant for variant in variants if rule(variant)] for rule in rules)
     return next((matching for matching in matches if matching), ())
 
 
-def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None:
-    """The vision projector for a variant: in its folder, else at the top, else anywhere.
+def _folded(name: str) -> str:
+    """The name without case, and with letters and their accents in one spelling: keyboards and disks differ."""
+    return unicodedata.normalize("NFC", name).casefold()
 
-    Of several, the one whose name has most words of the variant's, then the one with the closest bits per weight. F16
+
+def projector_of(files: Iterable[RepoFile], variant: Variant) -> RepoFile | None:
+    """The vision projector for a variant, as far as names tell: the first of `projectors_for`."""
+    return next(iter(projectors_for(files, variant)), None)
+
+
+def projectors_for(files: Iterable[RepoFile], variant: Variant) -> tuple[RepoFile, ...]:
+    """The vision projectors, the likeliest first: those in the variant's folder, then at the top, then others.
+
+    Of several, those whose name has most words of the variant's, then those with the closest bits per weight. F16
     comes before BF16, which many CPUs do not compute with.
     """
-    eyes = [file for file in files if file.path.lower().endswith(".gguf") and PROJECTOR.search(file.path)]
     bits, words = bits_per_weight(variant.label) or 16.0, _words(variant.files[0].path)
+    folders = (PurePosixPath(variant.files[0].path).parent, PurePosixPath("."))
 
-    def order(file: RepoFile) -> tuple[int, float, bool]:
-        label = quantization_of(file.path) or ""
-        return -len(words & _words(file.path)), abs((bits_per_weight(label) or 16.0) - bits), label != "F16"
+    def order(file: RepoFile) -> tuple[int, int, float, bool]:
+        label, folder = quantization_of(file.path) or "", PurePosixPath(file.path).parent
+        distance = folders.index(folder) if folder in folders else len(folders)
+        return distance, -len(words & _words(file.path)), abs((bits_per_weight(label) or 16.0) - bits), label != "F16"
 
-    for folder in (str(PurePosixPath(variant.files[0].path).parent), ".", None):
-        if near := [file for file in eyes if folder in (None, str(PurePosixPath(file.path).parent))]:
-            return min(near, key=order)
-    return None
+    return tuple(sorted((file for file in files if is_gguf(file.path) and PROJECTOR.search(file.path)), key=order))
+
+
+def are_of_one_model(files: Iterable[RepoFile]) -> bool:
+    """Whether the names of these files differ in their quantization at most."""
+    return len({frozenset(_words(file.path)) for file in files}) < 2
 
 
 def folder_files(files: Iterable[RepoFile]) -> tuple[RepoFile, ...]:

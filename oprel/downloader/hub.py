@@ -6,7 +6,7 @@ library reads the token from HF_TOKEN or from where `oprel hf login` and `hf aut
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,14 +18,14 @@ import httpx
 from oprel.core.exceptions import DownloadError, UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name, hub_origin, hub_page
-from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
+from oprel.core.variants import RepoFile, Variant, folder_files, other_variants, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
 from oprel.downloader.network.hub_files import commit_of, described
 from oprel.downloader.network.retries import patiently, unreachable
-from oprel.downloader.offers import Choose, NoSuchVariant, Offer, Repository, Target, tag_of, usual, wanted
-from oprel.downloader.remote_header import read_header, write_skeleton
-from oprel.downloader.source import RemoteFile, checked_name, is_allowed
+from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
+from oprel.downloader.remote_header import Starts, read_header, write_skeleton
+from oprel.downloader.source import LARGEST_FILE, RemoteFile, checked_name, is_allowed
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
 from oprel.utils.files import write_atomically
 
@@ -103,14 +103,20 @@ class Hub:
         if listing.folder and not origin.names_one:
             name = listing.called(origin.repository)
             return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, name)
-        variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
-        projector = projector_of(listing.repo_files, variant)
+        return await anyio.to_thread.run_sync(self._model_offer, listing, origin, choose)
+
+    def _model_offer(self, listing: _Listing, origin: HubOrigin, choose: Choose) -> Offer:
+        """The offer of a GGUF, with its parts and its projector. Blocks to read headers."""
+        starts = self._starts(listing)
+        repository = _repository(listing, starts)
+        variant = wanted(repository, origin, choose)
+        projector = starts.projector_for(variant, listing.repo_files)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
         return Offer(
             f"{listing.repository} {variant.label}",
             tuple(self._target(listing, name) for name in names),
             lambda name: self._manifest(name, listing, variant, projector),
-            _name(listing.called(origin.repository), tag_of(variant, variants(listing.repo_files))),
+            _name(listing.called(origin.repository), tag_of(variant, repository)),
         )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile], repository: str) -> Offer:
@@ -141,7 +147,13 @@ class Hub:
     async def repository(self, origin: HubOrigin) -> Repository | None:
         """The variants of a repository; None for a model in Hugging Face's format. Raises the same as `offer`."""
         listing = await self._answer(partial(self._listing, origin.repository))
-        return None if listing.folder else _repository(listing, origin)
+        if listing.folder:
+            return None
+        repository = _repository(listing, self._starts(listing))
+        if origin.file:
+            variant = await anyio.to_thread.run_sync(wanted, repository, origin, usual)
+            repository = replace(repository, variants=(variant,))
+        return repository
 
     async def skeleton(self, origin: HubOrigin, folder: Path) -> Path:
         """Write a skeleton of the model (see `write_skeleton`) into ORG/REPO of `folder`, and return its path.
@@ -149,7 +161,11 @@ class Hub:
         Uses the default variant if `origin` does not name one. Raises the same as `offer`, and OSError.
         """
         listing = await self._answer(partial(self._listing, origin.repository))
-        files = listing.folder or _variant(listing, origin, usual).files
+        files = listing.folder
+        if not files:
+            files = (
+                await anyio.to_thread.run_sync(wanted, _repository(listing, self._starts(listing)), origin, usual)
+            ).files
         place = folder / listing.repository
         await anyio.to_thread.run_sync(write_skeleton, [listing.files[file.path] for file in files], place)
         return place if listing.folder else place / files[0].path
@@ -224,10 +240,10 @@ class Hub:
             info = self._api.model_info(repository, revision=REVISION, files_metadata=True, timeout=self._seconds)
         headers = self.login_for(f"{self._endpoint}/")
         files = [self._file(info.id, info.sha or REVISION, entry, headers) for entry in _allowed(info.siblings or ())]
-        by_name = {file.name: file for file in files}
-        if bare := _bare(files):
-            by_name |= {file.name: file for file in described(bare, self._endpoint, info.id, self._seconds)}
-        unproven = frozenset(file.name for file in bare if not by_name[file.name].sha256)
+        bare = _bare(files)
+        present = described(bare, self._endpoint, info.id, self._seconds) if bare else []
+        by_name = {file.name: file for file in (*(file for file in files if file not in bare), *present)}
+        unproven = frozenset(file.name for file in present if not file.sha256)
         kind = (info.config or {}).get("model_type")
         commit = info.sha or commit_of(list(by_name.values()))  # some mirrors have none
         return _Listing(info.id, commit, by_name, kind if isinstance(kind, str) else "", unproven)
@@ -262,6 +278,9 @@ class Hub:
             check_git_hash(self._content(listing, file), file)
         return self._cache.link(listing.repository, listing.commit, name, file.etag)
 
+    def _starts(self, listing: _Listing) -> Starts:
+        return Starts(listing.files, partial(self._content, listing))
+
     def _content(self, listing: _Listing, file: RemoteFile) -> Path:
         return self._cache.content(listing.repository, listing.commit, file.name, file.etag, file.size_bytes)
 
@@ -276,8 +295,8 @@ def check_git_hash(path: Path, file: RemoteFile) -> None:
 
 
 def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
-    """The entries without those whose names no file may have here. Raises ValidationError if no weights are left."""
-    allowed = [entry for entry in entries if is_allowed(entry.rfilename)]
+    """The entries that may be files here, by name and size. Raises ValidationError if no weights are left."""
+    allowed = [entry for entry in entries if is_allowed(entry.rfilename) and 0 <= (entry.size or 0) <= LARGEST_FILE]
     if not any(entry.rfilename.lower().endswith(WEIGHTS) for entry in allowed):
         for entry in entries:
             checked_name(entry.rfilename)
@@ -299,28 +318,22 @@ def _name(repository: str, tag: str) -> str:
         return ""
 
 
-def _variant(listing: _Listing, origin: HubOrigin, choose: Choose) -> Variant:
-    repository = _repository(listing, origin)
-    return repository.variants[0] if origin.file else wanted(repository, origin.quant, choose)
-
-
-def _repository(listing: _Listing, origin: HubOrigin) -> Repository:
-    matching = variants(listing.repo_files)
-    if origin.file:
-        matching = tuple(variant for variant in matching if any(file.path == origin.file for file in variant.files))
-        if not matching:
-            raise NoSuchVariant(f"{listing.repository} has no model {origin.file}", "Check the file's name.")
-    if not matching:
+def _repository(listing: _Listing, starts: Starts) -> Repository:
+    files = listing.repo_files
+    models, others = variants(files), other_variants(files)
+    if not (models or others):
         raise UnsupportedError(
             f"{listing.repository} has no GGUF files",
             f"Look for a converted version: `oprel search {listing.repository.split('/')[-1]}`.",
         )
-    projectors = (projector_of(listing.repo_files, variant) for variant in matching)
+    projectors = (projector_of(files, variant) for variant in models)
     return Repository(
         listing.repository,
-        matching,
+        models,
         lambda variant: read_header(listing.files[variant.files[0].path]),
         max((projector.size_bytes for projector in projectors if projector), default=0),
+        others,
+        starts.role,
     )
 
 

@@ -2,16 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oprel.core.exceptions import ModelNotFoundError
+from oprel.core.exceptions import ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
-from oprel.core.variants import UNKNOWN, Variant, all_named, named
+from oprel.core.names import HubOrigin
+from oprel.core.variants import IMPORTANCE_MATRIX, UNKNOWN, Variant, all_named, named
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
+from oprel.formats.headers.roles import Role, role_of
 
 USUAL = ("Q4_K_M", "Q8_0")  # llama.cpp's default choice
+MOST_HEADERS = 8  # that are looked at for one that is a model
 
 
 class NoSuchVariant(ModelNotFoundError):
@@ -22,17 +25,29 @@ class NoSuchVariant(ModelNotFoundError):
 class Repository:
     """The variants to choose from. `read` fetches the header of a variant; it blocks and raises OprelError.
 
-    `projector_bytes` is the size of the projector that comes with a variant, 0 without one.
+    `others` are files whose names are those of projectors, matrices and drafts. `role` tells what a file is by its
+    header, and believes the name where it cannot be read; it blocks. `projector_bytes` is the size of the projector
+    that comes with a variant, 0 without one.
     """
 
     title: str
     variants: tuple[Variant, ...]
     read: Callable[[Variant], GGUFFile]
     projector_bytes: int = 0
+    others: tuple[Variant, ...] = ()
+    role: Callable[[Variant], Role] = lambda variant: Role.MODEL
+
+    def models(self, variants: Sequence[Variant]) -> list[Variant]:
+        """Those of these variants that are models by their headers. Blocks."""
+        return [variant for variant in variants[:MOST_HEADERS] if self.role(variant) is Role.MODEL]
 
     def read_smallest(self) -> GGUFFile:
-        """The header of one variant, preferably a single file, then the smallest. Raises the same as `read`."""
-        return self.read(min(self.variants, key=lambda variant: (len(variant.files), variant.size_bytes)))
+        """The header of one model, preferably a single file, then the smallest. Raises the same as `read`."""
+        ordered = sorted(self.variants, key=lambda variant: (len(variant.files), variant.size_bytes))
+        for variant in ordered[:MOST_HEADERS]:
+            if role_of(header := self.read(variant)) is Role.MODEL:
+                break
+        return header
 
 
 Choose = Callable[[Repository], Variant]
@@ -79,29 +94,78 @@ def together(title: str, files: Sequence[RemoteFile], root: Path) -> Offer:
     return Offer(title, targets, lambda name: Manifest(name=name, weights=weights, parts=parts, source=title))
 
 
-def tag_of(variant: Variant, variants: Sequence[Variant]) -> str:
-    """The tag that identifies a variant among `variants`: its label, else its first file."""
-    is_unique = variant.label != UNKNOWN and named(variants, variant.label) == variant
+def tag_of(variant: Variant, repository: Repository) -> str:
+    """The tag that identifies a variant: its label, else its first file. Blocks to read headers."""
+    alike = [other for other in all_named(repository.variants, variant.label) if other.stem != variant.stem]
+    is_unique = variant.label != UNKNOWN and variant in repository.variants and not repository.models(alike)
     return variant.label if is_unique else variant.files[0].path
 
 
 def usual(repository: Repository) -> Variant:
     """The default variant, chosen without knowledge of the machine. `repository` must have one."""
     variants = repository.variants
-    by_label = {variant.quantization: variant for variant in reversed(variants)}
-    return next((by_label[label] for label in USUAL if label in by_label), variants[0])
+    matching = (all_named(variants, label) for label in USUAL)
+    return next((alike[0] for alike in matching if alike), variants[0])
 
 
-def wanted(repository: Repository, quantization: str, choose: Choose) -> Variant:
-    """The variant with that quantization, else the one chosen. Raises NoSuchVariant, which lists the variants."""
-    if not quantization:
-        return choose(repository) if len(repository.variants) > 1 else repository.variants[0]
-    if variant := named(repository.variants, quantization):
+def wanted(repository: Repository, origin: HubOrigin, choose: Choose) -> Variant:
+    """The variant with that file or quantization, else the one chosen. Blocks to read headers.
+
+    Raises NoSuchVariant, which lists the variants, or UnsupportedError for a file of another kind.
+    """
+    if origin.file:
+        return _with_file(repository, origin.file)
+    return _with_label(repository, origin.quant) if origin.quant else _chosen(repository, choose)
+
+
+def _with_file(repository: Repository, file: str) -> Variant:
+    variants = [*repository.variants, *repository.others]
+    matching = [variant for variant in variants if any(file == each.path for each in variant.files)]
+    matching = matching or [variant for variant in variants if variant.has_file(file)]
+    if len(matching) != 1:
+        raise _no_such(repository, f"{'several files' if matching else 'no model'} {file}")
+    return _require_model(repository, matching[0])
+
+
+def _with_label(repository: Repository, label: str) -> Variant:
+    # A model that was quantized with a matrix may have its name; projectors and drafts are not meant by a label.
+    doubtful = [variant for variant in repository.others if IMPORTANCE_MATRIX.search(variant.files[0].path)]
+    matching = all_named(repository.variants, label) or all_named(doubtful, label)
+    models = repository.models(matching)
+    if len({variant.stem for variant in models}) == 1:
+        return models[0]
+    if matching and not models:
+        kind = repository.role(matching[0]).value
+        raise _no_such(repository, f"no model {label}: {matching[0].files[0].path} is {kind}")
+    raise _no_such(repository, f"{'several' if models else 'no'} {label}")
+
+
+def _chosen(repository: Repository, choose: Choose) -> Variant:
+    left = repository if repository.variants else replace(repository, variants=repository.others)
+    for _ in range(MOST_HEADERS):
+        variant = choose(left) if len(left.variants) > 1 else left.variants[0]
+        rest = tuple(other for other in left.variants if other is not variant)
+        if not rest or repository.role(variant) is Role.MODEL:
+            break
+        left = replace(left, variants=rest)
+    return _require_model(repository, variant)
+
+
+def _require_model(repository: Repository, variant: Variant) -> Variant:
+    if (role := repository.role(variant)) is Role.MODEL:
         return variant
-    title, tags = repository.title, ", ".join(tag_of(variant, repository.variants) for variant in repository.variants)
-    fault = (
-        f"{title} has several {quantization}"
-        if all_named(repository.variants, quantization)
-        else f"{title} has no {quantization}"
+    raise UnsupportedError(
+        f"{variant.files[0].path} of {repository.title} is {role.value}: it cannot be run by itself",
+        "Name the model that it belongs to; a projector comes along with its model.",
     )
-    raise NoSuchVariant(fault, f"It has {tags}. Name one as hf.co/{title}:NAME.")
+
+
+def _no_such(repository: Repository, what: str) -> NoSuchVariant:
+    title, variants = repository.title, repository.variants
+    tags = (
+        variant.label
+        if named(variants, variant.label) == variant and variant.label != UNKNOWN
+        else variant.files[0].path
+        for variant in variants
+    )
+    return NoSuchVariant(f"{title} has {what}", f"It has {', '.join(tags)}. Name one as hf.co/{title}:NAME.")

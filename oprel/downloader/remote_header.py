@@ -1,13 +1,15 @@
 """Fetches the header of a remote model with range requests, without the weights."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 
-from oprel.core.exceptions import DownloadError
+from oprel.core.exceptions import DownloadError, InvalidModelError
+from oprel.core.variants import RepoFile, Variant, are_of_one_model, projectors_for
 from oprel.downloader.backoff import Unreachable, is_passing
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.described import LOGIN_PAGE, is_page, size_of
@@ -15,11 +17,65 @@ from oprel.downloader.network.failures import reason
 from oprel.downloader.network.retries import busy, patiently_blocking, unreachable
 from oprel.downloader.source import RemoteFile
 from oprel.formats.gguf import GGUFFile
-from oprel.formats.headers.remote import Fetch, fetched_header, read_remote
+from oprel.formats.headers.remote import Fetch, fetched_header, read_remote, read_start
+from oprel.formats.headers.roles import Role, Start
 from oprel.formats.hugging_face.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
 
+logger = logging.getLogger(__name__)
+
 SECONDS = 30.0
+START_SECONDS = 5.0  # for the start of a file, which names can stand in for
 MOST_BYTES = 64 * 1024**2  # of a file other than weights; a large tokenizer has half of it
+
+
+class Starts:
+    """The starts of a repository's files, each read once. Where one cannot be read, names are believed.
+
+    `content` is where a file is once it was downloaded: then it is read there.
+    """
+
+    def __init__(self, files: Mapping[str, RemoteFile], content: Callable[[RemoteFile], Path]) -> None:
+        self._files, self._content = files, content
+        self._starts: dict[str, Start | None] = {}
+
+    def role(self, variant: Variant) -> Role:
+        """What the variant is by its header. Blocks."""
+        start = self._of(variant.files[0].path)
+        return start.role if start else Role.MODEL
+
+    def projector_for(self, variant: Variant, files: Iterable[RepoFile]) -> RepoFile | None:
+        """Its projector. Of those of several models, the one that makes vectors of the variant's length. Blocks."""
+        projectors = projectors_for(files, variant)
+        if not are_of_one_model(projectors) and (width := self._width(variant.files[0])):
+            return next((file for file in projectors if self._width(file) == width), projectors[0])
+        return next(iter(projectors), None)
+
+    def _width(self, file: RepoFile) -> int:
+        start = self._of(file.path)
+        return start.width if start else 0
+
+    def _of(self, path: str) -> Start | None:
+        if path not in self._starts:
+            file = self._files[path]
+            self._starts[path] = _start(file, self._content(file))
+        return self._starts[path]
+
+
+def _start(file: RemoteFile, content: Path) -> Start | None:
+    try:
+        if content.is_file():
+            return read_start(partial(_local_range, content), file.name, file.size_bytes)
+        with open_blocking_client(file.headers, START_SECONDS) as client:
+            return read_start(partial(_first_range, client, file), file.name, file.size_bytes)
+    except (DownloadError, InvalidModelError, OSError) as error:
+        logger.info("%s is taken for what its name says: %s", file.name, error)
+        return None
+
+
+def _local_range(path: Path, start: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)
 
 
 def read_header(file: RemoteFile) -> GGUFFile:
@@ -46,7 +102,7 @@ def write_skeleton(files: Sequence[RemoteFile], folder: Path) -> None:
 
 def _without_weights(client: httpx.Client, file: RemoteFile) -> bytes:
     fetch: Fetch = partial(_range, client, file)
-    match Path(file.name).suffix:
+    match Path(file.name).suffix.lower():
         case ".gguf":
             return fetched_header(fetch, file.name, file.size_bytes)
         case ".safetensors":
@@ -64,6 +120,11 @@ def _client(file: RemoteFile) -> httpx.Client:
 
 def _range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:
     return patiently_blocking(partial(_once, client, file, start, end))
+
+
+def _first_range(client: httpx.Client, file: RemoteFile, start: int, end: int) -> bytes:
+    """A range of the file, requested once: the download that follows has the patience."""
+    return _once(client, file, start, end)
 
 
 def _whole(client: httpx.Client, file: RemoteFile) -> bytes:

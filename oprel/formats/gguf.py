@@ -10,7 +10,7 @@ and memory are ours, several times above any known model.
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -25,21 +25,15 @@ from oprel.formats.untrusted_json import shown
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
-
 MAX_HEADER_BYTES = 256 * 1024**2
 MAX_KEYS, MAX_TENSORS = 10**5, 10**6
-MAX_KEY_BYTES = 4096
-MAX_TENSOR_NAME_BYTES = 63
-MAX_DIMENSIONS = 4
-MAX_ELEMENTS = 2**63 - 1
+MAX_KEY_BYTES, MAX_TENSOR_NAME_BYTES = 4096, 63
+MAX_DIMENSIONS, MAX_ELEMENTS = 4, 2**63 - 1
 MAX_WORK = 4 * 10**6  # array elements visited plus characters kept; known models need about a million
-
 MIN_KEY_VALUE_BYTES = 14  # a length, one character, a type, one byte
 MIN_TENSOR_BYTES = 24  # a length, the number of dimensions, a type, an offset
-
 LONGEST_STRING_KEPT_BYTES = 1024**2
-LONGEST_NUMBERS_KEPT = 1024  # per-layer values: engines have at most 512 layers
-LONGEST_STRINGS_KEPT = 64
+LONGEST_NUMBERS_KEPT, LONGEST_STRINGS_KEPT = 1024, 64  # numbers of each layer: engines have at most 512 layers
 
 
 @dataclass(frozen=True)
@@ -184,11 +178,17 @@ def read_gguf_from(file: BinaryIO, name: str, size_bytes: int) -> GGUFFile:
     return _read(ByteReader(file, path, limit_bytes=MAX_HEADER_BYTES, limit_work=MAX_WORK, size_bytes=size_bytes))
 
 
-def _read(reader: ByteReader) -> GGUFFile:
+def begin(reader: ByteReader) -> tuple[int, int, Iterator[tuple[str, Value]]]:
+    """The version, the number of tensors, and the metadata in file order, read as it is consumed."""
     _check_magic(reader)
     version = _read_version(reader)
     tensor_count, key_count = _read_counts(reader)
-    metadata = _read_metadata(reader, key_count)
+    return version, tensor_count, _read_metadata(reader, key_count)
+
+
+def _read(reader: ByteReader) -> GGUFFile:
+    version, tensor_count, keys = begin(reader)
+    metadata = dict(keys)
     alignment = _alignment(reader, metadata)
     tensors = _read_tensors(reader, tensor_count, alignment)
     data_offset = _align(reader.position, alignment)
@@ -237,16 +237,16 @@ def _read_counts(reader: ByteReader) -> tuple[int, int]:
     return tensors, keys
 
 
-def _read_metadata(reader: ByteReader, count: int) -> dict[str, Value]:
-    metadata: dict[str, Value] = {}
+def _read_metadata(reader: ByteReader, count: int) -> Iterator[tuple[str, Value]]:
+    keys = set[str]()
     for _ in range(count):
         start, key = reader.position, reader.name(MAX_KEY_BYTES)
         if not key:
             raise reader.error("a key is empty", at=start)
-        if key in metadata:
+        if key in keys:
             raise reader.error(f"the key {shown(key)} occurs twice", at=start)
-        metadata[key] = _read_value(reader)
-    return metadata
+        keys.add(key)
+        yield key, _read_value(reader)
 
 
 def _read_value(reader: ByteReader) -> Value:

@@ -118,7 +118,7 @@ def _in_repository(origin: HubOrigin, config: Config) -> list[ModelVariant]:
 def _in_variants(repository: Repository, origin: HubOrigin) -> list[ModelVariant]:
     header, kept = repository.read_smallest(), repository.variants
     if origin.quant:
-        kept = (wanted(repository, origin.quant, usual),)
+        kept = (wanted(repository, origin, usual),)
     files = [Path(variant.files[0].path) for variant in kept]
     embeds = header.pooling_type is not None
     return [

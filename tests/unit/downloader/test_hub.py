@@ -69,6 +69,14 @@ async def test_a_mirror_that_lists_names_only_is_asked_for_sizes_and_hashes(hub:
     assert not any(line.endswith("a.json") for line in server.seen)  # not a file of this model
 
 
+async def test_a_file_that_a_mirror_lists_but_does_not_have_leaves_the_others(hub: Hub, server: HubServer):
+    server.names_only.add("org/model")
+    server.tricks["org/model"] = "zz-Q2_K.gguf"  # takes the place of the projector
+    assert (await hub.offer(HubOrigin("org/model", quant="Q4_K_M"))).title == "org/model Q4_K_M"
+    with pytest.raises(ModelNotFoundError, match="has no Q2_K"):
+        await hub.offer(HubOrigin("org/model", quant="Q2_K"))
+
+
 async def test_a_file_that_nobody_told_a_hash_of_is_stored_by_its_etag(hub: Hub, server: HubServer, tmp_path: Path):
     write_tiny_llama(server.folder / "org/llama")
     server.names_only.add("org/llama")

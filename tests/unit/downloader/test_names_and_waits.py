@@ -4,6 +4,7 @@ import pytest
 
 from oprel.core.configuration.rates import parse_rates, rate_at
 from oprel.core.exceptions import ModelNotFoundError, ValidationError
+from oprel.core.names import HubOrigin
 from oprel.core.variants import RepoFile, Variant
 from oprel.downloader.backoff import LONGEST_WAIT, Throttle, backoff, retry_after
 from oprel.downloader.cache import HubCache
@@ -68,12 +69,12 @@ def repository(*labels: str) -> Repository:
     [(("F16", "Q8_0", "Q4_K_M"), "Q4_K_M"), (("F16", "Q8_0"), "Q8_0"), (("F16", "Q2_K"), "F16")],
 )
 def test_who_names_no_quant_gets_the_usual_one(labels: tuple[str, ...], taken: str):
-    assert wanted(repository(*labels), "", usual).label == taken
+    assert wanted(repository(*labels), HubOrigin("org/repo"), usual).label == taken
 
 
 def test_who_names_one_that_there_is_not_is_told_those_there_are():
     with pytest.raises(ModelNotFoundError, match="org/repo has no Q5_0") as caught:
-        wanted(repository("Q8_0", "Q4_0"), "Q5_0", usual)
+        wanted(repository("Q8_0", "Q4_0"), HubOrigin("org/repo", quant="Q5_0"), usual)
     assert "It has Q8_0, Q4_0" in caught.value.resolution_steps[0]
 
 
