@@ -111,6 +111,7 @@ class Hub:
             tuple(self._target(listing, name) for name in names),
             lambda name: self._manifest(name, listing, variant, projector),
             _name(listing.called(origin.repository), tag_of(variant, variants(listing.repo_files))),
+            self._links(listing, names),
         )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile], repository: str) -> Offer:
@@ -126,7 +127,12 @@ class Hub:
             tuple(self._target(listing, file.path) for file in files),
             lambda name: self._folder_manifest(name, listing, files),
             _name(repository, DEFAULT_TAG),
+            self._links(listing, [file.path for file in files]),
         )
+
+    def _links(self, listing: _Listing, names: Sequence[str]) -> tuple[Path, ...]:
+        snapshot = self._cache.snapshot(listing.repository, listing.commit)
+        return tuple(snapshot / name for name in names)
 
     def _folder_manifest(self, name: str, listing: _Listing, files: Sequence[RepoFile]) -> Manifest:
         parts = tuple(self._linked(listing, file.path) for file in files)

@@ -51,6 +51,9 @@ class Offer:
     """A model that can be downloaded. `title` is for display. `name` is the model's canonical name; "" if it keeps the
     requested name.
 
+    `links` are the files that `manifest` makes beside the targets; huggingface_hub expects their folders from
+    the start.
+
     Once all `targets` exist, `manifest` builds the manifest of the model with the given name, without saving it. It may
     add files beside them, blocks meanwhile, and raises OprelError or OSError.
     """
@@ -59,6 +62,12 @@ class Offer:
     targets: tuple[Target, ...]
     manifest: Callable[[str], Manifest]
     name: str = ""
+    links: tuple[Path, ...] = ()
+
+    @property
+    def makes(self) -> tuple[Path, ...]:
+        """All files that a download of it makes, unless they are there."""
+        return (*(target.destination for target in self.targets), *self.links)
 
     @property
     def size_bytes(self) -> int:

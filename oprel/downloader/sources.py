@@ -13,7 +13,7 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError,
 from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.backoff import Unreachable
-from oprel.downloader.cache import URLS, HubCache
+from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.network.failures import reason
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, together, usual
@@ -65,7 +65,7 @@ class Sources:
         self._offline = config.offline == "on"
         self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir), serves_folders=serves_folders)
         self._home = config.home_dir
-        self._client, self._root = client, config.hub_dir / URLS
+        self._client, self._root = client, config.urls_dir
         self._registries = Registries(client, config.models_dir / "blobs", Access.of(config))
         urls = Urls(client, self._root, headers=self.hub.login_for)
         self._offers: dict[type, Callable[[Any], Awaitable[Offer]]] = {

@@ -100,8 +100,8 @@ class Manifest:
 class Manifests:
     """The model names of one OPREL_HOME. A file is read once, and again when it changes. Threads may share it."""
 
-    def __init__(self, folder: Path, bundled: Path = BUNDLED, fetched: Path | None = None) -> None:
-        """`fetched`: the folder of downloaded files, which may have been elsewhere."""
+    def __init__(self, folder: Path, bundled: Path = BUNDLED, fetched: tuple[Path, ...] = ()) -> None:
+        """`fetched`: the folders of downloaded files, which may have been elsewhere."""
         self._folder = folder
         self._bundled = bundled
         self._moved = MovedFiles(fetched)
@@ -110,7 +110,7 @@ class Manifests:
 
     @classmethod
     def of(cls, config: Config) -> "Manifests":
-        return cls(config.models_dir, fetched=config.hub_dir)
+        return cls(config.models_dir, fetched=config.fetched_dirs)
 
     def get(self, ref: ModelRef) -> Manifest:
         """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
@@ -271,7 +271,7 @@ class Manifests:
         if manifest is None:
             states, manifest = states_of([file]), self._read(Path(file))
             there = self._moved.there(manifest.weights)  # it may come there: then the manifest is read again
-            self._manifests.put(file, manifest, states + states_of([there] if there else []))
+            self._manifests.put(file, manifest, states + states_of(there))
         return manifest
 
     def _read(self, file: Path) -> Manifest:

@@ -18,7 +18,6 @@ from oprel.core.models.disks import is_bare
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef, hub_origin
 from oprel.downloader.backoff import Throttle, Unreachable
-from oprel.downloader.cache import HubCache
 from oprel.downloader.network.clients import open_client
 from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
 from oprel.downloader.offers import Choose, Offer
@@ -132,7 +131,7 @@ class ModelFetcher:
 
     async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         await anyio.to_thread.run_sync(self._check_store, download, offer)
-        system = await anyio.to_thread.run_sync(_checked, offer)
+        system = await anyio.to_thread.run_sync(self._prepared, offer)
         download.offered(offer)  # after its folder was made: one without it is then on a disk that is away
         save()
         client = (await self._network(public_only=download.public_only)).client
@@ -151,6 +150,24 @@ class ModelFetcher:
             await anyio.to_thread.run_sync(self._check_store, download, offer)  # the disk may have gone meanwhile
             raise
         download.of_update = await self._free_replaced(before) if before else ""
+
+    def _prepared(self, offer: Offer) -> FileSystem:
+        """What the disk of the files can do. Raises DownloadError if it cannot keep them, before the first byte."""
+        folder = offer.targets[0].destination.parent
+        files = [(target.destination, target.file.size_bytes) for target in offer.targets]
+        try:
+            for place in (folder, *(link.parent for link in offer.links)):
+                place.mkdir(parents=True, exist_ok=True)
+            system = file_system.tried(folder)
+            if system.lacks:
+                logger.info("%s has no %s: files are kept without", folder, ", ".join(system.lacks))
+            file_system.check(system, folder, files)
+            needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
+            disk.check_space(offer.title, needed, folder)
+            self._library.fetched.begin(offer.makes)
+        except OSError as error:
+            raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
+        return system
 
     def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
@@ -171,6 +188,7 @@ class ModelFetcher:
         """Make the downloaded files a model; returns its earlier version, if that was downloaded. Raises OprelError."""
         try:
             manifest = offer.manifest(offer.name or ref.text)
+            self._library.fetched.finish(offer.makes)
         except OSError as error:
             raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
         try:
@@ -179,7 +197,7 @@ class ModelFetcher:
             others = self._library.manifests.uses().unreadable  # of a later version, which may be able to read it
             for target in offer.targets:
                 if not (target.file.sha256 or others):  # it could not be verified: let the next attempt repeat it
-                    HubCache(self._config.hub_dir).discard(target.destination)
+                    self._library.fetched.discard(target.destination)
             message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
             raise InvalidModelError(message, *error.resolution_steps) from error
         requested = hub_origin(ref)
@@ -200,20 +218,3 @@ class ModelFetcher:
             return await self._library.find(ref.text, may_use_paths=False)
         except (ModelNotFoundError, InvalidModelError):
             return None
-
-
-def _checked(offer: Offer) -> FileSystem:
-    """What the disk of the files can do. Raises DownloadError if it cannot keep them, before the first byte comes."""
-    folder = offer.targets[0].destination.parent
-    files = [(target.destination, target.file.size_bytes) for target in offer.targets]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        system = file_system.tried(folder)
-        if system.lacks:
-            logger.info("%s has no %s: files are kept without", folder, ", ".join(system.lacks))
-        file_system.check(system, folder, files)
-        needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
-        disk.check_space(offer.title, needed, folder)
-    except OSError as error:
-        raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
-    return system

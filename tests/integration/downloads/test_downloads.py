@@ -456,8 +456,8 @@ def test_a_url_of_no_model_is_named_and_leaves_nothing(
     with pytest.raises(InvalidModelError) as caught:
         client.pull(url)
     assert caught.value.message.startswith(f"{url} is not a usable GGUF model")
-    assert not list((shared.config.hub_dir / "urls").rglob("README*"))
-    assert all(any(folder.iterdir()) for folder in (shared.config.hub_dir / "urls").glob("*"))
+    assert not list(shared.config.urls_dir.rglob("README*"))
+    assert all(any(folder.iterdir()) for folder in shared.config.urls_dir.glob("*"))
 
 
 def test_search_finds_repositories(client: Client):

@@ -181,7 +181,7 @@ def test_downloaded_files_are_found_where_their_folder_was_moved(
     (before / within).parent.mkdir(parents=True)
     (before / within).touch()
     manifests.put(Manifest(name="mine:latest", weights=before / within, parts=(before / within,)))
-    later = Manifests(folder, fetched=now)
+    later = Manifests(folder, fetched=(tmp_path / "none", now))
     assert later.get(ModelRef.parse("mine")).weights == before / within  # cache_dir is new, the file is not
     before.rename(now)
     moved = later.get(ModelRef.parse("mine"))
