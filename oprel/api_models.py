@@ -375,6 +375,9 @@ class ListedModel(Wire):
         None, description="oprel's own: where it was downloaded from, or which program stores it"
     )
     away: str | None = Field(default=None, description="oprel's own: the folder of its files that is missing or empty")
+    aliases: list[str] | None = Field(
+        default=None, description="oprel's own: other names that it is known by, such as that of its repository before"
+    )
 
 
 class OllamaListResponse(Wire):

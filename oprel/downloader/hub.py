@@ -101,8 +101,7 @@ class Hub:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._answer(partial(self._listing, origin.repository))
         if listing.folder and not origin.names_one:
-            name = listing.called(origin.repository)
-            return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, name)
+            return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, origin.repository)
         variant = await anyio.to_thread.run_sync(_variant, listing, origin, choose)
         projector = projector_of(listing.repo_files, variant)
         names = [file.path for file in (*variant.files, *([projector] if projector else []))]
@@ -110,8 +109,8 @@ class Hub:
             f"{listing.repository} {variant.label}",
             tuple(self._target(listing, name) for name in names),
             lambda name: self._manifest(name, listing, variant, projector),
-            _name(listing.called(origin.repository), tag_of(variant, variants(listing.repo_files))),
-            self._links(listing, names),
+            *_names(listing, origin.repository, tag_of(variant, variants(listing.repo_files))),
+            links=self._links(listing, names),
         )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile], repository: str) -> Offer:
@@ -126,8 +125,8 @@ class Hub:
             f"{listing.repository} safetensors",
             tuple(self._target(listing, file.path) for file in files),
             lambda name: self._folder_manifest(name, listing, files),
-            _name(repository, DEFAULT_TAG),
-            self._links(listing, [file.path for file in files]),
+            *_names(listing, repository, DEFAULT_TAG),
+            links=self._links(listing, [file.path for file in files]),
         )
 
     def _links(self, listing: _Listing, names: Sequence[str]) -> tuple[Path, ...]:
@@ -303,6 +302,13 @@ def _name(repository: str, tag: str) -> str:
         return ModelRef.parse(hub_name(repository, tag)).text
     except ValidationError:
         return ""
+
+
+def _names(listing: _Listing, requested: str, tag: str) -> tuple[str, tuple[str, ...]]:
+    """The model's name and its others: a renamed repository keeps the one that it was requested by."""
+    present = _name(listing.repository, tag)
+    name = _name(listing.called(requested), tag)
+    return name, (present,) if present != name else ()
 
 
 def _variant(listing: _Listing, origin: HubOrigin, choose: Choose) -> Variant:

@@ -49,7 +49,7 @@ class Target:
 @dataclass(frozen=True)
 class Offer:
     """A model that can be downloaded. `title` is for display. `name` is the model's canonical name; "" if it keeps the
-    requested name.
+    requested name. `also` are other names that its source has for it, as for a renamed repository the present one.
 
     `links` are the files that `manifest` makes beside the targets; huggingface_hub expects their folders from
     the start.
@@ -62,6 +62,7 @@ class Offer:
     targets: tuple[Target, ...]
     manifest: Callable[[str], Manifest]
     name: str = ""
+    also: tuple[str, ...] = ()
     links: tuple[Path, ...] = ()
 
     @property

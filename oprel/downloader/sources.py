@@ -97,7 +97,9 @@ class Sources:
                     if "/" in ref.text and not isinstance(error, ModelNotFoundError):
                         break
                     continue
-                return replace(offer, name="") if _is_short(ref, origin) else offer
+                if _is_short(ref, origin):
+                    return replace(offer, name="", also=(*offer.also, *filter(None, [offer.name])))
+                return offer
         raise likeliest(failures) or ModelNotFoundError(
             f"no source has {ref.text}", "Find models with `oprel search`, and name one as hf.co/ORG/REPO."
         )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
@@ -15,8 +15,9 @@ from oprel.core.config import Config
 from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.models.disks import is_bare
+from oprel.core.models.known_names import with_known_names
 from oprel.core.models.manifests import Manifest
-from oprel.core.names import ModelRef, hub_origin
+from oprel.core.names import ModelRef, hub_origin, is_hub_name
 from oprel.downloader.backoff import Throttle, Unreachable
 from oprel.downloader.network.clients import open_client
 from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
@@ -202,16 +203,20 @@ class ModelFetcher:
             raise InvalidModelError(message, *error.resolution_steps) from error
         requested = hub_origin(ref)
         chosen = time.time() if requested and not requested.names_one else 0.0
-        before = self._earlier(ModelRef.parse(manifest.name))
-        self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
+        before = self._earlier(ModelRef.parse(manifest.name), [ModelRef.parse(name) for name in offer.also])
+        manifest = with_known_names(replace(manifest, chosen=chosen), ref, offer.also, before)
+        self._library.manifests.put(manifest, instead_of=[ref, *([ModelRef.parse(before.name)] if before else [])])
         return before
 
-    def _earlier(self, ref: ModelRef) -> Manifest | None:
-        try:
-            before = self._library.manifests.get(ref)
-        except (ModelNotFoundError, InvalidModelError):
-            return None
-        return before if before.source and before.key == ref.key else None
+    def _earlier(self, ref: ModelRef, others: Sequence[ModelRef]) -> Manifest | None:
+        """The model as it was downloaded before, perhaps under another name of its repository."""
+        for name in (ref, *(others if is_hub_name(ref.text) else ())):
+            with contextlib.suppress(ModelNotFoundError, InvalidModelError):
+                before = self._library.manifests.get(name)
+                is_same = name.key in before.keys and is_hub_name(before.name) == is_hub_name(ref.text)
+                if before.source and is_same:
+                    return before
+        return None
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:
         try:

@@ -120,6 +120,7 @@ class InstalledModel:
         A copy has the digest of its source.
         """
         identity = asdict(replace(self.manifest, name="", source="", provider="oprel", chosen=0.0, written=0.0))
+        del identity["also"]
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 

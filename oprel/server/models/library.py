@@ -15,7 +15,8 @@ from oprel.core.configuration import installation
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.disks import Disks, away_error
-from oprel.core.models.manifests import Manifest, Manifests, resolve_in_repository
+from oprel.core.models.known_names import resolve_in_repository
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
 from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
@@ -111,7 +112,7 @@ class Library:
 
     def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
         """Give `source` a second name and return its manifest. Raises the same as `manifest` and `Manifests.put`."""
-        return self.manifests.put(replace(self.manifest(source), name=destination.text))
+        return self.manifests.put(replace(self.manifest(source), name=destination.text, also=()))
 
     def check(self, manifest: Manifest) -> InstalledModel:
         """The model of a manifest that is not saved yet. Blocks to read its header. Raises InvalidModelError."""

@@ -26,7 +26,7 @@ READ_BYTES = 8 * 2**20
 STEP_BYTES = 64 * READ_BYTES  # per line of progress
 
 # Hugging Face's cache also names large files by their digest.
-_DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
+_DIGEST = re.compile(r"(?:sha256[:-])?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, kw_only=True)
