@@ -1,6 +1,7 @@
 """A source's offer of a model: the files to fetch, and the manifest of the model that they make. Pure."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 from oprel.core.exceptions import ModelNotFoundError
 from oprel.core.models.manifests import Manifest
 from oprel.core.variants import UNKNOWN, Variant, all_named, named
+from oprel.downloader.cache import content_of
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
 
+_DIGEST = re.compile(r"[0-9a-f]{64}$")
 USUAL = ("Q4_K_M", "Q8_0")  # llama.cpp's default choice
 
 
@@ -73,6 +76,22 @@ class Offer:
     @property
     def size_bytes(self) -> int:
         return sum(target.file.size_bytes for target in self.targets)
+
+
+def is_version_of(offer: Offer, model: Manifest) -> bool:
+    """Whether the model's files are those that are offered: by digest where both have one, else by size. Blocks.
+
+    The names of the files in Hugging Face's cache and in Ollama's store are digests.
+    """
+    digests = {target.file.sha256 for target in offer.targets}
+    sizes = {target.file.size_bytes for target in offer.targets}
+    try:
+        return all(
+            match[0] in digests if (match := _DIGEST.search(content_of(path).name)) else path.stat().st_size in sizes
+            for path in model.files
+        )
+    except OSError:  # removed meanwhile
+        return False
 
 
 def together(title: str, files: Sequence[RemoteFile], root: Path) -> Offer:

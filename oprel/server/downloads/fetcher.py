@@ -17,11 +17,12 @@ from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoun
 from oprel.core.models.disks import is_bare
 from oprel.core.models.known_names import with_known_names
 from oprel.core.models.manifests import Manifest
+from oprel.core.models.owners import origin_of, owned_by
 from oprel.core.names import ModelRef, hub_origin, is_hub_name
 from oprel.downloader.backoff import Throttle, Unreachable
 from oprel.downloader.network.clients import open_client
 from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
-from oprel.downloader.offers import Choose, Offer
+from oprel.downloader.offers import Choose, Offer, is_version_of
 from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import disk, file_system
 from oprel.downloader.transfer.fetch import Limits, fetch
@@ -97,17 +98,45 @@ class ModelFetcher:
         Raises Unreachable if a later attempt may succeed, and other OprelErrors.
         """
         model = await self._installed(download.ref)
-        if model and not model.manifest.source:
-            return  # it was not downloaded, so there is no source to check for a newer one
         async with self._slots:
-            try:
-                offer = await self._offer(download)
-            except OprelError as error:
-                if model is None or (isinstance(error, Unreachable) and download.destinations):
-                    raise
-                logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
-                return
-            await self._transfer_renewed(download, offer, save)
+            if model and not model.manifest.source:
+                offer = await self._newer(download, model.manifest)
+            else:
+                offer = await self._offer_or_keep(download, model)
+            if offer:
+                await self._transfer_renewed(download, offer, save)
+                if model and (whose := owned_by(model.manifest)):
+                    download.of_update = f"fetched another version; the one that was used so far {whose}"
+
+    async def _offer_or_keep(self, download: Download, model: InstalledModel | None) -> Offer | None:
+        """What there is to fetch; None, and the reason, if the installed model is kept. Raises OprelError."""
+        try:
+            return await self._offer(download)
+        except OprelError as error:
+            if model is None or (isinstance(error, Unreachable) and download.destinations):
+                raise
+            download.of_update = f"kept as it is: {error.message}"
+            logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
+            return None
+
+    async def _newer(self, download: Download, model: Manifest) -> Offer | None:
+        """What the origin of a model that oprel did not download has instead; None if that is the same or unknown."""
+        origin = origin_of(model)
+        if origin is None:
+            is_bundled = model.provider == "bundled"
+            whose = "comes with oprel" if is_bundled else owned_by(model) or "was made here, so it has no origin"
+            download.of_update = f"nothing was looked up: {model.name} {whose}"
+            return None
+        try:
+            sources = (await self._network(public_only=download.public_only)).sources
+            offer = await sources.find(origin, insecure=download.insecure)
+        except OprelError as error:
+            download.of_update = f"kept as it is: {error.message}; {model.name} {owned_by(model)}"
+            return None
+        if await anyio.to_thread.run_sync(is_version_of, offer, model):
+            download.of_update = f"{model.name} is up to date; it {owned_by(model)}"
+            return None
+        return offer
 
     async def _transfer_renewed(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         """`_transfer`, with a new login each time that one has expired, as tokens of registries do within minutes."""

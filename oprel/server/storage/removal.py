@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from oprel.core.exceptions import InvalidModelError, ModelAwayError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
+from oprel.core.models.owners import OWNERS
 from oprel.core.names import ModelRef
 from oprel.downloader.cache import content_of
 from oprel.server.models.installed_model import InstalledModel
@@ -19,13 +20,6 @@ from oprel.server.pool.loaded_model import served_by
 from oprel.server.pool.manager import ModelManager
 from oprel.utils.text import human_size
 
-# How the models of other programs are removed.
-ELSEWHERE = {
-    "ollama": "Remove it with `ollama rm`.",
-    "huggingface": "Remove it with `hf cache rm`.",
-    "lmstudio": "Remove it in LM Studio.",
-    "llama.cpp": "Delete it from llama.cpp's cache.",
-}
 PARTIAL = re.compile(r"\.part(\.json)?$")  # the partial file of a transfer, and its state
 
 
@@ -208,10 +202,10 @@ class Removal:
 
 
 def _check_own(manifest: Manifest) -> None:
-    if manifest.provider in ELSEWHERE:
+    if owner := OWNERS.get(manifest.provider):
         raise UnsupportedError(
             f"{manifest.name} belongs to {manifest.provider}: oprel only uses it and does not remove it",
-            ELSEWHERE[manifest.provider],
+            owner.remove,
         )
 
 
