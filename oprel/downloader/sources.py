@@ -1,6 +1,6 @@
 """All sources of models behind one lookup by name."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ import httpx
 
 from oprel.core.config import Config
 from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError
-from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
+from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, NameKind, Origin, RegistryOrigin, UrlOrigin, hub_origin
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
@@ -83,9 +83,7 @@ class Sources:
         self.check_online()
         aliases = await anyio.to_thread.run_sync(Aliases.load, self._home)
         failures: list[OprelError] = [error] if (error := aliases.missing_tag(ref)) else []
-        for origin in aliases.origins(ref):
-            if isinstance(origin, UrlOrigin):
-                origin = self.hub.shown_at(origin.url) or origin
+        for origin in self._origins(ref, aliases):
             if isinstance(origin, RegistryOrigin):
                 origin = replace(origin, insecure=insecure)
             if ask := self._offers.get(type(origin)):
@@ -103,6 +101,14 @@ class Sources:
         raise likeliest(failures) or ModelNotFoundError(
             f"no source has {ref.text}", "Find models with `oprel search`, and name one as hf.co/ORG/REPO."
         )
+
+    def _origins(self, ref: ModelRef, aliases: Aliases) -> Iterator[Origin]:
+        """Where to look. A file or page of the hub is what it has by name; of other files there is the URL alone."""
+        for origin in aliases.origins(ref):
+            page = self.hub.shown_at(origin.url) if isinstance(origin, UrlOrigin) else None
+            if isinstance(origin, UrlOrigin) and (file := self.hub.file_at(origin.url)):
+                yield file
+            yield page or origin
 
     async def _named(self, origin: RegistryOrigin) -> Offer:
         """The offer for a name with a host: from a package's source, else from a registry."""
@@ -125,4 +131,5 @@ class Sources:
 
 def _is_short(ref: ModelRef, origin: Origin) -> bool:
     """Whether the name means that origin only through an alias, or has no owner: the model keeps the user's name."""
-    return isinstance(origin, HubOrigin) and (origin != hub_origin(ref) or "/" not in ref.text)
+    is_of_hub = isinstance(origin, HubOrigin) and ref.kind is NameKind.NAME
+    return is_of_hub and (origin != hub_origin(ref) or "/" not in ref.text)

@@ -198,10 +198,29 @@ def test_a_projector_and_all_parts_of_a_split_model_come_along(client: Client, h
     assert model.size == sum(path.stat().st_size for path in folder.iterdir())
 
 
-def test_a_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer, repo: str):
-    url = f"{hub.url}/{repo}/resolve/main/tiny-Q8_0.gguf"
+def test_the_url_of_a_file_of_the_hub_is_a_name_of_its_model(client: Client, hub: HubServer, repo: str):
+    url = f"{hub.url}/{repo}/resolve/main/tiny-Q8_0.gguf?download=true"
     client.pull(url)
     assert client.generate(url, "Hello", options=ONE_TOKEN).eval_count == 1
+    client.pull(named(repo))
+    assert sent(hub, repo) == size(hub, repo)
+    assert [model.name for model in client.list().models if repo in model.name] == [named(repo)]
+
+
+def test_another_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer, repo: str):
+    url = f"{hub.url}/cdn/{repo}/tiny-Q8_0.gguf"
+    client.pull(url)
+    assert client.generate(url, "Hello", options=ONE_TOKEN).eval_count == 1
+    assert [model.name for model in client.list().models if repo in model.name] == [url]
+
+
+def test_a_file_of_the_hub_that_its_name_tells_no_model_is_fetched_by_its_url(
+    client: Client, hub: HubServer, repo: str
+):
+    draft = "mtp-tiny-Q8_0.gguf"
+    (hub.folder / repo / "tiny-Q8_0.gguf").rename(hub.folder / repo / draft)
+    client.pull(url := f"{hub.url}/{repo}/resolve/main/{draft}")
+    assert [model.name for model in client.list().models if repo in model.name] == [url]
 
 
 def test_clients_that_want_the_same_share_one_download(

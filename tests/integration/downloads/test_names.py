@@ -56,6 +56,7 @@ def test_the_page_of_a_model_is_a_name_of_it(client: Client, hub: HubServer, rep
     client.pull(page)
     assert client.show(page).details.format == "gguf"
     assert client.show(f"hf.co/{repo}:Q8_0").details.format == "gguf"
+    assert [model.name for model in client.list().models if repo in model.name] == [f"hf.co/{repo}:Q8_0"]
     client.delete(page)
     with pytest.raises(ModelNotFoundError):
         client.show(f"hf.co/{repo}:Q8_0")
