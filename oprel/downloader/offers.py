@@ -69,11 +69,6 @@ class Offer:
     links: tuple[Path, ...] = ()
 
     @property
-    def makes(self) -> tuple[Path, ...]:
-        """All files that a download of it makes, unless they are there."""
-        return (*(target.destination for target in self.targets), *self.links)
-
-    @property
     def size_bytes(self) -> int:
         return sum(target.file.size_bytes for target in self.targets)
 

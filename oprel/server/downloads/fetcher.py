@@ -194,7 +194,7 @@ class ModelFetcher:
             file_system.check(system, folder, files)
             needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
             disk.check_space(offer.title, needed, folder)
-            self._library.fetched.begin(offer.makes)
+            self._library.fetched.begin(offer)
         except OSError as error:
             raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
         return system
@@ -218,7 +218,7 @@ class ModelFetcher:
         """Make the downloaded files a model; returns its earlier version, if that was downloaded. Raises OprelError."""
         try:
             manifest = offer.manifest(offer.name or ref.text)
-            self._library.fetched.finish(offer.makes)
+            self._library.fetched.finish(offer)
         except OSError as error:
             raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
         try:

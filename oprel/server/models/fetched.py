@@ -10,11 +10,15 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oprel.core.config import Config
 from oprel.downloader.cache import HubCache, UrlFiles, content_of
 from oprel.downloader.transfer.disk import PART
 from oprel.utils.files import read_own, write_atomically
+
+if TYPE_CHECKING:
+    from oprel.downloader.offers import Offer
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ class FetchedFiles:
         self._urls = [UrlFiles(folder / "urls") for folder in folders]
         self._all: Sequence[HubCache | UrlFiles] = (*self._hubs, *self._urls)
         self._changed = _read(self._file) if self._shared else {}
+        self._links: set[str] = set()
         self._changing = threading.Lock()
 
     def holds(self, path: Path) -> bool:
@@ -76,19 +81,34 @@ class FetchedFiles:
         """Remove the folders that were made for a file that does not come."""
         for hub in self._hubs:
             hub.forget(destination)
-        if self._changed.get(within := self._within(destination) or "", 0) is None:
-            self._note({}, without={within})
+        if (within := self._within(destination)) and self._is_coming(within):
+            self._note({}, without=[within])
 
-    def begin(self, paths: Iterable[Path]) -> None:
-        """What is not there of these will be ours: a download makes it. Raises OSError."""
-        self._note({within: None for path in paths if (within := self._within(path)) and not os.path.lexists(path)})
+    def begin(self, offer: "Offer") -> None:
+        """What is missing of an offer will be ours: its download makes it. Raises OSError.
 
-    def finish(self, paths: Iterable[Path]) -> None:
-        """The download is over: those are ours that it was to make. Raises OSError."""
-        mine = {
-            within: path for path in paths if (within := self._within(path)) and self._changed.get(within, 0) is None
-        }
-        self._note({within: _changed_at(path) for within, path in mine.items()})
+        Contents come one by one, perhaps through several daemons; links are all made at the end.
+        """
+        self._links |= set(self._missing(offer.links))
+        self._note(dict.fromkeys(self._missing(target.destination for target in offer.targets)))
+
+    def finish(self, offer: "Offer") -> None:
+        """The download is over: what it was to make is ours. Raises OSError."""
+        contents = (target.destination for target in offer.targets)
+        begun = {within: path for path in contents if (within := self._within(path)) and self._is_coming(within)}
+        made = {within: path for path in offer.links if (within := self._within(path)) and within in self._links}
+        changed = {within: _changed_at(path) for within, path in (begun | made).items()}
+        # On a file system without links, the content is where its link would be.
+        self._note(
+            {within: at for within, at in changed.items() if at}, [within for within, at in changed.items() if not at]
+        )
+        self._links -= made.keys()
+
+    def _missing(self, paths: Iterable[Path]) -> list[str]:
+        return [within for path in paths if (within := self._within(path)) and not os.path.lexists(path)]
+
+    def _is_coming(self, within: str) -> bool:
+        return within in self._changed and self._changed[within] is None
 
     def _within(self, path: Path) -> str | None:
         """The path within the shared folder; None for one that is elsewhere."""
@@ -108,8 +128,11 @@ class FetchedFiles:
         root = Path(os.path.realpath(self._shared or ""))
         with self._changing:
             kept = {name: at for name, at in self._changed.items() if at is None or os.path.lexists(root / name)}
-            if kept != self._changed:
-                self._write(kept)
+            try:
+                if kept != self._changed:
+                    self._write(kept)
+            except OSError as error:  # a model can be removed all the same
+                logger.warning("%s cannot be written: %s", self._file, error.strerror)
 
     def _write(self, changed: dict[str, int | None]) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)

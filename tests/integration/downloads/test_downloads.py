@@ -27,6 +27,7 @@ from oprel.runtime.binaries.choices import Choices
 from oprel.wire.downloads import DownloadResponse, DownloadTask
 from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
+from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector
 from tests.fixtures.hf_bert import write_tiny_bert
 from tests.fixtures.hf_llama import write_tiny_llama
@@ -477,6 +478,19 @@ def test_a_url_of_no_model_is_named_and_leaves_nothing(
     assert caught.value.message.startswith(f"{url} is not a usable GGUF model")
     assert not list(shared.config.urls_dir.rglob("README*"))
     assert all(any(folder.iterdir()) for folder in shared.config.urls_dir.glob("*"))
+
+
+def test_the_part_of_a_version_that_its_publisher_replaced_goes(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
+    task = begun(client, named(repo))
+    client.pause_download(task.id)
+    hub.behaviour = Behaviour()
+    assert [path for path in files_of(shared, repo) if path.suffix == ".part"]
+    write_tiny_gguf(hub.folder / repo / "tiny-Q8_0.gguf", seed=77)
+    client.pull(named(repo))
+    assert not [path for path in files_of(shared, repo) if ".part" in path.name]
 
 
 def test_search_finds_repositories(client: Client):
