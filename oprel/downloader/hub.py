@@ -17,7 +17,7 @@ import httpx
 
 from oprel.core.exceptions import DownloadError, UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
-from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_file, hub_name, hub_origin, hub_page
+from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
@@ -187,21 +187,6 @@ class Hub:
         from huggingface_hub import logout
 
         logout()
-
-    def shown_at(self, url: str) -> HubOrigin | None:
-        """What the page at that URL shows; None if it is no page of this hub."""
-        return self._named_at(url, hub_page)
-
-    def file_at(self, url: str) -> HubOrigin | None:
-        """The model in the file at that URL; None if it is no such file of this hub."""
-        return self._named_at(url, hub_file)
-
-    def _named_at(self, url: str, name_of: Callable[[str], str]) -> HubOrigin | None:
-        name = name_of(url.removeprefix(f"{self._endpoint}/")) if self._has(url) else ""
-        try:
-            return hub_origin(ModelRef.parse(name)) if name else None
-        except ValidationError:  # a file that no model can be named by
-            return None
 
     def login_for(self, url: str) -> dict[str, str]:
         """The header with the stored token if the URL is one of this hub. Blocks to import the hub's library."""

@@ -9,8 +9,19 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
-from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError
-from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, NameKind, Origin, RegistryOrigin, UrlOrigin, hub_origin
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.names import (
+    OLLAMA_HOST,
+    HubOrigin,
+    ModelRef,
+    NameKind,
+    Origin,
+    RegistryOrigin,
+    UrlOrigin,
+    hub_file,
+    hub_origin,
+    hub_page,
+)
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
@@ -64,6 +75,7 @@ class Sources:
     ) -> None:
         self._offline = config.offline == "on"
         self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir), serves_folders=serves_folders)
+        self._endpoint = config.hf_endpoint.rstrip("/")
         self._home = config.home_dir
         self._client, self._root = client, config.urls_dir
         self._registries = Registries(client, config.models_dir / "blobs", Access.of(config))
@@ -105,10 +117,19 @@ class Sources:
     def _origins(self, ref: ModelRef, aliases: Aliases) -> Iterator[Origin]:
         """Where to look. A file or page of the hub is what it has by name; of other files there is the URL alone."""
         for origin in aliases.origins(ref):
-            page = self.hub.shown_at(origin.url) if isinstance(origin, UrlOrigin) else None
-            if isinstance(origin, UrlOrigin) and (file := self.hub.file_at(origin.url)):
+            page = self._of_hub(origin.url, hub_page) if isinstance(origin, UrlOrigin) else None
+            if isinstance(origin, UrlOrigin) and (file := self._of_hub(origin.url, hub_file)):
                 yield file
             yield page or origin
+
+    def _of_hub(self, url: str, name_of: Callable[[str], str]) -> HubOrigin | None:
+        """What a URL below the hub's means if `name_of` knows its path."""
+        start = f"{self._endpoint}/"
+        name = name_of(url.removeprefix(start)) if url.startswith(start) else ""
+        try:
+            return hub_origin(ModelRef.parse(name)) if name else None
+        except ValidationError:  # a file that no model can be named by
+            return None
 
     async def _named(self, origin: RegistryOrigin) -> Offer:
         """The offer for a name with a host: from a package's source, else from a registry."""
