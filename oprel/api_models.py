@@ -375,6 +375,7 @@ class ListedModel(Wire):
         None, description="oprel's own: where it was downloaded from, or which program stores it"
     )
     away: str | None = Field(default=None, description="oprel's own: the folder of its files that is missing or empty")
+    aliases: list[str] | None = Field(default=None, description="oprel's own: its other names, such as earlier ones")
 
 
 class OllamaListResponse(Wire):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from oprel.wire.downloads import DownloadResponse
 
 LAST_STEP = "writing manifest"
+USUAL_STEPS = ("pulling manifest", "verifying sha256 digest", LAST_STEP, render.SUCCESS, None)
 Result = TypeVar("Result")
 
 
@@ -68,10 +69,10 @@ def pull(client: "AnyClient", model: str, *, insecure: bool = False) -> None:
 
 
 def _first_file(steps: "Iterator[ProgressResponse]", model: str) -> "ProgressResponse | None":
-    """The first step with a file. Shows why those before it wait."""
+    """The first step with a file. Shows what those before it say beside the usual, such as why they wait."""
     while True:
         with render.waiting(f"looking for {model}"):
-            step = next((step for step in steps if step.total or (step.status or "").startswith("waiting")), None)
+            step = next((step for step in steps if step.total or step.status not in USUAL_STEPS), None)
         if step is None or step.total:
             return step
         render.note(step.status)

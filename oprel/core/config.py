@@ -136,7 +136,21 @@ class Config(SettingsGroup):
 
     @property
     def hub_dir(self) -> Path:
-        return Path(os.path.expanduser(self.cache_dir)) if self.cache_dir else self.home_dir / "hub"
+        return Path(os.path.expanduser(self.cache_dir)) if self.cache_dir else self.own_hub_dir
+
+    @property
+    def own_hub_dir(self) -> Path:
+        return self.home_dir / "hub"
+
+    @property
+    def urls_dir(self) -> Path:
+        """Downloads that belong to no repository: Hugging Face's programs would take them for damage of their cache."""
+        return self.home_dir / "urls"
+
+    @property
+    def fetched_dirs(self) -> tuple[Path, ...]:
+        """Folders that may have downloads, also those of earlier settings."""
+        return tuple(dict.fromkeys((self.hub_dir, self.own_hub_dir, self.home_dir)))
 
     @property
     def run_dir(self) -> Path:

@@ -58,6 +58,10 @@ _HUB_PAGE = re.compile(
     rf"(?P<repository>{_PART}/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
     r"(?:/tree/main(?:/[^?#]*)?|/blob/main/(?P<file>[^?#]+))?/?(?:[?#].*)?"
 )
+_HUB_RESOLVED = re.compile(
+    rf"(?P<repository>{_PART}/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})/resolve/main/(?P<file>[^?#]+\.gguf)(?:[?#].*)?",
+    re.IGNORECASE,
+)
 # A file as Hugging Face's file system names it: hf://ORG/REPO/FILE, perhaps with @main.
 _HUB_FILE = re.compile(rf"(?P<repository>{HUB_HOST}/[^/]+/[^/:@]+)(?:@main)?/(?P<file>[^:]+\.gguf)", re.IGNORECASE)
 _FILE_SUFFIXES = (".gguf", ".safetensors")
@@ -217,6 +221,16 @@ def hub_page(path: str) -> str:
         return ""
     file = unquote(match["file"] or "")
     return f"{HUB_HOST}/{match['repository']}" + (f":{file}" if file else "")
+
+
+def hub_file(path: str) -> str:
+    """The name of the model in a file of the hub, by the path of the file's own address; "" for other paths.
+
+    >>> hub_file("a/b/resolve/main/x%20y.gguf?download=true"), hub_file("a/b/resolve/main/config.json")
+    ('hf.co/a/b:x y.gguf', '')
+    """
+    match = _HUB_RESOLVED.fullmatch(path)
+    return f"{HUB_HOST}/{match['repository']}:{unquote(match['file'])}" if match else ""
 
 
 def spellings(ref: ModelRef) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ The only module that imports `huggingface_hub`, and only inside functions, since
 library reads the token from HF_TOKEN or from where `oprel hf login` and `hf auth login` store it.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +14,9 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from oprel.core.exceptions import DownloadError, UnsupportedError, ValidationError
+from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
-from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name, hub_origin, hub_page
+from oprel.core.names import DEFAULT_TAG, HubOrigin, ModelRef, hub_name
 from oprel.core.variants import RepoFile, Variant, folder_files, other_variants, projector_of, variants
 from oprel.downloader.cache import HubCache
 from oprel.downloader.network.hub_access import hub_errors, use_our_client
@@ -26,6 +25,7 @@ from oprel.downloader.network.retries import patiently, unreachable
 from oprel.downloader.offers import Choose, Offer, Repository, Target, tag_of, usual, wanted
 from oprel.downloader.remote_header import Starts, read_header, write_skeleton
 from oprel.downloader.source import LARGEST_FILE, RemoteFile, checked_name, is_allowed
+from oprel.downloader.transfer.digest import check_git_hash
 from oprel.formats.hugging_face.conversion.bert import ARCHITECTURE
 from oprel.utils.files import write_atomically
 
@@ -101,8 +101,7 @@ class Hub:
         """The model that `origin` names. Raises ModelNotFoundError, UnsupportedError, DownloadError."""
         listing = await self._answer(partial(self._listing, origin.repository))
         if listing.folder and not origin.names_one:
-            name = listing.called(origin.repository)
-            return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, name)
+            return await anyio.to_thread.run_sync(self._folder_offer, listing, listing.folder, origin.repository)
         return await anyio.to_thread.run_sync(self._model_offer, listing, origin, choose)
 
     def _model_offer(self, listing: _Listing, origin: HubOrigin, choose: Choose) -> Offer:
@@ -116,7 +115,8 @@ class Hub:
             f"{listing.repository} {variant.label}",
             tuple(self._target(listing, name) for name in names),
             lambda name: self._manifest(name, listing, variant, projector),
-            _name(listing.called(origin.repository), tag_of(variant, repository)),
+            *_names(listing, origin.repository, tag_of(variant, repository)),
+            links=self._links(listing, names),
         )
 
     def _folder_offer(self, listing: _Listing, files: Sequence[RepoFile], repository: str) -> Offer:
@@ -131,8 +131,13 @@ class Hub:
             f"{listing.repository} safetensors",
             tuple(self._target(listing, file.path) for file in files),
             lambda name: self._folder_manifest(name, listing, files),
-            _name(repository, DEFAULT_TAG),
+            *_names(listing, repository, DEFAULT_TAG),
+            links=self._links(listing, [file.path for file in files]),
         )
+
+    def _links(self, listing: _Listing, names: Sequence[str]) -> tuple[Path, ...]:
+        snapshot = self._cache.snapshot(listing.repository, listing.commit)
+        return tuple(snapshot / name for name in names)
 
     def _folder_manifest(self, name: str, listing: _Listing, files: Sequence[RepoFile]) -> Manifest:
         parts = tuple(self._linked(listing, file.path) for file in files)
@@ -198,11 +203,6 @@ class Hub:
         from huggingface_hub import logout
 
         logout()
-
-    def shown_at(self, url: str) -> HubOrigin | None:
-        """What the page at that URL shows; None if it is no page of this hub."""
-        page = hub_page(url.removeprefix(f"{self._endpoint}/")) if self._has(url) else ""
-        return hub_origin(ModelRef.parse(page)) if page else None
 
     def login_for(self, url: str) -> dict[str, str]:
         """The header with the stored token if the URL is one of this hub. Blocks to import the hub's library."""
@@ -285,15 +285,6 @@ class Hub:
         return self._cache.content(listing.repository, listing.commit, file.name, file.etag, file.size_bytes)
 
 
-def check_git_hash(path: Path, file: RemoteFile) -> None:
-    """Verify a small file by its git hash; on mismatch delete it and raise DownloadError."""
-    content = path.read_bytes()
-    digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    if digest != file.etag:
-        path.unlink()
-        raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {digest}", "Try again.")
-
-
 def _allowed(entries: "Sequence[RepoSibling]") -> "Sequence[RepoSibling]":
     """The entries that may be files here, by name and size. Raises ValidationError if no weights are left."""
     allowed = [entry for entry in entries if is_allowed(entry.rfilename) and 0 <= (entry.size or 0) <= LARGEST_FILE]
@@ -316,6 +307,13 @@ def _name(repository: str, tag: str) -> str:
         return ModelRef.parse(hub_name(repository, tag)).text
     except ValidationError:
         return ""
+
+
+def _names(listing: _Listing, requested: str, tag: str) -> tuple[str, tuple[str, ...]]:
+    """The model's name and its others: a renamed repository keeps the one that it was requested by."""
+    present = _name(listing.repository, tag)
+    name = _name(listing.called(requested), tag)
+    return name, (present,) if present != name else ()
 
 
 def _repository(listing: _Listing, starts: Starts) -> Repository:

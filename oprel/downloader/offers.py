@@ -1,6 +1,7 @@
 """A source's offer of a model: the files to fetch, and the manifest of the model that they make. Pure."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from oprel.core.exceptions import ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import HubOrigin
 from oprel.core.variants import IMPORTANCE_MATRIX, UNKNOWN, Variant, all_named, named
+from oprel.downloader.cache import content_of
 from oprel.downloader.source import RemoteFile, checked_name
 from oprel.formats.gguf import GGUFFile
 from oprel.formats.headers.roles import Role, role_of
 
+_DIGEST = re.compile(r"[0-9a-f]{64}$")
 USUAL = ("Q4_K_M", "Q8_0")  # llama.cpp's default choice
 MOST_HEADERS = 8  # that are looked at for one that is a model
 
@@ -64,7 +67,10 @@ class Target:
 @dataclass(frozen=True)
 class Offer:
     """A model that can be downloaded. `title` is for display. `name` is the model's canonical name; "" if it keeps the
-    requested name.
+    requested name. `also` are other names that its source has for it, as for a renamed repository the present one.
+
+    `links` are the files that `manifest` makes beside the targets; huggingface_hub expects their folders from
+    the start.
 
     Once all `targets` exist, `manifest` builds the manifest of the model with the given name, without saving it. It may
     add files beside them, blocks meanwhile, and raises OprelError or OSError.
@@ -74,10 +80,28 @@ class Offer:
     targets: tuple[Target, ...]
     manifest: Callable[[str], Manifest]
     name: str = ""
+    also: tuple[str, ...] = ()
+    links: tuple[Path, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         return sum(target.file.size_bytes for target in self.targets)
+
+
+def is_version_of(offer: Offer, model: Manifest) -> bool:
+    """Whether the model's files are those that are offered: by digest where both have one, else by size. Blocks.
+
+    The names of the files in Hugging Face's cache and in Ollama's store are digests.
+    """
+    digests = {target.file.sha256 for target in offer.targets}
+    sizes = {target.file.size_bytes for target in offer.targets}
+    try:
+        return all(
+            match[0] in digests if (match := _DIGEST.search(content_of(path).name)) else path.stat().st_size in sizes
+            for path in model.files
+        )
+    except OSError:  # removed meanwhile
+        return False
 
 
 def together(title: str, files: Sequence[RemoteFile], root: Path) -> Offer:

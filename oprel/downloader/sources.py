@@ -1,6 +1,6 @@
 """All sources of models behind one lookup by name."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -9,11 +9,22 @@ import anyio.to_thread
 import httpx
 
 from oprel.core.config import Config
-from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError
-from oprel.core.names import OLLAMA_HOST, HubOrigin, ModelRef, Origin, RegistryOrigin, UrlOrigin, hub_origin
+from oprel.core.exceptions import DownloadError, ModelNotFoundError, OprelError, UnsupportedError, ValidationError
+from oprel.core.names import (
+    OLLAMA_HOST,
+    HubOrigin,
+    ModelRef,
+    NameKind,
+    Origin,
+    RegistryOrigin,
+    UrlOrigin,
+    hub_file,
+    hub_origin,
+    hub_page,
+)
 from oprel.downloader.aliases import Aliases
 from oprel.downloader.backoff import Unreachable
-from oprel.downloader.cache import URLS, HubCache
+from oprel.downloader.cache import HubCache
 from oprel.downloader.hub import Hub
 from oprel.downloader.network.failures import reason
 from oprel.downloader.offers import Choose, NoSuchVariant, Offer, together, usual
@@ -64,8 +75,9 @@ class Sources:
     ) -> None:
         self._offline = config.offline == "on"
         self.hub = Hub(config.hf_endpoint, HubCache(config.hub_dir), serves_folders=serves_folders)
+        self._endpoint = config.hf_endpoint.rstrip("/")
         self._home = config.home_dir
-        self._client, self._root = client, config.hub_dir / URLS
+        self._client, self._root = client, config.urls_dir
         self._registries = Registries(client, config.models_dir / "blobs", Access.of(config))
         urls = Urls(client, self._root, headers=self.hub.login_for)
         self._offers: dict[type, Callable[[Any], Awaitable[Offer]]] = {
@@ -83,9 +95,7 @@ class Sources:
         self.check_online()
         aliases = await anyio.to_thread.run_sync(Aliases.load, self._home)
         failures: list[OprelError] = [error] if (error := aliases.missing_tag(ref)) else []
-        for origin in aliases.origins(ref):
-            if isinstance(origin, UrlOrigin):
-                origin = self.hub.shown_at(origin.url) or origin
+        for origin in self._origins(ref, aliases):
             if isinstance(origin, RegistryOrigin):
                 origin = replace(origin, insecure=insecure)
             if ask := self._offers.get(type(origin)):
@@ -97,10 +107,29 @@ class Sources:
                     if "/" in ref.text and not isinstance(error, ModelNotFoundError):
                         break
                     continue
-                return replace(offer, name="") if _is_short(ref, origin) else offer
+                if _is_short(ref, origin):
+                    return replace(offer, name="", also=(*offer.also, *filter(None, [offer.name])))
+                return offer
         raise likeliest(failures) or ModelNotFoundError(
             f"no source has {ref.text}", "Find models with `oprel search`, and name one as hf.co/ORG/REPO."
         )
+
+    def _origins(self, ref: ModelRef, aliases: Aliases) -> Iterator[Origin]:
+        """Where to look. A file or page of the hub is what it has by name; of other files there is the URL alone."""
+        for origin in aliases.origins(ref):
+            page = self._of_hub(origin.url, hub_page) if isinstance(origin, UrlOrigin) else None
+            if isinstance(origin, UrlOrigin) and (file := self._of_hub(origin.url, hub_file)):
+                yield file
+            yield page or origin
+
+    def _of_hub(self, url: str, name_of: Callable[[str], str]) -> HubOrigin | None:
+        """What a URL below the hub's means if `name_of` knows its path."""
+        start = f"{self._endpoint}/"
+        name = name_of(url.removeprefix(start)) if url.startswith(start) else ""
+        try:
+            return hub_origin(ModelRef.parse(name)) if name else None
+        except ValidationError:  # a file that no model can be named by
+            return None
 
     async def _named(self, origin: RegistryOrigin) -> Offer:
         """The offer for a name with a host: from a package's source, else from a registry."""
@@ -123,4 +152,5 @@ class Sources:
 
 def _is_short(ref: ModelRef, origin: Origin) -> bool:
     """Whether the name means that origin only through an alias, or has no owner: the model keeps the user's name."""
-    return isinstance(origin, HubOrigin) and (origin != hub_origin(ref) or "/" not in ref.text)
+    is_of_hub = isinstance(origin, HubOrigin) and ref.kind is NameKind.NAME
+    return is_of_hub and (origin != hub_origin(ref) or "/" not in ref.text)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from oprel.core.models.manifests import Manifest, resolve_in_repository
+from oprel.core.models.known_names import resolve_in_repository
+from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.stores.seen import SeenStores
 

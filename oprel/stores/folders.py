@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,11 @@ class _Folders:
 
 @dataclass(frozen=True)
 class HubStore:
-    """`models--ORG--REPO/snapshots/REVISION/...`, where files are links into the `blobs` folder. Some have no owner."""
+    """`models--ORG--REPO/snapshots/REVISION/...`, where files are links into the `blobs` folder. Some have no owner.
+
+    A model may be in an older revision only: its programs download single files. The blobs may be links into a folder
+    `blobs` that all repositories share.
+    """
 
     folder: Path
     _read: _Folders = field(default_factory=_Folders, compare=False, repr=False)
@@ -47,7 +51,21 @@ class HubStore:
         repositories = sorted(self.folder.glob("models--*"))
         self._read.keep_only(set(repositories))
         for repository in repositories:
-            yield from self._read.of(repository, _places_of_repository, _models_of_repository)
+            yield from self._read.of(repository, _places_of_repository, self._models_of)
+
+    def _models_of(self, repository: Path) -> Iterator[StoredModel]:
+        title = f"hf.co/{repository.name.removeprefix('models--').replace('--', '/', 1)}"
+        snapshots = [
+            _named(_files(snapshot.rglob("*.gguf"), repository, self.folder / "blobs"), snapshot)
+            for snapshot in _snapshots(repository)
+        ]
+        newest = {name: path for files in reversed(snapshots) for name, path in files.items()}
+        names = set[str]()
+        for files in snapshots:
+            for model in _models(files, title, "huggingface", beside=newest):
+                if model.manifest.key not in names:
+                    names.add(model.manifest.key)
+                    yield model
 
 
 def _places_of_repository(repository: Path) -> Iterator[Path]:
@@ -56,13 +74,6 @@ def _places_of_repository(repository: Path) -> Iterator[Path]:
     for path in snapshots.rglob("*"):
         if path.suffix == ".gguf" or path.is_dir():
             yield path
-
-
-def _models_of_repository(repository: Path) -> Iterator[StoredModel]:
-    name = repository.name.removeprefix("models--").replace("--", "/", 1)
-    if snapshot := _snapshot(repository):
-        files = _files(snapshot.rglob("*.gguf"), repository)
-        yield from _models(files, snapshot, f"hf.co/{name}", "huggingface")
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class LmStudioStore:
 
     def _models_of(self, repository: Path) -> Iterator[StoredModel]:
         files = [path for path in sorted(repository.rglob("*.gguf")) if path.is_file()]
-        yield from _models(files, repository, f"{repository.parent.name}/{repository.name}", "lmstudio")
+        yield from _models(_named(files, repository), f"{repository.parent.name}/{repository.name}", "lmstudio")
 
 
 def _with_files(folder: Path) -> tuple[Path, ...]:
@@ -106,9 +117,9 @@ class LlamaCppStore:
         for prefix, repository in self._repositories().items():
             own = [file for file in files if file.name.startswith(prefix)]
             files = [file for file in files if file not in own]
-            yield from _models(own, folder, repository, "llama.cpp")
+            yield from _models(_named(own, folder), repository, "llama.cpp")
         for file in files:
-            yield from _models([file], folder, "", "llama.cpp")
+            yield from _models(_named([file], folder), "", "llama.cpp")
 
     def _repositories(self) -> dict[str, str]:
         """File name prefixes, longest first, and the repository of each."""
@@ -119,25 +130,33 @@ class LlamaCppStore:
         return dict(sorted(repositories.items(), key=lambda pair: -len(pair[0])))
 
 
-def _snapshot(repository: Path) -> Path | None:
-    """The folder of the latest downloaded revision: that of `main`, else the most recently written."""
+def _snapshots(repository: Path) -> list[Path]:
+    """The folders of the downloaded revisions: that of `main` first, then the others, latest first."""
     snapshots = [folder for folder in repository.glob("snapshots/*/") if REVISION.fullmatch(folder.name)]
     try:
         main = ref.read_text().strip() if (ref := repository / "refs" / "main").is_file() else ""
     except OSError:
         main = ""
-    by_name = {folder.name: folder for folder in snapshots}
-    return by_name.get(main) or max(snapshots, key=lambda folder: folder.stat().st_mtime, default=None)
+    return sorted(snapshots, key=lambda folder: (folder.name == main, folder.stat().st_mtime), reverse=True)
 
 
-def _files(paths: Iterable[Path], root: Path) -> list[Path]:
-    return [path for path in sorted(paths) if path.is_file() and is_inside(path, root)]
+def _files(paths: Iterable[Path], *roots: Path) -> list[Path]:
+    return [path for path in sorted(paths) if path.is_file() and any(is_inside(path, root) for root in roots)]
 
 
-def _models(files: Iterable[Path], folder: Path, repository: str, provider: Provider) -> Iterator[StoredModel]:
-    """The models made of a repository's files; without a repository, each is named after its file."""
-    listed = [RepoFile(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files]
-    models = variants(listed)
+def _named(files: Iterable[Path], folder: Path) -> dict[str, Path]:
+    return {file.relative_to(folder).as_posix(): file for file in files}
+
+
+def _models(
+    files: Mapping[str, Path], repository: str, provider: Provider, beside: Mapping[str, Path] | None = None
+) -> Iterator[StoredModel]:
+    """The models made of a repository's files; without a repository, each is named after its file.
+
+    Their projectors may be among the files `beside`.
+    """
+    models = variants(_listed(files))
+    projectors = _listed(beside or files) if repository else []
     labels = Counter(variant.label for variant in models)
     for variant in models:
         stem = Path(variant.files[0].path).stem
@@ -148,20 +167,25 @@ def _models(files: Iterable[Path], folder: Path, repository: str, provider: Prov
         except ValidationError:  # a model without a valid name cannot be used
             continue
         if ref.kind is NameKind.NAME:
+            projector = projector_of(projectors, variant)
             yield _stored_model(
-                ref.name, folder, variant, projector_of(listed, variant) if repository else None, provider
+                ref.name, files, variant, (beside or files)[projector.path] if projector else None, provider
             )
 
 
+def _listed(files: Mapping[str, Path]) -> list[RepoFile]:
+    return [RepoFile(name, file.stat().st_size) for name, file in files.items()]
+
+
 def _stored_model(
-    name: str, folder: Path, variant: Variant, projector: RepoFile | None, provider: Provider
+    name: str, files: Mapping[str, Path], variant: Variant, projector: Path | None, provider: Provider
 ) -> StoredModel:
-    files = tuple(folder / file.path for file in variant.files)
+    weights = tuple(files[file.path] for file in variant.files)
     manifest = Manifest(
         name=name,
-        weights=files[0],
-        parts=files if len(files) > 1 else (),
-        projector=folder / projector.path if projector else None,
+        weights=weights[0],
+        parts=weights if len(weights) > 1 else (),
+        projector=projector,
         provider=provider,
     )
-    return StoredModel(manifest, files[0], version_of(files[0]))
+    return StoredModel(manifest, weights[0], version_of(weights[0]))

@@ -1,4 +1,7 @@
-"""Ollama's store: `manifests/HOST/NAMESPACE/MODEL/TAG` and `blobs/sha256-HEX`, where models are plain GGUF files."""
+"""Ollama's store: `manifests/HOST/NAMESPACE/MODEL/TAG` and `blobs/sha256-HEX`, where models are plain GGUF files.
+
+Blobs of early versions are called `sha256:HEX`.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,8 +63,9 @@ class OllamaStore:
 
     def _blob(self, layer: Layer) -> Path:
         """The path of a layer's blob. Raises InvalidModelError if it is missing or outside the store."""
-        path = self._blobs / layer.file_name
-        if not path.is_file() or not is_inside(path, self._blobs):
+        names = (layer.file_name, layer.digest)  # early versions of Ollama wrote the colon
+        path = next((file for name in names if (file := self._blobs / name).is_file()), None)
+        if path is None or not is_inside(path, self._blobs):
             raise InvalidModelError(f"Ollama's store lacks {layer.digest}", "Pull the model again with Ollama.")
         return path
 

@@ -87,12 +87,14 @@ class RemovedResponse(Wire):
 
     `kept_for`: a manifest that cannot be read. It may use files that nothing else uses, so these are kept. `model`: the
     name of the one model that was removed; where a repository was named, it says which of its quantizations that is.
+    `note`: what there is to say of files that stay because other programs have them too.
     """
 
     freed_bytes: int
     busy: bool = False
     kept_for: str | None = None
     model: str | None = None
+    note: str | None = None
 
 
 class CachedFile(Wire):

@@ -95,7 +95,7 @@ def test_a_model_of_ollama_runs_without_a_byte_copied(client: Client, machine: R
 def test_the_layers_of_a_model_of_ollama_are_shown(client: Client):
     shown = client.show("fromollama:1b")
     assert (shown.system, shown.license, shown.template) == ("moon", "MIT", TEMPLATE.decode())
-    assert shown.notes is None
+    assert shown.notes == ["belongs to Ollama: `ollama pull fromollama:1b` updates it"]
 
 
 def test_a_template_that_cannot_be_followed_is_said_to_be(client: Client):

@@ -19,10 +19,10 @@ from urllib.parse import quote
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError, not_stored
 from oprel.core.models.file_uses import FileUses, ManifestUses, read_uses
+from oprel.core.models.known_names import resolve_in_repository
 from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.models.moved import MovedFiles
-from oprel.core.names import HUB_HOST, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name, older_keys
-from oprel.core.variants import Variant, named
+from oprel.core.names import HUB_HOST, ModelRef, NameKind, hub_origin, older_keys
 from oprel.utils.file_cache import FileCache, states_of
 from oprel.utils.files import can_list, read_own, set_aside, write_atomically
 
@@ -42,9 +42,10 @@ class Manifest:
     `weights` is a GGUF file (the first one of a split model, whose blobs are `parts`) or a folder in Hugging Face's
     layout with the files `parts`. `projector` is an mmproj for vision, `adapters` are LoRAs, `template` is Jinja or
     Ollama's Go, as the user wrote it. `parent` is the model that this one was created from; `source` is where its files
-    came from, such as "hf.co/ORG/REPO". `provider` is the program that stores the model; models of other programs are
-    read-only. Times are in seconds since 1970: `written` is that of the manifest file (0 without one), `chosen` that of
-    a pull which named no quantization and chose this model (0 if none did).
+    came from, such as "hf.co/ORG/REPO"; `also` are other names of the same model, see `known_names`. `provider` is the
+    program that stores the model; models of other programs are read-only. Times are in seconds since 1970: `written` is
+    that of the manifest file (0 without one), `chosen` that of a pull which named no quantization and chose this model
+    (0 if none did).
     """
 
     name: str
@@ -59,6 +60,7 @@ class Manifest:
     parts: tuple[Path, ...] = ()
     parent: str = ""
     source: str = ""
+    also: tuple[str, ...] = ()
     provider: Provider = "oprel"
     chosen: float = 0.0
     written: float = field(default=0.0, compare=False)
@@ -67,6 +69,11 @@ class Manifest:
     def key(self) -> str:
         """The key of its name for comparisons."""
         return ModelRef.parse(self.name).key
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all its names."""
+        return (self.key, *(ModelRef.parse(name).key for name in self.also))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -100,31 +107,32 @@ class Manifest:
 class Manifests:
     """The model names of one OPREL_HOME. A file is read once, and again when it changes. Threads may share it."""
 
-    def __init__(self, folder: Path, bundled: Path = BUNDLED, fetched: Path | None = None) -> None:
-        """`fetched`: the folder of downloaded files, which may have been elsewhere."""
+    def __init__(self, folder: Path, bundled: Path = BUNDLED, fetched: tuple[Path, ...] = ()) -> None:
+        """`fetched`: the folders of downloaded files, which may have been elsewhere."""
         self._folder = folder
         self._bundled = bundled
         self._moved = MovedFiles(fetched)
         self._manifests: FileCache[Manifest] = FileCache()
         self._uses: FileCache[ManifestUses] = FileCache()
+        self._others: FileCache[Mapping[str, str]] = FileCache()
 
     @classmethod
     def of(cls, config: Config) -> "Manifests":
-        return cls(config.models_dir, fetched=config.hub_dir)
+        return cls(config.models_dir, fetched=config.fetched_dirs)
 
     def get(self, ref: ModelRef) -> Manifest:
         """The manifest of a name or path. Raises ModelNotFoundError, InvalidModelError for an unreadable manifest."""
         if ref.kind is NameKind.PATH:
             return Manifest(name=ref.text, weights=ref.path)
-        manifest = self._exact(ref) or resolve_in_repository(ref, self._like(ref))
+        manifest = self._exact(ref) or self._by_other_name(ref)
         if manifest is None:
             raise _unknown(ref)
         return manifest
 
-    def put(self, manifest: Manifest, instead_of: ModelRef | None = None) -> Manifest:
+    def put(self, manifest: Manifest, instead_of: Iterable[ModelRef] = ()) -> Manifest:
         """Create or replace a name atomically. Returns the manifest with the spelling of an existing name.
 
-        `instead_of` is another name to delete. Raises OprelError if the manifest cannot be written.
+        `instead_of` are other names to delete. Raises OprelError if the manifest cannot be written.
         """
         ref = ModelRef.parse(manifest.name)
         before = self._before(ref) or replace(manifest, name=ref.name)
@@ -136,8 +144,9 @@ class Manifests:
             raise not_stored(f"the model {ref.text} cannot be saved", error, self._folder) from error
         for key in older_keys(ref):
             self._file_of(key).unlink(missing_ok=True)
-        if instead_of and instead_of.key != ref.key:
-            self._file(instead_of).unlink(missing_ok=True)
+        for other in instead_of:
+            if other.key != ref.key:
+                self._file(other).unlink(missing_ok=True)
         return manifest
 
     def delete(self, ref: ModelRef) -> str:
@@ -151,7 +160,7 @@ class Manifests:
             else:
                 file.unlink(missing_ok=True)
             return ref.name
-        if other := resolve_in_repository(ref, self._like(ref)):
+        if other := self._by_other_name(ref):
             self._file(ModelRef.parse(other.name)).unlink(missing_ok=True)
             return other.name
         if self._find_bundled(ref):
@@ -209,11 +218,28 @@ class Manifests:
             self._uses.put(file, uses, states)
         return uses
 
-    def _like(self, ref: ModelRef) -> Iterator[Manifest]:
-        """The models of the repository that the name may belong to, and perhaps others."""
-        if origin := hub_origin(ref):
-            beginning = quote(f"{HUB_HOST}/{origin.repository}:".casefold(), safe="")
-            yield from self._readable(self._files(beginning[:SHORTENED]))
+    def _by_other_name(self, ref: ModelRef) -> Manifest | None:
+        """The model that has the name beside its own, or by that of its repository."""
+        files = self._files_by_other_name()
+        if manifest := next(iter(self._readable(filter(None, [files.get(ref.key)]))), None):
+            return manifest
+        origin = hub_origin(ref)
+        if origin is None:
+            return None
+        beginning = f"{HUB_HOST}/{origin.repository}:".casefold()
+        others = {file for key, file in files.items() if key.startswith(beginning)}
+        own = self._files(quote(beginning, safe="")[:SHORTENED])  # and perhaps of other repositories
+        return resolve_in_repository(ref, self._readable(dict.fromkeys((*own, *sorted(others)))))
+
+    def _files_by_other_name(self) -> Mapping[str, str]:
+        """The manifests of models that have other names, by the keys of those."""
+        files = self._others.get(self._folder)
+        if files is None:
+            states, listed = states_of([self._folder]), self._files("")
+            read = zip(listed, map(self._readable, ([file] for file in listed)), strict=True)
+            keys = {ModelRef.parse(name).key: file for file, own in read for manifest in own for name in manifest.also}
+            files = self._others.put(self._folder, keys, states)
+        return files
 
     def _file(self, ref: ModelRef) -> Path:
         return self._file_of(ref.key)
@@ -271,7 +297,7 @@ class Manifests:
         if manifest is None:
             states, manifest = states_of([file]), self._read(Path(file))
             there = self._moved.there(manifest.weights)  # it may come there: then the manifest is read again
-            self._manifests.put(file, manifest, states + states_of([there] if there else []))
+            self._manifests.put(file, manifest, states + states_of(there))
         return manifest
 
     def _read(self, file: Path) -> Manifest:
@@ -291,6 +317,7 @@ class Manifests:
                 parts=tuple(self._absolute(path) for path in content.get("parts", ())),
                 parent=str(content.get("parent", "")),
                 source=str(content.get("source", "")),
+                also=tuple(ModelRef.parse(name).name for name in content.get("also", ())),
                 chosen=float(content.get("chosen", 0)),
                 written=file.stat().st_mtime,
             )
@@ -309,36 +336,6 @@ class Manifests:
         if text.startswith(BUNDLED_PREFIX):
             return self._bundled / text.removeprefix(BUNDLED_PREFIX)
         return self._moved.resolve(self._folder / text)  # an absolute path replaces the folder
-
-
-def resolve_in_repository(ref: ModelRef, manifests: Iterable[Manifest]) -> Manifest | None:
-    """Resolve a name that matches no manifest exactly to a model of its repository.
-
-    Such names are ORG/REPO:Q8_0, a file's name, or a name without a quantization; the last means the model that a pull
-    of that name chose, else the only one of the repository.
-    """
-    requested = hub_origin(ref)
-    if requested is None:
-        return None
-    own = [(manifest, origin) for manifest in manifests if (origin := _same_repository(manifest, requested))]
-    if not own:
-        return None
-    if requested.file:
-        suffix = f"/{requested.file}"
-        return next((manifest for manifest, _ in own if manifest.weights.as_posix().endswith(suffix)), None)
-    if requested.quant:
-        match = named([Variant(origin.quant, ()) for _, origin in own], requested.quant)
-        return next((manifest for manifest, origin in own if match and origin.quant == match.label), None)
-    last = max((manifest for manifest, _ in own), key=lambda manifest: manifest.chosen)
-    return last if last.chosen or len(own) == 1 else None
-
-
-def _same_repository(manifest: Manifest, requested: HubOrigin) -> HubOrigin | None:
-    """The manifest's origin if it is from the requested repository, else None."""
-    if not is_hub_name(manifest.name):
-        return None
-    origin = hub_origin(ModelRef.parse(manifest.name))
-    return origin if origin and origin.repository.casefold() == requested.repository.casefold() else None
 
 
 def _unknown(ref: ModelRef) -> ModelNotFoundError:

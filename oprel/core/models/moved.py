@@ -11,18 +11,18 @@ _WITHIN = re.compile(r"/(models--[^/]+/(?:snapshots|blobs)/.+|urls/[0-9a-f]{32}(
 
 @dataclass(frozen=True)
 class MovedFiles:
-    """`folder` is where downloaded files are now; None if that is not known."""
+    """`folders` are those in which downloaded files may be now, likeliest first."""
 
-    folder: Path | None = None
+    folders: tuple[Path, ...] = ()
 
-    def there(self, path: Path) -> Path | None:
-        """Where a downloaded file would be in `folder`; None if it is no such file, or that is its path."""
-        if self.folder is None or path.is_relative_to(self.folder):
-            return None
+    def there(self, path: Path) -> list[Path]:
+        """Where else a downloaded file may be now; nowhere if it is no such file."""
         within = _WITHIN.search(str(path))
-        return self.folder / within[1] if within and ".." not in path.parts else None
+        if within is None or ".." in path.parts:
+            return []
+        return [there for folder in self.folders if (there := folder / within[1]) != path]
 
     def resolve(self, path: Path) -> Path:
-        """The path, or if nothing is there, the same file in `folder`. Blocks to look at both."""
+        """The path, or if nothing is there, the same file where it is now. Blocks to look at each."""
         there = self.there(path)
-        return there if there and os.path.lexists(there) and not os.path.lexists(path) else path
+        return path if not there or os.path.lexists(path) else next(filter(os.path.lexists, there), path)

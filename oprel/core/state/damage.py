@@ -14,7 +14,7 @@ from oprel.utils.files import SET_ASIDE, read_own, set_aside, sweep
 
 # Each with a content of its own, which its owner checks when a daemon starts.
 STATE_FILES = (
-    *("last-used.json", "loaded.json", "memory.json", "engines.json", "bandwidth.json"),
+    *("last-used.json", "fetched.json", "loaded.json", "memory.json", "engines.json", "bandwidth.json"),
     *("benchmarks.jsonl", "last-conversation.json"),
 )
 RUN_FILES = ("daemon.lock", "start.lock", "settings.json")

@@ -49,3 +49,12 @@ class Digest:
                 raise OSError("the file was truncated while it was written")
             self._sha256.update(piece[:count])
             self.done_bytes += count
+
+
+def check_git_hash(path: Path, file: RemoteFile) -> None:
+    """Verify a small file by its git hash; on mismatch delete it and raise DownloadError."""
+    content = path.read_bytes()
+    digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    if digest != file.etag:
+        path.unlink()
+        raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {digest}", "Try again.")

@@ -7,7 +7,7 @@ from oprel.core.config import Config
 from oprel.core.state.damage import heal, sweep_home
 from oprel.runtime.binaries import choices
 from oprel.server.history import oom_history
-from oprel.server.models import last_use
+from oprel.server.models import fetched, last_use
 from oprel.server.preloading import ENTRIES
 from oprel.telemetry.hardware import bandwidth
 
@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 PARSERS: Mapping[str, Callable[[bytes], object]] = {
     "last-used.json": last_use.parsed,
+    "fetched.json": fetched.parsed,
     "loaded.json": ENTRIES.validate_json,
     "memory.json": oom_history.parsed,
     "engines.json": choices.parsed,

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
@@ -15,13 +15,14 @@ from oprel.core.config import Config
 from oprel.core.configuration.rates import parse_rates
 from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoundError, OprelError
 from oprel.core.models.disks import is_bare
+from oprel.core.models.known_names import with_known_names
 from oprel.core.models.manifests import Manifest
-from oprel.core.names import ModelRef, hub_origin
+from oprel.core.models.owners import origin_of, owned_by
+from oprel.core.names import ModelRef, hub_origin, is_hub_name
 from oprel.downloader.backoff import Throttle, Unreachable
-from oprel.downloader.cache import HubCache
 from oprel.downloader.network.clients import open_client
 from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
-from oprel.downloader.offers import Choose, Offer
+from oprel.downloader.offers import Choose, Offer, is_version_of
 from oprel.downloader.sources import Sources
 from oprel.downloader.transfer import disk, file_system
 from oprel.downloader.transfer.fetch import Limits, fetch
@@ -97,17 +98,45 @@ class ModelFetcher:
         Raises Unreachable if a later attempt may succeed, and other OprelErrors.
         """
         model = await self._installed(download.ref)
-        if model and not model.manifest.source:
-            return  # it was not downloaded, so there is no source to check for a newer one
         async with self._slots:
-            try:
-                offer = await self._offer(download)
-            except OprelError as error:
-                if model is None or (isinstance(error, Unreachable) and download.destinations):
-                    raise
-                logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
-                return
-            await self._transfer_renewed(download, offer, save)
+            if model and not model.manifest.source:
+                offer = await self._newer(download, model.manifest)
+            else:
+                offer = await self._offer_or_keep(download, model)
+            if offer:
+                await self._transfer_renewed(download, offer, save)
+                if model and (whose := owned_by(model.manifest)):
+                    download.of_update = f"fetched another version; the one that was used so far {whose}"
+
+    async def _offer_or_keep(self, download: Download, model: InstalledModel | None) -> Offer | None:
+        """What there is to fetch; None, and the reason, if the installed model is kept. Raises OprelError."""
+        try:
+            return await self._offer(download)
+        except OprelError as error:
+            if model is None or (isinstance(error, Unreachable) and download.destinations):
+                raise
+            download.of_update = f"kept as it is: {error.message}"
+            logger.info("keeping %s unchanged: %s", download.ref.text, error.message)
+            return None
+
+    async def _newer(self, download: Download, model: Manifest) -> Offer | None:
+        """What the origin of a model that oprel did not download has instead; None if that is the same or unknown."""
+        origin = origin_of(model)
+        if origin is None:
+            is_bundled = model.provider == "bundled"
+            whose = "comes with oprel" if is_bundled else owned_by(model) or "was made here, so it has no origin"
+            download.of_update = f"nothing was looked up: {model.name} {whose}"
+            return None
+        try:
+            sources = (await self._network(public_only=download.public_only)).sources
+            offer = await sources.find(origin, insecure=download.insecure)
+        except OprelError as error:
+            download.of_update = f"kept as it is: {error.message}; {model.name} {owned_by(model)}"
+            return None
+        if await anyio.to_thread.run_sync(is_version_of, offer, model):
+            download.of_update = f"{model.name} is up to date; it {owned_by(model)}"
+            return None
+        return offer
 
     async def _transfer_renewed(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         """`_transfer`, with a new login each time that one has expired, as tokens of registries do within minutes."""
@@ -132,7 +161,7 @@ class ModelFetcher:
 
     async def _transfer(self, download: Download, offer: Offer, save: Callable[[], None]) -> None:
         await anyio.to_thread.run_sync(self._check_store, download, offer)
-        system = await anyio.to_thread.run_sync(_checked, offer)
+        system = await anyio.to_thread.run_sync(self._prepared, offer)
         download.offered(offer)  # after its folder was made: one without it is then on a disk that is away
         save()
         client = (await self._network(public_only=download.public_only)).client
@@ -151,6 +180,24 @@ class ModelFetcher:
             await anyio.to_thread.run_sync(self._check_store, download, offer)  # the disk may have gone meanwhile
             raise
         download.of_update = await self._free_replaced(before) if before else ""
+
+    def _prepared(self, offer: Offer) -> FileSystem:
+        """What the disk of the files can do. Raises DownloadError if it cannot keep them, before the first byte."""
+        folder = offer.targets[0].destination.parent
+        files = [(target.destination, target.file.size_bytes) for target in offer.targets]
+        try:
+            for place in (folder, *(link.parent for link in offer.links)):
+                place.mkdir(parents=True, exist_ok=True)
+            system = file_system.tried(folder)
+            if system.lacks:
+                logger.info("%s has no %s: files are kept without", folder, ", ".join(system.lacks))
+            file_system.check(system, folder, files)
+            needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
+            disk.check_space(offer.title, needed, folder)
+            self._library.fetched.begin(offer)
+        except OSError as error:
+            raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
+        return system
 
     def _check_store(self, download: Download, offer: Offer) -> None:
         """Raises StoreAway while the folder of downloaded files is bare, though it is known to have some."""
@@ -171,6 +218,7 @@ class ModelFetcher:
         """Make the downloaded files a model; returns its earlier version, if that was downloaded. Raises OprelError."""
         try:
             manifest = offer.manifest(offer.name or ref.text)
+            self._library.fetched.finish(offer)
         except OSError as error:
             raise DownloadError(f"{ref.text} cannot be installed: {error.strerror}") from error
         try:
@@ -179,41 +227,28 @@ class ModelFetcher:
             others = self._library.manifests.uses().unreadable  # of a later version, which may be able to read it
             for target in offer.targets:
                 if not (target.file.sha256 or others):  # it could not be verified: let the next attempt repeat it
-                    HubCache(self._config.hub_dir).discard(target.destination)
+                    self._library.fetched.discard(target.destination)
             message = error.message.replace(str(manifest.weights), offer.title)  # the path means nothing to the user
             raise InvalidModelError(message, *error.resolution_steps) from error
         requested = hub_origin(ref)
         chosen = time.time() if requested and not requested.names_one else 0.0
-        before = self._earlier(ModelRef.parse(manifest.name))
-        self._library.manifests.put(replace(manifest, chosen=chosen), instead_of=ref)
+        before = self._earlier(ModelRef.parse(manifest.name), [ModelRef.parse(name) for name in offer.also])
+        manifest = with_known_names(replace(manifest, chosen=chosen), ref, offer.also, before)
+        self._library.manifests.put(manifest, instead_of=[ref, *([ModelRef.parse(before.name)] if before else [])])
         return before
 
-    def _earlier(self, ref: ModelRef) -> Manifest | None:
-        try:
-            before = self._library.manifests.get(ref)
-        except (ModelNotFoundError, InvalidModelError):
-            return None
-        return before if before.source and before.key == ref.key else None
+    def _earlier(self, ref: ModelRef, others: Sequence[ModelRef]) -> Manifest | None:
+        """The model as it was downloaded before, perhaps under another name of its repository."""
+        for name in (ref, *(others if is_hub_name(ref.text) else ())):
+            with contextlib.suppress(ModelNotFoundError, InvalidModelError):
+                before = self._library.manifests.get(name)
+                is_same = name.key in before.keys and is_hub_name(before.name) == is_hub_name(ref.text)
+                if before.source and is_same:
+                    return before
+        return None
 
     async def _installed(self, ref: ModelRef) -> InstalledModel | None:
         try:
             return await self._library.find(ref.text, may_use_paths=False)
         except (ModelNotFoundError, InvalidModelError):
             return None
-
-
-def _checked(offer: Offer) -> FileSystem:
-    """What the disk of the files can do. Raises DownloadError if it cannot keep them, before the first byte comes."""
-    folder = offer.targets[0].destination.parent
-    files = [(target.destination, target.file.size_bytes) for target in offer.targets]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        system = file_system.tried(folder)
-        if system.lacks:
-            logger.info("%s has no %s: files are kept without", folder, ", ".join(system.lacks))
-        file_system.check(system, folder, files)
-        needed = sum(disk.missing_bytes(target.file, target.destination) for target in offer.targets)
-        disk.check_space(offer.title, needed, folder)
-    except OSError as error:
-        raise disk.storage_error(error, offer.title, offer.size_bytes, folder) from error
-    return system

@@ -58,6 +58,7 @@ class Downloads:
         free_replaced: FreeReplaced = keep_replaced,
     ) -> None:
         self._draining = draining
+        self._fetched = library.fetched
         self._for_fetcher = config, library, choose, serves_folders, free_replaced
         self._records = Records(config.home_dir / "state.db")
         self._opened: ModelFetcher | None = None
@@ -168,7 +169,7 @@ class Downloads:
         if job:
             await asyncio.gather(job, return_exceptions=True)
         if download.state is not DownloadState.DONE:
-            await anyio.to_thread.run_sync(self._discard, download)
+            await anyio.to_thread.run_sync(self._discard, download, download.destinations)
         self._forget(download)
         return download
 
@@ -259,7 +260,8 @@ class Downloads:
             done = download.completed
             try:
                 fetcher = await self._fetcher()
-                return await fetcher.fetch(download, partial(self._save, download))
+                await fetcher.fetch(download, partial(self._save, download))
+                return await anyio.to_thread.run_sync(self._discard, download, download.replaced)
             except Unreachable as error:
                 if not download.outlives(error):
                     raise
@@ -273,7 +275,9 @@ class Downloads:
         download.tell()
         await anyio.sleep(seconds)
 
-    def _discard(self, download: Download) -> None:
+    def _discard(self, download: Download, destinations: frozenset[Path]) -> None:
+        """Delete the partial files of a download, unless others want them."""
         others = (other for other in self._all.values() if other is not download)
-        for destination in download.destinations - {path for other in others for path in other.destinations}:
+        for destination in destinations - {path for other in others for path in other.destinations}:
             disk.discard(disk.part_of(destination))
+            self._fetched.abandon(destination)

@@ -33,7 +33,8 @@ class Download:
     """The download of one model. `files` maps file names to their progress; `waiting` counts the following clients.
 
     `waits_for`: what keeps it from going on for now, in words; "" for nothing. `of_update`: what there is to say of the
-    files of an earlier version, in the same way.
+    files of an earlier version, in the same way. `replaced`: destinations of files that their publisher has
+    changed meanwhile, so that they cannot be completed.
 
     `insecure`: access registries over http, as the client requested. `public_only`: it is not for this machine's own
     user, so only public addresses are connected to. `chosen` is the model that was chosen if `ref`
@@ -51,6 +52,7 @@ class Download:
     title: str = ""
     files: dict[str, Progress] = field(default_factory=dict)
     destinations: frozenset[Path] = frozenset()
+    replaced: frozenset[Path] = frozenset()
     waiting: int = 0
     waits_for: str = ""
     of_update: str = ""
@@ -121,7 +123,9 @@ class Download:
         """Set the files to download."""
         self.title, self.waits_for = offer.title, ""
         self.chosen = ModelRef.parse(offer.name) if offer.name else None
+        before = self.destinations
         self.destinations = frozenset(target.destination for target in offer.targets)
+        self.replaced = (self.replaced | before) - self.destinations
         self.files = {target.file.name: Progress(target.file, 0, "downloading") for target in offer.targets}
         self.tell()
 

@@ -146,7 +146,7 @@ async def _source(library: Library, recipe: ModelRecipe, files: Sequence[_File])
         if recipe.quantize and model.converted:
             await anyio.to_thread.run_sync(convert, model.weights, model.converted)
         parent = "" if is_path(model.name) else model.name
-        return replace(model.manifest, name=recipe.name.text, parent=parent), model.header
+        return replace(model.manifest, name=recipe.name.text, parent=parent, also=()), model.header
     if not files:
         raise ValidationError("neither 'from' or 'files' was specified", "Name a model or upload one.")
     if not models:

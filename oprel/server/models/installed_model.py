@@ -12,6 +12,7 @@ from pathlib import Path
 from oprel.core.completion import Mode
 from oprel.core.exceptions import OprelError
 from oprel.core.models.manifests import Manifest
+from oprel.core.models.owners import owned_by
 from oprel.formats.gguf import GGUFFile, SkippedArray, read_gguf
 from oprel.formats.headers.other_header import OtherHeader
 from oprel.formats.model_info import RANK_POOLING, ModelInfo, from_gguf
@@ -120,6 +121,7 @@ class InstalledModel:
         A copy has the digest of its source.
         """
         identity = asdict(replace(self.manifest, name="", source="", provider="oprel", chosen=0.0, written=0.0))
+        del identity["also"]
         identity |= {"size": self.header.size_bytes, "modified": self.modified.isoformat()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -184,7 +186,13 @@ class InstalledModel:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user: about a base model, about vectors, and about parts of the manifest that are ignored."""
+        """Notes for the user: about what it is made for, ignored parts of its manifest, its other names, its owner."""
+        also = f"also known as {', '.join(self.manifest.also)}" if self.manifest.also else ""
+        owner = owned_by(self.manifest)
+        return [*self._notes_on_content, *filter(None, [also, owner])]
+
+    @property
+    def _notes_on_content(self) -> list[str]:
         if self.is_base:
             return ["base model: it continues your text; chats are put into a plain frame"]
         if self.header.metadata.get(NORMALISED) is False:

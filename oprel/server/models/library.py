@@ -15,7 +15,8 @@ from oprel.core.configuration import installation
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import Blobs
 from oprel.core.models.disks import Disks, away_error
-from oprel.core.models.manifests import Manifest, Manifests, resolve_in_repository
+from oprel.core.models.known_names import resolve_in_repository
+from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef, NameKind
 from oprel.formats.checks.validation import NAMED
 from oprel.formats.gguf import GGUFFile, looks_like_gguf, read_gguf
@@ -24,6 +25,7 @@ from oprel.formats.headers.whole import read_whole
 from oprel.formats.hugging_face.conversion.bert import is_bert
 from oprel.formats.readers import knows
 from oprel.server.models.conversions import Conversions, Version
+from oprel.server.models.fetched import FetchedFiles
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.summaries import ModelList, Summaries, model_files, places_of
 from oprel.stores import stores_in
@@ -41,13 +43,14 @@ HEADERS_OF_LISTS = 8  # a list needs each once, but for copies
 class Library:
     """Finds models by name. A header is read once per file, and again when the file changes.
 
-    Includes other programs' models unless one of ours has the same name. `manifests`, `blobs` and `conversions` are for
-    code that creates and deletes models.
+    Includes other programs' models unless one of ours has the same name. `manifests`, `blobs`, `fetched` and
+    `conversions` are for code that creates and deletes models.
     """
 
     def __init__(self, config: Config) -> None:
         self.manifests = Manifests.of(config)
         self.blobs = Blobs(config.models_dir / "blobs")
+        self.fetched = FetchedFiles(config)
         self.conversions = Conversions(config.models_dir / "converted")
         self.disks = Disks.of(config)
         self._stores = stores_in(places := config.places, SeenStores(config.home_dir / FILE, places.moved))
@@ -109,7 +112,7 @@ class Library:
 
     def copy(self, source: ModelRef, destination: ModelRef) -> Manifest:
         """Give `source` a second name and return its manifest. Raises the same as `manifest` and `Manifests.put`."""
-        return self.manifests.put(replace(self.manifest(source), name=destination.text))
+        return self.manifests.put(replace(self.manifest(source), name=destination.text, also=()))
 
     def check(self, manifest: Manifest) -> InstalledModel:
         """The model of a manifest that is not saved yet. Blocks to read its header. Raises InvalidModelError."""

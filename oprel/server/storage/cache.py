@@ -13,10 +13,11 @@ from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import InvalidModelError, OprelError
 from oprel.core.models.disks import UNSEEN
 from oprel.core.models.manifests import Manifest, Provider
-from oprel.downloader.cache import HubCache
+from oprel.downloader.cache import content_of
 from oprel.downloader.transfer import disk, segments
 from oprel.formats.gguf import looks_like_gguf, read_gguf
 from oprel.server.downloads.task import Download
+from oprel.server.models.fetched import FetchedFiles
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.wire.library import NOT_CHECKED
@@ -25,7 +26,7 @@ READ_BYTES = 8 * 2**20
 STEP_BYTES = 64 * READ_BYTES  # per line of progress
 
 # Hugging Face's cache also names large files by their digest.
-_DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
+_DIGEST = re.compile(r"(?:sha256[:-])?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,7 @@ class _Use:
     used: float | None = None
 
 
-def cached_files(
-    library: Library, last_use: LastUse, hub_dir: Path, arriving: Mapping[Path, Download]
-) -> list[StoredFile]:
+def cached_files(library: Library, last_use: LastUse, arriving: Mapping[Path, Download]) -> list[StoredFile]:
     """All files of models, and oprel's own unused files; largest first. Blocks to stat each.
 
     `arriving` maps files to the downloads that want them.
@@ -72,14 +71,20 @@ def cached_files(
     uses: dict[Path, _Use] = {}
     for manifest in library.all_manifests():
         for path in _files_of(manifest):
-            use = uses.setdefault(Path(os.path.realpath(path)), _Use(manifest.provider))
+            use = uses.setdefault(Path(os.path.realpath(path)), _Use(_owner(manifest, path, library.fetched)))
             use.names.append(manifest.name)
             moments = [moment for moment in (use.used, last_use.of(manifest.weights)) if moment]
             use.used = max(moments, default=None)
-    for path in (*library.blobs.files(), *HubCache(hub_dir).files()):
+    for path in (*library.blobs.files(), *library.fetched.files()):
         uses.setdefault(Path(os.path.realpath(path)), _wanted(path, arriving))
     files = [file for path, use in uses.items() if (file := _file(path, use))]
     return sorted(files, key=lambda file: file.size_bytes, reverse=True)
+
+
+def _owner(manifest: Manifest, path: Path, fetched: FetchedFiles) -> Provider:
+    """The program that a model's file belongs to: in a shared cache not always that of the model."""
+    is_ours = manifest.provider != "oprel" or not fetched.holds(path) or fetched.owns(content_of(path))
+    return manifest.provider if is_ours else "huggingface"
 
 
 def _files_of(manifest: Manifest) -> Iterator[Path]:

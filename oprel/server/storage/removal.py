@@ -11,21 +11,15 @@ import anyio.to_thread
 
 from oprel.core.exceptions import InvalidModelError, ModelAwayError, ModelNotFoundError, UnsupportedError
 from oprel.core.models.manifests import Manifest
+from oprel.core.models.owners import OWNERS
 from oprel.core.names import ModelRef
-from oprel.downloader.cache import HubCache
+from oprel.downloader.cache import content_of
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import Library, named
 from oprel.server.pool.loaded_model import served_by
 from oprel.server.pool.manager import ModelManager
 from oprel.utils.text import human_size
 
-# How the models of other programs are removed.
-ELSEWHERE = {
-    "ollama": "Remove it with `ollama rm`.",
-    "huggingface": "Remove it with `hf cache rm`.",
-    "lmstudio": "Remove it in LM Studio.",
-    "llama.cpp": "Delete it from llama.cpp's cache.",
-}
 PARTIAL = re.compile(r"\.part(\.json)?$")  # the partial file of a transfer, and its state
 
 
@@ -34,13 +28,15 @@ class Removed:
     """`freed_bytes` of disk space are free again; `busy` if an engine still uses files, which are removed later.
 
     `kept_for` is a manifest that cannot be read: it may use files that nothing else uses, so these were kept. `name`:
-    the one model that was removed, which may have been requested as its repository.
+    the one model that was removed, which may have been requested as its repository. `note`: what there is to say
+    of files that other programs have too.
     """
 
     freed_bytes: int = 0
     busy: bool = False
     kept_for: Path | None = None
     name: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,13 +83,15 @@ class Removal:
             raise ModelNotFoundError(error.message, "`oprel list` shows the names there are.") from None
         deleted = await anyio.to_thread.run_sync(self.library.manifests.delete, ModelRef.parse(name))
         freed, busy = 0, False
+        contents = await anyio.to_thread.run_sync(_contents, model.manifest) if model else []
         if served := model or named(name, served_by(self.manager.loaded)):
             busy = await self._stop(served)
         if model:
             freed = await self._free_blobs(_blobs(model.manifest).__contains__)
             freed += await self._free_fetched(model.manifest.files if model.manifest.source else ())
         await self.prune()
-        return Removed(freed, busy, await self._kept_for(), deleted)
+        note = await anyio.to_thread.run_sync(self._left_to_others, model.manifest.source, contents) if model else ""
+        return Removed(freed, busy, await self._kept_for(), deleted, note)
 
     async def prune(self) -> None:
         """Remove blobs and conversions that no model or engine uses, except recent blobs."""
@@ -111,37 +109,47 @@ class Removal:
         return [manifest.weights for manifest in self.library.all_manifests()]
 
     async def sweep(self) -> Removed:
-        """Remove everything unused, whatever its age: blobs, downloaded files, and the remains of transfers.
-
-        A cache shared with other programs is not touched.
-        """
+        """Remove everything unused of oprel's own, whatever its age: blobs, downloads, and the remains of transfers."""
         freed = await self._free_blobs(lambda name: True)
         await self.prune()
-        cache = HubCache(self.manager.config.hub_dir)
-        if cache.root.is_relative_to(self.manager.config.home_dir):
-            freed += await self._free_fetched(await anyio.to_thread.run_sync(cache.files))
+        freed += await self._free_fetched(await anyio.to_thread.run_sync(self.library.fetched.files))
         return Removed(freed, kept_for=await self._kept_for())
 
     async def free_replaced(self, before: Manifest) -> str:
-        """Remove the files of an updated model that only its earlier version had. Returns what there is to say of it.
-
-        A cache shared with other programs is not touched: they may use that version.
-        """
-        config = self.manager.config
+        """Remove the files that only the earlier version of a model had. Returns what there is to say of it."""
+        contents = await anyio.to_thread.run_sync(_contents, before)
         freed = await self._free_blobs(_blobs(before).__contains__)
-        is_own = config.hub_dir.is_relative_to(config.home_dir)
-        freed += await self._free_fetched(before.files) if is_own else 0
-        if left := await anyio.to_thread.run_sync(self._unused_bytes, before.files):
-            shared = f"in {config.hub_dir}, outside oprel's home: `hf cache prune` frees what no branch has any more"
-            step = "while an engine has them: then `oprel cache prune` frees them" if is_own else shared
+        freed += await self._free_fetched(before.files)
+        if note := await anyio.to_thread.run_sync(self._left_to_others, before.source, contents):
+            return f"of the earlier version, {note}"
+        if left := await anyio.to_thread.run_sync(self._unused_bytes, contents):
+            step = "while an engine has them: then `oprel cache prune` frees them"
             return f"{human_size(left)} of the earlier version stay {step}"
         return f"removed {human_size(freed)} of the earlier version" if freed else ""
 
-    def _unused_bytes(self, files: Iterable[Path]) -> int:
-        """The size of those that are downloaded and in use by no manifest."""
-        uses, cache, blobs = self.library.manifests.uses(), HubCache(self.manager.config.hub_dir), self.library.blobs
-        idle = [path for path in files if not uses.may_include(path) and path.is_file()]
-        return sum(path.stat().st_size for path in idle if cache.holds(path) or blobs.holds(path))
+    def _left_to_others(self, source: str, contents: Iterable[Path]) -> str:
+        """What there is to say of contents of a removed model, from `source`, that other programs have too."""
+        engines = self._engine_files()
+        left = self._unused_bytes(path for path in contents if os.path.realpath(path) not in engines)
+        step = (
+            f": `hf cache rm model/{source.removeprefix('hf.co/')}` frees them" if source.startswith("hf.co/") else ""
+        )
+        folder = self.manager.config.hub_dir
+        return f"{human_size(left)} stay in {folder}, where other programs put or use them{step}" if left else ""
+
+    def _engine_files(self) -> set[str]:
+        return {os.path.realpath(path) for loaded in self.manager.loaded for path in loaded.model.manifest.files}
+
+    def _unused_bytes(self, contents: Iterable[Path]) -> int:
+        """The size of those that are downloaded and in use by no manifest, nor wanted by a download."""
+        uses, fetched, blobs, arriving = (
+            self.library.manifests.uses(),
+            self.library.fetched,
+            self.library.blobs,
+            self.arriving(),
+        )
+        idle = [path for path in contents if path.is_file() and not (uses.may_include(path) or arriving.want(path))]
+        return sum(path.stat().st_size for path in idle if fetched.holds(path) or blobs.holds(path))
 
     async def clear(self) -> Removed:
         """Remove all models with files in oprel's own folders; models with files elsewhere stay."""
@@ -179,27 +187,30 @@ class Removal:
 
     async def _free_fetched(self, files: Iterable[Path]) -> int:
         """Remove the unused ones of these files from the cache."""
-        cache = HubCache(self.manager.config.hub_dir)
-        engines = [path for loaded in self.manager.loaded for path in loaded.model.manifest.files]
-        arriving = self.arriving()
+        fetched = self.library.fetched
+        engines, arriving = self._engine_files(), self.arriving()
 
         def discard() -> int:
-            fetched = [path for path in files if cache.holds(path)]
-            if not fetched:
+            held = [path for path in files if fetched.holds(path)]
+            if not held:
                 return 0
-            uses, busy = self.library.manifests.uses(), set(map(os.path.realpath, engines))
-            idle = [path for path in fetched if os.path.realpath(path) not in busy and not arriving.want(path)]
-            return sum(cache.discard(path) for path in idle if not uses.may_include(path))
+            uses = self.library.manifests.uses()
+            idle = [path for path in held if os.path.realpath(path) not in engines and not arriving.want(path)]
+            return sum(fetched.discard(path) for path in idle if not uses.may_include(path))
 
         return await anyio.to_thread.run_sync(discard)
 
 
 def _check_own(manifest: Manifest) -> None:
-    if manifest.provider in ELSEWHERE:
+    if owner := OWNERS.get(manifest.provider):
         raise UnsupportedError(
             f"{manifest.name} belongs to {manifest.provider}: oprel only uses it and does not remove it",
-            ELSEWHERE[manifest.provider],
+            owner.remove,
         )
+
+
+def _contents(manifest: Manifest) -> list[Path]:
+    return [content_of(path) for path in manifest.files]
 
 
 def _blobs(manifest: Manifest) -> Collection[str]:

@@ -27,6 +27,7 @@ from oprel.runtime.binaries.choices import Choices
 from oprel.wire.downloads import DownloadResponse, DownloadTask
 from tests.conftest import DEADLINE, RunningDaemon, eventually, running_daemon
 from tests.fixtures.fake_openai_engine import WORDS, install
+from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.gguf_parts import write_projector
 from tests.fixtures.hf_bert import write_tiny_bert
 from tests.fixtures.hf_llama import write_tiny_llama
@@ -198,10 +199,29 @@ def test_a_projector_and_all_parts_of_a_split_model_come_along(client: Client, h
     assert model.size == sum(path.stat().st_size for path in folder.iterdir())
 
 
-def test_a_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer, repo: str):
-    url = f"{hub.url}/{repo}/resolve/main/tiny-Q8_0.gguf"
+def test_the_url_of_a_file_of_the_hub_is_a_name_of_its_model(client: Client, hub: HubServer, repo: str):
+    url = f"{hub.url}/{repo}/resolve/main/tiny-Q8_0.gguf?download=true"
     client.pull(url)
     assert client.generate(url, "Hello", options=ONE_TOKEN).eval_count == 1
+    client.pull(named(repo))
+    assert sent(hub, repo) == size(hub, repo)
+    assert [model.name for model in client.list().models if repo in model.name] == [named(repo)]
+
+
+def test_another_url_is_fetched_and_is_the_models_name(client: Client, hub: HubServer, repo: str):
+    url = f"{hub.url}/cdn/{repo}/tiny-Q8_0.gguf"
+    client.pull(url)
+    assert client.generate(url, "Hello", options=ONE_TOKEN).eval_count == 1
+    assert [model.name for model in client.list().models if repo in model.name] == [url]
+
+
+def test_a_file_of_the_hub_that_its_name_tells_no_model_is_fetched_by_its_url(
+    client: Client, hub: HubServer, repo: str
+):
+    draft = "mtp-tiny-Q8_0.gguf"
+    (hub.folder / repo / "tiny-Q8_0.gguf").rename(hub.folder / repo / draft)
+    client.pull(url := f"{hub.url}/{repo}/resolve/main/{draft}")
+    assert [model.name for model in client.list().models if repo in model.name] == [url]
 
 
 def test_clients_that_want_the_same_share_one_download(
@@ -456,8 +476,21 @@ def test_a_url_of_no_model_is_named_and_leaves_nothing(
     with pytest.raises(InvalidModelError) as caught:
         client.pull(url)
     assert caught.value.message.startswith(f"{url} is not a usable GGUF model")
-    assert not list((shared.config.hub_dir / "urls").rglob("README*"))
-    assert all(any(folder.iterdir()) for folder in (shared.config.hub_dir / "urls").glob("*"))
+    assert not list(shared.config.urls_dir.rglob("README*"))
+    assert all(any(folder.iterdir()) for folder in shared.config.urls_dir.glob("*"))
+
+
+def test_the_part_of_a_version_that_its_publisher_replaced_goes(
+    client: Client, shared: RunningDaemon, hub: HubServer, repo: str
+):
+    hub.behaviour = Behaviour(Mode.HELD, pause=0.1)
+    task = begun(client, named(repo))
+    client.pause_download(task.id)
+    hub.behaviour = Behaviour()
+    assert [path for path in files_of(shared, repo) if path.suffix == ".part"]
+    write_tiny_gguf(hub.folder / repo / "tiny-Q8_0.gguf", seed=77)
+    client.pull(named(repo))
+    assert not [path for path in files_of(shared, repo) if ".part" in path.name]
 
 
 def test_search_finds_repositories(client: Client):

@@ -39,6 +39,27 @@ def test_a_model_that_was_renamed_is_called_as_it_was_requested(client: Client, 
     hub.renamed[old] = repo
     client.pull(f"hf.co/{old}:Q8_0")
     assert client.show(f"hf.co/{old}:Q8_0").details.format == "gguf"
+    assert client.show(f"hf.co/{repo}:q8_0").details.format == "gguf"  # its present name is known too
+    assert client.generate(f"{repo}:Q8_0", "a", options={"num_predict": 1}).done
+    client.pull(f"hf.co/{repo}:Q8_0")
+    (model,) = (model for model in client.list().models if old in model.name or repo in model.name)
+    assert (model.name, model.aliases) == (f"hf.co/{repo}:Q8_0", [f"hf.co/{old}:Q8_0"])
+    client.pull(f"hf.co/{old}")
+    assert client.show(f"hf.co/{old}").modified_at == client.show(f"hf.co/{repo}").modified_at
+    client.delete(f"hf.co/{old}:Q8_0")
+    with pytest.raises(ModelNotFoundError):
+        client.show(f"hf.co/{repo}:Q8_0")
+
+
+def test_the_page_of_a_model_is_a_name_of_it(client: Client, hub: HubServer, repo: str) -> None:
+    page = f"{hub.url}/{repo}/blob/main/tiny-Q8_0.gguf"
+    client.pull(page)
+    assert client.show(page).details.format == "gguf"
+    assert client.show(f"hf.co/{repo}:Q8_0").details.format == "gguf"
+    assert [model.name for model in client.list().models if repo in model.name] == [f"hf.co/{repo}:Q8_0"]
+    client.delete(page)
+    with pytest.raises(ModelNotFoundError):
+        client.show(f"hf.co/{repo}:Q8_0")
 
 
 def test_a_name_that_no_source_has_is_not_found(client: Client) -> None:

@@ -41,14 +41,31 @@ def test_files_that_tell_no_quant_or_the_same_go_by_their_names(tmp_path: Path):
     assert set(found(HubStore(tmp_path))) == {"hf.co/org/r:one-Q4_0", "hf.co/org/r:two-Q4_0", "hf.co/org/r:plain"}
 
 
-def test_of_several_snapshots_the_one_that_is_main_counts(tmp_path: Path):
-    add_to_hub_cache(tmp_path, "org/r", {"new-Q4_0.gguf": b"1"})
+def test_of_several_snapshots_main_counts_first_and_none_hides_models(tmp_path: Path):
+    new = add_to_hub_cache(tmp_path, "org/r", {"new-Q4_0.gguf": b"1"})
     old = tmp_path / "models--org--r" / "snapshots" / ("f" * 40)
     add_files(old, {"old-Q8_0.gguf": b"2"})
     add_files(old.parent / "..nonsense", {"bad-Q6_K.gguf": b"2"})
-    assert set(found(HubStore(tmp_path))) == {"hf.co/org/r:Q4_0"}
+    add_files(old, {"new-Q4_0.gguf": b"3", "mmproj-F16.gguf": b"4"})
+    models = found(HubStore(tmp_path))
+    assert {name: model.weights.parent for name, model in models.items()} == {
+        "hf.co/org/r:Q4_0": new,
+        "hf.co/org/r:Q8_0": old,
+    }
+    assert {model.projector for model in models.values()} == {old / "mmproj-F16.gguf"}
     (tmp_path / "models--org--r" / "refs" / "main").write_text("../../../etc")
-    assert len(found(HubStore(tmp_path))) == 1
+    assert len(found(HubStore(tmp_path))) == 2
+
+
+def test_content_that_repositories_share_is_theirs(tmp_path: Path):
+    """huggingface_hub's shared blobs: what a snapshot links to is a link into the whole cache's `blobs`."""
+    snapshot = add_to_hub_cache(tmp_path, "org/r", {"m-Q4_0.gguf": b"1"})
+    blob = (snapshot / "m-Q4_0.gguf").resolve()
+    payload = tmp_path / "blobs" / "ab" / "abcd"
+    payload.parent.mkdir(parents=True)
+    blob.rename(payload)
+    blob.symlink_to("../../blobs/ab/abcd")
+    assert set(found(HubStore(tmp_path))) == {"hf.co/org/r:Q4_0"}
 
 
 def test_models_that_the_user_linked_into_lm_studio_are_listed(tmp_path: Path):

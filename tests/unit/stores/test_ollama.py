@@ -40,6 +40,14 @@ def test_a_model_goes_by_the_name_that_ollama_shows(tmp_path: Path, place: str, 
     assert (found.weights, found.provider) == (blob(tmp_path, WEIGHTS), "ollama")
 
 
+def test_blobs_of_early_versions_have_a_colon(tmp_path: Path):
+    add_to_ollama(tmp_path, f"{LIBRARY}/old/latest", [("model", WEIGHTS), ("system", b"Be kind.")])
+    for file in (tmp_path / "blobs").iterdir():
+        file.rename(file.with_name(file.name.replace("-", ":")))
+    found = manifests(tmp_path)["old:latest"]
+    assert (found.weights, found.system) == (tmp_path / "blobs" / digest_of(WEIGHTS), "Be kind.")
+
+
 def test_every_layer_is_honoured(tmp_path: Path):
     layers = [
         ("model", WEIGHTS),

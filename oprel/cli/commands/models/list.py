@@ -59,8 +59,13 @@ def print_models(client: "AnyClient", prefix: str) -> None:
 
 def _models(client: "AnyClient", prefix: str) -> "ListResponse":
     listing = client.list()
-    listing.models = [model for model in listing.models if model.name.lower().startswith(prefix.lower())]
+    listing.models = [model for model in listing.models if any(_names(model, prefix.lower()))]
     return listing
+
+
+def _names(model: "ListResponse.Model", prefix: str) -> list[str]:
+    """Those of its names that begin so."""
+    return [name for name in (model.name, *(model.aliases or ())) if name.lower().startswith(prefix)]
 
 
 def _print(listing: "ListResponse", choice: ColumnChoice = WHAT_FITS) -> None:

@@ -50,4 +50,6 @@ def _remove(client: "AnyClient", name: str) -> None:
     freed = f", {human_size(removed.freed_bytes)} freed" if removed.freed_bytes else ""
     later = "; its files are in use by a running answer and are removed later" if removed.busy else ""
     render.line(f"deleted '{name}'{freed}{later}")
+    if removed.note:
+        render.note(removed.note)
     print_kept(removed)

@@ -91,6 +91,7 @@ def _tag(model: ModelSummary) -> bytes:
             capabilities=list(model.capabilities),
             source=model.source,
             away=None,
+            aliases=list(model.manifest.also) or None,
         )
     )
 

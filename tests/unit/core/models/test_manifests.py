@@ -181,7 +181,7 @@ def test_downloaded_files_are_found_where_their_folder_was_moved(
     (before / within).parent.mkdir(parents=True)
     (before / within).touch()
     manifests.put(Manifest(name="mine:latest", weights=before / within, parts=(before / within,)))
-    later = Manifests(folder, fetched=now)
+    later = Manifests(folder, fetched=(tmp_path / "none", now))
     assert later.get(ModelRef.parse("mine")).weights == before / within  # cache_dir is new, the file is not
     before.rename(now)
     moved = later.get(ModelRef.parse("mine"))
@@ -338,8 +338,8 @@ def test_a_long_name_of_a_repository_s_model_is_found_too(manifests: Manifests) 
 
 def test_a_name_that_a_pull_found_a_better_one_for_goes(manifests: Manifests) -> None:
     manifests.put(replace(hub_model("Q8_0"), name="hf.co/Org/Repo:latest"))
-    manifests.put(hub_model("Q8_0"), instead_of=ModelRef.parse("hf.co/Org/Repo"))
-    manifests.put(hub_model("Q8_0"), instead_of=ModelRef.parse("hf.co/Org/Repo:q8_0"))
+    manifests.put(hub_model("Q8_0"), instead_of=[ModelRef.parse("hf.co/Org/Repo")])
+    manifests.put(hub_model("Q8_0"), instead_of=[ModelRef.parse("hf.co/Org/Repo:q8_0")])
     assert names(manifests) == ["hf.co/Org/Repo:Q8_0", "smol:latest"]
 
 

@@ -165,7 +165,10 @@ async def test_an_update_says_what_stays_in_a_shared_cache(tmp_path: Path):
     before = Manifest(name="m", weights=content, source="hf.co/org/repo")
     said = await removal(Engines(config), library).free_replaced(before)
     assert content.exists()
-    assert said.startswith("2.0 KB of the earlier version stay") and "`hf cache prune`" in said
+    assert said == (
+        f"of the earlier version, 2.0 KB stay in {config.hub_dir}, where other programs put or use them: "
+        "`hf cache rm model/org/repo` frees them"
+    )
 
 
 LATER = '{"name": "later", "version": 9, "weights": {"repository": "org/repo", "file": "m1.gguf"}}'
@@ -241,11 +244,10 @@ async def test_what_is_left_of_a_transfer_goes_when_nobody_goes_on_with_it(
     assert sorted(path.name for path in folder.glob("*")) == left
 
 
-async def test_a_cache_that_others_share_is_not_swept(library: Library, tmp_path: Path, fetched: tuple[Path, Path]):
-    shared = Engines(
-        Config(home=str(tmp_path / "elsewhere"), cache_dir=str(library.manifests and fetched[0].parents[3]))
-    )
-    assert await removal(shared, library).sweep() == Removed(0)
+async def test_a_cache_that_others_share_is_not_swept(tmp_path: Path, fetched: tuple[Path, Path]):
+    config = Config(home=str(tmp_path / "elsewhere"), cache_dir=str(fetched[0].parents[3]))
+    config.models_dir.mkdir(parents=True)
+    assert await removal(Engines(config), Library(config)).sweep() == Removed(0)
     assert fetched[0].exists()
 
 

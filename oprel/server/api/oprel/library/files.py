@@ -91,7 +91,7 @@ def _absolute(path: str) -> Path:
 
 
 async def _files(state: AppState) -> list[StoredFile]:
-    look = partial(cache.cached_files, state.library, state.last_use, state.manager.config.hub_dir, state.arriving)
+    look = partial(cache.cached_files, state.library, state.last_use, state.arriving)
     return await anyio.to_thread.run_sync(look)
 
 
@@ -112,6 +112,10 @@ def _removed(done: Removed) -> Response:
     kept_for = str(done.kept_for) if done.kept_for else None
     return json_response(
         library_wire.RemovedResponse(
-            freed_bytes=done.freed_bytes, busy=done.busy, kept_for=kept_for, model=done.name or None
+            freed_bytes=done.freed_bytes,
+            busy=done.busy,
+            kept_for=kept_for,
+            model=done.name or None,
+            note=done.note or None,
         )
     )

@@ -64,7 +64,13 @@ async def remove(request: Request, name: str) -> Response:
     done = await state_of(request).removal.remove(name)
     kept_for = str(done.kept_for) if done.kept_for else None
     return json_response(
-        wire.RemovedResponse(freed_bytes=done.freed_bytes, busy=done.busy, kept_for=kept_for, model=done.name or None)
+        wire.RemovedResponse(
+            freed_bytes=done.freed_bytes,
+            busy=done.busy,
+            kept_for=kept_for,
+            model=done.name or None,
+            note=done.note or None,
+        )
     )
 
 

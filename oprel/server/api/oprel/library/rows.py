@@ -16,7 +16,7 @@ from oprel.server.models.last_use import LastUse
 from oprel.server.models.summaries import ModelSummary
 from oprel.wire.library import LibraryMetadata, LibraryModel, ModelStatus
 
-_DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")  # as the stores name their files
+_DIGEST = re.compile(r"(?:sha256[:-])?([0-9a-f]{64})")  # as the stores name their files
 _PAGES = {"hf.co/": "https://huggingface.co/", "registry.ollama.ai/": "https://ollama.com/"}
 
 
@@ -53,6 +53,7 @@ def installed_row(
         provider=manifest.provider,
         source=manifest.provider,
         origin=model.source,
+        aliases=list(manifest.also),
         served_by=served_by,
         status=status,
         capabilities=list(model.capabilities),
