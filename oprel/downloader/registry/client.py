@@ -7,7 +7,7 @@ settings, or for a single pull or push.
 import ipaddress
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -26,8 +26,10 @@ from oprel.downloader.registry.logins import Login, find_login
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
 TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
-QUESTIONS = ("GET", "HEAD")  # they may be sent again
+STORING = httpx.Timeout(30.0, read=600.0)  # s: a registry may copy the whole blob before it answers a PUT
+LONGEST_COMPLAINT = 300  # characters
 DOCKER_REGISTRY = "registry-1.docker.io"
+Content = bytes | Callable[[], AsyncIterator[bytes]]  # of a request, in one piece or in pieces, from their start
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -75,6 +77,14 @@ class RegistryReply:
     def is_success(self) -> bool:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
+    @property
+    def complaint(self) -> str:
+        """What the registry says is wrong, as ": TEXT"; "" if it says nothing."""
+        try:
+            return f": {json.loads(self.content)['errors'][0]['message']}"[:LONGEST_COMPLAINT]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return ""
+
 
 class Registry:
     """Requests to one repository. `actions` is the scope of its token: "pull" or "pull,push"."""
@@ -99,18 +109,20 @@ class Registry:
         url: httpx.URL,
         *,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: Content | None = None,
         follow_redirects: bool = False,
+        is_repeatable: bool = True,
     ) -> RegistryReply:
-        """Send a request, authenticating if the registry requires it; a question is asked again while the registry is
-        busy. Raises DownloadError.
+        """Send a request, authenticating if the registry requires it; one that is repeatable is sent again while the
+        registry is busy. Raises DownloadError.
         """
-        answer = await self._answer(method, url, headers, content, follow_redirects)
+        send = partial(self._answer, method, url, headers, content, follow_redirects, is_repeatable)
+        answer = await send()
         if answer.status == HTTPStatus.UNAUTHORIZED:  # on the first request, and when a token has expired
             await self._identify(answer.headers.get("www-authenticate", ""))
-            answer = await self._answer(method, url, headers, content, follow_redirects)
+            answer = await send()
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise self._refused(answer.status)
+            raise self._refused(answer.status, answer.complaint)
         return answer
 
     async def _answer(
@@ -118,18 +130,19 @@ class Registry:
         method: str,
         url: httpx.URL,
         headers: Mapping[str, str] | None,
-        content: bytes | None,
+        content: Content | None,
         follow_redirects: bool,
+        is_repeatable: bool,
     ) -> RegistryReply:
         send = partial(self._send, method, url, headers, content, follow_redirects)
-        return await (patiently(partial(self._settled, send)) if method in QUESTIONS else send())
+        return await (patiently(partial(self._settled, send)) if is_repeatable else send())
 
     async def _settled(self, send: Callable[[], Awaitable[RegistryReply]]) -> RegistryReply:
         """Raises Unreachable for an answer that says nothing about the next one."""
         answer = await send()
         if is_passing(answer.status):
-            message = f"the registry {self.origin.host} answered HTTP {answer.status} for {self.origin.repository}"
-            raise busy(message, answer.status, answer.headers)
+            status = f"HTTP {answer.status} for {self.origin.repository}{answer.complaint}"
+            raise busy(f"the registry {self.origin.host} answered {status}", answer.status, answer.headers)
         return answer
 
     async def _send(
@@ -137,12 +150,14 @@ class Registry:
         method: str,
         url: httpx.URL,
         headers: Mapping[str, str] | None,
-        content: bytes | None,
+        content: Content | None,
         follow_redirects: bool,
     ) -> RegistryReply:
         own = self.headers if _host(url) == _host(self.base) else {}
         sent = {**own, **(headers or {})}
-        request = self._client.build_request(method, url, headers=sent, content=content, timeout=TIMEOUT)
+        body = content() if callable(content) else content
+        timeout = STORING if method == "PUT" else TIMEOUT
+        request = self._client.build_request(method, url, headers=sent, content=body, timeout=timeout)
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
             try:
@@ -188,16 +203,16 @@ class Registry:
             raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
         query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
         headers = {"Authorization": login.header} if login else {}
-        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, False)
+        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, False, True)
         try:
             reply = json.loads(answer.content)
             return str(reply.get("token") or reply["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._refused(answer.status) from None
 
-    def _refused(self, status: int) -> DownloadError:
+    def _refused(self, status: int, complaint: str = "") -> DownloadError:
         return DownloadError(
-            f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status})",
+            f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status}{complaint})",
             f"Check the name. For a private model run `docker login {self.origin.host}`; oprel uses that login.",
         )
 
