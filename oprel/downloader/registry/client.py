@@ -7,11 +7,12 @@ settings, or for a single pull or push.
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlencode
 
 import anyio.to_thread
 import httpx
@@ -30,7 +31,7 @@ STORING = httpx.Timeout(30.0, read=600.0)  # s: a registry may copy the whole bl
 LONGEST_COMPLAINT = 300  # characters
 DOCKER_REGISTRY = "registry-1.docker.io"
 Content = bytes | Callable[[], AsyncIterator[bytes]]  # of a request, in one piece or in pieces, from their start
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s",]+))|([\w-]+)')  # a parameter, or a scheme
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,14 @@ class Registry:
 
     async def _identify(self, challenge: str) -> None:
         """Authenticate as the challenge requires: with name and password, or with a token from another server."""
-        kind, _, rest = challenge.partition(" ")
         login = await anyio.to_thread.run_sync(
             find_login, self._login_files, self.origin.host, self.origin.repository, abandon_on_cancel=True
         )
-        if kind.lower() == "basic" and login:
+        demands = read_challenge(challenge)
+        if "bearer" in demands:
+            self.headers["Authorization"] = f"Bearer {await self._token(demands['bearer'], login)}"
+        elif "basic" in demands and login and login.password:
             self.headers["Authorization"] = login.header
-        elif kind.lower() == "bearer":
-            self.headers["Authorization"] = f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)), login)}"
         else:
             raise self._refused(HTTPStatus.UNAUTHORIZED)
 
@@ -201,20 +202,47 @@ class Registry:
             raise DownloadError(f"the registry {self.origin.host} does not name its token server") from None
         if realm.scheme != "https" and _host(realm) != _host(self.base):
             raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
-        query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
-        headers = {"Authorization": login.header} if login else {}
-        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, False, True)
+        service, scopes = challenge.get("service", ""), (challenge.get("scope") or self._scope).split()
+        if login and login.identity:
+            answer = await self._exchanged(realm, service, scopes, login.identity)
+        else:
+            headers = {"Authorization": login.header} if login else {}
+            url = realm.copy_merge_params({"service": service, "scope": scopes})
+            answer = await self._answer("GET", url, headers, None, False, True)
         try:
             reply = json.loads(answer.content)
             return str(reply.get("token") or reply["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._refused(answer.status) from None
 
+    async def _exchanged(self, realm: httpx.URL, service: str, scopes: Sequence[str], identity: str) -> RegistryReply:
+        """The answer to an identity token: distribution.github.io, "Token Authentication with OAuth"."""
+        form = {"grant_type": "refresh_token", "client_id": "oprel", "refresh_token": identity}
+        content = urlencode({**form, "service": service, "scope": " ".join(scopes)}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._answer("POST", realm, headers, content, False, True)
+
     def _refused(self, status: int, complaint: str = "") -> DownloadError:
         return DownloadError(
             f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status}{complaint})",
             f"Check the name. For a private model run `docker login {self.origin.host}`; oprel uses that login.",
         )
+
+
+def read_challenge(text: str) -> Mapping[str, Mapping[str, str]]:
+    """What a registry demands by `WWW-Authenticate`: the parameters of each scheme. One may offer several.
+
+    >>> read_challenge('Basic realm="x, y", Bearer realm=https://a.b/t,scope="repository:a:delete,pull,push"')
+    {'basic': {'realm': 'x, y'}, 'bearer': {'realm': 'https://a.b/t', 'scope': 'repository:a:delete,pull,push'}}
+    """
+    demands: dict[str, dict[str, str]] = {}
+    parameters: dict[str, str] = {}
+    for name, quoted, plain, scheme in _CHALLENGE.findall(text):
+        if scheme:
+            parameters = demands.setdefault(scheme.lower(), {})
+        else:
+            parameters[name.lower()] = quoted or plain
+    return demands
 
 
 async def _read(response: httpx.Response) -> bytes:

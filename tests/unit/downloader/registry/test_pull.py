@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoun
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.network import retries
-from oprel.downloader.registry.client import Access
+from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.pull import Registries, manifest
 from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT
 
@@ -96,6 +97,52 @@ async def test_a_token_is_fetched_where_the_registry_says_and_goes_nowhere_else(
     assert dict(asked[0].url.params) == {"service": "box", "scope": "repository:team/tiny:pull"}
     assert "authorization" not in asked[0].headers
     assert found.weights[0].headers == {"Authorization": "Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        f"Bearer realm={REALM},service=box",
+        f'Basic realm="box, of all", Bearer realm="{REALM}", service="box"',
+        f'bearer realm="{REALM}" , service="box", Basic realm="box"',
+        f'Negotiate, Bearer realm="{REALM}",service="box"',
+    ],
+)
+async def test_a_challenge_is_read_in_each_form(challenge: str):
+    registry = FakeRegistry(token="secret")
+    denied = [httpx.Response(401, headers={"WWW-Authenticate": challenge})]
+    registry.changed["manifests/v1"] = lambda request: (
+        denied.pop() if denied else httpx.Response(200, json={"schemaVersion": 2, "layers": registry.layers})
+    )
+    found = await manifest(ORIGIN, registry.client)
+    assert found.weights[0].headers == {"Authorization": "Bearer secret"}
+    assert [request.url.params["service"] for request in registry.seen if request.url.path == "/token"] == ["box"]
+
+
+async def test_an_identity_token_is_exchanged_for_one_of_the_repository(tmp_path: Path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"auths": {HOST: {"auth": "MDo=", "identitytoken": "long"}}}))
+    registry = FakeRegistry(token="secret")
+    found = await manifest(ORIGIN, registry.client, Access(login_files=(file,)))
+    assert found.weights[0].headers == {"Authorization": "Bearer secret"}
+    sent = [request for request in registry.seen if str(request.url).startswith(REALM)]
+    assert [request.method for request in sent] == ["POST"]
+    form = dict(parse_qsl(sent[0].content.decode()))
+    assert (form["refresh_token"], form["grant_type"]) == ("long", "refresh_token")
+    assert (form["service"], form["scope"]) == ("box", "repository:team/tiny:pull")
+
+
+async def test_a_token_is_for_all_repositories_of_the_challenge():
+    registry = FakeRegistry(token="secret")
+    scope = "repository:team/tiny:pull,push repository:team/base:pull"
+    challenge = f'Bearer realm="{REALM}",service="box",scope="{scope}"'
+    denied = [httpx.Response(401, headers={"WWW-Authenticate": challenge})]
+    registry.changed["uploads/"] = lambda request: denied.pop() if denied else httpx.Response(201)
+    client = Registry(ORIGIN, registry.client)
+    assert (await client.ask("POST", client.url("blobs/uploads/"))).is_success
+    assert [request.url.params.get_list("scope") for request in registry.seen if request.url.path == "/token"] == [
+        scope.split()
+    ]
 
 
 async def test_a_blob_that_lies_elsewhere_is_fetched_without_the_token():
