@@ -7,6 +7,7 @@
     hf.co/ORG/REPO  hf.co/ORG/REPO:Q4_K_M  hf.co/ORG/REPO:folder/m.gguf -> NAME of a repository, its quant or a file
     library/tiny  registry.ollama.ai/library/tiny:latest    -> NAME, of the model that is called tiny:latest here
     hf://ORG/REPO  ollama://tiny  https://ollama.com/library/tiny  https://huggingface.co/ORG/REPO/tree/main
+    oci://ghcr.io/a/tiny  docker://ai/smollm2  https://hub.docker.com/r/ai/smollm2
                                                             -> NAME, by an address or the page that people copy
 
 A name refers to a manifest in OPREL_HOME/models, to a model bundled with the package, or to one of another program.
@@ -49,10 +50,19 @@ _DEFAULTS = re.compile(r"(?i:registry\.ollama\.ai/)?(?i:library/(?=[^/]+$))?")
 # Addresses that people copy or know from other programs, and how the name begins that they stand for.
 _ADDRESSES = (
     (re.compile(r"(?i)https?://(?=registry\.ollama\.ai/)"), ""),
-    (re.compile(r"(?i)(?:ollama://|https?://(?:www\.)?ollama\.com/)(?:library/)?"), ""),
+    (re.compile(r"(?i)(?:ollama://|(?:https?://)?(?:www\.)?ollama\.com/)(?:library/)?"), ""),
+    (re.compile(r"(?i)(?:https?://)?hub\.docker\.com/(?:r|_|repository/docker)/"), f"{DOCKER_HOSTS[0]}/"),
+    (re.compile(r"(?i)docker://(?![^/]*[.:][^/]*/|localhost/)"), f"{DOCKER_HOSTS[0]}/"),
+    (re.compile(r"(?i)(?:oci|docker)://"), ""),
     (re.compile(r"(?i)(?:hf|huggingface)://(?:(?:hf\.co|huggingface\.co)/)?"), f"{HUB_HOST}/"),
 )
-_HUB_ADDRESS = re.compile(r"(?i)https?://(?:www\.)?(?:hf\.co|huggingface\.co)/")
+# What pages of Ollama's library and of Docker Hub have after the model's name.
+_PAGES = re.compile(r"(?i)(?:https?://)?(?:(?:www\.)?ollama|hub\.docker)\.com/")
+_PAGE_END = re.compile(r"(?:/(?:tags|general|blobs/\w+))?/?(?:[?#].*)?$")
+_HUB_ADDRESS = re.compile(r"(?i)(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/")
+# A file of the hub by an address without its scheme, or by the page of another revision than main.
+_HUB_BARE = re.compile(r"(?i)(?:hf\.co|huggingface\.co)/[^/]+/[^/]+/(?:resolve|blob|raw)/[^/]+/")
+_HUB_REVISION = re.compile(r"(?i)(https?://(?:www\.)?(?:hf\.co|huggingface\.co)/[^/]+/[^/]+/)blob/(?!main/)")
 # The page of a repository or of one of its files, below the hub's address.
 _HUB_PAGE = re.compile(
     rf"(?P<repository>{_PART}/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,95}})"
@@ -281,13 +291,17 @@ def absolute(text: str) -> str:
 
 def _without_address(text: str) -> str:
     """A name for an address or page of the hub or of Ollama's library; other texts unchanged."""
+    if _PAGES.match(text):
+        text = _PAGE_END.sub("", text)
     for pattern, start in _ADDRESSES:
         if match := pattern.match(text):
             text = start + text[match.end() :]
     if match := _HUB_FILE.fullmatch(text):
         return f"{match['repository']}:{match['file']}"
     match = _HUB_ADDRESS.match(text)
-    return (match and hub_page(text[match.end() :])) or text
+    if match and (name := hub_page(text[match.end() :])):
+        return name
+    return _HUB_REVISION.sub(r"\1resolve/", f"https://{text}" if _HUB_BARE.match(text) else text)
 
 
 def _match(text: str) -> re.Match[str] | None:

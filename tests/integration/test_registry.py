@@ -94,6 +94,25 @@ def test_what_a_registry_has_is_not_sent_again(client: Client, registry: Running
     assert weights == [path.stat().st_size]
 
 
+def test_a_copy_goes_to_another_repository_of_the_registry_and_comes_back(
+    client: Client, registry: RunningRegistry, tmp_path: Path
+):
+    first, second = f"{registry.host}/team/base", f"{registry.host}/group/project/deeper/mine"
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", seed=409)
+    list(client.import_model(first, str(path)))
+    client.push(first)
+    client.remove(first)
+    client.pull(first)
+    client.copy(first, second)
+    assert client.push(second).status == "success"
+    for name in (first, second):
+        client.remove(name)
+    client.pull(second)
+    url = f"http://{registry.host}/v2/group/project/deeper/mine/blobs/{digest_of(path.read_bytes())}"
+    assert httpx.get(url, trust_env=False, timeout=DEADLINE).content == path.read_bytes()
+    assert client.generate(second, "hello", options=SHORT).response
+
+
 def test_a_projector_goes_along(client: Client, registry: RunningRegistry, tmp_path: Path):
     name = f"{registry.host}/team/seeing"
     write_tiny_gguf(tmp_path / "seeing-Q4_0.gguf", seed=402)

@@ -7,11 +7,12 @@ settings, or for a single pull or push.
 import ipaddress
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlencode
 
 import anyio.to_thread
 import httpx
@@ -27,9 +28,11 @@ from oprel.downloader.registry.logins import Login, find_login
 from oprel.formats.ollama_manifest import LONGEST_TEXT
 
 TIMEOUT = httpx.Timeout(30.0)  # s for each step of a request
-QUESTIONS = ("GET", "HEAD")  # they may be sent again
+STORING = httpx.Timeout(30.0, read=600.0)  # s: a registry may copy the whole blob before it answers a PUT
+LONGEST_COMPLAINT = 300  # characters
 DOCKER_REGISTRY = "registry-1.docker.io"
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+Content = bytes | Callable[[], AsyncIterator[bytes]]  # of a request, in one piece or in pieces, from their start
+_CHALLENGE = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s",]+))|([\w-]+)')  # a parameter, or a scheme
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,14 @@ class RegistryReply:
         """Whether a web page was sent, such as the login page of a network."""
         return self.is_success and self.headers.get("content-type", "").lower().startswith("text/html")
 
+    @property
+    def complaint(self) -> str:
+        """What the registry says is wrong, as ": TEXT"; "" if it says nothing."""
+        try:
+            return f": {json.loads(self.content)['errors'][0]['message']}"[:LONGEST_COMPLAINT]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return ""
+
 
 class Registry:
     """Requests to one repository. `actions` is the scope of its token: "pull" or "pull,push"."""
@@ -105,18 +116,20 @@ class Registry:
         url: httpx.URL,
         *,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: Content | None = None,
         follow_redirects: bool = False,
+        is_repeatable: bool = True,
     ) -> RegistryReply:
-        """Send a request, authenticating if the registry requires it; a question is asked again while the registry is
-        busy. Raises DownloadError.
+        """Send a request, authenticating if the registry requires it; one that is repeatable is sent again while the
+        registry is busy. Raises DownloadError.
         """
-        answer = await self._answer(method, url, headers, content, follow_redirects)
+        send = partial(self._answer, method, url, headers, content, follow_redirects, is_repeatable)
+        answer = await send()
         if answer.status == HTTPStatus.UNAUTHORIZED:  # on the first request, and when a token has expired
             await self._identify(answer.headers.get("www-authenticate", ""))
-            answer = await self._answer(method, url, headers, content, follow_redirects)
+            answer = await send()
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise self._refused(answer.status)
+            raise self._refused(answer.status, answer.complaint)
         return answer
 
     async def _answer(
@@ -124,18 +137,19 @@ class Registry:
         method: str,
         url: httpx.URL,
         headers: Mapping[str, str] | None,
-        content: bytes | None,
+        content: Content | None,
         follow_redirects: bool,
+        is_repeatable: bool,
     ) -> RegistryReply:
         send = partial(self._send, method, url, headers, content, follow_redirects)
-        return await (patiently(partial(self._settled, send)) if method in QUESTIONS else send())
+        return await (patiently(partial(self._settled, send)) if is_repeatable else send())
 
     async def _settled(self, send: Callable[[], Awaitable[RegistryReply]]) -> RegistryReply:
         """Raises Unreachable for an answer that says nothing about the next one."""
         answer = await send()
         if is_passing(answer.status):
-            message = f"the registry {self.origin.host} answered HTTP {answer.status} for {self.origin.repository}"
-            raise busy(message, answer.status, answer.headers)
+            status = f"HTTP {answer.status} for {self.origin.repository}{answer.complaint}"
+            raise busy(f"the registry {self.origin.host} answered {status}", answer.status, answer.headers)
         return answer
 
     async def _send(
@@ -143,12 +157,14 @@ class Registry:
         method: str,
         url: httpx.URL,
         headers: Mapping[str, str] | None,
-        content: bytes | None,
+        content: Content | None,
         follow_redirects: bool,
     ) -> RegistryReply:
         own = self.headers if _host(url) == _host(self.base) else {}
         sent = {**own, **(headers or {})}
-        request = self._client.build_request(method, url, headers=sent, content=content, timeout=TIMEOUT)
+        body = content() if callable(content) else content
+        timeout = STORING if method == "PUT" else TIMEOUT
+        request = self._client.build_request(method, url, headers=sent, content=body, timeout=timeout)
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
             try:
@@ -173,14 +189,14 @@ class Registry:
 
     async def _identify(self, challenge: str) -> None:
         """Authenticate as the challenge requires: with name and password, or with a token from another server."""
-        kind, _, rest = challenge.partition(" ")
         login = await anyio.to_thread.run_sync(
             find_login, self._login_files, self.origin.host, self.origin.repository, abandon_on_cancel=True
         )
-        if kind.lower() == "basic" and login:
+        demands = read_challenge(challenge)
+        if "bearer" in demands:
+            self.headers["Authorization"] = f"Bearer {await self._token(demands['bearer'], login)}"
+        elif "basic" in demands and login and login.password:
             self.headers["Authorization"] = login.header
-        elif kind.lower() == "bearer":
-            self.headers["Authorization"] = f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)), login)}"
         else:
             raise self._refused(HTTPStatus.UNAUTHORIZED)
 
@@ -191,9 +207,13 @@ class Registry:
             raise DownloadError(f"the registry {self.origin.host} does not name its token server") from None
         if realm.scheme != "https" and _host(realm) != _host(self.base):
             raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
-        query = {"service": challenge.get("service", ""), "scope": challenge.get("scope") or self._scope}
-        headers = {"Authorization": login.header} if login else {}
-        answer = await self._answer("GET", realm.copy_merge_params(query), headers, None, True)
+        service, scopes = challenge.get("service", ""), (challenge.get("scope") or self._scope).split()
+        if login and login.identity:
+            answer = await self._exchanged(realm, service, scopes, login.identity)
+        else:
+            headers = {"Authorization": login.header} if login else {}
+            url = realm.copy_merge_params({"service": service, "scope": scopes})
+            answer = await self._answer("GET", url, headers, None, False, True)
         if answer.is_page:
             raise Unreachable(f"{realm.host} answered with a web page instead of a token", LOGIN_PAGE)
         try:
@@ -202,11 +222,34 @@ class Registry:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._refused(answer.status) from None
 
-    def _refused(self, status: int) -> DownloadError:
+    async def _exchanged(self, realm: httpx.URL, service: str, scopes: Sequence[str], identity: str) -> RegistryReply:
+        """The answer to an identity token: distribution.github.io, "Token Authentication with OAuth"."""
+        form = {"grant_type": "refresh_token", "client_id": "oprel", "refresh_token": identity}
+        content = urlencode({**form, "service": service, "scope": " ".join(scopes)}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._answer("POST", realm, headers, content, False, True)
+
+    def _refused(self, status: int, complaint: str = "") -> DownloadError:
         return DownloadError(
-            f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status})",
+            f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status}{complaint})",
             f"Check the name. For a private model run `docker login {self.origin.host}`; oprel uses that login.",
         )
+
+
+def read_challenge(text: str) -> Mapping[str, Mapping[str, str]]:
+    """What a registry demands by `WWW-Authenticate`: the parameters of each scheme. One may offer several.
+
+    >>> read_challenge('Basic realm="x, y", Bearer realm=https://a.b/t,scope="repository:a:delete,pull,push"')
+    {'basic': {'realm': 'x, y'}, 'bearer': {'realm': 'https://a.b/t', 'scope': 'repository:a:delete,pull,push'}}
+    """
+    demands: dict[str, dict[str, str]] = {}
+    parameters: dict[str, str] = {}
+    for name, quoted, plain, scheme in _CHALLENGE.findall(text):
+        if scheme:
+            parameters = demands.setdefault(scheme.lower(), {})
+        else:
+            parameters[name.lower()] = quoted or plain
+    return demands
 
 
 async def _read(response: httpx.Response) -> bytes:

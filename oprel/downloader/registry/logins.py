@@ -17,16 +17,18 @@ from oprel.core.names import DOCKER_HOSTS
 
 HELPER_SECONDS = 30.0  # a helper may ask the user's keyring
 LONGEST_ANSWER = 64 * 1024  # bytes
+OF_IDENTITY = "<token>"  # the user's name where the secret is an identity token
 DOCKER_KEYS = ("https://index.docker.io/v1/", *DOCKER_HOSTS)
 _HELPER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
 class Login:
-    """The credentials for one registry."""
+    """The credentials for one registry. `identity`: a token in place of a password, such as Azure's."""
 
     user: str
     password: str = field(repr=False)
+    identity: str = field(default="", repr=False)
 
     @property
     def header(self) -> str:
@@ -74,6 +76,9 @@ def _written(content: Mapping[str, object], key: str) -> Login | None:
         user, _, password = base64.b64decode(text or "", validate=True).decode().partition(":")
     except (ValueError, TypeError):
         return None
+    identity = entry.get("identitytoken") if isinstance(entry, dict) else None
+    if isinstance(identity, str) and identity:
+        return Login(user, "", identity)
     return Login(user, password) if user and password else None
 
 
@@ -103,4 +108,6 @@ def _answered(program: str, key: str) -> Login | None:
         login = Login(content["Username"], content["Secret"])
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return None
-    return login if isinstance(login.user, str) and isinstance(login.password, str) else None
+    if not (isinstance(login.user, str) and isinstance(login.password, str)):
+        return None
+    return Login("", "", login.password) if login.user == OF_IDENTITY else login

@@ -1,11 +1,15 @@
-"""Computes a file's SHA-256 in a thread while the file is being written."""
+"""Digests of files: SHA-256 while a file is being written, and git's hash of a small one."""
 
 import hashlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
+
+from oprel.core.exceptions import DownloadError
+from oprel.downloader.source import RemoteFile
 
 PIECE_BYTES = 2**20
 STEP_BYTES = 64 * PIECE_BYTES  # per thread call: a cancelled transfer waits for at most one

@@ -12,13 +12,14 @@ import anyio.to_thread
 
 from oprel.api_models import ProgressResponse
 from oprel.core.config import Config
-from oprel.core.exceptions import OprelError, UnsupportedError
+from oprel.core.exceptions import OprelError, UnsupportedError, ValidationError
 from oprel.core.models.blobs import BLOB_NAME, with_colon
 from oprel.core.names import OLLAMA_HOST, ModelRef, RegistryOrigin, origins
 from oprel.downloader.network.clients import open_client
 from oprel.downloader.network.public_only import PublicOnly, exempt_hosts
 from oprel.downloader.registry.client import Access, Registry
-from oprel.downloader.registry.push import Blob, push
+from oprel.downloader.registry.push import push
+from oprel.downloader.registry.uploads import Blob
 from oprel.formats.ollama_manifest import CONFIG_TYPE, LAYER_TYPE, Layer
 from oprel.server.models.installed_model import InstalledModel
 from oprel.utils.text import human_count
@@ -54,11 +55,15 @@ async def push_model(
         network = PublicOnly(exempt_hosts(config)) if public_only else None
         async with await anyio.to_thread.run_sync(open_client, network) as client:  # it reads all certificates
             registry = Registry(origin, client, Access.of(config), actions="pull,push")
-            async with aclosing(push(registry, _config(model, blobs), blobs)) as steps:
+            async with aclosing(
+                push(registry, _config(model, blobs), blobs, _repository_beside(model, origin))
+            ) as steps:
                 async for step in steps:
                     digest = step.layer.digest
                     yield ProgressResponse(
-                        status=f"pushing {digest.removeprefix('sha256:')[:12]}",
+                        status=f"pushing {digest.removeprefix('sha256:')[:12]}"
+                        if not step.waiting
+                        else f"waiting for the registry: {step.waiting}",
                         digest=digest,
                         total=step.layer.size_bytes,
                         completed=step.done_bytes,
@@ -69,6 +74,18 @@ async def push_model(
         ) from error
     for status in ("pushing manifest", "success"):
         yield ProgressResponse(status=status)
+
+
+def _repository_beside(model: InstalledModel, origin: RegistryOrigin) -> str:
+    """The repository of the same registry that the model came from; "" without one."""
+    try:
+        sources = origins(ModelRef.parse(model.source))
+    except ValidationError:  # a path that is gone, or a program's name
+        return ""
+    repositories = (
+        source.repository for source in sources if isinstance(source, RegistryOrigin) and source.host == origin.host
+    )
+    return next((name for name in repositories if name != origin.repository), "")
 
 
 def _blobs(model: InstalledModel) -> Iterator[Blob]:

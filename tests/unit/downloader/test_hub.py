@@ -11,9 +11,10 @@ from oprel.core.exceptions import DownloadError, ModelNotFoundError, Unsupported
 from oprel.core.names import HubOrigin, UrlOrigin
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.cache import HubCache
-from oprel.downloader.hub import Hub, check_git_hash
+from oprel.downloader.hub import Hub
 from oprel.downloader.network import retries
 from oprel.downloader.source import RemoteFile
+from oprel.downloader.transfer.digest import check_git_hash
 from oprel.downloader.url import Urls
 from oprel.formats.hugging_face.safetensors import read_safetensors
 from tests.conftest import NOWHERE

@@ -32,6 +32,16 @@ def test_docker_hub_s_login_has_its_old_address(tmp_path: Path, host: str):
     assert login(tmp_path, {"auths": {"https://index.docker.io/v1/": written("me", "x")}}, host) == ("me", "x")
 
 
+def test_an_identity_token_is_a_login_without_a_password(tmp_path: Path, helper: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {HOST: {**written("0", ""), "identitytoken": "long"}}}))
+    found = find_login([tmp_path / "config.json"], HOST, "team/tiny")
+    assert found and (found.password, found.identity) == ("", "long") and "long" not in repr(found)
+    helper.write_text('#!/bin/sh\necho "{\\"Username\\": \\"<token>\\", \\"Secret\\": \\"kept\\"}"\n')
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {HOST: "ring"}}))
+    kept = find_login([tmp_path / "config.json"], HOST, "team/tiny")
+    assert kept and (kept.password, kept.identity) == ("", "kept")
+
+
 def test_of_podman_s_logins_the_closest_namespace_counts(tmp_path: Path):
     auths = {HOST: written("all", "x"), f"{HOST}/team": written("team", "x"), f"{HOST}/team/tiny": written("tiny", "x")}
     repositories = ("team/tiny", "team/other", "others/tiny")

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -14,11 +15,9 @@ from oprel.core.exceptions import DownloadError, InvalidModelError, ModelNotFoun
 from oprel.core.names import RegistryOrigin
 from oprel.downloader.backoff import Unreachable
 from oprel.downloader.network import retries
-from oprel.downloader.registry import push
 from oprel.downloader.registry.client import Access, Registry
 from oprel.downloader.registry.pull import Registries, manifest
-from oprel.downloader.registry.push import Blob, Pushed
-from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT, Layer
+from oprel.formats.ollama_manifest import LAYER_TYPE, LONGEST_TEXT
 
 HOST = "box.example"
 ORIGIN = RegistryOrigin(host=HOST, namespace="team", model="tiny", tag="v1")
@@ -98,6 +97,52 @@ async def test_a_token_is_fetched_where_the_registry_says_and_goes_nowhere_else(
     assert dict(asked[0].url.params) == {"service": "box", "scope": "repository:team/tiny:pull"}
     assert "authorization" not in asked[0].headers
     assert found.weights[0].headers == {"Authorization": "Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        f"Bearer realm={REALM},service=box",
+        f'Basic realm="box, of all", Bearer realm="{REALM}", service="box"',
+        f'bearer realm="{REALM}" , service="box", Basic realm="box"',
+        f'Negotiate, Bearer realm="{REALM}",service="box"',
+    ],
+)
+async def test_a_challenge_is_read_in_each_form(challenge: str):
+    registry = FakeRegistry(token="secret")
+    denied = [httpx.Response(401, headers={"WWW-Authenticate": challenge})]
+    registry.changed["manifests/v1"] = lambda request: (
+        denied.pop() if denied else httpx.Response(200, json={"schemaVersion": 2, "layers": registry.layers})
+    )
+    found = await manifest(ORIGIN, registry.client)
+    assert found.weights[0].headers == {"Authorization": "Bearer secret"}
+    assert [request.url.params["service"] for request in registry.seen if request.url.path == "/token"] == ["box"]
+
+
+async def test_an_identity_token_is_exchanged_for_one_of_the_repository(tmp_path: Path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"auths": {HOST: {"auth": "MDo=", "identitytoken": "long"}}}))
+    registry = FakeRegistry(token="secret")
+    found = await manifest(ORIGIN, registry.client, Access(login_files=(file,)))
+    assert found.weights[0].headers == {"Authorization": "Bearer secret"}
+    sent = [request for request in registry.seen if str(request.url).startswith(REALM)]
+    assert [request.method for request in sent] == ["POST"]
+    form = dict(parse_qsl(sent[0].content.decode()))
+    assert (form["refresh_token"], form["grant_type"]) == ("long", "refresh_token")
+    assert (form["service"], form["scope"]) == ("box", "repository:team/tiny:pull")
+
+
+async def test_a_token_is_for_all_repositories_of_the_challenge():
+    registry = FakeRegistry(token="secret")
+    scope = "repository:team/tiny:pull,push repository:team/base:pull"
+    challenge = f'Bearer realm="{REALM}",service="box",scope="{scope}"'
+    denied = [httpx.Response(401, headers={"WWW-Authenticate": challenge})]
+    registry.changed["uploads/"] = lambda request: denied.pop() if denied else httpx.Response(201)
+    client = Registry(ORIGIN, registry.client)
+    assert (await client.ask("POST", client.url("blobs/uploads/"))).is_success
+    assert [request.url.params.get_list("scope") for request in registry.seen if request.url.path == "/token"] == [
+        scope.split()
+    ]
 
 
 async def test_a_blob_that_lies_elsewhere_is_fetched_without_the_token():
@@ -322,87 +367,6 @@ async def test_who_calls_a_registry_insecure_has_all_of_a_model_over_http():
     assert found.weights[0].url.startswith(f"http://{HOST}/")
 
 
-@dataclass
-class TakingRegistry:
-    """A registry that takes blobs, and breaks every request to it whose number is in `breaks`."""
-
-    breaks: frozenset[int] = frozenset()
-    known: set[str] = field(default_factory=set)
-    taken: bytearray = field(default_factory=bytearray)
-    manifests: list[bytes] = field(default_factory=list)
-    forgets: bool = False
-    silent: int = 0  # times that it does not even say how far an upload is
-    patches: int = 0
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        here = {"Location": "/v2/team/tiny/blobs/uploads/1?state=x"}
-        match request.method, request.url.path:
-            case "HEAD", path:
-                return httpx.Response(200 if path.rpartition("/")[2] in self.known else 404)
-            case "POST", _:
-                self.taken.clear()
-                return httpx.Response(202, headers=here)
-            case "PATCH", _:
-                return self._patch(request, here)
-            case "GET", _ if self.silent:
-                self.silent -= 1
-                raise httpx.ConnectError("no route to host")
-            case "GET", _ if self.forgets:
-                return httpx.Response(404)
-            case "GET", _:
-                return httpx.Response(204, headers={**here, "Range": f"0-{max(0, len(self.taken) - 1)}"})
-            case "PUT", path if "manifests" in path:
-                self.manifests.append(request.content)
-                return httpx.Response(201)
-        good = digest_of(bytes(self.taken)) == request.url.params["digest"]
-        return httpx.Response(201 if good else 400, json={"errors": [{"message": "digest invalid"}]})
-
-    def _patch(self, request: httpx.Request, here: dict[str, str]) -> httpx.Response:
-        self.patches += 1
-        assert int(request.headers["content-range"].partition("-")[0]) == len(self.taken)
-        if self.patches in self.breaks:
-            self.taken += request.content[:2]  # a part of it has arrived
-            raise httpx.WriteError("broken pipe")
-        self.taken += request.content
-        return httpx.Response(202, headers=here)
-
-
-CONTENT = bytes(range(25))
-
-
-async def pushed(
-    registry: TakingRegistry, monkeypatch: pytest.MonkeyPatch, content: bytes | Path = CONTENT
-) -> list[Pushed]:
-    monkeypatch.setattr(push, "CHUNK_BYTES", 10)
-    monkeypatch.setattr(push, "FIRST_WAIT", 0.0)
-    size = len(CONTENT)
-    config = Blob(Layer("config", digest_of(b"{}"), 2), b"{}")
-    client = httpx.AsyncClient(transport=httpx.MockTransport(registry))
-    blob = Blob(Layer(f"{LAYER_TYPE}model", digest_of(CONTENT), size), content)
-    registry.known.add(config.layer.digest)
-    return [step async for step in push.push(Registry(ORIGIN, client), config, [blob])]
-
-
-@pytest.mark.parametrize("breaks", [frozenset(), frozenset([1]), frozenset([2]), frozenset([1, 2, 3, 4])], ids=str)
-async def test_a_blob_survives_connections_that_break(monkeypatch: pytest.MonkeyPatch, breaks: frozenset[int]):
-    registry = TakingRegistry(breaks)
-    steps = await pushed(registry, monkeypatch)
-    assert bytes(registry.taken) == CONTENT and len(registry.manifests) == 1
-    assert max(step.done_bytes for step in steps) == len(CONTENT)
-
-
-async def test_an_upload_that_the_registry_forgot_begins_again(monkeypatch: pytest.MonkeyPatch):
-    registry = TakingRegistry(frozenset([2]), forgets=True)
-    await pushed(registry, monkeypatch)
-    assert bytes(registry.taken) == CONTENT
-
-
-async def test_a_registry_that_is_away_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch):
-    registry = TakingRegistry(frozenset([2]), silent=2)
-    await pushed(registry, monkeypatch)
-    assert bytes(registry.taken) == CONTENT
-
-
 async def test_a_manifest_is_not_followed_out_of_the_encryption():
     registry = FakeRegistry()
     registry.changed["manifests/v1"] = lambda request: httpx.Response(
@@ -410,26 +374,3 @@ async def test_a_manifest_is_not_followed_out_of_the_encryption():
     )
     with pytest.raises(DownloadError, match="without encryption"):
         await manifest(ORIGIN, registry.client)
-
-
-async def test_a_connection_that_keeps_breaking_ends_the_push(monkeypatch: pytest.MonkeyPatch):
-    registry = TakingRegistry(frozenset(range(100)), forgets=True)
-    with pytest.raises(DownloadError, match="broken pipe"):
-        await pushed(registry, monkeypatch)
-    assert registry.manifests == [] and registry.patches == push.TRIES
-
-
-async def test_a_file_that_is_not_what_it_was_ends_the_push(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    path = tmp_path / "m.gguf"
-    path.write_bytes(CONTENT[:12])
-    with pytest.raises(OprelError, match="was truncated"):
-        await pushed(TakingRegistry(), monkeypatch, path)
-    path.write_bytes(CONTENT[::-1])
-    with pytest.raises(DownloadError, match="digest invalid"):
-        await pushed(TakingRegistry(), monkeypatch, path)
-
-
-async def test_what_is_there_is_not_sent(monkeypatch: pytest.MonkeyPatch):
-    registry = TakingRegistry(known={digest_of(CONTENT)})
-    await pushed(registry, monkeypatch)
-    assert registry.patches == 0 and len(registry.manifests) == 1
