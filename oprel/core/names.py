@@ -257,19 +257,6 @@ def spellings(ref: ModelRef) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def older_keys(ref: ModelRef) -> tuple[str, ...]:
-    """The keys under which earlier versions kept a model that was named with the parts which a name has by default.
-
-    >>> older_keys(ModelRef.parse("tiny"))
-    ('library/tiny:latest', 'registry.ollama.ai/library/tiny:latest')
-    """
-    parts = ref.key.count("/")
-    if ref.kind is not NameKind.NAME or parts > 1:
-        return ()
-    full = ref.key if parts else f"{OLLAMA_NAMESPACE}/{ref.key}"
-    return (*(() if parts else (full,)), f"{OLLAMA_HOST}/{full}")
-
-
 def is_hub_name(text: str) -> bool:
     return text.casefold().startswith(tuple(f"{host}/" for host in HUB_HOSTS))
 

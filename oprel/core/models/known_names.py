@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oprel.core.names import HubOrigin, ModelRef, hub_origin, is_hub_name
+from oprel.core.names import OLLAMA_HOST, OLLAMA_NAMESPACE, HubOrigin, ModelRef, NameKind, hub_origin, is_hub_name
 from oprel.core.variants import Variant, named
 
 if TYPE_CHECKING:
@@ -67,3 +67,16 @@ def _same_repository(manifest: "Manifest", requested: HubOrigin) -> HubOrigin | 
     origins = (origin for ref in refs if (origin := hub_origin(ref)))
     repository = requested.repository.casefold()
     return next((origin for origin in origins if origin.repository.casefold() == repository), None)
+
+
+def older_keys(ref: ModelRef) -> tuple[str, ...]:
+    """The keys under which earlier versions kept a model that was named with the parts which a name has by default.
+
+    >>> older_keys(ModelRef.parse("tiny"))
+    ('library/tiny:latest', 'registry.ollama.ai/library/tiny:latest')
+    """
+    parts = ref.key.count("/")
+    if ref.kind is not NameKind.NAME or parts > 1:
+        return ()
+    full = ref.key if parts else f"{OLLAMA_NAMESPACE}/{ref.key}"
+    return (*(() if parts else (full,)), f"{OLLAMA_HOST}/{full}")

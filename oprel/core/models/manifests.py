@@ -19,10 +19,10 @@ from urllib.parse import quote
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, UnsupportedError, ValidationError, not_stored
 from oprel.core.models.file_uses import FileUses, ManifestUses, read_uses
-from oprel.core.models.known_names import resolve_in_repository
+from oprel.core.models.known_names import older_keys, resolve_in_repository
 from oprel.core.models.modelfile import Modelfile, Parameter
 from oprel.core.models.moved import MovedFiles
-from oprel.core.names import HUB_HOST, ModelRef, NameKind, hub_origin, older_keys
+from oprel.core.names import HUB_HOST, ModelRef, NameKind, hub_origin
 from oprel.utils.file_cache import FileCache, states_of
 from oprel.utils.files import can_list, read_own, set_aside, write_atomically
 

@@ -213,7 +213,7 @@ class Registry:
         else:
             headers = {"Authorization": login.header} if login else {}
             url = realm.copy_merge_params({"service": service, "scope": scopes})
-            answer = await self._answer("GET", url, headers, None, False, True)
+            answer = await self._answer("GET", url, headers, None, True, True)
         if answer.is_page:
             raise Unreachable(f"{realm.host} answered with a web page instead of a token", LOGIN_PAGE)
         try:

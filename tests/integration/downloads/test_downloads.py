@@ -204,7 +204,7 @@ def test_the_url_of_a_file_of_the_hub_is_a_name_of_its_model(client: Client, hub
     client.pull(url)
     assert client.generate(url, "Hello", options=ONE_TOKEN).eval_count == 1
     client.pull(named(repo))
-    assert sent(hub, repo) == size(hub, repo)
+    assert size(hub, repo) <= sent(hub, repo) < 1.1 * size(hub, repo), "its start is looked at before"
     assert [model.name for model in client.list().models if repo in model.name] == [named(repo)]
 
 
@@ -215,13 +215,11 @@ def test_another_url_is_fetched_and_is_the_models_name(client: Client, hub: HubS
     assert [model.name for model in client.list().models if repo in model.name] == [url]
 
 
-def test_a_file_of_the_hub_that_its_name_tells_no_model_is_fetched_by_its_url(
-    client: Client, hub: HubServer, repo: str
-):
+def test_a_file_of_the_hub_is_a_model_whatever_its_name_says(client: Client, hub: HubServer, repo: str):
     draft = "mtp-tiny-Q8_0.gguf"
     (hub.folder / repo / "tiny-Q8_0.gguf").rename(hub.folder / repo / draft)
-    client.pull(url := f"{hub.url}/{repo}/resolve/main/{draft}")
-    assert [model.name for model in client.list().models if repo in model.name] == [url]
+    client.pull(f"{hub.url}/{repo}/resolve/main/{draft}")
+    assert [model.name for model in client.list().models if repo in model.name] == [f"hf.co/{repo}:{draft}"]
 
 
 def test_clients_that_want_the_same_share_one_download(

@@ -15,6 +15,7 @@ from oprel.core.exceptions import UnsupportedError
 from oprel.core.models.manifests import Manifest
 from oprel.core.names import ModelRef
 from oprel.downloader.network import retries
+from oprel.formats.headers.remote import START_STEPS
 from tests.fixtures.download_home import DownloadHome, layout
 from tests.fixtures.gguf_factory import write_tiny_gguf
 from tests.fixtures.hub_server import HubServer
@@ -103,17 +104,19 @@ def provider(home: DownloadHome, name: str) -> str:
     return home.library.manifest(ModelRef.parse(name)).provider
 
 
-def fetched_from(hub: HubServer) -> list[str]:
-    return [path for path in hub.seen if "/cdn/" in path]
+def has_fetched_from(hub: HubServer) -> bool:
+    """More than the starts by which files tell what they are."""
+    return sum(count for path, count in hub.sent.items() if path.startswith("/cdn/")) > 4 * START_STEPS[0]
 
 
 async def test_hugging_face_s_model_is_compared_with_the_hub_s(home: DownloadHome, hub: HubServer, theirs: Path):
     hf_hub_download(REPO, FILE, endpoint=hub.url, cache_dir=theirs / ".cache/huggingface/hub", token=False)
     before = layout(theirs)
     hub.seen.clear()
+    hub.sent.clear()
     said = await home.pull(NAME)
     assert said == f"{NAME} is up to date; it belongs to Hugging Face's programs: `hf download {REPO}` updates it"
-    assert hub.seen and not fetched_from(hub)
+    assert hub.seen and not has_fetched_from(hub)
     assert home.library.check(home.library.manifest(ModelRef.parse(NAME))).notes[-1] == said.partition("; it ")[2]
     write_tiny_gguf(hub.folder / REPO / FILE, seed=2)
     said = await home.pull(NAME)
@@ -131,7 +134,7 @@ async def test_lm_studio_s_model_is_compared_by_size(home: DownloadHome, hub: Hu
     add_files(theirs / ".lmstudio/models" / REPO, {FILE: content})
     before = layout(theirs)
     assert (await home.pull(f"{REPO}:Q8_0")).startswith(f"{REPO}:Q8_0 is up to date; it belongs to LM Studio")
-    assert await home.pull(NAME) and not fetched_from(hub)  # the same model by its address at the hub
+    assert await home.pull(NAME) and not has_fetched_from(hub)  # the same model by its address at the hub
     (hub.folder / REPO / FILE).write_bytes(content + bytes(1000))
     await home.pull(NAME)
     await home.remove(NAME)
