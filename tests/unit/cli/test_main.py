@@ -121,6 +121,11 @@ def test_every_command_has_a_parser_and_a_main(command: str) -> None:
     assert parsed(command, *needed.get(command, [])).main is module.main
 
 
+def test_the_flag_of_a_switch_alone_switches_it_on() -> None:
+    args = parsed("serve", "--tls-self-signed", "--offline", "--restore", "off", "--in-place=off")
+    assert (args.tls_self_signed, args.offline, args.restore, args.in_place) == ("on", "on", "off", "off")
+
+
 @pytest.mark.parametrize("error", error_classes().values(), ids=lambda error: error.__name__)
 def test_an_error_on_purpose_gives_its_own_exit_code(ends_with, error: type[OprelError]) -> None:
     assert ends_with(error("it broke")) == error.exit_code != 0
