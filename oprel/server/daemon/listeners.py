@@ -40,6 +40,10 @@ class Listening(NamedTuple):
     secure: list[socket.socket]
 
     @property
+    def all(self) -> list[socket.socket]:
+        return [*self.plain, *self.secure]
+
+    @property
     def urls(self) -> list[str]:
         return [*urls_of(self.plain), *urls_of(self.secure, "https")]
 

@@ -94,7 +94,7 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
         signal.signal(signal.SIGHUP, lambda *_: hung_up())
         try:
-            server.run(sockets=[unix, *tcp.plain, *tcp.secure])
+            server.run(sockets=[unix, *tcp.all])
         finally:
             run_files.remove()
 
