@@ -69,7 +69,7 @@ class RunningDaemon:
 
     @property
     def url(self) -> str:
-        found = re.search(r"listens on (http://\S+)", self.log)
+        found = re.search(r"listens on (https?://[^\s,]+)", self.log)
         assert found, self.log
         return found[1]
 

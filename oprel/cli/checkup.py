@@ -109,6 +109,8 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
     except OprelError as error:
         return None, _without_health(config, error)
     summary = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
+    if (daemon := running_daemon(config)) and daemon.address.startswith("https:"):
+        summary += f", at {daemon.address}"
     if health.version != __version__:
         step = f"Update it on {config.host}." if config.host else "`oprel restart`"
         return health, _warning("daemon", f"{summary}, but this command has version {__version__}", step)
@@ -317,10 +319,8 @@ def _holder(port: int) -> psutil.Process | None:
     """The process that listens on the port; None if the system hides it from this user."""
     try:
         for connection in psutil.net_connections("tcp"):
-            listens_there = (
-                connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            )
-            if listens_there and connection.pid:
+            address, is_listener = connection.laddr, connection.status == psutil.CONN_LISTEN
+            if is_listener and address and address.port == port and connection.pid:
                 return psutil.Process(connection.pid)
     except psutil.Error:
         pass

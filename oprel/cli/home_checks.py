@@ -2,16 +2,21 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from oprel.core.config import Config
 from oprel.core.exceptions import InvalidModelError
 from oprel.core.models.manifests import Manifest, Manifests
+from oprel.core.state.certificate_files import valid_until
 from oprel.core.state.crash_files import CrashFiles
 from oprel.core.state.damage import in_the_way, set_aside_before, state_faults
 from oprel.formats.checks.validation import require_sound
 from oprel.utils import database
 
+DAYS_BEFORE_END = 14  # of a certificate, when it should have been renewed
+NEXT_PAIR = "Delete it: the next daemon makes another one, with another fingerprint."
 NEXT_DAEMON = "The next daemon sets it aside and begins a new one: `oprel restart`."
 
 
@@ -30,6 +35,7 @@ def home_faults(config: Config) -> Iterator[HomeFault]:
     yield from _of_database(config)
     yield from _of_crashes(config)
     yield from _of_models(config)
+    yield from _of_certificate(config)
     for path in set_aside_before(config):
         yield HomeFault(
             "set aside", f"{path} could not be used when a daemon started", "Delete it if you do not need it."
@@ -49,6 +55,25 @@ def _of_crashes(config: Config) -> Iterator[HomeFault]:
     if damaged := files.damaged():
         text = f"{len(damaged)} of the reports cannot be read, such as {damaged[0]}"
         yield HomeFault("crashes", text, "Delete them: they only say why an engine ended.")
+
+
+def _of_certificate(config: Config) -> Iterator[HomeFault]:
+    """Of the HTTPS port."""
+    if config.tls_certificate:
+        file, advice = Path(config.tls_certificate).expanduser(), "Renew it: the daemon uses the new one at once."
+    elif config.tls_self_signed == "on" and config.own_certificate.exists():
+        file, advice = config.own_certificate, NEXT_PAIR
+    else:
+        return
+    try:
+        end = valid_until(file)
+    except (OSError, ValueError) as error:
+        yield HomeFault("certificate", f"{file} cannot be read: {error}", advice)
+        return
+    left = end - datetime.now(UTC)
+    if left < timedelta(days=DAYS_BEFORE_END):
+        expires = "expired" if left < timedelta() else "expires"
+        yield HomeFault("certificate", f"{file} {expires} on {end:%Y-%m-%d}", advice)
 
 
 def _of_models(config: Config) -> Iterator[HomeFault]:

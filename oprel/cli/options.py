@@ -10,7 +10,7 @@ from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, ColumnChoice, argument, named
 from oprel.core.config import Config, config_of, flag, given_settings, settings
 from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, OprelError
-from oprel.core.settings import DURATIONS, PATHS, DeclaredSetting
+from oprel.core.settings import DURATIONS, PATHS, SWITCH, DeclaredSetting
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -45,7 +45,9 @@ def add_settings(parser: argparse.ArgumentParser, names: Container[str]) -> None
             default = "" if entry.default == "" else f" (default: {entry.default})"
             values = f": {', '.join(entry.choices)}" if entry.choices and "|" not in _metavar(entry) else ""
             text = f"{entry.help}{values}{default}".replace("%", "%%")
-            parser.add_argument(flag(entry.name), dest=entry.name, metavar=_metavar(entry), help=text)
+            added = parser.add_argument(flag(entry.name), dest=entry.name, metavar=_metavar(entry), help=text)
+            if entry.choices == SWITCH:  # the flag alone switches on
+                added.nargs, added.const = "?", "on"
 
 
 def _metavar(entry: DeclaredSetting) -> str:

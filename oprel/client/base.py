@@ -20,12 +20,14 @@ class Scheme(Enum):
 class Address(NamedTuple):
     """`http://HOST:PORT`, `unix:/PATH`, or an address with the scheme of an installed package.
 
-    `own`: this machine's own daemon, which clients start when it is down.
+    `own`: this machine's own daemon, which clients start when it is down. `fingerprint`: SHA-256 of the only
+    certificate that counts, in hexadecimal; it is not shown.
     """
 
     scheme: Scheme
     target: str
     own: bool = False
+    fingerprint: str = ""
 
     def __str__(self) -> str:
         return f"unix:{self.target}" if self.scheme is Scheme.UNIX else self.target
@@ -46,6 +48,7 @@ class Address(NamedTuple):
                 return cls(Scheme.PACKAGE, text)
         from urllib.parse import urlsplit
 
+        text, _, fragment = text.partition("#")
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port or {"https": 443}.get(parts.scheme, DEFAULT_PORT if "://" not in text else 80)
@@ -54,14 +57,30 @@ class Address(NamedTuple):
         except ValueError as error:
             raise ConfigError(f"{text!r} is not a daemon's address", "Write http://HOST:PORT or unix:/PATH.") from error
         host = parts.hostname or "127.0.0.1"
-        return cls(
-            Scheme.HTTP, f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
-        )
+        target = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
+        return cls(Scheme.HTTP, target, fingerprint=_fingerprint(fragment, parts.scheme) if fragment else "")
 
     @classmethod
     def of(cls, config: Config) -> "Address":
         """The configured daemon, or this machine's own."""
         return cls.parse(config.host) if config.host else cls(Scheme.UNIX, str(config.socket_path), own=True)
+
+
+def _fingerprint(fragment: str, scheme: str) -> str:
+    """The end of an address, `sha256=HEX`, as 64 digits. Raises ConfigError.
+
+    >>> _fingerprint("sha256=" + ":".join(["AB"] * 32), "https") == "ab" * 32
+    True
+    """
+    kind, _, digits = fragment.partition("=")
+    digits = digits.replace(":", "").lower()
+    if kind.lower() != "sha256" or not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ConfigError(
+            f"#{fragment} is not the fingerprint of a certificate", "Write https://HOST:PORT#sha256=FINGERPRINT."
+        )
+    if scheme != "https":
+        raise ConfigError("only an https:// address has the fingerprint of a certificate", "Write https://.")
+    return digits
 
 
 class NotReachedError(ConnectError):

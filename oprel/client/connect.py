@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import httpx
@@ -18,6 +19,9 @@ from oprel.core.exceptions import ConnectError
 from oprel.core.home import check_home
 from oprel.utils.files import listens
 
+if TYPE_CHECKING:
+    import ssl
+
 # Answers have no time limit, since models and queues can be slow; but a daemon that is silent must show that it lives.
 TIMEOUT = httpx.Timeout(None, connect=10.0)
 # httpx needs a URL; over a Unix socket or in-process its host is a dummy.
@@ -30,6 +34,11 @@ def connection_errors(address: Address) -> Iterator[None]:
     try:
         yield
     except httpx.ConnectError as error:
+        if _is_secure(address):
+            from oprel.client.shared.certificates import certificate_error
+
+            if unusable := certificate_error(address, error):
+                raise unusable from error
         raise NotReachedError.at(address) from error
     except httpx.TransportError as error:
         raise lost_connection(address, str(error) or type(error).__name__) from error
@@ -41,7 +50,7 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
         return transports()[scheme_of(address.target)].open(address.target)
     new_checks = _silence_checks(address, config)
     if address.scheme is Scheme.HTTP:
-        return patient(httpx.HTTPTransport(verify=_has_certificate(address)), new_checks)
+        return patient(httpx.HTTPTransport(verify=_verify(address, config)), new_checks)
     if address.own:
         check_home(config)
     return _Reconnecting(patient(_SocketTransport(address.target), new_checks), address, config)
@@ -52,25 +61,33 @@ def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTra
         return transports()[scheme_of(address.target)].open_async(address.target)
     new_checks = _silence_checks(address, config)
     if address.scheme is Scheme.HTTP:
-        return patient_async(httpx.AsyncHTTPTransport(verify=_has_certificate(address)), new_checks)
+        return patient_async(httpx.AsyncHTTPTransport(verify=_verify(address, config)), new_checks)
     if address.own:
         check_home(config)
     transport = httpx.AsyncHTTPTransport(uds=address.target, verify=False)
     return _AsyncReconnecting(patient_async(transport, new_checks), address, config)
 
 
-def _has_certificate(address: Address) -> bool:
-    """False for plain HTTP: loading certificates takes 25 ms."""
-    return address.target.startswith("https:")
+def _is_secure(address: Address) -> bool:
+    return address.scheme is Scheme.HTTP and address.target.startswith("https:")
+
+
+def _verify(address: Address, config: Config) -> "ssl.SSLContext | bool":
+    """False for plain HTTP, which needs no certificates."""
+    if not _is_secure(address):
+        return False
+    from oprel.client.shared.certificates import tls_context  # imported late: most daemons speak plain HTTP
+
+    return tls_context(address, config.own_certificate)
 
 
 def _silence_checks(address: Address, config: Config) -> Callable[[], SilenceChecks]:
     if address.scheme is Scheme.UNIX:
         return lambda: SilenceChecks(partial(check_alive, Path(address.target), config))
-    return lambda: SilenceChecks(partial(_check_reachable, address))
+    return lambda: SilenceChecks(partial(_check_reachable, address, config))
 
 
-def _check_reachable(address: Address) -> None:
+def _check_reachable(address: Address, config: Config) -> None:
     """Ask whatever serves at `address` for any answer; one that refuses connections may let answers finish.
 
     Raises ConnectError.
@@ -80,8 +97,12 @@ def _check_reachable(address: Address) -> None:
     from urllib.parse import urlsplit
 
     server = urlsplit(address.target)
-    kind = http.client.HTTPSConnection if _has_certificate(address) else http.client.HTTPConnection
-    connection = kind(server.netloc, timeout=PROBE_SECONDS)
+    context = _verify(address, config)
+    connection = (
+        http.client.HTTPSConnection(server.netloc, timeout=PROBE_SECONDS, context=context)
+        if isinstance(context, ssl.SSLContext)
+        else http.client.HTTPConnection(server.netloc, timeout=PROBE_SECONDS)
+    )
     try:
         connection.request("GET", "/")
         connection.getresponse()

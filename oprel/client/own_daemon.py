@@ -202,7 +202,7 @@ def _tell_of_port(config: Config, log: Path, old_bytes: int) -> None:
     import re
 
     lines = "\n".join(tail(log, STARTING_LINES, since=old_bytes))
-    listening = re.search(r"oprel listens on (http://\S+:(\d+))", lines)
+    listening = re.search(r"oprel listens on (https?://[^\s,]+:(\d+))", lines)
     if listening and config.server_port and int(listening[2]) != config.server_port:
         import logging
 

@@ -36,9 +36,19 @@ class Config(SettingsGroup):
     """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" forever)."""
 
     home: str = setting("~/.oprel", "folder of models, conversations, logs and sockets")
-    host: str = setting("", "daemon that clients talk to: http://HOST:PORT or unix:/PATH; empty = this machine's own")
+    host: str = setting(
+        "", "daemon that clients talk to: http[s]://HOST:PORT or unix:/PATH; empty = this machine's own"
+    )
     server_host: str = setting("127.0.0.1", "address the daemon listens on; other machines reach it on 0.0.0.0")
     server_port: int = setting(11435, "TCP port the daemon listens on; 0 = any free one", largest=65535)
+    tls_certificate: str = setting("", "certificate of the HTTPS port: a PEM file with its chain; empty = plain HTTP")
+    tls_key: str = setting("", "key of that certificate: a PEM file; empty = in the certificate's file")
+    tls_self_signed: str = setting("off", "whether to speak HTTPS with a certificate that the daemon makes", SWITCH)
+    tls_port: int = setting(
+        0,
+        "another port for HTTPS; server_port then speaks HTTP, on loopback only; 0 = server_port speaks HTTPS",
+        largest=65535,
+    )
     origins: str = setting(
         "", "web origins that may call the API, comma-separated, * as wildcard; local ones always may"
     )
@@ -165,6 +175,15 @@ class Config(SettingsGroup):
     @property
     def socket_path(self) -> Path:
         return self.run_dir / "oprel.sock"
+
+    @property
+    def own_certificate(self) -> Path:
+        """The certificate that the daemon makes itself; its key is beside it."""
+        return self.home_dir / "tls" / "certificate.pem"
+
+    @property
+    def own_key(self) -> Path:
+        return self.own_certificate.with_name("key.pem")
 
     @property
     def places(self) -> "Places":

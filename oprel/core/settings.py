@@ -14,7 +14,10 @@ from oprel.utils.text import parse_duration
 Value = str | int
 Entries = Mapping[str, "DeclaredSetting"]
 
-PATHS = ("home", "engine_path", "engine_sources", "binary_dir", "cache_dir", "hardware")
+PATHS = (
+    *("home", "engine_path", "engine_sources", "binary_dir", "cache_dir", "hardware"),
+    *("tls_certificate", "tls_key"),
+)
 SWITCH = ("on", "off")
 SPELLINGS = {"true": "on", "false": "off"}
 

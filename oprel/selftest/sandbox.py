@@ -123,7 +123,7 @@ class Sandbox:
         if process.poll() is not None:
             last = " ".join(line.strip() for line in tail(self._log, LOG_LINES, since=began))
             raise NoDaemon(f"a daemon that starts; it ended with status {process.returncode}: {last}")
-        listening = re.search(rb"listens on (http://\S+)", self._log.read_bytes()[began:])
+        listening = re.search(rb"listens on (https?://[^\s,]+)", self._log.read_bytes()[began:])
         expect(listening, "a daemon that logs its address")
         self.http.base_url = httpx.URL(listening[1].decode() if listening else "")
 

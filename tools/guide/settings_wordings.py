@@ -155,7 +155,17 @@ OWN_ANSWERS = {
 NOT_TAUGHT = {
     "host": "for clients on other machines; `oprel help run` explains it",
     **dict.fromkeys(
-        ("engine_mirror", "engine_sources", "engine_variables", "hardware", "max_body_mb"),
+        (
+            "engine_mirror",
+            "engine_sources",
+            "engine_variables",
+            "hardware",
+            "max_body_mb",
+            "tls_certificate",
+            "tls_key",
+            "tls_self_signed",
+            "tls_port",
+        ),
         "came while guide was trained; to be taught next",
     ),
 }

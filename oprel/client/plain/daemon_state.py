@@ -5,12 +5,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oprel.client.plain.unix_http import connected, exchange
 from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError, OprelError, ShuttingDownError
 from oprel.core.home import lock_files
 from oprel.utils.files import listens, locked
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 ANSWER_SECONDS = 5.0  # that a daemon gets for a short answer
 PROBE_SECONDS = 20.0  # before one that runs is given up: the machine may be busy, or swapping
@@ -157,19 +161,34 @@ def why_silent(config: Config) -> OprelError:
 
 def _over_tcp(config: Config, pid: int) -> tuple[str, bool]:
     """Where the daemon listens for TCP, and whether it is the one that answers there."""
-    import http.client
     import json
+    from http.client import HTTPException
 
     from oprel.core.configuration.published import published
 
     daemon = published(config)
     address = daemon.address if daemon else f"http://{config.server_host}:{config.server_port}"
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=ANSWER_SECONDS)
+    connection = _connection(address)
     try:
         connection.request("GET", "/health")
         health = json.loads(connection.getresponse().read())
         return address, isinstance(health, dict) and health.get("pid") == pid
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, HTTPException):
         return address, False
     finally:
         connection.close()
+
+
+def _connection(address: str) -> "HTTPConnection":
+    """To an address of this machine's daemon, whose certificate does not matter for a look at its process ID."""
+    from http.client import HTTPConnection, HTTPSConnection
+    from urllib.parse import urlsplit
+
+    url = urlsplit(address)
+    if url.scheme != "https":
+        return HTTPConnection(url.netloc, timeout=ANSWER_SECONDS)
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return HTTPSConnection(url.netloc, timeout=ANSWER_SECONDS, context=context)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from oprel.core.exceptions import OprelError, UnsupportedError, error_classes
+from oprel.core.exceptions import ConnectError, OprelError, UnsupportedError, error_classes
 
 if TYPE_CHECKING:
     from oprel import api_models as wire
@@ -17,6 +17,7 @@ Answer = TypeVar("Answer")
 
 SUCCESS = b'{"status":"success"}'
 NO_SUCH_CALL = ("404 page not found", "405 method not allowed")  # the texts of Ollama and of the daemon
+SPEAKS_HTTPS = "this port speaks HTTPS"  # how the daemon answers plain HTTP there
 NOT_OPREL = "the server at this address is not oprel"
 
 
@@ -123,4 +124,6 @@ def _error(content: bytes, status: int | None) -> OprelError:
                 "the daemon does not have this call",
                 "It is older than this client: `oprel restart`, or update it on its machine.",
             )
+        if (text := content.decode(errors="replace")).startswith(SPEAKS_HTTPS):
+            return ConnectError(text.strip())
         return not_oprel(f" (HTTP {status})")

@@ -32,6 +32,7 @@ def folders(config: Config) -> Iterator[Path]:
     """The folders that oprel itself writes to, outermost first, whether they exist or not."""
     yield from (config.models_dir, config.models_dir / "blobs", config.models_dir / "converted")
     yield from (config.logs_dir, config.crashes_dir, config.run_dir, config.run_dir / "engines")
+    yield config.own_certificate.parent
 
 
 def in_the_way(config: Config) -> Iterator[Damage]:
@@ -40,7 +41,7 @@ def in_the_way(config: Config) -> Iterator[Damage]:
         if (mode := _mode(folder)) and not (stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             yield Damage(folder, "it is not a folder")
     logs = (config.logs_dir / "daemon.log", config.home_dir / "history")  # the latter of what was typed
-    for file in (*(config.run_dir / name for name in RUN_FILES), *logs):
+    for file in (*(config.run_dir / name for name in RUN_FILES), *logs, config.own_certificate, config.own_key):
         if (mode := _mode(file)) and not stat.S_ISREG(mode):
             yield Damage(file, "it is not a file")
     if (mode := _mode(config.socket_path)) and not stat.S_ISSOCK(mode):

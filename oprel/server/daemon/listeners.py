@@ -12,6 +12,7 @@ from typing import NamedTuple
 from oprel.core.config import Config
 from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
 from oprel.core.exceptions import ConfigError
+from oprel.server.access.identify import is_loopback
 from oprel.utils.files import port_owner
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,42 @@ class _Address(NamedTuple):
         return (self.host, port, 0, self.scope) if self.family == socket.AF_INET6 else (self.host, port)
 
 
-def tcp_sockets(config: Config) -> list[socket.socket]:
-    """One for each address of `server_host`, IPv4 first, all on one port.
+class Listening(NamedTuple):
+    """The daemon's TCP sockets: for plain HTTP, and for HTTPS."""
+
+    plain: list[socket.socket]
+    secure: list[socket.socket]
+
+    @property
+    def all(self) -> list[socket.socket]:
+        return [*self.plain, *self.secure]
+
+    @property
+    def urls(self) -> list[str]:
+        return [*urls_of(self.plain), *urls_of(self.secure, "https")]
+
+
+def listen(config: Config, *, with_tls: bool) -> Listening:
+    """Listen as the settings say. Raises ConfigError."""
+    host, port = config.server_host, config.server_port
+    if not with_tls:
+        return Listening(tcp_sockets(host, port), [])
+    if not config.tls_port:
+        return Listening([], tcp_sockets(host, port))
+    plain = tcp_sockets(host if is_loopback(host) else "localhost", port)
+    try:
+        return Listening(plain, tcp_sockets(host, config.tls_port, "--tls-port"))
+    except ConfigError:
+        for listener in plain:
+            listener.close()
+        raise
+
+
+def tcp_sockets(host: str, port: int, flag: str = "--server-port") -> list[socket.socket]:
+    """One for each address of `host`, IPv4 first, all on one port, which the `flag` of `oprel serve` sets.
 
     Where another user has the default port, it is the next free one. Raises ConfigError.
     """
-    host, port = config.server_host, config.server_port
     try:
         return _listeners(host, port)
     except OSError as error:
@@ -48,19 +79,21 @@ def tcp_sockets(config: Config) -> list[socket.socket]:
             return listeners
         step = "Check --server-host."
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            step = "Choose another port with --server-port or OPREL_SERVER_PORT (0 = any free one)."
+            any_free = " or OPREL_SERVER_PORT (0 = any free one)" if flag == "--server-port" else ""
+            step = f"Choose another port with {flag}{any_free}."
         if error.errno == errno.EADDRINUSE and port == OLLAMA_PORT:
             step = "Is Ollama running? Stop it, or choose another port with --server-port."
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", step) from error
 
 
-def urls_of(listeners: Sequence[socket.socket]) -> list[str]:
+def urls_of(listeners: Sequence[socket.socket], scheme: str = "http") -> list[str]:
     """
     >>> with socket.create_server(("127.0.0.1", 0)) as listener:
     ...     urls_of([listener]) == [f"http://127.0.0.1:{listener.getsockname()[1]}"]
     True
     """
-    return [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in map(_host_and_port, listeners)]
+    addresses = map(_host_and_port, listeners)
+    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses]
 
 
 def unix_socket(path: Path) -> socket.socket:

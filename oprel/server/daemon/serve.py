@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -33,7 +34,7 @@ from oprel.server.app import assemble, create_app
 from oprel.server.daemon.garbage import ModuleFreezer
 from oprel.server.daemon.healing import heal_home
 from oprel.server.daemon.home_lock import HomeLock
-from oprel.server.daemon.listeners import BACKLOG, tcp_sockets, urls_of
+from oprel.server.daemon.listeners import BACKLOG, listen
 from oprel.server.daemon.log_file import DaemonLog
 from oprel.server.daemon.run_files import RunFiles
 from oprel.server.daemon.service_manager import ServiceManager
@@ -42,6 +43,9 @@ from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
 from oprel.utils.process.observed_time import ObservedTime
+
+if TYPE_CHECKING:
+    from oprel.server.daemon.tls.certificates import Certificates
 
 logger = logging.getLogger(__name__)
 
@@ -72,21 +76,25 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         control_groups.settle()
         records.reconcile(config.run_dir)
         heal_home(config)
-        tcp = tcp_sockets(config)
-        addresses = urls_of(tcp)
-        unix = run_files.make(addresses[0])
+        certificates = _certificates(config)
+        tcp = listen(config, with_tls=certificates is not None)
+        listening = ", ".join(tcp.urls)
+        unix = run_files.make(certificates.pinned(tcp.urls[-1]) if certificates else tcp.urls[0])
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
-        listening = ", ".join(addresses)
         logger.info("oprel listens on %s and unix:%s (pid %s)", listening, config.socket_path, os.getpid())
         if not is_loopback(config.server_host):
             logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
+        if certificates:
+            certificates.log()
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
-        server = DaemonServer(state, ServiceManager(service_variables()), addresses[0], run_files)
+        server = DaemonServer(state, ServiceManager(service_variables()), tcp.urls[0], run_files)
+        if certificates:
+            server.secure(tcp.secure, certificates)
         hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
         signal.signal(signal.SIGHUP, lambda *_: hung_up())
         try:
-            server.run(sockets=[unix, *tcp])
+            server.run(sockets=[unix, *tcp.all])
         finally:
             run_files.remove()
 
@@ -116,9 +124,15 @@ class DaemonServer(uvicorn.Server):
         self._service, self._address = service, address
         self._run_files = run_files
         self._sockets: list[socket.socket] = []
+        self._secure: list[socket.socket] = []  # those of `_sockets` that speak TLS
+        self._certificates: Certificates | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain_left = 0.0  # s for requests without an engine
         self._exit_requested = asyncio.Event()
+
+    def secure(self, listeners: list[socket.socket], certificates: "Certificates") -> None:
+        """Speak TLS on these sockets of those that the server will run with."""
+        self._secure, self._certificates = listeners, certificates
 
     async def main_loop(self) -> None:
         """Wait for a signal. Uvicorn's own loop looks ten times a second whether there was one."""
@@ -134,6 +148,8 @@ class DaemonServer(uvicorn.Server):
                 await at_work.enter_async_context(measurement.at_work())
                 if self._run_files:
                     await at_work.enter_async_context(self._run_files.kept(self._listen_on))
+                if self._certificates:
+                    await at_work.enter_async_context(self._certificates.kept())
                 if not self.should_exit:
                     await self._exit_requested.wait()
 
@@ -152,6 +168,8 @@ class DaemonServer(uvicorn.Server):
 
         self._service.reloading()
         reload(start, read)
+        if self._certificates:
+            self._certificates.refresh()
         self._service.ready(self._status())
 
     def _is_quiet(self) -> bool:
@@ -167,18 +185,24 @@ class DaemonServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._sockets = sockets or []
-        await super().startup(sockets)
+        await super().startup([listener for listener in self._sockets if listener not in self._secure])
+        loop = asyncio.get_running_loop()
+        for listener in self._secure:
+            self.servers.append(await loop.create_server(self._new_secure_protocol, sock=listener, backlog=BACKLOG))
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        """As in uvicorn's startup."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    def _new_secure_protocol(self) -> asyncio.Protocol:
+        assert self._certificates
+        return self._certificates.secured(self._new_protocol())
 
     async def _listen_on(self, unix: socket.socket) -> None:
         """Listen on another Unix socket in place of the first one, whose file is gone. Its connections stay."""
-        # As in uvicorn's startup.
-        protocol = partial(
-            HttpProtocol,
-            config=self.config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-        )
-        server = await asyncio.get_running_loop().create_server(protocol, sock=unix, backlog=BACKLOG)
+        server = await asyncio.get_running_loop().create_server(self._new_protocol, sock=unix, backlog=BACKLOG)
         self.servers[0].close()
         self._sockets[0].close()
         self.servers[0], self._sockets[0] = server, unix
@@ -251,6 +275,17 @@ class DatedState(ServerState):
     @default_headers.setter
     def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Uvicorn's constructor has none to set yet."""
+
+
+def _certificates(config: Config) -> "Certificates | None":
+    """Of the HTTPS port; None where there is none. Raises ConfigError."""
+    if not (config.tls_certificate or config.tls_self_signed == "on"):
+        if config.tls_key or config.tls_port:
+            raise ConfigError("tls_key and tls_port need a certificate", "Set tls_certificate, or tls_self_signed.")
+        return None
+    from oprel.server.daemon.tls.certificates import Certificates  # imported late: most daemons speak plain HTTP
+
+    return Certificates.of(config)
 
 
 def _ends_at_hangup() -> bool:

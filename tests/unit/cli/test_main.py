@@ -26,6 +26,10 @@ CHANGED: dict[str, str | int] = {
     "host": "unix:/run/oprel.sock",
     "server_host": "0.0.0.0",
     "server_port": 8080,
+    "tls_certificate": "/etc/ssl/box.pem",
+    "tls_key": "/etc/ssl/box.key",
+    "tls_self_signed": "on",
+    "tls_port": 8443,
     "origins": "https://a.example,https://*.b.example",
     "log_level": "debug",
     "keep_alive": "-1",
@@ -115,6 +119,11 @@ def test_every_command_has_a_parser_and_a_main(command: str) -> None:
     needed |= {"completion": ["bash"], "hf": ["whoami"], "import": ["./tiny.gguf"], "bench": ["memory"]}
     module = import_module(f"oprel.cli.commands.{cli.COMMANDS[command]}")
     assert parsed(command, *needed.get(command, [])).main is module.main
+
+
+def test_the_flag_of_a_switch_alone_switches_it_on() -> None:
+    args = parsed("serve", "--tls-self-signed", "--offline", "--restore", "off", "--in-place=off")
+    assert (args.tls_self_signed, args.offline, args.restore, args.in_place) == ("on", "on", "off", "off")
 
 
 @pytest.mark.parametrize("error", error_classes().values(), ids=lambda error: error.__name__)

@@ -160,7 +160,8 @@ def test_a_daemon_that_lets_answers_finish_lives(tmp_path: Path, *, is_bound: bo
         daemon_state.check_alive(path, Config(home=str(tmp_path)))
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
-        connect._check_reachable(Address.parse(f"127.0.0.1:{refusing.getsockname()[1]}"))
+        address = Address.parse(f"127.0.0.1:{refusing.getsockname()[1]}")
+        connect._check_reachable(address, Config(home=str(tmp_path)))
 
 
 def test_a_daemon_is_asked_less_and_less_often() -> None:
