@@ -33,6 +33,7 @@ from oprel.stores.seen import away_models
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
 from oprel.utils.files import listens, port_owner
+from oprel.utils.process import systems
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
 
@@ -250,7 +251,7 @@ def check_folder(subject: str, folder: Path) -> CheckupFinding:
         return _ok(subject, f"{folder} will be created")
     except OSError as error:
         return _error(subject, f"{folder}: {error.strerror}", "Choose another home with --home or OPREL_HOME.")
-    if not folder.is_dir() or status.st_uid != os.getuid():
+    if not folder.is_dir() or status.st_uid != systems.user_id():
         steps = filter(None, [owner_advice(folder), "Choose another with --home or OPREL_HOME."])
         return _error(subject, f"{folder} is not a folder owned by this user", *steps)
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -289,7 +290,7 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
     other = "Choose another port with --server-port or OPREL_SERVER_PORT."
-    if port == Config.server_port and (owner := port_owner(port)) not in (None, os.getuid()):
+    if port == Config.server_port and (owner := port_owner(port)) not in (None, systems.user_id()):
         where = "listens on another one, which its log names" if health else "will take the next free one"
         return _ok("port", f"{address} belongs to another user (user ID {owner}): this user's daemon {where}")
     if daemon := _daemon_at(host, port):

@@ -31,6 +31,7 @@ from oprel.core.configuration.published import published
 from oprel.core.exceptions import ConnectError, DaemonStartError
 from oprel.core.home import prepare_home
 from oprel.utils.files import LARGEST_LOG, listens, locked, open_lock, open_own, shift_logs, tail
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
 from oprel.utils.text import parse_duration
 
@@ -112,13 +113,14 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
             ending = is_ending(config)
             if not (ending or signalled) or (ending and now and not signalled_twice):
                 _signal(pid, signal.SIGTERM)
-                _signal(pid, signal.SIGCONT)
+                if systems.CONTINUE:
+                    _signal(pid, systems.CONTINUE)
                 signalled, signalled_twice = True, ending
             if clock() > deadline:
                 if not now:
                     step = f"`oprel stop --daemon --now` ends it at once, and kills it if need be (pid {pid})."
                     raise ConnectError(f"the daemon has not ended within {limit:.0f} s", step)
-                _signal(pid, signal.SIGKILL)  # its engines end with it
+                _signal(pid, systems.KILL)  # its engines end with it
             time.sleep(POLL_INTERVAL)
         return True
 

@@ -21,6 +21,7 @@ from oprel.core.settings import (
     parse_keep_alive,
     setting,
 )
+from oprel.utils.process import systems
 from oprel.utils.text import parse_duration
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 def _ensure_home() -> None:
     """Give a user without a home folder another one as HOME, for libraries and engines too. Raises ConfigError."""
     home = os.path.expanduser("~")
-    if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
+    if not os.path.isdir(home) or (home == "/" and not systems.is_root()):
         from oprel.core.home import home_instead_of
 
         os.environ["HOME"] = home_instead_of(home, oprel_home=os.environ.get("OPREL_HOME", ""))

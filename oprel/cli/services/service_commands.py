@@ -1,11 +1,11 @@
 """Where each service manager keeps its file, and the commands that it is asked with. Pure."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.cli.services.service_files import LABEL, UNIT, ServiceKind
+from oprel.utils.process import systems
 
 LINES = 200  # of the log
 Command = Sequence[str]
@@ -49,7 +49,7 @@ def _systemd(config_home: Path, *, for_machine: bool) -> ServiceCommands:
 
 
 def _launchd(log: Path, *, for_machine: bool) -> ServiceCommands:
-    domain = "system" if for_machine else f"gui/{os.getuid()}"
+    domain = "system" if for_machine else f"gui/{systems.user_id()}"
     folder = Path("/Library/LaunchDaemons") if for_machine else Path.home() / "Library" / "LaunchAgents"
     file, target = folder / f"{LABEL}.plist", f"{domain}/{LABEL}"
     return ServiceCommands(

@@ -1,8 +1,6 @@
 """What a service file has to know of this machine, its users and the settings."""
 
-import grp
 import os
-import pwd
 import shutil
 import stat
 import subprocess
@@ -15,6 +13,7 @@ from oprel.core.config import Config
 from oprel.core.configuration.given import Given, variable_of
 from oprel.core.configuration.published import without_secrets
 from oprel.core.exceptions import OprelError, ValidationError
+from oprel.utils.process import systems
 
 GPU_GROUPS = ("render", "video")
 NOT_IN_SERVICES = ("home", "host")  # of the command line; the daemon has no host
@@ -70,8 +69,10 @@ def prepare_user(user: str, folders: Sequence[Path]) -> None:
 
     Raises OprelError if the user cannot run this program.
     """
-    if os.getuid() != 0:
+    if sys.platform == "win32" or not systems.is_root():
         raise ValidationError("a service of the machine is installed by root", "Use sudo, or leave --system out.")
+    import pwd
+
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -110,6 +111,10 @@ def _closed_folder(uid: int) -> Path | None:
 
 
 def _is_group(name: str) -> bool:
+    if sys.platform == "win32":
+        return False
+    import grp
+
     try:
         grp.getgrnam(name)
     except KeyError:

@@ -11,6 +11,7 @@ from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError, OprelError, ShuttingDownError
 from oprel.core.home import lock_files
 from oprel.utils.files import listens, locked
+from oprel.utils.process import systems
 
 ANSWER_SECONDS = 5.0  # that a daemon gets for a short answer
 PROBE_SECONDS = 20.0  # before one that runs is given up: the machine may be busy, or swapping
@@ -48,7 +49,7 @@ def held_lock(config: Config) -> Iterator[int | None]:
     """A lock file of the home that a daemon holds, else None. It contains the daemon's process ID."""
     for path in lock_files(config):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(path, os.O_RDWR | systems.OWN_FILE)
         except OSError:  # it is missing, or no file: no daemon has it
             continue
         try:
@@ -61,7 +62,7 @@ def held_lock(config: Config) -> Iterator[int | None]:
 
 
 def pid_in(descriptor: int) -> int:
-    content = os.pread(descriptor, 32, 0)
+    content = systems.read_at(descriptor, 32, 0)
     return int(content) if content.isdigit() else 0
 
 

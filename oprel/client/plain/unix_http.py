@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
+from oprel.utils.process import systems
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -40,7 +42,7 @@ def connected(path: str, timeout: float | None = None) -> socket.socket:
 
     Raises OSError.
     """
-    connection = socket.socket(socket.AF_UNIX)
+    connection = systems.unix_socket()
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         connection.settimeout(timeout)

@@ -11,15 +11,15 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from oprel.runtime.confinement import control_groups
-from oprel.runtime.supervisor import _posix, procstat
+from oprel.runtime.supervisor import processes, procstat
 from oprel.utils.files import open_own, read_own
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     left = [record for record in map(_read, files) if record and _runs(record)]
     for record in left:
         logger.warning("killing an engine left by an earlier daemon (pid %s)", record.pid)
-        _posix.signal_group(record.pid, signal.SIGKILL)
+        processes.signal_group(record.pid, systems.KILL)
     now = ObservedTime()
     deadline = now() + GONE_WITHIN
     while any(map(_runs, left)) and now() < deadline:

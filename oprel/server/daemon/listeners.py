@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from oprel.core.config import Config
 from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
 from oprel.core.exceptions import ConfigError
 from oprel.utils.files import port_owner
+from oprel.utils.process import systems
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def tcp_sockets(config: Config) -> list[socket.socket]:
         return _listeners(host, port)
     except OSError as error:
         owner = port_owner(port) if error.errno == errno.EADDRINUSE and port == Config.server_port else None
-        if owner not in (None, os.getuid()) and (listeners := _on_next_port(host, port)):
+        if owner not in (None, systems.user_id()) and (listeners := _on_next_port(host, port)):
             other = listeners[0].getsockname()[1]
             logger.warning("port %s belongs to another user (user ID %s): listening on %s instead", port, owner, other)
             return listeners
@@ -65,7 +65,7 @@ def urls_of(listeners: Sequence[socket.socket]) -> list[str]:
 
 def unix_socket(path: Path) -> socket.socket:
     """A listener at `path`, in place of whatever file is there. Raises OSError."""
-    listener, unnamed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path.with_name(f".{path.name}")
+    listener, unnamed = systems.unix_socket(), path.with_name(f".{path.name}")
     try:
         unnamed.unlink(missing_ok=True)
         listener.bind(str(unnamed))

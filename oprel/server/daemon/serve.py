@@ -41,6 +41,7 @@ from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     """
     config = start.config
     ends_at_hangup = _ends_at_hangup()
-    if not ends_at_hangup:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the settings have just been read
+    if systems.HANGUP and not ends_at_hangup:
+        signal.signal(systems.HANGUP, signal.SIG_IGN)  # the settings have just been read
     os.umask(0o077)  # whatever this daemon and its engines write is for its user alone
     setup_logging(config.log_level, DaemonLog(config.logs_dir / "daemon.log"))
     for note in notes:
@@ -84,7 +85,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
             signal.signal(number, lambda *_: sys.exit(0))
         server = DaemonServer(state, ServiceManager(service_variables()), addresses[0], run_files)
         hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
-        signal.signal(signal.SIGHUP, lambda *_: hung_up())
+        if systems.HANGUP:
+            signal.signal(systems.HANGUP, lambda *_: hung_up())
         try:
             server.run(sockets=[unix, *tcp])
         finally:
@@ -255,7 +257,7 @@ class DatedState(ServerState):
 
 def _ends_at_hangup() -> bool:
     """Whether SIGHUP means that this process's terminal was closed; not for one that `nohup` lets outlive it."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return False
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
