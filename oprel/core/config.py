@@ -40,6 +40,9 @@ class Config(SettingsGroup):
     host: str = setting("", "daemon that clients talk to: http://HOST:PORT or unix:/PATH; empty = this machine's own")
     server_host: str = setting("127.0.0.1", "address the daemon listens on; other machines reach it on 0.0.0.0")
     server_port: int = setting(11435, "TCP port the daemon listens on; 0 = any free one", largest=65535)
+    listen: str = setting(
+        "", "where the daemon listens too, comma-separated: unix:/PATH?mode=0660&group=NAME, pipe:NAME"
+    )
     origins: str = setting(
         "", "web origins that may call the API, comma-separated, * as wildcard; local ones always may"
     )
@@ -166,6 +169,11 @@ class Config(SettingsGroup):
     @property
     def socket_path(self) -> Path:
         return self.run_dir / "oprel.sock"
+
+    @property
+    def further_addresses(self) -> tuple[str, ...]:
+        """Where the daemon listens besides its own socket and port."""
+        return tuple(address for part in self.listen.split(",") if (address := part.strip()))
 
     @property
     def places(self) -> "Places":

@@ -75,6 +75,13 @@ def short_run_dir(near: Path) -> Path:
         return near
 
 
+def own_pipe(config: Config) -> str:
+    """The name of the pipe that stands for the home's socket where there are no Unix sockets."""
+    import hashlib
+
+    return f"oprel-{hashlib.sha256(os.fsencode(config.home_dir)).hexdigest()[:16]}"
+
+
 def check_home(config: Config) -> None:
     """Raises ConfigError if another user owns the run folder, and so may have put a socket into it."""
     try:

@@ -63,17 +63,20 @@ def urls_of(listeners: Sequence[socket.socket]) -> list[str]:
     return [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in map(_host_and_port, listeners)]
 
 
-def unix_socket(path: Path) -> socket.socket:
-    """A listener at `path`, in place of whatever file is there. Raises OSError."""
+def unix_socket(path: Path, *, mode: int = 0o600, group: str = "") -> socket.socket:
+    """A listener at `path`, in place of whatever file is there. Raises OSError; KeyError for an unknown group."""
     listener, unnamed = systems.unix_socket(), path.with_name(f".{path.name}")
     try:
         unnamed.unlink(missing_ok=True)
         listener.bind(str(unnamed))
-        unnamed.chmod(0o600)
+        if group:
+            systems.give_to_group(unnamed, group)
+        unnamed.chmod(mode)
         listener.listen(BACKLOG)
         unnamed.replace(path)  # now: one that does not listen yet looks like that of a daemon that is about to end
-    except OSError:
+    except (OSError, KeyError):
         listener.close()
+        unnamed.unlink(missing_ok=True)
         raise
     return listener
 

@@ -30,11 +30,13 @@ from oprel.server.api.common.app_state import AppState
 from oprel.server.api.connections.http_protocol import HttpProtocol
 from oprel.server.api.connections.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
+from oprel.server.daemon.further import further_listeners
 from oprel.server.daemon.garbage import ModuleFreezer
 from oprel.server.daemon.healing import heal_home
 from oprel.server.daemon.home_lock import HomeLock
 from oprel.server.daemon.listeners import BACKLOG, tcp_sockets, urls_of
 from oprel.server.daemon.log_file import DaemonLog
+from oprel.server.daemon.pipe_server import PipeServer
 from oprel.server.daemon.run_files import RunFiles
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
@@ -43,6 +45,7 @@ from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
 from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
+from oprel.utils.process.pipes import PipeListener
 
 logger = logging.getLogger(__name__)
 
@@ -69,28 +72,33 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     raise_file_limit()
     check_configured(config)
     run_files = RunFiles(start)
-    with _only_daemon(config, run_files.lock):
+    service = service_variables()
+    with _only_daemon(config, run_files.lock), further_listeners(config, service) as further:
         control_groups.settle()
         records.reconcile(config.run_dir)
         heal_home(config)
-        tcp = tcp_sockets(config)
+        tcp = list(further.tcp) or tcp_sockets(config)
         addresses = urls_of(tcp)
-        unix = run_files.make(addresses[0])
+        unix = run_files.make(addresses[0], further.own)
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
-        listening = ", ".join(addresses)
-        logger.info("oprel listens on %s and unix:%s (pid %s)", listening, config.socket_path, os.getpid())
-        if not is_loopback(config.server_host):
-            logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
+        _log_addresses(addresses, [*([f"unix:{config.socket_path}"] if unix else []), *further.addresses], tcp)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
-        server = DaemonServer(state, ServiceManager(service_variables()), addresses[0], run_files)
+        server = DaemonServer(state, ServiceManager(service), addresses[0], run_files, further.pipes)
         hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
         if systems.HANGUP:
             signal.signal(systems.HANGUP, lambda *_: hung_up())
         try:
-            server.run(sockets=[unix, *tcp])
+            server.run(sockets=[*([unix] if unix else []), *further.sockets, *tcp])
         finally:
             run_files.remove()
+
+
+def _log_addresses(urls: Sequence[str], local: Sequence[str], tcp: Sequence[socket.socket]) -> None:
+    listening = ", ".join(urls)
+    logger.info("oprel listens on %s and %s (pid %s)", listening, ", ".join(local), os.getpid())
+    if not all(is_loopback(listener.getsockname()[0]) for listener in tcp):
+        logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
 
 
 class DaemonServer(uvicorn.Server):
@@ -101,7 +109,12 @@ class DaemonServer(uvicorn.Server):
     """
 
     def __init__(
-        self, state: AppState, service: ServiceManager, address: str = "", run_files: RunFiles | None = None
+        self,
+        state: AppState,
+        service: ServiceManager,
+        address: str = "",
+        run_files: RunFiles | None = None,
+        pipes: Sequence[tuple[str, PipeListener]] = (),
     ) -> None:
         settings = uvicorn.Config(
             create_app(state),
@@ -118,6 +131,7 @@ class DaemonServer(uvicorn.Server):
         self._service, self._address = service, address
         self._run_files = run_files
         self._sockets: list[socket.socket] = []
+        self._pipes, self._pipe_servers = pipes, list[PipeServer]()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain_left = 0.0  # s for requests without an engine
         self._exit_requested = asyncio.Event()
@@ -170,17 +184,22 @@ class DaemonServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._sockets = sockets or []
         await super().startup(sockets)
+        self._pipe_servers = [PipeServer(name, listener, self._protocol()) for name, listener in self._pipes]
+        self.servers += self._pipe_servers  # type: ignore[arg-type]  # uvicorn closes them, and waits for their end
 
-    async def _listen_on(self, unix: socket.socket) -> None:
-        """Listen on another Unix socket in place of the first one, whose file is gone. Its connections stay."""
-        # As in uvicorn's startup.
-        protocol = partial(
+    def _protocol(self) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a new connection, as in uvicorn's startup."""
+        return partial(
             HttpProtocol,
+            clock=self._manager.clock,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
-        server = await asyncio.get_running_loop().create_server(protocol, sock=unix, backlog=BACKLOG)
+
+    async def _listen_on(self, unix: socket.socket) -> None:
+        """Listen on another Unix socket in place of the first one, whose file is gone. Its connections stay."""
+        server = await asyncio.get_running_loop().create_server(self._protocol(), sock=unix, backlog=BACKLOG)
         self.servers[0].close()
         self._sockets[0].close()
         self.servers[0], self._sockets[0] = server, unix
@@ -188,7 +207,7 @@ class DaemonServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
         self._service.stopping(self._manager.config.drain_timeout_seconds + STOP_SECONDS)
-        self._silence_unix((sockets or [])[0])
+        self._silence_local((sockets or [])[0])
         with self._manager.clock.watched():
             deadline = self._manager.clock() + self._manager.config.drain_timeout_seconds
             try:
@@ -204,11 +223,15 @@ class DaemonServer(uvicorn.Server):
         async with self._manager.clock.timeout(self._drain_left):
             await super()._wait_tasks_to_complete()
 
-    def _silence_unix(self, listener: socket.socket) -> None:
-        self.servers[0].close()
-        listener.close()
+    def _silence_local(self, first: socket.socket) -> None:
+        """Close where oprel's own clients connect. `first` is the home's socket, where there are any."""
+        for server in self._pipe_servers:
+            server.close()
+        if systems.HAS_UNIX_SOCKETS:
+            self.servers[0].close()
+            first.close()
         for connection in list(self.server_state.connections):
-            if getattr(connection, "client", "") is None:  # over the Unix socket
+            if getattr(connection, "client", "") is None:  # over a Unix socket or a pipe
                 connection.shutdown()  # a busy one ends with its answer
 
     def hang_up(self) -> None:

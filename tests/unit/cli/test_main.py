@@ -26,6 +26,7 @@ CHANGED: dict[str, str | int] = {
     "host": "unix:/run/oprel.sock",
     "server_host": "0.0.0.0",
     "server_port": 8080,
+    "listen": "unix:/run/oprel/api.sock?mode=0660",
     "origins": "https://a.example,https://*.b.example",
     "log_level": "debug",
     "keep_alive": "-1",

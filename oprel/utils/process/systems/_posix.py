@@ -13,10 +13,10 @@ assert sys.platform != "win32"
 KILL = signal.SIGKILL
 CONTINUE: signal.Signals | None = signal.SIGCONT
 HANGUP: signal.Signals | None = signal.SIGHUP  # the terminal was closed
-SUSPEND: signal.Signals | None = signal.SIGTSTP  # Ctrl-Z
 # How files of our own are opened: no link is followed, no FIFO waited for, and no program that we start gets them.
 OWN_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FICLONE = 0x40049409  # linux/fs.h
+HAS_UNIX_SOCKETS = True
 MOST_PIECES = min(512, os.sysconf("SC_IOV_MAX"))  # that one call writes
 
 
@@ -37,6 +37,13 @@ def user_name(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def give_to_group(path: Path, group: str) -> None:
+    """Give a file to a group, by its name or number. Raises KeyError for an unknown one, OSError if not allowed."""
+    import grp
+
+    os.chown(path, -1, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
 
 
 def lock(descriptor: int, *, shared: bool = False) -> None:

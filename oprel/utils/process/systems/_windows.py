@@ -15,8 +15,8 @@ assert sys.platform == "win32"
 KILL = signal.SIGTERM  # `os.kill` ends a process at once, whatever the signal
 CONTINUE: signal.Signals | None = None  # processes are not put aside by signals
 HANGUP: signal.Signals | None = None
-SUSPEND: signal.Signals | None = None
 OWN_FILE = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)
+HAS_UNIX_SOCKETS = False  # that Python can use
 MOST_PIECES = 512
 # The byte that stands for a whole file in locks: others could not read what is locked, and no file of ours is so long.
 LOCKED_BYTE = 2**31 - 2
@@ -37,6 +37,11 @@ def user_name(number: int) -> str:
     import getpass
 
     return getpass.getuser()
+
+
+def give_to_group(path: Path, group: str) -> None:
+    """Raises OSError: there are no such groups."""
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
 
 def lock(descriptor: int, *, shared: bool = False) -> None:
