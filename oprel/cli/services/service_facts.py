@@ -1,5 +1,6 @@
 """What a service file has to know of this machine, its users and the settings."""
 
+import ipaddress
 import os
 import shutil
 import stat
@@ -26,7 +27,14 @@ def usual_kind(*, for_machine: bool) -> ServiceKind:
 
 
 def facts_of(
-    config: Config, given: Given, kind: ServiceKind, *, user: str, file: Path | None, drop_in: bool
+    config: Config,
+    given: Given,
+    kind: ServiceKind,
+    *,
+    user: str,
+    file: Path | None,
+    drop_in: bool,
+    on_demand: bool,
 ) -> ServiceFacts:
     """`user`: of a service of the machine, else empty. `file`: a configuration file other than the usual one."""
     home = config.home_dir if "home" in given or not user else STATE_FOLDER
@@ -42,7 +50,19 @@ def facts_of(
         shares_tmp=not config.run_dir.is_relative_to(home),
         needs_setuid=_is_setuid(shutil.which("nvidia-modprobe")),
         log=config.logs_dir / "daemon.log",
+        sockets=_sockets(config) if on_demand else (),
     )
+
+
+def _sockets(config: Config) -> tuple[str, ...]:
+    """The home's socket, and the port where its address is one that systemd understands."""
+    host = "127.0.0.1" if config.server_host == "localhost" else config.server_host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return (str(config.socket_path),)
+    port = [f"{f'[{address}]' if address.version == 6 else address}:{config.server_port}"] if config.server_port else []
+    return (str(config.socket_path), *port)
 
 
 def environment_of(given: Given) -> dict[str, str]:

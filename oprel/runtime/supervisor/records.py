@@ -59,8 +59,8 @@ def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
     return path
 
 
-def reconcile(run_dir: Path) -> list[ProcessRecord]:
-    """Kill the engines that a killed daemon left, remove its files, and return the records of those engines.
+def reconcile(run_dir: Path, *, keep: Path | None = None) -> list[ProcessRecord]:
+    """Kill the engines that a killed daemon left, remove its files but `keep`, and return the records of those engines.
 
     The caller holds the daemon's lock, so that every file here is from a daemon that has ended.
     """
@@ -74,6 +74,8 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     while any(map(_runs, left)) and now() < deadline:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja"), *run_dir.glob(f"*{FOLDER}")):
+        if path == keep:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -35,7 +35,7 @@ class RunFiles:
         self._start, self._address = start, ""
         self._config = start.config
         self._socket: os.stat_result | None = None
-        self._is_given = False  # the socket
+        self.is_given = False  # the socket, by the service manager
         self._fault = ""
 
     def make(self, address: str, given: socket.socket | None = None) -> socket.socket | None:
@@ -43,7 +43,7 @@ class RunFiles:
 
         `given` already listens there for the service manager, to which its file belongs.
         """
-        self._address, self._is_given = address, given is not None
+        self._address, self.is_given = address, given is not None
         publish(self._start, __version__, address)
         if not systems.HAS_UNIX_SOCKETS:
             return None
@@ -52,7 +52,7 @@ class RunFiles:
         return listener
 
     def remove(self) -> None:
-        if self._has_socket() and not self._is_given and systems.HAS_UNIX_SOCKETS:
+        if self._has_socket() and not self.is_given and systems.HAS_UNIX_SOCKETS:
             self._config.socket_path.unlink(missing_ok=True)
         withdraw(self._config)
 
@@ -90,7 +90,7 @@ class RunFiles:
         path = self._config.socket_path
         if listens(path):
             raise OSError(f"another program listens on {path}")
-        listener, self._is_given = unix_socket(path), False
+        listener, self.is_given = unix_socket(path), False
         self._socket = path.stat()
         return listener
 

@@ -75,7 +75,7 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     service = service_variables()
     with _only_daemon(config, run_files.lock), further_listeners(config, service) as further:
         control_groups.settle()
-        records.reconcile(config.run_dir)
+        records.reconcile(config.run_dir, keep=config.socket_path if further.own else None)
         heal_home(config)
         tcp = list(further.tcp) or tcp_sockets(config)
         addresses = urls_of(tcp)
@@ -249,7 +249,8 @@ class DaemonServer(uvicorn.Server):
     def _end_at_once(self, number: int) -> None:
         logger.warning("a second signal: ending at once")
         self._manager.kill()
-        records.reconcile(self._manager.config.run_dir)
+        config, run_files = self._manager.config, self._run_files
+        records.reconcile(config.run_dir, keep=config.socket_path if run_files and run_files.is_given else None)
         os._exit(128 + number)
 
 
