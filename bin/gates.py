@@ -35,6 +35,11 @@ GATES: dict[str, list[list[str]]] = {
     "soak": [["pytest", "-s", "-m", "slow", "tests/integration/test_soak.py"]],  # three minutes and half an hour
     "day": [["pytest", "-s", "-m", "slow", "tests/integration/test_a_day.py"]],  # 200 random days: a quarter of an hour
     "load": [["pytest", "-s", "-m", "slow", "tests/integration/test_load.py"]],  # a crowd of bad clients: two minutes
+    "systems": [  # as if on Windows and on macOS: types, imports, pure tests
+        ["mypy", "--platform", "win32", "oprel"],
+        ["mypy", "--platform", "darwin", "oprel"],
+        ["pytest", "--durations=5", "tests/unit/test_other_systems.py"],
+    ],
     "vllm": [  # real vLLM and transformers, in an environment of their own: some minutes
         ["python", "bin/engines_env.py"],
         ["pytest", "-m", "engines", "--durations=5", "tests/engines"],

@@ -24,7 +24,7 @@ from oprel.wire import library as library_wire
 class Client(BlockingClient):
     """A synchronous client. `host` is an address like "http://box:11435" or "unix:/run/oprel.sock".
 
-    Without one it uses this machine's own daemon, and starts it if none runs, unless `start` is false.
+    Without one it uses this machine's own daemon. That is started if none runs, unless `start` is false.
     `timeout`, `headers` and further arguments are passed to httpx's client.
     """
 

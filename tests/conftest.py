@@ -75,7 +75,7 @@ class RunningDaemon:
 
     @property
     def client(self) -> Client:
-        return Client(f"unix:{self.config.socket_path}", config=self.config)
+        return Client(f"unix:{self.config.socket_path}", config=self.config, start=False)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -26,7 +26,8 @@ PRINTS = {
 CREATES_TASKS = {
     "runtime/backends/embedding_batches.py",
     *("runtime/supervisor/child.py", "runtime/supervisor/process.py", "runtime/supervisor/watchdog.py"),
-    *("server/daemon/run_files.py", "server/daemon/tls/certificates.py", "server/downloads/manager.py"),
+    *("server/daemon/run_files.py", "server/daemon/tls/certificates.py", "server/daemon/pipe_server.py"),
+    "server/downloads/manager.py",
     *("server/pool/manager.py", "server/api/common/streaming_response.py"),
 }
 # The boundaries: main of the command, request handler, code of others. A file here says there why it must go on.

@@ -20,7 +20,7 @@ from oprel import __version__
 from oprel.api_models import Wire
 from oprel.cli.home_checks import home_faults
 from oprel.cli.screen.settings_notes import running_daemon
-from oprel.client.plain.daemon_state import daemon_pid, is_ending, why_silent
+from oprel.client.plain.daemon_state import daemon_pid, is_ending, is_listening, why_silent
 from oprel.client_api import Client
 from oprel.core.config import Config
 from oprel.core.configuration.environment import child_environment
@@ -32,7 +32,8 @@ from oprel.runtime.selection.engines import unused_gpu
 from oprel.stores.seen import away_models
 from oprel.telemetry.hardware.listed import seen_by
 from oprel.telemetry.hardware.probing import Hardware, memory_bytes, this_machine
-from oprel.utils.files import listens, port_owner
+from oprel.utils.files import port_owner
+from oprel.utils.process import systems
 from oprel.utils.text import human_interval, human_size
 from oprel.wire.daemon import HealthResponse
 
@@ -120,7 +121,7 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
 def _without_health(config: Config, error: OprelError) -> CheckupFinding:
     """`error`: what the daemon was not reached by, or did not answer by."""
     if not config.host and isinstance(error, ConnectError):
-        if daemon_pid(config) is None and not listens(config.socket_path):
+        if daemon_pid(config) is None and not is_listening(config):
             return _ok("daemon", f"none is running for {config.home_dir}; the first command that needs one starts it")
         error = why_silent(config)
     report = _warning if isinstance(error, ShuttingDownError) else _error
@@ -252,7 +253,7 @@ def check_folder(subject: str, folder: Path) -> CheckupFinding:
         return _ok(subject, f"{folder} will be created")
     except OSError as error:
         return _error(subject, f"{folder}: {error.strerror}", "Choose another home with --home or OPREL_HOME.")
-    if not folder.is_dir() or status.st_uid != os.getuid():
+    if not folder.is_dir() or status.st_uid != systems.user_id():
         steps = filter(None, [owner_advice(folder), "Choose another with --home or OPREL_HOME."])
         return _error(subject, f"{folder} is not a folder owned by this user", *steps)
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -291,7 +292,7 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
     other = "Choose another port with --server-port or OPREL_SERVER_PORT."
-    if port == Config.server_port and (owner := port_owner(port)) not in (None, os.getuid()):
+    if port == Config.server_port and (owner := port_owner(port)) not in (None, systems.user_id()):
         where = "listens on another one, which its log names" if health else "will take the next free one"
         return _ok("port", f"{address} belongs to another user (user ID {owner}): this user's daemon {where}")
     if daemon := _daemon_at(host, port):

@@ -202,11 +202,11 @@ def _near(client: "AnyClient", name: str) -> str | None:
 
 
 def open_client(config: Config, *, start: bool = True, checked: bool = False) -> "AnyClient":
-    """A client for simple commands: a PlainClient where the daemon has a Unix socket, unless answers must be `checked`.
+    """A client for simple commands: a PlainClient over a Unix socket or a pipe, unless answers must be `checked`.
 
     Its answers have the same attributes, but are no pydantic models.
     """
-    if checked or (config.host and not config.host.startswith("unix:")):
+    if checked or (config.host and not config.host.startswith(("unix:", "pipe:", "npipe:"))):
         from oprel.client_api import Client
 
         return Client(config=config, start=start)

@@ -6,19 +6,24 @@ from typing import NamedTuple
 
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError
+from oprel.utils.process import systems
 
 DEFAULT_PORT = 11435
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+# As Windows writes it, `\\\\.\\pipe\\NAME`, and as Docker does, `npipe:////./pipe/NAME`. No other machine's.
+PIPE = re.compile(r"n?pipe:(?:[/\\]*\.[/\\]pipe[/\\])?([^/\\?]+)", re.IGNORECASE)
 TCP_SCHEMES = ("", "http", "https")  # "": the short forms
 
 
 class Scheme(Enum):
     HTTP = "http"
     UNIX = "unix"
+    PIPE = "pipe"  # a named pipe of Windows
     PACKAGE = "package"  # of an installed package: `transports` maps the address's own scheme to it
 
 
 class Address(NamedTuple):
-    """`http://HOST:PORT`, `unix:/PATH`, or an address with the scheme of an installed package.
+    """`http://HOST:PORT`, `unix:/PATH`, `pipe:NAME`, or an address with the scheme of an installed package.
 
     `own`: this machine's own daemon, which clients start when it is down. `fingerprint`: SHA-256 of the only
     certificate that counts, in hexadecimal; it is not shown.
@@ -30,7 +35,12 @@ class Address(NamedTuple):
     fingerprint: str = ""
 
     def __str__(self) -> str:
-        return f"unix:{self.target}" if self.scheme is Scheme.UNIX else self.target
+        return f"{self.scheme.value}:{self.target}" if self.is_local else self.target
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine reach it."""
+        return self.scheme in (Scheme.UNIX, Scheme.PIPE)
 
     @classmethod
     def parse(cls, text: str) -> "Address":
@@ -41,6 +51,8 @@ class Address(NamedTuple):
         """
         if text.startswith("unix:"):
             return cls(Scheme.UNIX, re.sub("^/+", "/", text.removeprefix("unix:")))
+        if pipe := PIPE.fullmatch(text):
+            return cls(Scheme.PIPE, pipe[1])
         if scheme_of(text) not in TCP_SCHEMES:
             from oprel.client.transports import transports
 
@@ -55,7 +67,8 @@ class Address(NamedTuple):
             if parts.scheme not in TCP_SCHEMES:
                 raise ValueError(parts.scheme)
         except ValueError as error:
-            raise ConfigError(f"{text!r} is not a daemon's address", "Write http://HOST:PORT or unix:/PATH.") from error
+            step = "Write http://HOST:PORT, unix:/PATH or pipe:NAME."
+            raise ConfigError(f"{text!r} is not a daemon's address", step) from error
         host = parts.hostname or "127.0.0.1"
         target = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
         return cls(Scheme.HTTP, target, fingerprint=_fingerprint(fragment, parts.scheme) if fragment else "")
@@ -63,7 +76,32 @@ class Address(NamedTuple):
     @classmethod
     def of(cls, config: Config) -> "Address":
         """The configured daemon, or this machine's own."""
-        return cls.parse(config.host) if config.host else cls(Scheme.UNIX, str(config.socket_path), own=True)
+        return cls.at(config.host, config) if config.host else local_address(config)
+
+    @classmethod
+    def at(cls, text: str, config: Config) -> "Address":
+        """The same as `parse`, and whether it is where this machine's own daemon listens. Raises ConfigError."""
+        address = cls.parse(text)
+        return address._replace(own=_is_own(address, config))
+
+
+def local_address(config: Config) -> Address:
+    """Where clients reach this machine's own daemon first: its Unix socket, or its pipe."""
+    if systems.HAS_UNIX_SOCKETS:
+        return Address(Scheme.UNIX, str(config.socket_path), own=True)
+    from oprel.core.home import own_pipe
+
+    return Address(Scheme.PIPE, own_pipe(config), own=True)
+
+
+def _is_own(address: Address, config: Config) -> bool:
+    """Whether the daemon of this configuration listens there."""
+    if address.is_local:
+        further = (text.partition("?")[0] for text in config.further_addresses)
+        return address[:2] == local_address(config)[:2] or address in map(Address.parse, further)
+    return address.scheme is Scheme.HTTP and address.target in (
+        f"http://{host}:{config.server_port}" for host in LOOPBACK if config.server_host in (*LOOPBACK, "0.0.0.0", "::")
+    )
 
 
 def _fingerprint(fragment: str, scheme: str) -> str:

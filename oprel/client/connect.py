@@ -13,6 +13,7 @@ from oprel.client.base import Address, NotReachedError, Scheme, lost_connection,
 from oprel.client.own_daemon import reached_again
 from oprel.client.plain.daemon_state import PROBE_SECONDS, SilenceChecks, check_alive
 from oprel.client.shared.patient_network import patient, patient_async
+from oprel.client.shared.pipe_network import async_pipe_transport, pipe_transport
 from oprel.client.transports import transports
 from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError
@@ -49,22 +50,29 @@ def open_transport(address: Address, config: Config) -> httpx.BaseTransport:
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open(address.target)
     new_checks = _silence_checks(address, config)
-    if address.scheme is Scheme.HTTP:
-        return patient(httpx.HTTPTransport(verify=_verify(address, config)), new_checks)
     if address.own:
         check_home(config)
-    return _Reconnecting(patient(_SocketTransport(address.target), new_checks), address, config)
+    if address.scheme is Scheme.HTTP:
+        transport = httpx.HTTPTransport(verify=_verify(address, config))
+    elif address.scheme is Scheme.PIPE:
+        transport = pipe_transport(address.target)
+    else:
+        transport = _SocketTransport(address.target)
+    return _Reconnecting(patient(transport, new_checks), address, config)
 
 
 def open_transport_async(address: Address, config: Config) -> httpx.AsyncBaseTransport:
     if address.scheme is Scheme.PACKAGE:
         return transports()[scheme_of(address.target)].open_async(address.target)
     new_checks = _silence_checks(address, config)
-    if address.scheme is Scheme.HTTP:
-        return patient_async(httpx.AsyncHTTPTransport(verify=_verify(address, config)), new_checks)
     if address.own:
         check_home(config)
-    transport = httpx.AsyncHTTPTransport(uds=address.target, verify=False)
+    if address.scheme is Scheme.HTTP:
+        transport = httpx.AsyncHTTPTransport(verify=_verify(address, config))
+    elif address.scheme is Scheme.PIPE:
+        transport = async_pipe_transport(address.target)
+    else:
+        transport = httpx.AsyncHTTPTransport(uds=address.target, verify=False)
     return _AsyncReconnecting(patient_async(transport, new_checks), address, config)
 
 
@@ -82,8 +90,8 @@ def _verify(address: Address, config: Config) -> "ssl.SSLContext | bool":
 
 
 def _silence_checks(address: Address, config: Config) -> Callable[[], SilenceChecks]:
-    if address.scheme is Scheme.UNIX:
-        return lambda: SilenceChecks(partial(check_alive, Path(address.target), config))
+    if address.is_local:
+        return lambda: SilenceChecks(partial(check_alive, address, config))
     return lambda: SilenceChecks(partial(_check_reachable, address, config))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oprel.client.base import Address, Scheme
+from oprel.client.base import Address, local_address
 from oprel.client.plain.daemon_state import (
     POLL_INTERVAL,
     PROBE_SECONDS,
@@ -21,6 +21,7 @@ from oprel.client.plain.daemon_state import (
     daemon_pid,
     held_lock,
     is_ending,
+    is_listening,
     is_stopped,
     is_up,
     pid_in,
@@ -30,7 +31,8 @@ from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
 from oprel.core.configuration.published import published
 from oprel.core.exceptions import ConnectError, DaemonStartError
 from oprel.core.home import prepare_home
-from oprel.utils.files import LARGEST_LOG, listens, locked, open_lock, open_own, shift_logs, tail
+from oprel.utils.files import LARGEST_LOG, locked, open_lock, open_own, shift_logs, tail
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
 from oprel.utils.text import parse_duration
 
@@ -74,11 +76,11 @@ def reached_again(address: Address, config: Config) -> bool:
     if address.own:
         ensure_daemon(config)
         return True
-    if address != Address(Scheme.UNIX, str(config.socket_path)):
+    if address[:2] != local_address(config)[:2]:
         return False
     if not await_socket(config) and daemon_pid(config) is not None:
         raise why_silent(config)
-    return listens(config.socket_path)
+    return is_listening(config)
 
 
 def serve_command(config: Config) -> list[str]:
@@ -112,13 +114,14 @@ def stop_daemon(config: Config, *, now: bool = False) -> bool:
             ending = is_ending(config)
             if not (ending or signalled) or (ending and now and not signalled_twice):
                 _signal(pid, signal.SIGTERM)
-                _signal(pid, signal.SIGCONT)
+                if systems.CONTINUE:
+                    _signal(pid, systems.CONTINUE)
                 signalled, signalled_twice = True, ending
             if clock() > deadline:
                 if not now:
                     step = f"`oprel stop --daemon --now` ends it at once, and kills it if need be (pid {pid})."
                     raise ConnectError(f"the daemon has not ended within {limit:.0f} s", step)
-                _signal(pid, signal.SIGKILL)  # its engines end with it
+                _signal(pid, systems.KILL)  # its engines end with it
             time.sleep(POLL_INTERVAL)
         return True
 

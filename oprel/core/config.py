@@ -21,6 +21,7 @@ from oprel.core.settings import (
     parse_keep_alive,
     setting,
 )
+from oprel.utils.process import systems
 from oprel.utils.text import parse_duration
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ class Config(SettingsGroup):
     """Every setting with its default. Durations are Go-like strings ("5m", "0", "-1" forever)."""
 
     home: str = setting("~/.oprel", "folder of models, conversations, logs and sockets")
-    host: str = setting(
-        "", "daemon that clients talk to: http[s]://HOST:PORT or unix:/PATH; empty = this machine's own"
-    )
+    host: str = setting("", "daemon that clients talk to: http[s]://HOST:PORT, unix:/PATH; empty = this machine's own")
     server_host: str = setting("127.0.0.1", "address the daemon listens on; other machines reach it on 0.0.0.0")
     server_port: int = setting(11435, "TCP port the daemon listens on; 0 = any free one", largest=65535)
     tls_certificate: str = setting("", "certificate of the HTTPS port: a PEM file with its chain; empty = plain HTTP")
@@ -48,6 +47,9 @@ class Config(SettingsGroup):
         0,
         "another port for HTTPS; server_port then speaks HTTP, on loopback only; 0 = server_port speaks HTTPS",
         largest=65535,
+    )
+    listen: str = setting(
+        "", "where the daemon listens too, comma-separated: unix:/PATH?mode=0660&group=NAME, pipe:NAME"
     )
     origins: str = setting(
         "", "web origins that may call the API, comma-separated, * as wildcard; local ones always may"
@@ -186,6 +188,11 @@ class Config(SettingsGroup):
         return self.own_certificate.with_name("key.pem")
 
     @property
+    def further_addresses(self) -> tuple[str, ...]:
+        """Where the daemon listens besides its own socket and port."""
+        return tuple(address for part in self.listen.split(",") if (address := part.strip()))
+
+    @property
     def places(self) -> "Places":
         from oprel.core.places import places
 
@@ -303,7 +310,7 @@ SERVER_SETTINGS = tuple(name for name in SETTINGS if name != "host")
 def _ensure_home() -> None:
     """Give a user without a home folder another one as HOME, for libraries and engines too. Raises ConfigError."""
     home = os.path.expanduser("~")
-    if not os.path.isdir(home) or (home == "/" and os.getuid() != 0):
+    if not os.path.isdir(home) or (home == "/" and not systems.is_root()):
         from oprel.core.home import home_instead_of
 
         os.environ["HOME"] = home_instead_of(home, oprel_home=os.environ.get("OPREL_HOME", ""))

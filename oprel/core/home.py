@@ -8,6 +8,7 @@ from oprel.core.configuration.environment import use_for_temporary_files
 from oprel.core.exceptions import ConfigError
 from oprel.core.state.damage import clear_the_way
 from oprel.utils.files import check_private, make_private, temporary_file
+from oprel.utils.process import systems
 
 LOCK = "daemon.lock"
 
@@ -17,7 +18,7 @@ def prepare_home(config: Config) -> None:
     ensure_temporary_folder(config)
     try:
         config.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if config.home_dir.stat().st_uid == os.getuid():
+        if config.home_dir.stat().st_uid == systems.user_id():
             config.home_dir.chmod(0o700)  # conversations are private, and no other user adds a model
         clear_the_way(config)
         config.models_dir.mkdir(exist_ok=True)
@@ -69,9 +70,16 @@ def short_run_dir(near: Path) -> Path:
 
     digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
     try:
-        return Path(tempfile.gettempdir()) / f"oprel-{os.getuid()}-{digest}"
+        return Path(tempfile.gettempdir()) / f"oprel-{systems.user_id()}-{digest}"
     except FileNotFoundError:
         return near
+
+
+def own_pipe(config: Config) -> str:
+    """The name of the pipe that stands for the home's socket where there are no Unix sockets."""
+    import hashlib
+
+    return f"oprel-{hashlib.sha256(os.fsencode(config.home_dir)).hexdigest()[:16]}"
 
 
 def check_home(config: Config) -> None:
@@ -99,12 +107,12 @@ def owner_advice(path: Path, whole: Path | None = None) -> str:
         owner = path.lstat().st_uid
     except OSError:
         return ""
-    if os.getuid() in (owner, 0):
+    if systems.user_id() in (owner, 0):
         return ""
     import shlex  # imported late: this is a rare case
 
-    command = f"sudo chown -R {_user(os.getuid())} {shlex.quote(str(whole or path))}"
-    return f"{path} belongs to {_user(owner)}, as after `sudo oprel`: `{command}`"
+    command = f"sudo chown -R {systems.user_name(systems.user_id())} {shlex.quote(str(whole or path))}"
+    return f"{path} belongs to {systems.user_name(owner)}, as after `sudo oprel`: `{command}`"
 
 
 def _within(folder: Path) -> list[Path]:
@@ -112,16 +120,6 @@ def _within(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
-
-
-def _user(number: int) -> str:
-    """The name of a user, or the number of one without a name."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def home_instead_of(home: str, *, oprel_home: str) -> str:
@@ -135,7 +133,7 @@ def home_instead_of(home: str, *, oprel_home: str) -> str:
     import tempfile  # imported late: only such users need it
 
     try:
-        folder = Path(tempfile.gettempdir()) / f"oprel-home-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"oprel-home-{systems.user_id()}"
     except FileNotFoundError:
         if oprel_home:
             return os.path.abspath(oprel_home)

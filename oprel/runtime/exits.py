@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Self
 
 from oprel.runtime.binaries.engine_binaries import unusable
+from oprel.utils.process import systems
 from oprel.utils.text import human_size
 
 
@@ -241,7 +242,7 @@ def classify_exit(returncode: int, log: list[str], *, memory_ran_out: bool = Fal
     `memory_ran_out`: the system has killed a process for lack of memory while this one ran.
     """
     reason, detail = _classify(returncode, log)
-    if reason is Reason.KILLED and memory_ran_out and returncode == -signal.SIGKILL:
+    if reason is Reason.KILLED and memory_ran_out and returncode == -systems.KILL:
         reason, detail = Reason.OUT_OF_MEMORY, "SIGKILL: the system ran out of memory"
     return _exit(reason, detail)
 
@@ -295,7 +296,7 @@ def _classify(returncode: int, log: list[str]) -> tuple[Reason, str]:
     lines = _without_backtrace(log)
     if match := _first_match(lines[-LAST_LINES:] if returncode < 0 else lines):
         return match
-    if returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
+    if returncode in (-systems.KILL, -signal.SIGTERM, -signal.SIGINT):
         return Reason.KILLED, _signal_name(-returncode)
     if returncode < 0:
         return Reason.CRASH_SIGNAL, _signal_name(-returncode)

@@ -16,6 +16,7 @@ from oprel.core.exceptions import OprelError
 from oprel.selftest.checks import Check, CheckResult
 from oprel.selftest.dialects import ANTHROPIC, NATIVE, OPENAI, TestedDialect
 from oprel.selftest.sandbox import POLL_INTERVAL, QUEUE, SLOTS, Sandbox, StreamedAnswer, Unmet, expect, runs, wait_until
+from oprel.utils.process import systems
 
 ATTEMPTS = 30  # to hit an engine during one of guide's short answers, or while it loads
 STALL = "2s"
@@ -23,9 +24,9 @@ UNAVAILABLE = httpx.codes.SERVICE_UNAVAILABLE
 
 
 def answer_survives(
-    number: signal.Signals, dialect: TestedDialect, sandbox: Sandbox, **settings: str | int
+    number: signal.Signals | None, dialect: TestedDialect, sandbox: Sandbox, **settings: str | int
 ) -> CheckResult:
-    """Send the engine a signal in mid-answer."""
+    """Send the engine a signal in mid-answer; without one, put it aside."""
     sandbox.serve(**settings)
     for _ in range(ATTEMPTS):
         model = sandbox.model()
@@ -35,7 +36,7 @@ def answer_survives(
         expect(answer.text == undisturbed.text, f"the undisturbed answer, {undisturbed.text!r}, not {answer.text!r}")
         hit = sandbox.engine(model).restarts > 0
         if not hit:
-            sandbox.signal(model, signal.SIGCONT)  # in case it was stopped
+            sandbox.resume(model)  # in case it was stopped
         sandbox.client.unload(model)
         if hit:
             return CheckResult("the answer continued as if nothing had happened", answer.pause)
@@ -46,7 +47,7 @@ def killed_while_idle(sandbox: Sandbox) -> CheckResult:
     sandbox.serve()
     model = sandbox.model()
     before = sandbox.stream(NATIVE, model)
-    sandbox.signal(model, signal.SIGKILL)
+    sandbox.signal(model, systems.KILL)
     began = time.monotonic()
     after = sandbox.stream(NATIVE, model)
     expect(after.complete and after.text == before.text, f"the same answer as before, not {after.text!r}")
@@ -78,7 +79,7 @@ def _kill_starting(sandbox: Sandbox, model: str, request: Future[StreamedAnswer]
             if engine.name == model and engine.state == "ready":
                 return False
             if engine.name == model and engine.pid:
-                sandbox.signal(model, signal.SIGKILL)
+                sandbox.signal(model, systems.KILL)
                 return True
         time.sleep(POLL_INTERVAL)
     return False
@@ -152,7 +153,7 @@ def daemon_killed(sandbox: Sandbox) -> CheckResult:
     model = sandbox.model()
     sandbox.client.load(model)
     engine = sandbox.engine(model).pid or 0
-    sandbox.end(signal.SIGKILL)
+    sandbox.end(systems.KILL)
     seconds = wait_until(lambda: not runs(engine), "no engine that outlives its daemon")
     sandbox.serve()
     expect(not list((sandbox.config.run_dir / "engines").glob("*")), "no record of the dead engine")
@@ -180,14 +181,14 @@ def daemon_stopped(sandbox: Sandbox) -> CheckResult:
 
 
 def _in_mid_answer(
-    number: signal.Signals, dialect: TestedDialect, **settings: str | int
+    number: signal.Signals | None, dialect: TestedDialect, **settings: str | int
 ) -> Callable[[Sandbox], CheckResult]:
     return lambda sandbox: answer_survives(number, dialect, sandbox, **settings)
 
 
 FAULTS = (
     *(
-        Check(f"SIGKILL in mid-answer ({dialect.name})", _in_mid_answer(signal.SIGKILL, dialect))
+        Check(f"SIGKILL in mid-answer ({dialect.name})", _in_mid_answer(systems.KILL, dialect))
         for dialect in (NATIVE, OPENAI, ANTHROPIC)
     ),
     Check("SIGTERM in mid-answer", _in_mid_answer(signal.SIGTERM, NATIVE)),
@@ -198,7 +199,7 @@ FAULTS = (
     Check("a client that disconnects", client_leaves),
     Check("more requests than slots", more_than_slots),
     Check("two models, memory for one", two_models_memory_for_one),
-    Check("an engine that hangs", _in_mid_answer(signal.SIGSTOP, NATIVE, stall_timeout=STALL)),
+    Check("an engine that hangs", _in_mid_answer(None, NATIVE, stall_timeout=STALL)),
     Check("SIGKILL of the daemon", daemon_killed),
     Check("SIGTERM of the daemon", daemon_stopped),
 )

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import re
 import shutil
 import signal
@@ -171,22 +170,29 @@ class Sandbox:
         expect(engines, f"an engine for {Path(model).name}")
         return engines[0]
 
-    def signal(self, model: str, number: signal.Signals) -> None:
-        """Send the model's engine a signal; does nothing if it has just exited."""
+    def signal(self, model: str, number: signal.Signals | None) -> None:
+        """Send the model's engine a signal, or without one suspend it; does nothing if it has just exited."""
         if pid := self.engine(model).pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                process.suspend() if number is None else process.send_signal(number)
+
+    def resume(self, model: str) -> None:
+        """Resume the model's engine after it was suspended."""
+        if pid := self.engine(model).pid:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).resume()
 
     @contextlib.contextmanager
     def paused(self, model: str) -> Iterator[None]:
-        """Inside the block the model's engine is stopped (SIGSTOP)."""
-        pid = self.engine(model).pid or 0
-        os.kill(pid, signal.SIGSTOP)
+        """Inside the block the model's engine is suspended."""
+        process = psutil.Process(self.engine(model).pid or 0)
+        process.suspend()
         try:
             yield
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def stream(
         self, dialect: TestedDialect, model: str, disturb: Callable[[], object] = lambda: None

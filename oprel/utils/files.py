@@ -2,15 +2,15 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
-import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from oprel.utils.process import systems
 
 TEMPORARY = ".oprel-new"  # suffix of files that get their name when they are whole
 ABANDONED_SECONDS = 3600.0  # without a change, where the file system has no locks
@@ -72,7 +72,7 @@ def held(descriptor: int) -> bool:
     True also on a file system without locks, where its age has to tell.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        systems.lock(descriptor, shared=True)
     except BlockingIOError:
         return False
     except OSError:
@@ -127,7 +127,7 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     A FIFO might never open, and a link may lead anywhere. A file that is created is for this user alone.
     Raises OSError.
     """
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, flags | systems.OWN_FILE, 0o600)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
@@ -167,14 +167,14 @@ def check_private(folder: Path) -> None:
         status = folder.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != systems.user_id():
         raise PermissionError(errno.EPERM, f"{folder} is not a folder owned by this user")
 
 
 def locked(descriptor: int) -> bool:
     """Try to take the kernel's lock on an open file; closing the descriptor releases it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        systems.lock(descriptor)
     except BlockingIOError:
         return False
     return True
@@ -182,8 +182,11 @@ def locked(descriptor: int) -> bool:
 
 def listens(path: Path) -> bool:
     """True if a process accepts connections at the Unix socket `path`."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
+    try:
+        with systems.unix_socket() as probe:
+            return probe.connect_ex(str(path)) == 0
+    except OSError:  # there are none on this system
+        return False
 
 
 def port_owner(port: int, tables: Iterable[str] = ("/proc/net/tcp", "/proc/net/tcp6")) -> int | None:

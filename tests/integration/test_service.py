@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from oprel.client.own_daemon import serve_command
+from oprel.client.plain.plain_client import PlainClient
 from oprel.core.config import Config
 from oprel.core.configuration.published import published
+from oprel.utils.files import listens
 from tests.conftest import DEADLINE
 
 
@@ -169,3 +171,24 @@ def test_without_a_service_manager_the_file_can_be_printed(systemctl: Path) -> N
     assert (failed.returncode, "oprel service install --print" in failed.stderr) == (1, True)
     assert "Type=notify" in run("service", "install", "--print").stdout
     assert run("service", "install", "--kind", "launchd").returncode == 2
+
+
+def test_a_daemon_takes_the_sockets_on_which_its_service_manager_listened(config: Config) -> None:
+    config.run_dir.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(config.socket_path))
+        own.listen()
+        early = socket.create_connection(tcp.getsockname())  # the client for which the daemon is started
+        early.sendall(b"GET /api/version HTTP/1.0\r\n\r\n")
+        passed = [tcp.fileno(), own.fileno()]
+        shell = f'export LISTEN_PID=$$ LISTEN_FDS=2; exec "$@" 3<&{passed[0]} 4<&{passed[1]}'
+        command = ["bash", "-c", shell, "bash", *serve_command(config)]
+        daemon = subprocess.Popen(command, pass_fds=passed, stdin=-3, stdout=-3, stderr=-3)
+        try:
+            with early, early.makefile("rb") as answer:
+                assert b" 200 " in answer.readline()
+            assert PlainClient(config, start=False).health().pid == daemon.pid
+        finally:
+            daemon.terminate()
+            assert daemon.wait(DEADLINE) == 0
+        assert listens(config.socket_path)  # for the next client

@@ -19,7 +19,7 @@ def dataclasses_of_oprel() -> set[type]:
     modules = [
         importlib.import_module(module.name)
         for module in pkgutil.walk_packages(oprel.__path__, "oprel.")
-        if not module.name.endswith("__main__")
+        if not module.name.endswith(("__main__", "._windows"))
     ]
     classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     return {one for one in classes if dataclasses.is_dataclass(one) and one.__module__.startswith("oprel.")}

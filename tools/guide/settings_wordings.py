@@ -160,6 +160,7 @@ NOT_TAUGHT = {
             "engine_sources",
             "engine_variables",
             "hardware",
+            "listen",
             "max_body_mb",
             "tls_certificate",
             "tls_key",

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import termios
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +88,11 @@ def echo_off() -> Iterator[None]:
 
     While the program is suspended the terminal is as it was before.
     """
+    if sys.platform == "win32":
+        yield
+        return
+    import termios
+
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     silent = [*before]

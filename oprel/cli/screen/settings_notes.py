@@ -6,7 +6,6 @@ from oprel import __version__
 from oprel.core.config import Config, config_file, unknown_variables, usual_config_file
 from oprel.core.configuration.given import Given
 from oprel.core.configuration.published import PublishedSettings, published
-from oprel.utils.files import listens
 
 RESTART = "`oprel restart`"
 
@@ -24,10 +23,12 @@ def daemon_note(config: Config, given: Given, file: Path | None) -> str:
     """
     if config.host:
         return ""
+    from oprel.client.plain.daemon_state import is_listening
+
     daemon = published(config)
     if daemon is None:
         unpublished = f"the running daemon has another version than this command, {__version__}: {RESTART}"
-        return unpublished if listens(config.socket_path) else ""
+        return unpublished if is_listening(config) else ""
     read = str(file or config_file() or usual_config_file())  # the usual one may have been deleted since
     if daemon.version == __version__ and _agree(daemon, given, read):
         return ""
@@ -35,7 +36,7 @@ def daemon_note(config: Config, given: Given, file: Path | None) -> str:
 
     different = differences(given, read, daemon)
     line = sentence(different, daemon, __version__, remedy(daemon, given, [name for name, *_ in different]))
-    return line if line and listens(config.socket_path) else ""
+    return line if line and is_listening(config) else ""
 
 
 def _agree(daemon: PublishedSettings, given: Given, file: str) -> bool:

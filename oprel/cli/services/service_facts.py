@@ -1,8 +1,7 @@
 """What a service file has to know of this machine, its users and the settings."""
 
-import grp
+import ipaddress
 import os
-import pwd
 import shutil
 import stat
 import subprocess
@@ -15,6 +14,7 @@ from oprel.core.config import Config
 from oprel.core.configuration.given import Given, variable_of
 from oprel.core.configuration.published import without_secrets
 from oprel.core.exceptions import OprelError, ValidationError
+from oprel.utils.process import systems
 
 GPU_GROUPS = ("render", "video")
 NOT_IN_SERVICES = ("home", "host")  # of the command line; the daemon has no host
@@ -27,7 +27,14 @@ def usual_kind(*, for_machine: bool) -> ServiceKind:
 
 
 def facts_of(
-    config: Config, given: Given, kind: ServiceKind, *, user: str, file: Path | None, drop_in: bool
+    config: Config,
+    given: Given,
+    kind: ServiceKind,
+    *,
+    user: str,
+    file: Path | None,
+    drop_in: bool,
+    on_demand: bool,
 ) -> ServiceFacts:
     """`user`: of a service of the machine, else empty. `file`: a configuration file other than the usual one."""
     home = config.home_dir if "home" in given or not user else STATE_FOLDER
@@ -43,7 +50,19 @@ def facts_of(
         shares_tmp=not config.run_dir.is_relative_to(home),
         needs_setuid=_is_setuid(shutil.which("nvidia-modprobe")),
         log=config.logs_dir / "daemon.log",
+        sockets=_sockets(config) if on_demand else (),
     )
+
+
+def _sockets(config: Config) -> tuple[str, ...]:
+    """The home's socket, and the port where its address is one that systemd understands."""
+    host = "127.0.0.1" if config.server_host == "localhost" else config.server_host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return (str(config.socket_path),)
+    port = [f"{f'[{address}]' if address.version == 6 else address}:{config.server_port}"] if config.server_port else []
+    return (str(config.socket_path), *port)
 
 
 def environment_of(given: Given) -> dict[str, str]:
@@ -70,8 +89,10 @@ def prepare_user(user: str, folders: Sequence[Path]) -> None:
 
     Raises OprelError if the user cannot run this program.
     """
-    if os.getuid() != 0:
+    if sys.platform == "win32" or not systems.is_root():
         raise ValidationError("a service of the machine is installed by root", "Use sudo, or leave --system out.")
+    import pwd
+
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -110,6 +131,10 @@ def _closed_folder(uid: int) -> Path | None:
 
 
 def _is_group(name: str) -> bool:
+    if sys.platform == "win32":
+        return False
+    import grp
+
     try:
         grp.getgrnam(name)
     except KeyError:

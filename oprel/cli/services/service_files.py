@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAME = "oprel"
 UNIT = f"{NAME}.service"
+SOCKET_UNIT = f"{NAME}.socket"
 LABEL = "ai.oprel.daemon"  # launchd's
 STATE_FOLDER = Path("/var/lib/oprel")  # home of a service of the machine
 SUMMARY = "oprel, a daemon that runs language models"
@@ -27,6 +28,7 @@ class ServiceFacts:
     that the daemon writes to. `user` and `groups`: of a service of the machine; groups that may use GPUs.
     `shares_tmp`: whether the daemon's sockets are in the folder of temporary files. `needs_setuid`: whether a program
     that gets root's rights, nvidia-modprobe, may have to make a GPU's device files. `log`: of launchd.
+    `sockets`: on which systemd listens, and starts the daemon with its first client.
     """
 
     command: Sequence[str]
@@ -37,6 +39,7 @@ class ServiceFacts:
     shares_tmp: bool = False
     needs_setuid: bool = False
     log: Path = Path("/dev/null")
+    sockets: Sequence[str] = ()
 
 
 # A wrong setting, or a port in use, stays wrong: the daemon exits with 2, and is not started again.
@@ -103,6 +106,14 @@ def systemd_unit(facts: ServiceFacts, kind: ServiceKind) -> str:
         "Install": [f"WantedBy={'multi-user' if is_system else 'default'}.target"],
     }
     return "\n".join(f"[{title}]\n" + "".join(f"{line}\n" for line in lines) for title, lines in sections.items())
+
+
+def systemd_socket(facts: ServiceFacts) -> str:
+    """The unit by which systemd listens in the daemon's place until somebody connects."""
+    owner = [f"SocketUser={facts.user}"] if facts.user else []
+    listening = [f"ListenStream={address.replace('%', '%%')}" for address in facts.sockets]
+    lines = ["[Unit]", f"Description=sockets of {NAME}", "[Socket]", *listening, "SocketMode=0600", *owner]
+    return "\n".join([*lines, "DirectoryMode=0700", "Backlog=2048", "[Install]", "WantedBy=sockets.target", ""])
 
 
 def _start_limits(is_system: bool) -> list[str]:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oprel.client.base import Address, Scheme, local_address
 from oprel.client.plain.unix_http import connected, exchange
 from oprel.core.config import Config
 from oprel.core.exceptions import ConnectError, OprelError, ShuttingDownError
 from oprel.core.home import lock_files
 from oprel.utils.files import listens, locked
+from oprel.utils.process import systems
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
@@ -24,10 +26,10 @@ POLL_INTERVAL = 0.005  # s
 MOST_SILENCES = 12  # between two looks
 
 
-def answers(path: Path, seconds: float) -> bool:
-    """True if a daemon answers at the Unix socket `path`."""
+def answers(address: Address, seconds: float) -> bool:
+    """True if a daemon answers at a local address."""
     try:
-        with connected(str(path), seconds) as connection, exchange(connection, "GET", "/") as answer:
+        with contextlib.closing(connected(address, seconds)) as end, exchange(end, "GET", "/") as answer:
             return answer.status == 200
     except OSError:
         return False
@@ -35,7 +37,18 @@ def answers(path: Path, seconds: float) -> bool:
 
 def is_up(config: Config) -> bool:
     """True if the daemon of `config`'s home answers on its socket."""
-    return answers(config.socket_path, ANSWER_SECONDS)
+    return answers(local_address(config), ANSWER_SECONDS)
+
+
+def accepts(address: Address) -> bool:
+    """True if a process accepts connections at a local address."""
+    if address.scheme is Scheme.UNIX:
+        return listens(Path(address.target))
+    try:
+        connected(address, ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def daemon_pid(config: Config) -> int | None:
@@ -52,7 +65,7 @@ def held_lock(config: Config) -> Iterator[int | None]:
     """A lock file of the home that a daemon holds, else None. It contains the daemon's process ID."""
     for path in lock_files(config):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(path, os.O_RDWR | systems.OWN_FILE)
         except OSError:  # it is missing, or no file: no daemon has it
             continue
         try:
@@ -65,21 +78,31 @@ def held_lock(config: Config) -> Iterator[int | None]:
 
 
 def pid_in(descriptor: int) -> int:
-    content = os.pread(descriptor, 32, 0)
+    content = systems.read_at(descriptor, 32, 0)
     return int(content) if content.isdigit() else 0
 
 
 def is_ending(config: Config) -> bool:
     """True while this machine's daemon lets answers finish: its socket exists, but no longer accepts connections."""
-    return config.socket_path.is_socket() and not listens(config.socket_path) and daemon_pid(config) is not None
+    return not _is_gone(config) and not is_listening(config) and daemon_pid(config) is not None
+
+
+def is_listening(config: Config) -> bool:
+    """True if this machine's own daemon accepts connections of clients."""
+    return accepts(local_address(config))
+
+
+def _is_gone(config: Config) -> bool:
+    """Whether the home's socket was removed; a pipe cannot be."""
+    return systems.HAS_UNIX_SOCKETS and not config.socket_path.is_socket()
 
 
 def await_socket(config: Config) -> bool:
     """Wait while a daemon runs whose socket was removed: it makes another one. True if something listens there."""
     deadline = time.monotonic() + REMADE_SECONDS
-    while not config.socket_path.is_socket() and time.monotonic() < deadline and daemon_pid(config) is not None:
+    while _is_gone(config) and time.monotonic() < deadline and daemon_pid(config) is not None:
         time.sleep(POLL_INTERVAL)
-    return listens(config.socket_path)
+    return is_listening(config)
 
 
 def is_stopped(pid: int) -> bool:
@@ -92,20 +115,21 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def check_alive(path: Path, config: Config) -> None:
-    """Ask the daemon behind the socket `path`, which has been silent, for a sign of life. Raises ConnectError.
+def check_alive(address: Address, config: Config) -> None:
+    """Ask the daemon at a local address, which has been silent, for a sign of life. Raises ConnectError.
 
     One that no longer listens lives: it lets answers finish. At its end the connection would end too.
     """
-    pid = daemon_pid(config) if path == config.socket_path else None
-    if (pid and is_stopped(pid)) or _is_deaf(path):
-        raise why_silent(config) if pid is not None else ConnectError(f"the daemon at {path} does not answer any more")
+    pid = daemon_pid(config) if address[:2] == local_address(config)[:2] else None
+    if (pid and is_stopped(pid)) or _is_deaf(address):
+        silent = f"the daemon at {address} does not answer any more"
+        raise ConnectError(silent) if pid is None else why_silent(config)
 
 
-def _is_deaf(path: Path) -> bool:
-    """True if something listens at the socket `path`, and does not answer."""
+def _is_deaf(address: Address) -> bool:
+    """True if something listens at a local address, and does not answer."""
     try:
-        with connected(str(path), PROBE_SECONDS) as connection, exchange(connection, "GET", "/"):
+        with contextlib.closing(connected(address, PROBE_SECONDS)) as end, exchange(end, "GET", "/"):
             return False
     except (TimeoutError, BlockingIOError):
         return True
@@ -130,7 +154,7 @@ class SilenceChecks:
 
 def why_silent(config: Config) -> OprelError:
     """The error when this machine's own daemon does not answer, and none may be started."""
-    pid, hears = daemon_pid(config), listens(config.socket_path)
+    pid, hears = daemon_pid(config), is_listening(config)
     if pid is None and not hears:
         return ConnectError(
             f"no daemon runs for {config.home_dir}", "So no model is loaded. `oprel serve` starts a daemon."

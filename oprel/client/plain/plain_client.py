@@ -1,10 +1,9 @@
-"""`PlainClient`: the calls of simple commands over the daemon's Unix socket."""
+"""`PlainClient`: the calls of simple commands over the daemon's Unix socket or pipe."""
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from oprel.client.base import Address, NotReachedError, lost_connection
@@ -17,13 +16,13 @@ from oprel.core.exceptions import OprelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from socket import socket
     from types import TracebackType
     from typing import Unpack
 
     from oprel import api_models as wire
     from oprel.client import types
     from oprel.client.calls import GenerateExtras
+    from oprel.utils.process.pipes import PipeEnd
     from oprel.wire import daemon as daemon_wire
     from oprel.wire import downloads as downloads_wire
     from oprel.wire import library as library_wire
@@ -142,9 +141,9 @@ class PlainClient:
     def _answered(self, request: PlainRequest[Answer]) -> Iterator[Incoming]:
         """The answer to a request. Raises ConnectError."""
         body = b"" if request.body is None else json.dumps(request.body).encode()
-        with self._connected() as connection:
+        with closing(self._connected()) as connection:
             try:
-                checks = SilenceChecks(partial(check_alive, Path(self.address.target), self.config))
+                checks = SilenceChecks(partial(check_alive, self.address, self.config))
                 with exchange(connection, request.method, request.path, body, checks) as incoming:
                     yield incoming
             except OprelError:
@@ -152,17 +151,17 @@ class PlainClient:
             except OSError as error:
                 raise lost_connection(self.address, str(error)) from error
 
-    def _connected(self) -> "socket":
+    def _connected(self) -> "PipeEnd":
         """A connection, to this machine's own daemon after starting it if necessary. Raises ConnectError."""
         try:
-            return connected(self.address.target, QUIET_SECONDS)
+            return connected(self.address, QUIET_SECONDS)
         except OSError as error:
             from oprel.client.own_daemon import reached_again
 
             if not reached_again(self.address, self.config):
                 raise NotReachedError.at(self.address) from error
         try:
-            return connected(self.address.target, QUIET_SECONDS)
+            return connected(self.address, QUIET_SECONDS)
         except OSError as error:
             raise NotReachedError.at(self.address) from error
 

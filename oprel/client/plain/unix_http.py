@@ -1,11 +1,14 @@
-"""HTTP over a Unix socket, one connection for each request."""
+"""HTTP over a Unix socket or a pipe, one connection for each request."""
 
 import io
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+from oprel.client.base import Address, Scheme
+from oprel.utils.process import systems
+from oprel.utils.process.pipes import PipeEnd, system_pipes
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,18 +38,20 @@ class Incoming(NamedTuple):
         return content
 
 
-def connected(path: str, timeout: float | None = None) -> socket.socket:
-    """A connection to the socket `path`. `timeout`: seconds that each operation may take, None for no limit.
+def connected(address: Address, timeout: float | None = None) -> PipeEnd:
+    """A connection to a local address. `timeout`: seconds that each operation may take, None for no limit.
 
     Raises OSError.
     """
-    connection = socket.socket(socket.AF_UNIX)
+    if address.scheme is Scheme.PIPE:
+        return system_pipes().connect(address.target, timeout)
+    connection = systems.unix_socket()
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         connection.settimeout(timeout)
         while True:
             try:
-                connection.connect(path)
+                connection.connect(address.target)
                 return connection
             except BlockingIOError:  # the queue of connections is full, for which the timeout does not wait
                 if deadline is None or time.monotonic() > deadline:
@@ -59,7 +64,7 @@ def connected(path: str, timeout: float | None = None) -> socket.socket:
 
 @contextmanager
 def exchange(
-    connection: socket.socket, method: str, target: str, body: bytes = b"", on_silence: OnSilence | None = None
+    connection: PipeEnd, method: str, target: str, body: bytes = b"", on_silence: OnSilence | None = None
 ) -> Iterator[Incoming]:
     """Send a request; yield the answer. Raises OSError if the connection breaks.
 
@@ -77,7 +82,7 @@ def exchange(
 class _PatientSocket(io.RawIOBase):
     """Reads from a socket and writes to it, however long that takes, as long as `on_silence` does not raise."""
 
-    def __init__(self, connection: socket.socket, on_silence: OnSilence | None) -> None:
+    def __init__(self, connection: PipeEnd, on_silence: OnSilence | None) -> None:
         self._connection = connection
         self._on_silence = on_silence
 

@@ -46,9 +46,7 @@ class BaseClient(ABC, Generic[Http]):
 
     @cached_property
     def address(self) -> Address:
-        if self._given[0]:
-            return Address.parse(self._given[0])
-        address = Address.of(self.config)
+        address = Address.at(self._given[0], self.config) if self._given[0] else Address.of(self.config)
         return address._replace(own=address.own and self._start)
 
     @abstractmethod

@@ -6,11 +6,11 @@ import os
 from oprel.core.configuration import child_environments
 
 # Set by service managers for the daemon alone: an engine must not answer in its place.
-SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def service_variables() -> dict[str, str]:
-    """What a service manager told this process: sd_notify(3), sd_watchdog_enabled(3)."""
+    """What a service manager told this process: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)."""
     return {name: os.environ[name] for name in SERVICE_VARIABLES if name in os.environ}
 
 

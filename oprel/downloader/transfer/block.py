@@ -1,8 +1,6 @@
 """Buffers bytes between a connection and the file."""
 
-import os
-
-MOST_PIECES = min(512, os.sysconf("SC_IOV_MAX"))
+from oprel.utils.process import systems
 
 
 class Block:
@@ -24,14 +22,14 @@ class Block:
 
     def is_full(self, size_bytes: int) -> bool:
         """True with `size_bytes` buffered, or with as many pieces as one system call accepts."""
-        return self.size_bytes >= size_bytes or len(self._pieces) >= MOST_PIECES
+        return self.size_bytes >= size_bytes or len(self._pieces) >= systems.MOST_PIECES
 
     def write(self, descriptor: int) -> int:
         """Write the buffer, empty it and return the byte count. Raises OSError, which also empties the buffer."""
         count, self.size_bytes = self.size_bytes, 0
         pieces, self._pieces = self._pieces, []
-        written = os.pwritev(descriptor, pieces, self._position)
+        written = systems.write_at(descriptor, pieces, self._position)
         while written < count:
-            written += os.pwrite(descriptor, b"".join(pieces)[written:], self._position + written)
+            written += systems.write_at(descriptor, [b"".join(pieces)[written:]], self._position + written)
         self._position += count
         return count

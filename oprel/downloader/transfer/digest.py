@@ -1,7 +1,6 @@
 """Digests of files: SHA-256 while a file is being written, and git's hash of a small one."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import anyio.to_thread
 
 from oprel.core.exceptions import DownloadError
 from oprel.downloader.source import RemoteFile
+from oprel.utils.process import systems
 
 PIECE_BYTES = 2**20
 STEP_BYTES = 64 * PIECE_BYTES  # per thread call: a cancelled transfer waits for at most one
@@ -48,7 +48,7 @@ class Digest:
     def _read_until(self, end: int) -> None:
         while self.done_bytes < end:
             piece = self._buffer[: min(PIECE_BYTES, end - self.done_bytes)]
-            count = os.preadv(self._descriptor, [piece], self.done_bytes)
+            count = systems.read_into(self._descriptor, piece, self.done_bytes)
             if not count:
                 raise OSError("the file was truncated while it was written")
             self._sha256.update(piece[:count])

@@ -9,6 +9,7 @@ from oprel.core.exceptions import NO_SPACE, DiskFullError, DownloadError
 from oprel.downloader.source import RemoteFile
 from oprel.downloader.transfer.segments import temporary_of
 from oprel.utils.files import locked, open_own
+from oprel.utils.process import systems
 from oprel.utils.text import human_size
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # how file systems say so
@@ -83,17 +84,13 @@ def publish(part: Path, descriptor: int, destination: Path) -> None:
     """Sync the finished file to disk and give it its final name. Raises OSError."""
     os.fsync(descriptor)
     part.replace(destination)
-    folder = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    systems.sync_folder(destination.parent)
     forget(part)
 
 
 def check_space(name: str, needed_bytes: int, folder: Path) -> None:
     """Raises DiskFullError, which states the needed and the free space."""
-    if needed_bytes > free_bytes(folder):
+    if needed_bytes > systems.free_bytes(folder):
         raise _disk_full(name, needed_bytes, folder)
 
 
@@ -102,13 +99,7 @@ def missing_bytes(file: RemoteFile, destination: Path) -> int:
     if is_there(file, destination):
         return 0
     part = part_of(destination)
-    return file.size_bytes - (part.stat().st_blocks * 512 if part.exists() else 0)
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that this user may still write there. Raises OSError."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    return file.size_bytes - (systems.allocated_bytes(part.stat()) if part.exists() else 0)
 
 
 def storage_error(error: OSError, name: str, size_bytes: int, folder: Path) -> DownloadError:
@@ -119,7 +110,7 @@ def storage_error(error: OSError, name: str, size_bytes: int, folder: Path) -> D
 
 
 def _disk_full(name: str, needed_bytes: int, folder: Path) -> DiskFullError:
-    needed, free = human_size(needed_bytes), human_size(free_bytes(folder))
+    needed, free = human_size(needed_bytes), human_size(systems.free_bytes(folder))
     return DiskFullError(
         f"not enough space for {name}: it needs {needed} in {folder}, where {free} are free",
         "Free some space and try again: the partial download is kept. Or set cache_dir to another folder.",

@@ -28,6 +28,7 @@ from oprel.downloader.transfer.digest import Digest
 from oprel.downloader.transfer.ranges import Changed, InXetOnly, NoRanges, RangeRequests, Silent, Timeouts, TryAgain
 from oprel.downloader.transfer.segments import Segments
 from oprel.downloader.transfer.xet import XetReading
+from oprel.utils.process import systems
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ class _Transfer:
         )
 
     def _check_space(self) -> None:
-        allocated = os.fstat(self._descriptor).st_blocks * 512
+        allocated = systems.allocated_bytes(os.fstat(self._descriptor))
         disk.check_space(self._file.name, self._file.size_bytes - allocated, self._part.parent)
 
     async def _hash(self) -> None:

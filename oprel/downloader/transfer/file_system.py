@@ -1,7 +1,6 @@
 """What the file system of a folder can do, tried out before the first byte is fetched into it."""
 
 import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oprel.core.exceptions import DownloadError
+from oprel.utils.process import systems
 from oprel.utils.text import human_size
 
 PREFIX = ".oprel-trial-"
@@ -78,7 +78,7 @@ def _links(file: Path) -> bool:
 def _locks(file: Path) -> bool:
     try:
         with file.open("rb") as opened:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            systems.lock(opened.fileno())
     except OSError:
         return False
     return True
@@ -88,7 +88,7 @@ def _has_holes(file: Path) -> bool:
     with file.open("wb") as opened:
         opened.truncate(HOLE_BYTES)
         os.fsync(opened.fileno())
-    return file.stat().st_blocks * 512 < HOLE_BYTES
+    return systems.allocated_bytes(file.stat()) < HOLE_BYTES
 
 
 def _replaces(file: Path, other: Path) -> bool:

@@ -1,6 +1,5 @@
 """An engine that runs as a supervised process and answers over HTTP."""
 
-import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +16,12 @@ from oprel.runtime.engine import EXIT_NOTICE, Engine, EngineLost, EngineRefused,
 from oprel.runtime.exits import Exit, fatal_error
 from oprel.runtime.restarts import History
 from oprel.runtime.spec import EngineSpec
-from oprel.runtime.supervisor import _posix
+from oprel.runtime.supervisor import processes
 from oprel.runtime.supervisor.child import Ended
 from oprel.runtime.supervisor.hang_detector import Pace
 from oprel.runtime.supervisor.launch import Launch
 from oprel.runtime.supervisor.process import EngineProcess
+from oprel.utils.process import systems
 from oprel.utils.process.clock import Clock
 
 DOWN = frozenset({EngineState.CRASHED, EngineState.BROKEN})
@@ -144,7 +144,7 @@ class LocalEngine:
 
     def kill(self) -> None:
         if self._process.pid:
-            _posix.signal_group(self._process.pid, signal.SIGKILL)
+            processes.signal_group(self._process.pid, systems.KILL)
 
     async def why_it_ended(self, within: float) -> Exit | None:
         return await self._process.why_it_ended(within)

@@ -10,12 +10,12 @@ import contextlib
 import math
 import os
 import select
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from oprel.telemetry.hardware.listed import ListedDevice, parse_devices
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
 
 SECONDS = 20.0  # drivers may take some to wake up a GPU; a program that hangs is given up
@@ -73,7 +73,7 @@ def _output(command: Sequence[str], environment: Mapping[str, str], seconds: flo
         return _read(process, process.stdout.fileno(), seconds)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+            systems.kill_group(process.pid)
         process.wait()
         process.stdout.close()
 

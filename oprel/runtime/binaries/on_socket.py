@@ -27,6 +27,8 @@ def main() -> None:
 
 def patch_http_server(path: str) -> None:
     def server_bind(self: http.server.HTTPServer) -> None:
+        if sys.platform == "win32":
+            raise OSError("there are no Unix sockets on Windows")
         self.socket.close()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(path)

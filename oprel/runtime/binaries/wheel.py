@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,9 @@ def _kv_type(llama: Any, name: str) -> Any:
 def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
-    # Block them before the engine's threads start and inherit the mask: only sigwait below receives them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    if sys.platform != "win32":
+        # Before the engine's threads start and inherit the mask: only sigwait below receives them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         import xllamacpp as llama
     except ImportError as error:
@@ -139,7 +141,10 @@ def main(arguments: list[str] | None = None) -> int:
         time.sleep(LOG_SECONDS)
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - an engine's log
         os._exit(1)
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    if sys.platform == "win32":
+        threading.Event().wait()  # until its job is ended
+    else:
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
     print(f"stopping {server.listening_address}", file=sys.stderr, flush=True)  # noqa: T201 - an engine's log
     # The extension's C++ threads may still be decoding: end the process without running their destructors.
     os._exit(0)

@@ -14,9 +14,10 @@ from oprel.core.configuration.environment import child_environment
 from oprel.core.exceptions import BackendError
 from oprel.runtime.confinement.limits import EngineLimits
 from oprel.runtime.exits import Exit, classify_exit, outgrew
-from oprel.runtime.supervisor import _posix, procstat, records
+from oprel.runtime.supervisor import processes, procstat, records
 from oprel.runtime.supervisor.log import EngineLog
 from oprel.utils.files import make_private
+from oprel.utils.process import systems
 from oprel.utils.process.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ LOG_DRAIN = 1.0  # s to wait for the last lines after an exit
 MEMORY_INTERVAL, MEMORY_SAMPLES = 1.0, 120  # s between samples; how many are kept
 NOWHERE = Path("/")  # the working folder of others: the user's own may hold files that Python would import
 # Signals that stop a process, in order, and how many seconds each gets.
-STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
+STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (systems.KILL, 5.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class ChildProcess:
 
     def __init__(
         self,
-        spawned: _posix.SpawnedProcess,
+        spawned: processes.SpawnedProcess,
         command: Sequence[str],
         run_dir: RunDir,
         log: EngineLog,
@@ -113,7 +114,7 @@ class ChildProcess:
         if self.ended.done():
             return None
         for step, deadline in STOP_STEPS:
-            _posix.signal_group(self.pid, step)
+            processes.signal_group(self.pid, step)
             await Clock().wait(self.ended, deadline)
             if self.ended.done():
                 return step
@@ -124,7 +125,7 @@ class ChildProcess:
         """Kill it, and wait for its exit."""
         if not self.ended.done():
             self.is_stopping = self._verdict is None
-            _posix.signal_group(self.pid, signal.SIGKILL)
+            processes.signal_group(self.pid, systems.KILL)
             await asyncio.wait({self.ended}, timeout=STOP_STEPS[-1][1])
 
     def kill_as(self, verdict: Exit) -> None:
@@ -132,7 +133,7 @@ class ChildProcess:
         if not self.has_exited:
             logger.error("killing engine %s: %s", self.pid, verdict.detail)
             self._verdict = verdict
-            _posix.signal_group(self.pid, signal.SIGKILL)
+            processes.signal_group(self.pid, systems.KILL)
 
     def bound_memory(self, private: int) -> Exit | None:
         """Kill it if `private` bytes of its own are more than it may have, and return the reason."""
@@ -157,13 +158,13 @@ class ChildProcess:
 
     async def _watch(self) -> Exit:
         """Read the log until the exit, then clean up and classify the exit."""
-        kills_before = _posix.memory_kills()
+        kills_before = processes.memory_kills()
         self._record = await self._write_record()
         reading = asyncio.create_task(self.log.read(self._spawned.output), name=f"log {self.pid}")
         status = await self._spawned.process.wait()
         self._lost_files = self.lost_files
         record, self._record = self._record, None
-        _posix.signal_group(self.pid, signal.SIGKILL)  # children that outlived their leader
+        processes.signal_group(self.pid, systems.KILL)  # children that outlived their leader
         await Clock().wait(reading, LOG_DRAIN)
         reading.cancel()
         if self._spawned.group and self._spawned.group.has_killed:
@@ -172,7 +173,7 @@ class ChildProcess:
         self._spawned.close()
         if self._sampling:
             self._sampling.cancel()
-        memory_ran_out = _posix.memory_kills() > kills_before
+        memory_ran_out = processes.memory_kills() > kills_before
         exit = self._verdict or classify_exit(status, self.log.lines[-LINES_KEPT:], memory_ran_out=memory_ran_out)
         if self._run_dir.folder:
             await asyncio.to_thread(_clean, self._run_dir)
@@ -208,11 +209,11 @@ async def start_child(
     """Start an engine in `run_dir`. `on_exit` is called before `ended` is done. Raises OSError."""
     _prepare(run_dir)
     log.begin()
-    environment, tethered = {**child_environment(), **run_dir.environment}, _posix.TETHERED
+    environment, tethered = {**child_environment(), **run_dir.environment}, processes.TETHERED
     if run_dir.folder:
         environment["TMPDIR"], tethered = str(run_dir.folder), True
     folder = run_dir.folder or NOWHERE
-    spawned = await _posix.spawn(command, environment, folder, tethered=tethered, limits=run_dir.limits)
+    spawned = await processes.spawn(command, environment, folder, tethered=tethered, limits=run_dir.limits)
     return ChildProcess(spawned, command, run_dir, log, on_exit=on_exit, clock=clock)
 
 

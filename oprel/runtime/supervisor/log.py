@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from oprel.runtime.supervisor import _posix
-
 logger = logging.getLogger(__name__)
 
 LINES = 1000
@@ -39,7 +37,7 @@ class EngineLog:
         self.moved_at = self._clock()
 
     async def read(self, output: asyncio.StreamReader) -> None:
-        while line := await _posix.read_line(output):
+        while line := await _next_line(output):
             self.note(line.decode(errors="replace").rstrip())
 
     def note(self, line: str) -> None:
@@ -73,3 +71,13 @@ class EngineLog:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+async def _next_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or a piece of one that is too long; b"" at the end."""
+    try:
+        return await stream.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.readexactly(error.consumed)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oprel.utils.process import systems
+
 if TYPE_CHECKING:
     import psutil
 
@@ -83,7 +85,7 @@ def _processes(leaders: Collection[int]) -> "list[psutil.Process]":
     processes = []
     for pid in psutil.pids() if leaders else ():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(pid) in leaders:
+            if systems.group_of(pid) in leaders:
                 processes.append(psutil.Process(pid))
     return processes
 
@@ -143,7 +145,7 @@ def _waited(pid: int) -> float | None:
 
 
 def _is_overloaded() -> bool:
-    return os.getloadavg()[0] > (os.cpu_count() or 1)
+    return systems.load_average() > (os.cpu_count() or 1)
 
 
 def _private(process: "psutil.Process", *, with_swap: bool = False) -> int:

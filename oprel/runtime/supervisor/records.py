@@ -11,15 +11,15 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from oprel.runtime.confinement import control_groups
-from oprel.runtime.supervisor import _posix, procstat
+from oprel.runtime.supervisor import processes, procstat
 from oprel.utils.files import open_own, read_own
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ def write(run_dir: Path, pid: int, socket: Path) -> Path | None:
     return path
 
 
-def reconcile(run_dir: Path) -> list[ProcessRecord]:
-    """Kill the engines that a killed daemon left, remove its files, and return the records of those engines.
+def reconcile(run_dir: Path, *, keep: Path | None = None) -> list[ProcessRecord]:
+    """Kill the engines that a killed daemon left, remove its files but `keep`, and return the records of those engines.
 
     The caller holds the daemon's lock, so that every file here is from a daemon that has ended.
     """
@@ -68,12 +68,14 @@ def reconcile(run_dir: Path) -> list[ProcessRecord]:
     left = [record for record in map(_read, files) if record and _runs(record)]
     for record in left:
         logger.warning("killing an engine left by an earlier daemon (pid %s)", record.pid)
-        _posix.signal_group(record.pid, signal.SIGKILL)
+        processes.signal_group(record.pid, systems.KILL)
     now = ObservedTime()
     deadline = now() + GONE_WITHIN
     while any(map(_runs, left)) and now() < deadline:
         time.sleep(0.01)
     for path in (*files, *run_dir.glob("*.sock"), *run_dir.glob("*.jinja"), *run_dir.glob(f"*{FOLDER}")):
+        if path == keep:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oprel.utils.files import is_same_file, locked, open_lock
+from oprel.utils.process import systems
 
 
 class HomeLock:
@@ -37,11 +38,11 @@ class HomeLock:
             return True
         descriptor = open_lock(path)
         if not locked(descriptor) or not is_same_file(path, descriptor):  # or it was removed meanwhile
-            self.holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
+            self.holder = systems.read_at(descriptor, 32, 0).decode(errors="replace") or "unknown"
             os.close(descriptor)
             return False
         # Write, then truncate: `oprel stop` may read the file at any time, and must never find it empty.
-        os.ftruncate(descriptor, os.pwrite(descriptor, str(os.getpid()).encode(), 0))
+        os.ftruncate(descriptor, systems.write_at(descriptor, [str(os.getpid()).encode()], 0))
         if path in self._held:
             os.close(self._held[path])
         self._held[path] = descriptor

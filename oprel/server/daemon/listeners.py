@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
 from oprel.core.exceptions import ConfigError
 from oprel.server.access.identify import is_loopback
 from oprel.utils.files import port_owner
+from oprel.utils.process import systems
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +48,14 @@ class Listening(NamedTuple):
         return [*urls_of(self.plain), *urls_of(self.secure, "https")]
 
 
-def listen(config: Config, *, with_tls: bool) -> Listening:
-    """Listen as the settings say. Raises ConfigError."""
+def listen(config: Config, *, with_tls: bool, passed: Sequence[socket.socket] = ()) -> Listening:
+    """Listen as the settings say; sockets that were `passed` are in place of `server_port`. Raises ConfigError."""
     host, port = config.server_host, config.server_port
     if not with_tls:
-        return Listening(tcp_sockets(host, port), [])
+        return Listening([*passed] or tcp_sockets(host, port), [])
     if not config.tls_port:
-        return Listening([], tcp_sockets(host, port))
-    plain = tcp_sockets(host if is_loopback(host) else "localhost", port)
+        return Listening([], [*passed] or tcp_sockets(host, port))
+    plain = [*passed] or tcp_sockets(host if is_loopback(host) else "localhost", port)
     try:
         return Listening(plain, tcp_sockets(host, config.tls_port, "--tls-port"))
     except ConfigError:
@@ -73,7 +73,7 @@ def tcp_sockets(host: str, port: int, flag: str = "--server-port") -> list[socke
         return _listeners(host, port)
     except OSError as error:
         owner = port_owner(port) if error.errno == errno.EADDRINUSE and port == Config.server_port else None
-        if owner not in (None, os.getuid()) and (listeners := _on_next_port(host, port)):
+        if owner not in (None, systems.user_id()) and (listeners := _on_next_port(host, port)):
             other = listeners[0].getsockname()[1]
             logger.warning("port %s belongs to another user (user ID %s): listening on %s instead", port, owner, other)
             return listeners
@@ -96,17 +96,20 @@ def urls_of(listeners: Sequence[socket.socket], scheme: str = "http") -> list[st
     return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses]
 
 
-def unix_socket(path: Path) -> socket.socket:
-    """A listener at `path`, in place of whatever file is there. Raises OSError."""
-    listener, unnamed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path.with_name(f".{path.name}")
+def unix_socket(path: Path, *, mode: int = 0o600, group: str = "") -> socket.socket:
+    """A listener at `path`, in place of whatever file is there. Raises OSError; KeyError for an unknown group."""
+    listener, unnamed = systems.unix_socket(), path.with_name(f".{path.name}")
     try:
         unnamed.unlink(missing_ok=True)
         listener.bind(str(unnamed))
-        unnamed.chmod(0o600)
+        if group:
+            systems.give_to_group(unnamed, group)
+        unnamed.chmod(mode)
         listener.listen(BACKLOG)
         unnamed.replace(path)  # now: one that does not listen yet looks like that of a daemon that is about to end
-    except OSError:
+    except (OSError, KeyError):
         listener.close()
+        unnamed.unlink(missing_ok=True)
         raise
     return listener
 

@@ -17,6 +17,7 @@ from oprel.core.state.damage import clear_the_way
 from oprel.server.daemon.home_lock import HomeLock
 from oprel.server.daemon.listeners import unix_socket
 from oprel.utils.files import listens, make_private
+from oprel.utils.process import systems
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +35,24 @@ class RunFiles:
         self._start, self._address = start, ""
         self._config = start.config
         self._socket: os.stat_result | None = None
+        self.is_given = False  # the socket, by the service manager
         self._fault = ""
 
-    def make(self, address: str) -> socket.socket:
-        """Publish the settings, and then listen: returns the listener."""
-        self._address = address
+    def make(self, address: str, given: socket.socket | None = None) -> socket.socket | None:
+        """Publish the settings, and then listen: returns the listener, None on systems without Unix sockets.
+
+        `given` already listens there for the service manager, to which its file belongs.
+        """
+        self._address, self.is_given = address, given is not None
         publish(self._start, __version__, address)
-        listener = unix_socket(self._config.socket_path)
+        if not systems.HAS_UNIX_SOCKETS:
+            return None
+        listener = given or unix_socket(self._config.socket_path)
         self._socket = self._config.socket_path.stat()
         return listener
 
     def remove(self) -> None:
-        if self._has_socket():
+        if self._has_socket() and not self.is_given and systems.HAS_UNIX_SOCKETS:
             self._config.socket_path.unlink(missing_ok=True)
         withdraw(self._config)
 
@@ -83,7 +90,7 @@ class RunFiles:
         path = self._config.socket_path
         if listens(path):
             raise OSError(f"another program listens on {path}")
-        listener = unix_socket(path)
+        listener, self.is_given = unix_socket(path), False
         self._socket = path.stat()
         return listener
 
@@ -92,7 +99,9 @@ class RunFiles:
 
     def _has_socket(self) -> bool:
         try:
-            return self._socket is not None and os.path.samestat(self._socket, os.stat(self._config.socket_path))
+            return not systems.HAS_UNIX_SOCKETS or (
+                self._socket is not None and os.path.samestat(self._socket, os.stat(self._config.socket_path))
+            )
         except OSError:
             return False
 

@@ -31,18 +31,22 @@ from oprel.server.api.common.app_state import AppState
 from oprel.server.api.connections.http_protocol import HttpProtocol
 from oprel.server.api.connections.request_limits import raise_file_limit
 from oprel.server.app import assemble, create_app
+from oprel.server.daemon.further import further_listeners
 from oprel.server.daemon.garbage import ModuleFreezer
 from oprel.server.daemon.healing import heal_home
 from oprel.server.daemon.home_lock import HomeLock
 from oprel.server.daemon.listeners import BACKLOG, listen
 from oprel.server.daemon.log_file import DaemonLog
+from oprel.server.daemon.pipe_server import PipeServer
 from oprel.server.daemon.run_files import RunFiles
 from oprel.server.daemon.service_manager import ServiceManager
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
 from oprel.utils.logging import setup_logging
+from oprel.utils.process import systems
 from oprel.utils.process.observed_time import ObservedTime
+from oprel.utils.process.pipes import PipeListener
 
 if TYPE_CHECKING:
     from oprel.server.daemon.tls.certificates import Certificates
@@ -62,8 +66,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     """
     config = start.config
     ends_at_hangup = _ends_at_hangup()
-    if not ends_at_hangup:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the settings have just been read
+    if systems.HANGUP and not ends_at_hangup:
+        signal.signal(systems.HANGUP, signal.SIG_IGN)  # the settings have just been read
     os.umask(0o077)  # whatever this daemon and its engines write is for its user alone
     setup_logging(config.log_level, DaemonLog(config.logs_dir / "daemon.log"))
     for note in notes:
@@ -72,31 +76,37 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
     raise_file_limit()
     check_configured(config)
     run_files = RunFiles(start)
-    with _only_daemon(config, run_files.lock):
+    service = service_variables()
+    with _only_daemon(config, run_files.lock), further_listeners(config, service) as further:
         control_groups.settle()
-        records.reconcile(config.run_dir)
+        records.reconcile(config.run_dir, keep=config.socket_path if further.own else None)
         heal_home(config)
         certificates = _certificates(config)
-        tcp = listen(config, with_tls=certificates is not None)
-        listening = ", ".join(tcp.urls)
-        unix = run_files.make(certificates.pinned(tcp.urls[-1]) if certificates else tcp.urls[0])
+        tcp = listen(config, with_tls=certificates is not None, passed=further.tcp)
+        unix = run_files.make(certificates.pinned(tcp.urls[-1]) if certificates else tcp.urls[0], further.own)
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
-        logger.info("oprel listens on %s and unix:%s (pid %s)", listening, config.socket_path, os.getpid())
-        if not is_loopback(config.server_host):
-            logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
+        _log_addresses(tcp.urls, [*([f"unix:{config.socket_path}"] if unix else []), *further.addresses], tcp.all)
         if certificates:
             certificates.log()
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
-        server = DaemonServer(state, ServiceManager(service_variables()), tcp.urls[0], run_files)
+        server = DaemonServer(state, ServiceManager(service), tcp.urls[0], run_files, further.pipes)
         if certificates:
             server.secure(tcp.secure, certificates)
         hung_up = server.hang_up if ends_at_hangup else partial(server.request_reload, start, read)
-        signal.signal(signal.SIGHUP, lambda *_: hung_up())
+        if systems.HANGUP:
+            signal.signal(systems.HANGUP, lambda *_: hung_up())
         try:
-            server.run(sockets=[unix, *tcp.all])
+            server.run(sockets=[*([unix] if unix else []), *further.sockets, *tcp.all])
         finally:
             run_files.remove()
+
+
+def _log_addresses(urls: Sequence[str], local: Sequence[str], tcp: Sequence[socket.socket]) -> None:
+    listening = ", ".join(urls)
+    logger.info("oprel listens on %s and %s (pid %s)", listening, ", ".join(local), os.getpid())
+    if not all(is_loopback(listener.getsockname()[0]) for listener in tcp):
+        logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
 
 
 class DaemonServer(uvicorn.Server):
@@ -107,7 +117,12 @@ class DaemonServer(uvicorn.Server):
     """
 
     def __init__(
-        self, state: AppState, service: ServiceManager, address: str = "", run_files: RunFiles | None = None
+        self,
+        state: AppState,
+        service: ServiceManager,
+        address: str = "",
+        run_files: RunFiles | None = None,
+        pipes: Sequence[tuple[str, PipeListener]] = (),
     ) -> None:
         settings = uvicorn.Config(
             create_app(state),
@@ -126,6 +141,7 @@ class DaemonServer(uvicorn.Server):
         self._sockets: list[socket.socket] = []
         self._secure: list[socket.socket] = []  # those of `_sockets` that speak TLS
         self._certificates: Certificates | None = None
+        self._pipes, self._pipe_servers = pipes, list[PipeServer]()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain_left = 0.0  # s for requests without an engine
         self._exit_requested = asyncio.Event()
@@ -189,6 +205,8 @@ class DaemonServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for listener in self._secure:
             self.servers.append(await loop.create_server(self._new_secure_protocol, sock=listener, backlog=BACKLOG))
+        self._pipe_servers = [PipeServer(name, listener, self._new_protocol) for name, listener in self._pipes]
+        self.servers += self._pipe_servers  # type: ignore[arg-type]  # uvicorn closes them, and waits for their end
 
     def _new_protocol(self) -> asyncio.Protocol:
         """As in uvicorn's startup."""
@@ -210,7 +228,7 @@ class DaemonServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("shutting down: answers may take another %s", self._manager.config.drain_timeout)
         self._service.stopping(self._manager.config.drain_timeout_seconds + STOP_SECONDS)
-        self._silence_unix((sockets or [])[0])
+        self._silence_local((sockets or [])[0])
         with self._manager.clock.watched():
             deadline = self._manager.clock() + self._manager.config.drain_timeout_seconds
             try:
@@ -226,11 +244,15 @@ class DaemonServer(uvicorn.Server):
         async with self._manager.clock.timeout(self._drain_left):
             await super()._wait_tasks_to_complete()
 
-    def _silence_unix(self, listener: socket.socket) -> None:
-        self.servers[0].close()
-        listener.close()
+    def _silence_local(self, first: socket.socket) -> None:
+        """Close where oprel's own clients connect. `first` is the home's socket, where there are any."""
+        for server in self._pipe_servers:
+            server.close()
+        if systems.HAS_UNIX_SOCKETS:
+            self.servers[0].close()
+            first.close()
         for connection in list(self.server_state.connections):
-            if getattr(connection, "client", "") is None:  # over the Unix socket
+            if getattr(connection, "client", "") is None:  # over a Unix socket or a pipe
                 connection.shutdown()  # a busy one ends with its answer
 
     def hang_up(self) -> None:
@@ -248,7 +270,8 @@ class DaemonServer(uvicorn.Server):
     def _end_at_once(self, number: int) -> None:
         logger.warning("a second signal: ending at once")
         self._manager.kill()
-        records.reconcile(self._manager.config.run_dir)
+        config, run_files = self._manager.config, self._run_files
+        records.reconcile(config.run_dir, keep=config.socket_path if run_files and run_files.is_given else None)
         os._exit(128 + number)
 
 
@@ -290,7 +313,7 @@ def _certificates(config: Config) -> "Certificates | None":
 
 def _ends_at_hangup() -> bool:
     """Whether SIGHUP means that this process's terminal was closed; not for one that `nohup` lets outlive it."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return False
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ class ServiceManager:
 
     @property
     def is_there(self) -> bool:
-        return self._address.startswith(("/", "\0"))
+        return sys.platform != "win32" and self._address.startswith(("/", "\0"))
 
     def ready(self, status: str) -> None:
         self._send("READY=1", f"STATUS={status}", f"MAINPID={os.getpid()}")
@@ -59,7 +60,7 @@ class ServiceManager:
             timers[0].cancel()
 
     def _send(self, *lines: str) -> None:
-        if not self.is_there:
+        if sys.platform == "win32" or not self.is_there:
             return
         message = "\n".join(line.replace("\n", " ") for line in lines)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:

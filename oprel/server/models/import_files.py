@@ -1,6 +1,5 @@
 """Imports the user's files as models, for `POST /api/models/import`."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -19,9 +18,8 @@ from oprel.formats.checks.validation import require_sound
 from oprel.formats.gguf import read_gguf
 from oprel.server.models.library import Library
 from oprel.utils.files import held
+from oprel.utils.process import systems
 from oprel.wire.library import ImportHow
-
-FICLONE = 0x40049409  # linux/fs.h: a copy-on-write clone
 
 WEIGHTS = (".gguf", ".safetensors")
 
@@ -138,7 +136,7 @@ def _store(blobs: Blobs, path: Path, how: ImportHow) -> Path:
 def _cloned(path: Path, target: Path) -> bool:
     try:
         with path.open("rb") as source, target.open("wb") as copy:
-            fcntl.ioctl(copy.fileno(), FICLONE, source.fileno())
+            systems.clone(source.fileno(), copy.fileno())
     except OSError:
         return False
     return True

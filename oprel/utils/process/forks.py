@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from oprel.utils.process import systems
+
 if TYPE_CHECKING:
     import httpx
 
@@ -84,4 +86,4 @@ def _drop_inherited() -> None:
         start_anew(owner)
 
 
-os.register_at_fork(after_in_child=_drop_inherited)
+systems.on_fork(_drop_inherited)

@@ -30,6 +30,7 @@ CHANGED: dict[str, str | int] = {
     "tls_key": "/etc/ssl/box.key",
     "tls_self_signed": "on",
     "tls_port": 8443,
+    "listen": "unix:/run/oprel/api.sock?mode=0660",
     "origins": "https://a.example,https://*.b.example",
     "log_level": "debug",
     "keep_alive": "-1",

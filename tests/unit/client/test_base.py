@@ -1,5 +1,6 @@
 """Where a daemon is, and what goes wrong on the way to it."""
 
+import sys
 from pathlib import Path
 
 import httpx
@@ -9,6 +10,7 @@ from oprel.client.base import Address, Scheme
 from oprel.client.connect import connection_errors
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError, ConnectError
+from oprel.core.home import own_pipe
 
 BOX = Address(Scheme.HTTP, "http://box:11435")
 
@@ -52,7 +54,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_the_daemon_is_the_configured_one_or_the_machines_own(tmp_path: Path) -> None:
     assert Address.of(Config(host="box")) == BOX
     own = Config(home=str(tmp_path / "h"))
-    assert Address.of(own) == Address(Scheme.UNIX, str(own.socket_path), own=True)
+    local = (Scheme.PIPE, own_pipe(own)) if sys.platform == "win32" else (Scheme.UNIX, str(own.socket_path))
+    assert Address.of(own) == Address(*local, own=True)
 
 
 def test_a_daemon_that_does_not_answer_is_named_with_a_next_step() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oprel.client import connect
-from oprel.client.base import Address
+from oprel.client.base import Address, Scheme
 from oprel.client.plain import daemon_state, plain_client
 from oprel.client.plain.daemon_state import MOST_SILENCES, SilenceChecks
 from oprel.client.plain.plain_client import PlainClient
@@ -157,7 +157,7 @@ def test_a_daemon_that_lets_answers_finish_lives(tmp_path: Path, *, is_bound: bo
     with socket.socket(socket.AF_UNIX) as ending:
         if is_bound:
             ending.bind(str(path))
-        daemon_state.check_alive(path, Config(home=str(tmp_path)))
+        daemon_state.check_alive(Address(Scheme.UNIX, str(path)), Config(home=str(tmp_path)))
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
         address = Address.parse(f"127.0.0.1:{refusing.getsockname()[1]}")

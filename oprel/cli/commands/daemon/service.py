@@ -27,6 +27,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--system", action="store_true", help="a service of the machine instead of this user's")
     parser.add_argument("--user", metavar="NAME", help="with --system: the user that it runs as (default: oprel)")
     parser.add_argument("--drop-in", action="store_true", help="with install: replace Ollama, as in `oprel serve`")
+    parser.add_argument(
+        "--on-demand", action="store_true", help="with install: start it with its first client (systemd only)"
+    )
     parser.add_argument("--print", action="store_true", help="with install: only print the service's file")
     parser.add_argument("--kind", choices=KINDS, help="with install --print: for which service manager")
     parser.add_argument("-f", "--follow", action="store_true", help="with logs: keep printing new lines")
@@ -45,6 +48,8 @@ def main(args: argparse.Namespace) -> int:
         raise ValidationError("--kind needs --print", "The kind of this machine's service manager is known.")
     if args.user and not args.system:
         raise ValidationError("--user needs --system", "A service of your own runs as you.")
+    if args.on_demand and not kind.name.startswith("SYSTEMD"):
+        raise ValidationError("--on-demand needs systemd", f"{kind.value} would not start it with its first client.")
     if args.action == "install":
         return _install(args, config, kind)
     commands = service_commands(config, kind, for_machine=args.system)
@@ -56,16 +61,19 @@ def main(args: argparse.Namespace) -> int:
     return _shown([*command, *(["-f"] if args.follow else [])])
 
 
-def service_commands(config: Config, kind: "ServiceKind", *, for_machine: bool) -> "ServiceCommands":
+def service_commands(
+    config: Config, kind: "ServiceKind", *, for_machine: bool, on_demand: bool = False
+) -> "ServiceCommands":
     from oprel.cli.services.service_commands import commands_of
 
     config_home = usual_config_file().parents[1]
-    return commands_of(kind, config_home, config.logs_dir / "daemon.log", for_machine=for_machine)
+    log = config.logs_dir / "daemon.log"
+    return commands_of(kind, config_home, log, for_machine=for_machine, on_demand=on_demand)
 
 
 def _install(args: argparse.Namespace, config: Config, kind: "ServiceKind") -> int:
     from oprel.cli.services.service_facts import facts_of, prepare_user, secret_settings
-    from oprel.cli.services.service_files import NAME, ServiceKind, service_file
+    from oprel.cli.services.service_files import NAME, SOCKET_UNIT, ServiceKind, service_file, systemd_socket
     from oprel.client.own_daemon import stop_daemon
     from oprel.core.home import prepare_home
     from oprel.utils.files import write_atomically
@@ -74,11 +82,12 @@ def _install(args: argparse.Namespace, config: Config, kind: "ServiceKind") -> i
     is_machines = args.system or kind is ServiceKind.SYSTEMD_SYSTEM
     user = (args.user or NAME) if is_machines else ""
     file = args.config or (named if (named := config_file()) != usual_config_file() else None)
-    facts = facts_of(config, given, kind, user=user, file=file, drop_in=args.drop_in)
+    facts = facts_of(config, given, kind, user=user, file=file, drop_in=args.drop_in, on_demand=args.on_demand)
     if args.print:
-        render.data(service_file(facts, kind))
+        sockets = f"# {SOCKET_UNIT}\n{systemd_socket(facts)}" if args.on_demand else ""
+        render.data(service_file(facts, kind) + sockets)
         return 0
-    commands = service_commands(config, kind, for_machine=is_machines)
+    commands = service_commands(config, kind, for_machine=is_machines, on_demand=args.on_demand)
     _check_manager(commands.restart[0])
     if user:
         prepare_user(user, facts.writable)
@@ -89,18 +98,34 @@ def _install(args: argparse.Namespace, config: Config, kind: "ServiceKind") -> i
         prepare_home(config)
     write_atomically(commands.file, service_file(facts, kind).encode())
     commands.file.chmod(0o644)
+    _write_socket(commands, systemd_socket(facts) if args.on_demand else "")
     if not user and stop_daemon(config):
         render.note("stopped the daemon that a command had started: the service takes its place")
     _run_all(commands.start)
-    render.line(f"installed {commands.file}, and started the service")
+    done = "it starts with its first client" if args.on_demand else "started the service"
+    render.line(f"installed {commands.file}, and {done}")
     if kind is ServiceKind.SYSTEMD_USER:
         render.note(LINGER)
     return 0
 
 
+def _write_socket(commands: "ServiceCommands", text: str) -> None:
+    """Write the unit of the sockets; without a text, remove an earlier one."""
+    from oprel.utils.files import write_atomically
+
+    if text and commands.socket:
+        write_atomically(commands.socket, text.encode())
+        commands.socket.chmod(0o644)
+    elif commands.socket and commands.socket.exists():
+        run_manager(["systemctl", *commands.restart[1:-2], "disable", "--now", commands.socket.name], quiet=True)
+        commands.socket.unlink()
+
+
 def _uninstall(commands: "ServiceCommands") -> int:
     _run_all(commands.stop)
     commands.file.unlink()
+    if commands.socket:
+        commands.socket.unlink(missing_ok=True)
     _run_all(commands.reload)
     render.line("stopped and removed the service; models and settings stay")
     return 0

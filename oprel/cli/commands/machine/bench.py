@@ -1,7 +1,6 @@
 """`oprel bench run MODEL` measures models, `oprel bench memory` the memory bandwidth, which bounds them on the CPU."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from oprel.cli.screen import render
 from oprel.cli.screen.table import Column, ColumnChoice, shorter_name
 from oprel.core.config import Config
 from oprel.core.exceptions import InsufficientMemoryError, ValidationError
+from oprel.utils.process import systems
 from oprel.utils.text import human_interval, human_size
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     config = config_from(args)
     file, compared = config.home_dir / HISTORY, list[ComparedBenchmark]()
     hardware = probe()
-    if not config.host and (text := business(os.getloadavg()[0], hardware.cpu.threads)):
+    if not config.host and (text := business(systems.load_average(), hardware.cpu.threads)):
         render.note(text)
     with Client(config=config) as client, suggesting_names(client, args.names[0]):
         machine = config.host or _machine(hardware)

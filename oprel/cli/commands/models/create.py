@@ -115,7 +115,7 @@ def _is_local(address: "Address") -> bool:
 
     if address.scheme is Scheme.HTTP:
         return urlsplit(address.target).hostname in ("127.0.0.1", "::1", "localhost")
-    return address.scheme is Scheme.UNIX  # a package's transport may lead to any machine
+    return address.is_local  # a package's transport may lead to any machine
 
 
 def _file(name: str, folder: Path) -> Path:

@@ -28,7 +28,16 @@ def test_only_the_settings_of_the_environment_are_passed_on_and_no_secret() -> N
 )
 def test_the_home_is_the_users_or_the_machines(user: str, given: dict[str, GivenSetting], home: Path) -> None:
     config = Config(home="/srv/oprel") if given else Config()
-    facts = facts_of(config, given, ServiceKind.SYSTEMD_SYSTEM, user=user, file=Path("/etc/oprel.yaml"), drop_in=True)
+    facts = facts_of(
+        config,
+        given,
+        ServiceKind.SYSTEMD_SYSTEM,
+        user=user,
+        file=Path("/etc/oprel.yaml"),
+        drop_in=True,
+        on_demand=True,
+    )
+    assert facts.sockets == (str(Path(facts.writable[0]) / "run/oprel.sock"), "127.0.0.1:11435")
     assert f"--home={home}" in facts.command
     assert [*facts.command][-2:] == ["--config=/etc/oprel.yaml", "--drop-in"]
     assert facts.writable == [home, home / "hub", home / "binaries"]
@@ -37,6 +46,6 @@ def test_the_home_is_the_users_or_the_machines(user: str, given: dict[str, Given
 
 def test_folders_elsewhere_stay_writable_and_sockets_of_a_long_home_reachable() -> None:
     config = Config(home=f"/srv/{'long' * 30}", cache_dir="/srv/hub", binary_dir="/srv/engines")
-    facts = facts_of(config, GIVEN, ServiceKind.SYSTEMD_USER, user="", file=None, drop_in=False)
+    facts = facts_of(config, GIVEN, ServiceKind.SYSTEMD_USER, user="", file=None, drop_in=False, on_demand=False)
     assert facts.writable == [config.home_dir, Path("/srv/hub"), Path("/srv/engines")]
     assert facts.shares_tmp

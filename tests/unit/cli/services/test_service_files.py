@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.cli.services.service_files import STATE_FOLDER, ServiceFacts, ServiceKind, service_file
+from oprel.cli.services.service_files import STATE_FOLDER, ServiceFacts, ServiceKind, service_file, systemd_socket
 from tests.fixtures.debian_packages import unpacked
 
 STRANGE = "/srv/a b\"c'd%e$f\\g"
@@ -58,6 +58,19 @@ def test_systemd_has_nothing_to_say_against_its_units(tmp_path: Path, kind: Serv
     done = analyze(unit, kind)
     about_it = [line for line in f"{done.stdout}{done.stderr}".splitlines() if unit.name in line]
     assert (done.returncode, about_it) == (0, []), done.stderr
+
+
+@pytest.mark.parametrize("kind", SYSTEMD)
+def test_systemd_has_nothing_to_say_against_the_unit_of_its_sockets(tmp_path: Path, kind: ServiceKind) -> None:
+    facts = replace(FACTS, sockets=("/home/me/50%/oprel.sock", "127.0.0.1:11435", "[::1]:11435"))
+    (tmp_path / "oprel.service").write_text(service_file(facts, kind))
+    unit = tmp_path / "oprel.socket"
+    unit.write_text(systemd_socket(facts))
+    done = analyze(unit, kind)
+    about_it = [line for line in f"{done.stdout}{done.stderr}".splitlines() if unit.name in line]
+    assert (done.returncode, about_it) == (0, []), done.stderr
+    listening = settings(unit.read_text())["ListenStream"]
+    assert listening == ["/home/me/50%%/oprel.sock", "127.0.0.1:11435", "[::1]:11435"]
 
 
 def test_the_check_of_units_finds_faults(tmp_path: Path) -> None:

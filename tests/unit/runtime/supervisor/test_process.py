@@ -332,7 +332,7 @@ async def test_a_follower_hears_the_log_over_restarts_until_the_engine_is_closed
 
 async def test_an_engine_on_a_tether_starts_and_stops_as_any_other(engine, monkeypatch: pytest.MonkeyPatch, tmp_path):
     """As on a system whose kernel ends no child with its parent."""
-    monkeypatch.setattr("oprel.runtime.supervisor._posix.TETHERED", True)
+    monkeypatch.setattr("oprel.runtime.supervisor.processes.TETHERED", True)
     journal = tmp_path / "journal"
     one = engine({"journal": str(journal)})
     await one.ensure_ready()

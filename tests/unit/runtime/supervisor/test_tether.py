@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.runtime.supervisor._posix import TETHER
+from oprel.runtime.supervisor.processes._posix import TETHER
 from tests.conftest import DEADLINE, alive, eventually
 
 

@@ -26,7 +26,9 @@ def files(config: Config) -> Iterator[RunFiles]:
     prepare_home(config)
     files = RunFiles(DaemonStart(config=config, given={}))
     assert files.lock.take()
-    with files.make(ADDRESS):
+    listener = files.make(ADDRESS)
+    assert listener
+    with listener:
         yield files
     files.lock.release()
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from oprel.runtime.confinement import before_exec, control_groups
 from oprel.runtime.confinement.control_groups import ControlGroup
 from oprel.runtime.confinement.limits import EngineLimits
-from oprel.runtime.supervisor import tether
+from oprel.runtime.supervisor.processes import tether
+
+assert sys.platform != "win32"
 
 # Where the kernel cannot kill a child with its parent, a process of ours does.
 TETHERED = sys.platform != "linux"
@@ -138,13 +140,3 @@ def memory_kills() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in counters if line.startswith("oom_kill ")), 0)
-
-
-async def read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line, or a piece of one that is too long; b"" at the end."""
-    try:
-        return await stream.readuntil()
-    except asyncio.IncompleteReadError as error:
-        return error.partial
-    except asyncio.LimitOverrunError as error:
-        return await stream.readexactly(error.consumed)

@@ -1,6 +1,6 @@
 """Runs a command that must not outlive its parent, nor may its children: for systems without PR_SET_PDEATHSIG.
 
-    python -P -m oprel.runtime.supervisor.tether COMMAND...
+    python -P -m oprel.runtime.supervisor.processes.tether COMMAND...
 
 Its standard input is a pipe whose other end the daemon holds and never writes to. However the daemon ends, the kernel
 closes that end, and this process kills its whole process group. The command runs in the same group, so the signals that
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+
+assert sys.platform != "win32"
 
 POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANNOT_START = 126

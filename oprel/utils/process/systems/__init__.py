@@ -1,0 +1,85 @@
+"""What differs between operating systems: locks, users, files that several threads write, signals.
+
+`_posix` and `_windows` have the same names; no other module looks for what only one of the systems has.
+"""
+
+import sys
+
+if sys.platform == "win32":
+    from oprel.utils.process.systems._windows import (
+        CONTINUE,
+        HANGUP,
+        HAS_UNIX_SOCKETS,
+        KILL,
+        MOST_PIECES,
+        OWN_FILE,
+        allocated_bytes,
+        clone,
+        free_bytes,
+        give_to_group,
+        group_of,
+        is_root,
+        kill_group,
+        load_average,
+        lock,
+        on_fork,
+        read_at,
+        read_into,
+        sync_folder,
+        unix_socket,
+        user_id,
+        user_name,
+        write_at,
+    )
+else:
+    from oprel.utils.process.systems._posix import (
+        CONTINUE,
+        HANGUP,
+        HAS_UNIX_SOCKETS,
+        KILL,
+        MOST_PIECES,
+        OWN_FILE,
+        allocated_bytes,
+        clone,
+        free_bytes,
+        give_to_group,
+        group_of,
+        is_root,
+        kill_group,
+        load_average,
+        lock,
+        on_fork,
+        read_at,
+        read_into,
+        sync_folder,
+        unix_socket,
+        user_id,
+        user_name,
+        write_at,
+    )
+
+__all__ = [
+    "CONTINUE",
+    "HANGUP",
+    "HAS_UNIX_SOCKETS",
+    "KILL",
+    "MOST_PIECES",
+    "OWN_FILE",
+    "allocated_bytes",
+    "clone",
+    "free_bytes",
+    "give_to_group",
+    "group_of",
+    "is_root",
+    "kill_group",
+    "load_average",
+    "lock",
+    "on_fork",
+    "read_at",
+    "read_into",
+    "sync_folder",
+    "unix_socket",
+    "user_id",
+    "user_name",
+    "write_at",
+]
