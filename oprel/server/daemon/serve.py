@@ -37,6 +37,7 @@ from oprel.server.daemon.listeners import BACKLOG, tcp_sockets, urls_of
 from oprel.server.daemon.log_file import DaemonLog
 from oprel.server.daemon.run_files import RunFiles
 from oprel.server.daemon.service_manager import ServiceManager
+from oprel.server.history.request_log import request_log
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
@@ -75,7 +76,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         tcp = tcp_sockets(config)
         addresses = urls_of(tcp)
         unix = run_files.make(addresses[0])
-        state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
+        log = request_log(config)
+        state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given, request_log=log)
         listening = ", ".join(addresses)
         logger.info("oprel listens on %s and unix:%s (pid %s)", listening, config.socket_path, os.getpid())
         if not is_loopback(config.server_host):

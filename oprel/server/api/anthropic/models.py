@@ -10,7 +10,6 @@ from oprel.server.access.caller import AccessLevel
 from oprel.server.api.anthropic.errors import encode_error
 from oprel.server.api.anthropic.types import AnthropicModel, AnthropicModels
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.models.installed_model import InstalledModel
@@ -27,8 +26,8 @@ async def list_models(request: Request) -> Response:
     query = request.query_params
     limit = page_size(query.get("limit", ""))
     after, before = query.get("after_id", ""), query.get("before_id", "")
-    return await state_of(request).library.survey(
-        lambda models: json_response(page(models.usable, limit, after=after, before=before), nulls=True)
+    return await decode.survey(
+        request, lambda models: json_response(page(models.usable, limit, after=after, before=before), nulls=True)
     )
 
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, Unsuppo
 from oprel.core.names import ModelRef, NameKind, is_path
 from oprel.core.request_options import LARGEST_INTEGER, OPTIONS, OptionValue, value_of
 from oprel.server.access.identify import caller_of
+from oprel.server.access.record import note_model
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.request_content import DECODING, content_of, json_value
@@ -27,6 +28,7 @@ from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import named
+from oprel.server.models.summaries import ModelList
 from oprel.server.pool.loaded_model import served_by
 from oprel.utils.text import parse_duration
 
@@ -96,8 +98,38 @@ def model_name(text: str, complaint: str) -> ModelRef:
 
 
 async def model(request: Request, name: str) -> InstalledModel:
-    """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
-    return await state_of(request).library.find(name, may_use_paths=is_own_user(request))
+    """The model that a request names. Raises ModelNotFoundError or InvalidModelError.
+
+    A model that the caller's key is not for looks like one that does not exist.
+    """
+    note_model(name)
+    key = caller_of(request).key
+    unknown = ModelNotFoundError(f"model '{name}' not found", "The key of this request is for some models only.")
+    try:
+        model = await state_of(request).library.find(name, may_use_paths=is_own_user(request))
+    except (ModelNotFoundError, InvalidModelError):
+        if key and not key.allows(name):
+            raise unknown from None
+        raise
+    note_model(model.name)
+    if key and not key.allows(model.name):
+        raise unknown
+    return model
+
+
+async def survey(request: Request, make: Callable[[ModelList], Result]) -> Result:
+    """`make` of all models that the caller may use. See `Library.survey`."""
+    key = caller_of(request).key
+    library = state_of(request).library
+    if not (key and key.models):
+        return await library.survey(make)
+    return await library.survey(lambda models: make(models.only(key.allows)))
+
+
+def shown_to(request: Request, names: Iterable[str]) -> bool:
+    """Whether the caller may know of a loaded model with these names."""
+    key = caller_of(request).key
+    return key is None or any(map(key.allows, names))
 
 
 async def model_to_unload(request: Request, name: str) -> InstalledModel:
@@ -106,7 +138,8 @@ async def model_to_unload(request: Request, name: str) -> InstalledModel:
         return await model(request, name)
     except (ModelNotFoundError, InvalidModelError):
         loaded = named(name, served_by(state_of(request).manager.loaded))
-        if loaded is None or (is_path(name) and not is_own_user(request)):
+        hidden = is_path(name) and not is_own_user(request)
+        if loaded is None or hidden or not shown_to(request, [loaded.name]):
             raise
         return loaded
 

@@ -76,7 +76,7 @@ async def tags(request: Request) -> Response:
         away = [_away(manifest, error) for manifest, error in models.faults if isinstance(error, ModelAwayError)]
         return listed(models, _tag, b'{"models":[%b]}', away)
 
-    return await state_of(request).library.survey(reply)
+    return await decode.survey(request, reply)
 
 
 def _tag(model: ModelSummary) -> bytes:
@@ -113,7 +113,8 @@ def _away(manifest: Manifest, error: ModelAwayError) -> bytes:
 
 @router.api_route("/api/ps", methods=READ)
 async def ps(request: Request) -> Response:
-    running = [status for status in state_of(request).manager.statuses() if status.is_running]
+    statuses = state_of(request).manager.statuses()
+    running = [status for status in statuses if status.is_running and decode.shown_to(request, status.names)]
     running.sort(key=lambda status: status.expires_at, reverse=True)
     return json_response(wire.OllamaProcessResponse(models=[running_model(status) for status in running]))
 

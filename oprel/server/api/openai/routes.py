@@ -187,7 +187,7 @@ def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) 
 @router.api_route("/models", methods=READ)
 async def list_models(request: Request) -> Response:
     around = b'{"object":"list","data":[%b]}'
-    return await state_of(request).library.survey(lambda models: listed(models, _listed_model, around))
+    return await decode.survey(request, lambda models: listed(models, _listed_model, around))
 
 
 @router.api_route("/models/{name:text}", methods=READ)

@@ -67,8 +67,8 @@ def _warnings(manager: ModelManager) -> list[str]:
 async def models(request: Request) -> Response:
     manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
-        models=[engine_row(status) for status in manager.statuses()],
-        waiting=[waiting_row(model) for model in manager.admission.waiting],
+        models=[engine_row(status) for status in manager.statuses() if decode.shown_to(request, status.names)],
+        waiting=[waiting_row(model) for model in manager.admission.waiting if decode.shown_to(request, [model.name])],
         budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,
         gpu_bytes=[*manager.planning.machine.devices],
