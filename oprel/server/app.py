@@ -114,7 +114,7 @@ def create_app(state: AppState) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _unexpected_error)
     requests = RequestRecords(state.keys, state.manager.metrics, state.request_log)
-    app.add_middleware(Guard, config=state.manager.config, keys=state.keys, records=requests)
+    app.add_middleware(Guard, config=state.manager.config, requests=requests)
     return app
 
 

@@ -42,41 +42,41 @@ class Bucket:
 
 
 class Ledger:
-    """Requests and tokens by account, such as a key. The one counter for limits. `clock` is in seconds."""
+    """Requests and tokens by the name of a key. The one counter for limits. `clock` is in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._requests: dict[str, Bucket] = {}
         self._tokens: dict[str, Bucket] = {}
 
-    def admit(self, account: str, limits: Limits) -> float:
+    def admit(self, name: str, limits: Limits) -> float:
         """Count a request, or return for how many seconds it has to wait."""
         now = self._clock()
-        requests = _bucket(self._requests, account, limits.requests_per_minute, now)
-        tokens = _bucket(self._tokens, account, limits.tokens_per_minute, now)
+        requests = _bucket(self._requests, name, limits.requests_per_minute, now)
+        tokens = _bucket(self._tokens, name, limits.tokens_per_minute, now)
         wait = max(requests.wait(1, now) if requests else 0.0, tokens.wait(1, now) if tokens else 0.0)
         if requests and not wait:
             requests.take(1, now)
         return wait
 
-    def book(self, account: str, limits: Limits, tokens: int) -> None:
+    def book(self, name: str, limits: Limits, tokens: int) -> None:
         """Count the tokens of a request that has ended."""
         now = self._clock()
-        if bucket := _bucket(self._tokens, account, limits.tokens_per_minute, now):
+        if bucket := _bucket(self._tokens, name, limits.tokens_per_minute, now):
             bucket.take(tokens, now)
 
-    def keep_only(self, accounts: Collection[str]) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Forget all others."""
         for buckets in (self._requests, self._tokens):
-            for account in buckets.keys() - {*accounts}:
-                del buckets[account]
+            for name in buckets.keys() - {*names}:
+                del buckets[name]
 
 
-def _bucket(buckets: dict[str, Bucket], account: str, per_minute: int, now: float) -> Bucket | None:
-    """The account's bucket, a new one after its limit was changed; None without a limit."""
+def _bucket(buckets: dict[str, Bucket], name: str, per_minute: int, now: float) -> Bucket | None:
+    """The key's bucket, a new one after its limit was changed; None without a limit."""
     if not per_minute:
         return None
-    bucket = buckets.get(account)
+    bucket = buckets.get(name)
     if bucket is None or bucket.per_minute != per_minute:
-        bucket = buckets[account] = Bucket(per_minute, now)
+        bucket = buckets[name] = Bucket(per_minute, now)
     return bucket

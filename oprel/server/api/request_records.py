@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from oprel.server.access.caller import Caller
 from oprel.server.access.identify import CALLER
-from oprel.server.access.keys import Keys
+from oprel.server.access.keys import Keys, PresentedKey
 from oprel.server.access.record import CURRENT, RequestRecord
 from oprel.server.history.metrics import Metrics
 from oprel.server.history.request_log import RequestEntry, RequestLog
@@ -21,6 +22,10 @@ class RequestRecords:
         self._keys = keys
         self._metrics = metrics
         self._log = log
+
+    def presented(self, scope: Scope) -> PresentedKey:
+        client = scope.get("client")
+        return self._keys.check(Headers(scope=scope), client[0] if client else "")
 
     @contextmanager
     def record(self, scope: Scope) -> Iterator[RequestRecord]:
