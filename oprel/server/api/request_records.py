@@ -45,6 +45,7 @@ class RequestRecords:
             self._keys.ledger.book(key.name, key.limits, record.tokens)
             self._metrics.key(key.name, record.status, record.tokens)
         if self._log:
+            known = caller.kind.name.lower() if caller and caller.kind and not key else "key" if key else "refused"
             client = scope.get("client")
             self._log.add(
                 RequestEntry(
@@ -53,7 +54,7 @@ class RequestRecords:
                     path=scope["path"],
                     status=record.status,
                     ms=round(seconds * 1000, 1),
-                    caller=caller.kind.name.lower() if caller else "refused",
+                    caller=known,
                     address=caller.address if caller else client[0] if client else "",
                     key=key.name if key else "",
                     model=record.model,
