@@ -155,7 +155,7 @@ OWN_ANSWERS = {
 NOT_TAUGHT = {
     "host": "for clients on other machines; `oprel help run` explains it",
     **dict.fromkeys(
-        ("engine_mirror", "engine_sources", "engine_variables", "hardware", "max_body_mb"),
+        ("api_keys", "request_log", "engine_mirror", "engine_sources", "engine_variables", "hardware", "max_body_mb"),
         "came while guide was trained; to be taught next",
     ),
 }

@@ -14,6 +14,7 @@ FOR_PROGRAMS = "asked by programmers, who read docs/clients.md"
 
 COMMANDS = {
     "__complete": "for shells, not for people",
+    "keys": "came while guide was trained; to be taught next",
     "help": "guide says `oprel --help` and `oprel COMMAND --help`, which print the same",
     "version": "guide says `oprel --version`, which prints the same",
 }
@@ -26,7 +27,8 @@ FLAGS = {
     **dict.fromkeys(("--wide", "--columns"), "said of list and ps; every table has them"),
     **dict.fromkeys(("--cuda", "--rocm", "--vulkan", "--metal", "--cpu", "--build", "--engine-sources",
                      "--engine-mirror"), "`oprel engines install llama.cpp` chooses by itself; to be taught next"),
-    **dict.fromkeys(("--service", "--user", "--drop-in", "--print", "--kind", "--changed", "--follow", "--system"),
+    **dict.fromkeys(("--service", "--user", "--drop-in", "--print", "--kind", "--changed", "--follow", "--system",
+                     "--scope", "--model", "--requests", "--tokens", "--expires"),
                     "came while guide was trained; to be taught next"),
     **dict.fromkeys(("--config", "--home", "--host"), EVERYWHERE),
     "--chaos": "said together with `oprel selftest`",

@@ -24,6 +24,8 @@ ACCESS = {"inference": AccessLevel.INFERENCE, "admin": AccessLevel.ADMIN}
 FAILURES_PER_MINUTE = 30  # of one address; more are not looked at
 MOST_ADDRESSES = 1024  # whose failures are counted
 LONGEST_SECRET = 512  # characters
+AUTHORIZATION = b"authorization"
+HEADERS = (AUTHORIZATION, b"x-api-key", b"api-key")
 INVALID = "this key is not valid"
 
 
@@ -170,15 +172,14 @@ def presented_secrets(headers: Headers) -> Iterator[str]:
     OpenAI's and Ollama's send `Authorization: Bearer`, Anthropic's `x-api-key` or the same, Azure's `api-key`,
     curl and Prometheus the password of `Authorization: Basic`.
     """
-    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    sent = {name: value.decode("latin-1").strip() for name, value in headers.raw if name in HEADERS}
+    scheme, _, rest = sent.pop(AUTHORIZATION, "").partition(" ")
     match scheme.lower():
         case "bearer":
             yield rest.strip()
         case "basic":
             yield from _password(rest.strip())
-    for name in ("x-api-key", "api-key"):
-        if secret := headers.get(name, "").strip():
-            yield secret
+    yield from filter(None, sent.values())
 
 
 def _password(text: str) -> Iterator[str]:

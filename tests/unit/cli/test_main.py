@@ -27,6 +27,8 @@ CHANGED: dict[str, str | int] = {
     "server_host": "0.0.0.0",
     "server_port": 8080,
     "origins": "https://a.example,https://*.b.example",
+    "api_keys": "ci:admin:0123456789abcdef",
+    "request_log": "json",
     "log_level": "debug",
     "keep_alive": "-1",
     "keep_alive_locked": "on",
