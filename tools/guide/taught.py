@@ -14,7 +14,8 @@ FOR_PROGRAMS = "asked by programmers, who read docs/clients.md"
 
 COMMANDS = {
     "__complete": "for shells, not for people",
-    "keys": "came while guide was trained; to be taught next",
+    **dict.fromkeys(("keys", "keys add", "keys rm", "keys rotate", "keys use"),
+                    "came while guide was trained; to be taught next"),
     "help": "guide says `oprel --help` and `oprel COMMAND --help`, which print the same",
     "version": "guide says `oprel --version`, which prints the same",
 }
