@@ -47,13 +47,16 @@ def http(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=ELSEWHERE), base_url=URL)
 
 
+def http_of_clients(app: FastAPI) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app, client=ELSEWHERE), base_url=URL)
+
+
 def of_openai(app: FastAPI, key: str) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=key, http_client=http(app), max_retries=0)
+    return openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=key, http_client=http_of_clients(app), max_retries=0)
 
 
 def of_anthropic(app: FastAPI, key: str) -> anthropic.AsyncAnthropic:
-    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app, client=ELSEWHERE), base_url=URL)
-    return anthropic.AsyncAnthropic(base_url=URL, api_key=key, http_client=client, max_retries=0)
+    return anthropic.AsyncAnthropic(base_url=URL, api_key=key, http_client=http_of_clients(app), max_retries=0)
 
 
 async def test_a_wrong_key_is_an_authentication_error_of_each_client(app: FastAPI) -> None:
