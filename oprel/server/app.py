@@ -19,7 +19,7 @@ from oprel.core.exceptions import OprelError
 from oprel.core.state import keys
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
-from oprel.server.access.keys import Keys
+from oprel.server.access.keys import CallerKeys
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
 from oprel.server.api.guard import Guard
@@ -94,7 +94,9 @@ def assemble(
         conversations=conversations.Conversations(state_file),
         last_use=last_use,
         downloads=downloads,
-        keys=Keys(keys.KeyStore(opened(state_file, keys.SCHEMA)), keys.given_keys(config.api_keys), manager.clock),
+        keys=CallerKeys(
+            keys.KeyStore(opened(state_file, keys.SCHEMA)), keys.given_keys(config.api_keys), manager.clock
+        ),
         request_log=request_log,
         started=time.monotonic(),
         given=given,

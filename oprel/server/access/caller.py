@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from fnmatch import fnmatchcase
 
-from oprel.server.access.ledger import Limits
+from oprel.server.access.ledger import KeyLimits
 
 
 class AccessLevel(IntEnum):
@@ -38,7 +38,7 @@ class Key:
     name: str
     access: AccessLevel
     models: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: KeyLimits = KeyLimits()
 
     def allows(self, model: str) -> bool:
         """Whether it is for the model of that name.

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from oprel.core.exceptions import RateLimitError
 from oprel.core.state.keys import SECRET, GivenKey, KeyStore, StoredKey, salted
 from oprel.server.access.caller import AccessLevel, Key
-from oprel.server.access.ledger import MINUTE, Bucket, Ledger, Limits
+from oprel.server.access.ledger import MINUTE, Bucket, KeyLimits, Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class PresentedKey:
 NOTHING = PresentedKey()
 
 
-class Keys:
+class CallerKeys:
     """Owner of what is known of keys in memory. `clock` in seconds; `now` is the time of day, for expiry."""
 
     def __init__(
@@ -192,5 +192,5 @@ def _password(text: str) -> Iterator[str]:
 
 
 def _key(stored: StoredKey) -> Key:
-    limits = Limits(stored.requests_per_minute, stored.tokens_per_minute)
+    limits = KeyLimits(stored.requests_per_minute, stored.tokens_per_minute)
     return Key(stored.name, ACCESS[stored.scope], stored.models, limits)

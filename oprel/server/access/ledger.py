@@ -7,7 +7,7 @@ MINUTE = 60.0  # s
 
 
 @dataclass(frozen=True)
-class Limits:
+class KeyLimits:
     """0 is no limit."""
 
     requests_per_minute: int = 0
@@ -49,7 +49,7 @@ class Ledger:
         self._requests: dict[str, Bucket] = {}
         self._tokens: dict[str, Bucket] = {}
 
-    def admit(self, name: str, limits: Limits) -> float:
+    def admit(self, name: str, limits: KeyLimits) -> float:
         """Count a request, or return for how many seconds it has to wait."""
         now = self._clock()
         requests = _bucket(self._requests, name, limits.requests_per_minute, now)
@@ -59,7 +59,7 @@ class Ledger:
             requests.take(1, now)
         return wait
 
-    def book(self, name: str, limits: Limits, tokens: int) -> None:
+    def book(self, name: str, limits: KeyLimits, tokens: int) -> None:
         """Count the tokens of a request that has ended."""
         now = self._clock()
         if bucket := _bucket(self._tokens, name, limits.tokens_per_minute, now):

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from oprel.server.access.caller import Caller
 from oprel.server.access.identify import CALLER
-from oprel.server.access.keys import Keys, PresentedKey
+from oprel.server.access.keys import CallerKeys, PresentedKey
 from oprel.server.access.record import CURRENT, RequestRecord
 from oprel.server.history.metrics import Metrics
 from oprel.server.history.request_log import RequestEntry, RequestLog
@@ -18,7 +18,7 @@ from oprel.server.history.request_log import RequestEntry, RequestLog
 class RequestRecords:
     """Without a `log` nothing is logged."""
 
-    def __init__(self, keys: Keys, metrics: Metrics, log: RequestLog | None) -> None:
+    def __init__(self, keys: CallerKeys, metrics: Metrics, log: RequestLog | None) -> None:
         self._keys = keys
         self._metrics = metrics
         self._log = log
@@ -45,7 +45,7 @@ class RequestRecords:
             self._keys.ledger.book(key.name, key.limits, record.tokens)
             self._metrics.key(key.name, record.status, record.tokens)
         if self._log:
-            known = caller.kind.name.lower() if caller and caller.kind and not key else "key" if key else "refused"
+            kind = caller.kind.name.lower() if caller and caller.kind and not key else "key" if key else "refused"
             client = scope.get("client")
             self._log.add(
                 RequestEntry(
@@ -54,7 +54,7 @@ class RequestRecords:
                     path=scope["path"],
                     status=record.status,
                     ms=round(seconds * 1000, 1),
-                    caller=known,
+                    caller=kind,
                     address=caller.address if caller else client[0] if client else "",
                     key=key.name if key else "",
                     model=record.model,

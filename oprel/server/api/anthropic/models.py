@@ -12,6 +12,7 @@ from oprel.server.api.anthropic.types import AnthropicModel, AnthropicModels
 from oprel.server.api.common import decode
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.visible_models import survey
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.summaries import ModelSummary
 
@@ -26,7 +27,7 @@ async def list_models(request: Request) -> Response:
     query = request.query_params
     limit = page_size(query.get("limit", ""))
     after, before = query.get("after_id", ""), query.get("before_id", "")
-    return await decode.survey(
+    return await survey(
         request, lambda models: json_response(page(models.usable, limit, after=after, before=before), nulls=True)
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from oprel.core.configuration.given import Given
-from oprel.server.access.keys import Keys
+from oprel.server.access.keys import CallerKeys
 from oprel.server.api.common.ignored import IgnoredParts
 from oprel.server.downloads.manager import Downloads
 from oprel.server.downloads.records import DownloadState
@@ -29,7 +29,7 @@ class AppState:
     conversations: Conversations
     last_use: LastUse
     downloads: Downloads
-    keys: Keys
+    keys: CallerKeys
     request_log: RequestLog | None
     started: float
     given: Given

@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -22,13 +22,13 @@ from oprel.server.access.record import note_model
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.request_content import DECODING, content_of, json_value
+from oprel.server.api.visible_models import is_visible
 from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.checks import check_schema, check_size
 from oprel.server.inference.structured_output.drafts import modern
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.library import named
-from oprel.server.models.summaries import ModelList
 from oprel.server.pool.loaded_model import served_by
 from oprel.utils.text import parse_duration
 
@@ -117,21 +117,6 @@ async def model(request: Request, name: str) -> InstalledModel:
     return model
 
 
-async def survey(request: Request, make: Callable[[ModelList], Result]) -> Result:
-    """`make` of all models that the caller may use. See `Library.survey`."""
-    key = caller_of(request).key
-    library = state_of(request).library
-    if not (key and key.models):
-        return await library.survey(make)
-    return await library.survey(lambda models: make(models.only(key.allows)))
-
-
-def shown_to(request: Request, names: Iterable[str]) -> bool:
-    """Whether the caller may know of a loaded model with these names."""
-    key = caller_of(request).key
-    return key is None or any(map(key.allows, names))
-
-
 async def model_to_unload(request: Request, name: str) -> InstalledModel:
     """The same, or the one that an engine was loaded with under that name: its files may be gone by now."""
     try:
@@ -139,7 +124,7 @@ async def model_to_unload(request: Request, name: str) -> InstalledModel:
     except (ModelNotFoundError, InvalidModelError):
         loaded = named(name, served_by(state_of(request).manager.loaded))
         hidden = is_path(name) and not is_own_user(request)
-        if loaded is None or hidden or not shown_to(request, [loaded.name]):
+        if loaded is None or hidden or not is_visible(request, [loaded.name]):
             raise
         return loaded
 

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from oprel.core.exceptions import RateLimitError
 from oprel.core.state.keys import GivenKey, KeyStore, new_key
 from oprel.server.access.caller import AccessLevel
-from oprel.server.access.keys import FAILURES_PER_MINUTE, MOST_ADDRESSES, Failures, Keys
+from oprel.server.access.keys import FAILURES_PER_MINUTE, MOST_ADDRESSES, CallerKeys, Failures
 
 GIVEN = GivenKey("ci", "admin", "a-secret-that-somebody-chose")
 
@@ -33,7 +33,7 @@ def basic(user: str, password: str) -> str:
 def test_every_way_of_clients_presents_the_same_key(store: KeyStore) -> None:
     key, secret = new_key("laptop", "inference", created=0)
     store.add(key)
-    keys = Keys(store, [GIVEN], Time())
+    keys = CallerKeys(store, [GIVEN], Time())
     ways = [
         {"authorization": f"Bearer {secret}"},
         {"authorization": f"bearer  {secret}"},
@@ -52,7 +52,7 @@ def test_every_way_of_clients_presents_the_same_key(store: KeyStore) -> None:
 
 def test_wrong_keys_are_a_problem_and_no_key_is_none(store: KeyStore) -> None:
     secret = new_key("a", "inference", created=0)[1]
-    keys = Keys(store, [], Time())
+    keys = CallerKeys(store, [], Time())
     wrong = [f"Bearer {secret}", "Bearer ollama", "Bearer -", basic("a", "b"), "Bearer " + "x" * 10_000]
     for text in wrong:
         assert keys.check(Headers({"authorization": text}), "").problem == "this key is not valid", text
@@ -62,7 +62,7 @@ def test_wrong_keys_are_a_problem_and_no_key_is_none(store: KeyStore) -> None:
 
 
 def test_changes_by_another_process_count_at_once(store: KeyStore, tmp_path: Path) -> None:
-    keys, command = Keys(store, [], Time()), KeyStore.at(tmp_path / "state.db")
+    keys, command = CallerKeys(store, [], Time()), KeyStore.at(tmp_path / "state.db")
     assert not keys.has_any()
     key, secret = new_key("a", "inference", created=0)
     headers = Headers({"x-api-key": secret})
@@ -79,7 +79,7 @@ def test_a_key_ends_at_its_time(store: KeyStore) -> None:
     now = Time()
     key, secret = new_key("a", "inference", created=0, expires=now.now + 1)
     store.add(key)
-    keys = Keys(store, [], now, now)
+    keys = CallerKeys(store, [], now, now)
     assert keys.has_any() and keys.check(Headers({"x-api-key": secret}), "").key
     now.now += 1
     assert not keys.has_any()
@@ -90,7 +90,7 @@ def test_an_address_that_guesses_is_slowed_and_generated_keys_still_count(store:
     time = Time()
     key, secret = new_key("a", "inference", created=0)
     store.add(key)
-    keys = Keys(store, [GIVEN], time)
+    keys = CallerKeys(store, [GIVEN], time)
     for _ in range(FAILURES_PER_MINUTE):
         keys.failures.note("10.0.0.7", "wrong")
     with pytest.raises(RateLimitError) as refused:

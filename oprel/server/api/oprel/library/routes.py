@@ -19,6 +19,7 @@ from oprel.server.api.common.streaming_response import JSON
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.api.oprel.library import rows
 from oprel.server.api.oprel.library.selection import LOCAL, Selection, selection
+from oprel.server.api.visible_models import is_visible, survey
 from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.telemetry.memory.estimator import estimate
 from oprel.telemetry.memory.load_shape import LoadShape
@@ -42,7 +43,7 @@ async def library(request: Request) -> Response:
     def reply(models: ModelList) -> Response:
         return _Catalog(state, models, around, is_shown).reply(wanted)
 
-    return await decode.survey(request, reply)
+    return await survey(request, reply)
 
 
 @router.api_route(LIBRARY + "/{name:text}", methods=READ)
@@ -50,7 +51,7 @@ async def one_model(request: Request, name: str) -> Response:
     """All that is known of one model, installed or not."""
     state, around, is_shown = state_of(request), await _surroundings(request), _shown_to(request)
     key = decode.model_name(name, f'name "{name}" is invalid').key
-    row = await decode.survey(request, lambda models: _Catalog(state, models, around, is_shown).find(name, key))
+    row = await survey(request, lambda models: _Catalog(state, models, around, is_shown).find(name, key))
     if row is None:
         raise ModelNotFoundError(f"model '{name}' not found", "`GET /api/models/library` lists the models.")
     if row.status in ("installed", "loaded"):
@@ -142,7 +143,7 @@ class _Catalog:
 
 
 def _shown_to(request: Request) -> Callable[[str], bool]:
-    return lambda name: decode.shown_to(request, [name])
+    return lambda name: is_visible(request, [name])
 
 
 async def _surroundings(request: Request) -> rows.Surroundings:
