@@ -22,10 +22,10 @@ from oprel.runtime.selection.engines import has_engine_for
 from oprel.server.access.keys import CallerKeys
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
+from oprel.server.api.connections.request_records import RequestRecords
 from oprel.server.api.guard import Guard
 from oprel.server.api.lazy_routes import LazyRoutes, add_routes
 from oprel.server.api.ollama import routes as ollama
-from oprel.server.api.request_records import RequestRecords
 from oprel.server.downloads import records
 from oprel.server.downloads.manager import Downloads
 from oprel.server.errors import unexpected

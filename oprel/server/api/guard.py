@@ -20,8 +20,8 @@ from oprel.server.access.identify import CALLER, identify, is_loopback
 from oprel.server.access.keys import NOTHING
 from oprel.server.api.common.errors import KEY_PROBLEM
 from oprel.server.api.connections.request_limits import ALL_BODIES_BYTES
+from oprel.server.api.connections.request_records import RequestRecords
 from oprel.server.api.request_content import BODY, BODY_BYTES, DECODING, BodyBudget
-from oprel.server.api.request_records import RequestRecords
 
 LOCAL_ORIGINS = (
     *(
