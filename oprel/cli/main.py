@@ -37,6 +37,7 @@ COMMANDS = {
     "restart": "daemon.restart",
     "config": "daemon.config",
     "service": "daemon.service",
+    "keys": "daemon.keys",
     "create": "models.create",
     "cp": "models.cp",
     "rm": "models.rm",

@@ -121,6 +121,21 @@ def _fingerprint(fragment: str, scheme: str) -> str:
     return digits
 
 
+def key_for(address: Address, config: Config) -> str:
+    """The key to send to `address`; empty without one. This machine's own daemon knows its user without a key.
+
+    OPREL_API_KEY and OLLAMA_API_KEY belong to the configured daemon, if one is configured, and go nowhere else.
+    """
+    if address.scheme is Scheme.UNIX and address.target == str(config.socket_path):
+        return ""
+    from oprel.core.configuration.environment import client_key, ollama_key
+    from oprel.core.state.client_keys import client_keys
+
+    is_configured = not config.host or str(Address.parse(config.host)) == str(address)
+    stored = client_keys(config.home_dir).get(str(address), "")
+    return (client_key() if is_configured else "") or stored or (ollama_key() if is_configured else "")
+
+
 class NotReachedError(ConnectError):
     """No daemon answers at the address."""
 

@@ -28,6 +28,7 @@ from oprel.client.plain.daemon_state import (
     why_silent,
 )
 from oprel.core.config import SERVER_SETTINGS, Config, flag, load_config
+from oprel.core.configuration.environment import SECRET_SETTINGS, daemon_environment
 from oprel.core.configuration.published import published
 from oprel.core.exceptions import ConnectError, DaemonStartError
 from oprel.core.home import prepare_home
@@ -62,7 +63,10 @@ def ensure_daemon(config: Config, *, drop_in: bool = False) -> None:
                 shift_logs(log)
                 old_bytes = 0
             _await_up(
-                config, _spawn([*serve_command(config), *(["--drop-in"] if drop_in else [])], log), log, old_bytes
+                config,
+                _spawn([*serve_command(config), *(["--drop-in"] if drop_in else [])], log, config),
+                log,
+                old_bytes,
             )
             _tell_of_port(config, log, old_bytes)
 
@@ -84,11 +88,16 @@ def reached_again(address: Address, config: Config) -> bool:
 
 
 def serve_command(config: Config) -> list[str]:
-    """The command that serves `config`, whatever the configuration file and the environment say."""
+    """The command that serves `config`, whatever the configuration file and the environment say.
+
+    But for secrets, which every user could read: `daemon_environment` has them.
+    """
     ambient = load_config()
     values = {name: getattr(config, name) for name in SERVER_SETTINGS}
     given = {
-        name: value for name, value in values.items() if {value, getattr(ambient, name)} != {getattr(Config, name)}
+        name: value
+        for name, value in values.items()
+        if {value, getattr(ambient, name)} != {getattr(Config, name)} and name not in SECRET_SETTINGS
     }
     return [
         *(sys.executable, "-P", "-m", "oprel", "serve"),
@@ -185,13 +194,14 @@ def _answers_again(config: Config) -> bool:
     return False
 
 
-def _spawn(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
+def _spawn(command: list[str], log: Path, config: Config) -> "subprocess.Popen[bytes]":
     """Start the daemon detached: in its own session, without a terminal, with its output in the log."""
     import subprocess
 
     with open(open_own(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
         return subprocess.Popen(
             command,
+            env=daemon_environment(config),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -54,6 +54,12 @@ class Config(SettingsGroup):
     origins: str = setting(
         "", "web origins that may call the API, comma-separated, * as wildcard; local ones always may"
     )
+    api_keys: str = setting(
+        "",
+        "keys that callers may use beside those of `oprel keys`: NAME:SCOPE:SECRET or SECRET, comma-separated; "
+        "file:PATH = a file with one a line",
+    )
+    request_log: str = setting("text", "form of the log of requests, requests.log", ("text", "json", "off"))
     log_level: str = setting("info", "how much the daemon logs", ("debug", "info", "warning", "error"))
     keep_alive: str = setting("5m", "how long an idle model stays loaded; 0 = not at all, -1 = forever")
     keep_alive_locked: str = setting("off", "whether to ignore keep_alive in requests", SWITCH)
@@ -125,6 +131,10 @@ class Config(SettingsGroup):
             path = getattr(self, name)
             if path and not path.startswith("~"):
                 vars(self)[name] = os.path.abspath(path)
+
+    def __repr__(self) -> str:
+        hidden = {"api_keys": "***"} if self.api_keys else {}
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in {**vars(self), **hidden}.items())})"
 
     @property
     def home_dir(self) -> Path:

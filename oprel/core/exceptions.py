@@ -11,6 +11,7 @@
     ├── ModelNotFoundError         no model of that name
     ├── UnauthorizedError          the caller needs a key
     │   └── ForbiddenError         the caller's key does not allow it
+    ├── RateLimitError             the caller's key has used its limit, or the address presented too many wrong keys
     ├── UnsupportedError           the model or engine cannot do what was asked
     ├── ConnectError               no daemon answers at the address
     │   └── DaemonStartError       the daemon did not start
@@ -59,7 +60,7 @@ class OprelError(Exception):
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
-    retry_after: float = 1.0  # s; sent to clients if `http_status` is 503
+    retry_after: float = 1.0  # s; sent to clients if `http_status` is 429 or 503
 
     def __init__(self, message: str, *resolution_steps: str) -> None:
         self.message = _quotable(message)
@@ -131,6 +132,14 @@ class UnauthorizedError(OprelError):
 class ForbiddenError(UnauthorizedError):
     code = "forbidden"
     http_status = 403
+
+
+class RateLimitError(OprelError):
+    """`retry_after` is the number of seconds until the next request is allowed."""
+
+    code = "rate_limit_exceeded"
+    http_status = 429
+    exit_code = 7
 
 
 class UnsupportedError(OprelError):

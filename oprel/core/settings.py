@@ -125,6 +125,8 @@ def converted(entry: DeclaredSetting, value: object, source: str, base: str = ""
 
 
 def _typed(entry: DeclaredSetting, value: object, source: str) -> Value:
+    if entry.name == "api_keys":  # no error may quote it
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
     if isinstance(value, list | dict):
         raise ConfigError(f"{source}: {entry.name} must be a single value, not {value!r}")
     if isinstance(value, bool):  # YAML parses unquoted on and off as booleans

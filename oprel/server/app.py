@@ -16,10 +16,13 @@ from starlette.responses import PlainTextResponse, Response
 from oprel.core.config import Config
 from oprel.core.configuration.given import Given
 from oprel.core.exceptions import OprelError
+from oprel.core.state import keys
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.runtime.selection.engines import has_engine_for
+from oprel.server.access.keys import CallerKeys
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.common.errors import error_response
+from oprel.server.api.connections.request_records import RequestRecords
 from oprel.server.api.guard import Guard
 from oprel.server.api.lazy_routes import LazyRoutes, add_routes
 from oprel.server.api.ollama import routes as ollama
@@ -27,10 +30,11 @@ from oprel.server.downloads import records
 from oprel.server.downloads.manager import Downloads
 from oprel.server.errors import unexpected
 from oprel.server.history import conversations
+from oprel.server.history.request_log import RequestLog
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
 from oprel.server.pool.manager import ModelManager
-from oprel.utils.database import heal
+from oprel.utils.database import heal, opened
 from oprel.utils.process.clock import Clock
 
 # The routers beside Ollama's main one, by the beginnings of their paths. The first router of a path serves it.
@@ -65,13 +69,14 @@ def assemble(
     run_dir: Path,
     clock: Clock | None = None,
     given: Given = MappingProxyType({}),
+    request_log: RequestLog | None = None,
 ) -> AppState:
     """Build everything that the routes use. Only this function connects the parts of the daemon.
 
     `given`: where the settings of `config` that are no defaults come from.
     """
     state_file = config.home_dir / "state.db"
-    heal(state_file, (conversations.SCHEMA, records.SCHEMA))
+    heal(state_file, (conversations.SCHEMA, records.SCHEMA, keys.SCHEMA))
     library = Library(config)
     last_use = LastUse(config.home_dir / "last-used.json", is_away=library.disks.away)
     manager = ModelManager(config, binaries, run_dir, clock, on_use=last_use.note)
@@ -89,6 +94,10 @@ def assemble(
         conversations=conversations.Conversations(state_file),
         last_use=last_use,
         downloads=downloads,
+        keys=CallerKeys(
+            keys.KeyStore(opened(state_file, keys.SCHEMA)), keys.given_keys(config.api_keys), manager.clock
+        ),
+        request_log=request_log,
         started=time.monotonic(),
         given=given,
     )
@@ -106,7 +115,8 @@ def create_app(state: AppState) -> FastAPI:
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _unexpected_error)
-    app.add_middleware(Guard, config=state.manager.config)
+    requests = RequestRecords(state.keys, state.manager.metrics, state.request_log)
+    app.add_middleware(Guard, config=state.manager.config, requests=requests)
     return app
 
 
@@ -122,6 +132,9 @@ def _lifespan(state: AppState):  # type: ignore[no-untyped-def]  # starlette's o
             await state.manager.close()
             state.conversations.close()
             state.last_use.close()
+            state.keys.close()
+            if state.request_log:
+                await asyncio.to_thread(state.request_log.close)
 
     return lifespan
 

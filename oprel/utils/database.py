@@ -28,10 +28,23 @@ def opened(file: Path, schema: str) -> sqlite3.Connection:
     If the file cannot be opened or written, the database is in memory, and the log says so.
     """
     try:
-        return _opened(file, schema)
+        return opened_on_disk(file, schema)
     except sqlite3.Error as error:
         logger.error("%s cannot be used, so what it should keep will be lost with this daemon: %s", file, error)
-        return _opened(Path(":memory:"), schema)
+        return opened_on_disk(Path(":memory:"), schema)
+
+
+def opened_on_disk(file: Path, schema: str) -> sqlite3.Connection:
+    """The same where only the file will do. Raises sqlite3.Error."""
+    database = connected(file)
+    try:
+        for statement in _missing_columns(database, schema):
+            database.execute(statement)
+        database.executescript(schema)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
 
 
 def heal(file: Path, schemas: Iterable[str]) -> Path | None:
@@ -86,18 +99,6 @@ def connected(file: Path) -> sqlite3.Connection:
 def connected_to_read(file: Path) -> sqlite3.Connection:
     """A connection that makes and changes no file. Raises sqlite3.Error, also if there is no such file."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
-
-
-def _opened(file: Path, schema: str) -> sqlite3.Connection:
-    database = connected(file)
-    try:
-        for statement in _missing_columns(database, schema):
-            database.execute(statement)
-        database.executescript(schema)
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
 
 
 def _missing_columns(database: sqlite3.Connection, schema: str) -> list[str]:

@@ -156,12 +156,14 @@ NOT_TAUGHT = {
     "host": "for clients on other machines; `oprel help run` explains it",
     **dict.fromkeys(
         (
+            "api_keys",
             "engine_mirror",
             "engine_sources",
             "engine_variables",
             "hardware",
             "listen",
             "max_body_mb",
+            "request_log",
             "tls_certificate",
             "tls_key",
             "tls_self_signed",

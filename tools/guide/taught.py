@@ -14,6 +14,9 @@ FOR_PROGRAMS = "asked by programmers, who read docs/clients.md"
 
 COMMANDS = {
     "__complete": "for shells, not for people",
+    **dict.fromkeys(
+        ("keys", "keys add", "keys rm", "keys rotate", "keys use"), "came while guide was trained; to be taught next"
+    ),
     "help": "guide says `oprel --help` and `oprel COMMAND --help`, which print the same",
     "version": "guide says `oprel --version`, which prints the same",
 }
@@ -27,7 +30,7 @@ FLAGS = {
     **dict.fromkeys(("--cuda", "--rocm", "--vulkan", "--metal", "--cpu", "--build", "--engine-sources",
                      "--engine-mirror"), "`oprel engines install llama.cpp` chooses by itself; to be taught next"),
     **dict.fromkeys(("--service", "--user", "--drop-in", "--print", "--kind", "--changed", "--follow", "--system",
-                     "--on-demand"),
+                     "--on-demand", "--scope", "--model", "--requests", "--tokens", "--expires"),
                     "came while guide was trained; to be taught next"),
     **dict.fromkeys(("--config", "--home", "--host"), EVERYWHERE),
     "--chaos": "said together with `oprel selftest`",

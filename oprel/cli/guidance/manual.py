@@ -122,8 +122,14 @@ RUNNING = {
         "`logs` show how the service is.",
         ("oprel service install", "oprel service status"),
     ),
+    "keys": Page(
+        "Manage the keys of callers on other machines: `add` shows a new secret once. `use` stores a key that you got "
+        "for a daemon elsewhere.",
+        ("oprel keys add laptop --expires 90d", "oprel keys use https://gpu.example"),
+    ),
     "logs": Page(
-        "Show the latest lines of the daemon's log, or those of a model's engine. --follow keeps printing new lines.",
+        "Show the latest lines of the daemon's log, those of a model's engine, or with --requests the log of requests. "
+        "--follow keeps printing new lines.",
         ("oprel logs", "oprel logs qwen3 --follow"),
     ),
     "crash": Page(

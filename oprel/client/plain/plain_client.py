@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from oprel.client.base import Address, NotReachedError, lost_connection
+from oprel.client.base import Address, NotReachedError, key_for, lost_connection
 from oprel.client.plain import requests
 from oprel.client.plain.daemon_state import QUIET_SECONDS, SilenceChecks, check_alive
 from oprel.client.plain.requests import Answer, PlainRequest
@@ -141,10 +141,11 @@ class PlainClient:
     def _answered(self, request: PlainRequest[Answer]) -> Iterator[Incoming]:
         """The answer to a request. Raises ConnectError."""
         body = b"" if request.body is None else json.dumps(request.body).encode()
+        key = key_for(self.address, self.config)
         with closing(self._connected()) as connection:
             try:
                 checks = SilenceChecks(partial(check_alive, self.address, self.config))
-                with exchange(connection, request.method, request.path, body, checks) as incoming:
+                with exchange(connection, request.method, request.path, body, checks, key) as incoming:
                     yield incoming
             except OprelError:
                 raise

@@ -64,7 +64,12 @@ def connected(address: Address, timeout: float | None = None) -> PipeEnd:
 
 @contextmanager
 def exchange(
-    connection: PipeEnd, method: str, target: str, body: bytes = b"", on_silence: OnSilence | None = None
+    connection: PipeEnd,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    on_silence: OnSilence | None = None,
+    key: str = "",
 ) -> Iterator[Incoming]:
     """Send a request; yield the answer. Raises OSError if the connection breaks.
 
@@ -73,6 +78,8 @@ def exchange(
     """
     # An HTTP/1.0 answer has no chunks: it ends with the connection.
     head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    if key:
+        head += f"Authorization: Bearer {key}\r\n"
     patient = _PatientSocket(connection, on_silence)
     patient.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body)
     with io.BufferedReader(patient) as stream:

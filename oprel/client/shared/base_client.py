@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from oprel.client.base import Address, Scheme
+from oprel.client.base import Address, Scheme, key_for
 from oprel.client.connect import LOCAL_URL
 from oprel.core.config import Config, load_config
 from oprel.utils.process import forks
@@ -73,7 +73,15 @@ class BaseClient(ABC, Generic[Http]):
     @property
     def _http_arguments(self) -> dict[str, Any]:
         url = self.address.target if self.address.scheme is Scheme.HTTP else LOCAL_URL
-        return {"base_url": url, "headers": self._headers, **self._http_given}
+        return {"base_url": url, "headers": self._headers | self._key_header, **self._http_given}
+
+    @property
+    def _key_header(self) -> dict[str, str]:
+        """Nothing if the caller gave a key of another kind."""
+        if {"authorization", "x-api-key"} & {name.lower() for name in self._headers} or "auth" in self._http_given:
+            return {}
+        key = key_for(self.address, self.config)
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     @property
     def _wants_httpx_transport(self) -> bool:

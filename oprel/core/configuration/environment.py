@@ -2,11 +2,16 @@
 
 import functools
 import os
+from typing import TYPE_CHECKING
 
 from oprel.core.configuration import child_environments
 
+if TYPE_CHECKING:
+    from oprel.core.config import Config
+
 # Set by service managers for the daemon alone: an engine must not answer in its place.
 SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+SECRET_SETTINGS = ("api_keys",)
 
 
 def service_variables() -> dict[str, str]:
@@ -23,6 +28,22 @@ def network_variables() -> dict[str, str]:
 def child_environment() -> dict[str, str]:
     """The environment of an engine: what it needs of ours."""
     return child_environments.for_engines(os.environ)
+
+
+def daemon_environment(config: "Config") -> dict[str, str]:
+    """The environment of a daemon that this process starts: its own, with the secrets of `config`."""
+    given = {f"OPREL_{name.upper()}": str(getattr(config, name)) for name in SECRET_SETTINGS if getattr(config, name)}
+    return {**os.environ, **given}
+
+
+def client_key() -> str:
+    """The key that clients are to send; empty without one."""
+    return os.environ.get("OPREL_API_KEY", "")
+
+
+def ollama_key() -> str:
+    """The key that Ollama's clients send."""
+    return os.environ.get("OLLAMA_API_KEY", "")
 
 
 def tool_environment() -> dict[str, str]:

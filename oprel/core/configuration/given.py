@@ -11,8 +11,9 @@ from oprel.core.settings import Value, converted, find_setting
 if TYPE_CHECKING:
     from oprel.core.configuration.yaml_file import KeyPath
 
-# Variables that are not settings: the configuration file; the interpreter of bin/oprel; a switch of oprel's own tests.
-OTHER_VARIABLES = ("OPREL_CONFIG", "OPREL_PYTHON", "OPREL_UPDATE_SNAPSHOTS")
+# Variables that are not settings: the configuration file; the key that clients send; the interpreter of bin/oprel; a
+# switch of oprel's own tests.
+OTHER_VARIABLES = ("OPREL_CONFIG", "OPREL_API_KEY", "OPREL_PYTHON", "OPREL_UPDATE_SNAPSHOTS")
 
 
 class GivenSetting(NamedTuple):

@@ -72,7 +72,11 @@ def without_secrets(name: str, value: Value) -> Value:
     'https://***@mirror'
     >>> without_secrets("engine_args", "--api-key x --mlock")
     '--api-key *** --mlock'
+    >>> without_secrets("api_keys", "s3cret"), without_secrets("api_keys", "file:/run/secrets/oprel")
+    ('***', 'file:/run/secrets/oprel')
     """
+    if name == "api_keys" and value and not str(value).startswith("file:"):
+        return HIDDEN
     if name not in MAY_HOLD_SECRETS or not isinstance(value, str):
         return value
     return re.sub(_IN_FLAG, rf"\1{HIDDEN}", re.sub(_IN_ADDRESS, HIDDEN, value))

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from fnmatch import fnmatchcase
+
+from oprel.server.access.ledger import KeyLimits
 
 
 class AccessLevel(IntEnum):
@@ -35,6 +38,17 @@ class Key:
     name: str
     access: AccessLevel
     models: tuple[str, ...] = ()
+    limits: KeyLimits = KeyLimits()
+
+    def allows(self, model: str) -> bool:
+        """Whether it is for the model of that name.
+
+        >>> key = Key("a", AccessLevel.INFERENCE, ("gemma*", "Qwen3"))
+        >>> [key.allows(name) for name in ("gemma3:4b", "qwen3:latest", "qwen3:8b")]
+        [True, True, False]
+        """
+        names = (model.lower(), model.lower().removesuffix(":latest"))
+        return not self.models or any(fnmatchcase(name, text.lower()) for name in names for text in self.models)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oprel.core.config import Config
 from oprel.server.access.caller import Policy
 from oprel.server.access.identify import CALLER, identify, is_loopback
+from oprel.server.access.keys import NOTHING
+from oprel.server.api.common.errors import KEY_PROBLEM
 from oprel.server.api.connections.request_limits import ALL_BODIES_BYTES
+from oprel.server.api.connections.request_records import RequestRecords
 from oprel.server.api.request_content import BODY, BODY_BYTES, DECODING, BodyBudget
 
 LOCAL_ORIGINS = (
@@ -41,8 +44,9 @@ ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 class Guard:
     """ASGI middleware: 403 with an empty body for foreign requests, CORS headers for allowed origins."""
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    def __init__(self, app: ASGIApp, config: Config, requests: RequestRecords | None = None) -> None:
         self._app = app
+        self._requests = requests
         self._origins = (*LOCAL_ORIGINS, *(origin.strip() for origin in config.origins.split(",") if origin.strip()))
         self._checks_host = is_loopback(config.server_host)
         self._policy = Policy()
@@ -53,6 +57,12 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if self._requests is None:
+            return await self._guard(scope, receive, send)
+        with self._requests.record(scope) as record:
+            await self._guard(scope, receive, record.noting_status(send))
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[BODY_BYTES], scope[DECODING] = self._most_bytes, self._decoding
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host", "")
@@ -76,7 +86,9 @@ class Guard:
         await self._serve(scope, receive, send_with_cors)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[CALLER] = identify(scope, None, self._policy)
+        presented = self._requests.presented(scope) if self._requests else NOTHING
+        scope[CALLER] = identify(scope, presented.key, self._policy)
+        scope[KEY_PROBLEM] = presented.problem
         with self._bodies.body() as scope[BODY]:
             await self._app(scope, receive, send)
 

@@ -40,6 +40,7 @@ from oprel.server.daemon.log_file import DaemonLog
 from oprel.server.daemon.pipe_server import PipeServer
 from oprel.server.daemon.run_files import RunFiles
 from oprel.server.daemon.service_manager import ServiceManager
+from oprel.server.history.request_log import request_log
 from oprel.server.pool.memory_measurement import MemoryMeasurement
 from oprel.server.preloading import Preloading
 from oprel.utils.files import listens
@@ -84,7 +85,8 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         certificates = _certificates(config)
         tcp = listen(config, with_tls=certificates is not None, passed=further.tcp)
         unix = run_files.make(certificates.pinned(tcp.urls[-1]) if certificates else tcp.urls[0], further.own)
-        state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
+        log = request_log(config)
+        state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given, request_log=log)
         _log_addresses(tcp.urls, [*([f"unix:{config.socket_path}"] if unix else []), *further.addresses], tcp.all)
         if certificates:
             certificates.log()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-MOST_MODELS = 64  # models with a label of their own; the others share `OTHER`
+MOST_LABELS = 64  # models, and keys, with a label of their own; the others share `OTHER`
 OTHER = "other"
 
 WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -61,6 +61,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._labels: set[str] = set()
+        self._key_labels: set[str] = set()
         self._requests = Counter("requests", "Requests by how they ended", ("model", "outcome"))
         self._prompt = Counter("prompt_tokens", "Tokens of prompts", ("model",))
         self._generated = Counter("generated_tokens", "Tokens of answers", ("model",))
@@ -71,6 +72,8 @@ class Metrics:
         self._refused = Counter("refused", "Requests refused because too many wait", ("model",))
         self._slow_clients = Counter("slow_clients", "Clients disconnected because they did not read their answers", ())
         self._quarantined = Counter("quarantined", "Requests that ended engines and are not asked again", ("model",))
+        self._key_requests = Counter("key_requests", "Requests by the name of their key", ("key", "status"))
+        self._key_tokens = Counter("key_tokens", "Tokens of prompts and answers by the name of a key", ("key",))
         self._first_tokens = Histogram("first_token_seconds", "From a request to its first token")
         self._gaps = Histogram("inter_token_seconds", "Between two tokens of an answer", GAPS)
         self._queues = Histogram("queue_seconds", "For how long a request waited for a slot")
@@ -81,7 +84,8 @@ class Metrics:
     def counters(self) -> tuple[Counter, ...]:
         tokens = self._prompt, self._generated
         engines = self._loads, self._restarts, self._recoveries, self._evictions
-        return self._requests, *tokens, *engines, self._refused, self._slow_clients, self._quarantined
+        keys = self._key_requests, self._key_tokens
+        return self._requests, *tokens, *engines, self._refused, self._slow_clients, self._quarantined, *keys
 
     @property
     def histograms(self) -> tuple[Histogram, ...]:
@@ -89,11 +93,13 @@ class Metrics:
 
     def label(self, model: str) -> str:
         """The model's name, or "other" when there are too many: each label costs memory here and in Prometheus."""
-        if model not in self._labels:
-            if len(self._labels) >= MOST_MODELS:
-                return OTHER
-            self._labels.add(model)
-        return model
+        return _label(model, self._labels)
+
+    def key(self, name: str, status: int, tokens: int) -> None:
+        """Count a request that presented the key of that name."""
+        label = _label(name, self._key_labels)
+        self._key_requests.add(label, str(status))
+        self._key_tokens.add(label, count=tokens)
 
     def request(self, model: str, outcome: str, queued: float, first_token: float | None = None) -> None:
         """Count a request that has ended. `outcome` is "ok", "client_left" or an error's code."""
@@ -146,3 +152,11 @@ class Metrics:
     def quarantined(self, model: str) -> None:
         """Count a request put into quarantine."""
         self._quarantined.add(self.label(model))
+
+
+def _label(name: str, labels: set[str]) -> str:
+    if name not in labels:
+        if len(labels) >= MOST_LABELS:
+            return OTHER
+        labels.add(name)
+    return name

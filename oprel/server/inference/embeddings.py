@@ -9,6 +9,7 @@ from oprel.core.completion import CompletionRequest, Embeddings, LoadOptions, Mo
 from oprel.core.exceptions import ContextLengthError, UnsupportedError, ValidationError
 from oprel.formats.templates.prompts import Prompts, family_prompts, prompts_of
 from oprel.runtime.engine import EngineRefused
+from oprel.server.access.record import note_tokens
 from oprel.server.inference.engine_calls import EngineCall, engine_errors, is_too_long
 from oprel.server.inference.truncation import about_length, check_length, most_bytes
 from oprel.server.models.installed_model import InstalledModel
@@ -69,7 +70,9 @@ async def embed(manager: ModelManager, job: EmbedJob) -> tuple[Embeddings, int]:
         call = EngineCall(lease, job.inputs, manager.quarantine, manager.metrics)
         parts = [await _embedded(call, part, job) for part in portions(inputs)]
         vectors = tuple(vector for part in parts for vector in part.vectors)
-        return Embeddings(vectors, sum(part.prompt_tokens for part in parts)), lease.load_ns
+        prompt_tokens = sum(part.prompt_tokens for part in parts)
+        note_tokens(prompt_tokens, 0)
+        return Embeddings(vectors, prompt_tokens), lease.load_ns
 
 
 def portions(inputs: Sequence[Input]) -> Iterator[Sequence[Input]]:

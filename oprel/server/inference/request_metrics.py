@@ -6,6 +6,7 @@ from types import TracebackType
 
 from oprel.core.completion import Usage
 from oprel.core.exceptions import OprelError
+from oprel.server.access.record import note_tokens
 from oprel.server.history.metrics import Metrics
 from oprel.server.pool.loaded_model import Lease
 
@@ -21,12 +22,14 @@ class RequestMetrics:
         self._first: float | None = None
         self._lost_at: float | None = None
         self._queued = 0.0
+        self._pieces = 0  # of an answer that is not whole
 
     def __enter__(self) -> "RequestMetrics":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         outcome = _outcome(error)
+        note_tokens(0, self._pieces)  # a client that leaves before the end has used them all the same
         self._metrics.request(self._model, outcome, self._queued, self._first)
         if self._lost_at is not None:  # no token came after that
             self._metrics.recovery(self._model, 0.0, outcome)
@@ -43,6 +46,7 @@ class RequestMetrics:
     def tokens(self, count: int) -> None:
         """Pieces of the answer have come, together."""
         now = self._clock()
+        self._pieces += count
         if self._first is None:
             self._first = now - self._began
         else:
@@ -60,6 +64,8 @@ class RequestMetrics:
 
     def finish(self, lease: Lease, usage: Usage) -> None:
         """The answer is whole."""
+        self._pieces = 0
+        note_tokens(usage.prompt_tokens, usage.completion_tokens)
         self._metrics.tokens(self._model, usage.prompt_tokens, usage.completion_tokens)
         whole = self.seconds - self._queued
         lease.loaded.pace.note(usage.completion_tokens, usage.completion_ns / 1e9, whole, usage.prompt_tokens)

@@ -54,6 +54,11 @@ class ModelList:
     usable: list[ModelSummary]
     faults: list[tuple[Manifest, OprelError]]
 
+    def only(self, allows: Callable[[str], bool]) -> "ModelList":
+        """The models with names that `allows`."""
+        faults = [(manifest, error) for manifest, error in self.faults if allows(manifest.name)]
+        return ModelList([model for model in self.usable if allows(model.name)], faults)
+
 
 class Summaries:
     """`read` reads the header of a model. Raises OprelError."""

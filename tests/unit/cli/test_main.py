@@ -13,6 +13,7 @@ from oprel.cli.conversation.session import Session
 from oprel.cli.options import config_from, session_from
 from oprel.client.own_daemon import serve_command
 from oprel.core.config import SERVER_SETTINGS, Config, flag
+from oprel.core.configuration.environment import SECRET_SETTINGS, daemon_environment
 from oprel.core.exceptions import ConfigError, OprelError, ValidationError, error_classes
 from oprel.core.request_options import OPTIONS, OptionType
 
@@ -32,6 +33,8 @@ CHANGED: dict[str, str | int] = {
     "tls_port": 8443,
     "listen": "unix:/run/oprel/api.sock?mode=0660",
     "origins": "https://a.example,https://*.b.example",
+    "api_keys": "ci:admin:0123456789abcdef",
+    "request_log": "json",
     "log_level": "debug",
     "keep_alive": "-1",
     "keep_alive_locked": "on",
@@ -148,9 +151,12 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(ends_with) -> None:
 
 
 @pytest.mark.parametrize("name", SERVER_SETTINGS)
-def test_a_setting_reaches_the_daemon_that_is_started_with_it(name: str) -> None:
+def test_a_setting_reaches_the_daemon_that_is_started_with_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config().replace(**{name: CHANGED[name]})
     arguments = serve_command(config)
+    for variable in SECRET_SETTINGS:  # other users see the arguments of a process
+        monkeypatch.setenv(f"OPREL_{variable.upper()}", daemon_environment(config).get(f"OPREL_{variable.upper()}", ""))
+        assert not getattr(config, variable) or getattr(config, variable) not in " ".join(arguments)
     assert config_from(parsed(*arguments[arguments.index("serve") :])) == config
 
 
@@ -185,7 +191,7 @@ WITHOUT_A_DAEMON = {"serve", "service", "selftest", "hardware", "plan", "bench",
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - WITHOUT_A_DAEMON))
 def test_every_client_command_can_be_told_which_daemon(command: str) -> None:
     none = dict.fromkeys(
-        ("version", "doctor", "crash", "quarantine", "cache", "engines", "restart", "config"), list[str]()
+        ("version", "doctor", "crash", "quarantine", "cache", "engines", "restart", "config", "keys"), list[str]()
     )
     names = {**none, "cp": ["tiny", "other"], "hf": ["whoami"], "bench": ["memory"]}.get(command, ["tiny"])
     args = parsed(command, "--home=/srv/oprel", "--host=box:1", *names)

@@ -82,8 +82,9 @@ def test_the_last_line_of_a_stream_is_rebuilt_too(cls: type[OprelError], encode:
 def test_only_what_passes_by_itself_may_be_retried(cls: type[OprelError]) -> None:
     response = error_response({}, cls("it broke"))
     assert response.status_code == cls.http_status
-    assert response.headers.get("retry-after") == ("1" if cls.http_status == 503 else None)
-    assert (cls.http_status == 503) == (cls.code in ("shutting_down", "server_busy", "engine_broken"))
+    assert response.headers.get("retry-after") == ("1" if cls.http_status in (429, 503) else None)
+    busy = ("shutting_down", "server_busy", "engine_broken", "rate_limit_exceeded")
+    assert (cls.http_status in (429, 503)) == (cls.code in busy)
 
 
 def test_a_traceback_shows_the_steps_under_the_message() -> None:

@@ -1,4 +1,4 @@
-"""`oprel logs [MODEL]`: shows the latest log lines of a model's engine, or of the daemon."""
+"""`oprel logs [MODEL]`: shows the latest log lines of a model's engine, of the daemon, or of requests."""
 
 import argparse
 import os
@@ -20,6 +20,7 @@ POLL_INTERVAL = 0.2  # s
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("logs", help="show the log of a model's engine, or of the daemon")
     parser.add_argument("model", nargs="?", help="name or path of a loaded model (default: show the daemon's log)")
+    parser.add_argument("--requests", action="store_true", help="show the log of requests, a line for each")
     parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines until Ctrl-C")
     add_address(parser)
     parser.set_defaults(main=main)
@@ -27,7 +28,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def main(args: argparse.Namespace) -> int:
     config = config_from(args)
-    if args.model:
+    if args.requests and args.model:
+        raise ValidationError("the log of requests is for all models", "Leave out the model.")
+    if args.requests:
+        _show_requests(config, follow=args.follow)
+    elif args.model:
         _show_engine(config, args.model, follow=args.follow)
     else:
         _show_daemon(config, follow=args.follow)
@@ -44,16 +49,31 @@ def _show_engine(config: Config, model: str, *, follow: bool) -> None:
 
 
 def _show_daemon(config: Config, *, follow: bool) -> None:
+    _check_own(config)
+    daemon = running_daemon(config)
+    if daemon and daemon.service.startswith("systemd"):
+        raise OprelError("the daemon is a service, whose log is in the journal", "`oprel service logs` shows it.")
+    _show_file(
+        config.logs_dir / "daemon.log", "A daemon started with `oprel serve` logs to its terminal.", follow=follow
+    )
+
+
+def _show_requests(config: Config, *, follow: bool) -> None:
+    _check_own(config)
+    off = "The setting request_log is off." if config.request_log == "off" else "No daemon of this version ran here."
+    _show_file(config.logs_dir / "requests.log", off, follow=follow)
+
+
+def _check_own(config: Config) -> None:
     if config.host:
         raise ValidationError(
             f"the log of the daemon at {config.host} is on its machine", "Name a model to see its engine's log."
         )
-    daemon = running_daemon(config)
-    if daemon and daemon.service.startswith("systemd"):
-        raise OprelError("the daemon is a service, whose log is in the journal", "`oprel service logs` shows it.")
-    log = config.logs_dir / "daemon.log"
+
+
+def _show_file(log: Path, why_missing: str, *, follow: bool) -> None:
     if not log.exists():
-        raise OprelError(f"there is no log {log}", "A daemon started with `oprel serve` logs to its terminal.")
+        raise OprelError(f"there is no log {log}", why_missing)
     with open(open_own(log), "rb") as file:
         for line in _last_lines(log, file):
             render.verbatim(line)

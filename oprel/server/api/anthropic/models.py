@@ -10,9 +10,9 @@ from oprel.server.access.caller import AccessLevel
 from oprel.server.api.anthropic.errors import encode_error
 from oprel.server.api.anthropic.types import AnthropicModel, AnthropicModels
 from oprel.server.api.common import decode
-from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
 from oprel.server.api.common.errors import dialect_router
+from oprel.server.api.visible_models import survey
 from oprel.server.models.installed_model import InstalledModel
 from oprel.server.models.summaries import ModelSummary
 
@@ -27,8 +27,8 @@ async def list_models(request: Request) -> Response:
     query = request.query_params
     limit = page_size(query.get("limit", ""))
     after, before = query.get("after_id", ""), query.get("before_id", "")
-    return await state_of(request).library.survey(
-        lambda models: json_response(page(models.usable, limit, after=after, before=before), nulls=True)
+    return await survey(
+        request, lambda models: json_response(page(models.usable, limit, after=after, before=before), nulls=True)
     )
 
 

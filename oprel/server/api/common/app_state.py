@@ -6,11 +6,13 @@ from pathlib import Path
 from starlette.requests import Request
 
 from oprel.core.configuration.given import Given
+from oprel.server.access.keys import CallerKeys
 from oprel.server.api.common.ignored import IgnoredParts
 from oprel.server.downloads.manager import Downloads
 from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download
 from oprel.server.history.conversations import Conversations
+from oprel.server.history.request_log import RequestLog
 from oprel.server.history.stored_responses import StoredResponses
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.library import Library
@@ -27,6 +29,8 @@ class AppState:
     conversations: Conversations
     last_use: LastUse
     downloads: Downloads
+    keys: CallerKeys
+    request_log: RequestLog | None
     started: float
     given: Given
     ignored: IgnoredParts = field(default_factory=IgnoredParts)

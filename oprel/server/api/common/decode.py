@@ -18,9 +18,11 @@ from oprel.core.exceptions import InvalidModelError, ModelNotFoundError, Unsuppo
 from oprel.core.names import ModelRef, NameKind, is_path
 from oprel.core.request_options import LARGEST_INTEGER, OPTIONS, OptionValue, value_of
 from oprel.server.access.identify import caller_of
+from oprel.server.access.record import note_model
 from oprel.server.api.common import ignored
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.request_content import DECODING, content_of, json_value
+from oprel.server.api.visible_models import is_visible
 from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.checks import check_schema, check_size
 from oprel.server.inference.structured_output.drafts import modern
@@ -96,8 +98,23 @@ def model_name(text: str, complaint: str) -> ModelRef:
 
 
 async def model(request: Request, name: str) -> InstalledModel:
-    """The model that a request names. Raises ModelNotFoundError or InvalidModelError."""
-    return await state_of(request).library.find(name, may_use_paths=is_own_user(request))
+    """The model that a request names. Raises ModelNotFoundError or InvalidModelError.
+
+    A model that the caller's key is not for looks like one that does not exist.
+    """
+    note_model(name)
+    key = caller_of(request).key
+    unknown = ModelNotFoundError(f"model '{name}' not found", "The key of this request is for some models only.")
+    try:
+        model = await state_of(request).library.find(name, may_use_paths=is_own_user(request))
+    except (ModelNotFoundError, InvalidModelError):
+        if key and not key.allows(name):
+            raise unknown from None
+        raise
+    note_model(model.name)
+    if key and not key.allows(model.name):
+        raise unknown
+    return model
 
 
 async def model_to_unload(request: Request, name: str) -> InstalledModel:
@@ -106,7 +123,8 @@ async def model_to_unload(request: Request, name: str) -> InstalledModel:
         return await model(request, name)
     except (ModelNotFoundError, InvalidModelError):
         loaded = named(name, served_by(state_of(request).manager.loaded))
-        if loaded is None or (is_path(name) and not is_own_user(request)):
+        hidden = is_path(name) and not is_own_user(request)
+        if loaded is None or hidden or not is_visible(request, [loaded.name]):
             raise
         return loaded
 

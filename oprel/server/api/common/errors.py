@@ -23,12 +23,17 @@ ErrorEncoder = Callable[[OprelError], bytes]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 ENCODER = "oprel.encode_error"  # the key of a request's encoder in its ASGI scope
-NEEDS_KEY = "Send one as `Authorization: Bearer KEY`, or ask as the daemon's own user on its machine."
+KEY_PROBLEM = "oprel.key_problem"  # and of why it presents no valid key
+NEEDS_KEY = (
+    "Send one as `Authorization: Bearer KEY`; oprel's clients send OPREL_API_KEY, or what `oprel keys use` stored.",
+    "`oprel keys add` makes one on the daemon's machine, where its own user needs none.",
+)
 OPENAI_TYPES = {
     401: "authentication_error",
     403: "permission_error",
     400: "invalid_request_error",
     404: "not_found_error",
+    429: "rate_limit_error",
 }
 
 
@@ -85,12 +90,16 @@ def dialect_router(
 
 
 def _check_access(request: Request, needed: AccessLevel) -> None:
-    """Raises UnauthorizedError where a key could help, else ForbiddenError."""
+    """Raises UnauthorizedError where a key could help, else ForbiddenError; RateLimitError."""
     caller = caller_of(request)
     if caller.access >= needed:
+        if caller.key and needed > AccessLevel.ANYONE:
+            state_of(request).keys.admit(caller.key)
         return
     if caller.key is None:
-        raise UnauthorizedError("this needs a key", NEEDS_KEY)
+        if problem := request.scope.get(KEY_PROBLEM, ""):
+            state_of(request).keys.failures.note(caller.address, problem)
+        raise UnauthorizedError(problem or "this needs a key", *NEEDS_KEY)
     raise ForbiddenError(f"the key {caller.key.name!r} does not allow this", "Use a key with the scope admin.")
 
 
@@ -116,7 +125,9 @@ def encode_for(scope: Scope, error: OprelError) -> bytes:
 
 
 def error_response(scope: Scope, error: OprelError) -> Response:
-    headers = {"Retry-After": str(math.ceil(error.retry_after))} if error.http_status == 503 else None
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if error.http_status in (429, 503) else {}
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return Response(encode_for(scope, error), error.http_status, headers, "application/json; charset=utf-8")
 
 

@@ -38,6 +38,7 @@ from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
 from oprel.server.api.common.streaming import embedding_reply, object_reply
 from oprel.server.api.ollama.errors import encode_error
+from oprel.server.api.visible_models import is_visible, survey
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.jobs import Job
@@ -76,7 +77,7 @@ async def tags(request: Request) -> Response:
         away = [_away(manifest, error) for manifest, error in models.faults if isinstance(error, ModelAwayError)]
         return listed(models, _tag, b'{"models":[%b]}', away)
 
-    return await state_of(request).library.survey(reply)
+    return await survey(request, reply)
 
 
 def _tag(model: ModelSummary) -> bytes:
@@ -113,7 +114,8 @@ def _away(manifest: Manifest, error: ModelAwayError) -> bytes:
 
 @router.api_route("/api/ps", methods=READ)
 async def ps(request: Request) -> Response:
-    running = [status for status in state_of(request).manager.statuses() if status.is_running]
+    statuses = state_of(request).manager.statuses()
+    running = [status for status in statuses if status.is_running and is_visible(request, status.names)]
     running.sort(key=lambda status: status.expires_at, reverse=True)
     return json_response(wire.OllamaProcessResponse(models=[running_model(status) for status in running]))
 

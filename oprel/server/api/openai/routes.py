@@ -31,6 +31,7 @@ from oprel.server.api.openai.types import (
     RerankRequest,
     TextCompletionRequest,
 )
+from oprel.server.api.visible_models import survey
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.completions import Done, Piece
 from oprel.server.inference.embeddings import EmbedJob, RerankJob
@@ -187,7 +188,7 @@ def _listed(model: str, name: str, items: Sequence[object], prompt_tokens: int) 
 @router.api_route("/models", methods=READ)
 async def list_models(request: Request) -> Response:
     around = b'{"object":"list","data":[%b]}'
-    return await state_of(request).library.survey(lambda models: listed(models, _listed_model, around))
+    return await survey(request, lambda models: listed(models, _listed_model, around))
 
 
 @router.api_route("/models/{name:text}", methods=READ)

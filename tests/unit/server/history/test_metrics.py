@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from oprel.core.config import Config
 from oprel.runtime.binaries.engine_binaries import EngineBinaries
 from oprel.server.api.oprel.monitoring.prometheus import exposition
-from oprel.server.history.metrics import GAPS, MOST_MODELS, Metrics, Observed
+from oprel.server.history.metrics import GAPS, MOST_LABELS, Metrics, Observed
 from oprel.server.pool.manager import ModelManager
 
 
@@ -98,7 +98,7 @@ def test_any_name_of_a_model_can_be_read_back(manager: ModelManager, metrics: Me
 
 
 def test_models_beyond_a_number_count_together(manager: ModelManager, metrics: Metrics) -> None:
-    for number in range(MOST_MODELS + 3):
+    for number in range(MOST_LABELS + 3):
         metrics.refused(f"model {number}")
     metrics.refused("model 0")
     found = samples(manager)

@@ -1,6 +1,6 @@
 """The models: those that are installed, are being downloaded, or can be pulled."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -19,6 +19,7 @@ from oprel.server.api.common.streaming_response import JSON
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.api.oprel.library import rows
 from oprel.server.api.oprel.library.selection import LOCAL, Selection, selection
+from oprel.server.api.visible_models import is_visible, survey
 from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.telemetry.memory.estimator import estimate
 from oprel.telemetry.memory.load_shape import LoadShape
@@ -36,21 +37,21 @@ USUAL_CONTEXT = 4096  # tokens for which a memory requirement is given
 @router.api_route(LIBRARY, methods=READ)
 async def library(request: Request) -> Response:
     """Each filter takes one value, or several with commas. Only `status=available` lists models that can be pulled."""
-    state, wanted = state_of(request), selection(request.query_params)
+    state, wanted, is_shown = state_of(request), selection(request.query_params), _shown_to(request)
     around = await _surroundings(request)
 
     def reply(models: ModelList) -> Response:
-        return _Catalog(state, models, around).reply(wanted)
+        return _Catalog(state, models, around, is_shown).reply(wanted)
 
-    return await state.library.survey(reply)
+    return await survey(request, reply)
 
 
 @router.api_route(LIBRARY + "/{name:text}", methods=READ)
 async def one_model(request: Request, name: str) -> Response:
     """All that is known of one model, installed or not."""
-    state, around = state_of(request), await _surroundings(request)
+    state, around, is_shown = state_of(request), await _surroundings(request), _shown_to(request)
     key = decode.model_name(name, f'name "{name}" is invalid').key
-    row = await state.library.survey(lambda models: _Catalog(state, models, around).find(name, key))
+    row = await survey(request, lambda models: _Catalog(state, models, around, is_shown).find(name, key))
     if row is None:
         raise ModelNotFoundError(f"model '{name}' not found", "`GET /api/models/library` lists the models.")
     if row.status in ("installed", "loaded"):
@@ -81,6 +82,7 @@ class _Catalog:
     state: AppState
     models: ModelList
     around: rows.Surroundings
+    is_shown: Callable[[str], bool]
 
     def reply(self, wanted: Selection) -> Response:
         counted = {"local": 0, "available": 0}
@@ -135,8 +137,13 @@ class _Catalog:
     def _other_rows(self) -> Iterator[LibraryModel]:
         shows_path = self.around.shows_paths
         yield from (rows.damaged_row(*fault, shows_path=shows_path) for fault in self.models.faults)
-        yield from rows.downloading_rows(iter(self.state.downloads.all()))
-        yield from map(rows.available_row, Aliases.load(self.state.manager.config.home_dir))
+        downloading = rows.downloading_rows(iter(self.state.downloads.all()))
+        available = map(rows.available_row, Aliases.load(self.state.manager.config.home_dir))
+        yield from (row for row in (*downloading, *available) if self.is_shown(row.name))
+
+
+def _shown_to(request: Request) -> Callable[[str], bool]:
+    return lambda name: is_visible(request, [name])
 
 
 async def _surroundings(request: Request) -> rows.Surroundings:

@@ -9,9 +9,10 @@ from fastapi.responses import PlainTextResponse
 
 from oprel.core.config import SETTINGS
 from oprel.core.configuration.published import EffectiveSetting, effective
-from oprel.core.exceptions import ModelNotFoundError
+from oprel.core.exceptions import ForbiddenError, ModelNotFoundError
 from oprel.runtime.engine import Engine
 from oprel.server.access.caller import AccessLevel
+from oprel.server.access.identify import caller_of
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response
@@ -37,7 +38,9 @@ async def metrics(request: Request) -> Response:
         exposition,
     )  # imports prometheus_client, which is slow and which most daemons never need
 
-    state = state_of(request)
+    state, key = state_of(request), caller_of(request).key
+    if key and key.models:
+        raise ForbiddenError("the metrics name all models, and this key is for some", "Use another key for Prometheus.")
     uptime = time.monotonic() - state.started
     return Response(exposition(state.manager, uptime), media_type=PROMETHEUS)
 

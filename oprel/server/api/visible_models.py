@@ -1,0 +1,27 @@
+"""Which models a caller may know of: its key may be for some only."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from oprel.server.access.identify import caller_of
+from oprel.server.api.common.app_state import state_of
+from oprel.server.models.summaries import ModelList
+
+Result = TypeVar("Result")
+
+
+async def survey(request: Request, make: Callable[[ModelList], Result]) -> Result:
+    """`make` of all models that the caller may use. See `Library.survey`."""
+    key = caller_of(request).key
+    library = state_of(request).library
+    if not (key and key.models):
+        return await library.survey(make)
+    return await library.survey(lambda models: make(models.only(key.allows)))
+
+
+def is_visible(request: Request, names: Iterable[str]) -> bool:
+    """Whether the caller may know of a loaded model with these names."""
+    key = caller_of(request).key
+    return key is None or any(map(key.allows, names))
