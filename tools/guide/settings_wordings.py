@@ -155,7 +155,10 @@ OWN_ANSWERS = {
 NOT_TAUGHT = {
     "host": "for clients on other machines; `oprel help run` explains it",
     **dict.fromkeys(
-        ("engine_mirror", "engine_sources", "engine_variables", "hardware", "max_body_mb"),
+        (
+            *("allow_unauthenticated_lan", "allowed_hosts", "share_with_local_users", "trusted_proxies"),
+            *("engine_mirror", "engine_sources", "engine_variables", "hardware", "max_body_mb"),
+        ),
         "came while guide was trained; to be taught next",
     ),
 }

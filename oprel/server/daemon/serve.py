@@ -25,7 +25,8 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import records
-from oprel.server.access.identify import is_loopback
+from oprel.server.access.forwarded import parse_proxies
+from oprel.server.access.listening import check_listening
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.connections.http_protocol import HttpProtocol
 from oprel.server.api.connections.request_limits import raise_file_limit
@@ -72,14 +73,16 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         control_groups.settle()
         records.reconcile(config.run_dir)
         heal_home(config)
+        parse_proxies(config.trusted_proxies)
         tcp = tcp_sockets(config)
+        exposed = check_listening([str(each.getsockname()[0]) for each in tcp], config, has_keys=False)
         addresses = urls_of(tcp)
         unix = run_files.make(addresses[0])
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given)
         listening = ", ".join(addresses)
         logger.info("oprel listens on %s and unix:%s (pid %s)", listening, config.socket_path, os.getpid())
-        if not is_loopback(config.server_host):
-            logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
+        if exposed:
+            logger.warning("%s", exposed)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
             signal.signal(number, lambda *_: sys.exit(0))
         server = DaemonServer(state, ServiceManager(service_variables()), addresses[0], run_files)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -41,6 +41,12 @@ class AnyText(PathConvertor):
 register_url_convertor("text", AnyText())
 
 
+class CheckedRoute(APIRoute):
+    """A route that callers need `needed` for."""
+
+    needed: ClassVar[AccessLevel]
+
+
 def dialect_router(
     encode_error: ErrorEncoder,
     *,
@@ -66,7 +72,9 @@ def dialect_router(
 
         return handle_in_dialect
 
-    class DialectRoute(APIRoute):
+    class DialectRoute(CheckedRoute):
+        needed = access
+
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             super().__init__(path, endpoint, **options)
             if _takes_only_request(self):

@@ -1,0 +1,110 @@
+"""Requests that a proxy sends for others, and what trusted proxies say about these."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from starlette.datastructures import Headers
+
+from oprel.core.exceptions import ConfigError
+
+OVER_UNIX = "unix"  # in the setting: whoever uses the Unix socket
+# No client but a proxy sends these. One of them is enough: the request is somebody else's.
+BY_PROXIES = frozenset(
+    (
+        *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"),
+        *("x-forwarded-server", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "via"),
+    )
+)
+ELEMENT = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)  # of Forwarded, RFC 7239
+QUOTED_OR_NOT = re.compile(r'(?:"[^"]*"|[^",])+')  # what is between commas
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """The addresses whose word about their clients counts."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    over_unix: bool = False
+
+    def trusts(self, address: str) -> bool:
+        """Whether it is one of them; "" is the Unix socket."""
+        if not address:
+            return self.over_unix
+        if not self.networks:
+            return False
+        try:
+            ip = ip_address(address.removeprefix("::ffff:"))
+        except ValueError:
+            return False
+        return any(ip in network for network in self.networks)
+
+
+def parse_proxies(text: str) -> Proxies:
+    """The setting `trusted_proxies`. Raises ConfigError.
+
+    >>> parse_proxies("127.0.0.1, unix").over_unix
+    True
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    try:
+        networks = tuple(ip_network(word) for word in words if word != OVER_UNIX)
+    except ValueError as error:
+        raise ConfigError(
+            f"trusted_proxies: {error}",
+            f"Use addresses, networks such as 10.0.0.0/8, or `{OVER_UNIX}` for the Unix socket, with commas.",
+        ) from None
+    return Proxies(networks, OVER_UNIX in words)
+
+
+def is_forwarded(headers: Headers) -> bool:
+    return any(name.decode("latin-1").lower() in BY_PROXIES for name, _ in headers.raw)
+
+
+def client_address(headers: Headers, proxies: Proxies) -> str:
+    """The address of the client by the headers of a trusted proxy; "" if they do not name it.
+
+    Each proxy adds at the end, so the last one that is not a proxy of ours is the client: it made up what is before it.
+
+    >>> ours = parse_proxies("10.0.0.0/8")
+    >>> client_address(Headers({"x-forwarded-for": "127.0.0.1, 203.0.113.7, 10.0.0.2"}), ours)
+    '203.0.113.7'
+    >>> client_address(Headers({"forwarded": 'for=192.0.2.60, for="[2001:db8::1]:47"'}), ours)
+    '2001:db8::1'
+    """
+    address = ""
+    for text in reversed([*_hops(headers)]):
+        address = _address(text)
+        if not address or not proxies.trusts(address):
+            break
+    return address
+
+
+def scheme(headers: Headers) -> str:
+    """How the client reached the proxy: http or https; "" if it does not say so."""
+    name = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+    return name if name in ("http", "https") else ""
+
+
+def _hops(headers: Headers) -> Iterator[str]:
+    """The clients of all proxies, the first one's first."""
+    if lines := headers.getlist("x-forwarded-for"):  # nginx, Caddy and Tailscale send it, and leave Forwarded as it is
+        yield from ",".join(lines).split(",")
+        return
+    for element in QUOTED_OR_NOT.findall(",".join(headers.getlist("forwarded"))):
+        client = ELEMENT.search(element)
+        yield client[1].strip('"') if client else ""
+
+
+def _address(text: str) -> str:
+    """An address without its port; "" for a name and for `unknown`."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
