@@ -9,7 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ import psutil
 
 from oprel import __version__
 from oprel.api_models import Wire
-from oprel.cli.home_checks import home_faults
+from oprel.cli.checks.home_checks import home_faults
 from oprel.cli.screen.settings_notes import running_daemon
 from oprel.client.plain.daemon_state import daemon_pid, is_ending, why_silent
 from oprel.client_api import Client
@@ -125,12 +125,12 @@ def _without_health(config: Config, error: OprelError) -> CheckupFinding:
     return report("daemon", error.message, *error.resolution_steps)
 
 
-def in_effect(config: Config) -> Config:
+def in_effect(config: Config, checked: Collection[str] = CHECKED_SETTINGS) -> Config:
     """The settings of this machine's running daemon, or those that the next one would have."""
     daemon = running_daemon(config)
     if daemon is None:
         return config
-    names = CHECKED_SETTINGS & daemon.settings.keys()
+    names = daemon.settings.keys() & checked
     return config.replace(**{name: daemon.settings[name].value for name in names})
 
 

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from oprel.client.base import Address
 from oprel.core.completion import PromptMessage
 from oprel.core.config import load_config
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.core.exceptions import OprelError
 from oprel.core.models import modelfile
 from oprel.core.models.manifests import Manifests
@@ -37,7 +38,7 @@ from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.schemas.grammar_pattern import grammar_pattern
 from oprel.runtime.schemas.grammar_schema import grammar_schema
-from oprel.server.access.forwarded import client_address, parse_proxies
+from oprel.server.access.forwarded import client_address
 from oprel.server.access.hosts import OwnHosts
 from oprel.server.api.request_content import json_value
 from oprel.server.inference.structured_output.checks import check_schema

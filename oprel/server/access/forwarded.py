@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers
 
-from oprel.core.exceptions import ConfigError
+from oprel.core.configuration.addresses import Proxies
 
-OVER_UNIX = "unix"  # in the setting: whoever uses the Unix socket
 # No client but a proxy sends these. One of them is enough: the request is somebody else's.
 BY_PROXIES = frozenset(
     (
@@ -21,43 +19,6 @@ ELEMENT = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)  #
 QUOTED_OR_NOT = re.compile(r'(?:"[^"]*"|[^",])+')  # what is between commas
 
 
-@dataclass(frozen=True)
-class Proxies:
-    """The addresses whose word about their clients counts."""
-
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    over_unix: bool = False
-
-    def trusts(self, address: str) -> bool:
-        """Whether it is one of them; "" is the Unix socket."""
-        if not address:
-            return self.over_unix
-        if not self.networks:
-            return False
-        try:
-            ip = ip_address(address.removeprefix("::ffff:"))
-        except ValueError:
-            return False
-        return any(ip in network for network in self.networks)
-
-
-def parse_proxies(text: str) -> Proxies:
-    """The setting `trusted_proxies`. Raises ConfigError.
-
-    >>> parse_proxies("127.0.0.1, unix").over_unix
-    True
-    """
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    try:
-        networks = tuple(ip_network(word) for word in words if word != OVER_UNIX)
-    except ValueError as error:
-        raise ConfigError(
-            f"trusted_proxies: {error}",
-            f"Use addresses, networks such as 10.0.0.0/8, or `{OVER_UNIX}` for the Unix socket, with commas.",
-        ) from None
-    return Proxies(networks, OVER_UNIX in words)
-
-
 def is_forwarded(headers: Headers) -> bool:
     return any(name.decode("latin-1").lower() in BY_PROXIES for name, _ in headers.raw)
 
@@ -67,6 +28,7 @@ def client_address(headers: Headers, proxies: Proxies) -> str:
 
     Each proxy adds at the end, so the last one that is not a proxy of ours is the client: it made up what is before it.
 
+    >>> from oprel.core.configuration.addresses import parse_proxies
     >>> ours = parse_proxies("10.0.0.0/8")
     >>> client_address(Headers({"x-forwarded-for": "127.0.0.1, 203.0.113.7, 10.0.0.2"}), ours)
     '203.0.113.7'

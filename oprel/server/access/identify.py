@@ -4,10 +4,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from oprel.core.configuration.addresses import Proxies, is_loopback
 from oprel.server.access import forwarded
 from oprel.server.access.caller import Caller, CallerKind, Key, Policy, rights
-from oprel.server.access.forwarded import Proxies
-from oprel.server.access.hosts import is_loopback
 from oprel.server.access.peers import OWN_USER, PEER, ROOT, Peer
 
 CALLER = "oprel.caller"  # the key of a request's Caller in its ASGI scope
@@ -23,7 +22,7 @@ async def identify(scope: Scope, key: Key | None, policy: Policy, proxies: Proxi
         address = _named_by_proxy(scope, headers, proxies) if proxies.trusts(address) else address
     if key:
         return Caller(None, key.access, address=address, key=key)
-    if is_forwarded:  # whoever runs the proxy, its client is somebody else
+    if is_forwarded:  # also of a proxy that the own user runs
         kind, user = CallerKind.OTHER_MACHINE, None
     else:
         kind, user = await _by_connection(scope, address)

@@ -1,7 +1,7 @@
 """Which user of this machine is at the other end of a connection, by what the kernel says and never by what is sent.
 
-A client that has closed its socket belongs to nobody: the kernel then reports user 0 and no inode, and a caller that
-sends a request and leaves would pass for root.
+The kernel reports user 0, and no inode, for the socket of a client that has closed it: a caller that sends a request
+and leaves would pass for root.
 """
 
 import os

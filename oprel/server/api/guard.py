@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oprel.core.config import Config
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.server.access.caller import Policy
-from oprel.server.access.forwarded import parse_proxies
 from oprel.server.access.hosts import matches, own_hosts
 from oprel.server.access.identify import CALLER, identify
 from oprel.server.api.connections.request_limits import ALL_BODIES_BYTES

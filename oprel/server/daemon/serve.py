@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from oprel.core.config import Config
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.core.configuration.environment import service_variables
 from oprel.core.configuration.given import Given
 from oprel.core.configuration.published import DaemonStart
@@ -25,7 +26,6 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import records
-from oprel.server.access.forwarded import parse_proxies
 from oprel.server.access.listening import check_listening
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.connections.http_protocol import HttpProtocol

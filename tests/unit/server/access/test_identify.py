@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 from starlette.types import Scope
 
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.core.exceptions import ConfigError
 from oprel.server.access.caller import AccessLevel, Caller, CallerKind, Key, Policy, rights
-from oprel.server.access.forwarded import parse_proxies
 from oprel.server.access.identify import identify
 from oprel.server.access.peers import OWN_USER, PEER, ROOT, Peer
 

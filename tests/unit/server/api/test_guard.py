@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.config import Config
-from oprel.server.access.hosts import is_loopback
+from oprel.core.configuration.addresses import is_loopback
 from oprel.server.api.common.ignored import IGNORED
 from oprel.server.api.common.streaming import MISSING_PROMPT, TRUNCATED, UNPARSED
 from oprel.server.api.guard import Guard

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.cli.home_checks import home_faults
+from oprel.cli.checks.home_checks import home_faults
 from oprel.core.completion import PromptMessage
 from oprel.core.config import Config
 from oprel.core.home import prepare_home
