@@ -108,7 +108,9 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
             health = client.health()
     except OprelError as error:
         return None, _without_health(config, error)
-    summary = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
+    summary = f"version {health.version}"
+    if health.pid:  # else it says no more to this user
+        summary += f", pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
     if health.version != __version__:
         step = f"Update it on {config.host}." if config.host else "`oprel restart`"
         return health, _warning("daemon", f"{summary}, but this command has version {__version__}", step)
@@ -296,7 +298,7 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
         own = health.pid if health else daemon_pid(config) if is_ending(config) else None
         if daemon.pid == own:
             return _ok("port", f"the daemon listens on {address}")
-        text = f"{address} is in use by another oprel daemon (pid {daemon.pid})"
+        text = f"{address} is in use by another oprel daemon" + (f" (pid {daemon.pid})" if daemon.pid else "")
     elif (holder := _holder(port)) and holder.pid == daemon_pid(config):  # it does not answer, as said before
         return _ok("port", f"the daemon has {address}")
     else:

@@ -104,7 +104,7 @@ class Liveness(Wire):
 class HealthResponse(Liveness):
     """`warnings`: what makes every model slower than it could be, such as a GPU that the engine does not use.
 
-    `pid` is 0 for callers who may not use models; they are sent none of the fields that have a default.
+    Callers who may not use models are sent a Liveness: `pid` is 0 for them, and the rest as if there were nothing.
     """
 
     pid: int = 0

@@ -11,7 +11,6 @@ import sys
 from asyncio.trsock import TransportSocket
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,7 +177,8 @@ def _endpoint(name: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
     >>> _endpoint(("::ffff:127.0.0.1", 80, 0, 0)) == _endpoint(("127.0.0.1", 80))
     True
     """
-    return Endpoint(_plain(ip_address(name[0].partition("%")[0]).packed), name[1])
+    host = name[0].partition("%")[0]
+    return Endpoint(_plain(socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)), name[1])
 
 
 def _plain(address: bytes) -> bytes:
