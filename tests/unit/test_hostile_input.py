@@ -111,7 +111,10 @@ def test_a_bare_on_is_what_its_writer_meant(tmp_path: Path):
     assert load_config(file=tmp_path / "config.yaml", environ={}).flash_attention == "on"
 
 
-@pytest.mark.parametrize("text", ["origins: [http://a]\n", "load_timeout: -5m\n", "keep_alive: nan\n", 'home: ""\n'])
+@pytest.mark.parametrize(
+    "text",
+    ["origins: [http://a]\n", "trusted_proxies: nginx\n", "load_timeout: -5m\n", "keep_alive: nan\n", 'home: ""\n'],
+)
 def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, text: str):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError):
