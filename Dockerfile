@@ -29,4 +29,5 @@ VOLUME /var/lib/oprel
 EXPOSE 11435
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["oprel", "ps", "--host=unix:/var/lib/oprel/run/oprel.sock"]
-CMD ["oprel", "serve"]
+# Without keys, one for all is made and printed: once, as it is stored in the volume.
+CMD ["sh", "-c", "test -n \"$OPREL_API_KEYS$OPREL_ALLOW_UNAUTHENTICATED_LAN\" || oprel keys ls --json | grep -q '\"name\"' || oprel keys add container --scope admin; exec oprel serve"]

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import os
 import platform
-import re
 import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,8 @@ import psutil
 
 from oprel import __version__
 from oprel.api_models import Wire
-from oprel.cli.home_checks import home_faults
+from oprel.cli.checks.engine_versions import has_published_faults, version_line
+from oprel.cli.checks.home_checks import home_faults
 from oprel.cli.screen.settings_notes import running_daemon
 from oprel.client.plain.daemon_state import daemon_pid, is_ending, is_listening, why_silent
 from oprel.client_api import Client
@@ -41,7 +41,6 @@ SECONDS = 5.0  # to wait for a daemon or a program
 ENGINE_SECONDS = 20.0
 LITTLE_DISK, LITTLE_SHARE = 5 * 10**9, 0.05
 LITTLE_MEMORY = 10**9  # bytes
-LAST_FAULTY_BUILD = 10_252  # of llama.cpp
 MUCH_SWAP = 0.25  # of the memory
 MOUNT = "Mount the disk. If the files were deleted, remove the names with `oprel rm`."
 CHECKED_SETTINGS = {"engine_path", "binary_dir", "hardware", "server_host", "server_port", "cache_dir", "in_place"}
@@ -109,7 +108,8 @@ def check_daemon(config: Config) -> tuple[HealthResponse | None, CheckupFinding]
             health = client.health()
     except OprelError as error:
         return None, _without_health(config, error)
-    summary = f"version {health.version}, pid {health.pid}, up for {human_interval(health.uptime_seconds)}"
+    of_ours = f", pid {health.pid}, up for {human_interval(health.uptime_seconds)}" if health.pid else ""
+    summary = f"version {health.version}{of_ours}"
     if (daemon := running_daemon(config)) and daemon.address.startswith("https:"):
         summary += f", at {daemon.address}"
     if health.version != __version__:
@@ -128,12 +128,12 @@ def _without_health(config: Config, error: OprelError) -> CheckupFinding:
     return report("daemon", error.message, *error.resolution_steps)
 
 
-def in_effect(config: Config) -> Config:
+def in_effect(config: Config, checked: Collection[str] = CHECKED_SETTINGS) -> Config:
     """The settings of this machine's running daemon, or those that the next one would have."""
     daemon = running_daemon(config)
     if daemon is None:
         return config
-    names = CHECKED_SETTINGS & daemon.settings.keys()
+    names = daemon.settings.keys() & checked
     return config.replace(**{name: daemon.settings[name].value for name in names})
 
 
@@ -182,24 +182,9 @@ def _first_that_runs(binaries: EngineBinaries) -> tuple[Binary, str]:
             binaries.set_aside(binary, f"`--version` fails: {error}")
             continue
         if done.returncode == 0:
-            return binary, _version_line(done.stdout)
+            return binary, version_line(done.stdout)
         reason = unusable(done.returncode, done.stdout)
         binaries.set_aside(binary, reason or f"`--version` exits with {done.returncode}")
-
-
-def has_published_faults(version: str) -> bool:
-    """Whether a version line of llama-server, or of the wheel, is of a build with faults that docs/security.md lists.
-
-    >>> [has_published_faults(f"version: {text}") for text in ("10252 (ab12)", "11434 (a)", "xllamacpp 2026.10.11549")]
-    [True, False, False]
-    """
-    build = re.search(r"version: (?:xllamacpp \d+\.\d+\.)?(\d+)\b", version)
-    return build is not None and int(build[1]) <= LAST_FAULTY_BUILD
-
-
-def _version_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return next((line for line in lines if "version" in line), lines[0] if lines else "no version reported")
 
 
 def _output(*command: str, seconds: float = SECONDS) -> "subprocess.CompletedProcess[str]":
@@ -299,7 +284,7 @@ def check_port(config: Config, health: HealthResponse | None) -> CheckupFinding:
         own = health.pid if health else daemon_pid(config) if is_ending(config) else None
         if daemon.pid == own:
             return _ok("port", f"the daemon listens on {address}")
-        text = f"{address} is in use by another oprel daemon (pid {daemon.pid})"
+        text = f"{address} is in use by another oprel daemon" + (f" (pid {daemon.pid})" if daemon.pid else "")
     elif (holder := _holder(port)) and holder.pid == daemon_pid(config):  # it does not answer, as said before
         return _ok("port", f"the daemon has {address}")
     else:

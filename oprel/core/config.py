@@ -60,6 +60,18 @@ class Config(SettingsGroup):
         "file:PATH = a file with one a line",
     )
     request_log: str = setting("text", "form of the log of requests, requests.log", ("text", "json", "off"))
+    allowed_hosts: str = setting(
+        "", "more names of this machine in URLs, comma-separated, * as wildcard; its own name and addresses work too"
+    )
+    allow_unauthenticated_lan: str = setting(
+        "off", "whether other machines may use models without a key, where the daemon listens for them", SWITCH
+    )
+    share_with_local_users: str = setting(
+        "off", "whether other users of this machine may use models without a key", SWITCH
+    )
+    trusted_proxies: str = setting(
+        "", "proxies that say who their clients are, comma-separated: addresses, networks, or unix for the Unix socket"
+    )
     log_level: str = setting("info", "how much the daemon logs", ("debug", "info", "warning", "error"))
     keep_alive: str = setting("5m", "how long an idle model stays loaded; 0 = not at all, -1 = forever")
     keep_alive_locked: str = setting("off", "whether to ignore keep_alive in requests", SWITCH)

@@ -115,8 +115,8 @@ def converted(entry: DeclaredSetting, value: object, source: str, base: str = ""
         _check_bounds(entry, result, source)
     elif entry.name in DURATIONS:
         _check_duration(entry.name, result, source)
-    elif entry.name == "download_rate":
-        _check_rate(result, source)
+    elif check := TEXTS.get(entry.name):
+        check(result, source)
     elif entry.name == "home" and not result:
         raise ConfigError(f"{source}: home must not be empty", "Leave it out for ~/.oprel.")
     elif entry.name in PATHS and result and not result.startswith("~"):
@@ -165,3 +165,17 @@ def _check_rate(text: str, source: str) -> None:
     except ValueError as error:
         step = "Write a number with a unit, such as 500KB/s or 2MB/s, or with hours, such as `8-18 500KB/s, 5MB/s`."
         raise ConfigError(f"{source}: download_rate: {error}", step) from None
+
+
+def _check_proxies(text: str, source: str) -> None:
+    if not text:
+        return
+    from oprel.core.configuration.addresses import parse_proxies
+
+    try:
+        parse_proxies(text)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error.message}", *error.resolution_steps) from None
+
+
+TEXTS = {"download_rate": _check_rate, "trusted_proxies": _check_proxies}  # whose form is checked

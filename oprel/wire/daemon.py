@@ -94,15 +94,23 @@ class AsideEngine(Wire):
     reason: str
 
 
-class HealthResponse(Wire):
-    """`warnings`: what makes every model slower than it could be, such as a GPU that the engine does not use."""
+class Liveness(Wire):
+    """`GET /health` for callers who may not use models."""
 
     status: str
     version: str
-    pid: int
-    uptime_seconds: float
-    engines: list[str]
-    engines_set_aside: list[AsideEngine]
+
+
+class HealthResponse(Liveness):
+    """`warnings`: what makes every model slower than it could be, such as a GPU that the engine does not use.
+
+    Callers who may not use models are sent a Liveness: `pid` is 0 for them, and the rest as if there were nothing.
+    """
+
+    pid: int = 0
+    uptime_seconds: float = 0
+    engines: list[str] = []
+    engines_set_aside: list[AsideEngine] = []
     warnings: list[str] = []
 
 

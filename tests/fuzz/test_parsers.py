@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from oprel.client.base import Address
 from oprel.core.completion import PromptMessage
 from oprel.core.config import load_config
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.core.exceptions import OprelError
 from oprel.core.models import modelfile
 from oprel.core.models.manifests import Manifests
@@ -36,7 +38,8 @@ from oprel.runtime.binaries.choices import read_choices
 from oprel.runtime.engine import EngineLost, EngineRefused
 from oprel.runtime.schemas.grammar_pattern import grammar_pattern
 from oprel.runtime.schemas.grammar_schema import grammar_schema
-from oprel.server.api.guard import is_own_host
+from oprel.server.access.forwarded import client_address
+from oprel.server.access.hosts import OwnHosts
 from oprel.server.api.request_content import json_value
 from oprel.server.inference.structured_output.checks import check_schema
 from oprel.server.inference.structured_output.drafts import modern
@@ -126,6 +129,11 @@ def _decodes(content: bytes) -> bool:
 
 def of_text(parse: Callable[[str], object]) -> Callable[[bytes, Path], object]:
     return lambda content, folder: parse(text(content))
+
+
+def forwarded_for(content: bytes, folder: Path) -> str:
+    lines = [Headers(raw=[(name, content)]) for name in (b"x-forwarded-for", b"forwarded")]
+    return " ".join(client_address(headers, parse_proxies("10.0.0.0/8")) for headers in lines)
 
 
 def of_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Path], object]:
@@ -246,7 +254,8 @@ PARSERS = (
     ),
     Parser("aliases", of_file("aliases.yaml", Aliases.load), (b"m:\n  huggingface: {1b: org/repo}\n",)),
     Parser("daemon's address", of_text(Address.parse), (b"http://[::1]:80", b"unix:/a/b", b"ssh://u@h")),
-    Parser("Host header", of_text(is_own_host), (b"localhost:1", b"[::1]:1")),
+    Parser("Host header", of_text(lambda text: OwnHosts().has(text, "127.0.0.1")), (b"localhost:1", b"[::1]:1")),
+    Parser("X-Forwarded-For", forwarded_for, (b"[::1]:1, 10.0.0.1:2, unknown", b'for="[::1]:1";by=a,for=b')),
     Parser("text for a terminal", of_text(shown), ("a\x1b]0;b\x07\u202ec\n".encode(),)),
 )
 

@@ -717,7 +717,7 @@ def test_a_model_is_made_from_a_file_beside_the_modelfile(oprel_made: Shell, tin
 
 
 def test_a_file_is_sent_to_a_daemon_elsewhere(start_daemon: StartDaemon, oprel_own: Shell, tiny: Path) -> None:
-    daemon = start_daemon(server_host="0.0.0.0")
+    daemon = start_daemon(server_host="0.0.0.0", allow_unauthenticated_lan="on")
     (oprel_own.folder / "Modelfile").write_text(f"FROM {tiny}\n")
     done = oprel_own("create", "mine", host=daemon.url)  # 0.0.0.0: this machine, but one cannot tell by its name
     assert (done.returncode, done.stdout) == (0, "created 'mine'\n")

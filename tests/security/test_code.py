@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.cli.checkup import LAST_FAULTY_BUILD
+from oprel.cli.checks.engine_versions import LAST_FAULTY_BUILD
 from oprel.core.exceptions import InvalidModelError
 from oprel.formats.checks.validation import inspect
 from oprel.formats.detect import detect

@@ -15,8 +15,9 @@ from oprel.core.models.manifests import Manifest, Manifests
 from oprel.core.names import ModelRef
 from oprel.runtime.binaries.engine_binaries import find_binaries
 from oprel.runtime.exits import classify_exit
+from oprel.server.access.hosts import OwnHosts
 from oprel.server.api.common import decode, encode
-from oprel.server.api.guard import Guard, is_own_host
+from oprel.server.api.guard import Guard
 from oprel.server.preloading import Preloading
 from tests.fixtures import fake_engine
 
@@ -67,15 +68,15 @@ def test_a_model_that_stays_longer_than_calendars_go_is_loaded_again_without_an_
 
 @pytest.mark.parametrize("host", ["[::1", "[bad]", "]", "a b"])
 def test_a_host_that_is_none_is_not_ours(host: str):
-    assert not is_own_host(host)
+    assert not OwnHosts().has(host, "127.0.0.1")
 
 
 def test_an_origin_that_is_none_is_refused_and_brackets_may_be_configured():
     async def app(*_: object) -> None: ...
 
     guard = Guard(app, Config(origins="http://[::1]:*"))
-    assert not guard._allows("http://[::1", "localhost")
-    assert guard._allows("http://[::1]:3000", "localhost:1")
+    assert not guard._allows("http://[::1", ["localhost"])
+    assert guard._allows("http://[::1]:3000", ["localhost:1"])
 
 
 @pytest.mark.parametrize("text", ["[::1", "ftp://box", "http://box:port", "http://box:99999"])
@@ -110,7 +111,10 @@ def test_a_bare_on_is_what_its_writer_meant(tmp_path: Path):
     assert load_config(file=tmp_path / "config.yaml", environ={}).flash_attention == "on"
 
 
-@pytest.mark.parametrize("text", ["origins: [http://a]\n", "load_timeout: -5m\n", "keep_alive: nan\n", 'home: ""\n'])
+@pytest.mark.parametrize(
+    "text",
+    ["origins: [http://a]\n", "trusted_proxies: nginx\n", "load_timeout: -5m\n", "keep_alive: nan\n", 'home: ""\n'],
+)
 def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, text: str):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError):

@@ -156,6 +156,8 @@ NOT_TAUGHT = {
     "host": "for clients on other machines; `oprel help run` explains it",
     **dict.fromkeys(
         (
+            "allow_unauthenticated_lan",
+            "allowed_hosts",
             "api_keys",
             "engine_mirror",
             "engine_sources",
@@ -164,10 +166,12 @@ NOT_TAUGHT = {
             "listen",
             "max_body_mb",
             "request_log",
+            "share_with_local_users",
             "tls_certificate",
             "tls_key",
             "tls_self_signed",
             "tls_port",
+            "trusted_proxies",
         ),
         "came while guide was trained; to be taught next",
     ),

@@ -165,9 +165,9 @@ MACHINE = {
         ("oprel engines install llama.cpp", "oprel engines test"),
     ),
     "doctor": Page(
-        "Check the daemon, engine, hardware, folders, disk and port, and say how to fix what is wrong. The exit "
-        "status is 1 if something is.",
-        ("oprel doctor", "oprel doctor --json"),
+        "Check the daemon, engine, hardware, folders, disk and port, and say how to fix what is wrong; with --security "
+        "who may use the daemon. The exit status is 1 if something is wrong.",
+        ("oprel doctor", "oprel doctor --security", "oprel doctor --json"),
     ),
     "selftest": Page(
         "Try the installed engine with a daemon and a folder of its own, without touching your models and daemon. "

@@ -53,12 +53,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Caller:
-    """`user`: the user ID on this machine, where it is known. `address`: of the client, "" over a local socket."""
+    """`kind` is None for who has a key. `user`: the user ID on this machine, where it is known. `address`: of the
+    client, "" over a local socket. `page`: the origin of a web page that has one of its own."""
 
-    kind: CallerKind
+    kind: CallerKind | None
     access: AccessLevel
     user: int | None = None
     address: str = ""
+    page: str = ""
     key: Key | None = None
 
     @property
@@ -72,11 +74,13 @@ class Caller:
             return ""
         if self.key:
             return f"key:{self.key.name}"
-        return f"user:{self.user}" if self.kind is CallerKind.LOCAL_USER and self.user is not None else None
+        if self.page:
+            return f"page:{self.page}"
+        return None if self.user is None or self.kind is CallerKind.WEB_PAGE else f"user:{self.user}"
 
 
-def rights(kind: CallerKind, key: Key | None, policy: Policy) -> AccessLevel:
-    """A key is who one is: it also limits the own user, who sends it deliberately."""
+def rights(kind: CallerKind | None, key: Key | None, policy: Policy) -> AccessLevel:
+    """A key is who one is: it also limits the own user, who sends it deliberately. `kind` counts without one."""
     if key:
         return key.access
     match kind:
@@ -88,3 +92,4 @@ def rights(kind: CallerKind, key: Key | None, policy: Policy) -> AccessLevel:
             return AccessLevel.INFERENCE if policy.share_with_local_users else AccessLevel.ANYONE
         case CallerKind.OTHER_MACHINE:
             return AccessLevel.INFERENCE if policy.allow_unauthenticated_lan else AccessLevel.ANYONE
+    return AccessLevel.ANYONE

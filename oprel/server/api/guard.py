@@ -1,13 +1,10 @@
-"""Protects a daemon that trusts its machine from web pages that the user did not choose.
+"""Protects the daemon from web pages that the user did not choose, and says who sends a request.
 
-Two rules, as in Ollama: it refuses a request with a foreign Origin, and one whose Host names another machine
-while the daemon listens on loopback only (a page can point its own domain at 127.0.0.1, "DNS rebinding").
+It refuses a request with a foreign Origin, and one whose Host does not mean this machine (a page can point its own
+domain at any address, "DNS rebinding"), on every address.
 """
 
-import ipaddress
-import re
-import socket
-from urllib.parse import urlsplit
+import logging
 
 import anyio
 from starlette.datastructures import Headers
@@ -15,13 +12,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oprel.core.config import Config
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.server.access.caller import Policy
-from oprel.server.access.identify import CALLER, identify, is_loopback
+from oprel.server.access.hosts import matches, own_hosts
+from oprel.server.access.identify import CALLER, identify
 from oprel.server.access.keys import NOTHING
 from oprel.server.api.common.errors import KEY_PROBLEM
 from oprel.server.api.connections.request_limits import ALL_BODIES_BYTES
 from oprel.server.api.connections.request_records import RequestRecords
 from oprel.server.api.request_content import BODY, BODY_BYTES, DECODING, BodyBudget
+
+logger = logging.getLogger(__name__)
 
 LOCAL_ORIGINS = (
     *(
@@ -32,8 +33,8 @@ LOCAL_ORIGINS = (
     ),
     *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
 )
-NO_HOST = re.compile(r"[^\w.:\[\]-]", re.ASCII)
-LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+MOST_REPORTED = 20  # hosts that the log names
+LONGEST_REPORTED = 253  # of a name in the DNS
 ALLOWED_HEADERS = "Authorization, Content-Type, User-Agent, Accept, X-Requested-With"  # more when a preflight asks
 EXPOSED_HEADERS = (  # pages may read no others
     "X-Oprel-Truncated, X-Oprel-Ignored, X-Oprel-Unparsed, X-Oprel-Missing-Prompt, Retry-After"
@@ -48,8 +49,13 @@ class Guard:
         self._app = app
         self._requests = requests
         self._origins = (*LOCAL_ORIGINS, *(origin.strip() for origin in config.origins.split(",") if origin.strip()))
-        self._checks_host = is_loopback(config.server_host)
-        self._policy = Policy()
+        self._hosts = own_hosts(config.allowed_hosts, config.server_host)
+        self._proxies = parse_proxies(config.trusted_proxies)
+        self._policy = Policy(
+            share_with_local_users=config.share_with_local_users == "on",
+            allow_unauthenticated_lan=config.allow_unauthenticated_lan == "on",
+        )
+        self._reported = set[str]()
         self._most_bytes = config.max_body_mb * 2**20
         self._bodies = BodyBudget(max(ALL_BODIES_BYTES, 2 * self._most_bytes))
         self._decoding = anyio.CapacityLimiter(1)
@@ -65,10 +71,8 @@ class Guard:
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[BODY_BYTES], scope[DECODING] = self._most_bytes, self._decoding
         headers = Headers(scope=scope)
-        origin, host = headers.get("origin"), headers.get("host", "")
-        over_tcp = scope.get("client") is not None  # no page can reach the Unix socket
-        stranger = self._checks_host and over_tcp and not is_own_host(host)
-        if stranger or (origin and not self._allows(origin, host)):
+        origin = headers.get("origin")
+        if not self._is_for_us(scope, headers) or (origin and not self._allows(origin, self._hosts_in(scope, headers))):
             return await Response(status_code=403)(scope, receive, send)
         if not origin:
             return await self._serve(scope, receive, send)
@@ -87,37 +91,35 @@ class Guard:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         presented = self._requests.presented(scope) if self._requests else NOTHING
-        scope[CALLER] = identify(scope, presented.key, self._policy)
+        scope[CALLER] = await identify(scope, presented.key, self._policy, self._proxies)
         scope[KEY_PROBLEM] = presented.problem
         with self._bodies.body() as scope[BODY]:
             await self._app(scope, receive, send)
 
-    def _allows(self, origin: str, host: str) -> bool:
-        same = origin.partition("://")[2] == host
-        return same or any(_matches(origin, pattern) for pattern in self._origins)
+    def _is_for_us(self, scope: Scope, headers: Headers) -> bool:
+        if scope.get("client") is None:  # no page can reach the Unix socket
+            return True
+        local = scope["server"][0] if scope.get("server") else ""
+        for host in self._hosts_in(scope, headers):
+            if not self._hosts.has(host, local):
+                self._report(host)
+                return False
+        return True
 
+    def _hosts_in(self, scope: Scope, headers: Headers) -> list[str]:
+        """What the client calls this machine; a trusted proxy also says what the client calls the proxy."""
+        client = scope["client"][0] if scope.get("client") else ""
+        by_proxy = headers.get("x-forwarded-host") if self._proxies.trusts(client) else None
+        return [headers.get("host", ""), *([by_proxy] if by_proxy else [])]
 
-def is_own_host(header: str) -> bool:
-    """True for a Host header that can only mean this machine or an address, not some site's name.
+    def _report(self, host: str) -> None:
+        if host not in self._reported and len(self._reported) < MOST_REPORTED and len(host) <= LONGEST_REPORTED:
+            self._reported.add(host)
+            logger.warning("refused a request for the host %s: if that is this machine, name it in allowed_hosts", host)
 
-    >>> [is_own_host(host) for host in ("", "localhost:11435", "192.168.1.2", "[::1]:1", "evil.example", "8.8.8.8")]
-    [True, True, True, True, False, False]
-    """
-    if NO_HOST.search(header):  # a URL around it could lead elsewhere, or have another path
-        return False
-    try:
-        name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
-    except ValueError:  # no host at all, like "[::1"
-        return False
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return name in ("", "localhost", socket.gethostname().lower()) or name.endswith(LOCAL_SUFFIXES)
-    return address.is_loopback or address.is_private or address.is_unspecified
-
-
-def _matches(origin: str, pattern: str) -> bool:
-    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), origin) is not None
+    def _allows(self, origin: str, hosts: list[str]) -> bool:
+        is_same = origin.partition("://")[2] in hosts
+        return is_same or any(matches(origin, pattern) for pattern in self._origins)
 
 
 def _cors(origin: str) -> dict[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oprel.core.config import Config
+from oprel.core.configuration.addresses import is_loopback
 from oprel.core.configuration.ollama_env import PORT as OLLAMA_PORT
 from oprel.core.exceptions import ConfigError
-from oprel.server.access.identify import is_loopback
 from oprel.utils.files import port_owner
 from oprel.utils.process import systems
 

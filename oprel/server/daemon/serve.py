@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from oprel.core.config import Config
+from oprel.core.configuration.addresses import parse_proxies
 from oprel.core.configuration.environment import service_variables
 from oprel.core.configuration.given import Given
 from oprel.core.configuration.published import DaemonStart
@@ -26,7 +27,7 @@ from oprel.core.home import prepare_home
 from oprel.runtime.binaries.engine_binaries import EngineBinaries, check_configured
 from oprel.runtime.confinement import control_groups
 from oprel.runtime.supervisor import records
-from oprel.server.access.identify import is_loopback
+from oprel.server.access.listening import check_listening
 from oprel.server.api.common.app_state import AppState
 from oprel.server.api.connections.http_protocol import HttpProtocol
 from oprel.server.api.connections.request_limits import raise_file_limit
@@ -82,12 +83,15 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
         control_groups.settle()
         records.reconcile(config.run_dir, keep=config.socket_path if further.own else None)
         heal_home(config)
+        parse_proxies(config.trusted_proxies)
         certificates = _certificates(config)
         tcp = listen(config, with_tls=certificates is not None, passed=further.tcp)
-        unix = run_files.make(certificates.pinned(tcp.urls[-1]) if certificates else tcp.urls[0], further.own)
         log = request_log(config)
         state = assemble(config, EngineBinaries.of(config), config.run_dir, given=start.given, request_log=log)
-        _log_addresses(tcp.urls, [*([f"unix:{config.socket_path}"] if unix else []), *further.addresses], tcp.all)
+        hosts = [str(each.getsockname()[0]) for each in tcp.all]
+        exposed = check_listening(hosts, config, has_keys=state.keys.has_any())
+        unix = run_files.make(certificates.pinned(tcp.urls[-1]) if certificates else tcp.urls[0], further.own)
+        _log_addresses(tcp.urls, [*([f"unix:{config.socket_path}"] if unix else []), *further.addresses], exposed)
         if certificates:
             certificates.log()
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again at the end: exit with 0
@@ -104,11 +108,11 @@ def serve(start: DaemonStart, read: Callable[[], Given], notes: Sequence[str] = 
             run_files.remove()
 
 
-def _log_addresses(urls: Sequence[str], local: Sequence[str], tcp: Sequence[socket.socket]) -> None:
-    listening = ", ".join(urls)
-    logger.info("oprel listens on %s and %s (pid %s)", listening, ", ".join(local), os.getpid())
-    if not all(is_loopback(listener.getsockname()[0]) for listener in tcp):
-        logger.warning("%s reaches other machines, and oprel has no keys: see docs/security.md", listening)
+def _log_addresses(urls: Sequence[str], local: Sequence[str], exposed: str) -> None:
+    """`exposed` warns of what other machines may do; "" if they may do nothing without a key."""
+    logger.info("oprel listens on %s and %s (pid %s)", ", ".join(urls), ", ".join(local), os.getpid())
+    if exposed:
+        logger.warning("%s", exposed)
 
 
 class DaemonServer(uvicorn.Server):

@@ -12,28 +12,34 @@ logger = logging.getLogger(__name__)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     conversation TEXT NOT NULL, role TEXT NOT NULL, content TEXT NOT NULL,
-    created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    owner TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS messages_of_conversation ON messages (conversation);
 """
 
 
 class Conversations:
-    """Messages by conversation id, oldest first. A call takes well under a millisecond: the loop may wait for it."""
+    """Messages by owner and conversation id, oldest first. The owner "" is the daemon's own user.
+
+    A call takes well under a millisecond: the loop may wait for it.
+    """
 
     def __init__(self, file: Path) -> None:
         self._database = opened(file, SCHEMA)
 
-    def messages(self, conversation: str) -> tuple[PromptMessage, ...]:
-        query = "SELECT role, content FROM messages WHERE conversation = ? ORDER BY rowid"
-        return tuple(PromptMessage(role, content) for role, content in self._database.execute(query, (conversation,)))
+    def messages(self, owner: str, conversation: str) -> tuple[PromptMessage, ...]:
+        query = "SELECT role, content FROM messages WHERE conversation = ? AND owner = ? ORDER BY rowid"
+        rows = self._database.execute(query, (conversation, owner))
+        return tuple(PromptMessage(role, content) for role, content in rows)
 
-    def append(self, conversation: str, *messages: PromptMessage) -> bool:
+    def append(self, owner: str, conversation: str, *messages: PromptMessage) -> bool:
         """Store all of them. If that fails (on a full disk, say), store none and return False: the answer is sent."""
-        rows = [(conversation, message.role, message.content) for message in messages]
+        rows = [(owner, conversation, message.role, message.content) for message in messages]
+        insert = "INSERT INTO messages (owner, conversation, role, content) VALUES (?, ?, ?, ?)"
         try:
             with self._database:
-                self._database.executemany("INSERT INTO messages (conversation, role, content) VALUES (?, ?, ?)", rows)
+                self._database.executemany(insert, rows)
         except sqlite3.Error as error:
             logger.error("conversation %s was not stored: %s", conversation, error)
             return False

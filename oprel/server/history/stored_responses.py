@@ -11,8 +11,9 @@ SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class StoredResponse:
-    """`items` are the JSON of its output items by their ids."""
+    """`items` are the JSON of its output items by their ids. `caller`: who alone may refer to them."""
 
+    caller: str
     items: Mapping[str, bytes]
     at: float
 
@@ -38,19 +39,22 @@ class StoredResponses:
         self._owners: dict[str, str] = {}  # item -> response
         self._bytes = 0
 
-    def put(self, id: str, items: Mapping[str, bytes]) -> None:
+    def of(self, caller: str | None) -> "CallersResponses":
+        return CallersResponses(self, caller)
+
+    def put(self, caller: str, id: str, items: Mapping[str, bytes]) -> None:
         self._drop(id)
-        response = StoredResponse(items=dict(items), at=self._clock())
+        response = StoredResponse(caller=caller, items=dict(items), at=self._clock())
         self._responses[id] = response
         self._owners |= dict.fromkeys(response.items, id)
         self._bytes += response.size_bytes
         self._drop_oldest()
 
-    def item(self, id: str) -> bytes | None:
-        """The JSON of an output item; None if it was never kept, or not until now."""
+    def item(self, caller: str, id: str) -> bytes | None:
+        """The JSON of an output item; None if it was never kept, or not until now, or for another caller."""
         self._drop_oldest()
-        owner = self._owners.get(id)
-        return self._responses[owner].items[id] if owner else None
+        response = self._responses.get(self._owners.get(id, ""))
+        return response.items[id] if response and response.caller == caller else None
 
     def _drop_oldest(self) -> None:
         limit = self._clock() - self._seconds
@@ -66,3 +70,18 @@ class StoredResponses:
             self._bytes -= response.size_bytes
             for item in response.items:
                 self._owners.pop(item, None)
+
+
+@dataclass(frozen=True)
+class CallersResponses:
+    """Those of one caller; None, who cannot be told apart from others, has none."""
+
+    stored: StoredResponses
+    caller: str | None
+
+    def put(self, id: str, items: Mapping[str, bytes]) -> None:
+        if self.caller is not None:
+            self.stored.put(self.caller, id, items)
+
+    def item(self, id: str) -> bytes | None:
+        return None if self.caller is None else self.stored.item(self.caller, id)

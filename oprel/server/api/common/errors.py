@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -46,6 +46,18 @@ class AnyText(PathConvertor):
 register_url_convertor("text", AnyText())
 
 
+class CheckedRoute(APIRoute):
+    """A route that callers need `needed` for. With a `header` it serves only requests that have it."""
+
+    needed: ClassVar[AccessLevel]
+    header: ClassVar[str]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if self.header and self.header not in Headers(scope=scope):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 def dialect_router(
     encode_error: ErrorEncoder,
     *,
@@ -58,6 +70,7 @@ def dialect_router(
     With a `header` they serve only requests that have it; the others are left to the routers that follow. Callers need
     `access`, or are refused before the request is read.
     """
+    only_with = header
 
     def in_dialect(handle: Endpoint) -> Endpoint:
         async def handle_in_dialect(request: Request) -> Response:
@@ -71,7 +84,9 @@ def dialect_router(
 
         return handle_in_dialect
 
-    class DialectRoute(APIRoute):
+    class DialectRoute(CheckedRoute):
+        needed, header = access, only_with
+
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             super().__init__(path, endpoint, **options)
             if _takes_only_request(self):
@@ -80,11 +95,6 @@ def dialect_router(
         def get_route_handler(self) -> Endpoint:
             """FastAPI's own way, for parameters, and for routers that an application includes with dependencies."""
             return in_dialect(super().get_route_handler())
-
-        def matches(self, scope: Scope) -> tuple[Match, Scope]:
-            if header and header not in Headers(scope=scope):
-                return Match.NONE, {}
-            return super().matches(scope)
 
     return APIRouter(prefix=prefix, route_class=DialectRoute)
 

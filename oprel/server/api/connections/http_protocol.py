@@ -15,6 +15,7 @@ import httptools
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from oprel.server.access.peers import OWN_USER, PEER, Peer
 from oprel.server.api.connections import request_limits as limits
 from oprel.server.api.connections.client_transport import Intake, JoiningTransport
 from oprel.utils.process.clock import Clock, Timer
@@ -46,6 +47,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Close the connection that waited longest for a request if there are too many."""
         self._joining = JoiningTransport(transport)
+        is_pipe = transport.get_extra_info("pipe") is not None  # of Windows: one that only its owner may open
+        self._peer = Peer(transport.get_extra_info("socket"), OWN_USER if is_pipe else None)
         super().connection_made(cast(asyncio.Transport, self._joining))
         self.idle_since = self._clock()
         self._set_timer(limits.HEAD_SECONDS, self._end_head)
@@ -164,6 +167,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._header_bytes, self._request_bytes = True, 0, 0, 0
         super().on_message_begin()
         self.scope[limits.ABORT] = self.transport.abort  # type: ignore[literal-required]
+        self.scope[PEER] = self._peer  # type: ignore[literal-required]
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

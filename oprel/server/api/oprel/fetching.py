@@ -8,6 +8,8 @@ from fastapi import Request
 from oprel.api_models import ProgressResponse
 from oprel.core.exceptions import DownloadError, ModelNotFoundError
 from oprel.core.names import ModelRef, NameKind
+from oprel.server.access.caller import AccessLevel
+from oprel.server.access.identify import caller_of
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.downloads.manager import Downloads
@@ -18,14 +20,16 @@ async def fetched(request: Request, name: str, *, fetch: bool) -> AsyncGenerator
     """Make sure that the model is installed, and yield the steps of its download if it was not.
 
     As with a pull, the download stops when the client leaves, and the next request continues it. Raises
-    ModelNotFoundError if no source offers the model or `fetch` is false, DownloadError, InvalidModelError.
+    ModelNotFoundError if no source offers the model, `fetch` is false, or the caller may use installed models only;
+    DownloadError, InvalidModelError.
     """
     try:
         await decode.model(request, name)
         return
     except ModelNotFoundError as error:
         missing = error
-    ref = _fetchable(name) if fetch else None
+    may_fetch = caller_of(request).access >= AccessLevel.MODELS
+    ref = _fetchable(name) if fetch and may_fetch else None
     if ref is None:
         raise missing
     download = state_of(request).downloads.start(ref, keep=False, public_only=not decode.is_own_user(request))

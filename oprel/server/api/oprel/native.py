@@ -12,8 +12,9 @@ from oprel import __version__
 from oprel import api_models as wire
 from oprel.core.completion import Chunk, CompletionRequest, PromptMessage
 from oprel.core.configuration import installation
-from oprel.core.exceptions import ValidationError
+from oprel.core.exceptions import ForbiddenError, ValidationError
 from oprel.server.access.caller import AccessLevel
+from oprel.server.access.identify import caller_of
 from oprel.server.api.common import decode
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.encode import json_response, logprobs
@@ -37,16 +38,20 @@ public = dialect_router(encode_error, access=AccessLevel.ANYONE)
 router = dialect_router(encode_error, access=AccessLevel.INFERENCE)
 
 READ = ["GET", "HEAD"]
+OWN_CONVERSATIONS = "Send a key of your own, or the whole conversation to /api/chat."
 
 
 @public.api_route("/health", methods=READ)
 async def health(request: Request) -> Response:
     state = state_of(request)
+    status = "draining" if state.manager.draining else "ok"
+    if caller_of(request).access < AccessLevel.INFERENCE:
+        return json_response(daemon_wire.Liveness(status=status, version=__version__))
     binaries = state.manager.binaries
     aside = [daemon_wire.AsideEngine(engine=str(engine.binary), reason=engine.reason) for engine in binaries.aside]
     return json_response(
         daemon_wire.HealthResponse(
-            status="draining" if state.manager.draining else "ok",
+            status=status,
             version=__version__,
             pid=os.getpid(),
             uptime_seconds=round(time.monotonic() - state.started, 3),
@@ -107,11 +112,14 @@ async def unload(request: Request) -> Response:
 
 @router.post("/generate")
 async def generate(request: Request) -> Response:
-    """Answer a prompt after the conversation so far. A complete answer is stored with its prompt."""
+    """Answer a prompt after the conversation so far. A complete answer is stored with its prompt, for its caller."""
     body = await decode.parse_body(request, wire.ConversationRequest)
     state, name = state_of(request), decode.required(body.model)
     if not body.prompt:
         raise ValidationError("prompt is required", "`POST /load` loads a model without asking it anything.")
+    owner = caller_of(request).owner
+    if body.conversation_id and owner is None:
+        raise ForbiddenError("conversations are kept for callers who can be told apart", OWN_CONVERSATIONS)
     conversation = body.conversation_id or str(uuid.uuid4())
     new: list[PromptMessage] = []
 
@@ -121,7 +129,7 @@ async def generate(request: Request) -> Response:
                 pass
         model = await decode.model(request, name)
         decode.refuse_unsupported(model, name, "generate", images=False)
-        past = state.conversations.messages(conversation)
+        past = () if owner is None else state.conversations.messages(owner, conversation)
         new.extend(_new_messages(body, past, model))
         job = await decode.apart(request, lambda: decode.job(body, model, _in_order(past, new)))
         ignore(request, ["think"] if decode.unheeded(body.think, model) else [])
@@ -140,7 +148,8 @@ async def generate(request: Request) -> Response:
         )
 
     def remember(text: str) -> dict[str, object]:
-        kept = state.conversations.append(conversation, *new, PromptMessage("assistant", text))
+        messages = (*new, PromptMessage("assistant", text))
+        kept = owner is not None and state.conversations.append(owner, conversation, *messages)
         return {} if kept else {"remembered": False}
 
     return ndjson_reply(pieces(), NdjsonEncoder(encode, encode_error, remember), stream=body.stream)

@@ -9,7 +9,7 @@ from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.merge_messages import joined_texts, merge_messages
 from oprel.server.api.responses import types as wire
-from oprel.server.history.stored_responses import StoredResponses
+from oprel.server.history.stored_responses import CallersResponses
 from oprel.server.inference.jobs import Job
 from oprel.server.inference.structured_output.tools import function_tools
 from oprel.server.models.installed_model import InstalledModel
@@ -17,7 +17,7 @@ from oprel.server.models.installed_model import InstalledModel
 SERVED_INCLUDE = "reasoning.encrypted_content"
 
 
-def job(body: wire.ResponsesRequest, model: InstalledModel, stored: StoredResponses) -> Job:
+def job(body: wire.ResponsesRequest, model: InstalledModel, stored: CallersResponses) -> Job:
     """The job for a request, which may refer to items of `stored`."""
     _refuse_stored_responses(body)
     messages, tools = _messages(body, stored), list(functions(body.tools))
@@ -93,14 +93,14 @@ def _tool_choice(choice: str | wire.NamedTool) -> JsonValue:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _messages(body: wire.ResponsesRequest, stored: StoredResponses) -> list[PromptMessage]:
+def _messages(body: wire.ResponsesRequest, stored: CallersResponses) -> list[PromptMessage]:
     given = [message for item in body.input for message in _message(_resolved(item, stored))]
     if not given:
         raise ValidationError("input is required")
     return merge_messages([*([PromptMessage("system", body.instructions)] if body.instructions else []), *given])
 
 
-def _resolved(item: wire.InputItem | wire.ItemReference, stored: StoredResponses) -> wire.InputItem:
+def _resolved(item: wire.InputItem | wire.ItemReference, stored: CallersResponses) -> wire.InputItem:
     """The item itself where a reference is sent. Raises ValidationError for an unknown one."""
     if not isinstance(item, wire.ItemReference):
         return item

@@ -25,7 +25,7 @@ from oprel.server.api.common.streaming_response import SSE
 from oprel.server.api.responses import types as wire
 from oprel.server.api.responses.decode import functions, namespaces
 from oprel.server.api.responses.errors import failure
-from oprel.server.history.stored_responses import StoredResponses
+from oprel.server.history.stored_responses import CallersResponses
 from oprel.server.inference.completions import Done
 
 PREFIXES = {BlockKind.REASONING: "rs", BlockKind.TEXT: "msg", BlockKind.CALL: "fc"}
@@ -48,7 +48,7 @@ class ResponseBuilder:
     is false.
     """
 
-    def __init__(self, body: wire.ResponsesRequest, request: CompletionRequest, stored: StoredResponses) -> None:
+    def __init__(self, body: wire.ResponsesRequest, request: CompletionRequest, stored: CallersResponses) -> None:
         self._stored = stored
         self._namespaces = namespaces(body.tools)
         self._hex = uuid.uuid4().hex[:24]

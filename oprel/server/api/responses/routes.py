@@ -6,6 +6,7 @@ Requests may refer to the output items of the last responses, but not yet to a w
 from fastapi import Request, Response
 
 from oprel.server.access.caller import AccessLevel
+from oprel.server.access.identify import caller_of
 from oprel.server.api.common import decode, openai_shared
 from oprel.server.api.common.app_state import state_of
 from oprel.server.api.common.errors import dialect_router
@@ -25,9 +26,10 @@ async def responses(request: Request) -> Response:
     body = await decode.parse_body(request, ResponsesRequest)
     model = await decode.model(request, decode.required(body.model))
     state = state_of(request)
-    job = await decode.apart(request, lambda: responses_decode.job(body, model, state.responses))
+    stored = state.responses.of(caller_of(request).owner)
+    job = await decode.apart(request, lambda: responses_decode.job(body, model, stored))
     ignore(request, [*responses_decode.ignored(body), *openai_shared.unheeded_thinking(body, model)])
-    builder = responses_encode.ResponseBuilder(body, job.request, state.responses)
+    builder = responses_encode.ResponseBuilder(body, job.request, stored)
     pieces = completions.run(state.manager, job)
     if body.stream:
         return stream_reply(pieces, responses_encode.ResponseStream(builder))

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from oprel.core.config import Config
-from oprel.server.access.identify import is_loopback
+from oprel.core.configuration.addresses import is_loopback
 from oprel.server.api.common.ignored import IGNORED
 from oprel.server.api.common.streaming import MISSING_PROMPT, TRUNCATED, UNPARSED
 from oprel.server.api.guard import Guard
@@ -21,22 +21,34 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def ask(
-    config: Config | None = None, *, peer: tuple[str, int] | None = PEER, method: str = "GET", **headers: str
+    config: Config | None = None,
+    *,
+    peer: tuple[str, int] | None = PEER,
+    at: str = "127.0.0.1",
+    method: str = "GET",
+    **headers: str,
 ) -> httpx.Response:
-    """What a caller gets with these headers; `peer` is None on the Unix socket."""
-    transport = httpx.ASGITransport(Guard(app, config or Config()), client=peer)  # type: ignore[arg-type]
+    """What a caller gets with these headers who connected to the address `at`; `peer` is None on the Unix socket."""
+    guard = Guard(app, config or Config())
+
+    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
+        await guard({**scope, "server": (at, 11435)}, receive, send)
+
+    transport = httpx.ASGITransport(connected, client=peer)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:11435") as http:
         return await http.request(method, "/api/chat", headers=headers)
 
 
 MACHINE = socket.gethostname()
 OWN = ["localhost", "LOCALHOST:11435", "localhost.:1", "127.0.0.1", "127.8.8.8:1", "[::1]:11435", "0.0.0.0", "10.0.0.2"]
-OWN += ["192.168.1.2:80", "box.local", "x.localhost:1", "host.docker.internal", MACHINE]
+OWN += ["192.168.1.2:80", "100.64.0.9", "[fe80::1]", "x.localhost:1", "host.docker.internal:11435"]
+NAMES = [pytest.param(name, id=what) for name, what in ((MACHINE, "name"), (f"{MACHINE}.local:1", "multicast DNS"))]
 
 
-@pytest.mark.parametrize("host", [*OWN[:-1], pytest.param(MACHINE, id="this machine's name")])
-async def test_a_host_of_this_network_is_served(host: str) -> None:
-    assert (await ask(host=host)).text == "hello"
+@pytest.mark.parametrize("at", ["127.0.0.1", "192.0.2.2"])
+@pytest.mark.parametrize("host", [*OWN, *NAMES])
+async def test_what_can_only_mean_this_machine_is_served(host: str, at: str) -> None:
+    assert (await ask(host=host, at=at)).text == "hello"
 
 
 STRANGE = [
@@ -44,20 +56,40 @@ STRANGE = [
     "evil.example:11435",
     "localhost.evil.example",
     "notlocalhost",
-    "8.8.8.8",
     "127.0.0.1.nip.io",
+    "evil.local",
+    "metadata.google.internal",
+    "box.internal",
+    "host.docker.internal.evil.example",
 ]
 
 
+@pytest.mark.parametrize("at", ["127.0.0.1", "192.0.2.2", "::1"])
 @pytest.mark.parametrize("host", STRANGE)
-async def test_a_strangers_host_is_refused_without_a_word(host: str) -> None:
-    response = await ask(host=host)
+async def test_a_strangers_host_is_refused_without_a_word(host: str, at: str) -> None:
+    response = await ask(Config(server_host="0.0.0.0"), host=host, at=at)
     assert (response.status_code, response.content) == (403, b"")
 
 
-@pytest.mark.parametrize("host", STRANGE)
-async def test_a_daemon_for_other_machines_takes_any_host(host: str) -> None:
-    assert (await ask(Config(server_host="0.0.0.0"), host=host)).status_code == 200
+async def test_an_address_of_the_internet_is_ours_where_we_listen_for_others() -> None:
+    assert (await ask(host="8.8.8.8:11435", at="10.0.0.2")).status_code == 200
+    assert (await ask(host="8.8.8.8:11435")).status_code == 403
+
+
+async def test_hosts_that_are_allowed_or_listened_on_are_ours() -> None:
+    config = Config(allowed_hosts="ai.example, *.Tail.ts.net,", server_host="box.lan")
+    hosts = ("ai.example:443", "AI.example.", "a.tail.ts.net", "box.lan:1", "b.ai.example", "tail.ts.net")
+    statuses = [(await ask(config, host=host, at="10.0.0.2")).status_code for host in hosts]
+    assert statuses == [200, 200, 200, 200, 403, 403]
+
+
+async def test_a_refused_host_is_named_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    guard = Guard(app, Config())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard, client=PEER), base_url="http://ai.lan") as http:
+        assert [(await http.get("/")).status_code for _ in range(3)] == [403] * 3
+    assert [record.getMessage() for record in caplog.records if record.name == guard.__module__] == [
+        "refused a request for the host ai.lan: if that is this machine, name it in allowed_hosts"
+    ]
 
 
 async def test_no_host_is_checked_where_no_web_page_comes_from() -> None:
@@ -90,9 +122,17 @@ async def test_a_strangers_origin_is_refused(origin: str) -> None:
 
 
 async def test_a_page_may_call_the_daemon_that_served_it() -> None:
-    config = Config(server_host="0.0.0.0")
+    config = Config(allowed_hosts="box")
     assert (await ask(config, host="box:11435", origin="http://box:11435")).status_code == 200
     assert (await ask(config, host="box:11435", origin="http://box:3000")).status_code == 403
+    assert (await ask(host="evil.example:11435", origin="http://evil.example:11435", at="10.0.0.2")).status_code == 403
+
+
+async def test_a_page_of_a_trusted_proxy_may_call_it_by_the_proxys_name() -> None:
+    page = {"origin": "https://ai.example", "x-forwarded-host": "ai.example", "x-forwarded-for": "203.0.113.7"}
+    trusting = Config(allowed_hosts="ai.example", trusted_proxies="127.0.0.1")
+    configs = (trusting, Config(allowed_hosts="ai.example"), Config(trusted_proxies="127.0.0.1"))
+    assert [(await ask(config, peer=PEER, **page)).status_code for config in configs] == [200, 403, 403]
 
 
 @pytest.mark.parametrize(

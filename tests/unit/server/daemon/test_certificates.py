@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from oprel.cli import home_checks
-from oprel.cli.home_checks import home_faults
+from oprel.cli.checks import home_checks
+from oprel.cli.checks.home_checks import home_faults
 from oprel.core.config import Config
 from oprel.core.exceptions import ConfigError
 from oprel.core.state.certificate_files import fingerprint_of

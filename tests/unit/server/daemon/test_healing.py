@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oprel.cli.home_checks import home_faults
+from oprel.cli.checks.home_checks import home_faults
 from oprel.core.completion import PromptMessage
 from oprel.core.config import Config
 from oprel.core.home import prepare_home
@@ -47,9 +47,9 @@ def test_a_damaged_home_is_healed_and_reported(written: Config, place: str, dama
     faults = list(home_faults(written))
     assert faults, "doctor is silent"
     with closing(conversations.Conversations(written.home_dir / "state.db")) as kept:
-        assert kept.append("new", PromptMessage("user", "hello"))
+        assert kept.append("", "new", PromptMessage("user", "hello"))
     with closing(conversations.Conversations(written.home_dir / "state.db")) as kept:
-        assert kept.messages("new")
+        assert kept.messages("", "new")
     use = LastUse(written.home_dir / "last-used.json")
     use.close()
     assert (written.home_dir / "last-used.json").is_file()

@@ -15,21 +15,23 @@ from oprel.core.completion import CompletionRequest, LoadOptions, Sampling, Toke
 from oprel.core.exceptions import UnsupportedError, ValidationError
 from oprel.core.models.manifests import Manifest
 from oprel.formats.gguf import read_gguf
-from oprel.server.access.caller import Policy
-from oprel.server.access.identify import CALLER, identify
+from oprel.server.access.caller import AccessLevel, Caller, CallerKind
+from oprel.server.access.identify import CALLER
 from oprel.server.api.common import decode
 from oprel.server.models.installed_model import InstalledModel
 
 PLAIN = Manifest(name="tiny:latest", weights=Path("/tiny.gguf"))
 
 
-def request(content: bytes = b"", peer: str | None = "127.0.0.1", origin: str | None = None) -> Request:
+OWN_USER = Caller(CallerKind.OWN_USER, AccessLevel.ADMIN)
+
+
+def request(content: bytes = b"") -> Request:
     async def receive() -> Message:
         return {"type": "http.request", "body": content, "more_body": False}
 
-    headers = [(b"content-type", b"text/plain"), *([(b"origin", origin.encode())] if origin else [])]
-    scope: Scope = {"type": "http", "headers": headers, "client": (peer, 1) if peer else None}
-    return Request({**scope, CALLER: identify(scope, None, Policy())}, receive)
+    scope: Scope = {"type": "http", "headers": [(b"content-type", b"text/plain")], CALLER: OWN_USER}
+    return Request(scope, receive)
 
 
 @pytest.fixture
@@ -89,24 +91,6 @@ async def test_a_null_counts_as_absent_in_messages_too() -> None:
 async def test_a_bad_body_is_refused_with_the_place(content: bytes, complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         await decode.parse_body(request(content), ChatRequest)
-
-
-@pytest.mark.parametrize(
-    ("peer", "origin", "own"),
-    [
-        (None, None, True),
-        ("127.0.0.1", None, True),
-        ("127.9.9.9", None, True),
-        ("::1", None, True),
-        ("192.168.1.2", None, False),
-        ("127.0.0.1", "http://localhost", False),
-        (None, "null", False),
-    ],
-)
-def test_the_machines_own_user_is_told_from_others_and_web_pages(
-    peer: str | None, origin: str | None, own: bool
-) -> None:
-    assert decode.is_own_user(request(peer=peer, origin=origin)) is own
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from oprel.server.api.common.content_blocks import blocks_of
 from oprel.server.api.responses import decode as responses_decode
 from oprel.server.api.responses import encode as responses_encode
 from oprel.server.api.responses.types import ResponsesRequest, ResponsesTool
-from oprel.server.history.stored_responses import StoredResponses
+from oprel.server.history.stored_responses import CallersResponses, StoredResponses
 from oprel.server.inference.completions import Done
 from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel
@@ -68,12 +68,12 @@ def plain(tiny: Path) -> InstalledModel:
     )
 
 
-def job(model: InstalledModel, stored: StoredResponses | None = None, **fields: Any) -> Job:
+def job(model: InstalledModel, stored: CallersResponses | None = None, **fields: Any) -> Job:
     asked = ResponsesRequest.model_validate({"model": "asked", "input": "hello", **fields})
-    return responses_decode.job(asked, model, stored or StoredResponses())
+    return responses_decode.job(asked, model, stored or StoredResponses().of(""))
 
 
-def request(model: InstalledModel, stored: StoredResponses | None = None, **fields: Any) -> CompletionRequest:
+def request(model: InstalledModel, stored: CallersResponses | None = None, **fields: Any) -> CompletionRequest:
     return job(model, stored, **fields).request
 
 
@@ -221,7 +221,7 @@ def test_what_has_no_effect_is_named() -> None:
 
 
 def test_references_lead_to_the_items_of_earlier_responses(able: InstalledModel) -> None:
-    stored, called = StoredResponses(), ToolCall("one", "weather", {"city": "Oslo"})
+    stored, called = StoredResponses().of(""), ToolCall("one", "weather", {"city": "Oslo"})
     asked = ResponsesRequest.model_validate({"model": "guide", "input": "hello"})
     builder = responses_encode.ResponseBuilder(asked, CompletionRequest(""), stored)
     blocks = blocks_of(Chunk("I look.", "They ask.", tool_calls=(called,)))
@@ -238,7 +238,7 @@ def test_references_lead_to_the_items_of_earlier_responses(able: InstalledModel)
 
 
 def test_without_store_nothing_is_kept(able: InstalledModel) -> None:
-    stored = StoredResponses()
+    stored = StoredResponses().of("")
     asked = ResponsesRequest.model_validate({"model": "guide", "input": "hello", "store": False})
     builder = responses_encode.ResponseBuilder(asked, CompletionRequest(""), stored)
     done = Done(text="", finish=Finish.STOP, usage=Usage(), load_ns=0, total_ns=0)

@@ -39,7 +39,8 @@ COUNTED = {
 
 def answer(**fields: object) -> ResponseBuilder:
     asked = ResponsesRequest.model_validate({"model": "guide", "input": "hello", **fields})
-    return ResponseBuilder(asked, CompletionRequest("", Sampling(temperature=0.5), truncate=False), StoredResponses())
+    request = CompletionRequest("", Sampling(temperature=0.5), truncate=False)
+    return ResponseBuilder(asked, request, StoredResponses().of(""))
 
 
 def whole(*chunks: Chunk, done: Done = STOP, **fields: object) -> dict[str, Any]:

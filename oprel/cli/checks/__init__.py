@@ -1,0 +1,1 @@
+"""Further checks of `oprel doctor`."""
