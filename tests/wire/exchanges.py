@@ -197,7 +197,7 @@ OPREL = {
     "library remove error": Exchange(Request("DELETE", "/api/models/library/nonesuch")),
     "import error": Exchange(Request("POST", "/api/models/import", {"model": MADE, "path": "/nonexistent/m.gguf"})),
     "cache": Exchange(Request("GET", "/api/models/cache"), before=(LOAD, LOAD_TINY)),
-    "events": Exchange(Request("GET", "/api/events?follow=false"), before=(LOAD,)),
+    "events error": Exchange(Request("GET", "/api/events?follow=false", headers={"Origin": "http://localhost"})),
     "inspect": Exchange(Request("POST", "/api/inspect", {"path": "/nonexistent/m.gguf"})),
     "inspect error": Exchange(Request("POST", "/api/inspect", {"path": "m.gguf"})),
     "cache verify": post("/api/models/cache/verify"),

@@ -135,15 +135,13 @@ class Failures:
         bucket = self._buckets.get(network_of(address))
         return bucket.wait(1, self._clock()) if bucket else 0.0
 
-    def note(self, address: str, problem: str) -> None:
-        """Count a failure and log the first one of a minute. Raises RateLimitError when there were too many."""
+    def note(self, address: str, problem: str) -> str:
+        """Count a failure and log the first one of a minute; returns the problem, or that there were too many."""
         network, now = network_of(address), self._clock()
         bucket = self._buckets.pop(network, None) or Bucket(FAILURES_PER_MINUTE, now)
         self._buckets[network] = bucket  # the last one that was used
         if wait := bucket.wait(1, now):
-            error = RateLimitError("too many wrong keys came from this address", "Try again later.")
-            error.retry_after = wait
-            raise error
+            return f"too many wrong keys came from this address: chosen ones count again in {math.ceil(wait)} s"
         bucket.take(1, now)
         if now - self._logged.get(network, -math.inf) >= MINUTE:
             logger.warning("a request from %s was refused: %s", address or "this machine", problem)
@@ -151,6 +149,7 @@ class Failures:
         for oldest in [*self._buckets][:-MOST_ADDRESSES]:
             del self._buckets[oldest]
             self._logged.pop(oldest, None)
+        return problem
 
 
 def network_of(address: str) -> str:

@@ -108,7 +108,7 @@ def _check_access(request: Request, needed: AccessLevel) -> None:
         return
     if caller.key is None:
         if problem := request.scope.get(KEY_PROBLEM, ""):
-            state_of(request).keys.failures.note(caller.address, problem)
+            problem = state_of(request).keys.failures.note(caller.address, problem)
         raise UnauthorizedError(problem or "this needs a key", *NEEDS_KEY)
     raise ForbiddenError(f"the key {caller.key.name!r} does not allow this", "Use a key with the scope admin.")
 
