@@ -44,6 +44,7 @@ def hub_errors(endpoint: str, repository: str = "") -> Iterator[None]:
             f"{repository} requires you to accept its terms",
             f"Accept them at {endpoint}/{repository}, then log in with `oprel hf login`.",
             OTHER_TOKEN,
+            fault="authentication",
         ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         raise ModelNotFoundError(

@@ -106,6 +106,7 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
             raise DownloadError(
                 f"{host} is no public address, and only this machine's own user may have oprel connect to others",
                 "Run `oprel pull` on the machine itself, or name the host in `insecure_registries`.",
+                fault="security",
             )
         return list(dict.fromkeys(map(str, addresses)))
 

@@ -185,7 +185,9 @@ class Registry:
         """Raises DownloadError for a redirect from https to http."""
         urls = [answer.url for answer in (*response.history, response)]
         if urls[0].scheme == "https" and (plain := [url for url in urls if url.scheme != "https"]):
-            raise DownloadError(f"the registry {self.origin.host} redirects to {plain[0].host} without encryption")
+            raise DownloadError(
+                f"the registry {self.origin.host} redirects to {plain[0].host} without encryption", fault="security"
+            )
 
     async def _identify(self, challenge: str) -> None:
         """Authenticate as the challenge requires: with name and password, or with a token from another server."""
@@ -206,7 +208,9 @@ class Registry:
         except (KeyError, httpx.InvalidURL):
             raise DownloadError(f"the registry {self.origin.host} does not name its token server") from None
         if realm.scheme != "https" and _host(realm) != _host(self.base):
-            raise DownloadError(f"the registry {self.origin.host} needs a token from {realm.host} without encryption")
+            raise DownloadError(
+                f"the registry {self.origin.host} needs a token from {realm.host} without encryption", fault="security"
+            )
         service, scopes = challenge.get("service", ""), (challenge.get("scope") or self._scope).split()
         if login and login.identity:
             answer = await self._exchanged(realm, service, scopes, login.identity)
@@ -233,6 +237,7 @@ class Registry:
         return DownloadError(
             f"the registry {self.origin.host} refuses access to {self.origin.repository} (HTTP {status}{complaint})",
             f"Check the name. For a private model run `docker login {self.origin.host}`; oprel uses that login.",
+            fault="authentication",
         )
 
 

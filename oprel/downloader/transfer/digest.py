@@ -61,4 +61,6 @@ def check_git_hash(path: Path, file: RemoteFile) -> None:
     digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     if digest != file.etag:
         path.unlink()
-        raise DownloadError(f"digest mismatch for {file.name}: want {file.etag}, got {digest}", "Try again.")
+        raise DownloadError(
+            f"digest mismatch for {file.name}: want {file.etag}, got {digest}", "Try again.", fault="checksum"
+        )

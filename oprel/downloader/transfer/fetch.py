@@ -193,6 +193,7 @@ class _Transfer:
             f"digest mismatch for {self._file.name}, the file must be downloaded again:"
             f" want sha256:{self._file.sha256}, got sha256:{self._digest.hexadecimal}",
             "The data was discarded. If it happens again, a proxy or the server alters the file.",
+            fault="checksum",
         )
 
     def _check_space(self) -> None:

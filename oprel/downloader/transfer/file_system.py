@@ -56,14 +56,16 @@ def check(system: FileSystem, folder: Path, files: Iterable[tuple[Path, int]]) -
     """Raises DownloadError if `files`, by their paths and sizes in bytes, cannot be kept in `folder`. Blocks."""
     advice = "Set cache_dir to a folder on another file system."
     if not system.renames_over:
-        raise DownloadError(f"the file system of {folder} cannot replace a file by another", advice)
+        raise DownloadError(f"the file system of {folder} cannot replace a file by another", advice, fault="disk")
     names: dict[str, Path] = {}
     for path, size in files:
         before = names.setdefault(str(path) if system.tells_case else str(path).casefold(), path)
         if before != path:
-            raise DownloadError(f"{before.name} and {path.name} are the same name in {folder}", advice)
+            raise DownloadError(f"{before.name} and {path.name} are the same name in {folder}", advice, fault="disk")
         if (system.sparse or size > LARGE_BYTES) and not _may_have(folder, size):
-            raise DownloadError(f"a file of {human_size(size)} is too large for the file system of {folder}", advice)
+            raise DownloadError(
+                f"a file of {human_size(size)} is too large for the file system of {folder}", advice, fault="disk"
+            )
 
 
 def _links(file: Path) -> bool:

@@ -157,7 +157,9 @@ class RangeRequests:
             await response.aclose()
             target = url.join(response.headers["location"])
             if url.scheme == "https" and target.scheme != "https":
-                raise DownloadError(f"{url.host} redirects to {target.host} without encryption, which is not allowed")
+                raise DownloadError(
+                    f"{url.host} redirects to {target.host} without encryption, which is not allowed", fault="security"
+                )
             url = target
         raise DownloadError(f"{self._host} redirects in a loop", "Check the address.")
 
@@ -254,9 +256,10 @@ def check_status(response: httpx.Response, name: str) -> None:
         case HTTPStatus.OK | HTTPStatus.PARTIAL_CONTENT:
             return
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            raise LoginRefused(message, "Log in with `oprel hf login`, and accept the model's terms on its page.")
+            step = "Log in with `oprel hf login`, and accept the model's terms on its page."
+            raise LoginRefused(message, step, fault="authentication")
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
-            raise DownloadError(message, "The file does not exist: check the name.")
+            raise DownloadError(message, "The file does not exist: check the name.", fault="not_found")
         case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise Changed(message)
     if not is_passing(status):

@@ -72,7 +72,9 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise DownloadError(f"Xet storage refused access: {error}", "Log in with `oprel hf login`.") from error
+        raise DownloadError(
+            f"Xet storage refused access: {error}", "Log in with `oprel hf login`.", fault="authentication"
+        ) from error
     except FileNotFoundError as error:
         raise DownloadError(f"Xet storage does not have the file: {error}", "Ask the repository's owner.") from error
     except TimeoutError:

@@ -290,12 +290,21 @@ def test_a_task_tells_its_file_its_progress_and_how_it_ended(
     assert cancelled.status == "cancelled"
 
 
-def test_a_failed_task_tells_what_kind_of_thing_went_wrong(client: Client, repo: str):
-    task = client.download(f"hf.co/{repo}-nonesuch:Q8_0")
-    eventually(lambda: client.download_status(task.id).status == "failed")
-    failed = client.download_status(task.id)
-    assert failed.error_type == "not_found" and failed.error_message == failed.error
-    client.cancel_download(task.id)
+def test_a_failed_task_tells_what_kind_of_thing_went_wrong(client: Client, hub: HubServer, repo: str):
+    def fault(name: str) -> str | None:
+        task = client.download(name)
+        eventually(lambda: client.download_status(task.id).status == "failed")
+        failed = client.download_status(task.id)
+        assert failed.error_message == failed.error
+        client.cancel_download(task.id)
+        return failed.error_type
+
+    assert fault(f"hf.co/{repo}-nonesuch:Q8_0") == "not_found"
+    hub.behaviour = Behaviour(Mode.WRONG_BYTES)
+    assert fault(named(repo)) == "checksum"
+    hub.behaviour = Behaviour()
+    hub.gated.add(repo)
+    assert fault(named(repo)) == "authentication"
 
 
 def test_what_was_chosen_once_is_not_chosen_again(client: Client, hub: HubServer, repo: str):
