@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         NoEngineError,
         OprelError,
         QuarantinedError,
+        RateLimitError,
         ReinstalledError,
         RequestTooLargeError,
         ShuttingDownError,
@@ -92,8 +93,8 @@ _NAMES_IN = {
     "oprel.core.exceptions": "BackendCrashedError BackendError BackendStartError BusyError ConfigError "
     "ConnectError ContextLengthError DaemonStartError DiskFullError DownloadError EngineBrokenError ForbiddenError "
     "ImageTooLargeError InsufficientMemoryError InvalidModelError ModelAwayError ModelNotFoundError NoEngineError "
-    "OprelError QuarantinedError ReinstalledError RequestTooLargeError ShuttingDownError UnauthorizedError "
-    "UnsupportedError ValidationError",
+    "OprelError QuarantinedError RateLimitError ReinstalledError RequestTooLargeError ShuttingDownError "
+    "UnauthorizedError UnsupportedError ValidationError",
     "oprel.model": "Model",
     "oprel.preview.inspect_files": "inspect",
     "oprel.preview.plan": "recommend",
@@ -138,6 +139,7 @@ __all__ = [
     "ProcessResponse",
     "ProgressResponse",
     "QuarantinedError",
+    "RateLimitError",
     "ReinstalledError",
     "RequestError",
     "RequestTooLargeError",

@@ -24,15 +24,15 @@ def test_a_listener_hears_of_each_change(shared_daemon: RunningDaemon, client: C
         first = next(news)
         assert (first["type"], first["status"]) == ("daemon", "ok")
         client.load("guide")
-        ready = next(each for each in news if each["type"] == "engine" and each["engine"]["state"] == "ready")
-        assert "guide:latest" in ready["engine"]["names"]
+        engines = (each for each in news if each["type"] == "engine" and "guide:latest" in each["engine"]["names"])
+        ready = next(each for each in engines if each["engine"]["state"] == "ready")
         client.unload("guide")
-        assert next(each for each in news if each["type"] == "engine_gone")["id"] == ready["id"]
+        assert next(each for each in news if each["type"] == "engine_gone" and each["id"] == ready["id"])
         task = client.download("http://127.0.0.1:1/m.gguf")
-        begun = next(each for each in news if each["type"] == "download")
-        assert begun["id"] == begun["download"]["task_id"] == task.id
+        begun = next(each for each in news if each["type"] == "download" and each["id"] == task.id)
+        assert begun["download"]["task_id"] == task.id
         client.cancel_download(task.id)
-        assert next(each for each in news if each["type"] == "download_gone")["id"] == task.id
+        assert next(each for each in news if each["type"] == "download_gone" and each["id"] == task.id)
 
 
 def test_a_listener_does_not_keep_the_daemon_from_ending(start_daemon: Callable[..., RunningDaemon]) -> None:

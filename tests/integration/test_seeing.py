@@ -190,13 +190,13 @@ def test_no_web_page_reads_what_was_asked(daemon: RunningDaemon, path: str) -> N
     page = {"Origin": "http://localhost:3000"}  # which may use models
     assert httpx.get(f"{daemon.url}/models", headers=page, trust_env=False, timeout=DEADLINE).status_code == 200
     answer = httpx.get(f"{daemon.url}{path}", headers=page, trust_env=False, timeout=DEADLINE)
-    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "this is for this machine's own user")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (401, "this needs a key")
 
 
 def test_no_web_page_lets_a_request_go(poisoned: RunningDaemon) -> None:
     page = {"Origin": "http://localhost:3000"}
     assert (
-        httpx.delete(f"{poisoned.url}/quarantine", headers=page, trust_env=False, timeout=DEADLINE).status_code == 400
+        httpx.delete(f"{poisoned.url}/quarantine", headers=page, trust_env=False, timeout=DEADLINE).status_code == 401
     )
     with poisoned.client as client:
         assert len(client.quarantine().requests) == 1

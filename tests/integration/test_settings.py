@@ -140,4 +140,4 @@ def test_web_pages_see_no_settings(shared_daemon: RunningDaemon) -> None:
     import httpx
 
     answer = httpx.get(f"{shared_daemon.url}/settings", headers={"Origin": "http://localhost"})
-    assert answer.status_code == 400 and "settings" not in json.dumps(answer.json())
+    assert answer.status_code == 401 and "settings" not in json.dumps(answer.json())

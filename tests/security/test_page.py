@@ -15,10 +15,13 @@ _TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 
 def rows(page: Path) -> list[list[str]]:
-    """The cells of each row of its tables, without their heads."""
-    lines = [line for line in page.read_text().splitlines() if line.startswith("| ") and not line.startswith("| ---")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return [row for row in cells if row[-1] != "tried by"]
+    """The cells of each row of its tables of tests, without their heads."""
+    tables = [table.splitlines() for table in page.read_text().split("\n\n") if table.startswith("| ")]
+    found = []
+    for head, _, *lines in tables:
+        if head.endswith("tried by |"):
+            found += [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return found
 
 
 @pytest.mark.parametrize(("page", "tests"), [(SECURITY, 80), (MACHINE, 40)])

@@ -24,7 +24,7 @@ EXPECTED = {
     *(
         "server.api.common.encode",
         "server.api.common.sse",
-        "server.api.guard",
+        "server.access.hosts",
         "server.inference.truncation",
         "utils.text",
     ),

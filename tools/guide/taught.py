@@ -30,7 +30,7 @@ FLAGS = {
     **dict.fromkeys(("--cuda", "--rocm", "--vulkan", "--metal", "--cpu", "--build", "--engine-sources",
                      "--engine-mirror"), "`oprel engines install llama.cpp` chooses by itself; to be taught next"),
     **dict.fromkeys(("--service", "--user", "--drop-in", "--print", "--kind", "--changed", "--follow", "--system",
-                     "--on-demand", "--scope", "--model", "--requests", "--tokens", "--expires"),
+                     "--on-demand", "--scope", "--model", "--requests", "--tokens", "--expires", "--security"),
                     "came while guide was trained; to be taught next"),
     **dict.fromkeys(("--config", "--home", "--host"), EVERYWHERE),
     "--chaos": "said together with `oprel selftest`",

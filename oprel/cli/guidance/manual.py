@@ -167,7 +167,7 @@ MACHINE = {
     "doctor": Page(
         "Check the daemon, engine, hardware, folders, disk and port, and say how to fix what is wrong; with --security "
         "who may use the daemon. The exit status is 1 if something is wrong.",
-        ("oprel doctor", "oprel doctor --security", "oprel doctor --json"),
+        ("oprel doctor", "oprel doctor --security"),
     ),
     "selftest": Page(
         "Try the installed engine with a daemon and a folder of its own, without touching your models and daemon. "

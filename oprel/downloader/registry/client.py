@@ -169,7 +169,8 @@ class Registry:
             response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
             try:
                 self._check_redirects(response)
-                return RegistryReply(response.status_code, response.headers, await _read(response))
+                content = _without_token(await _read(response), request)
+                return RegistryReply(response.status_code, response.headers, content)
             finally:
                 await response.aclose()
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
@@ -255,6 +256,12 @@ def read_challenge(text: str) -> Mapping[str, Mapping[str, str]]:
         else:
             parameters[name.lower()] = quoted or plain
     return demands
+
+
+def _without_token(content: bytes, request: httpx.Request) -> bytes:
+    """An answer that repeats the token which it was asked with: errors and logs quote answers."""
+    token = request.headers.get("authorization", "").partition(" ")[2]
+    return content.replace(token.encode(), b"***") if token else content
 
 
 async def _read(response: httpx.Response) -> bytes:

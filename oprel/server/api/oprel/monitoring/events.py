@@ -13,13 +13,13 @@ from oprel.server.api.common.app_state import AppState, state_of
 from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.sse import event
 from oprel.server.api.common.streaming_response import StreamingReply
-from oprel.server.api.oprel.errors import encode_error
+from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.api.oprel.library.download_tasks import task_of
 from oprel.server.api.oprel.monitoring.engine_rows import engine_row
 from oprel.server.pool.admission import WaitingForMemory
 from oprel.wire import events as wire
 
-router = dialect_router(encode_error, access=AccessLevel.ADMIN)
+router = dialect_router(encode_api_error, access=AccessLevel.ADMIN)
 
 SSE = "text/event-stream"
 INTERVAL = 0.25  # s between two looks, for as long as a client listens
