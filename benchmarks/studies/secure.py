@@ -1,4 +1,4 @@
-"""The first token of streams side by side, on kept connections: over plain HTTP and over HTTPS to one daemon.
+"""The first token of streams side by side, on kept connections: over plain HTTP, with a key, and over HTTPS.
 
 usage: bin/bench secure [--streams 16] [--requests 20] [--json]
 
@@ -17,8 +17,9 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
@@ -26,6 +27,7 @@ import uvloop
 from benchmarks.processes import THIS, running_daemon
 from benchmarks.subjects.replay import NDJSON
 from oprel.core.config import Config
+from oprel.core.state.keys import KeyStore, new_key
 from tests.replay.programs import compiled
 
 TOKENS, PACE_MS = 20, 20
@@ -37,6 +39,7 @@ class Side:
     """A way to the daemon."""
 
     url: str
+    key: str = ""
     trust: ssl.SSLContext | None = None
 
 
@@ -71,7 +74,20 @@ def sides(streams: int) -> Iterator[dict[str, Side]]:
     with running_daemon(THIS, settings) as daemon:
         plain = next(word.rstrip(",") for word in daemon.log.split() if word.startswith("http://127"))
         trust = ssl.create_default_context(cafile=Config(home=str(daemon.home)).own_certificate)
-        yield {"HTTP": Side(plain), "HTTPS": Side(f"https://localhost:{port}", trust)}
+        yield {
+            "HTTP": Side(plain),
+            "HTTP with a key": Side(plain, new_caller_key(daemon.home)),
+            "HTTPS": Side(f"https://localhost:{port}", trust=trust),
+        }
+
+
+def new_caller_key(home: Path) -> str:
+    """The secret of a key with limits, so that they are looked at too. The daemon takes it at once."""
+    limits = 10**9
+    key, secret = new_key("bench", "inference", requests_per_minute=limits, tokens_per_minute=limits, created=0)
+    with closing(KeyStore.at(home / "state.db")) as store:
+        store.add(key)
+    return secret
 
 
 async def measure(ways: dict[str, Side], streams: int, requests: int) -> dict[str, float]:
@@ -99,18 +115,20 @@ async def stream(ways: dict[str, Side], requests: int, share: float) -> list[dic
 class Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    key: str
 
     @classmethod
     async def opened(cls, side: Side) -> "Connection":
         url = urlsplit(side.url)
-        return cls(*await asyncio.open_connection(url.hostname, url.port, ssl=side.trust))
+        return cls(*await asyncio.open_connection(url.hostname, url.port, ssl=side.trust), side.key)
 
     async def first_token(self) -> float:
         """Milliseconds until it came; returns at the end of the answer."""
         body = json.dumps(NDJSON.body(TOKENS, PACE_MS)).encode()
-        head = f"POST {NDJSON.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        key = f"Authorization: Bearer {self.key}\r\n" if self.key else ""
+        head = f"POST {NDJSON.path} HTTP/1.1\r\nHost: localhost\r\n{key}Content-Length: {len(body)}\r\n\r\n"
         began = time.perf_counter()
-        self.writer.write(head + body)
+        self.writer.write(head.encode() + body)
         await self.reader.readuntil(TOKEN)
         milliseconds = (time.perf_counter() - began) * 1e3
         await self.reader.readuntil(b"\r\n0\r\n\r\n")
