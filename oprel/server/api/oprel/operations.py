@@ -109,6 +109,11 @@ BELOW_API: Operations = {
         body=library_wire.CacheRequest,
         answers=json_answer(library_wire.RemovedResponse),
     ),
+    events.events: Operation(
+        summary="What changes: engines, downloads, waiting models. First everything as it is, then each change.",
+        answers={events.SSE: JsonValue},  # docs/library.md has the events
+        parameters=(QueryParameter("follow", bool, "Whether to go on with each change; true by default."),),
+    ),
     files.inspect: Operation(
         summary="Examine a model's files: their format, their faults, and the engines that can serve them.",
         body=InspectRequest,
@@ -137,11 +142,6 @@ OTHERS: Operations = {
         body=wire.ConversationRequest,
         answers={NDJSON: wire.ConversationResponse, JSON_CONTENT: wire.ConversationResponse},
         headers=COMPLETION_HEADERS,
-    ),
-    events.events: Operation(
-        summary="What changes: engines, downloads, waiting models. First everything as it is, then each change.",
-        answers={events.SSE: JsonValue},  # docs/library.md has the events
-        parameters=(QueryParameter("follow", bool, "Whether to go on with each change; true by default."),),
     ),
     observe.metrics: Operation(summary="Figures for Prometheus.", answers={TEXT_CONTENT: str}),
     observe.crashes: Operation(
