@@ -106,9 +106,10 @@ def module_of(generated: Path, call: Call) -> ModuleType:
 
 
 def parameters_of(module: ModuleType, call: Call) -> dict[str, str]:
-    """The client has a name of Python's own with a `_`."""
+    """The client has a name of Python's own with a `_`, and no header such as Origin."""
     accepted = inspect.signature(module.sync_detailed).parameters
-    return {name if name in accepted else f"{name}_": value for name, value in call.parameters.items()}
+    named = {name if name in accepted else f"{name}_": value for name, value in call.parameters.items()}
+    return {name: value for name, value in named.items() if name in accepted}
 
 
 def body_of(module: ModuleType, call: Call, reranker: Path) -> dict[str, Any]:
