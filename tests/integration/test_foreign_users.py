@@ -48,6 +48,7 @@ WORDS = {
     "hf": ["whoami"],
     "crash": [],
     "quarantine": [],
+    "keys": [],
     "plan": ["guide"],
     "hardware": [],
     "bench": ["memory"],

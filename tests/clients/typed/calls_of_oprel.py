@@ -30,6 +30,7 @@ def uses_the_module() -> None:
     print(loaded.state, oprel.unload("guide").in_flight)
     print([found.name for found in oprel.search("qwen", limit=3).models])
     print(oprel.recommend("./m.gguf").context)
+    print(oprel.inspect("./m.gguf").valid, [each.path for each in oprel.inspect(["./m.gguf", "./n.gguf"])])
 
 
 def report(step: oprel.LoadResponse) -> None:
