@@ -118,6 +118,19 @@ async def test_who_guesses_is_slowed(app: FastAPI) -> None:
     assert "too many wrong keys" in guesses[-1].text and "too many" not in guesses[0].text
 
 
+async def test_a_route_for_anyone_does_not_let_guess(config: Config) -> None:
+    """/health says more to a caller with a key: unlimited guesses would find a secret that somebody chose."""
+    prepare_home(config)
+    given = config.replace(api_keys="ci:inference:somebody-chose-it")
+    app = create_app(assemble(given, EngineBinaries([], probes=False), config.home_dir, Clock(lambda: 0.0)))
+    async with http(app) as client:
+        right = {"x-api-key": "somebody-chose-it"}
+        assert "pid" in (await client.get("/health", headers=right)).json()
+        for number in range(FAILURES_PER_MINUTE):
+            assert "pid" not in (await client.get("/health", headers={"x-api-key": f"guess-{number}"})).json()
+        assert "pid" not in (await client.get("/health", headers=right)).json()
+
+
 async def test_a_key_for_some_models_knows_no_others(app: FastAPI, store: KeyStore) -> None:
     key, secret = new_key("a", "inference", models=["gemma*"], created=0)
     store.add(key)
@@ -149,6 +162,25 @@ async def test_a_key_for_some_models_knows_no_others(app: FastAPI, store: KeySto
         assert statuses == dict.fromkeys(bodies, 404)
         assert (await client.get(f"/v1/models/{GUIDE}", headers=headers)).status_code == 404
         assert (await client.get(f"/api/models/library/{GUIDE}", headers=headers)).status_code == 404
+
+
+def test_a_model_that_is_loaded_under_a_hidden_name_too_shows_the_other_names_only(
+    start_daemon: Callable[..., RunningDaemon], config: Config
+) -> None:
+    daemon, hidden = start_daemon(), "hidden:latest"
+    key, secret = new_key("a", "inference", models=["guide*"], created=0)
+    store = KeyStore.at(config.home_dir / "state.db")
+    store.add(key)
+    store.close()
+    with httpx.Client(base_url=daemon.url) as own:
+        own.post("/api/copy", json={"source": GUIDE, "destination": hidden}).raise_for_status()
+        for name in (GUIDE, hidden):
+            own.post("/load", json={"model": name}).raise_for_status()
+        assert [row["name"] for row in own.get("/api/ps").json()["models"]] == [hidden]
+    with httpx.Client(base_url=daemon.url, headers={"x-api-key": secret}) as client:
+        for path in ("/models", "/api/ps"):
+            shown = client.get(path)
+            assert len(shown.json()["models"]) == 1 and hidden not in shown.text, path
 
 
 def test_a_running_daemon_takes_a_new_key_and_its_limits_hold_for_its_own_user(

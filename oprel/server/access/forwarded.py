@@ -11,16 +11,20 @@ from oprel.core.configuration.addresses import Proxies
 # No client but a proxy sends these. One of them is enough: the request is somebody else's.
 BY_PROXIES = frozenset(
     (
-        *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"),
-        *("x-forwarded-server", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "via"),
+        *("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip"),
+        *("fastly-client-ip", "fly-client-ip", "x-azure-clientip", "x-appengine-user-ip", "via", "cdn-loop"),
+        *("x-envoy-external-address", "x-original-forwarded-for", "x-original-host", "tailscale-user-login"),
     )
 )
+X_FORWARDED = "x-forwarded"  # -for, -host, -proto, -port, -server, -prefix, -user and what else there is
 ELEMENT = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)  # of Forwarded, RFC 7239
 QUOTED_OR_NOT = re.compile(r'(?:"[^"]*"|[^",])+')  # what is between commas
 
 
 def is_forwarded(headers: Headers) -> bool:
-    return any(name.decode("latin-1").lower() in BY_PROXIES for name, _ in headers.raw)
+    """Also by names that are written with underscores, as gateways of CGI and WSGI read them."""
+    names = (name.decode("latin-1").lower().replace("_", "-") for name, _ in headers.raw)
+    return any(name in BY_PROXIES or name.startswith(X_FORWARDED) for name in names)
 
 
 def client_address(headers: Headers, proxies: Proxies) -> str:

@@ -144,7 +144,7 @@ class Failures:
             return f"too many wrong keys came from this address: chosen ones count again in {math.ceil(wait)} s"
         bucket.take(1, now)
         if now - self._logged.get(network, -math.inf) >= MINUTE:
-            logger.warning("a request from %s was refused: %s", address or "this machine", problem)
+            logger.warning("a request from %s presented no valid key: %s", address or "this machine", problem)
             self._logged[network] = now
         for oldest in [*self._buckets][:-MOST_ADDRESSES]:
             del self._buckets[oldest]

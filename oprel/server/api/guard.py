@@ -71,9 +71,10 @@ class Guard:
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[BODY_BYTES], scope[DECODING] = self._most_bytes, self._decoding
         headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if not self._is_for_us(scope, headers) or (origin and not self._allows(origin, self._hosts_in(scope, headers))):
+        origins, hosts = headers.getlist("origin"), self._hosts_in(scope, headers)
+        if not self._is_for_us(scope, headers) or not all(self._allows(text, hosts) for text in origins if text):
             return await Response(status_code=403)(scope, receive, send)
+        origin = next(filter(None, origins), "")
         if not origin:
             return await self._serve(scope, receive, send)
         if scope["method"] == "OPTIONS":
@@ -110,9 +111,10 @@ class Guard:
         """What the client calls this machine; a trusted proxy also says what the client calls the proxy."""
         client = scope["client"][0] if scope.get("client") else ""
         by_proxy = headers.get("x-forwarded-host") if self._proxies.trusts(client) else None
-        return [headers.get("host", ""), *([by_proxy] if by_proxy else [])]
+        return [*(headers.getlist("host") or [""]), *([by_proxy] if by_proxy else [])]
 
     def _report(self, host: str) -> None:
+        host = host.rpartition("@")[2]  # what is before it may be a password
         if host not in self._reported and len(self._reported) < MOST_REPORTED and len(host) <= LONGEST_REPORTED:
             self._reported.add(host)
             logger.warning("refused a request for the host %s: if that is this machine, name it in allowed_hosts", host)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from oprel.server.access.identify import caller_of
 from oprel.server.api.common.app_state import state_of
 from oprel.server.models.summaries import ModelList
+from oprel.server.pool.engine_status import EngineStatus
 
 Result = TypeVar("Result")
 
@@ -19,6 +20,14 @@ async def survey(request: Request, make: Callable[[ModelList], Result]) -> Resul
     if not (key and key.models):
         return await library.survey(make)
     return await library.survey(lambda models: make(models.only(key.allows)))
+
+
+def visible_statuses(request: Request) -> list[EngineStatus]:
+    """Of the engines of models that the caller may use, under the names that it may know."""
+    key, statuses = caller_of(request).key, state_of(request).manager.statuses()
+    if not (key and key.models):
+        return statuses
+    return [status for each in statuses if (status := each.only(key.allows)).requested]
 
 
 def is_visible(request: Request, names: Iterable[str]) -> bool:

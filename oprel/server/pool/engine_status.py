@@ -1,8 +1,8 @@
 """One engine at one moment: the snapshot from which every view of it is encoded (`ps`, metrics, the API)."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from oprel.runtime.backends.engines.llama_log import GPUUse
 from oprel.runtime.engine import EngineSnapshot, EngineState
@@ -20,7 +20,7 @@ RUNNING = (EngineState.STARTING, EngineState.READY)
 
 @dataclass(frozen=True, kw_only=True)
 class EngineStatus:
-    """Sizes in bytes, times in seconds. `latest` is `model` under the name that was requested last.
+    """Sizes in bytes, times in seconds. `requested`: `model` under each name that requests had for it, the latest last.
 
     `num_ctx` is how many tokens one request may use. `reasons` say why there are so many `threads` and `slots`.
     `reserved_bytes` is the memory that the engine was admitted with, `reserved_host_bytes` the part of it in the
@@ -32,8 +32,7 @@ class EngineStatus:
     """
 
     model: InstalledModel
-    latest: InstalledModel
-    names: tuple[str, ...]
+    requested: tuple[InstalledModel, ...]
     spec: EngineSpec
     num_ctx: int
     snapshot: EngineSnapshot
@@ -58,6 +57,18 @@ class EngineStatus:
     adjustments: tuple[str, ...]
     keep_alive_left: float
     expires_at: float
+
+    @property
+    def latest(self) -> InstalledModel:
+        return self.requested[-1] if self.requested else self.model
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(model.name for model in self.requested))
+
+    def only(self, is_shown: Callable[[str], bool]) -> "EngineStatus":
+        """The same without the other names."""
+        return replace(self, requested=tuple(model for model in self.requested if is_shown(model.name)))
 
     @property
     def is_running(self) -> bool:
@@ -97,8 +108,7 @@ def status_of(loaded: LoadedModel, now: float) -> EngineStatus:
     left = loaded.lifetime.expires_at - now if loaded.leases == 0 else loaded.lifetime.keep_alive
     return EngineStatus(
         model=loaded.model,
-        latest=loaded.latest,
-        names=tuple(sorted(loaded.names)),
+        requested=tuple(loaded.names.values()),
         spec=decision.spec,
         num_ctx=decision.slot_context,
         snapshot=loaded.engine.snapshot(),

@@ -102,13 +102,15 @@ def dialect_router(
 def _check_access(request: Request, needed: AccessLevel) -> None:
     """Raises UnauthorizedError where a key could help, else ForbiddenError; RateLimitError."""
     caller = caller_of(request)
+    problem = request.scope.get(KEY_PROBLEM, "")
+    # A wrong key counts also where none is needed: /health says more to a right one, and guessing must not be free.
+    if problem and (caller.access < needed or caller.access is AccessLevel.ANYONE):
+        problem = state_of(request).keys.failures.note(caller.address, problem)
     if caller.access >= needed:
         if caller.key and needed > AccessLevel.ANYONE:
             state_of(request).keys.admit(caller.key)
         return
     if caller.key is None:
-        if problem := request.scope.get(KEY_PROBLEM, ""):
-            problem = state_of(request).keys.failures.note(caller.address, problem)
         raise UnauthorizedError(problem or "this needs a key", *NEEDS_KEY)
     raise ForbiddenError(f"the key {caller.key.name!r} does not allow this", "Use a key with the scope admin.")
 

@@ -38,7 +38,7 @@ from oprel.server.api.common.ignored import ignore
 from oprel.server.api.common.ndjson import NdjsonEncoder, ndjson_reply
 from oprel.server.api.common.streaming import embedding_reply, object_reply
 from oprel.server.api.ollama.errors import encode_error
-from oprel.server.api.visible_models import is_visible, survey
+from oprel.server.api.visible_models import survey, visible_statuses
 from oprel.server.inference import completions, embeddings
 from oprel.server.inference.embeddings import EmbedJob
 from oprel.server.inference.jobs import Job
@@ -114,8 +114,7 @@ def _away(manifest: Manifest, error: ModelAwayError) -> bytes:
 
 @router.api_route("/api/ps", methods=READ)
 async def ps(request: Request) -> Response:
-    statuses = state_of(request).manager.statuses()
-    running = [status for status in statuses if status.is_running and is_visible(request, status.names)]
+    running = [status for status in visible_statuses(request) if status.is_running]
     running.sort(key=lambda status: status.expires_at, reverse=True)
     return json_response(wire.OllamaProcessResponse(models=[running_model(status) for status in running]))
 

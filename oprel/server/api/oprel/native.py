@@ -25,7 +25,7 @@ from oprel.server.api.common.streaming import progress_reply
 from oprel.server.api.oprel.errors import encode_error
 from oprel.server.api.oprel.fetching import fetched
 from oprel.server.api.oprel.monitoring.engine_rows import engine_row, waiting_row
-from oprel.server.api.visible_models import is_visible
+from oprel.server.api.visible_models import is_visible, visible_statuses
 from oprel.server.inference import completions
 from oprel.server.inference.completions import Piece
 from oprel.server.inference.jobs import Job
@@ -73,7 +73,7 @@ def _warnings(manager: ModelManager) -> list[str]:
 async def models(request: Request) -> Response:
     manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
-        models=[engine_row(status) for status in manager.statuses() if is_visible(request, status.names)],
+        models=[engine_row(status) for status in visible_statuses(request)],
         waiting=[waiting_row(model) for model in manager.admission.waiting if is_visible(request, [model.name])],
         budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,

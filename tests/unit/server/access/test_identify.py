@@ -64,7 +64,11 @@ async def test_the_kernel_says_who_connects(
 
 
 @pytest.mark.parametrize(
-    "header", ["x_forwarded_for", "forwarded", "x_real_ip", "X_Forwarded_Host", "via", "cf_connecting_ip"]
+    "header",
+    [
+        *("x_forwarded_for", "forwarded", "x_real_ip", "X_Forwarded_Host", "via", "cf_connecting_ip"),
+        *("x_forwarded_user", "x_forwarded_prefix", "x_original_forwarded_for", "x_envoy_external_address", "cdn_loop"),
+    ],
 )
 @pytest.mark.parametrize("trusted", ["", "127.0.0.1", "10.0.0.0/8"])
 async def test_what_a_proxy_sends_on_is_nobodys_of_this_machine(header: str, trusted: str) -> None:
@@ -72,6 +76,12 @@ async def test_what_a_proxy_sends_on_is_nobodys_of_this_machine(header: str, tru
     for value in ("127.0.0.1", "for=127.0.0.1", ""):
         asked = await caller(LOCAL, user(OWN_USER), trusted=trusted, **{header: value})  # type: ignore[arg-type]
         assert (asked.kind, asked.access, asked.owner) == (MACHINE, AccessLevel.ANYONE, None)
+
+
+async def test_underscores_do_not_hide_a_proxy() -> None:
+    request = scope(LOCAL, user(OWN_USER))
+    request["headers"].append((b"X_Forwarded_For", b"127.0.0.1"))
+    assert (await identify(request, None, Policy(), parse_proxies(""))).kind is MACHINE
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Who may call, by Host and Origin."""
 
 import socket
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ async def ask(
     peer: tuple[str, int] | None = PEER,
     at: str = "127.0.0.1",
     method: str = "GET",
+    several: Sequence[tuple[str, str]] = (),
     **headers: str,
 ) -> httpx.Response:
     """What a caller gets with these headers who connected to the address `at`; `peer` is None on the Unix socket."""
@@ -36,7 +38,7 @@ async def ask(
 
     transport = httpx.ASGITransport(connected, client=peer)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:11435") as http:
-        return await http.request(method, "/api/chat", headers=headers)
+        return await http.request(method, "/api/chat", headers=[*headers.items(), *several])
 
 
 MACHINE = socket.gethostname()
@@ -71,6 +73,17 @@ async def test_a_strangers_host_is_refused_without_a_word(host: str, at: str) ->
     assert (response.status_code, response.content) == (403, b"")
 
 
+SEVERAL = [("host", "localhost", "evil.example"), ("origin", "http://localhost:3000", "https://evil.example")]
+
+
+@pytest.mark.parametrize(("name", "own", "strange"), SEVERAL)
+async def test_each_of_several_hosts_and_origins_has_to_be_ours(name: str, own: str, strange: str) -> None:
+    """Another program on the way may go by another of them."""
+    for values in ((own, strange), (strange, own)):
+        assert (await ask(several=[(name, value) for value in values])).status_code == 403, values
+    assert (await ask(several=[(name, own), (name, own)])).text == "hello"
+
+
 async def test_an_address_of_the_internet_is_ours_where_we_listen_for_others() -> None:
     assert (await ask(host="8.8.8.8:11435", at="10.0.0.2")).status_code == 200
     assert (await ask(host="8.8.8.8:11435")).status_code == 403
@@ -90,6 +103,11 @@ async def test_a_refused_host_is_named_in_the_log_once(caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records if record.name == guard.__module__] == [
         "refused a request for the host ai.lan: if that is this machine, name it in allowed_hosts"
     ]
+
+
+async def test_a_password_in_a_host_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert (await ask(host="user:a-secret@localhost:11435")).status_code == 403
+    assert "localhost:11435" in caplog.text and "a-secret" not in caplog.text
 
 
 async def test_no_host_is_checked_where_no_web_page_comes_from() -> None:
@@ -130,9 +148,10 @@ async def test_a_page_may_call_the_daemon_that_served_it() -> None:
 
 async def test_a_page_of_a_trusted_proxy_may_call_it_by_the_proxys_name() -> None:
     page = {"origin": "https://ai.example", "x-forwarded-host": "ai.example", "x-forwarded-for": "203.0.113.7"}
+    headers = [*page.items()]
     trusting = Config(allowed_hosts="ai.example", trusted_proxies="127.0.0.1")
     configs = (trusting, Config(allowed_hosts="ai.example"), Config(trusted_proxies="127.0.0.1"))
-    assert [(await ask(config, peer=PEER, **page)).status_code for config in configs] == [200, 403, 403]
+    assert [(await ask(config, peer=PEER, several=headers)).status_code for config in configs] == [200, 403, 403]
 
 
 @pytest.mark.parametrize(
