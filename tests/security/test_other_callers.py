@@ -1,11 +1,13 @@
 """What routes do for callers who may use models and nothing else: other machines, where they may without a key."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+import oprel
 from oprel import __version__
 from oprel.core.config import Config
 from oprel.core.home import prepare_home
@@ -66,3 +68,13 @@ async def test_health_says_little_to_those_without_rights() -> None:
             other = (await http.get("/health", headers={"x-forwarded-for": "203.0.113.7"})).json()
     assert other == {"status": "ok", "version": __version__}
     assert own.keys() > other.keys()
+
+
+async def test_they_see_no_paths_of_this_machine(app: FastAPI) -> None:
+    folder = str(Path(oprel.__file__).parent)
+    async with client(app, "192.168.1.2") as http, client(app, "127.0.0.1") as own:
+        shown = (await http.post("/api/show", json={"model": "guide"})).json()["modelfile"]
+        assert folder in (await own.post("/api/show", json={"model": "guide"})).json()["modelfile"]
+        texts = [(await http.get(path)).text for path in ("/models", "/api/tags", "/api/models/library", "/health")]
+    assert "FROM guide:latest" in shown
+    assert not [text for text in (shown, *texts) if folder in text]

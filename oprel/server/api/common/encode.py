@@ -140,13 +140,17 @@ def expiry(status: EngineStatus) -> str:
 
 
 def show_response(
-    model: InstalledModel, *, verbose: bool, projector: GGUFFile | None = None
+    model: InstalledModel, *, verbose: bool, shows_paths: bool, projector: GGUFFile | None = None
 ) -> wire.OllamaShowResponse:
+    """Without `shows_paths` its Modelfile has the model's name in place of the files of this machine."""
     manifest, header = replace(model.manifest, parameters=model.conventions.parameters), model.header
     parameters = "\n".join(f"{name:<30} {value}" for name, value in modelfile.parameter_lines(manifest.parameters))
     comment = f"Modelfile of {model.name}, made by oprel\nTo build on it, begin with: FROM {model.name}"
+    recipe = manifest.modelfile()
+    if not shows_paths:
+        recipe = replace(recipe, from_=model.name, also_from=(), adapters=())
     return wire.OllamaShowResponse(
-        modelfile=modelfile.render(manifest.modelfile(), comment),
+        modelfile=modelfile.render(recipe, comment),
         parameters=parameters or None,
         template=PROMPT_ONLY if model.is_base else manifest.template or header.chat_template,
         system=manifest.system or None,

@@ -127,7 +127,8 @@ async def show(request: Request) -> Response:
         model = await anyio.to_thread.run_sync(with_every_array, model)
     path = model.manifest.projector
     projector = await anyio.to_thread.run_sync(read_gguf, path) if path else None
-    reply = show_response(model, verbose=body.verbose, projector=projector)
+    own = decode.is_own_user(request)
+    reply = show_response(model, verbose=body.verbose, shows_paths=own, projector=projector)
     reply.plan = await _plan(request, model)
     if request.headers.get("user-agent", "").startswith(COPILOT):
         reply.model_info["general.basename"] = body.model

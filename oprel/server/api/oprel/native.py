@@ -30,6 +30,7 @@ from oprel.server.inference import completions
 from oprel.server.inference.completions import Piece
 from oprel.server.inference.jobs import Job
 from oprel.server.models.installed_model import InstalledModel
+from oprel.server.pool.engine_status import EngineStatus
 from oprel.server.pool.manager import ModelManager
 from oprel.utils.text import timestamp
 from oprel.wire import daemon as daemon_wire
@@ -73,7 +74,7 @@ def _warnings(manager: ModelManager) -> list[str]:
 async def models(request: Request) -> Response:
     manager = state_of(request).manager
     reply = daemon_wire.ModelsResponse(
-        models=[engine_row(status) for status in visible_statuses(request)],
+        models=[_row(request, status) for status in visible_statuses(request)],
         waiting=[waiting_row(model) for model in manager.admission.waiting if is_visible(request, [model.name])],
         budget_bytes=manager.admission.budget.total,
         host_bytes=manager.planning.machine.host,
@@ -81,6 +82,13 @@ async def models(request: Request) -> Response:
         memory_limits=[*manager.planning.machine.limits],
     )
     return json_response(reply, nulls=True)
+
+
+def _row(request: Request, status: EngineStatus) -> daemon_wire.EngineModel:
+    """Where it is, only for those who may name files."""
+    row = engine_row(status)
+    nowhere = {"path": "", "address": "", "pid": None, "engine": None}
+    return row if decode.is_own_user(request) else row.model_copy(update=nowhere)
 
 
 @router.post("/load")

@@ -120,7 +120,7 @@ def test_times_have_an_offset(loaded: LoadedModel) -> None:
 
 
 def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
-    shown = encode.show_response(model, verbose=False)
+    shown = encode.show_response(model, verbose=False, shows_paths=True)
     assert (shown.system, shown.license, shown.messages) == (None, None, None)
     assert (shown.parameters or "").split() == ["stop", '"<|im_start|>"', "stop", '"<|im_end|>"']
     assert shown.template is not None and "<|im_start|>" in shown.template
@@ -137,13 +137,13 @@ def test_a_plain_model_shows_its_header(model: InstalledModel) -> None:
 
 def test_stops_of_its_own_replace_those_of_the_template(model: InstalledModel) -> None:
     manifest = replace(model.manifest, parameters={"stop": ["###"], "top_k": 5})
-    shown = encode.show_response(replace(model, manifest=manifest), verbose=False)
+    shown = encode.show_response(replace(model, manifest=manifest), verbose=False, shows_paths=True)
     assert (shown.parameters or "").split() == ["stop", '"###"', "top_k", "5"]
 
 
 def test_a_verbose_answer_has_the_tokens(model: InstalledModel) -> None:
     brief, verbose = (
-        encode.show_response(shown, verbose=shown is not model).model_info["tokenizer.ggml.tokens"]
+        encode.show_response(shown, verbose=shown is not model, shows_paths=True).model_info["tokenizer.ggml.tokens"]
         for shown in (model, with_every_array(model))
     )
     assert brief is None
@@ -166,7 +166,7 @@ def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
         messages=(("user", "hello"),),
         license="Apache-2.0",
     )
-    shown = encode.show_response(replace(model, manifest=manifest), verbose=False)
+    shown = encode.show_response(replace(model, manifest=manifest), verbose=False, shows_paths=True)
     assert (shown.system, shown.license) == ("Be kind.", "Apache-2.0")
     assert shown.messages == [wire.OllamaMessage(role="user", content="hello")]
     assert [line.split() for line in (shown.parameters or "").splitlines()] == [
@@ -185,21 +185,23 @@ def test_what_a_modelfile_added_is_shown(model: InstalledModel) -> None:
 def test_long_arrays_are_shown_only_when_asked_for(model: InstalledModel) -> None:
     metadata = {**model.header.metadata, "short": (1, 2, 3, 4, 5), "long": (1, 2, 3, 4, 5, 6), "odd": math.nan}
     several = replace(model, header=replace(model.header, metadata=metadata))
-    brief, verbose = (encode.show_response(several, verbose=verbose).model_info for verbose in (False, True))
+    brief, verbose = (
+        encode.show_response(several, verbose=verbose, shows_paths=True).model_info for verbose in (False, True)
+    )
     assert (brief["short"], brief["long"], verbose["long"]) == ([1, 2, 3, 4, 5], None, [1, 2, 3, 4, 5, 6])
     assert brief["odd"] is None
     assert (brief["tokenizer.ggml.tokens"], verbose["tokenizer.ggml.tokens"]) == (None, None), "they were never read"
 
 
 def test_metadata_leaves_out_what_is_shown_elsewhere(model: InstalledModel) -> None:
-    info = encode.show_response(model, verbose=True).model_info
+    info = encode.show_response(model, verbose=True, shows_paths=True).model_info
     assert not encode.HIDDEN_KEYS & info.keys()
     assert info["general.architecture"] == "llama"
     assert info["general.parameter_count"] == model.header.parameter_count
 
 
 def test_tensors_are_listed(model: InstalledModel) -> None:
-    tensors = encode.show_response(model, verbose=False).tensors or []
+    tensors = encode.show_response(model, verbose=False, shows_paths=True).tensors or []
     assert tensors[0] == {"name": "token_embd.weight", "type": "F16", "shape": [64, 449]}
     assert len(tensors) == len(model.header.tensors)
 
