@@ -169,15 +169,20 @@ def _file(path: Path, use: _Use) -> StoredFile | None:
         return None
     if path.name.endswith(".part.json"):  # the state of a transfer
         return None
-    match = _DIGEST.fullmatch(path.name)
     partial = segments.saved_segments(disk.state_of(path)) if path.name.endswith(disk.PART) else None
     return StoredFile(
         path=path,
         size_bytes=partial.done_bytes if partial else status.st_size,
         identity=(status.st_dev, status.st_ino),
-        digest=f"sha256:{match[1]}" if match else "",
+        digest=digest_in_name(path),
         provider=use.provider,
         names=tuple(dict.fromkeys(use.names)),
         used=use.used,
         total_bytes=partial.size_bytes if partial else None,
     )
+
+
+def digest_in_name(path: Path) -> str:
+    """`sha256:` and 64 hex digits, if that is what the store named the file by; else ""."""
+    match = _DIGEST.fullmatch(path.name)
+    return f"sha256:{match[1]}" if match else ""

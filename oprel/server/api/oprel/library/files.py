@@ -57,7 +57,7 @@ async def prune(request: Request) -> Response:
     """Remove files that no model uses; with `all`, also the models whose files belong to oprel."""
     body = await decode.parse_body(request, library_wire.CacheRequest)
     state = state_of(request)
-    return _removed(await (state.removal.clear() if body.all else state.removal.sweep()))
+    return removed_reply(await (state.removal.clear() if body.all else state.removal.sweep()))
 
 
 @private.post("/api/models/import")
@@ -108,7 +108,7 @@ def _cached_file(file: StoredFile) -> library_wire.CachedFile:
     )
 
 
-def _removed(done: Removed) -> Response:
+def removed_reply(done: Removed) -> Response:
     kept_for = str(done.kept_for) if done.kept_for else None
     return json_response(
         library_wire.RemovedResponse(

@@ -18,12 +18,12 @@ from oprel.server.api.common.errors import dialect_router
 from oprel.server.api.common.streaming_response import JSON
 from oprel.server.api.oprel.errors import encode_api_error
 from oprel.server.api.oprel.library import rows
+from oprel.server.api.oprel.library.files import removed_reply
 from oprel.server.api.oprel.library.selection import LOCAL, Selection, selection
 from oprel.server.api.visible_models import is_visible, survey
 from oprel.server.models.summaries import ModelList, ModelSummary
 from oprel.telemetry.memory.estimator import estimate
 from oprel.telemetry.memory.load_shape import LoadShape
-from oprel.wire import library as wire
 from oprel.wire.library import LibraryModel
 
 router = dialect_router(encode_api_error, access=AccessLevel.INFERENCE)
@@ -62,17 +62,7 @@ async def one_model(request: Request, name: str) -> Response:
 @managing.delete(LIBRARY + "/{name:text}")
 async def remove(request: Request, name: str) -> Response:
     decode.model_name(name, f'name "{name}" is invalid')
-    done = await state_of(request).removal.remove(name)
-    kept_for = str(done.kept_for) if done.kept_for else None
-    return json_response(
-        wire.RemovedResponse(
-            freed_bytes=done.freed_bytes,
-            busy=done.busy,
-            kept_for=kept_for,
-            model=done.name or None,
-            note=done.note or None,
-        )
-    )
+    return removed_reply(await state_of(request).removal.remove(name))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The rows of the library: what is known of each model."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +13,9 @@ from oprel.server.downloads.records import DownloadState
 from oprel.server.downloads.task import Download
 from oprel.server.models.last_use import LastUse
 from oprel.server.models.summaries import ModelSummary
+from oprel.server.storage.cache import digest_in_name
 from oprel.wire.library import LibraryMetadata, LibraryModel, ModelStatus
 
-_DIGEST = re.compile(r"(?:sha256[:-])?([0-9a-f]{64})")  # as the stores name their files
 _PAGES = {"hf.co/": "https://huggingface.co/", "registry.ollama.ai/": "https://ollama.com/"}
 
 
@@ -62,7 +61,7 @@ def installed_row(
         size=model.size_bytes,
         disk_usage=model.size_bytes,
         digest=model.digest,
-        checksum=checksum_of(model.weights),
+        checksum=digest_in_name(model.weights.resolve()) or None,
         family=about.family,
         parameter_size=about.parameter_size,
         quantization_level=about.quantization_level,
@@ -151,12 +150,6 @@ def page_of(origin: str) -> str | None:
         if origin.startswith(host):
             return page + origin.removeprefix(host).partition(":")[0].partition(" ")[0]
     return origin if origin.startswith(("http://", "https://")) else None
-
-
-def checksum_of(weights: Path) -> str | None:
-    """The SHA-256 of a file whose name is made of it, with links resolved."""
-    match = _DIGEST.fullmatch(weights.resolve().name)
-    return f"sha256:{match[1]}" if match else None
 
 
 def moment(seconds: float | None) -> str | None:
